@@ -1,0 +1,25 @@
+"""The text after the colon of --config=FILE.py:key=value,key=value."""
+
+from data_pipelines.errors import InputError
+
+_BOOLEANS = {"true": True, "false": False}
+
+
+def parse(text: str | None, **defaults) -> dict:
+    """The arguments, with defaults.
+
+    Raises:
+      InputError: an unknown key, or a value that is not of the default's type; names what is known.
+    """
+    values = dict(defaults)
+    for part in filter(None, (text or "").split(",")):
+        key, equals, value = part.partition("=")
+        if key not in defaults or not equals:
+            known = ", ".join(f"{name}={default}" for name, default in defaults.items())
+            raise InputError(f"config argument {part!r}: expected key=value with these keys (defaults): {known}")
+        if isinstance(defaults[key], bool):
+            if value.lower() not in _BOOLEANS:
+                raise InputError(f"config argument {part!r}: expected {key}=true or {key}=false")
+            value = _BOOLEANS[value.lower()]
+        values[key] = value
+    return values

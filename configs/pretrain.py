@@ -1,0 +1,39 @@
+"""Contrastive pre-training on pairs: the Sentinel-1 and the Sentinel-2 view of one place are pulled together.
+
+  lcjax train --config=configs/pretrain.py:data=sample,tiny=true --workdir=runs/pretrain --config.data_dir=DIR
+
+Arguments:
+  model   family of the encoders: two_stream_swin (one Swin-T per sensor), swin_unet or unet
+  data    dfc2020 or sample
+  tiny    true shrinks the networks, the crop and the run
+
+After Scheibenreif et al. 2022: NT-Xent with temperature 0.2 between image embeddings of the two sensors, random crop
+224 of 256, AdamW, cosine schedule. Here with two-layer projection heads, as in the article's figure, and with the
+learning rate really applied (the released code stayed at its warm-up rate).
+"""
+
+import ml_collections
+
+from configs import arguments, dfc2020
+
+
+def get_config(argument: str | None = None) -> ml_collections.ConfigDict:
+    """The config for the arguments above."""
+    args = arguments.parse(argument, model="two_stream_swin", data="dfc2020", tiny=False)
+    tiny = args["tiny"]
+    # The encoders, sizes and data of the run that will take them over.
+    config = dfc2020.get_config(f"model={args['model']},fusion=late,data={args['data']},tiny={tiny}")
+    config.task = "contrastive"
+    config.temperature = 0.2
+    config.projection = 32 if tiny else 128
+    unlabelled = "unlabelled" if args["data"] == "sample" else "validation+test"
+    first, rest = (f"{part}[:90%]" for part in unlabelled.split("+")), (f"{p}[90%:]" for p in unlabelled.split("+"))
+    config.split = ml_collections.ConfigDict({"train": "+".join(first), "validation": "+".join(rest)})
+    config.batch_size = 32 if tiny else 256
+    config.evaluation_batch_size = 16 if tiny else 128
+    config.optimizer.learning_rate = 2e-3 if tiny else 5e-4
+    config.optimizer.weight_decay = 0.0
+    config.total = "200 steps" if tiny else "200 epochs"
+    config.log_every = "25 steps"
+    config.patience = 0
+    return config

@@ -1,0 +1,1 @@
+"""From downloaded files to batches of raw integers. Nothing here imports lcjax or jax."""

@@ -1,0 +1,127 @@
+"""Sensors: their bands by name and order, what the stored integers mean, and how they are scaled for a network.
+
+Sources: band order and units of SEN12MS (Schmitt et al. 2019) and of the FLAIR-1 data paper; the fixed scaling of the
+DFC2020 baseline (Liebel & Schmitt 2020); means and deviations from the FLAIR-1 reference configuration of IGN.
+"""
+
+import dataclasses
+from collections.abc import Sequence
+
+import numpy as np
+
+from data_pipelines.errors import InputError
+
+
+@dataclasses.dataclass(frozen=True)
+class Scaling:
+    """How stored integers become the floats that a network sees.
+
+    value = (clip(stored * unit, low, high) - offset) / scale. Each entry but `unit` is one number for all bands, or
+    one number per band in the sensor's order.
+    """
+
+    unit: float
+    low: float | tuple[float, ...]
+    high: float | tuple[float, ...]
+    offset: float | tuple[float, ...]
+    scale: float | tuple[float, ...]
+
+
+@dataclasses.dataclass(frozen=True)
+class Sensor:
+    """One instrument as it is stored: band names in order, dtype and unit of the stored integers, default scaling."""
+
+    name: str
+    title: str
+    bands: tuple[str, ...]
+    dtype: str  # of the integers in the shards
+    meaning: str  # of one stored integer
+    scaling: Scaling
+    display: tuple[str, ...]  # the bands shown as red, green, blue (or one as grey)
+    ground_sampling: float  # metres
+
+
+S1 = Sensor(
+    name="s1",
+    title="Sentinel-1 C-band SAR",
+    bands=("VV", "VH"),
+    dtype="int16",
+    meaning="backscatter sigma0, 0.01 dB",
+    scaling=Scaling(unit=0.01, low=-25.0, high=0.0, offset=-25.0, scale=25.0),
+    display=("VV",),
+    ground_sampling=10.0,
+)
+S2 = Sensor(
+    name="s2",
+    title="Sentinel-2 MSI, level 1C",
+    bands=("B1", "B2", "B3", "B4", "B5", "B6", "B7", "B8", "B8A", "B9", "B10", "B11", "B12"),
+    dtype="uint16",
+    meaning="top-of-atmosphere reflectance, 1e-4",
+    scaling=Scaling(unit=1.0, low=0.0, high=1e4, offset=0.0, scale=1e4),
+    display=("B4", "B3", "B2"),
+    ground_sampling=10.0,
+)
+AERIAL = Sensor(
+    name="aerial",
+    title="Aerial orthophoto and height above ground (FLAIR-1)",
+    bands=("R", "G", "B", "NIR", "elevation"),
+    dtype="uint8",
+    meaning="digital number",
+    scaling=Scaling(
+        unit=1.0,
+        low=0.0,
+        high=255.0,
+        offset=(105.08, 110.87, 101.82, 106.38, 53.26),
+        scale=(52.17, 45.38, 44.0, 39.69, 79.3),
+    ),
+    display=("R", "G", "B"),
+    ground_sampling=0.2,
+)
+SENSORS = {sensor.name: sensor for sensor in (S1, S2, AERIAL)}
+
+
+def canonical(name: str | None) -> str | None:
+    """The table's spelling of a band name ("b02", "B2", "B02 - blue" are all "B2"), or None where no table knows it."""
+    if not name:
+        return None
+    word = name.replace("-", " ").replace(",", " ").replace(":", " ").split()
+    if not word:
+        return None
+    plain = word[0].upper().replace("SIGMA0_", "")
+    if plain.startswith("B") and plain[1:2] == "0":
+        plain = "B" + plain[2:]
+    return _KNOWN.get(plain)
+
+
+_KNOWN = {band.upper(): band for sensor in SENSORS.values() for band in sensor.bands}
+
+
+def band_indices(sensor: Sensor, found: Sequence[str | None], where: str) -> list[int]:
+    """Where each of the sensor's bands stands (0-based) in a file whose bands are named `found`.
+
+    Raises InputError when a band is missing or named twice; `where` names the file in the message.
+    """
+    names = [canonical(name) for name in found]
+    doubled = sorted({name for name in names if name in sensor.bands and names.count(name) > 1})
+    if doubled:
+        raise InputError(f"{where}: band {', '.join(doubled)} is named more than once; give the true order with --bands")
+    missing = [band for band in sensor.bands if band not in names]
+    if missing:
+        raise InputError(
+            f"{where}: {len(found)} bands named {', '.join(str(name) for name in found)}, but "
+            f"{sensor.name} needs {', '.join(sensor.bands)} (missing: {', '.join(missing)}); "
+            "if the file holds them under no or other names, list its bands in order with --bands"
+        )
+    return [names.index(band) for band in sensor.bands]
+
+
+def to_storage(sensor: Sensor, values: np.ndarray) -> np.ndarray:
+    """Physical values (dB, or digital numbers) as the integers that are stored; rounds, and clips to the dtype.
+
+    `values` must be finite: what NaN or nodata means is the caller's to decide.
+    """
+    limits = np.iinfo(sensor.dtype)
+    if values.dtype == np.dtype(sensor.dtype) and sensor.scaling.unit == 1.0:
+        return values
+    stored = np.rint(np.asarray(values, np.float64) / sensor.scaling.unit)
+    return np.clip(stored, limits.min, limits.max).astype(sensor.dtype)

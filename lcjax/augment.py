@@ -1,0 +1,66 @@
+"""On the device: from stored integers to floats, and the random crop, flips and turns of training.
+
+Drawn once per example for all its sensors and its label, from a key per example, so that no draw depends on how a
+batch is spread over devices.
+"""
+
+from collections.abc import Mapping
+
+import jax
+import jax.numpy as jnp
+
+from data_pipelines.bands import Scaling
+
+
+def scale(stored_BxHxWxC: jax.Array, scaling: Scaling) -> jax.Array:
+    """Floats of a stored image, float32; see `Scaling` for the formula."""
+    low, high, offset, divisor = (
+        jnp.asarray(jnp.broadcast_to(jnp.asarray(number, jnp.float32), (stored_BxHxWxC.shape[-1],)))[None, None, None]
+        for number in (scaling.low, scaling.high, scaling.offset, scaling.scale)
+    )
+    physical = stored_BxHxWxC.astype(jnp.float32) * jnp.float32(scaling.unit)
+    return (jnp.clip(physical, low, high) - offset) / divisor
+
+
+def example_keys(seed: int, step: jax.Array, example_B: jax.Array) -> jax.Array:
+    """One random key per example of a batch, (B,), folded from the seed, the step and the example's position."""
+    key = jax.random.fold_in(jax.random.key(seed), step)
+    return jax.vmap(lambda example: jax.random.fold_in(key, example))(example_B)
+
+
+def crop_and_turn(images: Mapping[str, jax.Array], keys_B: jax.Array, *, crop: int, turn: bool) -> dict:
+    """One random crop and, with `turn`, one of the eight flips and rotations of a square, for all images alike.
+
+    Args:
+      images: name -> (B, H, W, ...); equal B, H and W.
+      keys_B: one key per example.
+      crop: edge in pixels, at most H and W; 0 keeps the whole (square) tile.
+      turn: whether to flip and rotate.
+    """
+    height, width = next(iter(images.values())).shape[1:3]
+    edge_h, edge_w = (crop or height), (crop or width)
+
+    def one(key: jax.Array, example: dict) -> dict:
+        key_top, key_left, key_turn = jax.random.split(key, 3)
+        top = jax.random.randint(key_top, (), 0, height - edge_h + 1)
+        left = jax.random.randint(key_left, (), 0, width - edge_w + 1)
+        down, across, diagonal = jax.random.bernoulli(key_turn, 0.5, (3,)) & turn
+
+        def cut(image: jax.Array) -> jax.Array:
+            rest = image.ndim - 2
+            piece = jax.lax.dynamic_slice(image, (top, left, *(0,) * rest), (edge_h, edge_w, *image.shape[2:]))
+            piece = jnp.where(down, piece[::-1], piece)
+            piece = jnp.where(across, piece[:, ::-1], piece)
+            return jnp.where(diagonal, piece.swapaxes(0, 1), piece) if turn else piece
+
+        return {name: cut(image) for name, image in example.items()}
+
+    return jax.vmap(one)(keys_B, dict(images))
+
+
+def centre_crop(images: Mapping[str, jax.Array], *, crop: int) -> dict:
+    """The middle of each image, `crop` pixels wide; 0 keeps all. Deterministic, for evaluation."""
+    height, width = next(iter(images.values())).shape[1:3]
+    top, left = ((height - crop) // 2, (width - crop) // 2) if crop else (0, 0)
+    bottom, right = (top + crop, left + crop) if crop else (height, width)
+    return {name: image[:, top:bottom, left:right] for name, image in images.items()}

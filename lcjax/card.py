@@ -1,0 +1,86 @@
+"""The card: what a network must be told about its input, carried by every checkpoint and checked on use."""
+
+import dataclasses
+import json
+import pathlib
+from importlib import metadata
+
+from data_pipelines.bands import SENSORS, Scaling, Sensor
+from data_pipelines.errors import InputError
+from data_pipelines.legends import LandClass, Legend
+
+FILE = "card.json"
+_PACKAGES = ("jax", "flax", "optax", "orbax-checkpoint", "numpy")
+
+
+@dataclasses.dataclass(frozen=True)
+class Card:
+    """Bands by name and order, scaling, legend, tile, split ids and versions of one network.
+
+    Attributes:
+      model: name of the network, as in `config.model.name`.
+      fusion: which sensors it takes and how: "s1", "s2", "early" or "late".
+      sensors: the sensors it takes, in order; each names its bands in order and how integers are scaled.
+      legend: the published classes; the network's outputs are `legend.scored` in order.
+      tile: edge in pixels of the tiles that it was trained and evaluated on.
+      dataset: name and version of the data set, e.g. "sample 1.0.0".
+      splits: role ("train", "validation", "test") -> {"spec": TFDS split, "records": count, "id": hash of record ids}.
+      versions: of lcjax and of the libraries that made the checkpoint.
+    """
+
+    model: str
+    fusion: str
+    sensors: tuple[Sensor, ...]
+    legend: Legend
+    tile: int
+    dataset: str
+    splits: dict[str, dict]
+    versions: dict[str, str]
+
+    def to_json(self) -> str:
+        return json.dumps(dataclasses.asdict(self), indent=1)
+
+
+def from_json(text: str) -> Card:
+    """The card that `Card.to_json` wrote."""
+    fields = json.loads(text)
+    fields["sensors"] = tuple(
+        Sensor(**{**_tuples(sensor), "scaling": Scaling(**_tuples(sensor["scaling"]))}) for sensor in fields["sensors"]
+    )
+    legend = fields["legend"]
+    fields["legend"] = Legend(
+        legend["name"], tuple(LandClass(**c) for c in legend["classes"]), tuple(legend["ignored"])
+    )
+    return Card(**fields)
+
+
+def read(workdir: pathlib.Path) -> Card:
+    """The card of a workdir. Raises InputError where there is none."""
+    path = workdir / FILE
+    if not path.is_file():
+        raise InputError(f"{path}: no such file; expected the workdir of a training run (see `lcjax train --help`)")
+    try:
+        return from_json(path.read_text())
+    except (ValueError, TypeError, KeyError, AttributeError) as error:
+        raise InputError(
+            f"{path}: no card that this version reads ({error!r}); train again or use its version"
+        ) from error
+
+
+def versions() -> dict[str, str]:
+    """Versions of lcjax and of the libraries whose behaviour a checkpoint depends on."""
+    from lcjax import __version__
+
+    return {"lcjax": __version__} | {name: metadata.version(name) for name in _PACKAGES}
+
+
+def sensors_of(fusion: str) -> tuple[Sensor, ...]:
+    """The sensors that a fusion takes. Raises InputError for an unknown fusion."""
+    names = {"s1": ("s1",), "s2": ("s2",), "aerial": ("aerial",), "early": ("s1", "s2"), "late": ("s1", "s2")}
+    if fusion not in names:
+        raise InputError(f"config.fusion={fusion!r}: expected one of {', '.join(names)}")
+    return tuple(SENSORS[name] for name in names[fusion])
+
+
+def _tuples(fields: dict) -> dict:
+    return {key: tuple(value) if isinstance(value, list) else value for key, value in fields.items()}

@@ -1,0 +1,80 @@
+"""Checkpoints: the only file that knows Orbax.
+
+A checkpoint is one folder with three items: `model` (parameters and statistics, all that evaluation needs),
+`optimizer`, and `meta` (JSON: data position, clock, what evaluation remembers). It appears under its name only when
+it is whole. `last` and `best` are two folders of copies.
+"""
+
+import pathlib
+
+import jax
+import orbax.checkpoint as ocp
+
+from data_pipelines.errors import InputError
+
+KINDS = ("last", "best")
+
+
+class Checkpoints:
+    """The checkpoints of one kind of a workdir; saving returns at once and goes on in the background."""
+
+    def __init__(self, workdir: pathlib.Path, kind: str, keep: int = 1):
+        self.folder = workdir.absolute() / "checkpoints" / kind
+        options = ocp.CheckpointManagerOptions(max_to_keep=keep, enable_async_checkpointing=True)
+        self._manager = ocp.CheckpointManager(self.folder, options=options)
+
+    def latest(self) -> int | None:
+        """The step of the newest whole checkpoint."""
+        return self._manager.latest_step()
+
+    def save(self, step: int, *, model: dict, optimizer, meta: dict) -> None:
+        """Saves a copy of the arrays under `step`; one that is there already is the same and stays."""
+        if step in self._manager.all_steps():
+            return
+        items = ocp.args.Composite(
+            model=ocp.args.StandardSave(model),
+            optimizer=ocp.args.StandardSave(optimizer),
+            meta=ocp.args.JsonSave(meta),
+        )
+        # Orbax copies the arrays to the host itself: the one transfer in the loop that is meant.
+        with jax.transfer_guard("allow"):
+            self._manager.save(step, args=items)
+
+    def restore_meta(self, step: int) -> dict:
+        """What was saved as `meta`."""
+        return self._manager.restore(step, args=ocp.args.Composite(meta=ocp.args.JsonRestore())).meta
+
+    def restore_model(self, step: int, like):
+        """The model's arrays, with the shapes and shardings of `like`."""
+        return self._manager.restore(step, args=ocp.args.Composite(model=ocp.args.StandardRestore(like))).model
+
+    def restore_optimizer(self, step: int, like):
+        """The optimiser's arrays, with the shapes and shardings of `like`."""
+        items = ocp.args.Composite(optimizer=ocp.args.StandardRestore(like))
+        return self._manager.restore(step, args=items).optimizer
+
+    def forget_after(self, step: int) -> None:
+        """Deletes the checkpoints of later steps: a run that goes on from `step` makes them again."""
+        for later in [s for s in self._manager.all_steps() if s > step]:
+            self._manager.delete(later)
+
+    def wait(self) -> None:
+        """Returns when everything saved is on disk; raises what went wrong in the background."""
+        self._manager.wait_until_finished()
+
+    def close(self) -> None:
+        self._manager.close()
+
+
+def find(workdir: pathlib.Path, kind: str) -> tuple[Checkpoints, int]:
+    """The newest checkpoint of a kind ("best" or "last"). Raises InputError where there is none."""
+    if kind not in KINDS:
+        raise InputError(f"--checkpoint={kind}: expected one of {', '.join(KINDS)}")
+    folder = workdir / "checkpoints" / kind
+    if not folder.is_dir():
+        raise InputError(f"{folder}: no such folder; train first: lcjax train --config=... --workdir={workdir}")
+    checkpoints = Checkpoints(workdir, kind)
+    step = checkpoints.latest()
+    if step is None:
+        raise InputError(f"{folder}: no whole checkpoint yet; let the training go on: the same train command again")
+    return checkpoints, step

@@ -1,0 +1,34 @@
+"""Durations as people say them: "300 steps", "20 epochs", "5000 examples", "10 percent" (of the whole run)."""
+
+import math
+
+from data_pipelines.errors import InputError
+
+UNITS = ("steps", "epochs", "examples", "percent")
+
+
+def steps(duration: str, *, name: str, batch_size: int, epoch: int, total: int | None = None) -> int:
+    """A duration in steps, rounded up; "0 steps" is 0.
+
+    Args:
+      duration: a number and a unit.
+      name: the config key, for the error.
+      batch_size: global.
+      epoch: examples in an epoch.
+      total: steps of the whole run; None where percent makes no sense.
+
+    Raises:
+      InputError: not a number and a known unit.
+    """
+    number, _, unit = str(duration).partition(" ")
+    try:
+        amount = float(number)
+    except ValueError:
+        amount = -1.0
+    known = UNITS if total is not None else UNITS[:-1]
+    if amount < 0 or unit not in known:
+        raise InputError(f'{name}={duration!r}: expected a number and one of {", ".join(known)}, e.g. "20 {known[1]}"')
+    examples = {"steps": amount * batch_size, "epochs": amount * epoch, "examples": amount}
+    if unit == "percent":
+        return math.ceil(amount / 100 * total)
+    return math.ceil(examples[unit] / batch_size)

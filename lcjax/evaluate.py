@@ -1,0 +1,150 @@
+"""`lcjax evaluate`: the scores of a trained network, every pixel of a split once."""
+
+import csv
+import io
+import json
+import pathlib
+
+import jax
+import numpy as np
+
+from data_pipelines import display, loader
+from data_pipelines.errors import InputError
+from lcjax import metrics, restore, steps, workdir
+from lcjax.parallel import mesh as meshes
+from lcjax.train import evaluation_batch
+
+HELP = """Scores a trained network on a split: whole tiles, every pixel once.
+
+  lcjax evaluate --workdir=runs/unet                       the test split, by the best checkpoint
+  lcjax evaluate --workdir=runs/unet --split=validation --checkpoint=last
+
+Writes WORKDIR/evaluation/SPLIT/: metrics.json (scores with their class set, absent classes, ignored ids, pixels, split
+and checkpoint), confusion.csv, confusion.png, and samples.npz for the page of `lcjax report`."""
+
+_SAMPLES = 6  # tiles shown in reports
+
+
+def define_flags(flags) -> None:
+    """The flags of the verb."""
+    flags.DEFINE_string("workdir", None, "Workdir of a training run.")
+    flags.DEFINE_string("split", "test", "Which split of the run's config: train, validation or test.")
+    flags.DEFINE_string("checkpoint", "best", "Which checkpoint: best or last.")
+    flags.DEFINE_string("data_dir", None, "Folder of the prepared data sets, if it is not where it was in training.")
+
+
+def run(flags) -> None:
+    """Runs the verb."""
+    if not flags.workdir:
+        raise InputError("evaluate needs --workdir, e.g. --workdir=runs/unet")
+    evaluate(pathlib.Path(flags.workdir), flags.split, flags.checkpoint, flags.data_dir)
+
+
+def evaluate(folder: pathlib.Path, role: str, kind: str, data_dir: str | None = None) -> dict:
+    """Scores one split and writes the files; returns what metrics.json holds."""
+    trained = restore.restore(folder, kind)
+    config, card, task = trained.config, trained.card, trained.task
+    if role not in card.splits:
+        raise InputError(f"--split={role}: expected one of {', '.join(card.splits)}")
+    dataset = loader.open_dataset(data_dir or config.data_dir, config.dataset)
+    split = card.splits[role]
+    source = dataset.source(split["spec"])
+    if dataset.split_id(split["spec"]) != split["id"]:
+        raise InputError(
+            f"{dataset.name} in {data_dir or config.data_dir}: {split['spec']!r} holds other records than in training; "
+            "name the folder that the run was trained from with --data_dir"
+        )
+    mesh = meshes.make(-1, 1, jax.device_count())
+    sharding = meshes.batch_sharding(mesh)
+    batches = loader.eval_batches(
+        source, batch_size=evaluation_batch(config, mesh.size), keys=task.keys, threads=config.threads
+    )
+    everywhere = jax.sharding.NamedSharding(mesh, jax.sharding.PartitionSpec())
+    values, statistics = jax.device_put((trained.parameters, trained.statistics), everywhere)
+    count = steps.evaluation_step(task, trained.template)
+    sums = steps.evaluate(count, values, statistics, batches, sharding)
+
+    out = folder / "evaluation" / role
+    out.mkdir(parents=True, exist_ok=True)
+    result = _context(trained, folder, split | {"role": role}, kind)
+    if "confusion" in sums:
+        result |= segmentation_result(sums["confusion"], card.legend, int(sums["ignored"]), dataset.statistics)
+        _write_samples(out / "samples.npz", source, trained)
+        write_confusion(out, sums["confusion"], task.names)
+    else:
+        result |= {"scores": task.scores(sums)}
+    workdir.write_atomically(out / "metrics.json", json.dumps(result, indent=1))
+    shown = "  ".join(f"{key} {value:.4f}" for key, value in result["scores"].items() if "/" not in key)
+    absent = f"  absent: {', '.join(result['absent'])}" if result.get("absent") else ""
+    workdir.say(f"{folder}: {role} ({split['records']} records), {kind} checkpoint of step {trained.step}: {shown}{absent}")
+    workdir.say(f"written: {out}/metrics.json")
+    return result
+
+
+def segmentation_result(confusion: np.ndarray, legend, ignored: int, statistics: dict) -> dict:
+    """What metrics.json says of a confusion matrix and its class set; also used for baselines."""
+    names = [land_class.name for land_class in legend.scored]
+    scores, absent = metrics.scores(confusion, names)
+    name_of = {str(land_class.id): land_class.name for land_class in legend.scored}
+    distribution = {
+        split: {name: int(counts["class_pixels"].get(key, 0)) for key, name in name_of.items()}
+        for split, counts in statistics["splits"].items()
+    }
+    return {
+        "scores": scores,
+        "class_set": names,
+        "class_ids": [land_class.id for land_class in legend.scored],
+        "absent": absent,
+        "ignored_ids": list(legend.ignored),
+        "pixels": int(np.sum(confusion)),
+        "ignored_pixels": ignored,
+        "confusion": np.asarray(confusion).tolist(),
+        "distribution": distribution,
+    }
+
+
+def write_confusion(out: pathlib.Path, confusion: np.ndarray, names: list[str]) -> None:
+    """confusion.csv (pixels, rows = truth, columns = prediction) and confusion.png."""
+    from lcjax import figures
+
+    text = io.StringIO()
+    rows = csv.writer(text, lineterminator="\n")
+    rows.writerow(["truth \\ prediction", *names])
+    rows.writerows([name, *map(int, row)] for name, row in zip(names, confusion, strict=True))
+    workdir.write_atomically(out / "confusion.csv", text.getvalue())
+    (out / "confusion.png").write_bytes(figures.confusion(confusion, names))
+
+
+def _context(trained: restore.Trained, folder: pathlib.Path, split: dict, kind: str) -> dict:
+    config = trained.config
+    return {
+        "run": folder.name,
+        "model": config.model.name,
+        "fusion": config.fusion,
+        "init": config.init,
+        "freeze": config.freeze,
+        "dataset": trained.card.dataset,
+        "parameters": int(sum(np.prod(leaf.shape) for leaf in trained.parameters.values())),
+        "records": split["records"],
+        "split": split,
+        "checkpoint": {"kind": kind, "step": trained.step},
+    }
+
+
+def _write_samples(path: pathlib.Path, source, trained: restore.Trained) -> None:
+    """A few tiles, evenly through the split: display image, truth and prediction as legend ids."""
+    card = trained.card
+    chosen = np.unique(np.linspace(0, len(source) - 1, min(_SAMPLES, len(source))).round().astype(int))
+    records = [source[int(i)] for i in chosen]
+    batch = {sensor.name: np.stack([record[sensor.name] for record in records]) for sensor in card.sensors}
+    predicted = trained.probabilities(batch).argmax(axis=-1).astype(np.uint8)
+    shown = card.sensors[-1]
+    temporary = path.with_suffix(".tmp.npz")
+    np.savez_compressed(
+        temporary,
+        ids=np.array([record["id"] for record in records]),
+        image=np.stack([display.rgb(shown, record[shown.name]) for record in records]),
+        truth=np.stack([record["label"] for record in records]),
+        prediction=card.legend.id_of_index()[predicted],
+    )
+    temporary.replace(path)

@@ -1,0 +1,50 @@
+"""Losses, in float32."""
+
+import jax
+import jax.numpy as jnp
+import optax
+
+from data_pipelines.legends import IGNORE
+
+
+def cross_entropy(logits_BxHxWxK: jax.Array, labels_BxHxW: jax.Array) -> jax.Array:
+    """Mean cross-entropy over the pixels whose label is not IGNORE; 0 where there is none."""
+    valid = labels_BxHxW != IGNORE
+    safe = jnp.where(valid, labels_BxHxW, 0).astype(jnp.int32)
+    losses = optax.softmax_cross_entropy_with_integer_labels(logits_BxHxWxK.astype(jnp.float32), safe)
+    return jnp.sum(jnp.where(valid, losses, 0.0)) / jnp.maximum(jnp.sum(valid), 1)
+
+
+def nt_xent(
+    first_BxC: jax.Array, second_BxC: jax.Array, temperature: float, valid_B: jax.Array | None = None
+) -> tuple[jax.Array, dict[str, jax.Array]]:
+    """NT-Xent (Chen et al. 2020) between two views of the same places, symmetric, over the global batch.
+
+    The positive of an embedding is the other view of its place; its 2B-2 negatives are all other embeddings, of both
+    views.
+
+    Args:
+      first_BxC, second_BxC: embeddings of unit length.
+      temperature: divides the cosine similarities.
+      valid_B: False for padding, which is neither an anchor nor a negative.
+
+    Returns:
+      The sum over the 2B anchors divided by their number, and {"loss_sum", "anchors", "hits"}: the sum, the number of
+      anchors, and how many of them find their place first among the embeddings of the other view.
+    """
+    size = first_BxC.shape[0]
+    valid = jnp.ones(size, bool) if valid_B is None else valid_B
+    both = jnp.concatenate([first_BxC, second_BxC]).astype(jnp.float32)
+    both_valid = jnp.concatenate([valid, valid])
+    logits = jnp.matmul(both, both.T, precision=jax.lax.Precision.HIGHEST) / temperature
+    itself = jnp.eye(2 * size, dtype=bool)
+    logits = jnp.where(itself | ~both_valid[None], -jnp.inf, logits)
+    partner = (jnp.arange(2 * size) + size) % (2 * size)
+    positive = jnp.take_along_axis(logits, partner[:, None], axis=1)[:, 0]
+    losses = jax.nn.logsumexp(logits, axis=1) - positive
+    loss_sum = jnp.sum(jnp.where(both_valid, losses, 0.0))
+    anchors = jnp.sum(both_valid)
+    other_view = jnp.concatenate([logits[:size, size:], logits[size:, :size]])
+    found = jnp.argmax(other_view, axis=1) == jnp.arange(2 * size) % size
+    sums = {"loss_sum": loss_sum, "anchors": anchors, "hits": jnp.sum(found & both_valid)}
+    return loss_sum / jnp.maximum(anchors, 1), sums

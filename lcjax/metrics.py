@@ -1,0 +1,65 @@
+"""Scores of a segmentation, all from one confusion matrix. Definitions: docs/scores.md."""
+
+from collections.abc import Sequence
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from data_pipelines.legends import IGNORE
+
+
+def confusion(labels_BxHxW: jax.Array, predictions_BxHxW: jax.Array, classes: int) -> jax.Array:
+    """Pixels by true class (rows) and predicted class (columns), (classes, classes) int32; IGNORE labels are left out.
+
+    Counted per example as a product of indicators, which accelerators do fast; float32 counts are exact up to 2^24
+    pixels an example.
+    """
+    pixels = labels_BxHxW[0].size
+    if pixels >= 2**24:
+        raise ValueError(f"an example of {pixels} pixels could be miscounted: at most {2**24 - 1}")
+    labels = labels_BxHxW.reshape(labels_BxHxW.shape[0], -1)
+    predictions = predictions_BxHxW.reshape(labels.shape)
+    truth = jax.nn.one_hot(jnp.where(labels == IGNORE, -1, labels.astype(jnp.int32)), classes)
+    guess = jax.nn.one_hot(predictions, classes)
+    counts = jnp.einsum("bpt,bpg->btg", truth, guess, preferred_element_type=jnp.float32)
+    return jnp.sum(counts.astype(jnp.int32), axis=0)
+
+
+def scores(matrix: np.ndarray, names: Sequence[str]) -> tuple[dict[str, float], list[str]]:
+    """Scores by name, and the names of the absent classes.
+
+    Args:
+      matrix: (N, N) integers, rows = truth, columns = prediction.
+      names: the N classes.
+
+    Returns:
+      {"OA", "mCA_N", "mIoU_N", "kappa", "IoU/<class>", "Acc/<class>" (recall), "Precision/<class>", "F1/<class>"}; a
+      class without a true and without a predicted pixel is absent: it has no scores of its own and is left out of the
+      means. A class that is predicted but never true scores 0 and counts, as does one that is true but never
+      predicted.
+    """
+    matrix = np.asarray(matrix, np.float64)
+    hits, truth, guess = np.diag(matrix), matrix.sum(axis=1), matrix.sum(axis=0)
+    total = matrix.sum()
+    present = truth + guess > 0
+    if not present.any():
+        raise ValueError("the confusion matrix is empty: no labelled pixel was scored")
+    # With max(..., 1) a 0 / 0 of a present class is the 0 that the rule asks for; counts are integers.
+    by_class = {
+        "IoU": hits / np.maximum(truth + guess - hits, 1),
+        "Acc": hits / np.maximum(truth, 1),
+        "Precision": hits / np.maximum(guess, 1),
+        "F1": 2 * hits / np.maximum(truth + guess, 1),
+    }
+    chance = float(truth @ guess) / total**2
+    accuracy = float(hits.sum() / total)
+    result = {
+        "OA": accuracy,
+        f"mCA_{len(names)}": float(by_class["Acc"][present].mean()),
+        f"mIoU_{len(names)}": float(by_class["IoU"][present].mean()),
+        "kappa": (accuracy - chance) / (1 - chance) if chance < 1 else 1.0,
+    }
+    for score, values in by_class.items():
+        result |= {f"{score}/{names[i]}": float(values[i]) for i in np.flatnonzero(present)}
+    return result, [names[i] for i in np.flatnonzero(~present)]

@@ -1,0 +1,41 @@
+"""The contrastive network: one encoder per sensor, pooled and projected to one space (Scheibenreif et al. 2022)."""
+
+from collections.abc import Mapping
+
+import jax
+import jax.numpy as jnp
+from flax import nnx
+
+
+class Projection(nnx.Module):
+    """Two dense layers with a ReLU between."""
+
+    def __init__(self, inputs: int, outputs: int, *, dtype, rngs: nnx.Rngs):
+        self.hidden = nnx.Linear(inputs, inputs, dtype=dtype, rngs=rngs)
+        self.out = nnx.Linear(inputs, outputs, dtype=dtype, rngs=rngs)
+
+    def __call__(self, x_BxC: jax.Array) -> jax.Array:
+        return self.out(nnx.relu(self.hidden(x_BxC)))
+
+
+class DualEncoder(nnx.Module):
+    """Encoders by sensor and projection heads; the encoders bear the names that a late-fusion Segmenter gives them."""
+
+    def __init__(self, encoders: Mapping[str, nnx.Module], *, projection: int, dtype, rngs: nnx.Rngs):
+        self.encoders = nnx.Dict(dict(encoders))
+        self.projections = nnx.Dict(
+            {
+                sensor: Projection(encoder.channels[-1], projection, dtype=dtype, rngs=rngs)
+                for sensor, encoder in encoders.items()
+            }
+        )
+
+    def __call__(self, inputs: Mapping[str, jax.Array], keys_B: jax.Array | None = None) -> dict[str, jax.Array]:
+        """Embeddings {sensor: (B, projection)} float32, of unit length, of images {sensor: (B, H, W, bands)}."""
+        embeddings = {}
+        for sensor, encoder in self.encoders.items():
+            features = encoder(inputs[sensor], keys_B)[-1]
+            pooled = jnp.mean(features.astype(jnp.float32), axis=(1, 2))
+            z = self.projections[sensor](pooled).astype(jnp.float32)
+            embeddings[sensor] = z / jnp.maximum(jnp.linalg.norm(z, axis=-1, keepdims=True), 1e-6)
+        return embeddings

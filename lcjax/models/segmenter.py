@@ -1,0 +1,43 @@
+"""A segmentation network: one encoder and decoder per stream, joined before the head."""
+
+from collections.abc import Mapping
+
+import jax
+import jax.numpy as jnp
+from flax import nnx
+
+
+class Segmenter(nnx.Module):
+    """Encoders, decoders and one head.
+
+    Attributes:
+      streams: stream name -> the sensors whose bands it takes, side by side. Early fusion is one stream with two
+        sensors, late fusion two streams with one each.
+      encoders, decoders: by stream name.
+      head: from the concatenated decoder outputs to class logits at full resolution.
+    """
+
+    def __init__(
+        self,
+        streams: Mapping[str, tuple[str, ...]],
+        encoders: Mapping[str, nnx.Module],
+        decoders: Mapping[str, nnx.Module],
+        head: nnx.Module,
+    ):
+        self.streams = tuple(streams.items())
+        self.encoders = nnx.Dict(dict(encoders))
+        self.decoders = nnx.Dict(dict(decoders))
+        self.head = head
+        self.stride = max(encoder.strides[-1] for encoder in encoders.values())
+
+    def __call__(self, inputs: Mapping[str, jax.Array], keys_B: jax.Array | None = None) -> jax.Array:
+        """Logits (B, H, W, classes) float32 of images {sensor: (B, H, W, bands)} of any size."""
+        features = []
+        for stream, sensors in self.streams:
+            image = jnp.concatenate([inputs[sensor] for sensor in sensors], axis=-1)
+            _, h, w, _ = image.shape
+            edges = ((0, 0), (0, -h % self.stride), (0, -w % self.stride), (0, 0))
+            pyramid = self.encoders[stream](jnp.pad(image, edges, mode="symmetric"), keys_B)
+            features.append(self.decoders[stream](pyramid, keys_B))
+        logits = self.head(jnp.concatenate(features, axis=-1))
+        return logits[:, :h, :w].astype(jnp.float32)

@@ -1,0 +1,292 @@
+"""Swin transformer (Liu et al. 2021): encoder, and the mirrored decoder of Swin-Unet (Cao et al. 2021).
+
+Any input size: a stage pads its tokens to whole windows and cuts the padding off again. Attention masks are computed
+from the resolution when the network is traced; nothing of them is stored. Dimension suffixes: B batch, H and W rows
+and columns of tokens, C channels, N tokens of a window, K windows of an image.
+"""
+
+from collections.abc import Sequence
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from flax import nnx
+
+_MASKED = -100.0  # added to the logits of token pairs that do not touch; the value of the original
+_EPSILON = 1e-5  # of layer norms, as in the original
+
+
+def linear(inputs: int, outputs: int, *, dtype, rngs: nnx.Rngs, use_bias: bool = True) -> nnx.Linear:
+    """A dense layer."""
+    return nnx.Linear(inputs, outputs, use_bias=use_bias, dtype=dtype, rngs=rngs)
+
+
+def norm(channels: int, *, dtype, rngs: nnx.Rngs) -> nnx.LayerNorm:
+    """A layer norm; its statistics are float32 whatever the dtype."""
+    return nnx.LayerNorm(channels, epsilon=_EPSILON, dtype=dtype, rngs=rngs)
+
+
+def relative_index(window: int) -> np.ndarray:
+    """Row of the bias table for each pair of tokens of a window, (N, N) int32 with N = window²."""
+    coordinates = np.stack(np.meshgrid(np.arange(window), np.arange(window), indexing="ij")).reshape(2, -1)
+    offset = coordinates[:, :, None] - coordinates[:, None, :] + window - 1
+    return (offset[0] * (2 * window - 1) + offset[1]).astype(np.int32)
+
+
+def shift_mask(height: int, width: int, window: int, shift: int) -> np.ndarray:
+    """Logit offsets (K, N, N) that keep a rolled image's torn-apart neighbours from attending to each other."""
+    region = np.zeros((height, width), np.int32)
+    cuts = (slice(0, -window), slice(-window, -shift), slice(-shift, None))
+    for index, (rows, columns) in enumerate((r, c) for r in cuts for c in cuts):
+        region[rows, columns] = index
+    windows = region.reshape(height // window, window, width // window, window).transpose(0, 2, 1, 3)
+    windows = windows.reshape(-1, window * window)
+    return np.where(windows[:, :, None] == windows[:, None, :], 0.0, _MASKED).astype(np.float32)
+
+
+def partition(x_BxHxWxC: jax.Array, window: int) -> jax.Array:
+    """Cuts an image into windows: (B, H, W, C) -> (B, K, N, C). H and W must be multiples of the window."""
+    b, h, w, c = x_BxHxWxC.shape
+    x = x_BxHxWxC.reshape(b, h // window, window, w // window, window, c).transpose(0, 1, 3, 2, 4, 5)
+    return x.reshape(b, (h // window) * (w // window), window * window, c)
+
+
+def merge(x_BxKxNxC: jax.Array, window: int, height: int, width: int) -> jax.Array:
+    """The inverse of `partition`: (B, K, N, C) -> (B, height, width, C)."""
+    b, _, _, c = x_BxKxNxC.shape
+    x = x_BxKxNxC.reshape(b, height // window, width // window, window, window, c).transpose(0, 1, 3, 2, 4, 5)
+    return x.reshape(b, height, width, c)
+
+
+class WindowAttention(nnx.Module):
+    """Multi-head attention inside windows, with a learned bias per relative position; softmax in float32."""
+
+    def __init__(self, channels: int, heads: int, window: int, *, dtype, rngs: nnx.Rngs):
+        self.heads = heads
+        self.window = window
+        self.qkv = linear(channels, 3 * channels, dtype=dtype, rngs=rngs)
+        self.out = linear(channels, channels, dtype=dtype, rngs=rngs)
+        self.bias_table = nnx.Param(jnp.zeros(((2 * window - 1) ** 2, heads), jnp.float32))
+
+    def __call__(self, x_BxKxNxC: jax.Array, mask_KxNxN: np.ndarray | None) -> jax.Array:
+        b, k, n, c = x_BxKxNxC.shape
+        qkv = self.qkv(x_BxKxNxC).reshape(b, k, n, 3, self.heads, c // self.heads)
+        query, key, value = (qkv[:, :, :, i] for i in range(3))
+        query = query * (c // self.heads) ** -0.5
+        logits = jnp.einsum("bkqhd,bknhd->bkhqn", query, key, preferred_element_type=jnp.float32)
+        bias_HxNxN = self.bias_table[...][relative_index(self.window)].transpose(2, 0, 1)
+        logits = logits + bias_HxNxN[None, None]
+        if mask_KxNxN is not None:
+            logits = logits + mask_KxNxN[None, :, None]
+        weights = jax.nn.softmax(logits, axis=-1).astype(value.dtype)
+        return self.out(jnp.einsum("bkhqn,bknhd->bkqhd", weights, value).reshape(b, k, n, c))
+
+
+class DropPath(nnx.Module):
+    """Stochastic depth: drops a residual branch for whole examples, from one key per example.
+
+    A key per example, folded with the branch's number, makes the draw independent of how a batch is spread.
+    """
+
+    def __init__(self, rate: float, number: int):
+        self.rate = rate
+        self.number = number
+        self.deterministic = False  # set by nnx.Module.train() and .eval()
+
+    def __call__(self, x: jax.Array, keys_B: jax.Array | None) -> jax.Array:
+        if self.deterministic or self.rate == 0.0 or keys_B is None:
+            return x
+        keep = 1.0 - self.rate
+        draw = jax.vmap(lambda key: jax.random.bernoulli(jax.random.fold_in(key, self.number), keep))(keys_B)
+        draw = draw.reshape(-1, *(1,) * (x.ndim - 1))
+        return jnp.where(draw, x / keep, jnp.zeros((), x.dtype))
+
+
+class SwinBlock(nnx.Module):
+    """Pre-norm attention in (shifted) windows, then an MLP, each with a residual."""
+
+    def __init__(
+        self,
+        channels: int,
+        heads: int,
+        window: int,
+        shift: int,
+        drop_path: float,
+        number: int,
+        *,
+        mlp_ratio: int = 4,
+        dtype,
+        rngs: nnx.Rngs,
+    ):
+        self.window = window
+        self.shift = shift
+        self.norm1 = norm(channels, dtype=dtype, rngs=rngs)
+        self.attention = WindowAttention(channels, heads, window, dtype=dtype, rngs=rngs)
+        self.drop1 = DropPath(drop_path, 2 * number)
+        self.norm2 = norm(channels, dtype=dtype, rngs=rngs)
+        self.mlp_in = linear(channels, mlp_ratio * channels, dtype=dtype, rngs=rngs)
+        self.mlp_out = linear(mlp_ratio * channels, channels, dtype=dtype, rngs=rngs)
+        self.drop2 = DropPath(drop_path, 2 * number + 1)
+
+    def __call__(self, x_BxHxWxC: jax.Array, keys_B: jax.Array | None) -> jax.Array:
+        x = x_BxHxWxC + self.drop1(self._attend(self.norm1(x_BxHxWxC)), keys_B)
+        hidden = nnx.gelu(self.mlp_in(self.norm2(x)), approximate=False)
+        return x + self.drop2(self.mlp_out(hidden), keys_B)
+
+    def _attend(self, x: jax.Array) -> jax.Array:
+        _, h, w, _ = x.shape
+        pad_h, pad_w = -h % self.window, -w % self.window
+        x = jnp.pad(x, ((0, 0), (0, pad_h), (0, pad_w), (0, 0)))
+        height, width = h + pad_h, w + pad_w
+        # One window holds the whole image: there is nothing to shift into view.
+        shift = self.shift if min(height, width) > self.window else 0
+        if shift:
+            x = jnp.roll(x, (-shift, -shift), axis=(1, 2))
+        mask = shift_mask(height, width, self.window, shift) if shift else None
+        x = merge(self.attention(partition(x, self.window), mask), self.window, height, width)
+        if shift:
+            x = jnp.roll(x, (shift, shift), axis=(1, 2))
+        return x[:, :h, :w]
+
+
+class PatchMerging(nnx.Module):
+    """Halves the resolution and doubles the channels: 2x2 neighbours side by side, norm, linear."""
+
+    def __init__(self, channels: int, *, dtype, rngs: nnx.Rngs):
+        self.norm = norm(4 * channels, dtype=dtype, rngs=rngs)
+        self.reduction = linear(4 * channels, 2 * channels, use_bias=False, dtype=dtype, rngs=rngs)
+
+    def __call__(self, x_BxHxWxC: jax.Array) -> jax.Array:
+        x = jnp.pad(x_BxHxWxC, ((0, 0), (0, x_BxHxWxC.shape[1] % 2), (0, x_BxHxWxC.shape[2] % 2), (0, 0)))
+        quarters = [x[:, row::2, column::2] for column in (0, 1) for row in (0, 1)]
+        return self.reduction(self.norm(jnp.concatenate(quarters, axis=-1)))
+
+
+class PatchExpand(nnx.Module):
+    """Multiplies the resolution: linear to factor² x `outputs` channels, unfolded in space, norm."""
+
+    def __init__(self, channels: int, outputs: int, factor: int, *, dtype, rngs: nnx.Rngs):
+        self.factor = factor
+        self.expand = linear(channels, factor * factor * outputs, use_bias=False, dtype=dtype, rngs=rngs)
+        self.norm = norm(outputs, dtype=dtype, rngs=rngs)
+
+    def __call__(self, x_BxHxWxC: jax.Array) -> jax.Array:
+        b, h, w, _ = x_BxHxWxC.shape
+        f = self.factor
+        x = self.expand(x_BxHxWxC).reshape(b, h, w, f, f, -1).transpose(0, 1, 3, 2, 4, 5)
+        return self.norm(x.reshape(b, h * f, w * f, -1))
+
+
+def _blocks(channels, heads, window, rates, first, *, dtype, rngs) -> nnx.List:
+    return nnx.List(
+        [
+            SwinBlock(channels, heads, window, (i % 2) * (window // 2), rate, first + i, dtype=dtype, rngs=rngs)
+            for i, rate in enumerate(rates)
+        ]
+    )
+
+
+def drop_rates(depths: Sequence[int], highest: float) -> list[list[float]]:
+    """Drop-path rates by stage and block, rising linearly from 0 to `highest` over all blocks."""
+    rates = [float(rate) for rate in np.linspace(0.0, highest, sum(depths))]
+    starts = np.cumsum([0, *depths])
+    return [rates[start : start + depth] for start, depth in zip(starts, depths, strict=False)]
+
+
+class SwinEncoder(nnx.Module):
+    """Patches, then stages of Swin blocks.
+
+    Returns a pyramid: what enters stages 1 to n-1 (the skips of Swin-Unet), and the normalised output of the last
+    stage; strides patch, 2 patch, 4 patch, ... and channels embed, 2 embed, 4 embed, ...
+    """
+
+    def __init__(
+        self,
+        inputs: int,
+        *,
+        embed: int,
+        depths: Sequence[int],
+        heads: Sequence[int],
+        window: int,
+        patch: int,
+        drop_path: float,
+        dtype,
+        rngs: nnx.Rngs,
+    ):
+        self.channels = tuple(embed * 2**stage for stage in range(len(depths)))
+        self.strides = tuple(patch * 2**stage for stage in range(len(depths)))
+        self.embed = nnx.Conv(inputs, embed, (patch, patch), (patch, patch), padding="VALID", dtype=dtype, rngs=rngs)
+        self.embed_norm = norm(embed, dtype=dtype, rngs=rngs)
+        rates = drop_rates(depths, drop_path)
+        self.stages = nnx.List(
+            [
+                _blocks(width, head, window, rate, sum(depths[:stage]), dtype=dtype, rngs=rngs)
+                for stage, (width, head, rate) in enumerate(zip(self.channels, heads, rates, strict=True))
+            ]
+        )
+        self.merges = nnx.List([PatchMerging(width, dtype=dtype, rngs=rngs) for width in self.channels[:-1]])
+        self.norm = norm(self.channels[-1], dtype=dtype, rngs=rngs)
+
+    def __call__(self, x_BxHxWxC: jax.Array, keys_B: jax.Array | None = None) -> list[jax.Array]:
+        x = self.embed_norm(self.embed(x_BxHxWxC))
+        pyramid = []
+        for stage, blocks in enumerate(self.stages):
+            pyramid.append(x)
+            for block in blocks:
+                x = block(x, keys_B)
+            if stage < len(self.merges):
+                x = self.merges[stage](x)
+        return [*pyramid[:-1], self.norm(x)]
+
+
+class SwinDecoder(nnx.Module):
+    """The decoder of Swin-Unet: expand, join the skip by a linear layer, Swin blocks; ends at the first stride.
+
+    `depths` are those of the encoder: the decoder's stage at a resolution has as many blocks as the encoder's.
+    """
+
+    def __init__(
+        self,
+        channels: Sequence[int],
+        *,
+        depths: Sequence[int],
+        heads: Sequence[int],
+        window: int,
+        drop_path: float,
+        dtype,
+        rngs: nnx.Rngs,
+    ):
+        self.outputs = channels[0]
+        levels = list(range(len(channels) - 1))[::-1]
+        rates = drop_rates(depths, drop_path)
+        first = sum(depths)  # the encoder's blocks are numbered before these
+        self.expands = nnx.List(
+            [PatchExpand(channels[level + 1], channels[level], 2, dtype=dtype, rngs=rngs) for level in levels]
+        )
+        self.joins = nnx.List([linear(2 * channels[i], channels[i], dtype=dtype, rngs=rngs) for i in levels])
+        self.stages = nnx.List(
+            [
+                _blocks(channels[i], heads[i], window, rates[i], first + sum(depths[:i]), dtype=dtype, rngs=rngs)
+                for i in levels
+            ]
+        )
+        self.norm = norm(channels[0], dtype=dtype, rngs=rngs)
+
+    def __call__(self, pyramid: list[jax.Array], keys_B: jax.Array | None = None) -> jax.Array:
+        x, skips = pyramid[-1], pyramid[-2::-1]
+        for expand, join, blocks, skip in zip(self.expands, self.joins, self.stages, skips, strict=True):
+            x = join(jnp.concatenate([expand(x), skip], axis=-1))
+            for block in blocks:
+                x = block(x, keys_B)
+        return self.norm(x)
+
+
+class SwinHead(nnx.Module):
+    """Final expansion by the patch size, then a 1x1 convolution without bias to the classes."""
+
+    def __init__(self, channels: int, classes: int, *, patch: int, dtype, rngs: nnx.Rngs):
+        self.expand = PatchExpand(channels, channels, patch, dtype=dtype, rngs=rngs)
+        self.classify = linear(channels, classes, use_bias=False, dtype=dtype, rngs=rngs)
+
+    def __call__(self, x_BxHxWxC: jax.Array) -> jax.Array:
+        return self.classify(self.expand(x_BxHxWxC))

@@ -1,0 +1,1 @@
+"""The mesh, how arrays lie on it, and the compiled steps."""

@@ -1,0 +1,79 @@
+"""The device mesh and how arrays lie on it: axes `data` and `fsdp`, sharding rules as data."""
+
+import math
+import re
+from collections.abc import Mapping
+
+import jax
+import numpy as np
+from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
+
+from data_pipelines.errors import InputError
+
+AXES = ("data", "fsdp")
+
+# Path pattern -> smallest array, in elements, that is spread over `fsdp` along its largest divisible axis; the first
+# match decides. Small arrays cost more to gather than they save.
+RULES = ((r"bias_table$", math.inf), (r".*", 2**16))
+
+
+def make(data: int, fsdp: int, batch_size: int) -> Mesh:
+    """A mesh of data x fsdp devices; data = -1 takes all that fsdp leaves.
+
+    Raises:
+      InputError: the devices or the global batch do not divide.
+    """
+    devices = jax.device_count()
+    if fsdp < 1 or devices % fsdp:
+        raise InputError(f"config.parallel.fsdp={fsdp}: does not divide the {devices} devices")
+    data = devices // fsdp if data == -1 else data
+    if data < 1 or data * fsdp > devices:
+        raise InputError(f"config.parallel: data={data} x fsdp={fsdp} needs more than the {devices} devices")
+    if batch_size % (data * fsdp):
+        raise InputError(
+            f"config.batch_size={batch_size}: does not divide over {data * fsdp} devices; "
+            f"take a multiple of {data * fsdp}, or fewer devices by config.parallel.data"
+        )
+    return jax.make_mesh(
+        (data, fsdp), AXES, axis_types=(AxisType.Auto,) * 2, devices=jax.devices()[: data * fsdp]
+    )
+
+
+def spec(path: str, shape: tuple[int, ...], fsdp: int) -> PartitionSpec:
+    """How the array at `path` is spread over `fsdp` devices."""
+    smallest = next(smallest for pattern, smallest in RULES if re.search(pattern, path))
+    axes = [axis for axis, size in enumerate(shape) if size % fsdp == 0]
+    if fsdp == 1 or math.prod(shape) < smallest or not axes:
+        return PartitionSpec()
+    chosen = max(axes, key=lambda axis: shape[axis])
+    return PartitionSpec(*("fsdp" if axis == chosen else None for axis in range(chosen + 1)))
+
+
+def shardings(tree, mesh: Mesh):
+    """A NamedSharding for each array of a tree, by the last string key on its way that holds a path."""
+
+    def one(keys, leaf):
+        path = next((str(k.key) for k in reversed(keys) if isinstance(k, jax.tree_util.DictKey)), "")
+        return NamedSharding(mesh, spec(path, leaf.shape, mesh.shape["fsdp"]))
+
+    return jax.tree_util.tree_map_with_path(one, tree)
+
+
+def batch_sharding(mesh: Mesh) -> NamedSharding:
+    """Examples spread over all devices."""
+    return NamedSharding(mesh, PartitionSpec(AXES))
+
+
+def place(tree, targets):
+    """Host arrays, equal on every process, as global arrays with the given shardings."""
+
+    def one(value, sharding):
+        value = np.asarray(value)
+        return jax.make_array_from_callback(value.shape, sharding, lambda index: value[index])
+
+    return jax.tree.map(one, tree, targets)
+
+
+def global_batch(batch: Mapping[str, np.ndarray], sharding: NamedSharding) -> dict[str, jax.Array]:
+    """Global arrays from what each process read of the batch."""
+    return {key: jax.make_array_from_process_local_data(sharding, value) for key, value in batch.items()}

@@ -1,0 +1,138 @@
+"""Parameters as flat dictionaries, path -> array: how they start, which are frozen, what is taken from another run.
+
+A path is the module path and the parameter's name, joined by "/": "encoders/s2/stages/0/1/attention/qkv/kernel". One
+flat language serves freezing, transfer, sharding and checkpoints.
+"""
+
+import math
+import re
+import zlib
+from collections.abc import Callable, Mapping
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from flax import nnx
+
+from data_pipelines.errors import InputError
+
+Flat = dict[str, jax.Array]
+
+# What each value of config.freeze keeps still: the module, by its attribute in the network.
+FROZEN = {"": None, "encoder": "encoders"}
+
+
+def _normal(deviation: Callable[[tuple[int, ...]], float]):
+    return lambda generator, shape: generator.standard_normal(shape, np.float32) * np.float32(deviation(shape))
+
+
+def _constant(value: float):
+    return lambda generator, shape: np.full(shape, value, np.float32)
+
+
+# Initial values by path, the first match decides. Dense layers and bias tables as in Swin (normal, 0.02);
+# convolutions as He et al. 2015: deviation sqrt(2 / fan-in).
+_INITIAL = (
+    (r"/(scale|var)$", _constant(1.0)),
+    (r"/(bias|mean)$", _constant(0.0)),
+    (r"/conv\d/kernel$|/embed/kernel$", _normal(lambda shape: math.sqrt(2.0 / math.prod(shape[:-1])))),
+    (r"/(kernel|bias_table)$", _normal(lambda shape: 0.02)),
+)
+
+
+def flatten(nested: Mapping) -> dict:
+    """A nested dictionary as a flat one."""
+    flat = {}
+    for key, value in nested.items():
+        below = flatten(value) if isinstance(value, Mapping) else {"": value}
+        flat |= {f"{key}/{path}".rstrip("/"): leaf for path, leaf in below.items()}
+    return flat
+
+
+def unflatten(flat: Mapping) -> dict:
+    """The inverse of `flatten`; digits become the integer keys that Flax gives to lists."""
+    nested: dict = {}
+    for path, leaf in flat.items():
+        *parents, name = (int(part) if part.isdigit() else part for part in path.split("/"))
+        node = nested
+        for parent in parents:
+            node = node.setdefault(parent, {})
+        node[name] = leaf
+    return nested
+
+
+class Template:
+    """A network split once into structure and shapes; `merge` makes it callable again inside a compiled function.
+
+    Attributes:
+      parameters, statistics: path -> jax.ShapeDtypeStruct.
+    """
+
+    def __init__(self, build: Callable[[nnx.Rngs], nnx.Module], freeze: str = ""):
+        if freeze not in FROZEN:
+            raise InputError(f"config.freeze={freeze!r}: expected one of {', '.join(map(repr, FROZEN))}")
+        model = nnx.eval_shape(lambda: build(nnx.Rngs(0)))
+        model.train()
+        self.frozen_module = FROZEN[freeze]
+        if self.frozen_module:
+            # Frozen means frozen: its normalisation uses, and keeps, the statistics that it came with.
+            getattr(model, self.frozen_module).eval()
+        self._train, parameters, statistics = nnx.split(model, nnx.Param, nnx.BatchStat)
+        model.eval()
+        self._eval = nnx.graphdef(model)
+        self.parameters = flatten(nnx.to_pure_dict(parameters))
+        self.statistics = flatten(nnx.to_pure_dict(statistics))
+
+    def merge(self, parameters: Flat, statistics: Flat, *, train: bool) -> nnx.Module:
+        """The network with these values."""
+        return nnx.merge(self._train if train else self._eval, unflatten(parameters), unflatten(statistics))
+
+    def statistics_of(self, model: nnx.Module) -> Flat:
+        """The running statistics of a network after a call in training mode."""
+        return flatten(nnx.to_pure_dict(nnx.state(model, nnx.BatchStat)))
+
+    def is_frozen(self, path: str) -> bool:
+        """Whether a parameter stays as it is."""
+        return self.frozen_module is not None and path.startswith(self.frozen_module + "/")
+
+
+def initial(shapes: Mapping[str, jax.ShapeDtypeStruct], seed: int) -> dict[str, np.ndarray]:
+    """Initial values by the table above, from a generator per path: the same on any machine and number of devices.
+
+    Drawn by numpy on the host: compiling the initialisers with XLA took longer than the first training steps.
+    """
+    values = {}
+    for path, shape in shapes.items():
+        draw = next(draw for pattern, draw in _INITIAL if re.search(pattern, path))
+        generator = np.random.Generator(np.random.PCG64((seed, zlib.crc32(path.encode()))))
+        values[path] = draw(generator, shape.shape)
+    return values
+
+
+def transfer(values: dict[str, np.ndarray], source: Mapping[str, np.ndarray], module: str, origin: str) -> dict:
+    """`values` with every entry of `module` ("encoders") taken from `source`, which `origin` names in errors.
+
+    Raises InputError when the source lacks an entry or holds another shape.
+    """
+    taken = dict(values)
+    for path in values:
+        if not path.startswith(module + "/"):
+            continue
+        if path not in source:
+            streams = sorted({name.split("/")[1] for name in source if name.startswith(module + "/")})
+            raise InputError(
+                f"config.init={origin}: it holds no {path}; its {module} are {', '.join(streams)}: "
+                "choose the config.fusion and config.model that the pre-training run had"
+            )
+        if tuple(source[path].shape) != tuple(values[path].shape):
+            raise InputError(
+                f"config.init={origin}: {path} has shape {tuple(source[path].shape)}, expected "
+                f"{tuple(values[path].shape)}: choose the config.model that the pre-training run had"
+            )
+        taken[path] = source[path]
+    return taken
+
+
+def norm(flat: Flat) -> jax.Array:
+    """Euclidean norm over all entries, float32."""
+    return jnp.sqrt(sum((jnp.sum(jnp.square(x.astype(jnp.float32))) for x in flat.values()), jnp.float32(0.0)))

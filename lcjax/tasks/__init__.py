@@ -1,0 +1,15 @@
+"""Tasks: what a batch means. A task owns the network, its inputs, the loss, the evaluation sums and their scores."""
+
+from data_pipelines.errors import InputError
+from lcjax.card import Card
+from lcjax.tasks.contrastive import Contrastive
+from lcjax.tasks.segmentation import Segmentation
+
+TASKS = {"segmentation": Segmentation, "contrastive": Contrastive}
+
+
+def make(config, card: Card) -> Segmentation | Contrastive:
+    """The task of `config.task`. Raises InputError for an unknown name."""
+    if config.task not in TASKS:
+        raise InputError(f"config.task={config.task!r}: expected one of {', '.join(TASKS)}")
+    return TASKS[config.task](config, card)

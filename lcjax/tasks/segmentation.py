@@ -1,0 +1,66 @@
+"""Land-cover segmentation: a class for every pixel, from one sensor or two."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from flax import nnx
+
+from lcjax import augment, losses, metrics
+from lcjax.card import Card
+from lcjax.models import families
+
+
+class Segmentation:
+    """Batches {sensor: stored integers (B, H, W, bands), "label": legend ids (B, H, W)} and a Segmenter."""
+
+    def __init__(self, config, card: Card):
+        self.config = config
+        self.card = card
+        self.names = [land_class.name for land_class in card.legend.scored]
+        self.keys = (*(sensor.name for sensor in card.sensors), "label")
+        self.monitor = f"mIoU_{len(self.names)}"
+
+    def build(self, rngs: nnx.Rngs) -> nnx.Module:
+        """The network."""
+        return families.segmenter(
+            self.config.model,
+            fusion=self.config.fusion,
+            channels={sensor.name: len(sensor.bands) for sensor in self.card.sensors},
+            classes=len(self.names),
+            precision=self.config.precision,
+            rngs=rngs,
+        )
+
+    def loss(self, model: nnx.Module, batch: dict, keys_B: jax.Array) -> tuple[jax.Array, dict]:
+        """Cross-entropy of an augmented batch, and further values to log."""
+        images = {key: batch[key] for key in self.keys}
+        cut = augment.crop_and_turn(images, keys_B, crop=self.config.crop, turn=self.config.turn)
+        logits = model(self._inputs(cut), keys_B)
+        labels = self._indices(cut["label"])
+        valid = labels != 255
+        right = jnp.sum((jnp.argmax(logits, axis=-1) == labels) & valid)
+        return losses.cross_entropy(logits, labels), {"OA": right / jnp.maximum(jnp.sum(valid), 1)}
+
+    def count(self, model: nnx.Module, batch: dict) -> dict:
+        """Evaluation sums of whole tiles: the confusion matrix, pixels left out, and the predicted legend ids."""
+        labels = jnp.where(batch["valid"][:, None, None], self._indices(batch["label"]), np.uint8(255))
+        predictions = jnp.argmax(model(self._inputs(batch)), axis=-1)
+        real = jnp.sum(batch["valid"]) * labels[0].size
+        return {
+            "confusion": metrics.confusion(labels, predictions, len(self.names)),
+            "ignored": real - jnp.sum(labels != 255),
+        }
+
+    def scores(self, sums: dict) -> dict[str, float]:
+        """Scores of the summed counts."""
+        return metrics.scores(sums["confusion"], self.names)[0]
+
+    def probabilities(self, model: nnx.Module, batch: dict) -> jax.Array:
+        """Class probabilities (B, H, W, classes) float32 of stored integers."""
+        return jax.nn.softmax(model(self._inputs(batch)), axis=-1)
+
+    def _inputs(self, batch: dict) -> dict:
+        return {sensor.name: augment.scale(batch[sensor.name], sensor.scaling) for sensor in self.card.sensors}
+
+    def _indices(self, labels: jax.Array) -> jax.Array:
+        return jnp.asarray(self.card.legend.index_of_id())[labels.astype(jnp.int32)]

@@ -1,0 +1,287 @@
+"""`lcjax train`: one loop for every task."""
+
+import math
+import pathlib
+
+import jax
+import numpy as np
+
+from data_pipelines import loader
+from data_pipelines.errors import InputError
+from lcjax import card as cards
+from lcjax import checkpoint, durations, optim, parameters, restore, steps, tasks, workdir
+from lcjax.clock import Clock, duration
+from lcjax.parallel import mesh as meshes
+
+HELP = """Trains a network, or goes on where an earlier run of the same command was stopped.
+
+  lcjax train --config=configs/pretrain.py:data=sample,tiny=true --workdir=runs/pretrain --config.data_dir=build/data
+  lcjax train --config=configs/dfc2020.py:model=unet --workdir=runs/unet
+  lcjax train --config=configs/dfc2020.py:model=two_stream_swin,init=runs/pretrain,freeze=encoder --workdir=runs/frozen
+
+Arguments after the colon choose the experiment (each config file's docstring lists them); any field of the config is
+set by --config.FIELD=VALUE. The workdir receives config.json, card.json, metrics.jsonl, TensorBoard files and
+checkpoints (`last` to go on from, `best` by the validation score). Stopped at any moment, even by kill -9, the same
+command goes on from the last checkpoint and ends in the same parameters to the bit (on CPU)."""
+
+
+def define_flags(flags) -> None:
+    """The flags of the verb."""
+    from ml_collections import config_flags
+
+    config_flags.DEFINE_config_file("config", None, "Config file and its arguments: configs/FILE.py:key=value,...")
+    flags.DEFINE_string("workdir", None, "Folder of the run; made if it is not there, gone on with if it is.")
+
+
+def run(flags) -> None:
+    """Runs the verb."""
+    if flags.config is None or not flags.workdir:
+        raise InputError("train needs --config and --workdir, e.g. --config=configs/dfc2020.py --workdir=runs/unet")
+    train(flags.config, pathlib.Path(flags.workdir))
+
+
+class _Diverged(FloatingPointError):
+    pass
+
+
+def train(config, folder: pathlib.Path) -> None:
+    """Trains to the end, or to early stopping.
+
+    The order of the loop is a contract: (1) evaluate the state, keep the best; (2) save if due; (3) next batch;
+    (4) dispatch the step; (5) fetch and write the metrics of the step before, and stop on NaN. Nothing is saved
+    before the metrics of its last step were seen to be finite.
+
+    Raises:
+      InputError: config, data or workdir are not what they should be.
+      FloatingPointError: loss or gradient are not finite; says the step, the norms and the record ids.
+    """
+    # ------------------------------------------------------------------ data
+    dataset = loader.open_dataset(config.data_dir, config.dataset)
+    source = dataset.source(config.split.train)
+    held_out = dataset.source(config.split.validation)
+    card = make_card(config, dataset)
+    if config.crop > dataset.tile:
+        raise InputError(f"config.crop={config.crop}: larger than the {dataset.tile} px tiles of {dataset.name}")
+    if config.task == "contrastive" and config.batch_size > len(source):
+        raise InputError(
+            f"config.batch_size={config.batch_size}: {config.split.train!r} holds {len(source)} places, and a place "
+            f"twice in a batch would be its own negative; take at most {len(source)}"
+        )
+
+    # ------------------------------------------------------------------ durations
+    units = {"batch_size": config.batch_size, "epoch": len(source)}
+    total = durations.steps(config.total, name="config.total", **units)
+
+    def every(name: str) -> int:
+        return max(1, durations.steps(config[name], name=f"config.{name}", **units, total=total))
+
+    log_every, evaluate_every, save_every = every("log_every"), every("evaluate_every"), every("save_every")
+
+    # ------------------------------------------------------------------ mesh, task, optimiser
+    mesh = meshes.make(config.parallel.data, config.parallel.fsdp, config.batch_size)
+    batch_sharding = meshes.batch_sharding(mesh)
+    task = tasks.make(config, card)
+    template = parameters.Template(task.build, config.freeze)
+    optimizer = optim.transformation(config.optimizer)
+    warmup = durations.steps(config.optimizer.warmup, name="config.optimizer.warmup", **units, total=total)
+    rate = optim.LearningRate(config.optimizer.learning_rate, warmup, total, config.optimizer.schedule)
+    step_function = steps.train_step(task, template, optimizer, rate, config.seed)
+    count = steps.evaluation_step(task, template)
+
+    # ------------------------------------------------------------------ initial state, or where an earlier run stood
+    workdir.start(folder, config, card)
+    last, best = (checkpoint.Checkpoints(folder, kind, keep) for kind, keep in (("last", 2), ("best", 1)))
+    values = parameters.initial(template.parameters, config.seed)
+    statistics = parameters.initial(template.statistics, config.seed)
+    meta = {"position": 0, "clock": {}, "window": {}, "evaluated": -1, "best": None, "since_best": 0, "ended": ""}
+    found = last.latest()
+    if found is None and config.init != "random":
+        values, statistics = restore.pretrained(pathlib.Path(config.init), values, statistics)
+    state = steps.initial_state(template, values, statistics, optimizer, mesh)
+    if found is not None:
+        meta = last.restore_meta(found)
+        best.forget_after(found)
+        state = _restore(last, found, state)
+        workdir.say(f"{folder}: goes on from step {found} of {total}")
+    if meta["ended"]:
+        workdir.say(f"{folder}: already ended at step {found}: {meta['ended']}")
+        return
+    log = workdir.Log(folder, step=found or 0)
+    clock = Clock(meta["clock"])
+    names = {"trained": state.trainable, "frozen": state.frozen}
+    sizes = {name: sum(math.prod(leaf.shape) for leaf in flat.values()) for name, flat in names.items()}
+    workdir.say(
+        f"{folder}: {config.task} with {config.model.name}, {sizes['trained']:,} trained and {sizes['frozen']:,} "
+        f"frozen parameters, {len(source)} records, batch {config.batch_size}, {total} steps, {mesh.size} device(s)"
+    )
+
+    # ------------------------------------------------------------------ compile before the loop
+    batches = loader.train_batches(
+        source,
+        batch_size=config.batch_size,
+        seed=config.seed,
+        position=meta["position"],
+        keys=task.keys,
+        process_index=jax.process_index(),
+        process_count=jax.process_count(),
+        threads=config.threads,
+    )
+    with clock.measure("compile"):
+        batch = meshes.global_batch(next(batches), batch_sharding)
+        compiled = steps.compile_train_step(step_function, state, batch)
+    workdir.say(f"{folder}: step compiled in {duration(clock.seconds['compile'])}{_cost(compiled)}")
+
+    # ------------------------------------------------------------------ what the loop calls
+    pending: tuple[int, dict] | None = None
+
+    def flush() -> None:
+        """Writes the metrics of the step before; stops on NaN."""
+        nonlocal pending
+        if pending is None:
+            return
+        step, arrays = pending
+        pending = None
+        values = {key: float(value) for key, value in sorted(jax.device_get(arrays).items())}
+        if not all(map(math.isfinite, values.values())):
+            raise _Diverged(_diverged(step, values, source, config, folder, last.latest()))
+        window = meta["window"]
+        for key, value in values.items():
+            window[key] = window.get(key, 0.0) + value
+        window["steps"] = window.get("steps", 0) + 1
+        if step % log_every == 0 or step == total:
+            count_ = window.pop("steps")
+            means = {key: value / count_ for key, value in window.items()}
+            # Not a mean: the rate that the last step took.
+            means["learning_rate"] = values["learning_rate"]
+            meta["window"] = {}
+            speed = clock.tick(count_ * config.batch_size)
+            left = duration((total - step) * config.batch_size / speed)
+            log.write(step, "train", means, {"examples_per_second": speed})
+            shown = "  ".join(f"{key} {means[key]:.4g}" for key in ("loss", *_extra(means), "learning_rate"))
+            workdir.say(f"step {step}/{total}  {shown}  {speed:.1f} examples/s  ETA {left}")
+
+    def evaluate(step: int) -> None:
+        """Scores the held-out split; keeps a copy of the best state."""
+        held_out_batches = loader.eval_batches(
+            held_out,
+            batch_size=evaluation_batch(config, mesh.size),
+            keys=task.keys,
+            process_index=jax.process_index(),
+            process_count=jax.process_count(),
+            threads=config.threads,
+        )
+        everything = state.trainable | state.frozen
+        scores = task.scores(steps.evaluate(count, everything, state.statistics, held_out_batches, batch_sharding))
+        log.write(step, "validation", scores)
+        score = scores[task.monitor]
+        better = meta["best"] is None or score > meta["best"]
+        meta.update(evaluated=step, since_best=0 if better else meta["since_best"] + 1)
+        if better:
+            meta["best"] = score
+            save(best, step)
+        shown = "  ".join(f"{key} {value:.4f}" for key, value in scores.items() if "/" not in key)
+        workdir.say(f"step {step}/{total}  validation: {shown}{'  (best)' if better else ''}")
+
+    def save(where: checkpoint.Checkpoints, step: int) -> None:
+        model = {"parameters": state.trainable | state.frozen, "statistics": state.statistics}
+        progress = meta | {"position": step * config.batch_size, "clock": clock.seconds}
+        where.save(step, model=model, optimizer=state.optimizer, meta=progress)
+
+    # ------------------------------------------------------------------ the loop
+    step = found or 0
+    with jax.transfer_guard("disallow"):
+        while True:
+            ending = step == total
+            if (step % evaluate_every == 0 and step > 0 or ending) and meta["evaluated"] != step:
+                flush()
+                with clock.measure("evaluate"):
+                    evaluate(step)
+                if config.patience and meta["since_best"] >= config.patience and not ending:
+                    meta["ended"] = f"no better {task.monitor} in {config.patience} evaluations"
+                    ending = True
+            if ending or (step % save_every == 0 and step > 0 and step != found):
+                flush()
+                if ending:
+                    meta["ended"] = meta["ended"] or "all steps done"
+                with clock.measure("checkpoint"):
+                    save(last, step)
+            if ending:
+                break
+            if batch is None:
+                with clock.measure("data"):
+                    batch = meshes.global_batch(next(batches), batch_sharding)
+            with jax.profiler.StepTraceAnnotation("train", step_num=step):
+                state, metrics = compiled(state, batch)
+            batch = None
+            step += 1
+            flush()
+            pending = (step, metrics)
+
+    # ------------------------------------------------------------------ after the loop
+    for where in (last, best):
+        where.wait()
+        where.close()
+    log.close()
+    spent = ", ".join(f"{name} {duration(seconds)}" for name, seconds in sorted(clock.seconds.items()))
+    workdir.say(f"{folder}: ended at step {step} ({meta['ended']}); best {task.monitor} {meta['best']:.4f}; {spent}")
+
+
+def make_card(config, dataset: loader.Dataset) -> cards.Card:
+    """The card of a run of this config on this data set."""
+    roles = {
+        role: {"spec": spec, "records": len(dataset.source(spec)), "id": dataset.split_id(spec)}
+        for role, spec in sorted(config.split.items())
+    }
+    return cards.Card(
+        model=config.model.name,
+        fusion=config.fusion,
+        sensors=cards.sensors_of(config.fusion),
+        legend=dataset.legend,
+        tile=config.crop or dataset.tile,
+        dataset=f"{dataset.name} {dataset.version}",
+        splits=roles,
+        versions=cards.versions(),
+    )
+
+
+def evaluation_batch(config, devices: int) -> int:
+    """The evaluation batch, rounded up to the devices."""
+    return math.ceil(config.evaluation_batch_size / devices) * devices
+
+
+def _restore(last: checkpoint.Checkpoints, step: int, state: steps.State) -> steps.State:
+    like = {"parameters": state.trainable | state.frozen, "statistics": state.statistics}
+    model = last.restore_model(step, like)
+    return steps.State(
+        step=meshes.place(np.int32(step), state.step.sharding),
+        trainable={path: model["parameters"][path] for path in state.trainable},
+        frozen={path: model["parameters"][path] for path in state.frozen},
+        statistics=model["statistics"],
+        optimizer=last.restore_optimizer(step, state.optimizer),
+    )
+
+
+def _extra(means: dict) -> list[str]:
+    fixed = ("loss", "learning_rate", "gradient_norm", "parameter_norm", "steps")
+    return [key for key in means if key not in fixed]
+
+
+def _cost(compiled: jax.stages.Compiled) -> str:
+    cost, memory = compiled.cost_analysis(), compiled.memory_analysis()
+    parts = []
+    if cost and cost.get("flops", 0) > 0:
+        parts.append(f"{cost['flops'] / 1e9:.1f} GFLOP a step and device by the compiler's count")
+    if memory:
+        parts.append(f"{(memory.temp_size_in_bytes + memory.argument_size_in_bytes) / 1e6:.0f} MB")
+    return ", " + ", ".join(parts) if parts else ""
+
+
+def _diverged(step: int, values: dict, source, config, folder: pathlib.Path, kept: int | None) -> str:
+    first = (step - 1) * config.batch_size
+    ids = loader.record_ids(source, range(first, first + config.batch_size), config.seed)
+    shown = ", ".join(f"{key} {value:.4g}" for key, value in values.items())
+    good = f"the checkpoint of step {kept} in {folder} is kept" if kept else "no checkpoint had been saved yet"
+    return (
+        f"step {step} is not finite: {shown}; records {', '.join(ids)}; {good}; "
+        "look at these records, or lower config.optimizer.learning_rate in a new --workdir"
+    )

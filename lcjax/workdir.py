@@ -1,0 +1,102 @@
+"""The folder of a run: its resolved config, its card, its log of metrics. Layout: docs/layout.md."""
+
+import json
+import pathlib
+
+import ml_collections
+from tensorboardX import SummaryWriter
+
+from data_pipelines.errors import InputError
+from lcjax import card as cards
+
+CONFIG = "config.json"
+METRICS = "metrics.jsonl"
+# What may change between a start and a restart: where things lie and how they are read, not what is computed.
+_FREE = ("data_dir", "threads")
+
+
+def write_atomically(path: pathlib.Path, text: str) -> None:
+    """Writes a file that is either the old one or the whole new one."""
+    temporary = path.with_name(path.name + ".tmp")
+    temporary.write_text(text)
+    temporary.replace(path)
+
+
+def read_config(workdir: pathlib.Path) -> ml_collections.ConfigDict:
+    """The resolved config of a run. Raises InputError where there is none."""
+    path = workdir / CONFIG
+    if not path.is_file():
+        raise InputError(f"{path}: no such file; expected the workdir of a training run (see `lcjax train --help`)")
+    return ml_collections.ConfigDict(json.loads(path.read_text()))
+
+
+def start(workdir: pathlib.Path, config: ml_collections.ConfigDict, card: cards.Card) -> None:
+    """Makes the workdir, or checks that it belongs to this config.
+
+    Raises:
+      InputError: it belongs to another config (the keys that differ are named), or cannot be written.
+    """
+    wanted = json.loads(config.to_json())
+    path = workdir / CONFIG
+    if path.is_file():
+        found = json.loads(path.read_text())
+        differing = [key for key in _differing(found, wanted) if key not in _FREE]
+        if differing:
+            shown = ", ".join(f"{k} (there {_at(found, k)!r}, now {_at(wanted, k)!r})" for k in differing[:3])
+            more = f" and {len(differing) - 3} more" if len(differing) > 3 else ""
+            raise InputError(f"{workdir}: holds a run of another config: {shown}{more}; choose another --workdir")
+    try:
+        workdir.mkdir(parents=True, exist_ok=True)
+        write_atomically(path, json.dumps(wanted, indent=1, sort_keys=True))
+        write_atomically(workdir / cards.FILE, card.to_json())
+    except OSError as error:
+        raise InputError(f"{workdir}: cannot be written ({error.strerror}); choose another --workdir") from error
+
+
+def _differing(found: dict, wanted: dict, prefix: str = "") -> list[str]:
+    keys = []
+    for key in sorted({*found, *wanted}):
+        one, other = found.get(key), wanted.get(key)
+        if isinstance(one, dict) and isinstance(other, dict):
+            keys += _differing(one, other, f"{prefix}{key}.")
+        elif one != other:
+            keys.append(prefix + key)
+    return keys
+
+
+def _at(nested: dict, dotted: str):
+    for key in dotted.split("."):
+        nested = nested.get(key, {})
+    return nested
+
+
+class Log:
+    """Metrics of a run: metrics.jsonl (deterministic: no times in it), TensorBoard, and a line on the terminal."""
+
+    def __init__(self, workdir: pathlib.Path, step: int):
+        """Opens the log of a run that goes on from `step`; what was logged of later steps is dropped."""
+        path = workdir / METRICS
+        lines = path.read_text().splitlines() if path.is_file() else []
+        # A kill can leave half a line at the end; it is of a later step than any whole checkpoint.
+        kept = [line for line in lines if line.endswith("}") and json.loads(line)["step"] <= step]
+        write_atomically(path, "".join(line + "\n" for line in kept))
+        self._file = path.open("a")
+        self._board = SummaryWriter(str(workdir / "tensorboard"), purge_step=step + 1)
+
+    def write(self, step: int, split: str, values: dict[str, float], times: dict[str, float] | None = None) -> None:
+        """Logs values of one split; `times` (rates, seconds) go to TensorBoard alone."""
+        self._file.write(json.dumps({"step": step, "split": split} | values) + "\n")
+        self._file.flush()
+        for name, value in values.items():
+            self._board.add_scalar(f"{split}/{name}", value, step)
+        for name, value in (times or {}).items():
+            self._board.add_scalar(f"clock/{name}", value, step)
+
+    def close(self) -> None:
+        self._file.close()
+        self._board.close()
+
+
+def say(line: str) -> None:
+    """One line for the person at the terminal."""
+    print(line, flush=True)
