@@ -1,0 +1,118 @@
+"""What the numbers of a scene mean, found out or refused: the radar's unit, the offset of Sentinel-2 products.
+
+One function a sensor: (dataset, indices, sample, path, offset, say) -> gain and shift, each (bands,), such that
+raw * gain + shift is dB or a digital number. `dataset` is an open rasterio dataset, `indices` are the sensor's bands
+in it (from 1), `sample` holds valid raw values (pixels, bands), `offset` is the option or None, `say` takes a line for
+the user. They raise InputError.
+
+Sources: Sentinel-2 digital numbers and the offset of processing baseline 04.00 (RADIO_ADD_OFFSET, BOA_ADD_OFFSET):
+ESA, Sentinel-2 Products Specification Document.
+"""
+
+import re
+
+import numpy as np
+
+from data_pipelines.errors import InputError
+
+_OFFSET_FLOOR = 950  # digital numbers: even the cirrus band lies above this when the +1000 offset is in
+_BASELINE_OFFSET = -1000.0
+
+
+def _calibrate_s1(dataset, indices, sample, path, offset, say) -> tuple[np.ndarray, np.ndarray]:
+    gain, shift = _gdal_scaling(dataset, indices)
+    if np.iscomplexobj(sample):
+        raise InputError(
+            f"{path}: {sample.dtype} (single look complex); expected backscatter in dB; process it to sigma0 first"
+        )
+    decibel = sample * gain + shift
+    if decibel.min() >= 0:
+        raise InputError(
+            f"{path}: values from {decibel.min():.4g} to {decibel.max():.4g}, none below 0, so linear power or digital "
+            "numbers; expected backscatter in dB; convert power with 10*log10(x) first"
+        )
+    if not -60 < np.median(decibel) < 20:
+        raise InputError(
+            f"{path}: median {np.median(decibel):.4g}; expected backscatter in dB, about -30 to 0; "
+            "divide by what it was multiplied with (e.g. 100) first"
+        )
+    if (gain != 1).any() or (shift != 0).any():
+        say(f"{path}: dB = value * {gain[0]:g} + {shift[0]:g}, as the file's band scale and offset say")
+    return gain, shift
+
+
+def _calibrate_s2(dataset, indices, sample, path, offset, say) -> tuple[np.ndarray, np.ndarray]:
+    kind = dataset.dtypes[indices[0] - 1]
+    highest = np.percentile(sample, 99)
+    if kind in ("uint8", "int8") or kind.startswith("complex"):
+        raise InputError(
+            f"{path}: {kind}; expected Sentinel-2 digital numbers (reflectance x 10000, uint16); a picture will not do"
+        )
+    if highest <= 10:
+        raise InputError(
+            f"{path}: {kind} values up to about {highest:.3g}, so reflectance in 0..1; expected Sentinel-2 digital "
+            "numbers (reflectance x 10000); multiply by 10000 first"
+        )
+    told, source = _told_offset(dataset, indices, path)
+    lowest = np.percentile(sample, 1, axis=0)
+    if offset is not None:
+        said = "" if told is None else f" ({source} says {_listed(told)})"
+        told, source = np.full(len(indices), float(offset)), "--offset" + said
+    elif told is not None and (lowest + told < -500).any():
+        raise InputError(
+            f"{path}: {source} asks to add {_listed(told)}, but the 1st percentile of a band is already "
+            f"{lowest.min():.0f}, so it seems added; say so with --offset=0, or insist with --offset={told[0]:g}"
+        )
+    elif told is None and (lowest >= _OFFSET_FLOOR).all():
+        raise InputError(
+            f"{path}: every band starts near or above 1000 (1st percentiles from {lowest.min():.0f}), as products of "
+            "processing baseline 04.00 and later do; expected digital numbers without that offset; give "
+            "--offset=-1000 to take it off, or --offset=0 if the numbers are right"
+        )
+    if told is None:
+        return np.ones(len(indices)), np.zeros(len(indices))
+    say(f"{path}: {_listed(told)} added to the digital numbers, from {source}; negative ones become 0")
+    return np.ones(len(indices)), told
+
+
+def _calibrate_aerial(dataset, indices, sample, path, offset, say) -> tuple[np.ndarray, np.ndarray]:
+    kinds = {dataset.dtypes[index - 1] for index in indices}
+    if kinds != {"uint8"}:
+        raise InputError(
+            f"{path}: {', '.join(sorted(kinds))}; expected uint8 digital numbers; convert it as FLAIR-1 does"
+        )
+    return np.ones(len(indices)), np.zeros(len(indices))
+
+
+CALIBRATIONS = {"s1": _calibrate_s1, "s2": _calibrate_s2, "aerial": _calibrate_aerial}
+
+
+def _gdal_scaling(dataset, indices) -> tuple[np.ndarray, np.ndarray]:
+    return tuple(np.array([values[i - 1] for i in indices], float) for values in (dataset.scales, dataset.offsets))
+
+
+def _told_offset(dataset, indices, path) -> tuple[np.ndarray | None, str]:
+    """The number that metadata wants added to each band's digital numbers (None where it is silent), and its source."""
+    gain, shift = _gdal_scaling(dataset, indices)
+    if not (np.isclose(gain, 1) | np.isclose(gain, 1e-4)).all():
+        raise InputError(
+            f"{path}: band scale {gain[0]:g}; expected digital numbers of 1e-4 reflectance; rescale it first"
+        )
+    if (shift != 0).any():
+        return np.rint(shift / gain), "the file's band offset"
+    tags = [item for index in (0, *indices) for item in dataset.tags(index).items()]
+    found = {(key, value.strip()) for key, value in tags if re.match(r"(BOA|RADIO)_ADD_OFFSET", key.upper())}
+    values = {value for _, value in found}
+    if len(values) > 1 or not all(re.fullmatch(r"[-+]?\d+(\.\d*)?", value) for value in values):
+        raise InputError(f"{path}: offset tags {', '.join(sorted(values))}; expected one number; give it with --offset")
+    if found:
+        return np.full(len(indices), float(values.pop())), f"the tag {min(found)[0]}"
+    for key, value in dataset.tags().items():  # as one text: GDAL cuts "s2:processing_baseline" at its colon
+        baseline = re.search(r"PROCESSING_BASELINE\W*N?(\d\d)\.?\d\d", f"{key}={value}".upper())
+        if baseline and int(baseline[1]) >= 4:
+            return np.full(len(indices), _BASELINE_OFFSET), f"the tag {key}={value}"
+    return None, ""
+
+
+def _listed(values: np.ndarray) -> str:
+    return ", ".join(f"{value:g}" for value in dict.fromkeys(values))

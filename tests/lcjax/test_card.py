@@ -1,0 +1,63 @@
+"""The card survives the way through its file, and says what is missing."""
+
+import dataclasses
+import json
+
+import pytest
+
+from data_pipelines.bands import S1, S2, SENSORS
+from data_pipelines.errors import InputError
+from data_pipelines.legends import DFC2020, FLAIR1
+from lcjax import card as cards
+
+CARD = cards.Card(
+    model="unet",
+    fusion="early",
+    sensors=(S1, S2),
+    legend=DFC2020,
+    tile=256,
+    dataset="sample 1.0.0",
+    splits={"train": {"spec": "train[:75%]", "records": 3, "id": "abc"}},
+    versions={"lcjax": "0.1.0"},
+)
+
+
+@pytest.mark.parametrize("fusion", ["s1", "s2", "aerial", "early", "late"])
+@pytest.mark.parametrize("legend", [DFC2020, FLAIR1])
+def test_the_card_comes_back_equal(tmp_path, fusion, legend):
+    card = dataclasses.replace(CARD, fusion=fusion, sensors=cards.sensors_of(fusion), legend=legend)
+    (tmp_path / cards.FILE).write_text(card.to_json())
+    found = cards.read(tmp_path)
+    assert found == card  # dataclasses all the way down: bands, scaling, classes, splits
+    assert found.legend.id_of_index().tolist() == legend.id_of_index().tolist()
+    assert all(isinstance(sensor.scaling.low, (float, tuple)) for sensor in found.sensors)
+
+
+def test_the_card_holds_what_it_needs_without_the_tables():
+    fields = json.loads(CARD.to_json())
+    assert [sensor["bands"] for sensor in fields["sensors"]] == [list(S1.bands), list(S2.bands)]
+    assert fields["sensors"][0]["scaling"] == {"unit": 0.01, "low": -25.0, "high": 0.0, "offset": -25.0, "scale": 25.0}
+    assert {"id": 7, "name": "Urban/Built-up", "colour": "#a5a5a5"} in fields["legend"]["classes"]
+
+
+def test_sensors_of_a_fusion():
+    assert cards.sensors_of("late") == cards.sensors_of("early") == (S1, S2)
+    assert {cards.sensors_of(name) for name in SENSORS} == {(sensor,) for sensor in SENSORS.values()}
+    with pytest.raises(InputError, match=r"config\.fusion='both': expected one of s1, s2"):
+        cards.sensors_of("both")
+
+
+def test_a_folder_without_a_card_is_refused(tmp_path):
+    with pytest.raises(InputError, match="no such file; expected the workdir of a training run"):
+        cards.read(tmp_path / "nowhere")
+
+
+@pytest.mark.parametrize("text", ["", "{", "[]", "{}", '{"model": "unet", "sensors": 3}'])
+def test_a_broken_card_is_refused(tmp_path, text):
+    (tmp_path / cards.FILE).write_text(text)
+    with pytest.raises(InputError, match=r"card\.json: no card that this version reads"):
+        cards.read(tmp_path)
+
+
+def test_versions_name_the_libraries():
+    assert {"lcjax", "jax", "flax", "numpy"} <= set(cards.versions())
