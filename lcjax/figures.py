@@ -1,0 +1,249 @@
+"""Figures of a report, as PNG bytes: curves, confusion matrices, class shares, sample predictions.
+
+No global state of matplotlib is touched: figures are drawn on their own Agg canvas. The same input gives the same
+bytes. Line colours are those of Okabe & Ito (2008), which readers with any colour vision tell apart; class colours are
+the legend's.
+"""
+
+import dataclasses
+import io
+from collections.abc import Mapping, Sequence
+
+import matplotlib
+import numpy as np
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+from matplotlib.patches import Patch
+from matplotlib.ticker import MaxNLocator
+
+LINE_COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#E69F00", "#000000")
+LINE_STYLES = ("-", (0, (5, 1.5)), (0, (1, 1.2)), (0, (5, 1.5, 1, 1.5)))
+DPI = 144  # one and a half pixels for each that a page of 96 per inch shows
+UNLABELLED = "#d9d9d9"  # pixels that carry no class
+_SMOOTHED_FROM = 80  # points; below that, every point of a line can be seen
+_STYLE = {
+    "font.family": "DejaVu Sans",
+    "font.size": 9,
+    "text.parse_math": False,  # a "$" in the name of a run is a "$"
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.edgecolor": "#667",
+    "axes.titlesize": 10,
+    "axes.titleweight": "bold",
+    "axes.titlelocation": "left",
+    "axes.grid": False,
+    "grid.color": "#dde",
+    "grid.linewidth": 0.6,
+    "legend.frameon": False,
+}
+
+
+@dataclasses.dataclass(frozen=True)
+class Line:
+    """One curve of a panel; `dashed` marks the second quantity of a run (its validation loss beside its loss)."""
+
+    run: str
+    steps: Sequence[float]
+    values: Sequence[float]
+    dashed: bool = False
+
+
+@dataclasses.dataclass(frozen=True)
+class Panel:
+    """One pair of axes of `curves`."""
+
+    title: str
+    unit: str  # label of the vertical axis
+    lines: Sequence[Line]
+    smoothed: bool = False  # a long line is drawn faint, with its moving average over it
+
+
+@matplotlib.rc_context(_STYLE)
+def curves(panels: Sequence[Panel]) -> bytes:
+    """Learning curves side by side, steps to the right; a run has the same colour in every panel.
+
+    Args:
+      panels: what to draw; the runs are coloured in order of first appearance.
+    """
+    runs = list(dict.fromkeys(line.run for panel in panels for line in panel.lines))
+    styles = {
+        run: (LINE_COLOURS[i % len(LINE_COLOURS)], LINE_STYLES[i // len(LINE_COLOURS) % len(LINE_STYLES)])
+        for i, run in enumerate(runs)
+    }
+    rows_of_legend = -(-len(runs) // 3)
+    figure = _figure(4.0 * len(panels), 3.1 + 0.22 * rows_of_legend)
+    figure.get_layout_engine().set(wspace=0.04)
+    grid = figure.subplots(1, len(panels), squeeze=False)[0]
+    for axes, panel in zip(grid, panels, strict=True):
+        for line in panel.lines:
+            _draw_line(axes, line, panel.smoothed, *styles[line.run])
+        axes.set(title=panel.title, xlabel="step", ylabel=panel.unit)
+        axes.xaxis.set_major_locator(MaxNLocator(nbins=5, integer=True))
+        axes.grid(True)
+        axes.margins(x=0.02)
+        values = [value for line in panel.lines for value in line.values if np.isfinite(value)]
+        if values and min(values) >= 0:
+            axes.set_ylim(bottom=0)
+        if any(line.dashed for line in panel.lines):
+            kinds = [Line2D([], [], color="#444"), Line2D([], [], color="#444", linestyle=(0, (4, 2)), marker=".")]
+            axes.legend(kinds, ["training", "validation"], fontsize=8, handlelength=3)
+    handles = [Line2D([], [], color=colour, linestyle=style, linewidth=2) for colour, style in styles.values()]
+    figure.legend(handles, [_clip(run, 44) for run in runs], loc="outside lower center", ncols=3)
+    return _png(figure)
+
+
+@matplotlib.rc_context(_STYLE)
+def confusion(matrix: np.ndarray, names: Sequence[str], title: str = "") -> bytes:
+    """A confusion matrix in percent of each row; a class without true pixels has a blank row.
+
+    Args:
+      matrix: (K, K) pixel counts, rows = truth, columns = prediction.
+      names: the K class names.
+    """
+    counts = np.asarray(matrix, np.float64)
+    totals = counts.sum(axis=1, keepdims=True)
+    percent = np.divide(100 * counts, totals, out=np.full_like(counts, np.nan), where=totals > 0)
+    size = 0.43 * len(names)
+    figure = _figure(size + 2.1, size + 1.9)
+    axes = figure.subplots()
+    axes.set_facecolor("#f3f3f3")
+    axes.imshow(percent, cmap="Blues", vmin=0, vmax=100)
+    for row, column in np.argwhere(np.isfinite(percent)):
+        value = percent[row, column]
+        text = "0" if counts[row, column] == 0 else f"{value:.1f}" if value < 9.95 else f"{value:.0f}"
+        colour = "white" if value > 55 else "#99a" if value < 0.05 else "#223"
+        axes.text(column, row, text, ha="center", va="center", color=colour, fontsize=8)
+    for row in np.flatnonzero(totals[:, 0] == 0):
+        axes.text((len(names) - 1) / 2, row, "no true pixels", ha="center", va="center", color="#778", fontsize=8)
+    labels = [_clip(name, 18) for name in names]
+    axes.set_xticks(range(len(names)), labels, rotation=45, ha="right", rotation_mode="anchor")
+    axes.set_yticks(range(len(names)), labels)
+    axes.set(xlabel="prediction", ylabel="truth (each row sums to 100 %)")
+    axes.set_title(_clip(title, 10 + 6 * len(names)))
+    axes.spines[:].set_visible(False)
+    axes.tick_params(length=0)
+    return _png(figure)
+
+
+@matplotlib.rc_context(_STYLE)
+def distribution(shares: Mapping[str, Mapping[str, int]], names: Sequence[str], colours: Mapping[str, str]) -> bytes:
+    """Bars of the share of each class in each split, in percent of the split's labelled pixels; one panel a split.
+
+    Args:
+      shares: split -> class name -> pixels.
+      names: the classes in the order in which they are drawn, from the top.
+      colours: class name -> "#rrggbb"; a class without one is grey.
+    """
+    figure = _figure(1.5 + 2.4 * len(shares), 1.1 + 0.27 * len(names))
+    grid = figure.subplots(1, len(shares), sharex=True, sharey=True, squeeze=False)[0]
+    rows = np.arange(len(names))
+    for axes, (split, pixels) in zip(grid, shares.items(), strict=True):
+        total = sum(pixels.values())
+        percent = np.array([100 * pixels.get(name, 0) / max(total, 1) for name in names])
+        axes.barh(rows, percent, color=[colours.get(n, UNLABELLED) for n in names], edgecolor="#445", linewidth=0.6)
+        for row, value in zip(rows, percent, strict=True):
+            axes.text(value, row, f" {value:.1f}", va="center", fontsize=8, color="#334")
+        axes.set_yticks(rows, [_clip(name, 24) for name in names])
+        axes.set(title=f"{_clip(split, 20)}: {_short(total)} pixels", xlabel="% of labelled pixels")
+        axes.xaxis.set_major_locator(MaxNLocator(nbins=4))
+        axes.tick_params(axis="y", length=0)
+        axes.margins(x=0.16)
+    grid[0].invert_yaxis()
+    return _png(figure)
+
+
+@matplotlib.rc_context(_STYLE)
+def samples(
+    ids: Sequence[str],
+    images: np.ndarray,
+    labels: Mapping[str, np.ndarray],
+    classes: Sequence[tuple[int, str, str]],
+    unlabelled: str = "not labelled, not scored",
+) -> bytes:
+    """Rows of image, truth and predictions, with one legend.
+
+    Args:
+      ids: (N,) record ids, one a row.
+      images: (N, H, W, 3) uint8.
+      labels: column title -> (N, H, W) uint8 legend ids; the first is the truth.
+      classes: (id, name, "#rrggbb") of every class of the legend; any other id is drawn grey, as `unlabelled`. Only
+        classes that occur are listed in the figure.
+    """
+    palette = np.full((256, 3), _rgb(UNLABELLED), np.uint8)
+    for number, _, colour in classes:
+        palette[number] = _rgb(colour)
+    present = np.unique(np.concatenate([np.unique(values) for values in labels.values()]))
+    known = [entry for entry in classes if entry[0] in present]
+    handles = [Patch(facecolor=colour, edgecolor="#445", linewidth=0.6) for _, _, colour in known]
+    texts = [name for _, name, _ in known]
+    if set(present.tolist()) - {number for number, _, _ in classes}:
+        handles.append(Patch(facecolor=UNLABELLED, edgecolor="#445", linewidth=0.6))
+        texts.append(unlabelled)
+    columns = {"image": images} | {title: palette[values] for title, values in labels.items()}
+    per_row = max(3, len(columns))
+    height = 1.6 * len(ids) + 0.55 + 0.22 * -(-len(handles) // per_row)
+    figure = _figure(0.3 + 1.6 * len(columns), height)
+    grid = figure.subplots(len(ids), len(columns), squeeze=False)
+    for column, (title, pictures) in enumerate(columns.items()):
+        grid[0, column].set_title(_fold(title, 18), fontsize=8, loc="center", fontweight="normal")
+        for row, picture in enumerate(pictures):
+            grid[row, column].imshow(picture, interpolation="nearest" if column else "antialiased")
+    for row, name in enumerate(ids):
+        grid[row, 0].set_ylabel(_clip(str(name), 26), fontsize=6)
+    for axes in grid.flat:
+        axes.set(xticks=[], yticks=[])
+        axes.spines[:].set_visible(True)
+        axes.spines[:].set(color="#99a", linewidth=0.5)
+    figure.legend(handles, texts, loc="outside lower center", ncols=per_row, fontsize=8)
+    return _png(figure)
+
+
+def _figure(width: float, height: float) -> Figure:
+    """An empty figure of this size in inches, on a canvas of its own."""
+    figure = Figure(figsize=(width, height), dpi=DPI, layout="constrained")
+    FigureCanvasAgg(figure)
+    return figure
+
+
+def _png(figure: Figure) -> bytes:
+    stream = io.BytesIO()
+    figure.savefig(stream, format="png", metadata={"Software": None})
+    return stream.getvalue()
+
+
+def _draw_line(axes, line: Line, smoothed: bool, colour: str, style) -> None:
+    steps, values = np.asarray(line.steps, float), np.asarray(line.values, float)
+    if line.dashed:
+        axes.plot(steps, values, color=colour, linestyle=(0, (4, 2)), marker=".", markersize=4, linewidth=1.2)
+    elif smoothed and len(values) >= _SMOOTHED_FROM:
+        width = len(values) // 20
+        mean = np.convolve(values, np.full(width, 1 / width), mode="valid")
+        axes.plot(steps, values, color=colour, linewidth=0.6, alpha=0.3)
+        axes.plot(steps[width - 1 :], mean, color=colour, linestyle=style, linewidth=1.6)
+    else:
+        marker = "." if len(values) < 30 else None
+        axes.plot(steps, values, color=colour, linestyle=style, linewidth=1.6, marker=marker)
+
+
+def _rgb(colour: str) -> list[int]:
+    return [int(colour[i : i + 2], 16) for i in (1, 3, 5)]
+
+
+def _short(count: float) -> str:
+    for factor, letter in ((1e9, "G"), (1e6, "M"), (1e3, "k")):
+        if count >= factor:
+            return f"{count / factor:.3g} {letter}"
+    return f"{count:.0f}"
+
+
+def _clip(text: str, length: int) -> str:
+    return text if len(text) <= length else text[: length - 1] + "…"
+
+
+def _fold(text: str, length: int) -> str:
+    """The text on at most two lines of about `length` characters."""
+    if len(text) <= length:
+        return text
+    cut = max((text.rfind(mark, 0, length) + 1 for mark in " _-/"), default=0) or length
+    return text[:cut] + "\n" + _clip(text[cut:], length)

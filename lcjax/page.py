@@ -1,0 +1,363 @@
+"""The page of a report: one HTML file with its style and pictures inside, no scripts, nothing to fetch."""
+
+import base64
+import html as markup
+from collections.abc import Iterable, Sequence
+
+import numpy as np
+
+from lcjax import figures
+from lcjax.runs import Evaluation, Run
+from lcjax.tables import MEANS, PER_CLASS, SETTINGS, Table, checkpoint, number_text
+
+SAMPLE_ROWS = 6
+_STYLE = """
+:root { color-scheme: light; --ink: #1d2733; --soft: #5b6775; --line: #d8dee6; --wash: #f5f7fa; --mark: #0b5c8f; }
+* { box-sizing: border-box; }
+body { margin: 0 auto; padding: 1.5rem 1.25rem 4rem; max-width: 76rem; color: var(--ink); background: #fff;
+  font: 16px/1.5 system-ui, -apple-system, "Segoe UI", "DejaVu Sans", sans-serif; }
+h1 { font-size: 1.75rem; line-height: 1.2; margin: 0 0 .5rem; }
+h2 { font-size: 1.35rem; margin: 3rem 0 .5rem; padding-top: .75rem; border-top: 3px solid var(--mark); }
+h3 { font-size: 1.05rem; margin: 1.75rem 0 .4rem; }
+p, ul { margin: .4rem 0; max-width: 60rem; }
+.soft, caption, figcaption { color: var(--soft); font-size: .875rem; }
+.note { border-left: 3px solid #d55e00; padding: .1rem .75rem; }
+nav ul { padding-left: 1.1rem; }
+a { color: var(--mark); }
+code { font-size: .9em; background: var(--wash); padding: 0 .25em; border-radius: 3px; overflow-wrap: anywhere; }
+.scroll { overflow-x: auto; margin: .5rem 0; }
+table { border-collapse: collapse; font-size: .875rem; font-variant-numeric: tabular-nums; }
+caption { text-align: left; padding-bottom: .3rem; }
+th, td { padding: .3rem .6rem; border-bottom: 1px solid var(--line); text-align: left; white-space: nowrap; }
+thead th { border-bottom: 2px solid var(--ink); vertical-align: bottom; font-weight: 600; }
+th[scope=row] { font-weight: 500; position: sticky; left: 0; background: #fff; }
+td.n, th.n { text-align: right; }
+td b { color: var(--mark); }
+tr.baseline, tr.baseline th[scope=row] { background: var(--wash); }
+.badge { font-size: .7rem; border: 1px solid var(--soft); border-radius: 3px; padding: 0 .3em; color: var(--soft); }
+.swatch { display: inline-block; width: .8em; height: .8em; border: 1px solid #556; margin-right: .4em;
+  vertical-align: -.05em; print-color-adjust: exact; -webkit-print-color-adjust: exact; }
+td.n.shade { print-color-adjust: exact; -webkit-print-color-adjust: exact; }
+figure { margin: .75rem 0; }
+figure img { display: block; height: auto; }
+.run { display: flex; flex-wrap: wrap; gap: 0 1.25rem; align-items: flex-start; }
+.run > * { max-width: 100%; }
+.run th, .run td { padding: .3rem .45rem; }
+footer { margin-top: 3rem; padding-top: .5rem; border-top: 1px solid var(--line); }
+@media print {
+  body { max-width: none; padding: 0; font-size: 11px; }
+  .scroll { overflow: visible; } figure img { max-width: 100%; }
+  th, td { padding: .15rem .35rem; white-space: normal; }
+  h2, h3 { break-after: avoid; } figure, tr, .run { break-inside: avoid; }
+}
+"""
+
+
+def html(runs: Sequence[Run], tables: Sequence[Table]) -> str:
+    """The whole page. The same runs give the same text."""
+    pretraining = [run for run in runs if run.pretraining]
+    sections = [_table_section(number, table) for number, table in enumerate(tables, 1)]
+    curves = _curve_section(runs)
+    contents = [(f"table-{number}", f"Table {number}: {table.title}") for number, table in enumerate(tables, 1)]
+    if curves:
+        contents.append(("curves", "Learning curves"))
+    links = "".join(f'<li><a href="#{name}">{_text(text)}</a></li>' for name, text in contents)
+    title = f"Land-cover runs compared: {len(runs) - len(pretraining)} scored, {len(pretraining)} pre-training"
+    return f"""<!DOCTYPE html>
+<html lang="en">
+<head>
+<meta charset="utf-8">
+<meta name="viewport" content="width=device-width, initial-scale=1">
+<title>{_text(title)}</title>
+<style>{_STYLE}</style>
+</head>
+<body>
+<header>
+<h1>{_text(title)}</h1>
+{_introduction(tables)}
+<nav aria-label="Contents"><ul>{links}</ul></nav>
+</header>
+<main>
+{"".join(sections)}
+{curves}
+</main>
+<footer class="soft">Made by <code>lcjax report</code>. The same scores in full precision: <code>scores.csv</code>;
+as Markdown: <code>scores.md</code>.</footer>
+</body>
+</html>
+"""
+
+
+def _introduction(tables: Sequence[Table]) -> str:
+    if not tables:
+        return "<p>No run here has been scored on land cover; see the learning curves.</p>"
+    rules = (
+        "<p>Every score comes from one confusion matrix over all scored pixels of a split. A class with no true and no "
+        "predicted pixel is absent and left out of the means; a class that is predicted but never true counts with an "
+        "IoU of 0. Pixels whose label is an ignored id are not scored. <b>OA</b> is the share of pixels that are "
+        "right, <b>mCA</b> the mean of the class accuracies (recalls), <b>mIoU</b> the mean of the class IoUs, "
+        "<b>kappa</b> Cohen's agreement beyond chance; a number after the name is the number of classes "
+        "in the class set.</p>"
+    )
+    if len(tables) == 1:
+        return rules
+    return rules + (
+        f'<p class="note">These runs fall into {len(tables)} tables, because they differ in {differences(tables)}. '
+        "Scores of different tables cannot be compared.</p>"
+    )
+
+
+def differences(tables: Sequence[Table]) -> str:
+    """Which of the things that must agree within a table differ between tables, in words."""
+    kinds = {
+        "data set": {t.fields["dataset"] for t in tables},
+        "class set": {(t.names, tuple(t.fields["class_ids"])) for t in tables},
+        "ignored ids": {tuple(t.fields["ignored_ids"]) for t in tables},
+        "split": {(t.fields["split"].get("role"), t.fields["split"].get("id")) for t in tables},
+    }
+    return _listed([name for name, values in kinds.items() if len(values) > 1])
+
+
+def _table_section(number: int, table: Table) -> str:
+    fields, split = table.fields, table.fields["split"]
+    classes = ", ".join(_named(name, table) for name in table.names)
+    ignored = ", ".join(map(str, fields["ignored_ids"])) or "none"
+    pixels = f"{fields['pixels']:,} scored pixels"
+    if fields.get("ignored_pixels") is not None:
+        pixels += f", {fields['ignored_pixels']:,} ignored"
+    records = f"{fields['records']:,} records, " if fields.get("records") is not None else ""
+    count = "1 run" if len(table.evaluations) == 1 else f"{len(table.evaluations)} runs"
+    return f"""<section id="table-{number}">
+<h2>Table {number}: {_text(table.title)}</h2>
+<p>{count} scored on <code>{_text(split.get("spec", "?"))}</code> of {_text(fields["dataset"])}
+(split id <code>{_text(split.get("id", "?"))}</code>): {records}{pixels}. {len(table.names)} classes: {classes}.
+Ignored label ids: {ignored}.</p>
+{_score_table(table)}
+{"".join(f'<p class="note">{_text(note)}</p>' for note in table.notes())}
+{_samples(table)}
+{_iou_table(table)}
+{_distribution(table)}
+<h3>Each run by class</h3>
+<p class="soft">Acc is the class accuracy, which is the recall: the share of a class's true pixels that are found.
+Confusion matrices are in percent of each row of truth.</p>
+{"".join(_run_details(e, table) for e in table.evaluations)}
+</section>
+"""
+
+
+def _score_table(table: Table) -> str:
+    known = any(e.fields.get("parameters") for e in table.evaluations)
+    head = [
+        _head("run"),
+        *map(_head, SETTINGS),
+        *(_head(table.heading(key), "n") for key in MEANS),
+        _head("checkpoint"),
+    ]
+    rows = []
+    for e in table.evaluations:
+        badge = ' <span class="badge">baseline</span>' if e.baseline else ""
+        cells = [f'<th scope="row">{_text(e.run)}{badge}</th>']
+        cells += [f"<td>{_text(e.fields.get(key) or '–')}</td>" for key in SETTINGS]
+        cells += [_score_cell(e.score(key), table.best(key)) for key in MEANS]
+        cells.append(f"<td>{_text(checkpoint(e))}</td>")
+        if known:
+            count = e.fields.get("parameters")
+            cells.append(f'<td class="n">{f"{count:,}" if count else "–"}</td>')
+        rows.append((cells, "baseline" if e.baseline else ""))
+    head += [_head("parameters", "n")] if known else []
+    return _table("scores", "Sorted by mIoU; the best of each column is in bold.", head, rows)
+
+
+def _iou_table(table: Table) -> str:
+    head = [_head("run")] + [f'<th scope="col" class="n">{_named(name, table)}</th>' for name in table.names]
+    rows = []
+    for e in table.evaluations:
+        cells = [f'<th scope="row">{_text(e.run)}</th>']
+        cells += [_score_cell(e.score(f"IoU/{n}"), table.best(f"IoU/{n}"), shaded=True) for n in table.names]
+        rows.append((cells, "baseline" if e.baseline else ""))
+    return "<h3>IoU by class</h3>" + _table("iou", "Darker is higher; a dash marks an absent class.", head, rows)
+
+
+def _run_details(e: Evaluation, table: Table) -> str:
+    counts = np.asarray(e.fields["confusion"], np.int64)
+    head = [_head("class"), *(_head(key, "n") for key in (*PER_CLASS, "true pixels", "predicted"))]
+    rows = []
+    for index, name in enumerate(table.names):
+        cells = [f'<th scope="row">{_named(name, table)}</th>']
+        cells += [_score_cell(e.score(f"{key}/{name}"), None) for key in PER_CLASS]
+        cells += [f'<td class="n">{counts[index].sum():,}</td>', f'<td class="n">{counts[:, index].sum():,}</td>']
+        rows.append((cells, ""))
+    settings = ", ".join(str(e.fields[key]) for key in ("model", "fusion") if e.fields.get(key))
+    caption = f"{e.run}: {settings}; checkpoint {checkpoint(e)}"
+    picture = _figure(
+        figures.confusion(counts, table.names, e.run), f"Confusion matrix of {e.run} in percent of each row of truth"
+    )
+    return f'<div class="run">{_table("classes", caption, head, rows)}{picture}</div>'
+
+
+def _samples(table: Table) -> str:
+    """Image, truth and predictions of the first records that every run kept."""
+    having = [e for e in table.evaluations if e.samples]
+    if not having:
+        return ""
+    first = having[0].samples
+    where = [{str(name): row for row, name in enumerate(e.samples["ids"])} for e in having]
+    shared = [str(name) for name in first["ids"] if all(str(name) in rows for rows in where)][:SAMPLE_ROWS]
+    lacking = [e.run for e in table.evaluations if not e.samples]
+    if not shared:
+        return '<p class="note">No sample pictures: the runs kept no record in common.</p>'
+    picked = [[rows[name] for name in shared] for rows in where]
+    labels = {"truth": first["truth"][picked[0]]}
+    labels |= {e.run: e.samples["prediction"][rows] for e, rows in zip(having, picked, strict=True)}
+    drawn = figures.samples(shared, first["image"][picked[0]], labels, _classes(table))
+    caption = "The same records for every run, best run first."
+    if lacking:
+        caption += f" No pictures were kept by {_listed(lacking)}."
+    return "<h3>Image, truth and predictions</h3>" + _figure(drawn, "Image, truth and predictions", caption, wide=True)
+
+
+def _distribution(table: Table) -> str:
+    """Class shares by split; drawn once for each set of counts, with the runs named where they do not agree."""
+    drawn: dict[str, tuple[dict, list[str]]] = {}
+    for e in table.evaluations:
+        counts = e.fields.get("distribution")
+        if counts:
+            drawn.setdefault(repr(counts), (counts, []))[1].append(e.run)
+    pictures = []
+    for counts, runs in drawn.values():
+        order = [c.name for c in table.legend.classes] if table.legend else list(table.names)
+        held = {name for split in counts.values() for name, pixels in split.items() if pixels or name in table.names}
+        names = [name for name in order if name in held] + sorted(held - set(order))
+        caption = "Labelled pixels of each class by split, in percent." + (
+            f" As seen by {_listed(runs)}." if len(drawn) > 1 else ""
+        )
+        image = figures.distribution(counts, names, table.colours)
+        pictures.append(_figure(image, "Class distribution by split", caption, wide=True))
+    return "<h3>Class distribution by split</h3>" + "".join(pictures) if pictures else ""
+
+
+def _curve_section(runs: Iterable[Run]) -> str:
+    """One figure for each set of runs of the same task, data set, classes and validation split."""
+    groups: dict[tuple, list[Run]] = {}
+    for run in runs:
+        if not run.history:
+            continue
+        fields = run.evaluations[0].fields if run.evaluations else {}
+        classes = tuple(fields.get("class_set", ()))
+        validation = run.splits.get("validation", {}).get("id", "")
+        groups.setdefault((run.pretraining, fields.get("dataset", ""), classes, validation), []).append(run)
+    pictures = []
+    for (pretraining, dataset, _, validation), group in sorted(groups.items(), key=lambda item: str(item[0])):
+        panels = _panels(group, pretraining)
+        if not panels:
+            continue
+        kind = "Pre-training" if pretraining else f"Segmentation, {dataset}"
+        about = f" (validation split id {validation})" if validation else ""
+        caption = "Where the loss has many points, they are faint, and the strong line is their moving average."
+        title = f"<h3>{_text(kind + about)}</h3>"
+        pictures.append(title + _figure(figures.curves(panels), f"Learning curves: {kind}", caption, wide=True))
+    return f'<section id="curves"><h2>Learning curves</h2>{"".join(pictures)}</section>' if pictures else ""
+
+
+def _panels(runs: Sequence[Run], pretraining: bool) -> list[figures.Panel]:
+    """Loss, what validation measured, and the learning rate, as far as the runs recorded them."""
+    measured = dict.fromkeys(
+        key
+        for run in runs
+        for row in run.history
+        if row.get("split") == "validation"
+        for key in row
+        if _number(row, key)
+    )
+    scores = [key for key in measured if key not in ("step", "loss")]
+    if pretraining:
+        scores = sorted(scores, key=lambda key: "retrieval" not in key)[:2]
+    else:
+        scores = [key for key in scores if key.rpartition("_")[0] == "mIoU"]
+    loss = [line for split in ("train", "validation") for line in _lines(runs, "loss", split)]
+    panels = [figures.Panel("Loss", "loss", loss, smoothed=True)]
+    panels += [
+        figures.Panel(f"Validation {key}", f"{key} (fraction)", _lines(runs, key, "validation")) for key in scores
+    ]
+    panels.append(figures.Panel("Learning rate", "learning rate", _lines(runs, "learning_rate", "train")))
+    return [panel for panel in panels if panel.lines]
+
+
+def _lines(runs: Sequence[Run], key: str, split: str) -> list[figures.Line]:
+    lines = []
+    for run in runs:
+        rows = [row for row in run.history if row.get("split") == split and _number(row, key)]
+        if rows:
+            steps, values = [row["step"] for row in rows], [row[key] for row in rows]
+            lines.append(figures.Line(run.name, steps, values, dashed=key == "loss" and split == "validation"))
+    return lines
+
+
+def _number(row: dict, key: str) -> bool:
+    return isinstance(row.get(key), (int, float)) and not isinstance(row.get(key), bool)
+
+
+def _classes(table: Table) -> list[tuple[int, str, str]]:
+    """(id, name, colour) of the legend; colours that tell the classes apart where no legend is known."""
+    if table.legend is None:
+        colours = figures.LINE_COLOURS
+        pairs = enumerate(zip(table.fields["class_ids"], table.names, strict=True))
+        return [(number, name, colours[i % len(colours)]) for i, (number, name) in pairs]
+    unscored = set(table.fields["ignored_ids"])
+    return [
+        (c.id, c.name + (" (not scored)" if c.id in unscored else ""), c.colour)
+        for c in sorted(table.legend.classes, key=lambda c: c.id)
+    ]
+
+
+def _table(kind: str, caption: str, head: Sequence[str], rows: Sequence[tuple[list[str], str]]) -> str:
+    body = "\n".join(
+        f'<tr class="{mark}">{"".join(cells)}</tr>' if mark else f"<tr>{''.join(cells)}</tr>" for cells, mark in rows
+    )
+    return (
+        f'<div class="scroll"><table class="{kind}"><caption>{_text(caption)}</caption>\n'
+        f"<thead><tr>{''.join(head)}</tr></thead>\n<tbody>{body}</tbody></table></div>"
+    )
+
+
+def _head(text: str, mark: str = "") -> str:
+    return f'<th scope="col" class="{mark}">{_text(text)}</th>' if mark else f'<th scope="col">{_text(text)}</th>'
+
+
+def _score_cell(value: float | None, best: float | None, shaded: bool = False) -> str:
+    text = number_text(value)
+    if value is None:
+        return f'<td class="n">{text}</td>'
+    if value == best:
+        text = f"<b>{text}</b>"
+    if shaded:
+        return f'<td class="n shade" style="background:rgba(0,114,178,{0.4 * max(value, 0):.3f})">{text}</td>'
+    return f'<td class="n">{text}</td>'
+
+
+def _named(name: str, table: Table) -> str:
+    """A class name behind a swatch of its colour."""
+    colour = table.colours.get(name)
+    swatch = f'<span class="swatch" style="background:{_text(colour)}"></span>' if colour else ""
+    return swatch + _text(name)
+
+
+def _figure(png: bytes, alternative: str, caption: str = "", wide: bool = False) -> str:
+    """An embedded picture; a wide one scrolls on a narrow screen instead of shrinking."""
+    pixels = int.from_bytes(png[16:20], "big")  # from the IHDR chunk, which always comes first
+    width = round(96 * pixels / figures.DPI)
+    data = base64.b64encode(png).decode()
+    style = f"width:{width}px;max-width:max(100%,{min(width, 760)}px)" if wide else f"width:{width}px;max-width:100%"
+    told = f"<figcaption>{_text(caption)}</figcaption>" if caption else ""
+    return (
+        f'<figure><div class="scroll"><img style="{style}" alt="{_text(alternative)}" '
+        f'src="data:image/png;base64,{data}"></div>{told}</figure>'
+    )
+
+
+def _listed(words: Sequence[str]) -> str:
+    return " and ".join([", ".join(words[:-1]), words[-1]] if len(words) > 1 else words)
+
+
+def _text(value: object) -> str:
+    return markup.escape(str(value))

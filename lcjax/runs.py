@@ -1,0 +1,239 @@
+"""Read what finished runs left in their workdirs: config, metric curves, scores and sample predictions.
+
+Reads JSON and npz only, so that a page can be made on a machine without an accelerator.
+"""
+
+import dataclasses
+import glob
+import json
+import math
+import pathlib
+import zipfile
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+import numpy as np
+
+from data_pipelines.errors import InputError
+from data_pipelines.legends import LEGENDS, Legend
+from lcjax import card as cards
+
+_REQUIRED = {  # key of metrics.json -> its type
+    "scores": dict,
+    "class_set": list,
+    "class_ids": list,
+    "ignored_ids": list,
+    "pixels": int,
+    "split": dict,
+    "confusion": list,
+    "dataset": str,
+}
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Evaluation:
+    """The scores of one run on one split, as in `evaluation/<role>/metrics.json`.
+
+    Attributes:
+      fields: the whole file.
+      samples: "ids" (N,) str, "image" (N, H, W, 3) uint8, "truth" and "prediction" (N, H, W) uint8 legend ids, or
+        empty where the run kept none.
+    """
+
+    run: str
+    fields: dict[str, Any]
+    samples: dict[str, np.ndarray]
+
+    @property
+    def comparable(self) -> tuple:
+        """Two evaluations may stand in one table if, and only if, these agree."""
+        return (
+            self.fields["dataset"],
+            tuple(self.fields["class_set"]),
+            tuple(self.fields["class_ids"]),
+            tuple(self.fields["ignored_ids"]),
+            self.fields["split"].get("role", ""),
+            self.fields["split"].get("id", ""),
+        )
+
+    @property
+    def baseline(self) -> bool:
+        """Whether this is a pixel-wise classifier, which has no checkpoint."""
+        return self.fields.get("checkpoint") is None
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        return tuple(self.fields["class_set"])
+
+    def score(self, key: str) -> float | None:
+        """A score by its exact key or, where it carries the number of classes, by its stem ("mIoU" for "mIoU_8")."""
+        scores = self.fields["scores"]
+        found = next((name for name in scores if name == key or name.rpartition("_")[0] == key), None)
+        value = scores.get(found)
+        return float(value) if isinstance(value, (int, float)) and math.isfinite(value) else None
+
+
+@dataclasses.dataclass(frozen=True)
+class Run:
+    """One workdir. `history` holds the rows of metrics.jsonl in order; `legend` is None where the run has no card."""
+
+    name: str
+    workdir: pathlib.Path
+    config: dict[str, Any]
+    history: tuple[dict[str, Any], ...]
+    evaluations: tuple[Evaluation, ...]
+    legend: Legend | None
+    splits: dict[str, dict]  # of the card: role -> {"spec", "records", "id"}
+
+    @property
+    def pretraining(self) -> bool:
+        return _task(self.config) == "contrastive"
+
+
+def find(patterns: Sequence[str]) -> list[pathlib.Path]:
+    """The workdirs that match, sorted and without doubles.
+
+    A pattern may hold `*`, `?`, `[...]` and `**`; what it matches that is not the workdir of a run is passed over. A
+    plain path must be one. Raises InputError where nothing is left or a plain path is not a workdir.
+    """
+    found: dict[pathlib.Path, pathlib.Path] = {}
+    for pattern in patterns:
+        wild = glob.has_magic(pattern)
+        for text in glob.glob(pattern, recursive=True) if wild else [pattern]:
+            path = pathlib.Path(text)
+            if _is_workdir(path):
+                found.setdefault(path.resolve(), path)
+            elif not wild:
+                what = "not the workdir of a run" if path.exists() else "no such folder"
+                raise InputError(
+                    f"--workdirs={pattern}: {what}; expected a folder with config.json or evaluation/, "
+                    "as `lcjax train --workdir=...` makes it"
+                )
+    if not found:
+        raise InputError(
+            f"--workdirs={','.join(patterns)}: no workdir of a run matches; expected folders with config.json or "
+            "evaluation/, e.g. --workdirs='runs/*' (quoted, so that the shell leaves the star alone)"
+        )
+    return sorted(found.values())
+
+
+def read(workdirs: Iterable[pathlib.Path]) -> list[Run]:
+    """Every run, each under a name of its own. Raises InputError for unreadable files and for runs without scores."""
+    paths = list(workdirs)
+    runs = [_read_run(path, name) for path, name in zip(paths, _names(paths), strict=True)]
+    bare = [run.workdir for run in runs if not run.pretraining and not run.evaluations]
+    if bare:
+        others = f" (as have {len(bare) - 1} more: {', '.join(map(str, bare[1:]))})" if bare[1:] else ""
+        raise InputError(
+            f"{bare[0]}: the run has no evaluation/*/metrics.json{others}; "
+            f"run `lcjax evaluate --workdir={bare[0]}` first, or leave it out of --workdirs"
+        )
+    return runs
+
+
+def legend_of(names: Sequence[str], ids: Sequence[int], runs: Iterable[Run]) -> Legend | None:
+    """The legend whose classes have these names and ids: from a run's card, else a published one, else None."""
+    wanted = set(zip(ids, names, strict=True))
+    candidates = [run.legend for run in runs if run.legend] + list(LEGENDS.values())
+    return next((legend for legend in candidates if wanted <= {(c.id, c.name) for c in legend.classes}), None)
+
+
+def _is_workdir(path: pathlib.Path) -> bool:
+    return (path / "config.json").is_file() or any(path.glob("evaluation/*/metrics.json"))
+
+
+def _names(paths: Sequence[pathlib.Path]) -> list[str]:
+    """Folder names; where two are alike, the paths as they were given."""
+    plain = [path.resolve().name for path in paths]
+    return [name if plain.count(name) == 1 else str(path) for name, path in zip(plain, paths, strict=True)]
+
+
+def _read_run(workdir: pathlib.Path, name: str) -> Run:
+    card_file = workdir / cards.FILE
+    try:
+        card = cards.read(workdir) if card_file.is_file() else None
+    except (ValueError, KeyError, TypeError, OSError) as error:
+        raise InputError(
+            f"{card_file}: not a readable card ({_brief(error)}); restore the file or repeat the run"
+        ) from error
+    config_file = workdir / "config.json"
+    config = _read_json(config_file) if config_file.is_file() else {}
+    run = Run(
+        name=name,
+        workdir=workdir,
+        config=config,
+        history=tuple(_read_lines(workdir / "metrics.jsonl")),
+        evaluations=tuple(
+            _read_evaluation(file, name, workdir) for file in sorted(workdir.glob("evaluation/*/metrics.json"))
+        ),
+        legend=card.legend if card else None,
+        splits=card.splits if card else {},
+    )
+    if run.pretraining:  # its scores are not of land cover; the curves show them
+        return dataclasses.replace(run, evaluations=())
+    return run
+
+
+def _read_evaluation(file: pathlib.Path, run: str, workdir: pathlib.Path) -> Evaluation:
+    fields = _read_json(file)
+    again = f"run `lcjax evaluate --workdir={workdir}` again"
+    wrong = [key for key, kind in _REQUIRED.items() if not isinstance(fields.get(key), kind)]
+    if wrong:
+        raise InputError(f"{file}: {', '.join(wrong)} missing or of the wrong type; {again}")
+    classes = len(fields["class_set"])
+    if len(fields["class_ids"]) != classes or np.shape(fields["confusion"]) != (classes, classes):
+        raise InputError(
+            f"{file}: {classes} classes in class_set, but {len(fields['class_ids'])} class_ids and a confusion matrix "
+            f"of shape {np.shape(fields['confusion'])}; {again}"
+        )
+    return Evaluation(run, fields, _read_samples(file.with_name("samples.npz"), again))
+
+
+def _read_samples(file: pathlib.Path, again: str) -> dict[str, np.ndarray]:
+    if not file.is_file():
+        return {}
+    try:
+        with np.load(file, allow_pickle=False) as arrays:
+            return {key: arrays[key] for key in ("ids", "image", "truth", "prediction")}
+    except (ValueError, KeyError, OSError, EOFError, zipfile.BadZipFile) as error:
+        raise InputError(f"{file}: not readable samples ({_brief(error)}); {again}") from error
+
+
+def _read_json(file: pathlib.Path) -> dict[str, Any]:
+    try:
+        fields = json.loads(file.read_text())
+    except (ValueError, OSError) as error:
+        raise InputError(f"{file}: not readable JSON ({_brief(error)}); restore the file or repeat the run") from error
+    if not isinstance(fields, dict):
+        raise InputError(f"{file}: expected a JSON object, found {type(fields).__name__}; restore the file")
+    return fields
+
+
+def _read_lines(file: pathlib.Path) -> Iterable[dict[str, Any]]:
+    if not file.is_file():
+        return
+    try:
+        lines = file.read_text().splitlines(keepends=True)
+    except (ValueError, OSError) as error:
+        raise InputError(f"{file}: not readable text ({_brief(error)}); restore the file or repeat the run") from error
+    for number, line in enumerate(lines, 1):
+        if not line.endswith("\n"):
+            return  # a run in progress is writing this line
+        try:
+            row = json.loads(line)
+        except ValueError as error:
+            raise InputError(
+                f"{file}, line {number}: not JSON ({_brief(error)}); restore the file or repeat the run"
+            ) from error
+        if not isinstance(row, dict) or not isinstance(row.get("step"), int):
+            raise InputError(f'{file}, line {number}: expected an object with "step"; restore the file or repeat')
+        yield row
+
+
+def _task(config: dict[str, Any]) -> str:
+    task = config.get("task", "")
+    return task.get("name", "") if isinstance(task, dict) else str(task)
+
+
+def _brief(error: Exception) -> str:
+    return f"{type(error).__name__}: {error}".splitlines()[0]

@@ -1,0 +1,148 @@
+"""Which runs may stand in one table, in which order, and the same tables as CSV and Markdown."""
+
+import csv
+import dataclasses
+import io
+from collections.abc import Sequence
+
+from data_pipelines.legends import Legend
+from lcjax.runs import Evaluation, Run, legend_of
+
+MEANS = ("OA", "mCA", "mIoU", "kappa")  # stems: in the files mCA and mIoU carry the number of classes
+PER_CLASS = ("IoU", "Acc", "Precision", "F1")
+SETTINGS = ("model", "fusion", "init", "freeze")
+
+
+@dataclasses.dataclass(frozen=True)
+class Table:
+    """Evaluations on the same pixels of the same classes, best mIoU first. `legend` is None where none is known."""
+
+    evaluations: tuple[Evaluation, ...]
+    legend: Legend | None
+
+    @property
+    def fields(self) -> dict:
+        """metrics.json of the first row; dataset, classes, ignored ids and split are those of every row."""
+        return self.evaluations[0].fields
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        return self.evaluations[0].names
+
+    @property
+    def title(self) -> str:
+        return f"{self.fields['dataset']}, {self.fields['split'].get('role', 'unnamed')} split"
+
+    @property
+    def colours(self) -> dict[str, str]:
+        """Class name -> "#rrggbb"; empty where no legend is known."""
+        return {c.name: c.colour for c in self.legend.classes} if self.legend else {}
+
+    def heading(self, stem: str) -> str:
+        """The key of the files ("mIoU_8"), or the stem where the rows do not agree on one."""
+        keys = {
+            key for e in self.evaluations for key in e.fields["scores"] if key == stem or key.rpartition("_")[0] == stem
+        }
+        return keys.pop() if len(keys) == 1 else stem
+
+    def best(self, key: str) -> float | None:
+        values = [e.score(key) for e in self.evaluations]
+        return max((value for value in values if value is not None), default=None)
+
+    def notes(self) -> list[str]:
+        """What a reader of the table must know beyond its definitions."""
+        notes = []
+        absent = {e.run: ", ".join(e.fields.get("absent", [])) for e in self.evaluations}
+        if len(set(absent.values())) > 1:
+            told = "; ".join(f"{run}: {names or 'none'}" for run, names in absent.items())
+            notes.append(
+                f"The means of these runs are over different classes, because their absent classes differ ({told})."
+            )
+        elif any(absent.values()):
+            notes.append(f"Absent, and left out of the means of every run: {next(iter(absent.values()))}.")
+        if len({e.fields["pixels"] for e in self.evaluations}) > 1:
+            told = "; ".join(f"{e.run}: {e.fields['pixels']:,}" for e in self.evaluations)
+            notes.append(
+                f"The runs were scored on different numbers of pixels of the same split ({told}): evaluate again."
+            )
+        return notes
+
+
+def tables(runs: Sequence[Run]) -> list[Table]:
+    """One table for each data set, class set and split that occurs; the test splits and the larger tables first."""
+    groups: dict[tuple, list[Evaluation]] = {}
+    for run in runs:
+        for evaluation in run.evaluations:
+            groups.setdefault(evaluation.comparable, []).append(evaluation)
+    found = []
+    for evaluations in groups.values():
+        fields = evaluations[0].fields
+        ordered = sorted(evaluations, key=lambda e: (-_or_minus(e.score("mIoU")), e.run))
+        found.append(Table(tuple(ordered), legend_of(fields["class_set"], fields["class_ids"], runs)))
+    return sorted(found, key=lambda t: (t.fields["split"].get("role") != "test", -len(t.evaluations), t.title))
+
+
+def checkpoint(evaluation: Evaluation) -> str:
+    """ "best, step 120", or "none" for a baseline."""
+    kept = evaluation.fields.get("checkpoint")
+    return f"{kept.get('kind', '?')}, step {kept.get('step', '?')}" if kept else "none"
+
+
+def to_csv(found: Sequence[Table]) -> str:
+    """Every row of every table with every score in full precision; `table` numbers the tables from 1."""
+    scores = list(dict.fromkeys(key for t in found for e in t.evaluations for key in e.fields["scores"]))
+    about = ("table", "dataset", "role", "split", "split_id", "run", *SETTINGS, "baseline", "checkpoint", "step")
+    counts = ("records", "pixels", "ignored_pixels", "parameters")
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow([*about, *counts, *scores])
+    for number, table in enumerate(found, 1):
+        for e in table.evaluations:
+            split, kept = e.fields["split"], e.fields.get("checkpoint") or {}
+            writer.writerow(
+                [number, e.fields["dataset"], split.get("role"), split.get("spec"), split.get("id"), e.run]
+                + [e.fields.get(key, "") for key in SETTINGS]
+                + ["yes" if e.baseline else "no", kept.get("kind", ""), kept.get("step", "")]
+                + [e.fields.get(key, "") for key in counts]
+                + ["" if e.score(key) is None else repr(e.score(key)) for key in scores]
+            )
+    return text.getvalue()
+
+
+def to_markdown(found: Sequence[Table]) -> str:
+    """The score tables as Markdown, three decimals, the best of each column in bold."""
+    blocks = []
+    for number, table in enumerate(found, 1):
+        split = table.fields["split"]
+        head = ["run", *SETTINGS, *map(table.heading, MEANS)]
+        lines = [
+            f"## Table {number}: {table.title}",
+            "",
+            f"Split `{split.get('spec', '')}`, id `{split.get('id', '')}`. Classes: {_cell(', '.join(table.names))}.",
+            "",
+            "| " + " | ".join(head) + " |",
+            "|" + "---|" * (1 + len(SETTINGS)) + "---:|" * len(MEANS),
+        ]
+        for e in table.evaluations:
+            name = _cell(e.run) + (" (baseline)" if e.baseline else "")
+            cells = [name, *(_cell(str(e.fields.get(key) or "–")) for key in SETTINGS)]
+            for key in MEANS:
+                value = e.score(key)
+                bold = "**" if value is not None and value == table.best(key) else ""
+                cells.append(f"{bold}{number_text(value)}{bold}")
+            lines.append("| " + " | ".join(cells) + " |")
+        blocks.append("\n".join([*lines, *(f"\n{_cell(note)}" for note in table.notes())]))
+    return "\n\n".join(blocks) + "\n"
+
+
+def number_text(value: float | None) -> str:
+    """Three decimals, or a dash where there is no value."""
+    return "–" if value is None else f"{value:.3f}"
+
+
+def _or_minus(value: float | None) -> float:
+    return -1.0 if value is None else value
+
+
+def _cell(text: str) -> str:
+    return text.replace("|", "\\|").replace("\n", " ")

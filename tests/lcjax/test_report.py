@@ -1,0 +1,374 @@
+"""The report: numbers of the page are those of the files, unlike runs are kept apart, wrong input is told in a line."""
+
+import csv
+import html.parser
+import json
+import pathlib
+import re
+import types
+
+import numpy as np
+import pytest
+
+from data_pipelines.errors import InputError
+from data_pipelines.legends import DFC2020, FLAIR1
+from lcjax import page, report, runs, tables
+from lcjax.card import Card, sensors_of
+
+LAND = DFC2020.scored
+NAMES = [c.name for c in LAND]
+
+
+class Page(html.parser.HTMLParser):
+    """The rows of every table by the id of its section and its class, the texts of notes, the tags and the links."""
+
+    def __init__(self, text: str):
+        super().__init__()
+        self.tables: dict[tuple[str, str], list[list[str]]] = {}
+        self.bold: list[str] = []
+        self.notes: list[str] = []
+        self.tags: list[str] = []
+        self.fetched: list[str] = []
+        self._section = self._table = ""
+        self._open: list[str] = []
+        self.feed(text)
+        assert not self._open, f"unclosed: {self._open}"
+
+    def handle_starttag(self, tag, attributes):
+        attributes = dict(attributes)
+        self.tags.append(tag)
+        self.fetched += [v for k, v in attributes.items() if k in ("src", "href") and not v.startswith(("data:", "#"))]
+        if tag not in ("meta", "img"):
+            self._open.append(tag)
+        if tag == "section":
+            self._section = attributes["id"]
+        elif tag == "table":
+            self._table = attributes["class"]
+        elif tag == "tr":
+            self.tables.setdefault((self._section, self._table), []).append([])
+        elif tag in ("td", "th"):
+            self.tables[self._section, self._table][-1].append("")
+        elif tag == "p" and attributes.get("class") == "note":
+            self.notes.append("")
+
+    def handle_endtag(self, tag):
+        assert self._open.pop() == tag
+
+    def handle_data(self, data):
+        if "td" in self._open or "th" in self._open:
+            self.tables[self._section, self._table][-1][-1] += data
+        if "b" in self._open and "td" in self._open:
+            self.bold.append(data)
+        if self._open and self._open[-1] == "p" and self.notes:
+            self.notes[-1] += data
+
+
+def score(confusion: np.ndarray, names: list[str]) -> dict:
+    hits, true, predicted = np.diag(confusion), confusion.sum(1), confusion.sum(0)
+    iou = hits / np.maximum(true + predicted - hits, 1)
+    scores = {"OA": hits.sum() / confusion.sum(), "mCA_8": 0.5, "mIoU_8": float(iou.mean()), "kappa": 0.25}
+    for i, name in enumerate(names):
+        scores |= {f"IoU/{name}": iou[i], f"Acc/{name}": hits[i] / max(true[i], 1)}
+        scores |= {
+            f"Precision/{name}": hits[i] / max(predicted[i], 1),
+            f"F1/{name}": 2 * hits[i] / (true + predicted)[i],
+        }
+    return scores
+
+
+def make_run(folder: pathlib.Path, seed: int, *, legend=DFC2020, samples=True, baseline=False, role="test", **changes):
+    """A workdir as training and evaluation leave it; a baseline's holds its evaluation only."""
+    draw = np.random.default_rng(seed)
+    names, ids = [c.name for c in legend.scored], [c.id for c in legend.scored]
+    counts = draw.integers(1, 200, (len(names),) * 2) + 300 * np.eye(len(names), dtype=int)
+    evaluation = folder / "evaluation" / role
+    evaluation.mkdir(parents=True)
+    fields = {
+        "run": folder.name,
+        "model": "random_forest" if baseline else "unet",
+        "fusion": "early",
+        "init": "random",
+        "freeze": "",
+        "dataset": "sample 1.0.0",
+        "scores": score(counts, names),
+        "class_set": names,
+        "class_ids": ids,
+        "absent": [],
+        "ignored_ids": list(legend.ignored),
+        "pixels": 4096,
+        "ignored_pixels": 12,
+        "records": 2,
+        "split": {"role": role, "spec": role, "id": f"{role}-1"},
+        "checkpoint": None if baseline else {"kind": "best", "step": 40},
+        "confusion": counts.tolist(),
+        "distribution": {role: {name: 10 + i for i, name in enumerate(names)}},
+    } | changes
+    (evaluation / "metrics.json").write_text(json.dumps(fields))
+    if baseline:
+        return folder
+    if samples:
+        truth = draw.choice([*ids, 255], (2, 16, 16)).astype(np.uint8)
+        image = draw.integers(0, 255, (2, 16, 16, 3)).astype(np.uint8)
+        np.savez(evaluation / "samples.npz", ids=np.array(["p0", "p1"]), image=image, truth=truth, prediction=truth)
+    splits = {"validation": {"spec": "validation", "records": 2, "id": "val-1"}}
+    card = Card("unet", "early", sensors_of("early"), legend, 256, fields["dataset"], splits, {})
+    (folder / "card.json").write_text(card.to_json())
+    (folder / "config.json").write_text(json.dumps({"task": "segmentation"}))
+    write_history(folder, "mIoU_8")
+    return folder
+
+
+def make_pretraining(folder: pathlib.Path) -> pathlib.Path:
+    folder.mkdir(parents=True)
+    (folder / "config.json").write_text(json.dumps({"task": "contrastive"}))
+    write_history(folder, "retrieval")
+    return folder
+
+
+def write_history(folder: pathlib.Path, key: str) -> None:
+    rows = [{"step": s, "split": "train", "loss": 3 / s, "learning_rate": 1e-3} for s in range(1, 9)]
+    rows += [{"step": s, "split": "validation", "loss": 3 / s, key: s / 10} for s in (4, 8)]
+    (folder / "metrics.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+
+
+def make_report(workdirs: str, output: pathlib.Path) -> Page:
+    report.run(types.SimpleNamespace(workdirs=workdirs.split(","), output=str(output)))
+    return Page((output / "index.html").read_text())
+
+
+@pytest.fixture(scope="module")
+def compared(tmp_path_factory):
+    """Two runs, a baseline and a pre-training run on one page."""
+    root = tmp_path_factory.mktemp("compared")
+    for seed, name in enumerate(("alpha", "<i>beta & $x_1$")):
+        make_run(root / "runs" / name, seed, parameters=1234567 if seed == 0 else None)
+    make_run(root / "runs" / "forest", 2, baseline=True)
+    make_pretraining(root / "runs" / "pretrain")
+    return root, make_report(f"{root}/runs/*", root / "out")
+
+
+def fields_of(root: pathlib.Path, run: str) -> dict:
+    return json.loads((root / "runs" / run / "evaluation" / "test" / "metrics.json").read_text())
+
+
+def test_the_score_table_holds_the_numbers_of_the_files_best_first(compared):
+    root, made = compared
+    head, *rows = made.tables["table-1", "scores"]
+    assert head[:9] == ["run", "model", "fusion", "init", "freeze", "OA", "mCA_8", "mIoU_8", "kappa"]
+    found = {row[0].removesuffix(" baseline"): row for row in rows}
+    assert set(found) == {"alpha", "<i>beta & $x_1$", "forest"}
+    for run, row in found.items():
+        scores = fields_of(root, run)["scores"]
+        assert row[5:9] == [f"{scores[key]:.3f}" for key in head[5:9]]
+    assert [row[7] for row in rows] == sorted((row[7] for row in rows), reverse=True)
+    assert rows[0][7] in made.bold
+    assert found["alpha"][9:] == ["best, step 40", "1,234,567"]
+
+
+def test_only_the_baseline_is_marked(compared):
+    _, made = compared
+    marked = [row[0] for row in made.tables["table-1", "scores"] if "baseline" in row[0]]
+    assert marked == ["forest baseline"]
+
+
+def test_class_tables_hold_the_numbers_of_the_files(compared):
+    root, made = compared
+    head, *rows = made.tables["table-1", "iou"]
+    assert head == ["run", *NAMES]
+    for row in rows:
+        scores = fields_of(root, row[0])["scores"]
+        assert row[1:] == [f"{scores[f'IoU/{name}']:.3f}" for name in NAMES]
+    classes = [row for row in made.tables["table-1", "classes"] if row[0] != "class"]
+    first = fields_of(root, rows[0][0])
+    expected = [f"{first['scores'][f'{key}/Water']:.3f}" for key in tables.PER_CLASS]
+    counts = np.array(first["confusion"])
+    assert classes[len(NAMES) - 1] == ["Water", *expected, f"{counts[-1].sum():,}", f"{counts[:, -1].sum():,}"]
+
+
+def test_the_page_stands_alone(compared):
+    root, made = compared
+    assert made.fetched == []
+    assert not {"script", "link", "iframe", "i"} & set(made.tags)  # "i": the name of a run is text, not markup
+    text = (root / "out" / "index.html").read_text()
+    assert "http" not in re.sub(r"base64,[^\"]*", "", text)
+    assert made.tags.count("img") == 3 + 1 + 1 + 2  # confusion matrices, samples, distribution, two sets of curves
+
+
+def test_swatches_have_the_colours_of_the_legend(compared):
+    text = (compared[0] / "out" / "index.html").read_text()
+    for land_class in LAND:
+        assert f'style="background:{land_class.colour}"></span>{land_class.name}' in text
+
+
+def test_csv_holds_full_precision(compared):
+    root, _ = compared
+    with open(root / "out" / "scores.csv", newline="") as stream:
+        rows = list(csv.DictReader(stream))
+    assert len(rows) == 3
+    for row in rows:
+        fields = fields_of(root, row["run"])
+        assert float(row["mIoU_8"]) == fields["scores"]["mIoU_8"]
+        assert (row["split_id"], row["pixels"]) == ("test-1", "4096")
+        assert row["baseline"] == ("yes" if row["run"] == "forest" else "no")
+
+
+def test_markdown_has_a_row_for_each_run_and_the_best_in_bold(compared):
+    root, made = compared
+    text = (root / "out" / "scores.md").read_text()
+    best = made.tables["table-1", "scores"][1]
+    assert f"**{best[7]}**" in text
+    assert sum(line.startswith("| ") for line in text.splitlines()) == 1 + 3
+
+
+def test_the_same_runs_give_the_same_files_and_leave_nothing_else(compared):
+    root, _ = compared
+    make_report(f"{root}/runs/*", root / "again")
+    assert sorted(path.name for path in (root / "again").iterdir()) == ["index.html", "scores.csv", "scores.md"]
+    for name in ("index.html", "scores.csv", "scores.md"):
+        assert (root / "again" / name).read_bytes() == (root / "out" / name).read_bytes()
+
+
+def compare(*workdirs: pathlib.Path) -> list[tables.Table]:
+    return tables.tables(runs.read(runs.find([str(path) for path in workdirs])))
+
+
+def test_runs_of_different_splits_stand_in_separate_tables_of_the_page(tmp_path):
+    other = {"role": "test", "spec": "test[:50%]", "id": "other"}
+    make_run(tmp_path / "a", 0, samples=False)
+    make_run(tmp_path / "b", 1, samples=False, split=other)
+    made = make_report(f"{tmp_path}/a,{tmp_path}/b", tmp_path / "out")
+    assert {len(made.tables[f"table-{number}", "scores"]) for number in (1, 2)} == {2}  # a head and one row each
+    assert "2 tables, because they differ in split" in made.notes[0]
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"role": "validation"}, "split"),
+        ({"split": {"role": "test", "spec": "test", "id": "other"}}, "split"),
+        ({"dataset": "dfc2020 1.0.0"}, "data set"),
+        ({"ignored_ids": [0, 3]}, "ignored ids"),
+        ({"legend": FLAIR1}, "class set and ignored ids"),
+    ],
+)
+def test_what_separates_tables(tmp_path, changes, words):
+    found = compare(make_run(tmp_path / "a", 0), make_run(tmp_path / "b", 1, **changes))
+    assert [len(table.evaluations) for table in found] == [1, 1]
+    assert page.differences(found) == words
+
+
+def test_runs_with_different_absent_classes_or_pixels_are_pointed_out(tmp_path):
+    make_run(tmp_path / "a", 0, absent=["Barren"], samples=False)
+    make_run(tmp_path / "b", 1, pixels=4000, samples=False)
+    absent, pixels = compare(tmp_path / "a", tmp_path / "b")[0].notes()
+    assert "a: Barren" in absent and "b: none" in absent
+    assert "different numbers of pixels" in pixels and "b: 4,000" in pixels
+
+
+def test_a_score_without_value_is_a_dash_and_comes_last(tmp_path):
+    broken = score(np.eye(8, dtype=int), NAMES) | {"mIoU_8": float("nan"), "IoU/Barren": None}
+    found = compare(make_run(tmp_path / "a", 0, scores=broken), make_run(tmp_path / "b", 1))
+    assert [e.run for e in found[0].evaluations] == ["b", "a"]
+    assert [line.split(" | ")[7] for line in tables.to_markdown(found).splitlines() if line.startswith("| a")] == ["–"]
+
+
+def test_an_unknown_legend_is_drawn_without_swatches(tmp_path):
+    fields = {"class_set": ["moor", "fen"], "class_ids": [4, 9], "confusion": [[3, 1], [0, 2]], "scores": {"OA": 0.8}}
+    run = make_run(tmp_path / "a", 0, **fields, distribution={"test": {"moor": 4, "fen": 2}})
+    made = make_report(str(run), tmp_path / "out")
+    assert made.tables["table-1", "iou"] == [["run", "moor", "fen"], ["a", "–", "–"]]
+    assert 'class="swatch"' not in (tmp_path / "out" / "index.html").read_text()
+
+
+def test_samples_show_only_records_that_every_run_kept(tmp_path):
+    make_run(tmp_path / "a", 0)
+    other = make_run(tmp_path / "b", 1) / "evaluation" / "test" / "samples.npz"
+    with np.load(other) as arrays:
+        kept = dict(arrays)
+    np.savez(other, **kept | {"ids": np.array(["p8", "p9"])})
+    assert "no record in common" in " ".join(make_report(f"{tmp_path}/*", tmp_path / "out").notes)
+
+
+def test_pretraining_alone_makes_a_page_of_curves(tmp_path):
+    made = make_report(str(make_pretraining(tmp_path / "pretrain")), tmp_path / "out")
+    assert made.tables == {} and made.tags.count("img") == 1
+
+
+def test_workdirs_are_found_by_depth_once_and_named_apart(tmp_path):
+    for name in ("x/unet", "y/unet"):
+        make_run(tmp_path / name, 0, samples=False)
+    (tmp_path / "notes").mkdir()
+    found = runs.find([f"{tmp_path}/**", f"{tmp_path}/x/unet"])
+    assert found == [tmp_path / "x/unet", tmp_path / "y/unet"]
+    assert [run.name for run in runs.read(found)] == [str(path) for path in found]
+
+
+def test_a_line_that_is_being_written_is_passed_over(tmp_path):
+    run = make_pretraining(tmp_path / "pretrain")
+    with open(run / "metrics.jsonl", "a") as stream:
+        stream.write('{"step": 9, "spl')
+    assert len(runs.read([run])[0].history) == 10
+
+
+def wrong(tmp_path, match: str, workdirs: str, output: str = "out") -> None:
+    with pytest.raises(InputError, match=match) as caught:
+        report.run(types.SimpleNamespace(workdirs=workdirs.split(",") if workdirs else None, output=output))
+    assert "\n" not in str(caught.value)
+    assert not (tmp_path / "out").exists()
+
+
+def test_missing_flags(tmp_path):
+    wrong(tmp_path, "--workdirs is missing", "", "out")
+    wrong(tmp_path, "--output is missing", "runs/*", "")
+
+
+def test_no_workdir_matches(tmp_path):
+    wrong(tmp_path, "no workdir of a run matches", f"{tmp_path}/*")
+    wrong(tmp_path, "no such folder", f"{tmp_path}/nowhere")
+    wrong(tmp_path, "not the workdir of a run", str(tmp_path))
+
+
+def test_a_run_without_evaluation_names_the_command(tmp_path):
+    run = make_run(tmp_path / "a", 0)
+    (run / "evaluation/test/metrics.json").unlink()
+    wrong(tmp_path, f"run `lcjax evaluate --workdir={run}` first", str(run), str(tmp_path / "out"))
+
+
+@pytest.mark.parametrize(
+    ("file", "content", "match"),
+    [
+        ("evaluation/test/metrics.json", "{", "metrics.json: not readable JSON"),
+        ("evaluation/test/metrics.json", "[]", "expected a JSON object, found list"),
+        ("evaluation/test/metrics.json", '{"scores": {}}', "class_set, .* missing .*lcjax evaluate"),
+        ("evaluation/test/samples.npz", "PK", "samples.npz: not readable samples"),
+        ("config.json", "nonsense", "config.json: not readable JSON"),
+        ("card.json", "{}", "card.json: not a readable card"),
+        ("metrics.jsonl", '{"step": 1}\n{"step"\n', "metrics.jsonl, line 2: not JSON"),
+        ("metrics.jsonl", "3\n", 'metrics.jsonl, line 1: expected an object with "step"'),
+    ],
+)
+def test_a_corrupt_file_is_named(tmp_path, file, content, match):
+    run = make_run(tmp_path / "a", 0)
+    (run / file).write_text(content)
+    wrong(tmp_path, match, str(run), str(tmp_path / "out"))
+
+
+def test_a_confusion_matrix_of_the_wrong_shape_is_refused(tmp_path):
+    run = make_run(tmp_path / "a", 0, confusion=[[1, 2], [3, 4]])
+    wrong(tmp_path, r"8 classes in class_set, .* of shape \(2, 2\)", str(run), str(tmp_path / "out"))
+
+
+def test_an_output_that_is_a_file_is_refused_and_kept(tmp_path):
+    run = make_run(tmp_path / "a", 0, samples=False)
+    (tmp_path / "file").write_text("mine")
+    wrong(tmp_path, "cannot write there", str(run), str(tmp_path / "file"))
+    assert (tmp_path / "file").read_text() == "mine"
+
+
+def test_a_failed_write_keeps_the_old_page_and_no_scraps(tmp_path):
+    (tmp_path / "index.html").write_text("old")
+    (tmp_path / "scores.csv").mkdir()  # renaming a file onto a folder fails
+    with pytest.raises(InputError, match="cannot write there"):
+        report.write({"scores.csv": "new", "index.html": "new"}, tmp_path)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["index.html", "scores.csv"]
+    assert (tmp_path / "index.html").read_text() == "old"
