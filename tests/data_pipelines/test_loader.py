@@ -1,0 +1,185 @@
+import itertools
+import os
+import pathlib
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+from published import EDGE, parts
+
+from data_pipelines import datasets, loader, shards
+from data_pipelines.errors import InputError
+
+ROOT = pathlib.Path(__file__).parents[2]
+
+
+@pytest.fixture
+def dataset(source, tmp_path):
+    shards.write(datasets.DATASETS["sample"], source, tmp_path / "data", workers=1, max_refused=0.0)
+    return loader.open_dataset(tmp_path / "data", "sample")
+
+
+def take(batches, count):
+    return list(itertools.islice(batches, count))
+
+
+def test_open_dataset_tells_what_is_there(dataset):
+    assert (dataset.name, dataset.version, dataset.tile) == ("sample", "1.0.0", EDGE)
+    assert dataset.splits == {"test": 3, "unlabelled": 4, "validation": 20}
+    assert [sensor.name for sensor in dataset.sensors] == ["s1", "s2"]
+    assert dataset.legend.name == "dfc2020"
+    assert dataset.statistics["splits"]["validation"]["records"] == 20
+
+
+def test_source_reads_what_was_published(dataset):
+    source = dataset.source("validation")
+    for index in (0, 7, 19):
+        record = source[index]
+        assert record["id"] == f"ROIs0000_validation_0_p{index}"
+        np.testing.assert_array_equal(record["s2"].transpose(2, 0, 1), parts(index)["s2"])
+        np.testing.assert_array_equal(record["label"], parts(index)["dfc"][0])
+        assert {key: str(record[key].dtype) for key in loader.KEYS} == {"s1": "int16", "s2": "uint16", "label": "uint8"}
+
+
+@pytest.mark.parametrize(
+    ("spec", "count"),
+    [("validation[:75%]", 15), ("validation[75%:]", 5), ("validation[18:]+test", 5), ("unlabelled", 4)],
+)
+def test_ids_are_those_of_the_records(dataset, spec, count):
+    source = dataset.source(spec)
+    assert len(source) == count
+    assert [source._records[i]["id"].decode() for i in range(count)] == list(source.ids)
+
+
+def test_split_id_is_of_the_records(dataset):
+    assert dataset.split_id("validation") == dataset.split_id("validation[:50%]+validation[50%:]")
+    assert dataset.split_id("validation") != dataset.split_id("validation[:19]")
+
+
+@pytest.mark.parametrize("spec", ["train", "validation[", "validation[:0]", ""])
+def test_source_refuses(dataset, spec):
+    with pytest.raises(InputError, match=r"split .* of sample"):
+        dataset.source(spec)
+
+
+def test_open_dataset_refuses(tmp_path):
+    with pytest.raises(InputError, match=r"no prepared data set.*lcjax prepare --dataset=sample"):
+        loader.open_dataset(tmp_path, "sample")
+    (tmp_path / "sample" / "1.0.0.incomplete").mkdir(parents=True)
+    with pytest.raises(InputError, match="its preparation is unfinished"):
+        loader.open_dataset(tmp_path, "sample")
+    with pytest.raises(InputError, match="unknown; expected one of"):
+        loader.open_dataset(tmp_path, "nothing")
+
+
+def test_every_epoch_holds_each_record_once_in_another_order():
+    epochs = [[loader.record_index(epoch * 20 + i, 20, seed=3) for i in range(20)] for epoch in range(3)]
+    assert all(sorted(epoch) == list(range(20)) for epoch in epochs)
+    assert epochs[0] != epochs[1] != epochs[2]
+    assert epochs[0] != [loader.record_index(i, 20, seed=4) for i in range(20)]
+
+
+def test_order_is_fixed_for_ever():
+    """A run that goes on with a later version must see the same order."""
+    assert [loader.record_index(i, 10, seed=0) for i in range(12)] == ORDER
+
+
+ORDER = [int(i) for i in np.random.default_rng((0, 0)).permutation(10)] + [
+    int(i) for i in np.random.default_rng((0, 1)).permutation(10)[:2]
+]
+
+
+@pytest.mark.parametrize("threads", [0, 1, 4])
+def test_train_batches_follow_the_stream(dataset, threads):
+    source = dataset.source("validation")
+    batches = take(loader.train_batches(source, batch_size=6, seed=1, position=0, threads=threads), 5)
+    for number, batch in enumerate(batches):
+        assert batch["s1"].shape == (6, EDGE, EDGE, 2)
+        assert batch["example"].dtype == np.uint32
+        np.testing.assert_array_equal(batch["example"], np.arange(6 * number, 6 * number + 6))
+        for at, s2 in zip(batch["example"], batch["s2"], strict=True):
+            np.testing.assert_array_equal(s2, source[loader.record_index(int(at), 20, 1)]["s2"])
+
+
+def test_train_batches_go_on_from_a_position(dataset):
+    source = dataset.source("validation")
+    whole = take(loader.train_batches(source, batch_size=4, seed=1, position=0), 8)
+    rest = take(loader.train_batches(source, batch_size=4, seed=1, position=12), 5)
+    for expected, batch in zip(whole[3:], rest, strict=True):
+        assert all(np.array_equal(expected[key], batch[key]) for key in expected)
+
+
+def test_processes_share_each_global_batch(dataset):
+    source = dataset.source("validation")
+    arguments = {"batch_size": 6, "seed": 1, "position": 5, "keys": ("s2",)}
+    whole = take(loader.train_batches(source, **arguments), 4)
+    shares = [take(loader.train_batches(source, **arguments, process_index=p, process_count=3), 4) for p in range(3)]
+    for number, batch in enumerate(whole):
+        assert set(batch) == {"s2", "example"}
+        for key, values in batch.items():
+            np.testing.assert_array_equal(values, np.concatenate([share[number][key] for share in shares]))
+
+
+def test_more_in_a_batch_than_records(dataset):
+    (batch,) = take(loader.train_batches(dataset.source("test"), batch_size=8, seed=0, position=0), 1)
+    np.testing.assert_array_equal(batch["example"], np.arange(8))
+
+
+def test_record_ids(dataset):
+    source = dataset.source("validation")
+    expected = [source[loader.record_index(at, 20, 9)]["id"] for at in (0, 25)]
+    assert loader.record_ids(source, np.array([0, 25], np.uint32), seed=9) == expected
+
+
+@pytest.mark.parametrize(("batch_size", "processes"), [(8, 1), (6, 3), (20, 2), (32, 4)])
+def test_eval_batches_hold_every_record_once(dataset, batch_size, processes):
+    source = dataset.source("validation")
+    shares = [
+        list(loader.eval_batches(source, batch_size=batch_size, process_index=p, process_count=processes))
+        for p in range(processes)
+    ]
+    assert {len(share) for share in shares} == {-(-20 // batch_size)}
+    local = batch_size // processes
+    seen = []
+    for number in range(len(shares[0])):
+        for batch in (share[number] for share in shares):
+            assert batch["s2"].shape == (local, EDGE, EDGE, 13)
+            assert batch["valid"].dtype == bool
+            assert len(batch["ids"]) == local
+            seen += [record_id for record_id, valid in zip(batch["ids"], batch["valid"], strict=True) if valid]
+            assert (batch["label"][~batch["valid"]] == 255).all()
+            assert (batch["label"][batch["valid"]] != 255).all()
+    assert seen == list(source.ids)
+
+
+def test_eval_batches_without_labels(dataset):
+    (batch,) = loader.eval_batches(dataset.source("test"), batch_size=4, keys=("s1",))
+    assert set(batch) == {"s1", "valid", "ids"}
+    np.testing.assert_array_equal(batch["valid"], [True, True, True, False])
+
+
+def test_a_batch_that_does_not_divide(dataset):
+    with pytest.raises(InputError, match=r"config\.batch_size=5: expected a positive multiple of the 2 processes"):
+        loader.train_batches(dataset.source("test"), batch_size=5, seed=0, position=0, process_count=2)
+
+
+def test_reading_needs_no_heavy_library():
+    code = (
+        "import sys; from data_pipelines import loader; "
+        "print([name for name in ('tensorflow', 'rasterio', 'matplotlib') if name in sys.modules])"
+    )
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"
+
+
+@pytest.mark.skipif("LCJAX_REAL_DATA" not in os.environ, reason="LCJAX_REAL_DATA does not name a folder")
+def test_real_places(tmp_path):
+    source = pathlib.Path(os.environ["LCJAX_REAL_DATA"]) / "sentinel_dfc2020"
+    shards.write(datasets.DATASETS["dfc2020"], source, tmp_path, workers=1, max_refused=0.0)
+    dataset = loader.open_dataset(tmp_path, "dfc2020")
+    assert dataset.splits == {"validation": 3}
+    assert dataset.tile == 224
+    record = dataset.source("validation")[2]
+    assert set(np.unique(record["label"])) == {8}
+    assert -3500 < record["s1"].mean() < 0

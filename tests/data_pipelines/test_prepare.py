@@ -1,0 +1,56 @@
+import types
+
+import pytest
+from published import parts, path_of, write_geotiff
+
+from data_pipelines import datasets, pictures, prepare
+from data_pipelines.errors import InputError
+
+
+def test_prepare_writes_pictures_and_says_what_it_did(source, tmp_path, capsys):
+    write_geotiff(path_of(source, "ROIs0000_validation", "s2", 3), parts(3)["s2"][:12])
+    dataset = prepare.prepare("sample", source, tmp_path / "data")
+    said = capsys.readouterr().out
+    assert "warning: tiles are 16 pixels wide, the published ones 256" in said
+    assert "refused             1 records" in said
+    assert f"shards and statistics: {dataset.folder}" in said
+    for name in (pictures.DISTRIBUTION, pictures.CONTACT_SHEET):
+        assert (dataset.folder / name).read_bytes().startswith(b"\x89PNG")
+
+
+def test_prepared_twice_does_nothing(source, tmp_path, capsys):
+    folder = prepare.prepare("sample", source, tmp_path / "data").folder
+    before = {path: path.stat().st_mtime_ns for path in folder.iterdir()}
+    capsys.readouterr()
+    prepare.prepare("sample", source, tmp_path / "data")
+    assert "already prepared" in capsys.readouterr().out
+    assert {path: path.stat().st_mtime_ns for path in folder.iterdir()} == before
+
+
+def test_another_source_is_refused(source, tmp_path):
+    prepare.prepare("sample", source, tmp_path / "data")
+    with pytest.raises(InputError, match=r"already prepared from .*, but --source="):
+        prepare.prepare("sample", tmp_path, tmp_path / "data")
+
+
+@pytest.mark.parametrize("missing", ["dataset", "source", "data_dir"])
+def test_a_missing_flag_is_named_with_an_example(missing):
+    given = {"dataset": "sample", "source": "a", "data_dir": "b", "workers": 1, "max_refused": 0.2, missing: None}
+    with pytest.raises(InputError, match=f"^--{missing} is missing; expected for example --{missing}="):
+        prepare.run(types.SimpleNamespace(**given))
+
+
+def test_unknown_data_set_and_folder(tmp_path):
+    with pytest.raises(InputError, match="'sampel' is unknown; expected one of dfc2020, sample"):
+        prepare.prepare("sampel", tmp_path, tmp_path)
+    with pytest.raises(InputError, match=r"no such folder; expected the unpacked files: ROIs0000"):
+        prepare.prepare("sample", tmp_path / "nowhere", tmp_path)
+
+
+def test_help_and_flags_agree():
+    defined = []
+    define = lambda name, default, text, **bounds: defined.append(name)  # noqa: E731
+    prepare.define_flags(types.SimpleNamespace(DEFINE_string=define, DEFINE_integer=define, DEFINE_float=define))
+    assert set(defined) == {"dataset", "source", "data_dir", "workers", "max_refused"}
+    assert all(f"--{name}=" in prepare.HELP for name in defined)
+    assert datasets.DATASETS.keys() == {"dfc2020", "sample"}

@@ -1,0 +1,158 @@
+import csv
+import dataclasses
+import json
+import os
+import pathlib
+import signal
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+from published import EDGE, parts, path_of, write_geotiff
+
+from data_pipelines import datasets, shards
+from data_pipelines.errors import InputError
+
+SPEC = datasets.DATASETS["sample"]
+ROOT = pathlib.Path(__file__).parents[2]
+
+
+def contents(folder: pathlib.Path) -> dict[str, bytes]:
+    return {str(path.relative_to(folder)): path.read_bytes() for path in sorted(folder.rglob("*")) if path.is_file()}
+
+
+def write(source, data_dir, spec=SPEC, workers=1, max_refused=0.2):
+    return shards.write(spec, source, data_dir, workers=workers, max_refused=max_refused)
+
+
+def test_statistics_count_every_pixel(source, tmp_path):
+    folder = write(source, tmp_path / "data")
+    statistics = json.loads((folder / "statistics.json").read_text())
+    assert statistics["tile"] == EDGE
+    assert {n: s["records"] for n, s in statistics["splits"].items()} == {"test": 3, "unlabelled": 4, "validation": 20}
+    labels = np.concatenate([parts(n)["dfc"].ravel() for n in range(20)])
+    expected = {str(label): int((labels == label).sum()) for label in range(1, 11)}
+    assert statistics["splits"]["validation"]["class_pixels"] == expected
+    assert statistics["splits"]["unlabelled"]["class_pixels"] == {}
+    assert not (folder / ".parts").exists()
+    assert not shards.incomplete(folder).exists()
+
+
+def test_any_number_of_workers_writes_the_same_bytes(source, tmp_path):
+    assert contents(write(source, tmp_path / "one")) == contents(write(source, tmp_path / "two", workers=2))
+
+
+KILLED_AT = """
+import dataclasses, os, pathlib, signal, sys
+from data_pipelines import datasets, shards
+source, data_dir, reads = pathlib.Path(sys.argv[1]), pathlib.Path(sys.argv[2]), int(sys.argv[3])
+spec = datasets.DATASETS["sample"]
+done = []
+def read(item):
+    done.append(item)
+    if len(done) > reads:
+        os.kill(os.getpid(), signal.SIGKILL)
+    return spec.read(item)
+shards.write(dataclasses.replace(spec, read=read), source, data_dir, workers=1, max_refused=0.2)
+"""
+
+
+def test_killed_and_started_again_ends_in_the_same_bytes(source, tmp_path):
+    whole = contents(write(source, tmp_path / "whole"))
+    data_dir = tmp_path / "killed"
+    command = [sys.executable, "-c", KILLED_AT, str(source), str(data_dir), "14"]
+    killed = subprocess.run(command, cwd=ROOT, capture_output=True)
+    assert killed.returncode == -signal.SIGKILL, killed.stderr.decode()
+    folder = shards.folder_of(SPEC, data_dir)
+    finished = list(shards.incomplete(folder).glob("*.array_record-*"))
+    assert len(finished) == 2  # test and unlabelled; validation was under way
+    assert not folder.exists()
+    before = {path.name: path.stat().st_ino for path in finished}
+    write(source, data_dir)
+    assert contents(folder) == whole
+    assert {name: (folder / name).stat().st_ino for name in before} == before  # not written again
+
+
+def test_refused_records_are_listed_and_the_rest_goes_on(source, tmp_path):
+    broken = path_of(source, "ROIs0000_validation", "s2", 3)
+    write_geotiff(broken, parts(3)["s2"][:12])
+    for part, values in parts(4, edge=8).items():
+        write_geotiff(path_of(source, "ROIs0000_validation", part, 4), values)
+    folder = write(source, tmp_path / "data")
+    with (folder / "refused.csv").open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert [row["id"] for row in rows] == ["ROIs0000_validation_0_p3", "ROIs0000_validation_0_p4"]
+    assert rows[0]["file"] == str(broken)
+    assert rows[0]["reason"] == "12 bands, expected 13"
+    assert rows[1]["reason"].startswith("8 pixels wide, expected 16")
+    assert json.loads((folder / "statistics.json").read_text())["splits"]["validation"]["records"] == 18
+
+
+def test_too_many_refused_stops_and_goes_on_once_they_are_put_right(source, tmp_path):
+    whole = contents(write(source, tmp_path / "whole"))
+    for patch in range(6):
+        write_geotiff(path_of(source, "ROIs0000_validation", "dfc", patch), parts(patch)["dfc"] + np.uint8(90))
+    data_dir = tmp_path / "data"
+    with pytest.raises(InputError, match=r"refused\.csv: 6 of 27 records .* --max_refused=0\.2 .*label"):
+        write(source, data_dir)
+    folder = shards.folder_of(SPEC, data_dir)
+    assert len((shards.incomplete(folder) / "refused.csv").read_text().splitlines()) == 7
+    assert not folder.exists()
+    for patch in range(6):
+        write_geotiff(path_of(source, "ROIs0000_validation", "dfc", patch), parts(patch)["dfc"])
+    write(source, data_dir)
+    assert contents(folder) == whole
+
+
+def test_all_refused_stops_before_any_shard(source, tmp_path):
+    for path in source.rglob("*_s1_*.tif"):
+        path.write_bytes(b"")
+    with pytest.raises(InputError, match=r"6 of 27 records are refused so far.*cannot be read as GeoTIFF"):
+        write(source, tmp_path)
+
+
+def test_a_split_of_which_nothing_is_left_stops(source, tmp_path):
+    for path in source.rglob("ROIs0000_test_s1_*.tif"):
+        path.unlink()
+    with pytest.raises(InputError, match="every record of split test was refused"):
+        write(source, tmp_path)
+
+
+def test_an_unfinished_preparation_is_not_mixed_with_other_files(source, tmp_path):
+    folder = shards.incomplete(shards.folder_of(SPEC, tmp_path))
+    (folder / ".parts").mkdir(parents=True)
+    plan = {"source": "/elsewhere", "records": "", "tile": EDGE}
+    (folder / ".parts" / "plan.json").write_text(json.dumps(plan))
+    with pytest.raises(InputError, match=r"unfinished preparation from /elsewhere; expected the same --source"):
+        write(source, tmp_path)
+
+
+def test_nothing_found_shows_the_layout(tmp_path):
+    with pytest.raises(InputError, match=r"no file of sample found; expected ROIs0000_validation"):
+        write(tmp_path, tmp_path / "data")
+
+
+def test_a_folder_that_cannot_be_written(source, tmp_path):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(InputError, match=r"Not a directory; expected a --data_dir that can be written"):
+        write(source, tmp_path / "file" / "data")
+
+
+def _dies(item):
+    os._exit(9)
+
+
+def test_a_worker_that_is_ended_from_outside(source, tmp_path, monkeypatch):
+    monkeypatch.setattr(shards, "_first_tile", lambda *_: EDGE)
+    with pytest.raises(InputError, match="fewer --workers"):
+        write(source, tmp_path, dataclasses.replace(SPEC, read=_dies), workers=2)
+
+
+@pytest.mark.parametrize(
+    ("records", "count", "largest"), [(1, 1, 1), (16, 1, 16), (17, 2, 16), (5128, 64, 81), (180_662, 353, 512)]
+)
+def test_shards_depend_on_the_records_alone(records, count, largest):
+    chunks = shards._chunks(list(range(records)))
+    assert (len(chunks), max(map(len, chunks))) == (count, largest)
+    assert [item for chunk in chunks for item in chunk] == list(range(records))
