@@ -116,7 +116,7 @@ def confusion(matrix: np.ndarray, names: Sequence[str], title: str = "") -> byte
         axes.text(column, row, text, ha="center", va="center", color=colour, fontsize=8)
     for row in np.flatnonzero(totals[:, 0] == 0):
         axes.text((len(names) - 1) / 2, row, "no true pixels", ha="center", va="center", color="#778", fontsize=8)
-    labels = [_clip(name, 18) for name in names]
+    labels = [_clip(name, 22) for name in names]
     axes.set_xticks(range(len(names)), labels, rotation=45, ha="right", rotation_mode="anchor")
     axes.set_yticks(range(len(names)), labels)
     axes.set(xlabel="prediction", ylabel="truth (each row sums to 100 %)")
@@ -128,7 +128,7 @@ def confusion(matrix: np.ndarray, names: Sequence[str], title: str = "") -> byte
 
 @matplotlib.rc_context(_STYLE)
 def distribution(shares: Mapping[str, Mapping[str, int]], names: Sequence[str], colours: Mapping[str, str]) -> bytes:
-    """Bars of the share of each class in each split, in percent of the split's labelled pixels; one panel a split.
+    """Bars of the share of each class in each split, in percent of the pixels given; one panel a split.
 
     Args:
       shares: split -> class name -> pixels.
@@ -145,7 +145,7 @@ def distribution(shares: Mapping[str, Mapping[str, int]], names: Sequence[str], 
         for row, value in zip(rows, percent, strict=True):
             axes.text(value, row, f" {value:.1f}", va="center", fontsize=8, color="#334")
         axes.set_yticks(rows, [_clip(name, 24) for name in names])
-        axes.set(title=f"{_clip(split, 20)}: {_short(total)} pixels", xlabel="% of labelled pixels")
+        axes.set(title=f"{_clip(split, 20)}: {_short(total)} pixels", xlabel="% of scored pixels")
         axes.xaxis.set_major_locator(MaxNLocator(nbins=4))
         axes.tick_params(axis="y", length=0)
         axes.margins(x=0.16)

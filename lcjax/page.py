@@ -220,7 +220,8 @@ def _distribution(table: Table) -> str:
     """Class shares by split; drawn once for each set of counts, with the runs named where they do not agree."""
     drawn: dict[str, tuple[dict, list[str]]] = {}
     for e in table.evaluations:
-        counts = e.fields.get("distribution")
+        every = e.fields.get("distribution") or {}
+        counts = {split: pixels for split, pixels in every.items() if sum(pixels.values())}  # else it is unlabelled
         if counts:
             drawn.setdefault(repr(counts), (counts, []))[1].append(e.run)
     pictures = []
@@ -228,7 +229,7 @@ def _distribution(table: Table) -> str:
         order = [c.name for c in table.legend.classes] if table.legend else list(table.names)
         held = {name for split in counts.values() for name, pixels in split.items() if pixels or name in table.names}
         names = [name for name in order if name in held] + sorted(held - set(order))
-        caption = "Labelled pixels of each class by split, in percent." + (
+        caption = "Scored pixels of each class by split of the prepared data set, in percent." + (
             f" As seen by {_listed(runs)}." if len(drawn) > 1 else ""
         )
         image = figures.distribution(counts, names, table.colours)

@@ -158,20 +158,17 @@ def _read_run(workdir: pathlib.Path, name: str) -> Run:
         ) from error
     config_file = workdir / "config.json"
     config = _read_json(config_file) if config_file.is_file() else {}
-    run = Run(
+    # The scores of a pre-training run are not of land cover: it has curves only.
+    scored = [] if _task(config) == "contrastive" else sorted(workdir.glob("evaluation/*/metrics.json"))
+    return Run(
         name=name,
         workdir=workdir,
         config=config,
         history=tuple(_read_lines(workdir / "metrics.jsonl")),
-        evaluations=tuple(
-            _read_evaluation(file, name, workdir) for file in sorted(workdir.glob("evaluation/*/metrics.json"))
-        ),
+        evaluations=tuple(_read_evaluation(file, name, workdir) for file in scored),
         legend=card.legend if card else None,
         splits=card.splits if card else {},
     )
-    if run.pretraining:  # its scores are not of land cover; the curves show them
-        return dataclasses.replace(run, evaluations=())
-    return run
 
 
 def _read_evaluation(file: pathlib.Path, run: str, workdir: pathlib.Path) -> Evaluation:
