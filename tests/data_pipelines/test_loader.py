@@ -82,12 +82,7 @@ def test_every_epoch_holds_each_record_once_in_another_order():
 
 def test_order_is_fixed_for_ever():
     """A run that goes on with a later version must see the same order."""
-    assert [loader.record_index(i, 10, seed=0) for i in range(12)] == ORDER
-
-
-ORDER = [int(i) for i in np.random.default_rng((0, 0)).permutation(10)] + [
-    int(i) for i in np.random.default_rng((0, 1)).permutation(10)[:2]
-]
+    assert [loader.record_index(i, 10, seed=0) for i in range(12)] == [4, 6, 2, 7, 3, 5, 9, 0, 8, 1, 9, 1]
 
 
 @pytest.mark.parametrize("threads", [0, 1, 4])
