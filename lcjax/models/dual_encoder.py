@@ -6,6 +6,8 @@ import jax
 import jax.numpy as jnp
 from flax import nnx
 
+from lcjax.models.segmenter import branch_noise
+
 
 class Projection(nnx.Module):
     """Two dense layers with a ReLU between."""
@@ -33,8 +35,9 @@ class DualEncoder(nnx.Module):
     def __call__(self, inputs: Mapping[str, jax.Array], keys_B: jax.Array | None = None) -> dict[str, jax.Array]:
         """Embeddings {sensor: (B, projection)} float32, of unit length, of images {sensor: (B, H, W, bands)}."""
         embeddings = {}
-        for sensor, encoder in self.encoders.items():
-            features = encoder(inputs[sensor], keys_B)[-1]
+        noise_SxBxN = branch_noise(keys_B, len(self.encoders))
+        for (sensor, encoder), noise_BxN in zip(self.encoders.items(), noise_SxBxN, strict=True):
+            features = encoder(inputs[sensor], noise_BxN)[-1]
             pooled = jnp.mean(features.astype(jnp.float32), axis=(1, 2))
             z = self.projections[sensor](pooled).astype(jnp.float32)
             embeddings[sensor] = z / jnp.maximum(jnp.linalg.norm(z, axis=-1, keepdims=True), 1e-6)

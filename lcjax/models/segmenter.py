@@ -7,6 +7,17 @@ import jax.numpy as jnp
 from flax import nnx
 
 
+BRANCHES = 128  # residual branches that one stream can drop: more than any family has
+
+
+def branch_noise(keys_B: jax.Array | None, streams: int) -> list[jax.Array | None]:
+    """For each stream the uniform numbers (B, BRANCHES) that decide which branches an example drops."""
+    if keys_B is None:
+        return [None] * streams
+    noise_BxSxN = jax.vmap(lambda key: jax.random.uniform(key, (streams, BRANCHES)))(keys_B)
+    return [noise_BxSxN[:, stream] for stream in range(streams)]
+
+
 class Segmenter(nnx.Module):
     """Encoders, decoders and one head.
 
@@ -33,11 +44,12 @@ class Segmenter(nnx.Module):
     def __call__(self, inputs: Mapping[str, jax.Array], keys_B: jax.Array | None = None) -> jax.Array:
         """Logits (B, H, W, classes) float32 of images {sensor: (B, H, W, bands)} of any size."""
         features = []
-        for stream, sensors in self.streams:
+        noise_SxBxN = branch_noise(keys_B, len(self.streams))
+        for (stream, sensors), noise_BxN in zip(self.streams, noise_SxBxN, strict=True):
             image = jnp.concatenate([inputs[sensor] for sensor in sensors], axis=-1)
             _, h, w, _ = image.shape
             edges = ((0, 0), (0, -h % self.stride), (0, -w % self.stride), (0, 0))
-            pyramid = self.encoders[stream](jnp.pad(image, edges, mode="symmetric"), keys_B)
-            features.append(self.decoders[stream](pyramid, keys_B))
+            pyramid = self.encoders[stream](jnp.pad(image, edges, mode="symmetric"), noise_BxN)
+            features.append(self.decoders[stream](pyramid, noise_BxN))
         logits = self.head(jnp.concatenate(features, axis=-1))
         return logits[:, :h, :w].astype(jnp.float32)

@@ -83,22 +83,22 @@ class WindowAttention(nnx.Module):
 
 
 class DropPath(nnx.Module):
-    """Stochastic depth: drops a residual branch for whole examples, from one key per example.
+    """Stochastic depth: drops a residual branch for whole examples, where the branch's uniform number is too high.
 
-    A key per example, folded with the branch's number, makes the draw independent of how a batch is spread.
+    The numbers come with the call, one per example and branch: the draw does not depend on how a batch is spread, and
+    one random operation serves the whole network (compiling one per branch took longer than the network itself).
     """
 
-    def __init__(self, rate: float, number: int):
+    def __init__(self, rate: float, branch: int):
         self.rate = rate
-        self.number = number
+        self.branch = branch
         self.deterministic = False  # set by nnx.Module.train() and .eval()
 
-    def __call__(self, x: jax.Array, keys_B: jax.Array | None) -> jax.Array:
-        if self.deterministic or self.rate == 0.0 or keys_B is None:
+    def __call__(self, x: jax.Array, noise_BxN: jax.Array | None) -> jax.Array:
+        if self.deterministic or self.rate == 0.0 or noise_BxN is None:
             return x
         keep = 1.0 - self.rate
-        draw = jax.vmap(lambda key: jax.random.bernoulli(jax.random.fold_in(key, self.number), keep))(keys_B)
-        draw = draw.reshape(-1, *(1,) * (x.ndim - 1))
+        draw = (noise_BxN[:, self.branch] < keep).reshape(-1, *(1,) * (x.ndim - 1))
         return jnp.where(draw, x / keep, jnp.zeros((), x.dtype))
 
 
@@ -128,10 +128,10 @@ class SwinBlock(nnx.Module):
         self.mlp_out = linear(mlp_ratio * channels, channels, dtype=dtype, rngs=rngs)
         self.drop2 = DropPath(drop_path, 2 * number + 1)
 
-    def __call__(self, x_BxHxWxC: jax.Array, keys_B: jax.Array | None) -> jax.Array:
-        x = x_BxHxWxC + self.drop1(self._attend(self.norm1(x_BxHxWxC)), keys_B)
+    def __call__(self, x_BxHxWxC: jax.Array, noise_BxN: jax.Array | None) -> jax.Array:
+        x = x_BxHxWxC + self.drop1(self._attend(self.norm1(x_BxHxWxC)), noise_BxN)
         hidden = nnx.gelu(self.mlp_in(self.norm2(x)), approximate=False)
-        return x + self.drop2(self.mlp_out(hidden), keys_B)
+        return x + self.drop2(self.mlp_out(hidden), noise_BxN)
 
     def _attend(self, x: jax.Array) -> jax.Array:
         _, h, w, _ = x.shape
@@ -227,13 +227,13 @@ class SwinEncoder(nnx.Module):
         self.merges = nnx.List([PatchMerging(width, dtype=dtype, rngs=rngs) for width in self.channels[:-1]])
         self.norm = norm(self.channels[-1], dtype=dtype, rngs=rngs)
 
-    def __call__(self, x_BxHxWxC: jax.Array, keys_B: jax.Array | None = None) -> list[jax.Array]:
+    def __call__(self, x_BxHxWxC: jax.Array, noise_BxN: jax.Array | None = None) -> list[jax.Array]:
         x = self.embed_norm(self.embed(x_BxHxWxC))
         pyramid = []
         for stage, blocks in enumerate(self.stages):
             pyramid.append(x)
             for block in blocks:
-                x = block(x, keys_B)
+                x = block(x, noise_BxN)
             if stage < len(self.merges):
                 x = self.merges[stage](x)
         return [*pyramid[:-1], self.norm(x)]
@@ -272,12 +272,12 @@ class SwinDecoder(nnx.Module):
         )
         self.norm = norm(channels[0], dtype=dtype, rngs=rngs)
 
-    def __call__(self, pyramid: list[jax.Array], keys_B: jax.Array | None = None) -> jax.Array:
+    def __call__(self, pyramid: list[jax.Array], noise_BxN: jax.Array | None = None) -> jax.Array:
         x, skips = pyramid[-1], pyramid[-2::-1]
         for expand, join, blocks, skip in zip(self.expands, self.joins, self.stages, skips, strict=True):
             x = join(jnp.concatenate([expand(x), skip], axis=-1))
             for block in blocks:
-                x = block(x, keys_B)
+                x = block(x, noise_BxN)
         return self.norm(x)
 
 

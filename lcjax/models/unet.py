@@ -32,7 +32,7 @@ class UNetEncoder(nnx.Module):
         pairs = zip((inputs, *self.channels[:-1]), self.channels, strict=True)
         self.levels = nnx.List([DoubleConv(i, o, o, dtype=dtype, rngs=rngs) for i, o in pairs])
 
-    def __call__(self, x_BxHxWxC: jax.Array, keys_B: jax.Array | None = None) -> list[jax.Array]:
+    def __call__(self, x_BxHxWxC: jax.Array, noise_BxN: jax.Array | None = None) -> list[jax.Array]:
         pyramid = [self.levels[0](x_BxHxWxC)]
         for level in self.levels[1:]:
             pyramid.append(level(nnx.max_pool(pyramid[-1], (2, 2), (2, 2))))
@@ -53,7 +53,7 @@ class UNetDecoder(nnx.Module):
         self.levels = nnx.List(levels)
         self.outputs = below
 
-    def __call__(self, pyramid: list[jax.Array], keys_B: jax.Array | None = None) -> jax.Array:
+    def __call__(self, pyramid: list[jax.Array], noise_BxN: jax.Array | None = None) -> jax.Array:
         x = pyramid[-1]
         for level, skip in zip(self.levels, pyramid[-2::-1], strict=True):
             x = jax.image.resize(x, (*skip.shape[:3], x.shape[-1]), "bilinear")
