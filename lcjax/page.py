@@ -45,8 +45,10 @@ figure img { display: block; height: auto; }
 .run th, .run td { padding: .3rem .45rem; }
 footer { margin-top: 3rem; padding-top: .5rem; border-top: 1px solid var(--line); }
 @media print {
-  body { max-width: none; padding: 0; font-size: 11px; }
-  .scroll { overflow: visible; } figure img { max-width: 100%; }
+  html { font-size: 11px; } body { max-width: none; padding: 0; font-size: 1rem; }
+  .run { flex-wrap: nowrap; } .run figure { flex: 1; min-width: 0; }
+  .scroll { overflow: visible; }
+  figure img { max-width: 100% !important; max-height: 22cm; object-fit: contain; object-position: left; }
   th, td { padding: .15rem .35rem; white-space: normal; }
   h2, h3 { break-after: avoid; } figure, tr, .run { break-inside: avoid; }
 }
