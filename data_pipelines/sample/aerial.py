@@ -112,7 +112,7 @@ def _colours(draws: Draws, mask: np.ndarray, height: np.ndarray, across: np.ndar
     table = np.zeros((20, 4))
     for class_id, colour in _COLOUR.items():
         table[class_id] = colour
-    table *= np.exp(0.08 * draws.normal(table.shape))
+    table *= np.exp(0.1 * draws.normal((20, 1)) + 0.025 * draws.normal(table.shape))
     image = table[mask]
     coarse, fine = fractal(draws, size, 2.6, largest=120.0), fractal(draws, size, 1.6, largest=8.0)
     leafy = np.isin(mask, (CONIFEROUS, DECIDUOUS, BRUSH, VINEYARD))
@@ -123,9 +123,12 @@ def _colours(draws: Draws, mask: np.ndarray, height: np.ndarray, across: np.ndar
     # Sun from one side: a pixel lies in shadow where the ground towards the sun rises above the ray.
     azimuth, climb = draws.number(0.0, 2 * np.pi), draws.number(0.8, 1.5)
     shadow = np.zeros(mask.shape, bool)
-    for distance in range(4, 68, 4):
-        shift = int(round(distance * np.cos(azimuth))), int(round(distance * np.sin(azimuth)))
-        shadow |= np.roll(height, shift, axis=(0, 1)) > height + distance * _PIXEL * climb
+    margin = 68
+    around = np.pad(height, margin)
+    for distance in range(4, margin, 4):
+        top = margin - int(round(distance * np.cos(azimuth)))
+        left = margin - int(round(distance * np.sin(azimuth)))
+        shadow |= around[top : top + size, left : left + size] > height + distance * _PIXEL * climb
     lit = smooth(1.0 - 0.55 * shadow, 1.0)
     image = smooth(image * lit[:, :, None], 0.6) + 2.5 * draws.normal(image.shape)
     return np.clip(np.rint(image), 1, 255)

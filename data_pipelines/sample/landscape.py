@@ -53,8 +53,8 @@ class Grid:
 def place(draws: Draws, size: int = 256) -> Place:
     """One landscape of size x size pixels of 10 m."""
     height, river = _terrain(draws, size)
-    level = rank(height)
-    slope = rank(np.hypot(*np.gradient(smooth(height, 2.0))))
+    level = rank(smooth(height, 4.0))
+    slope = rank(np.hypot(*np.gradient(smooth(height, 8.0))))
     water = (rank(smooth(height, 2.5)) < draws.number(0.01, 0.2)) | (river < draws.number(0.0, 3.5))
     parcels = _grid(draws, size, (22.0, 48.0), (16.0, 34.0))
     blocks = _grid(draws, size, (9.0, 15.0), (7.0, 12.0))
@@ -64,7 +64,7 @@ def place(draws: Draws, size: int = 256) -> Place:
 
 
 def _terrain(draws: Draws, size: int) -> tuple[np.ndarray, np.ndarray]:
-    """Height (deviation about 1) with a valley carved into it, and the distance in pixels to the river in the valley."""
+    """Height (deviation about 1) with a valley carved into it, and the distance in pixels to the river in it."""
     course = fractal(draws, size, 4.2)
     away = np.abs(course) / np.maximum(np.hypot(*np.gradient(course)), 1e-3)
     height = fractal(draws, size, 3.6) - 0.8 * np.exp(-np.minimum(away, 200.0) / 18.0)
@@ -95,7 +95,7 @@ def _land_cover(
     """The class that suits each pixel best; fields are decided parcel by parcel and towns block by block."""
     size = level.shape[0]
     taste = lambda deviation: deviation * float(draws.normal())  # what this tile has more or less of  # noqa: E731
-    patch = lambda: fractal(draws, size, 4.0, largest=96.0)  # noqa: E731
+    patch = lambda: fractal(draws, size, 4.4, largest=110.0)  # noqa: E731
     shore = ndimage.distance_transform_edt(~water)
     suits = {
         FOREST: 0.3 + 1.2 * (slope - 0.5) + 0.75 * patch() + taste(0.5),
@@ -131,32 +131,32 @@ def _cover(draws: Draws, classes: np.ndarray, parcels: Grid, blocks: Grid) -> np
     field = lambda exponent, largest: fractal(draws, size, exponent, largest)  # noqa: E731
     share = lambda x: np.clip(x, 0.0, 1.0)  # noqa: E731
     dryness = share(draws.number(0.2, 0.5) + 0.18 * field(3.4, 64.0))  # of grass, the same for all that grows here
-    clumps = field(3.4, 5.0)
-    pools = field(3.4, 5.0)
+    clumps = field(3.8, 5.0)
+    pools = field(3.8, 5.0)
     fine = draws.normal(classes.shape)
 
     # Every class as {material: share field}; what is left over is grass and straw by dryness.
-    closed = share(0.80 + 0.12 * field(2.4, 12.0) + 0.12 * fine)
-    bush = share(0.42 + 0.75 * clumps)
+    closed = share(0.82 + 0.10 * field(3.0, 24.0) + 0.08 * fine)
+    bush = share(0.42 + 0.9 * clumps)
     pool = share(0.38 + 0.75 * pools)
     state, period = parcels.draw(draws), 4.0 + 2.5 * parcels.draw(draws)
     rows = 0.5 + 0.5 * np.sin(2 * np.pi * np.where(parcels.draw(draws) < 0.5, parcels.along, parcels.across) / period)
     ripe = share(4.0 * (state - 0.42))
     bare = share(6.0 * (state - 0.72))
-    furrow = share(0.65 * rows + 0.04 * fine)
+    furrow = share(0.8 * rows + 0.03 * fine)
     street = blocks.edge < 1.6
     house = draws.normal(classes.shape)
     garden = blocks.draw(draws) * 0.55
-    stone = share(0.55 + 0.25 * field(3.2, 32.0) + 0.05 * fine)
+    stone = share(0.55 + 0.25 * field(3.6, 40.0) + 0.03 * fine)
     roof = np.where(street, 0.0, share(0.62 - garden + 0.35 * house))
     paved = np.where(street, 0.85, share(0.28 - 0.2 * garden - 0.15 * house))
     recipes = {
         FOREST: {"tree": closed},
-        SHRUBLAND: {"tree": 0.9 * bush, "soil": 0.05 * (1 - bush)},
-        GRASSLAND: {"tree": 0.10 * share(clumps - 1.0), "soil": share(0.28 + 0.2 * field(3.6, 40.0))},
+        SHRUBLAND: {"tree": 0.95 * bush, "soil": 0.05 * (1 - bush)},
+        GRASSLAND: {"tree": 0.10 * share(clumps - 1.0), "soil": share(0.32 + 0.22 * field(3.8, 40.0))},
         WETLANDS: {"water": 0.5 * pool, "reed": 0.15 * (1 - pool), "tree": 0.3 * share(clumps)},
         CROPLANDS: {
-            "soil": furrow * (1 - bare) * (1 - ripe) + bare * (0.62 + 0.38 * rows),
+            "soil": furrow * (1 - bare) * (1 - ripe) + bare * (0.5 + 0.5 * rows),
             "straw": (1 - furrow) * (1 - bare) * ripe,
             "grass": (1 - bare) * np.where(ripe > 0.5, furrow, 1 - furrow),
         },
@@ -175,11 +175,12 @@ def _cover(draws: Draws, classes: np.ndarray, parcels: Grid, blocks: Grid) -> np
         rest = np.maximum(1.0 - total[:, 0], 0.0)
         cover[here, grass] += rest * (1.0 - dryness[here])
         cover[here, straw] += rest * dryness[here]
-    return smooth(_litter(draws, cover), 0.55)
+    return smooth(_litter(draws, classes, cover), 0.55)
 
 
-def _litter(draws: Draws, cover: np.ndarray) -> np.ndarray:
-    """Single trees, tracks, heaps, boats: each pixel holds some of a material that says nothing of its class."""
-    amount = 0.45 * draws.uniform(shape=cover.shape[:2])[:, :, None] ** 2
-    material = draws.whole(0, len(MATERIALS) - 2, shape=cover.shape[:2])
-    return (1.0 - amount) * cover + amount * (material[:, :, None] == np.arange(len(MATERIALS)))
+def _litter(draws: Draws, classes: np.ndarray, cover: np.ndarray) -> np.ndarray:
+    """Single trees, tracks, heaps: each pixel of land holds some of a material that says nothing of its class."""
+    amount = np.where(classes == WATER, 0.02, 0.5) * draws.uniform(shape=classes.shape) ** 2
+    material = draws.whole(0, len(MATERIALS) - 2, shape=classes.shape)
+    litter = material[:, :, None] == np.arange(len(MATERIALS))
+    return (1.0 - amount[:, :, None]) * cover + amount[:, :, None] * litter

@@ -4,6 +4,8 @@ They share nothing but the place: sun, haze, season and sensor noise belong to S
 wetness of the ground and speckle to Sentinel-1, and each draws from a stream of its own.
 """
 
+import itertools
+
 import numpy as np
 
 from data_pipelines.sample.landscape import MATERIALS, Place
@@ -72,7 +74,7 @@ def sentinel2(place: Place, draws: Draws) -> np.ndarray:
 def _sunlight(height: np.ndarray, draws: Draws) -> np.ndarray:
     """Irradiance of each slope against that of flat ground, with some skylight, (H, W)."""
     azimuth, elevation = draws.number(0.0, 2 * np.pi), draws.number(0.5, 1.1)
-    down, right = np.gradient(smooth(height, 1.0) / 10.0)
+    down, right = np.gradient(smooth(height, 3.0) / 10.0)
     facing = -(down * np.cos(azimuth) + right * np.sin(azimuth))
     direct = (np.sin(elevation) + facing * np.cos(elevation)) / np.sqrt(1.0 + down**2 + right**2) / np.sin(elevation)
     return 0.2 + 0.8 * np.clip(direct, 0.15, 1.7)
@@ -87,7 +89,7 @@ def sentinel1(place: Place, draws: Draws) -> np.ndarray:
     power = place.cover @ 10.0 ** (ground / 10.0)
     wetness = 0.6 * fractal(draws, size, 2.8, largest=64.0)
     azimuth = draws.number(0.0, 2 * np.pi)
-    down, right = np.gradient(smooth(place.height, 1.0) / 10.0)
+    down, right = np.gradient(smooth(place.height, 3.0) / 10.0)
     facing = -(down * np.cos(azimuth) + right * np.sin(azimuth))
     rows, columns = np.mgrid[:size, :size] / size - 0.5
     incidence = (rows * np.cos(azimuth) + columns * np.sin(azimuth)) * draws.number(0.5, 2.5)
@@ -103,8 +105,8 @@ def land_cover_map(place: Place, draws: Draws) -> np.ndarray:
     offset = draws.whole(0, _BLOCK, shape=2)
     result = np.zeros((size, size, 4), np.uint8)
     starts = [np.concatenate([[0], np.arange(int(first) or _BLOCK, size, _BLOCK), [size]]) for first in offset]
-    for top, bottom in zip(starts[0], starts[0][1:]):
-        for left, right in zip(starts[1], starts[1][1:]):
+    for top, bottom in itertools.pairwise(starts[0]):
+        for left, right in itertools.pairwise(starts[1]):
             inside = place.classes[top:bottom, left:right]
             ids, count = np.unique(inside, return_counts=True)
             # Two blocks in three show the class that prevails, the third whatever a random pixel of it is.
