@@ -126,8 +126,8 @@ def _colours(draws: Draws, mask: np.ndarray, height: np.ndarray, across: np.ndar
     margin = 68
     around = np.pad(height, margin)
     for distance in range(4, margin, 4):
-        top = margin - int(round(distance * np.cos(azimuth)))
-        left = margin - int(round(distance * np.sin(azimuth)))
+        top = margin - round(distance * np.cos(azimuth))
+        left = margin - round(distance * np.sin(azimuth))
         shadow |= around[top : top + size, left : left + size] > height + distance * _PIXEL * climb
     lit = smooth(1.0 - 0.55 * shadow, 1.0)
     image = smooth(image * lit[:, :, None], 0.6) + 2.5 * draws.normal(image.shape)

@@ -182,7 +182,7 @@ def _run(job: _Job) -> None:
 def _write_raster(path: pathlib.Path, array: np.ndarray, descriptions: tuple[str, ...], crs: str, transform: Affine):
     """A GeoTIFF (H, W, bands), complete or not there at all."""
     height, width, count = array.shape
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
+    temporary = path.with_name(f".{path.name}.part")
     profile = {"driver": "GTiff", "height": height, "width": width, "count": count, "dtype": array.dtype}
     profile |= {"crs": CRS.from_user_input(crs), "transform": transform, "interleave": "pixel"}
     profile |= {"compress": "deflate", "zlevel": 1, "predictor": 3 if array.dtype.kind == "f" else 2}
@@ -193,7 +193,7 @@ def _write_raster(path: pathlib.Path, array: np.ndarray, descriptions: tuple[str
 
 
 def _write_text(path: pathlib.Path, text: str) -> None:
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
+    temporary = path.with_name(f".{path.name}.part")
     temporary.write_text(text + "\n")
     os.replace(temporary, path)
 

@@ -1,0 +1,160 @@
+"""What single pixels tell: logistic regression and a random forest on the bands of one pixel, no neighbourhood.
+
+  python benchmarks/pixel_baseline.py --data_dir=DIR --dataset=sample --output=runs/pixels
+
+Writes OUTPUT/MODEL/evaluation/test/{metrics.json, confusion.csv, confusion.png, samples.npz} like `lcjax evaluate`, so
+that `lcjax report` sets both models beside the networks. They learn from the whole of --train, because nothing is
+chosen on a part that is held out: the forest's size and leaves were fixed beforehand on the last fifth of the sample's
+validation split.
+"""
+
+import argparse
+import json
+import pathlib
+import sys
+import time
+from collections.abc import Callable, Iterator
+
+import numpy as np
+from tqdm import tqdm
+
+from data_pipelines import display
+from data_pipelines.errors import InputError
+from data_pipelines.legends import IGNORE
+from data_pipelines.loader import Dataset, Source, open_dataset
+from lcjax.card import sensors_of
+from lcjax.evaluate import segmentation_result, write_confusion
+
+_SAMPLES = 6  # tiles shown in reports
+
+
+def _logistic_regression(seed: int):
+    from sklearn.linear_model import LogisticRegression
+    from sklearn.pipeline import make_pipeline
+    from sklearn.preprocessing import StandardScaler
+
+    return make_pipeline(StandardScaler(), LogisticRegression(solver="newton-cholesky", random_state=seed))
+
+
+def _random_forest(seed: int):
+    from sklearn.ensemble import RandomForestClassifier
+
+    return RandomForestClassifier(50, min_samples_leaf=2, max_features=5, n_jobs=-1, random_state=seed)
+
+
+MODELS: dict[str, Callable] = {"logistic_regression": _logistic_regression, "random_forest": _random_forest}
+
+
+def features(record: dict, fusion: str) -> np.ndarray:
+    """The stored integers of every band of a record's sensors, (H * W, bands) float32."""
+    stacked = np.concatenate([record[sensor.name] for sensor in sensors_of(fusion)], axis=-1)
+    return stacked.reshape(-1, stacked.shape[-1]).astype(np.float32)
+
+
+def draw(source: Source, dataset: Dataset, fusion: str, pixels: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
+    """At least `pixels` labelled pixels, as many from every tile: (n, bands) float32 and (n,) uint8 class indices.
+
+    Where a tile has too few labelled pixels all of them are taken, and n may be less.
+    """
+    values, classes = [], []
+    for number, record in _records(source, "training pixels"):
+        labels = dataset.legend.index_of_id()[record["label"].ravel()]
+        labelled = np.flatnonzero(labels != IGNORE)
+        wanted = min(-(-pixels // len(source)), labelled.size)
+        chosen = np.random.default_rng((seed, number)).choice(labelled, wanted, replace=False)
+        values.append(features(record, fusion)[chosen])
+        classes.append(labels[chosen])
+    return np.concatenate(values), np.concatenate(classes)
+
+
+def run(options: argparse.Namespace) -> None:
+    """Trains and scores every model. Raises InputError where data set, split or labels are missing."""
+    dataset = open_dataset(options.data_dir, options.dataset)
+    train, test = dataset.source(options.train), dataset.source(options.test)
+    values, classes = draw(train, dataset, options.fusion, options.pixels, options.seed)
+    if np.unique(classes).size < 2:
+        raise InputError(f"--train={options.train}: its labels hold fewer than two classes; name a labelled split")
+    for name, build in MODELS.items():
+        started = time.perf_counter()
+        model = build(options.seed).fit(values, classes)
+        fitted = time.perf_counter()
+        out = options.output / name / "evaluation" / "test"
+        out.mkdir(parents=True, exist_ok=True)
+        confusion, ignored = _score(model, test, dataset, options.fusion, out / "samples.npz", name)
+        result = {
+            "run": name,
+            "model": name,
+            "fusion": options.fusion,
+            "init": "",
+            "freeze": "",
+            "dataset": f"{dataset.name} {dataset.version}",
+            "records": len(test),
+            "split": {"role": "test", "spec": options.test, "id": dataset.split_id(options.test)},
+            "checkpoint": None,
+            "trained_on": {"spec": options.train, "pixels": len(classes), "seed": options.seed},
+        } | segmentation_result(confusion, dataset.legend, ignored, dataset.statistics)
+        write_confusion(out, confusion, result["class_set"])
+        temporary = out / ".metrics.json.part"
+        temporary.write_text(json.dumps(result, indent=1))
+        temporary.replace(out / "metrics.json")
+        shown = "  ".join(f"{key} {value:.4f}" for key, value in result["scores"].items() if "/" not in key)
+        scored = time.perf_counter()
+        print(
+            f"{options.output / name}: {shown} ({len(classes)} pixels learnt in {fitted - started:.0f} s, "
+            f"{result['pixels']} scored in {scored - fitted:.0f} s)"
+        )
+
+
+def _score(model, source: Source, dataset: Dataset, fusion: str, samples: pathlib.Path, name: str):
+    """The confusion matrix (rows = truth) over every labelled pixel and the count of ignored ones; writes samples."""
+    legend, shown = dataset.legend, sensors_of(fusion)[-1]
+    count = len(legend.scored)
+    confusion, ignored = np.zeros((count, count), np.int64), 0
+    chosen = set(np.linspace(0, len(source) - 1, min(_SAMPLES, len(source))).round().astype(int).tolist())
+    kept = {"ids": [], "image": [], "truth": [], "prediction": []}
+    for number, record in _records(source, name):
+        truth = legend.index_of_id()[record["label"].ravel()]
+        predicted = model.predict(features(record, fusion)).astype(np.uint8)
+        scored = truth != IGNORE
+        pairs = truth[scored].astype(np.int64) * count + predicted[scored]
+        confusion += np.bincount(pairs, minlength=count**2).reshape(count, count)
+        ignored += int((~scored).sum())
+        if number in chosen:
+            kept["ids"].append(record["id"])
+            kept["image"].append(display.rgb(shown, record[shown.name]))
+            kept["truth"].append(record["label"])
+            kept["prediction"].append(legend.id_of_index()[predicted].reshape(record["label"].shape))
+    if not confusion.any():
+        raise InputError(
+            f"{dataset.name} {dataset.version}: no labelled pixel to score; name a labelled split (--test)"
+        )
+    temporary = samples.with_suffix(".tmp.npz")
+    np.savez_compressed(temporary, **{key: np.stack(rows) if key != "ids" else rows for key, rows in kept.items()})
+    temporary.replace(samples)
+    return confusion, ignored
+
+
+def _records(source: Source, title: str) -> Iterator[tuple[int, dict]]:
+    return enumerate(tqdm((source[i] for i in range(len(source))), total=len(source), desc=title, unit="tile"))
+
+
+def main(arguments: list[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser.add_argument("--data_dir", type=pathlib.Path, required=True, help="folder of the prepared data sets")
+    parser.add_argument("--dataset", default="sample", help="name of a prepared data set")
+    parser.add_argument("--train", default="validation", help="split to learn from, e.g. 'validation[:80%%]'")
+    parser.add_argument("--test", default="test", help="split to score")
+    parser.add_argument("--output", type=pathlib.Path, required=True, help="where a folder for each model goes")
+    parser.add_argument("--fusion", default="early", choices=("s1", "s2", "early"), help="bands of which sensors")
+    parser.add_argument("--pixels", type=int, default=200_000, help="pixels to learn from")
+    parser.add_argument("--seed", type=int, default=0)
+    try:
+        run(parser.parse_args(arguments))
+    except (InputError, OSError) as error:
+        print(f"pixel_baseline: {error}", file=sys.stderr)
+        return 2
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
