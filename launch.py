@@ -2,6 +2,7 @@
 """lcjax: land-cover mapping from satellites and aircraft. `launch.py VERB --help` teaches a verb."""
 
 import importlib
+import pathlib
 import sys
 
 from absl import flags
@@ -39,7 +40,7 @@ def main(arguments: list[str] | None = None) -> int:
         _parse(verb, rest)
         module.run(flags.FLAGS)
     except (InputError, OSError) as error:
-        print(f"lcjax {verb}: {error}", file=sys.stderr)
+        print(f"lcjax {verb}: {_one_line(error)}", file=sys.stderr)
         return 2
     except FloatingPointError as error:
         print(f"lcjax {verb}: {error}", file=sys.stderr)
@@ -57,13 +58,35 @@ def _define(module) -> list[str]:
 
 
 def _parse(verb: str, rest: list[str]) -> None:
+    for word in rest:
+        name, equals, value = word.partition("=")
+        path = value.partition(":")[0]
+        if name == "--config" and equals and not pathlib.Path(path).is_file():
+            raise InputError(f"--config={path}: no such file; expected a Python file, e.g. configs/dfc2020.py")
     try:
         leftover = flags.FLAGS([f"lcjax {verb}", *rest])[1:]
     # A config file is Python: a key that it does not have, or a value of another type, surfaces as one of these.
     except (flags.Error, AttributeError, KeyError, TypeError, ValueError) as error:
-        raise InputError(" ".join(str(error).split())) from error
+        raise InputError(_one_line(_cause(error))) from error
     if leftover:
         raise InputError(f"unexpected {' '.join(leftover)!r}: flags are written --name=value")
+
+
+def _cause(error: BaseException) -> BaseException:
+    """The InputError of a config file that the flags library wrapped in its own errors, or the error itself."""
+    found, context = error, error.__context__
+    while context is not None:
+        found = context if isinstance(context, InputError) else found
+        context = context.__context__
+    return found
+
+
+def _one_line(error: BaseException) -> str:
+    # The text of a KeyError is the representation of its argument; the config library wraps one in another error.
+    text = error
+    while isinstance(text, BaseException) and len(text.args) == 1:
+        text = text.args[0]
+    return " ".join(str(text).split())
 
 
 def _help(module, own: list[str]) -> str:
