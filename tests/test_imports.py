@@ -1,0 +1,100 @@
+"""Every module imports, the packages are all declared, and each room keeps to itself."""
+
+import ast
+import configparser
+import importlib
+import pathlib
+import pkgutil
+import runpy
+
+import pytest
+
+ROOT = pathlib.Path(__file__).parent.parent
+TOPS = ("lcjax", "configs", "data_pipelines")
+MODULES = sorted(
+    name
+    for top in TOPS
+    for name in [top, *(info.name for info in pkgutil.walk_packages([str(ROOT / top)], prefix=f"{top}."))]
+)
+
+
+@pytest.mark.parametrize("name", [*MODULES, "launch"])
+def test_module_imports_and_says_what_it_is_for(name):
+    assert importlib.import_module(name).__doc__
+
+
+@pytest.mark.parametrize("path", sorted((ROOT / "benchmarks").glob("*.py")), ids=lambda path: path.name)
+def test_benchmark_script_imports(path):
+    assert runpy.run_path(str(path), run_name="imported")["__doc__"]
+
+
+def test_setup_cfg_lists_all_packages():
+    parser = configparser.ConfigParser()
+    parser.read(ROOT / "setup.cfg")
+    there = {
+        ".".join(path.parent.relative_to(ROOT).parts) for top in TOPS for path in (ROOT / top).rglob("__init__.py")
+    }
+    assert set(parser["options"]["packages"].split()) == there
+    # A folder with modules but without __init__.py would be left out of an installation.
+    folders = {path.parent for top in TOPS for path in (ROOT / top).rglob("*.py")}
+    assert all((folder / "__init__.py").is_file() for folder in folders)
+    assert parser["options"]["py_modules"].split() == ["launch"]
+
+
+def imports_of(path: pathlib.Path) -> set[str]:
+    """Full names of all that a file imports, anywhere in it: "a.b" for `import a.b` and for `from a import b`."""
+    found = set()
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{path}: a relative import"
+            found |= {f"{node.module}.{alias.name}" for alias in node.names}
+    return found
+
+
+def importers(top: str, *libraries: str) -> set[str]:
+    """The files below `top` that import one of the libraries or anything in it."""
+    return {
+        str(path.relative_to(ROOT))
+        for path in (ROOT / top).rglob("*.py")
+        if any(name == library or name.startswith(library + ".") for name in imports_of(path) for library in libraries)
+    }
+
+
+def test_imports_of_sees_what_it_must(tmp_path):
+    (tmp_path / "x.py").write_text("import a.b as c\ndef f():\n    from d.e import f, g\n")
+    assert imports_of(tmp_path / "x.py") == {"a.b", "d.e.f", "d.e.g"}
+
+
+@pytest.mark.parametrize(
+    ("top", "libraries", "only"),
+    [
+        ("data_pipelines", ("lcjax", "configs", "jax", "flax", "optax", "orbax"), set()),
+        ("lcjax", ("rasterio",), {"lcjax/scene.py"}),
+        ("lcjax", ("orbax",), {"lcjax/checkpoint.py"}),
+        ("lcjax", ("configs", "launch", "tests", "benchmarks"), set()),
+        # Networks: arrays in, arrays out. Errors are the one thing that they share with the pipelines.
+        (
+            "lcjax/models",
+            ("data_pipelines.loader", "data_pipelines.datasets", "data_pipelines.bands", "data_pipelines.legends"),
+            set(),
+        ),
+        ("lcjax/models", ("lcjax.parallel", "lcjax.tasks", "lcjax.card", "lcjax.workdir", "lcjax.checkpoint"), set()),
+        ("lcjax/models", ("pathlib", "os", "json", "jax.sharding", "jax.experimental"), set()),
+        ("configs", ("jax", "flax"), set()),
+        (".", ("tensorflow",), set()),
+    ],
+    ids=lambda value: value if isinstance(value, str) else None,
+)
+def test_rooms(top, libraries, only):
+    if top == ".":
+        assert set().union(*(importers(name, *libraries) for name in (*TOPS, "benchmarks"))) == only
+    else:
+        assert importers(top, *libraries) == only
+
+
+def test_networks_import_nothing_of_the_pipelines_but_errors():
+    paths = (ROOT / "lcjax" / "models").glob("*.py")
+    ours = {name for path in paths for name in imports_of(path) if name.split(".")[0] in TOPS}
+    assert {name for name in ours if not name.startswith("lcjax.models.")} <= {"data_pipelines.errors.InputError"}

@@ -1,0 +1,101 @@
+"""The command line: what it teaches, and that each mistake is one line on stderr and the exit code 2."""
+
+import re
+
+import pytest
+from absl import flags
+
+import launch
+
+CONFIG = "--config=configs/dfc2020.py"
+WORKDIR = "--workdir=nowhere"
+
+
+@pytest.fixture
+def command(monkeypatch, capsys, request):
+    """Runs main() and forgets the flags that it defined; returns (exit code, stdout, lines of stderr)."""
+    monkeypatch.chdir(request.config.rootpath)
+
+    def run(*arguments: str) -> tuple[int, str, list[str]]:
+        before = set(flags.FLAGS)
+        # Here the config library looks for --config.FIELD=VALUE.
+        monkeypatch.setattr("sys.argv", ["lcjax", *arguments])
+        try:
+            code = launch.main(list(arguments))
+        finally:
+            for name in set(flags.FLAGS) - before:
+                delattr(flags.FLAGS, name)
+        captured = capsys.readouterr()
+        return code, captured.out, captured.err.splitlines()
+
+    return run
+
+
+@pytest.mark.parametrize("arguments", [(), ("help",), ("-h",), ("--help",)])
+def test_without_a_verb_it_names_the_verbs(command, arguments):
+    code, out, err = command(*arguments)
+    assert (code, err) == (0, [])
+    assert all(re.search(rf"^  {verb} ", out, re.MULTILINE) for verb in launch.VERBS)
+
+
+FLAGS_OF = {
+    "prepare": ("dataset", "source", "data_dir"),
+    "train": ("config", "workdir"),
+    "evaluate": ("workdir", "split", "checkpoint", "data_dir"),
+    "predict": ("workdir", "scene", "output", "bands", "offset", "overlap", "checkpoint", "batch_size"),
+    "report": ("workdirs", "output"),
+    "benchmark": ("config", "steps", "json"),
+}
+
+
+def test_every_verb_is_in_the_table_of_this_test():
+    assert FLAGS_OF.keys() == launch.VERBS.keys()
+
+
+@pytest.mark.parametrize("verb", FLAGS_OF)
+def test_help_of_a_verb_shows_its_flags_and_an_example(command, verb):
+    code, out, err = command(verb, "--help")
+    assert (code, err) == (0, [])
+    assert f"lcjax {verb} --" in out
+    explained = dict(re.findall(r"^  --(\w+)\n      (.+)", out, re.MULTILINE))
+    assert set(FLAGS_OF[verb]) <= explained.keys()
+    # Each says more than its default.
+    assert all(len(text.partition("(default:")[0].split()) >= 2 for text in explained.values())
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        (("trian",), "unknown verb 'trian': expected one of prepare, train, evaluate"),
+        (("--workdir=x",), "unknown verb '--workdir=x'"),
+        (("train", "--confg=x"), "Unknown command line flag 'confg'. Did you mean: config ?"),
+        (("train", CONFIG, WORKDIR, "extra"), "unexpected 'extra': flags are written --name=value"),
+        (("train", CONFIG, WORKDIR, "--config.batchsize=3"), 'Did you mean "batch_size"'),
+        (("train", CONFIG, WORKDIR, "--config.optimizer.learning_rat=1"), 'Did you mean "learning_rate"'),
+        (("train", CONFIG, WORKDIR, "--config.batch_size=many"), "--config.batch_size=many: invalid literal for int()"),
+        (
+            ("train", f"{CONFIG}:modle=unet", WORKDIR),
+            "config argument 'modle=unet': expected key=value with these keys",
+        ),
+        (("train", f"{CONFIG}:model", WORKDIR), "config argument 'model': expected key=value"),
+        (("train", f"{CONFIG}:tiny=yes", WORKDIR), "config argument 'tiny=yes': expected tiny=true or tiny=false"),
+        (("train", f"{CONFIG}:model=vgg", WORKDIR), "config.model.name='vgg': expected one of unet, swin_unet"),
+        (("train", "--config=configs/dfc2021.py", WORKDIR), "--config=configs/dfc2021.py: no such file"),
+        (("train", "--config", "configs/dfc2021.py", WORKDIR), "No such file or directory: 'configs/dfc2021.py'"),
+        (("train",), "train needs --config and --workdir"),
+        (("train", CONFIG), "train needs --config and --workdir"),
+        (("benchmark",), "benchmark needs --config"),
+        (("benchmark", CONFIG, "--steps=0"), "--steps=0"),
+        (("evaluate",), "evaluate needs --workdir"),
+        (("evaluate", WORKDIR), "nowhere/config.json: no such file; expected the workdir of a training run"),
+        (("predict",), "expected all of --workdir, --scene, --output"),
+        (("report",), "--workdirs is missing"),
+        (("prepare",), "--dataset is missing"),
+    ],
+)
+def test_a_mistake_is_one_line_and_exit_code_2(command, arguments, says):
+    code, out, err = command(*arguments)
+    assert (code, out) == (2, "")
+    assert len(err) == 1, err
+    assert says in err[0]
+    assert err[0].startswith("lcjax")
