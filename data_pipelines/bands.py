@@ -104,7 +104,9 @@ def band_indices(sensor: Sensor, found: Sequence[str | None], where: str) -> lis
     names = [canonical(name) for name in found]
     doubled = sorted({name for name in names if name in sensor.bands and names.count(name) > 1})
     if doubled:
-        raise InputError(f"{where}: band {', '.join(doubled)} is named more than once; give the true order with --bands")
+        raise InputError(
+            f"{where}: band {', '.join(doubled)} is named more than once; give the true order with --bands"
+        )
     missing = [band for band in sensor.bands if band not in names]
     if missing:
         raise InputError(

@@ -5,7 +5,7 @@ import pathlib
 
 import numpy as np
 
-from data_pipelines.bands import Sensor
+from data_pipelines import display
 from data_pipelines.legends import IGNORE, Legend
 from data_pipelines.loader import Dataset
 
@@ -23,14 +23,6 @@ def draw(dataset: Dataset) -> list[pathlib.Path]:
             picture(dataset).savefig(temporary, format="png", dpi=110, bbox_inches="tight")
             temporary.replace(dataset.folder / name)
     return [dataset.folder / name for name in pictures]
-
-
-def display(sensor: Sensor, values: np.ndarray) -> np.ndarray:
-    """Stored integers (H, W, bands) as a picture (H, W, 3) uint8: display bands, 2 to 98 % of each band stretched."""
-    bands = values[..., [sensor.bands.index(band) for band in sensor.display]].astype(np.float32)
-    low, high = np.percentile(bands, (2, 98), axis=(0, 1))
-    stretched = np.clip((bands - low) / np.maximum(high - low, 1), 0, 1)
-    return np.broadcast_to(np.rint(255 * stretched).astype(np.uint8), (*values.shape[:2], 3))
 
 
 def distribution(dataset: Dataset):
@@ -80,7 +72,7 @@ def contact_sheet(dataset: Dataset):
         source = dataset.source(split)
         for row, index in zip(axes, np.linspace(0, count - 1, min(rows, count)).astype(int), strict=False):
             record = source[int(index)]
-            images = [display(sensor, record[sensor.name]) for sensor in optical_first]
+            images = [display.rgb(sensor, record[sensor.name]) for sensor in optical_first]
             for axis, image in zip(row, [*images, colours(dataset.legend, record["label"])], strict=True):
                 axis.imshow(image, interpolation="nearest")
             row[0].set_ylabel(record["id"].removeprefix("ROIs"), fontsize=6)

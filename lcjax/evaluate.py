@@ -69,7 +69,8 @@ def evaluate(folder: pathlib.Path, role: str, kind: str, data_dir: str | None = 
     result = _context(trained, folder, split | {"role": role}, kind)
     if "confusion" in sums:
         result |= segmentation_result(sums["confusion"], card.legend, int(sums["ignored"]), dataset.statistics)
-        _write_samples(out / "samples.npz", source, trained)
+        records = [source[index] for index in chosen_samples(len(source))]
+        write_samples(out / "samples.npz", dataset.sensors[-1], records, _predict(trained, records))
         write_confusion(out, sums["confusion"], task.names)
     else:
         result |= {"scores": task.scores(sums)}
@@ -131,20 +132,25 @@ def _context(trained: restore.Trained, folder: pathlib.Path, split: dict, kind: 
     }
 
 
-def _write_samples(path: pathlib.Path, source, trained: restore.Trained) -> None:
-    """A few tiles, evenly through the split: display image, truth and prediction as legend ids."""
-    card = trained.card
-    chosen = np.unique(np.linspace(0, len(source) - 1, min(_SAMPLES, len(source))).round().astype(int))
-    records = [source[int(i)] for i in chosen]
-    batch = {sensor.name: np.stack([record[sensor.name] for record in records]) for sensor in card.sensors}
-    predicted = trained.probabilities(batch).argmax(axis=-1).astype(np.uint8)
-    shown = card.sensors[-1]
+def chosen_samples(records: int) -> list[int]:
+    """Which records of a split are shown in reports: a few, evenly through it."""
+    return np.unique(np.linspace(0, records - 1, min(_SAMPLES, records)).round().astype(int)).tolist()
+
+
+def write_samples(path: pathlib.Path, sensor, records: list[dict], predictions: list[np.ndarray]) -> None:
+    """samples.npz: for each record its id, a display image of `sensor`, truth and prediction in legend ids."""
     temporary = path.with_suffix(".tmp.npz")
     np.savez_compressed(
         temporary,
         ids=np.array([record["id"] for record in records]),
-        image=np.stack([display.rgb(shown, record[shown.name]) for record in records]),
+        image=np.stack([display.rgb(sensor, record[sensor.name]) for record in records]),
         truth=np.stack([record["label"] for record in records]),
-        prediction=card.legend.id_of_index()[predicted],
+        prediction=np.stack(predictions),
     )
     temporary.replace(path)
+
+
+def _predict(trained: restore.Trained, records: list[dict]) -> list[np.ndarray]:
+    card = trained.card
+    batch = {sensor.name: np.stack([record[sensor.name] for record in records]) for sensor in card.sensors}
+    return list(card.legend.id_of_index()[trained.probabilities(batch).argmax(axis=-1)])

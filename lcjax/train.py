@@ -106,7 +106,6 @@ def train(config, folder: pathlib.Path) -> None:
     if meta["ended"]:
         workdir.say(f"{folder}: already ended at step {found}: {meta['ended']}")
         return
-    log = workdir.Log(folder, step=found or 0)
     clock = Clock(meta["clock"])
     names = {"trained": state.trainable, "frozen": state.frozen}
     sizes = {name: sum(math.prod(leaf.shape) for leaf in flat.values()) for name, flat in names.items()}
@@ -189,10 +188,10 @@ def train(config, folder: pathlib.Path) -> None:
 
     # ------------------------------------------------------------------ the loop
     step = found or 0
-    with jax.transfer_guard("disallow"):
+    with workdir.Log(folder, step) as log, jax.transfer_guard("disallow"):
         while True:
             ending = step == total
-            if (step % evaluate_every == 0 and step > 0 or ending) and meta["evaluated"] != step:
+            if ((step % evaluate_every == 0 and step > 0) or ending) and meta["evaluated"] != step:
                 flush()
                 with clock.measure("evaluate"):
                     evaluate(step)
@@ -221,13 +220,17 @@ def train(config, folder: pathlib.Path) -> None:
     for where in (last, best):
         where.wait()
         where.close()
-    log.close()
     spent = ", ".join(f"{name} {duration(seconds)}" for name, seconds in sorted(clock.seconds.items()))
     workdir.say(f"{folder}: ended at step {step} ({meta['ended']}); best {task.monitor} {meta['best']:.4f}; {spent}")
 
 
 def make_card(config, dataset: loader.Dataset) -> cards.Card:
-    """The card of a run of this config on this data set."""
+    """The card of a run of this config on this data set. Raises InputError where it lacks a sensor."""
+    sensors = cards.sensors_of(config.fusion)
+    missing = [sensor.name for sensor in sensors if sensor not in dataset.sensors]
+    if missing:
+        held = ", ".join(sensor.name for sensor in dataset.sensors)
+        raise InputError(f"config.fusion={config.fusion!r}: {dataset.name} has no {', '.join(missing)}; it holds {held}")
     roles = {
         role: {"spec": spec, "records": len(dataset.source(spec)), "id": dataset.split_id(spec)}
         for role, spec in sorted(config.split.items())
@@ -235,7 +238,7 @@ def make_card(config, dataset: loader.Dataset) -> cards.Card:
     return cards.Card(
         model=config.model.name,
         fusion=config.fusion,
-        sensors=cards.sensors_of(config.fusion),
+        sensors=sensors,
         legend=dataset.legend,
         tile=config.crop or dataset.tile,
         dataset=f"{dataset.name} {dataset.version}",

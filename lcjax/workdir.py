@@ -38,7 +38,8 @@ def start(workdir: pathlib.Path, config: ml_collections.ConfigDict, card: cards.
     """
     wanted = json.loads(config.to_json())
     path = workdir / CONFIG
-    if path.is_file():
+    # Without a checkpoint there is nothing to lose: an earlier start failed before its first one.
+    if path.is_file() and any((workdir / "checkpoints" / "last").glob("*")):
         found = json.loads(path.read_text())
         differing = [key for key in _differing(found, wanted) if key not in _FREE]
         if differing:
@@ -92,7 +93,10 @@ class Log:
         for name, value in (times or {}).items():
             self._board.add_scalar(f"clock/{name}", value, step)
 
-    def close(self) -> None:
+    def __enter__(self) -> "Log":
+        return self
+
+    def __exit__(self, *_) -> None:
         self._file.close()
         self._board.close()
 

@@ -1,6 +1,10 @@
-"""Strict settings for every test: eight CPU devices, no silent rank promotion, warnings are errors (see setup.cfg)."""
+"""Strict settings for every test: eight CPU devices, no silent rank promotion, warnings are errors (see setup.cfg).
+
+The larger fixtures are the real thing, small: the sample's landscapes, prepared, and a network trained on them.
+"""
 
 import os
+import pathlib
 
 os.environ["JAX_PLATFORMS"] = "cpu"
 os.environ["MPLBACKEND"] = "agg"
@@ -12,8 +16,58 @@ from absl import flags
 jax.config.update("jax_num_cpu_devices", 8)
 jax.config.update("jax_numpy_rank_promotion", "raise")
 
+ROOT = pathlib.Path(__file__).parent.parent
+
 
 @pytest.fixture(autouse=True, scope="session")
 def _flags_are_parsed():
     """Libraries that define absl flags ask whether they were parsed."""
     flags.FLAGS.mark_as_parsed()
+
+
+@pytest.fixture(scope="session")
+def sample(tmp_path_factory) -> pathlib.Path:
+    """The tiny sample as GeoTIFFs: 8 validation, 4 test and 8 unlabelled tiles."""
+    from data_pipelines.sample import make
+
+    folder = tmp_path_factory.mktemp("sample")
+    make.make(folder, tiles="tiny", workers=2)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def data_dir(sample, tmp_path_factory) -> pathlib.Path:
+    """The tiny sample, prepared."""
+    from data_pipelines import prepare
+
+    folder = tmp_path_factory.mktemp("data")
+    prepare.prepare("sample", sample, folder, workers=2)
+    return folder
+
+
+def small(config, data_dir: pathlib.Path, steps: int = 6):
+    """A config shrunk further, to seconds."""
+    config.data_dir = str(data_dir)
+    config.total = f"{steps} steps"
+    config.log_every = "1 steps"
+    config.evaluate_every = f"{steps // 2} steps"
+    config.save_every = "2 steps"
+    config.crop = 32
+    config.batch_size = 8
+    config.evaluation_batch_size = 8
+    if config.model.name == "unet":
+        config.model.base = 4
+    else:
+        config.model.update({"embed": 12, "depths": (1, 1, 1)})
+    return config
+
+
+@pytest.fixture(scope="session")
+def trained(data_dir, tmp_path_factory) -> pathlib.Path:
+    """The workdir of a UNet after a few steps."""
+    from configs import dfc2020
+    from lcjax.train import train
+
+    folder = tmp_path_factory.mktemp("runs") / "unet"
+    train(small(dfc2020.get_config("model=unet,data=sample,tiny=true"), data_dir), folder)
+    return folder

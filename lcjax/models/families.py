@@ -42,6 +42,12 @@ def sizes(name: str, tiny: bool) -> dict:
     return dict(SIZES[name][tiny])
 
 
+def _dtype(precision: str):
+    if precision not in DTYPES:
+        raise InputError(f"config.precision={precision!r}: expected one of {', '.join(DTYPES)}")
+    return DTYPES[precision]
+
+
 def _encoder(name: str, inputs: int, size: Mapping, dtype, rngs: nnx.Rngs) -> nnx.Module:
     if name == "unet":
         return UNetEncoder(inputs, base=size["base"], dtype=dtype, rngs=rngs)
@@ -75,7 +81,7 @@ def segmenter(
       precision: "f32" or "bf16", of the computation; parameters are float32.
       rngs: where the initial parameters come from.
     """
-    name, dtype = model["name"], DTYPES[precision]
+    name, dtype = model["name"], _dtype(precision)
     streams = STREAMS[fusion]
     encoders = {
         stream: _encoder(name, sum(channels[sensor] for sensor in sensors), model, dtype, rngs)
@@ -90,6 +96,6 @@ def dual_encoder(
     model: Mapping, *, channels: Mapping[str, int], projection: int, precision: str, rngs: nnx.Rngs
 ) -> DualEncoder:
     """Builds the contrastive network: the encoders of `segmenter(..., fusion="late")` with projection heads."""
-    dtype = DTYPES[precision]
+    dtype = _dtype(precision)
     encoders = {sensor: _encoder(model["name"], channels[sensor], model, dtype, rngs) for sensor in channels}
     return DualEncoder(encoders, projection=projection, dtype=dtype, rngs=rngs)

@@ -6,7 +6,6 @@ import jax
 import jax.numpy as jnp
 from flax import nnx
 
-
 BRANCHES = 128  # residual branches that one stream can drop: more than any family has
 
 

@@ -1,0 +1,57 @@
+# make demo    the whole way on made-up landscapes: a map, a page of scores (about ten minutes on two cores)
+# make test    the tests
+# make soak    the long runs
+# make lint    style
+# make venv    only .venv; EXTRAS=test,tpu chooses the extras, PYTHON=python3.12 the interpreter
+
+PYTHON ?= python3
+EXTRAS ?= demo,test
+DEMO   ?= build/demo
+
+VERSION     := $(shell $(PYTHON) -c 'import sys; print("%d.%d" % sys.version_info[:2])')
+CONSTRAINTS := $(wildcard constraints/python$(VERSION).txt)
+STAMP       := .venv/installed-$(VERSION)-$(EXTRAS)
+
+export JAX_PLATFORMS ?= cpu
+
+.PHONY: venv demo test soak lint clean
+venv: $(STAMP)
+
+$(STAMP): setup.cfg pyproject.toml $(CONSTRAINTS)
+	$(PYTHON) -m venv .venv
+	.venv/bin/pip install --quiet --disable-pip-version-check $(CONSTRAINTS:%=--constraint %) --editable '.[$(EXTRAS)]'
+	touch $@
+
+test: venv
+	.venv/bin/ruff check .
+	.venv/bin/ruff format --check .
+	.venv/bin/python -m pytest -m 'not slow'
+
+soak: venv
+	.venv/bin/python -m pytest -m slow
+
+lint: venv
+	.venv/bin/ruff check --fix .
+	.venv/bin/ruff format .
+
+# Stopped and started again, the demo goes on where it was.
+LCJAX    := .venv/bin/lcjax
+SEGMENT  := configs/dfc2020.py:data=sample,tiny=true
+DATA_DIR := --config.data_dir=$(DEMO)/data
+RUNS     := unet swin_unet two_stream_scratch two_stream_frozen two_stream_finetuned
+demo: venv
+	.venv/bin/python -m data_pipelines.sample.make $(DEMO)/sample
+	$(LCJAX) prepare --dataset=sample --source=$(DEMO)/sample --data_dir=$(DEMO)/data
+	.venv/bin/python benchmarks/pixel_baseline.py --data_dir=$(DEMO)/data --dataset=sample --output=$(DEMO)/runs/pixels
+	$(LCJAX) train --config=configs/pretrain.py:data=sample,tiny=true --workdir=$(DEMO)/runs/pretrain $(DATA_DIR)
+	$(LCJAX) train --config=$(SEGMENT),model=unet --workdir=$(DEMO)/runs/unet $(DATA_DIR)
+	$(LCJAX) train --config=$(SEGMENT),model=swin_unet --workdir=$(DEMO)/runs/swin_unet $(DATA_DIR)
+	$(LCJAX) train --config=$(SEGMENT),model=two_stream_swin --workdir=$(DEMO)/runs/two_stream_scratch $(DATA_DIR)
+	$(LCJAX) train --config=$(SEGMENT),model=two_stream_swin,init=$(DEMO)/runs/pretrain,freeze=encoder \
+	    --workdir=$(DEMO)/runs/two_stream_frozen $(DATA_DIR)
+	$(LCJAX) train --config=$(SEGMENT),model=two_stream_swin,init=$(DEMO)/runs/pretrain \
+	    --workdir=$(DEMO)/runs/two_stream_finetuned $(DATA_DIR)
+	for run in $(RUNS); do $(LCJAX) evaluate --workdir=$(DEMO)/runs/$$run || exit; done
+
+clean:
+	rm -rf build

@@ -1,0 +1,149 @@
+"""`lcjax benchmark`: how fast a config trains on this machine, and what it costs."""
+
+import json
+import math
+import pathlib
+import time
+
+import jax
+import numpy as np
+
+from data_pipelines import datasets, loader
+from data_pipelines.errors import InputError
+from lcjax import card as cards
+from lcjax import optim, parameters, steps, tasks, workdir
+from lcjax.parallel import mesh as meshes
+
+HELP = """Measures the compiled training step of a config on the devices of this machine.
+
+  lcjax benchmark --config=configs/dfc2020.py:model=swin_unet --steps=20 --json=swin_unet.json
+  lcjax benchmark --config=configs/dfc2020.py:model=unet,data=sample,tiny=true --config.data_dir=build/demo/data
+
+Batches are random integers of the published tile size, already on the device: the step alone is timed. Where
+config.data_dir holds the prepared data set, the same number of steps is run once more with the loader, and
+data_wait_share says what part of that time the step waited for data. FLOPs are the compiler's count. mfu stands only
+where the device's peak is known."""
+
+# Dense bf16 FLOP/s of one device, from the vendors' data sheets, by a part of the name that JAX gives it.
+_PEAKS = {
+    "H100": 989e12,
+    "H200": 989e12,
+    "A100": 312e12,
+    "TPU v4": 275e12,
+    "TPU v5 lite": 197e12,
+    "TPU v5p": 459e12,
+    "TPU v6 lite": 918e12,
+}
+_WARMUP = 3  # steps that are not counted
+
+
+def define_flags(flags) -> None:
+    """The flags of the verb."""
+    from ml_collections import config_flags
+
+    config_flags.DEFINE_config_file("config", None, "Config file and its arguments: configs/FILE.py:key=value,...")
+    flags.DEFINE_integer("steps", 20, "Steps that are timed.", lower_bound=1)
+    flags.DEFINE_string("json", None, "File for the figures; they are printed in any case.")
+
+
+def run(flags) -> None:
+    """Runs the verb."""
+    if flags.config is None:
+        raise InputError("benchmark needs --config, e.g. --config=configs/dfc2020.py:model=unet")
+    figures = benchmark(flags.config, flags.steps)
+    text = json.dumps(figures, indent=1)
+    print(text)
+    if flags.json:
+        path = pathlib.Path(flags.json)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        workdir.write_atomically(path, text)
+
+
+def benchmark(config, count: int) -> dict:
+    """The figures of one config: times are of `count` steps after warm-up."""
+    spec = datasets.dataset(config.dataset)
+    sensors = cards.sensors_of(config.fusion)
+    card = cards.Card(config.model.name, config.fusion, sensors, spec.legend, spec.tile, spec.name, {}, {})
+    task = tasks.make(config, card)
+    mesh = meshes.make(config.parallel.data, config.parallel.fsdp, config.batch_size)
+    template = parameters.Template(task.build, config.freeze)
+    optimizer = optim.transformation(config.optimizer)
+    rate = optim.LearningRate(config.optimizer.learning_rate, 0, count, config.optimizer.schedule)
+    values = parameters.initial(template.parameters, config.seed)
+    statistics = parameters.initial(template.statistics, config.seed)
+    state = steps.initial_state(template, values, statistics, optimizer, mesh)
+    sharding = meshes.batch_sharding(mesh)
+    batch = meshes.global_batch(_random_batch(task.keys, card, config), sharding)
+
+    start = time.perf_counter()
+    step = steps.train_step(task, template, optimizer, rate, config.seed)
+    compiled = steps.compile_train_step(step, state, batch)
+    compile_seconds = time.perf_counter() - start
+
+    seconds = []
+    for _ in range(_WARMUP + count):
+        start = time.perf_counter()
+        state, metrics = compiled(state, batch)
+        jax.block_until_ready(metrics)
+        seconds.append(time.perf_counter() - start)
+    milliseconds = 1e3 * np.array(seconds[_WARMUP:])
+    median = float(np.median(milliseconds))
+
+    cost, memory = compiled.cost_analysis() or {}, compiled.memory_analysis()
+    images = config.batch_size / mesh.size  # the compiler counts for one device
+    device = jax.devices()[0]
+    figures = {
+        "device": f"{mesh.size} x {device.device_kind}",
+        "jax": jax.__version__,
+        "model": config.model.name,
+        "precision": config.precision,
+        "batch_size": config.batch_size,
+        "parameters": int(sum(math.prod(leaf.shape) for leaf in template.parameters.values())),
+        "images_per_second": config.batch_size / median * 1e3,
+        "step_ms": {"median": median, "p10": _percentile(milliseconds, 10), "p90": _percentile(milliseconds, 90)},
+        "compile_seconds": compile_seconds,
+    }
+    if cost.get("flops", 0) > 0:
+        figures |= {"flops_per_image": cost["flops"] / images, "bytes_per_image": cost.get("bytes accessed", 0) / images}
+        peak = next((peak for name, peak in _PEAKS.items() if name in device.device_kind), None)
+        if peak:
+            figures["mfu"] = cost["flops"] / (median / 1e3) / peak
+    if memory:
+        figures["memory_bytes"] = memory.temp_size_in_bytes + memory.argument_size_in_bytes
+        capacity = (device.memory_stats() or {}).get("bytes_limit")
+        if capacity:
+            figures |= {"memory_capacity": capacity, "fits": figures["memory_bytes"] <= capacity}
+    if (pathlib.Path(config.data_dir) / spec.name / spec.version / "dataset_info.json").is_file():
+        figures["data_wait_share"] = _data_wait(config, task, compiled, state, sharding, count, median / 1e3)
+    return figures
+
+
+def _random_batch(keys: tuple[str, ...], card: cards.Card, config) -> dict[str, np.ndarray]:
+    generator = np.random.default_rng(config.seed)
+    shape = (config.batch_size, card.tile, card.tile)
+    ids = [land_class.id for land_class in card.legend.scored]
+    batch = {
+        sensor.name: generator.integers(0, 2000, (*shape, len(sensor.bands))).astype(sensor.dtype)
+        for sensor in card.sensors
+    }
+    batch["label"] = generator.choice(np.array(ids, np.uint8), shape)
+    return {key: batch[key] for key in keys} | {"example": np.arange(config.batch_size, dtype=np.uint32)}
+
+
+def _data_wait(config, task, compiled, state, sharding, count: int, seconds: float) -> float:
+    """The share of the loop's time, with the real loader, that is not the step's own `seconds`."""
+    source = loader.open_dataset(config.data_dir, config.dataset).source(config.split.train)
+    batches = loader.train_batches(
+        source, batch_size=config.batch_size, seed=config.seed, position=0, keys=task.keys, threads=config.threads
+    )
+    batch = meshes.global_batch(next(batches), sharding)
+    start = time.perf_counter()
+    for _ in range(count):
+        state, metrics = compiled(state, batch)
+        batch = meshes.global_batch(next(batches), sharding)
+        jax.block_until_ready(metrics)
+    return max(0.0, 1 - count * seconds / (time.perf_counter() - start))
+
+
+def _percentile(values: np.ndarray, percent: float) -> float:
+    return float(np.percentile(values, percent))

@@ -1,0 +1,216 @@
+"""The loop: it can be killed, it is the same on any number of devices, it stops on NaN, frozen means frozen."""
+
+import json
+import os
+import pathlib
+import signal
+import subprocess
+import sys
+import time
+
+import jax
+import numpy as np
+import pytest
+from conftest import ROOT, small
+
+from configs import dfc2020, pretrain
+from data_pipelines.errors import InputError
+from lcjax import restore
+from lcjax.train import train
+
+STEPS = 10
+
+
+def command(workdir: pathlib.Path, data_dir: pathlib.Path) -> list[str]:
+    overrides = {
+        "data_dir": data_dir,
+        "total": f"{STEPS} steps",
+        "log_every": "3 steps",
+        "evaluate_every": "4 steps",
+        "save_every": "2 steps",
+        "crop": 32,
+        "model.base": 4,
+    }
+    return [
+        sys.executable,
+        str(ROOT / "launch.py"),
+        "train",
+        f"--config={ROOT}/configs/dfc2020.py:model=unet,data=sample,tiny=true",
+        f"--workdir={workdir}",
+        *(f"--config.{key}={value}" for key, value in overrides.items()),
+    ]
+
+
+def environment(cache: pathlib.Path) -> dict[str, str]:
+    """One compilation for all processes of a test."""
+    return os.environ | {
+        "JAX_COMPILATION_CACHE_DIR": str(cache),
+        "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0",
+    }
+
+
+def same_parameters(one: pathlib.Path, other: pathlib.Path, kind: str) -> None:
+    first, second = restore.restore(one, kind), restore.restore(other, kind)
+    assert first.step == second.step
+    for flats in ((first.parameters, second.parameters), (first.statistics, second.statistics)):
+        assert flats[0].keys() == flats[1].keys()
+        for path in flats[0]:
+            np.testing.assert_array_equal(flats[0][path], flats[1][path], err_msg=path)
+
+
+def checkpoints(workdir: pathlib.Path) -> int:
+    return max((int(p.name) for p in (workdir / "checkpoints" / "last").glob("*") if p.name.isdigit()), default=0)
+
+
+def test_killed_twice_ends_bit_identical(data_dir, tmp_path):
+    env = environment(tmp_path / "cache")
+    whole, killed = tmp_path / "whole", tmp_path / "killed"
+    subprocess.run(command(whole, data_dir), env=env, check=True, capture_output=True, timeout=300)
+    for kill_after in (2, 6):
+        process = subprocess.Popen(command(killed, data_dir), env=env, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+        deadline = time.monotonic() + 240
+        while checkpoints(killed) < kill_after and process.poll() is None and time.monotonic() < deadline:
+            time.sleep(0.01)
+        process.send_signal(signal.SIGKILL)
+        said = process.communicate(timeout=60)[0].decode()
+        assert process.returncode == -signal.SIGKILL, said
+        assert checkpoints(killed) < STEPS
+    done = subprocess.run(command(killed, data_dir), env=env, check=True, capture_output=True, text=True, timeout=300)
+    assert "goes on from step" in done.stdout
+    for kind in ("last", "best"):
+        same_parameters(whole, killed, kind)
+    assert (whole / "metrics.jsonl").read_text() == (killed / "metrics.jsonl").read_text()
+    again = subprocess.run(command(killed, data_dir), env=env, check=True, capture_output=True, text=True, timeout=300)
+    assert "already ended at step 10" in again.stdout
+
+
+def losses(workdir: pathlib.Path) -> list[float]:
+    lines = map(json.loads, (workdir / "metrics.jsonl").read_text().splitlines())
+    return [line["loss"] for line in lines if line["split"] == "train"]
+
+
+@pytest.mark.parametrize(
+    "config",
+    [
+        lambda: dfc2020.get_config("model=unet,data=sample,tiny=true"),
+        lambda: dfc2020.get_config("model=swin_unet,data=sample,tiny=true"),
+        lambda: pretrain.get_config("data=sample,tiny=true"),
+    ],
+    ids=["unet", "swin_unet", "contrastive"],
+)
+def test_losses_agree_on_one_and_eight_devices(config, data_dir, tmp_path):
+    seen = {}
+    for devices in (1, 8):
+        shrunk = small(config(), data_dir, steps=4)
+        shrunk.parallel.data = devices
+        shrunk.split.train = shrunk.split.train.split("[")[0]
+        shrunk.split.validation = shrunk.split.train
+        train(shrunk, tmp_path / str(devices))
+        seen[devices] = losses(tmp_path / str(devices))
+    assert len(seen[1]) == 4
+    np.testing.assert_allclose(seen[1], seen[8], rtol=2e-4)
+
+
+def test_nan_stops_with_step_norms_and_records(data_dir, tmp_path, monkeypatch):
+    config = small(dfc2020.get_config("model=unet,data=sample,tiny=true"), data_dir, steps=8)
+    config.optimizer.learning_rate = 1e30
+    config.optimizer.warmup = "0 steps"
+    config.optimizer.clip = 0.0
+    with pytest.raises(FloatingPointError) as caught:
+        train(config, tmp_path / "nan")
+    message = str(caught.value)
+    assert "is not finite" in message and "gradient_norm" in message and "ROIs0000_validation" in message
+    assert "\n" not in message
+    # Nothing that is not finite was kept.
+    for folder in (tmp_path / "nan" / "checkpoints" / "last").glob("[0-9]*"):
+        kept = restore.restore(tmp_path / "nan", "last")
+        assert all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(kept.parameters)), folder
+
+
+def test_frozen_encoders_stay_and_are_those_of_the_pretraining(data_dir, tmp_path):
+    pre = small(pretrain.get_config("data=sample,tiny=true"), data_dir, steps=2)
+    pre.split = {"train": "unlabelled", "validation": "unlabelled"}
+    train(pre, tmp_path / "pretrain")
+    text = f"model=two_stream_swin,data=sample,tiny=true,init={tmp_path / 'pretrain'},freeze=encoder"
+    train(small(dfc2020.get_config(text), data_dir, steps=4), tmp_path / "frozen")
+    source, tuned = restore.restore(tmp_path / "pretrain", "last"), restore.restore(tmp_path / "frozen", "last")
+    encoders = [path for path in tuned.parameters if path.startswith("encoders/")]
+    assert len(encoders) > 20
+    for path in encoders:
+        np.testing.assert_array_equal(source.parameters[path], tuned.parameters[path], err_msg=path)
+    text = f"model=two_stream_swin,data=sample,tiny=true,init={tmp_path / 'pretrain'}"
+    train(small(dfc2020.get_config(text), data_dir, steps=4), tmp_path / "tuned")
+    moved = restore.restore(tmp_path / "tuned", "last").parameters
+    assert any((np.asarray(moved[path]) != source.parameters[path]).any() for path in encoders)
+
+
+def test_early_stopping_keeps_the_best(data_dir, tmp_path):
+    config = small(dfc2020.get_config("model=unet,data=sample,tiny=true"), data_dir, steps=12)
+    config.evaluate_every = "1 steps"
+    config.patience = 2
+    config.optimizer.learning_rate = 0.0
+    train(config, tmp_path / "run")
+    meta_steps = [json.loads(line) for line in (tmp_path / "run" / "metrics.jsonl").read_text().splitlines()]
+    scored = [line for line in meta_steps if line["split"] == "validation"]
+    best = max(scored, key=lambda line: line["mIoU_8"])
+    assert restore.restore(tmp_path / "run", "best").step == best["step"]
+    assert scored[-1]["step"] - best["step"] == 2 < 12
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        (lambda c: c.update(crop=512), "config.crop=512"),
+        (lambda c: c.update(batch_size=12), "config.batch_size=12"),
+        (lambda c: c.update(fusion="both"), "config.fusion='both'"),
+        (lambda c: c.update(task="regression"), "config.task='regression'"),
+        (lambda c: c.update(total="soon"), "config.total='soon'"),
+        (lambda c: c.update(freeze="decoder"), "config.freeze='decoder'"),
+        (lambda c: c.update(precision="f16"), "config.precision='f16'"),
+        (lambda c: c.update(init="nowhere"), "nowhere"),
+        (lambda c: c.update(data_dir="nowhere"), "nowhere"),
+        (lambda c: c.split.update(train="train"), "'train'"),
+        (lambda c: c.optimizer.update(name="adam"), "config.optimizer.name='adam'"),
+        (lambda c: c.optimizer.update(schedule="step"), "config.optimizer.schedule='step'"),
+    ],
+)
+def test_wrong_config_is_one_clear_line(change, words, data_dir, tmp_path):
+    config = small(dfc2020.get_config("model=unet,data=sample,tiny=true"), data_dir)
+    change(config)
+    with pytest.raises(InputError) as caught:
+        train(config, tmp_path / "run")
+    assert words in str(caught.value) and "\n" not in str(caught.value)
+
+
+def test_workdir_of_another_config_is_refused_and_kept(trained, data_dir):
+    before = (trained / "config.json").read_bytes()
+    config = small(dfc2020.get_config("model=unet,data=sample,tiny=true"), data_dir)
+    config.seed = 7
+    with pytest.raises(InputError, match=r"another config: seed \(there 42, now 7\)"):
+        train(config, trained)
+    assert (trained / "config.json").read_bytes() == before
+
+
+def test_unwritable_workdir(data_dir, tmp_path):
+    (tmp_path / "file").write_text("")
+    config = small(dfc2020.get_config("model=unet,data=sample,tiny=true"), data_dir)
+    with pytest.raises(InputError, match="cannot be written"):
+        train(config, tmp_path / "file" / "run")
+
+
+def test_more_places_than_batch_for_contrastive(data_dir, tmp_path):
+    config = small(pretrain.get_config("data=sample,tiny=true"), data_dir)
+    config.batch_size = 64
+    with pytest.raises(InputError, match=r"config.batch_size=64: .* its own negative"):
+        train(config, tmp_path / "run")
+
+
+def test_no_tensorflow_after_training(data_dir, tmp_path):
+    code = (
+        "import sys; sys.path.insert(0, sys.argv.pop()); import launch; code = launch.main(sys.argv[1:]);"
+        "print([m for m in ('tensorflow', 'torch', 'rasterio') if m in sys.modules]); sys.exit(code)"
+    )
+    words = command(tmp_path / "run", data_dir)[2:] + ["--config.total=2 steps", str(ROOT)]
+    done = subprocess.run([sys.executable, "-c", code, *words], capture_output=True, text=True, timeout=300)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.splitlines()[-1] == "[]"
