@@ -1,0 +1,133 @@
+"""Scaling against numpy; crops and turns that take every sensor and the label along."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from data_pipelines.bands import SENSORS
+from lcjax import augment
+
+
+@pytest.mark.parametrize("sensor", SENSORS.values(), ids=SENSORS)
+def test_scale_equals_numpy(sensor):
+    limits = np.iinfo(sensor.dtype)
+    shape = (2, 5, 7, len(sensor.bands))
+    stored = np.random.default_rng(0).integers(limits.min, limits.max, shape, dtype=sensor.dtype, endpoint=True)
+    stored.flat[:4] = limits.min, limits.max, 0, 1
+    scaling = sensor.scaling
+    expected = np.clip(stored.astype(np.float64) * scaling.unit, scaling.low, scaling.high)
+    expected = (expected - np.array(scaling.offset)) / np.array(scaling.scale)
+    found = jax.jit(lambda stored: augment.scale(stored, scaling))(stored)
+    assert found.dtype == jnp.float32
+    np.testing.assert_allclose(found, expected, atol=1e-5)
+
+
+def test_scaled_sentinels_lie_between_zero_and_one():
+    stored = jnp.array([-2500, 0, -9999, 100], jnp.int16).reshape(1, 2, 1, 2)
+    assert augment.scale(stored, SENSORS["s1"].scaling).ravel().tolist() == [0, 1, 0, 1]
+    s2 = augment.scale(jnp.full((1, 1, 1, 13), 12_000, jnp.uint16), SENSORS["s2"].scaling)
+    assert set(s2.ravel().tolist()) == {1.0}
+
+
+EDGE = 8
+
+
+def coordinates(size):
+    """Images whose every pixel says its example, row and column, in three layouts."""
+    example, row, column = np.meshgrid(np.arange(size), np.arange(EDGE), np.arange(EDGE), indexing="ij")
+    code = example * 100 + row * 10 + column
+    return {
+        "s1": np.stack([code, -code], -1).astype(np.int16),
+        "s2": np.stack([code] * 13, -1).astype(np.uint16),
+        "label": (row * 10 + column).astype(np.uint8),
+    }
+
+
+def keys(size, step=0, first=0):
+    return augment.example_keys(7, jnp.int32(step), jnp.arange(first, first + size, dtype=jnp.uint32))
+
+
+def cut(size, *, crop, turn, step=0):
+    function = jax.jit(lambda images, keys: augment.crop_and_turn(images, keys, crop=crop, turn=turn))
+    return jax.tree.map(np.asarray, function(coordinates(size), keys(size, step)))
+
+
+@pytest.mark.parametrize("crop", [3, 8, 0])
+@pytest.mark.parametrize("turn", [False, True])
+def test_all_arrays_are_cut_and_turned_alike(crop, turn):
+    found = cut(64, crop=crop, turn=turn)
+    edge = crop or EDGE
+    assert {name: image.shape for name, image in found.items()} == {
+        "s1": (64, edge, edge, 2),
+        "s2": (64, edge, edge, 13),
+        "label": (64, edge, edge),
+    }
+    assert [str(found[name].dtype) for name in ("s1", "s2", "label")] == ["int16", "uint16", "uint8"]
+    examples = 100 * np.arange(64)[:, None, None]
+    np.testing.assert_array_equal(found["s1"][..., 0] - examples, found["label"])
+    np.testing.assert_array_equal(found["s1"][..., 1] + examples, -found["label"].astype(int))
+    np.testing.assert_array_equal(found["s2"] - examples[..., None], np.stack([found["label"]] * 13, -1))
+
+
+def place_and_turn(label):
+    """(top, left) of a cut and which of the eight turns it shows, from the coordinates in it."""
+    rows, columns = label // 10, label % 10
+    down = [int(axis[1, 0]) - int(axis[0, 0]) for axis in (rows, columns)]
+    right = [int(axis[0, 1]) - int(axis[0, 0]) for axis in (rows, columns)]
+    return (int(rows.min()), int(columns.min())), (*down, *right)
+
+
+def test_every_place_and_every_turn_occurs_about_equally_often():
+    found = [place_and_turn(label) for label in cut(4096, crop=6, turn=True)["label"]]
+    places, turns = ([pair[i] for pair in found] for i in (0, 1))
+    assert set(places) == {(top, left) for top in range(3) for left in range(3)}
+    assert len(set(turns)) == 8
+    # A turn maps the step down to a unit step, and the step right to another that is perpendicular.
+    assert all(abs(a * d - b * c) == 1 for a, b, c, d in set(turns))
+    both = {pair: found.count(pair) for pair in set(found)}
+    assert len(both) == 9 * 8
+    assert min(both.values()) > 20  # 57 each on average
+    assert max(both.values()) < 110
+
+
+def test_without_turning_only_the_place_is_drawn():
+    found = [place_and_turn(label) for label in cut(256, crop=6, turn=False)["label"]]
+    assert {turn for _, turn in found} == {(1, 0, 0, 1)}
+    assert len({place for place, _ in found}) == 9
+
+
+def test_the_whole_tile_without_turning_stays_as_it_is():
+    for name, image in cut(4, crop=0, turn=False).items():
+        np.testing.assert_array_equal(image, coordinates(4)[name])
+
+
+def test_a_draw_does_not_depend_on_the_layout_of_the_batch():
+    images = coordinates(8)
+    function = jax.jit(lambda images, keys: augment.crop_and_turn(images, keys, crop=5, turn=True))
+    together = function(images, keys(8))
+    alone = [function({name: image[i : i + 1] for name, image in images.items()}, keys(1, first=i)) for i in range(8)]
+    for name in images:
+        np.testing.assert_array_equal(together[name], np.concatenate([one[name] for one in alone]))
+
+
+def test_a_draw_depends_on_seed_step_and_example():
+    drawn = {
+        (seed, step, example): tuple(np.asarray(jax.random.key_data(key)))
+        for seed in (0, 1)
+        for step in (0, 1, 2)
+        for example, key in enumerate(augment.example_keys(seed, jnp.int32(step), jnp.arange(3, dtype=jnp.uint32)))
+    }
+    assert len(set(drawn.values())) == 18
+
+
+@pytest.mark.parametrize(("crop", "first"), [(4, 2), (3, 2), (8, 0)])
+def test_centre_crop(crop, first):
+    found = augment.centre_crop(coordinates(2), crop=crop)
+    for name, image in coordinates(2).items():
+        np.testing.assert_array_equal(found[name], image[:, first : first + crop, first : first + crop])
+
+
+def test_centre_crop_of_nothing_keeps_all():
+    found = augment.centre_crop(coordinates(2), crop=0)
+    assert all(found[name] is not None and found[name].shape == image.shape for name, image in coordinates(2).items())

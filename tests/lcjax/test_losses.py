@@ -1,0 +1,156 @@
+"""Losses and their gradients against plain numpy in float64."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from jax.sharding import NamedSharding, PartitionSpec
+
+from data_pipelines.legends import IGNORE
+from lcjax import losses
+from lcjax.parallel import mesh as meshes
+
+TEMPERATURE = 0.2
+nt_xent = jax.jit(losses.nt_xent, static_argnums=2)
+
+
+def softmax(logits):
+    weights = np.exp(logits - logits.max(axis=-1, keepdims=True))
+    return weights / weights.sum(axis=-1, keepdims=True)
+
+
+@pytest.mark.parametrize("dtype", [jnp.float32, jnp.bfloat16])
+def test_cross_entropy_and_its_gradient(dtype):
+    generator = np.random.default_rng(0)
+    logits = jnp.asarray(4 * generator.standard_normal((2, 5, 6, 4)), dtype)
+    labels = generator.integers(0, 4, (2, 5, 6)).astype(np.uint8)
+    labels[generator.random(labels.shape) < 0.3] = IGNORE
+    seen = labels != IGNORE
+    share = softmax(np.asarray(logits, np.float64))
+    of_truth = np.take_along_axis(share, np.where(seen, labels, 0)[..., None].astype(int), -1)[..., 0]
+    loss, gradient = jax.jit(jax.value_and_grad(losses.cross_entropy))(logits, jnp.asarray(labels))
+    assert loss.dtype == jnp.float32
+    np.testing.assert_allclose(loss, -np.log(of_truth[seen]).mean(), rtol=1e-6)
+    expected = np.where(seen[..., None], share - np.eye(4)[np.where(seen, labels, 0)], 0.0) / seen.sum()
+    np.testing.assert_allclose(gradient.astype(jnp.float32), expected, atol=1e-6 if dtype == jnp.float32 else 2e-4)
+
+
+def test_cross_entropy_of_ignored_pixels_alone_is_zero_and_moves_nothing():
+    logits = jnp.asarray(np.random.default_rng(0).standard_normal((1, 3, 3, 2)), jnp.float32)
+    labels = jnp.full((1, 3, 3), IGNORE, jnp.uint8)
+    loss, gradient = jax.jit(jax.value_and_grad(losses.cross_entropy))(logits, labels)
+    assert float(loss) == 0.0
+    assert not np.any(gradient)
+
+
+def test_cross_entropy_of_a_pixel_does_not_depend_on_what_is_ignored():
+    logits = np.random.default_rng(0).standard_normal((1, 2, 2, 3)).astype(np.float32)
+    labels = np.array([[[0, IGNORE], [2, IGNORE]]], np.uint8)
+    other = logits.copy()
+    other[labels == IGNORE] = 1e4
+    one, two = (jax.jit(losses.cross_entropy)(x, labels) for x in (logits, other))
+    assert float(one) == float(two)
+
+
+def views(size=6, channels=8, seed=0):
+    generator = np.random.default_rng(seed)
+    both = generator.standard_normal((2, size, channels))
+    both[1] += 0.7 * both[0]  # near enough that some find their partner and some do not
+    return both / np.linalg.norm(both, axis=-1, keepdims=True)
+
+
+def nt_xent_by_loops(first, second, valid):
+    """(mean loss, hits) by the definition, an anchor at a time, in float64."""
+    both, size = np.concatenate([first, second]), len(first)
+    kept = [i for i in range(2 * size) if valid[i % size]]
+    terms, hits = [], 0
+    for anchor in kept:
+        partner = (anchor + size) % (2 * size)
+        others = [other for other in kept if other != anchor]
+        similarity = {other: float(both[anchor] @ both[other]) / TEMPERATURE for other in others}
+        terms.append(np.log(sum(np.exp(value) for value in similarity.values())) - similarity[partner])
+        in_other_view = [other for other in others if (other < size) != (anchor < size)]
+        hits += max(in_other_view, key=similarity.get) == partner
+    return np.mean(terms), hits
+
+
+VALID = {"all": np.ones(6, bool), "padded": np.array([True] * 4 + [False] * 2)}
+
+
+@pytest.mark.parametrize("valid", VALID.values(), ids=VALID)
+def test_nt_xent_equals_its_definition(valid):
+    first, second = views()
+    expected, hits = nt_xent_by_loops(first, second, valid)
+    loss, sums = nt_xent(
+        jnp.asarray(first, jnp.float32), jnp.asarray(second, jnp.float32), TEMPERATURE, jnp.asarray(valid)
+    )
+    np.testing.assert_allclose(loss, expected, rtol=1e-5)
+    assert int(sums["hits"]) == hits
+    assert 0 < hits < 2 * valid.sum()  # or the test would not tell
+    assert int(sums["anchors"]) == 2 * valid.sum()
+    np.testing.assert_allclose(sums["loss_sum"], expected * 2 * valid.sum(), rtol=1e-5)
+
+
+@pytest.mark.parametrize("valid", VALID.values(), ids=VALID)
+def test_gradient_of_nt_xent_equals_finite_differences(valid):
+    both = views()
+
+    def loss(first, second):
+        return losses.nt_xent(first, second, TEMPERATURE, jnp.asarray(valid))[0]
+
+    found = jax.jit(jax.grad(loss, argnums=(0, 1)))(*jnp.asarray(both, jnp.float32))
+    step, expected = 1e-6, np.zeros_like(both)
+    for place in np.ndindex(both.shape):
+        moved = np.zeros_like(both)
+        moved[place] = step
+        up, down = (nt_xent_by_loops(*(both + sign * moved), valid)[0] for sign in (1, -1))
+        expected[place] = (up - down) / (2 * step)
+    np.testing.assert_allclose(np.stack(found), expected, atol=1e-5)
+    assert not np.any(np.stack(found)[:, ~valid])
+
+
+def test_nt_xent_without_a_mask_takes_all():
+    first, second = jnp.asarray(views(), jnp.float32)
+    one, two = nt_xent(first, second, TEMPERATURE), nt_xent(first, second, TEMPERATURE, jnp.ones(6, bool))
+    np.testing.assert_allclose(one[0], two[0], rtol=1e-6)
+    assert int(one[1]["hits"]) == int(two[1]["hits"])
+
+
+def test_nt_xent_is_symmetric_in_the_views():
+    first, second = jnp.asarray(views(), jnp.float32)
+    one, two = nt_xent(first, second, TEMPERATURE), nt_xent(second, first, TEMPERATURE)
+    np.testing.assert_allclose(one[0], two[0], rtol=1e-6)
+    assert int(one[1]["hits"]) == int(two[1]["hits"])
+
+
+@pytest.mark.parametrize("value", [1e4, np.nan])
+def test_padding_is_neither_anchor_nor_negative(value):
+    first, second = jnp.asarray(views(), jnp.float32)
+    valid = jnp.asarray(VALID["padded"])
+    other = first.at[4:].set(value), second.at[4:].set(-value)
+    loss, sums = nt_xent(first, second, TEMPERATURE, valid)
+    alone, alone_sums = nt_xent(first[:4], second[:4], TEMPERATURE)
+    np.testing.assert_allclose(loss, alone, rtol=1e-6)
+    assert int(sums["hits"]) == int(alone_sums["hits"])
+    np.testing.assert_allclose(nt_xent(*other, TEMPERATURE, valid)[0], loss, rtol=1e-6)
+
+
+def test_nt_xent_over_eight_devices_is_that_over_one():
+    first, second = jnp.asarray(views(size=16), jnp.float32)
+    valid = jnp.arange(16) < 13
+    mesh = meshes.make(8, 1, 16)
+
+    def loss(first, second, valid):
+        return losses.nt_xent(first, second, TEMPERATURE, valid)
+
+    function = jax.jit(jax.value_and_grad(loss, argnums=(0, 1), has_aux=True))
+    (one, sums), gradient = function(first, second, valid)
+    spread = jax.device_put((first, second, valid), meshes.batch_sharding(mesh))
+    (eight, spread_sums), spread_gradient = function(*spread)
+    assert len(spread[0].sharding.device_set) == 8
+    np.testing.assert_allclose(eight, one, rtol=1e-6)
+    assert jax.tree.map(int, {k: sums[k] for k in ("hits", "anchors")}) == {
+        key: int(spread_sums[key]) for key in ("hits", "anchors")
+    }
+    np.testing.assert_allclose(np.stack(spread_gradient), np.stack(gradient), atol=1e-7)
+    assert spread_gradient[0].sharding.is_equivalent_to(NamedSharding(mesh, PartitionSpec(meshes.AXES)), 2)

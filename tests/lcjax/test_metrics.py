@@ -1,0 +1,115 @@
+"""Scores against scikit-learn, and the rule of absent classes."""
+
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from sklearn import metrics as reference
+
+from data_pipelines.legends import IGNORE
+from lcjax import metrics
+
+NAMES = ["water", "forest", "urban", "barren", "snow"]
+
+
+def pixels(seed, truth_classes=5, guess_classes=5, ignored=0.2, shape=(3, 40, 30)):
+    generator = np.random.default_rng(seed)
+    truth = generator.integers(0, truth_classes, shape).astype(np.uint8)
+    # Right in half of the pixels, so that no score is near chance.
+    guess = np.where(generator.random(shape) < 0.5, truth, generator.integers(0, guess_classes, shape))
+    truth[generator.random(shape) < ignored] = IGNORE
+    return truth, guess.astype(np.int32)
+
+
+@pytest.mark.parametrize("seed", range(3))
+@pytest.mark.parametrize("ignored", [0.0, 0.2])
+def test_confusion_equals_scikit_learn(seed, ignored):
+    truth, guess = pixels(seed, ignored=ignored)
+    found = metrics.confusion(jnp.asarray(truth), jnp.asarray(guess), 5)
+    seen = truth != IGNORE
+    assert found.dtype == jnp.int32
+    np.testing.assert_array_equal(found, reference.confusion_matrix(truth[seen], guess[seen], labels=range(5)))
+    assert int(found.sum()) == seen.sum()
+
+
+def test_confusion_of_nothing_but_ignored_pixels_is_zero():
+    truth = jnp.full((2, 8, 8), IGNORE, jnp.uint8)
+    assert int(metrics.confusion(truth, jnp.zeros((2, 8, 8), jnp.int32), 3).sum()) == 0
+
+
+def test_confusion_is_exact_beyond_what_a_float_of_its_sum_would_hold():
+    # 2^24 + 3 pixels of one kind: float32 cannot hold this number, each example's count it can.
+    truth = np.zeros((4097, 64, 64), np.uint8)
+    truth[-1].flat[3:] = IGNORE
+    found = metrics.confusion(jnp.asarray(truth), jnp.zeros(truth.shape, jnp.uint8), 1)
+    np.testing.assert_array_equal(found, [[4096 * 4096 + 3]])
+    assert int(np.float32(4096 * 4096 + 3)) != 4096 * 4096 + 3  # the trap is real
+
+
+def test_an_example_that_could_be_miscounted_is_refused():
+    with pytest.raises(ValueError, match="could be miscounted"):
+        metrics.confusion(jnp.zeros((1, 4096, 4096), jnp.uint8), jnp.zeros((1, 4096, 4096), jnp.uint8), 2)
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_scores_equal_scikit_learn(seed):
+    truth, guess = pixels(seed)
+    seen = truth != IGNORE
+    y, p = truth[seen], guess[seen]
+    found, absent = metrics.scores(reference.confusion_matrix(y, p), NAMES)
+    recall = reference.recall_score(y, p, average=None)
+    expected = {
+        "OA": reference.accuracy_score(y, p),
+        "mCA_5": reference.balanced_accuracy_score(y, p),
+        "mIoU_5": reference.jaccard_score(y, p, average="macro"),
+        "kappa": reference.cohen_kappa_score(y, p),
+    }
+    by_class = {
+        "IoU": reference.jaccard_score(y, p, average=None),
+        "Acc": recall,
+        "Precision": reference.precision_score(y, p, average=None),
+        "F1": reference.f1_score(y, p, average=None),
+    }
+    expected |= {f"{score}/{NAMES[i]}": values[i] for score, values in by_class.items() for i in range(5)}
+    assert absent == []
+    assert found.keys() == expected.keys()
+    assert found == pytest.approx(expected, abs=1e-12)
+
+
+def test_a_class_that_is_neither_true_nor_predicted_is_absent():
+    truth, guess = pixels(0, truth_classes=3, guess_classes=3)
+    seen = truth != IGNORE
+    y, p = truth[seen], guess[seen]
+    found, absent = metrics.scores(reference.confusion_matrix(y, p, labels=range(5)), NAMES)
+    assert absent == ["barren", "snow"]
+    assert not any(key.endswith(("/barren", "/snow")) for key in found)
+    # The means are over the three that there are, and keep the name of the class set.
+    assert found["mIoU_5"] == pytest.approx(reference.jaccard_score(y, p, average="macro"), abs=1e-12)
+    assert found["mCA_5"] == pytest.approx(reference.balanced_accuracy_score(y, p), abs=1e-12)
+
+
+def test_a_class_that_is_predicted_but_never_true_counts_with_zero():
+    found, absent = metrics.scores(np.array([[8, 0, 2], [0, 10, 0], [0, 0, 0]]), ["a", "b", "c"])
+    assert absent == []
+    assert [found[f"{score}/c"] for score in ("IoU", "Acc", "Precision", "F1")] == [0, 0, 0, 0]
+    assert found["mIoU_3"] == pytest.approx((0.8 + 1 + 0) / 3)
+    assert found["mCA_3"] == pytest.approx((0.8 + 1 + 0) / 3)
+
+
+def test_a_class_that_is_true_but_never_predicted_counts_with_zero():
+    found, absent = metrics.scores(np.array([[8, 0], [2, 0]]), ["a", "b"])
+    assert absent == []
+    assert [found[f"{score}/b"] for score in ("IoU", "Acc", "Precision", "F1")] == [0, 0, 0, 0]
+    assert found["mIoU_2"] == pytest.approx(0.4)
+    assert found["kappa"] == pytest.approx(0.0)
+
+
+@pytest.mark.parametrize("matrix", [np.diag([3, 4, 5]), np.diag([7, 0, 0])])
+def test_a_perfect_map_scores_one(matrix):
+    found, absent = metrics.scores(matrix, ["a", "b", "c"])
+    assert set(found.values()) == {1.0}
+    assert len(absent) == (np.diag(matrix) == 0).sum()
+
+
+def test_no_pixel_at_all_is_an_error():
+    with pytest.raises(ValueError, match="no labelled pixel was scored"):
+        metrics.scores(np.zeros((3, 3), np.int64), ["a", "b", "c"])

@@ -1,0 +1,120 @@
+"""Flat parameters: there and back, how they start, what is frozen, what is taken from another run."""
+
+import math
+import re
+
+import jax
+import numpy as np
+import pytest
+from networks import make, smallest
+
+from data_pipelines.errors import InputError
+from lcjax import parameters
+
+NESTED = {"head": {"kernel": 1}, "levels": {0: {"a": 2}, 10: {"a": 3}, 2: {"a": 4}}, "top": 5}
+FLAT = {"head/kernel": 1, "levels/0/a": 2, "levels/10/a": 3, "levels/2/a": 4, "top": 5}
+
+
+def test_flatten_and_unflatten_are_inverse():
+    assert parameters.flatten(NESTED) == FLAT
+    assert parameters.unflatten(FLAT) == NESTED
+    assert parameters.flatten({}) == parameters.unflatten({}) == {}
+
+
+@pytest.fixture(scope="module")
+def two_streams():
+    return make(smallest("two_stream_swin"))
+
+
+def test_merging_gives_the_values_to_their_places(two_streams):
+    _, template, values, statistics = two_streams
+    model = template.merge(values, statistics, train=False)
+    block = model.encoders["s1"].stages[0][1]
+    np.testing.assert_array_equal(
+        block.attention.qkv.kernel[...], values["encoders/s1/stages/0/1/attention/qkv/kernel"]
+    )
+    np.testing.assert_array_equal(model.head.classify.kernel[...], values["head/classify/kernel"])
+
+
+def test_initial_values_depend_on_path_and_seed_alone(two_streams):
+    _, template, values, _ = two_streams
+    backwards = parameters.initial(dict(reversed(template.parameters.items())), 0)
+    other = parameters.initial(template.parameters, 1)
+    for path in values:
+        np.testing.assert_array_equal(values[path], backwards[path])
+        assert values[path].dtype == np.float32
+        assert values[path].shape == template.parameters[path].shape
+        if path.endswith(("kernel", "bias_table")):
+            assert not np.array_equal(values[path], other[path])
+    streams = [f"encoders/{stream}/stages/0/0/mlp_in/kernel" for stream in ("s1", "s2")]
+    assert not np.array_equal(*(values[path] for path in streams))
+
+
+DENSE = 0.02
+
+
+@pytest.mark.parametrize("model", ["unet", "two_stream_swin"])
+def test_deviations_are_those_of_the_articles(model):
+    _, template, _, _ = make(smallest(model))
+    grown = {
+        # More entries, so that the deviation is seen well; the fan-in stays.
+        path: jax.ShapeDtypeStruct((*leaf.shape[:-1], 64 * leaf.shape[-1]), leaf.dtype)
+        for path, leaf in (template.parameters | template.statistics).items()
+    }
+    for path, value in parameters.initial(grown, 0).items():
+        if re.search(r"/(scale|var)$", path):
+            assert np.all(value == 1), path
+        elif re.search(r"/(bias|mean)$", path):
+            assert np.all(value == 0), path
+        else:
+            convolution = value.ndim == 4
+            expected = math.sqrt(2 / math.prod(value.shape[:-1])) if convolution else DENSE
+            assert value.std() == pytest.approx(expected, rel=0.1), path
+            assert abs(value.mean()) < 0.2 * expected, path
+
+
+@pytest.mark.parametrize("freeze", ["", "encoder"])
+def test_only_the_encoders_are_frozen(freeze):
+    _, template, _, _ = make(smallest("unet", freeze=freeze))
+    frozen = {path for path in template.parameters if template.is_frozen(path)}
+    assert frozen == {path for path in template.parameters if path.startswith("encoders/")} if freeze else not frozen
+    assert len(frozen) < len(template.parameters)
+
+
+def test_an_unknown_freeze_is_refused():
+    with pytest.raises(InputError, match=r"config\.freeze='decoder': expected one of '', 'encoder'"):
+        make(smallest("unet", freeze="decoder"))
+
+
+def test_transfer_takes_the_encoders_and_nothing_else(two_streams):
+    _, _, values, _ = two_streams
+    source_template = make(smallest("two_stream_swin", task="contrastive"))[1]
+    source = parameters.initial(source_template.parameters, 1)
+    taken = parameters.transfer(values, source, "encoders", "runs/pretrain")
+    assert taken.keys() == values.keys()
+    for path in values:
+        assert taken[path] is (source if path.startswith("encoders/") else values)[path]
+
+
+@pytest.mark.parametrize(
+    ("config", "says"),
+    [
+        (smallest("two_stream_swin", "early"), "config.init=runs/pretrain: it holds no encoders/s1_s2/"),
+        (smallest("unet", "late"), "config.init=runs/pretrain: it holds no encoders/s1/levels/0/"),
+        (smallest("two_stream_swin", embed=16), "has shape ("),
+    ],
+    ids=["fusion", "family", "size"],
+)
+def test_what_does_not_fit_is_refused(config, says):
+    values = make(config)[2]
+    source = make(smallest("two_stream_swin", task="contrastive"))[2]
+    with pytest.raises(InputError) as raised:
+        parameters.transfer(values, source, "encoders", "runs/pretrain")
+    assert says in str(raised.value)
+    assert "that the pre-training run had" in str(raised.value)
+    assert "\n" not in str(raised.value)
+
+
+def test_norm_is_over_all_entries():
+    assert float(parameters.norm({"a": np.full((2, 2), 3.0, np.float32), "b": np.full(7, 2.0, np.float16)})) == 8.0
+    assert float(parameters.norm({})) == 0.0

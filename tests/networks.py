@@ -1,0 +1,57 @@
+"""Networks, tasks and batches for the tests: as small as their structure allows."""
+
+import ml_collections
+import numpy as np
+
+from configs import dfc2020, pretrain
+from data_pipelines import datasets
+from lcjax import card as cards
+from lcjax import parameters, tasks
+
+# Shifted windows, a merge, an expand with a skip; a UNet has five levels whatever its width.
+_SWIN = {"embed": 8, "depths": (2, 1), "heads": (1, 2), "window": 4, "patch": 4, "drop_path": 0.0}
+SMALLEST = {"unet": {"base": 4}, "swin_unet": _SWIN, "two_stream_swin": _SWIN}
+
+
+def card_of(config) -> cards.Card:
+    """The card that a run of this config would have, without its splits."""
+    spec = datasets.dataset(config.dataset)
+    sensors = cards.sensors_of(config.fusion)
+    return cards.Card(config.model.name, config.fusion, sensors, spec.legend, spec.tile, spec.name, {}, {})
+
+
+def smallest(model: str, fusion: str = "", *, task: str = "segmentation", freeze: str = "", **sizes):
+    """A config of the smallest network of a family; `sizes` replace hyper-parameters of the network."""
+    if task == "contrastive":
+        config = pretrain.get_config(f"model={model},tiny=true")
+    else:
+        config = dfc2020.get_config(f"model={model},fusion={fusion},freeze={freeze},tiny=true")
+    config.model = ml_collections.ConfigDict({"name": model} | SMALLEST[model] | sizes)
+    config.crop = 32
+    return config
+
+
+def make(config):
+    """(task, template, initial parameters, initial statistics) of a config."""
+    task = tasks.make(config, card_of(config))
+    template = parameters.Template(task.build, config.freeze)
+    values, statistics = (parameters.initial(shapes, 0) for shapes in (template.parameters, template.statistics))
+    return task, template, values, statistics
+
+
+def batch(config, size: int, edge: int = 32, seed: int = 0) -> dict[str, np.ndarray]:
+    """A batch as the loader gives it: blocks of land cover, and stored integers that depend on it."""
+    card = card_of(config)
+    generator = np.random.default_rng(seed)
+    ids = np.array([*(land_class.id for land_class in card.legend.scored), 0, 255], np.uint8)
+    coarse = generator.integers(0, len(ids), (size, -(-edge // 8), -(-edge // 8)))
+    drawn = coarse.repeat(8, 1).repeat(8, 2)[:, :edge, :edge]
+    images = {"s1": (-2400, 0, np.int16), "s2": (0, 9000, np.uint16)}
+    result = {}
+    for sensor in card.sensors:
+        low, high, dtype = images[sensor.name]
+        spectra = generator.uniform(low, high, (len(ids), len(sensor.bands)))
+        image = spectra[drawn] + generator.normal(0, 30, (*drawn.shape, 1))
+        result[sensor.name] = image.clip(low, high).astype(dtype)
+    result["label"] = ids[drawn]
+    return result | {"example": np.arange(size, dtype=np.uint32)}
