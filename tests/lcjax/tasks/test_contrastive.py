@@ -1,0 +1,87 @@
+"""The contrastive task: unit embeddings, sums that skip padding, one loss on 1 and 8 devices, and what it refuses."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from networks import batch, card_of, make, smallest
+
+from data_pipelines.errors import InputError
+from lcjax import augment, losses, steps, tasks
+from lcjax.parallel import mesh as meshes
+
+
+@pytest.fixture(scope="module")
+def pair():
+    return make(smallest("unet", task="contrastive"))
+
+
+def places(size=16):
+    config = smallest("unet", task="contrastive")
+    drawn = batch(config, size, edge=48, seed=5)
+    return {key: drawn[key] for key in ("s1", "s2", "example")} | {"valid": np.ones(size, bool)}
+
+
+def test_embeddings_have_unit_length(pair):
+    task, template, values, statistics = pair
+    run = jax.jit(lambda images: template.merge(values, statistics, train=False)(task._inputs(images)))
+    found = run({key: places()[key] for key in ("s1", "s2")})
+    assert set(found) == {"s1", "s2"}
+    for embedding in found.values():
+        assert embedding.shape == (16, task.config.projection)
+        assert embedding.dtype == jnp.float32
+        np.testing.assert_allclose(np.linalg.norm(embedding, axis=-1), 1.0, atol=1e-5)
+
+
+def test_padding_counts_nothing(pair):
+    task, template, values, statistics = pair
+    count = steps.evaluation_step(task, template)
+    data = places()
+    data["valid"][11:] = False
+    padded = jax.device_get(count(values, statistics, data))
+    other = data | {"s1": data["s1"].copy(), "s2": data["s2"].copy()}
+    other["s1"][11:] = 0
+    other["s2"][11:] = 9999
+    again = jax.device_get(count(values, statistics, other))
+    assert padded["anchors"] == again["anchors"] == 22
+    assert padded["hits"] == again["hits"]
+    np.testing.assert_allclose(padded["loss_sum"], again["loss_sum"], rtol=1e-5)
+
+    def alone(data):
+        cut = augment.centre_crop(data, crop=task.config.crop)
+        return template.merge(values, statistics, train=False)(task._inputs(cut))
+
+    first, second = jax.jit(alone)({key: data[key] for key in ("s1", "s2")}).values()
+    loss, _ = losses.nt_xent(first[:11], second[:11], task.config.temperature)
+    assert task.scores(padded)["loss"] == pytest.approx(float(loss), rel=1e-5)
+    assert task.scores(padded)["retrieval"] == pytest.approx(padded["hits"] / 22)
+    assert task.monitor in task.scores(padded)
+
+
+def test_one_loss_on_one_and_on_eight_devices(pair):
+    task, template, values, statistics = pair
+
+    @jax.jit
+    def loss(values, statistics, data):
+        keys = augment.example_keys(0, jnp.int32(3), data["example"])
+        return task.loss(template.merge(values, statistics, train=True), data, keys)
+
+    data = places()
+    del data["valid"]
+    (one, extra), (eight, extra_of_eight) = (
+        loss(values, statistics, meshes.global_batch(data, meshes.batch_sharding(meshes.make(devices, 1, 16))))
+        for devices in (1, 8)
+    )
+    np.testing.assert_allclose(eight, one, rtol=1e-5)
+    np.testing.assert_allclose(extra_of_eight["retrieval"], extra["retrieval"], atol=1e-6)
+
+
+def test_what_it_cannot_do_is_refused():
+    config = smallest("unet", "s2")
+    config.task = "contrastive"
+    with pytest.raises(InputError, match="the contrastive task needs two sensors: fusion='late'"):
+        tasks.make(config, card_of(config))
+    config = smallest("unet", task="contrastive")
+    config.freeze = "encoder"
+    with pytest.raises(InputError, match="the contrastive task trains all of its network"):
+        tasks.make(config, card_of(config))

@@ -1,0 +1,110 @@
+"""Evaluation sums against numpy, padded examples, and that frozen means frozen."""
+
+import jax
+import numpy as np
+import pytest
+from networks import batch, make, smallest
+
+from data_pipelines.errors import InputError
+from lcjax import optim, steps, tasks
+from lcjax.parallel import mesh as meshes
+
+
+@pytest.fixture(scope="module")
+def unet():
+    return make(smallest("unet"))
+
+
+def test_count_equals_numpy_and_padding_counts_nothing(unet):
+    task, template, values, statistics = unet
+    real = batch(smallest("unet"), 8, seed=3)
+    real["valid"] = np.array([True] * 5 + [False] * 3)
+    sums = jax.device_get(steps.evaluation_step(task, template)(values, statistics, real))
+
+    images = {name: real[name] for name in ("s1", "s2")}
+    probabilities = jax.jit(lambda images: task.probabilities(template.merge(values, statistics, train=False), images))(
+        images
+    )
+    np.testing.assert_allclose(np.sum(probabilities, axis=-1), 1.0, atol=1e-5)
+    guess = np.argmax(probabilities, axis=-1)
+    classes = [land_class.id for land_class in task.card.legend.scored]
+    assert classes == [1, 2, 4, 5, 6, 7, 9, 10]
+    expected = np.zeros((8, 8), np.int64)
+    for row, identifier in enumerate(classes):
+        for column in range(8):
+            expected[row, column] = np.sum((real["label"][:5] == identifier) & (guess[:5] == column))
+    np.testing.assert_array_equal(sums["confusion"], expected)
+    assert sums["ignored"] == 5 * 32 * 32 - expected.sum()
+    assert sums["ignored"] == np.sum(np.isin(real["label"][:5], [0, 255]))
+    assert sums["ignored"] > 0
+    assert task.scores(sums)["OA"] == pytest.approx(np.trace(expected) / expected.sum())
+    assert task.monitor in task.scores(sums)
+
+
+def test_sums_over_batches_are_those_of_all_examples(unet):
+    task, template, values, statistics = unet
+    count = steps.evaluation_step(task, template)
+    sharding = meshes.batch_sharding(meshes.make(8, 1, 8))
+    parts = [
+        batch(smallest("unet"), 8, seed=seed) | {"ids": ["x"] * 8, "valid": np.ones(8, bool)} for seed in (1, 2, 3)
+    ]
+    total = steps.evaluate(count, values, statistics, iter(parts), sharding)
+    alone = [steps.evaluate(count, values, statistics, [part], sharding) for part in parts]
+    assert total["confusion"].dtype == np.int64
+    np.testing.assert_array_equal(total["confusion"], sum(part["confusion"] for part in alone))
+    assert total["ignored"] == sum(part["ignored"] for part in alone)
+    assert total["confusion"].sum() + total["ignored"] == 3 * 8 * 32 * 32
+
+
+def trained(config, count=3):
+    """(state before, state after, metrics) of steps on eight devices."""
+    task, template, values, statistics = make(config)
+    mesh = meshes.make(8, 1, 8)
+    optimizer = optim.transformation(config.optimizer)
+    before = steps.initial_state(template, values, statistics, optimizer, mesh)
+    before_host = jax.tree.map(np.array, before)
+    rate = optim.LearningRate(1e-2, 0, 10, "constant")
+    data = meshes.global_batch(batch(config, 8), meshes.batch_sharding(mesh))
+    data = {key: data[key] for key in (*task.keys, "example")}
+    step = steps.compile_train_step(steps.train_step(task, template, optimizer, rate, 0), before, data)
+    state = before
+    for _ in range(count):
+        state, metrics = step(state, data)
+    return before_host, jax.tree.map(np.array, state), jax.device_get(metrics)
+
+
+@pytest.mark.parametrize("model", ["unet", "two_stream_swin"])
+def test_frozen_encoders_stay_to_the_bit_while_the_rest_moves(model):
+    before, after, metrics = trained(smallest(model, freeze="encoder"))
+    assert int(after.step) == 3
+    assert np.isfinite(metrics["loss"])
+    assert metrics.keys() == {"loss", "OA", "learning_rate", "gradient_norm", "parameter_norm"}
+
+    assert before.frozen.keys() == after.frozen.keys() != set()
+    assert all(path.startswith("encoders/") for path in after.frozen)
+    for path, value in after.frozen.items():
+        np.testing.assert_array_equal(value, before.frozen[path], err_msg=path)
+    assert not any(path.startswith("encoders/") for path in after.trainable)
+    still = {path for path, value in after.trainable.items() if np.array_equal(value, before.trainable[path])}
+    assert not still
+
+    # The statistics of batch norm: those of the encoders stay, those of the decoder move.
+    for path, value in after.statistics.items():
+        assert np.array_equal(value, before.statistics[path]) == path.startswith("encoders/"), path
+    assert bool(after.statistics) == (model == "unet")
+
+    # The optimiser knows nothing of what is frozen.
+    paths = {
+        key.key
+        for keys, _ in jax.tree_util.tree_leaves_with_path(after.optimizer)
+        for key in keys
+        if isinstance(key, jax.tree_util.DictKey)
+    }
+    assert paths == after.trainable.keys()
+
+
+def test_an_unknown_task_is_refused():
+    config = smallest("unet")
+    config.task = "regression"
+    with pytest.raises(InputError, match=r"config\.task='regression': expected one of segmentation, contrastive"):
+        tasks.make(config, None)
