@@ -1,0 +1,96 @@
+"""Every network on every fusion: shape, padding, devices, and that it can learn a batch by heart."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+from flax import nnx
+from networks import batch, make, smallest
+
+from lcjax.models import families
+from lcjax.parallel import mesh as meshes
+
+SHAPES = {"s1": 2, "s2": 13, "aerial": 5}
+
+
+def images(size, edge):
+    generator = np.random.default_rng(0)
+    return {name: generator.standard_normal((size, *edge, bands)).astype(np.float32) for name, bands in SHAPES.items()}
+
+
+@pytest.mark.parametrize("fusion", families.STREAMS)
+@pytest.mark.parametrize("model", families.SIZES)
+def test_shape_of_the_logits(model, fusion):
+    size = smallest(model).model
+    known = {"fusion": fusion, "channels": SHAPES, "classes": 8, "precision": "f32"}
+
+    def forward(inputs):
+        return families.segmenter(size, rngs=nnx.Rngs(0), **known)(inputs)
+
+    logits = jax.eval_shape(forward, images(2, (24, 40)))
+    assert logits.shape == (2, 24, 40, 8)
+    assert logits.dtype == jnp.float32
+
+
+def network_of(model):
+    _, template, values, statistics = make(smallest(model))
+    return lambda: template.merge(values, statistics, train=False)
+
+
+@pytest.mark.parametrize("model", ["unet", "swin_unet"])
+def test_padding_is_by_reflection_and_only_where_it_is_needed(model):
+    network = network_of(model)
+    inputs = images(1, (29, 32))
+    padded = {name: np.pad(image, ((0, 0), (0, 3), (0, 0), (0, 0)), mode="symmetric") for name, image in inputs.items()}
+
+    @jax.jit
+    def without_padding(inputs):
+        parts = network()
+        image = jnp.concatenate([inputs["s1"], inputs["s2"]], axis=-1)
+        return parts.head(parts.decoders["s1_s2"](parts.encoders["s1_s2"](image)))
+
+    run = jax.jit(lambda inputs: network()(inputs))
+    expected = without_padding(padded)
+    assert expected.shape == (1, 32, 32, 8)  # both strides divide 32
+    np.testing.assert_allclose(run(padded), expected, atol=1e-6)
+    np.testing.assert_allclose(run(inputs), expected[:, :29], atol=1e-6)
+
+
+@pytest.mark.parametrize("model", families.SIZES)
+def test_logits_over_eight_devices_are_those_over_one(model):
+    network = network_of(model)
+    run = jax.jit(lambda inputs: network()(inputs))
+    inputs = {name: image for name, image in images(8, (32, 32)).items() if name != "aerial"}
+    spread = meshes.global_batch(inputs, meshes.batch_sharding(meshes.make(8, 1, 8)))
+    one, eight = run(inputs), run(spread)
+    assert len(eight.sharding.device_set) == 8
+    assert float(jnp.abs(one).max()) > 1e-3
+    np.testing.assert_allclose(eight, one, atol=1e-5)
+
+
+@pytest.mark.parametrize("model", families.SIZES)
+def test_a_network_learns_a_batch_by_heart(model):
+    config = smallest(model)
+    config.crop, config.turn = 0, False
+    task, template, values, statistics = make(config)
+    fixed = batch(config, 2)
+    keys = jax.random.split(jax.random.key(0), 2)
+    optimizer = optax.adam(1e-2)
+
+    @jax.jit
+    def step(values, statistics, moments):
+        def loss_of(values):
+            network = template.merge(values, statistics, train=True)
+            return task.loss(network, fixed, keys)[0], template.statistics_of(network)
+
+        (loss, statistics), gradient = jax.value_and_grad(loss_of, has_aux=True)(values)
+        updates, moments = optimizer.update(gradient, moments)
+        return optax.apply_updates(values, updates), statistics, moments, loss
+
+    moments = optimizer.init(values)
+    losses = []
+    while len(losses) < 250 and (not losses or losses[-1] > losses[0] / 10):
+        values, statistics, moments, loss = step(values, statistics, moments)
+        losses.append(float(loss))
+    assert losses[-1] < losses[0] / 10, losses[::25]
