@@ -34,7 +34,9 @@ lint: venv
 	.venv/bin/ruff check --fix .
 	.venv/bin/ruff format .
 
-# Stopped and started again, the demo goes on where it was.
+# Stopped and started again, the demo goes on where it was. Runs that compile the same program compile it once.
+demo: export JAX_COMPILATION_CACHE_DIR = $(CURDIR)/$(DEMO)/compiled
+demo: export JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS = 0
 LCJAX    := .venv/bin/lcjax
 SEGMENT  := configs/dfc2020.py:data=sample,tiny=true
 DATA_DIR := --config.data_dir=$(DEMO)/data
@@ -52,6 +54,12 @@ demo: venv
 	$(LCJAX) train --config=$(SEGMENT),model=two_stream_swin,init=$(DEMO)/runs/pretrain \
 	    --workdir=$(DEMO)/runs/two_stream_finetuned $(DATA_DIR)
 	for run in $(RUNS); do $(LCJAX) evaluate --workdir=$(DEMO)/runs/$$run || exit; done
+	$(LCJAX) predict --workdir=$(DEMO)/runs/unet --output=$(DEMO)/map.tif \
+	    --scene=s1=$(DEMO)/sample/scenes/scene_s1.tif,s2=$(DEMO)/sample/scenes/scene_s2.tif
+	$(LCJAX) report --workdirs='$(DEMO)/runs/*,$(DEMO)/runs/pixels/*' --output=$(DEMO)/report
+	@echo; cat $(DEMO)/report/scores.md
+	@echo; echo "map:  $(DEMO)/map.tif (open it in QGIS; picture: $(DEMO)/map.png)"
+	@echo "page: $(DEMO)/report/index.html"
 
 clean:
 	rm -rf build

@@ -18,14 +18,11 @@ from collections.abc import Callable, Iterator
 import numpy as np
 from tqdm import tqdm
 
-from data_pipelines import display
 from data_pipelines.errors import InputError
 from data_pipelines.legends import IGNORE
 from data_pipelines.loader import Dataset, Source, open_dataset
 from lcjax.card import sensors_of
-from lcjax.evaluate import segmentation_result, write_confusion
-
-_SAMPLES = 6  # tiles shown in reports
+from lcjax.evaluate import chosen_samples, segmentation_result, write_confusion, write_samples
 
 
 def _logistic_regression(seed: int):
@@ -107,11 +104,10 @@ def run(options: argparse.Namespace) -> None:
 
 def _score(model, source: Source, dataset: Dataset, fusion: str, samples: pathlib.Path, name: str):
     """The confusion matrix (rows = truth) over every labelled pixel and the count of ignored ones; writes samples."""
-    legend, shown = dataset.legend, sensors_of(fusion)[-1]
+    legend = dataset.legend
     count = len(legend.scored)
     confusion, ignored = np.zeros((count, count), np.int64), 0
-    chosen = set(np.linspace(0, len(source) - 1, min(_SAMPLES, len(source))).round().astype(int).tolist())
-    kept = {"ids": [], "image": [], "truth": [], "prediction": []}
+    chosen, shown, maps = chosen_samples(len(source)), [], []
     for number, record in _records(source, name):
         truth = legend.index_of_id()[record["label"].ravel()]
         predicted = model.predict(features(record, fusion)).astype(np.uint8)
@@ -120,17 +116,13 @@ def _score(model, source: Source, dataset: Dataset, fusion: str, samples: pathli
         confusion += np.bincount(pairs, minlength=count**2).reshape(count, count)
         ignored += int((~scored).sum())
         if number in chosen:
-            kept["ids"].append(record["id"])
-            kept["image"].append(display.rgb(shown, record[shown.name]))
-            kept["truth"].append(record["label"])
-            kept["prediction"].append(legend.id_of_index()[predicted].reshape(record["label"].shape))
+            shown.append(record)
+            maps.append(legend.id_of_index()[predicted].reshape(record["label"].shape))
     if not confusion.any():
         raise InputError(
             f"{dataset.name} {dataset.version}: no labelled pixel to score; name a labelled split (--test)"
         )
-    temporary = samples.with_suffix(".tmp.npz")
-    np.savez_compressed(temporary, **{key: np.stack(rows) if key != "ids" else rows for key, rows in kept.items()})
-    temporary.replace(samples)
+    write_samples(samples, dataset.sensors[-1], shown, maps)
     return confusion, ignored
 
 

@@ -104,7 +104,10 @@ def benchmark(config, count: int) -> dict:
         "compile_seconds": compile_seconds,
     }
     if cost.get("flops", 0) > 0:
-        figures |= {"flops_per_image": cost["flops"] / images, "bytes_per_image": cost.get("bytes accessed", 0) / images}
+        figures |= {
+            "flops_per_image": cost["flops"] / images,
+            "bytes_per_image": cost.get("bytes accessed", 0) / images,
+        }
         peak = next((peak for name, peak in _PEAKS.items() if name in device.device_kind), None)
         if peak:
             figures["mfu"] = cost["flops"] / (median / 1e3) / peak

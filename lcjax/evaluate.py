@@ -77,7 +77,9 @@ def evaluate(folder: pathlib.Path, role: str, kind: str, data_dir: str | None = 
     workdir.write_atomically(out / "metrics.json", json.dumps(result, indent=1))
     shown = "  ".join(f"{key} {value:.4f}" for key, value in result["scores"].items() if "/" not in key)
     absent = f"  absent: {', '.join(result['absent'])}" if result.get("absent") else ""
-    workdir.say(f"{folder}: {role} ({split['records']} records), {kind} checkpoint of step {trained.step}: {shown}{absent}")
+    workdir.say(
+        f"{folder}: {role} ({split['records']} records), {kind} checkpoint of step {trained.step}: {shown}{absent}"
+    )
     workdir.say(f"written: {out}/metrics.json")
     return result
 

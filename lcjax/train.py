@@ -230,7 +230,9 @@ def make_card(config, dataset: loader.Dataset) -> cards.Card:
     missing = [sensor.name for sensor in sensors if sensor not in dataset.sensors]
     if missing:
         held = ", ".join(sensor.name for sensor in dataset.sensors)
-        raise InputError(f"config.fusion={config.fusion!r}: {dataset.name} has no {', '.join(missing)}; it holds {held}")
+        raise InputError(
+            f"config.fusion={config.fusion!r}: {dataset.name} has no {', '.join(missing)}; it holds {held}"
+        )
     roles = {
         role: {"spec": spec, "records": len(dataset.source(spec)), "id": dataset.split_id(spec)}
         for role, spec in sorted(config.split.items())
@@ -240,7 +242,7 @@ def make_card(config, dataset: loader.Dataset) -> cards.Card:
         fusion=config.fusion,
         sensors=sensors,
         legend=dataset.legend,
-        tile=config.crop or dataset.tile,
+        tile=dataset.tile,
         dataset=f"{dataset.name} {dataset.version}",
         splits=roles,
         versions=cards.versions(),

@@ -63,11 +63,13 @@ _FLAIR_FOLDERS = {
 # The published files name no projection (they are in Lambert-93, EPSG:2154).
 FLAIR_CRS = 'LOCAL_CS["unnamed",UNIT["metre",1],AXIS["Easting",EAST],AXIS["Northing",NORTH]]'
 
-# How many tiles of each part, and FLAIR-1 patches of each of the four zones.
+# How many tiles of each part, FLAIR-1 patches of each of the four zones, and the edge of the scene in pixels.
 SIZES = {
-    "tiny": {"validation": 8, "test": 4, "unlabelled": 8, "flair": 1},
-    "demo": {"validation": 48, "test": 16, "unlabelled": 96, "flair": 4},
+    "tiny": {"validation": 8, "test": 4, "unlabelled": 8, "flair": 1, "scene": 300},
+    "demo": {"validation": 48, "test": 16, "unlabelled": 96, "flair": 4, "scene": 700},
 }
+_SCENE_PART = 4
+_SCENE_CORNER = (600_000.0, 5_400_000.0)  # in EPSG:32632, far from the tiles
 
 
 def tile_arrays(seed: int, part: str, index: int) -> dict[str, np.ndarray]:
@@ -80,6 +82,17 @@ def tile_arrays(seed: int, part: str, index: int) -> dict[str, np.ndarray]:
         "lc": sentinel.land_cover_map(place, stream(3)),
     }
     return arrays | ({"dfc": place.classes[:, :, None]} if PARTS[part].labelled else {})
+
+
+def scene_arrays(seed: int, edge: int) -> dict[str, np.ndarray]:
+    """A landscape larger than a tile, to be mapped: s1, s2 and dfc as of a tile, (edge, edge, bands)."""
+    stream = functools.partial(Draws, seed, _SCENE_PART, 0)
+    place = landscape.place(stream(0), edge)
+    return {
+        "s2": sentinel.sentinel2(place, stream(1)),
+        "s1": sentinel.sentinel1(place, stream(2)),
+        "dfc": place.classes[:, :, None],
+    }
 
 
 def patch_arrays(seed: int, zone: int, index: int) -> dict[str, np.ndarray]:
@@ -144,6 +157,9 @@ def _jobs(root: pathlib.Path, seed: int, tiles: str) -> Iterable[_Job]:
         left, top = _patch_corner(zone, index)
         draw = functools.partial(patch_arrays, seed, zone, index)
         yield _Job(draw, paths, FLAIR_CRS, Affine(0.2, 0.0, left, 0.0, -0.2, top))
+    paths = {name: root / "scenes" / f"scene_{name}.tif" for name in ("s1", "s2", "dfc")}
+    draw = functools.partial(scene_arrays, seed, SIZES[tiles]["scene"])
+    yield _Job(draw, paths, "EPSG:32632", Affine(10.0, 0.0, _SCENE_CORNER[0], 0.0, -10.0, _SCENE_CORNER[1]))
 
 
 def _patches(tiles: str) -> Iterable[tuple[int, int]]:
@@ -230,8 +246,8 @@ def main(arguments: list[str] | None = None) -> int:
     except InputError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
-    total = sum(SIZES[options.tiles][part] for part in PARTS) + len(_ZONES) * SIZES[options.tiles]["flair"]
-    print(f"{options.dir}: {total} tiles and patches, {made} of them made now")
+    total = len(list(_jobs(options.dir, options.seed, options.tiles)))
+    print(f"{options.dir}: {total} tiles, patches and scenes, {made} of them made now")
     return 0
 
 

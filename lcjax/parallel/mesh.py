@@ -34,9 +34,7 @@ def make(data: int, fsdp: int, batch_size: int) -> Mesh:
             f"config.batch_size={batch_size}: does not divide over {data * fsdp} devices; "
             f"take a multiple of {data * fsdp}, or fewer devices by config.parallel.data"
         )
-    return jax.make_mesh(
-        (data, fsdp), AXES, axis_types=(AxisType.Auto,) * 2, devices=jax.devices()[: data * fsdp]
-    )
+    return jax.make_mesh((data, fsdp), AXES, axis_types=(AxisType.Auto,) * 2, devices=jax.devices()[: data * fsdp])
 
 
 def spec(path: str, shape: tuple[int, ...], fsdp: int) -> PartitionSpec:

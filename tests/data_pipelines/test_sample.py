@@ -89,10 +89,19 @@ def sample(tmp_path_factory, request) -> pathlib.Path:
     """A still smaller sample than `tiny`, made in this process."""
     patch = pytest.MonkeyPatch()
     request.addfinalizer(patch.undo)
-    patch.setitem(make.SIZES, "tiny", {"validation": 1, "test": 1, "unlabelled": 1, "flair": 1})
+    patch.setitem(make.SIZES, "tiny", {"validation": 1, "test": 1, "unlabelled": 1, "flair": 1, "scene": 90})
     root = tmp_path_factory.mktemp("sample")
-    assert make.make(root, tiles="tiny", workers=1) == 7
+    assert make.make(root, tiles="tiny", workers=1) == 8
     return root
+
+
+def test_the_scene_is_one_place_for_both_sensors(sample):
+    shapes = {}
+    for name in ("s1", "s2", "dfc"):
+        with rasterio.open(sample / "scenes" / f"scene_{name}.tif") as file:
+            shapes[name] = (file.shape, file.crs.to_epsg(), file.transform)
+    assert shapes["s1"] == shapes["s2"] == shapes["dfc"]
+    assert shapes["s1"][0] == (90, 90)
 
 
 FILES = {  # path -> bands, dtype, EPSG, pixel

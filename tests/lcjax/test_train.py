@@ -1,7 +1,6 @@
 """The loop: it can be killed, it is the same on any number of devices, it stops on NaN, frozen means frozen."""
 
 import json
-import os
 import pathlib
 import signal
 import subprocess
@@ -41,14 +40,6 @@ def command(workdir: pathlib.Path, data_dir: pathlib.Path) -> list[str]:
     ]
 
 
-def environment(cache: pathlib.Path) -> dict[str, str]:
-    """One compilation for all processes of a test."""
-    return os.environ | {
-        "JAX_COMPILATION_CACHE_DIR": str(cache),
-        "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0",
-    }
-
-
 def same_parameters(one: pathlib.Path, other: pathlib.Path, kind: str) -> None:
     first, second = restore.restore(one, kind), restore.restore(other, kind)
     assert first.step == second.step
@@ -63,11 +54,10 @@ def checkpoints(workdir: pathlib.Path) -> int:
 
 
 def test_killed_twice_ends_bit_identical(data_dir, tmp_path):
-    env = environment(tmp_path / "cache")
     whole, killed = tmp_path / "whole", tmp_path / "killed"
-    subprocess.run(command(whole, data_dir), env=env, check=True, capture_output=True, timeout=300)
+    subprocess.run(command(whole, data_dir), check=True, capture_output=True, timeout=300)
     for kill_after in (2, 6):
-        process = subprocess.Popen(command(killed, data_dir), env=env, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+        process = subprocess.Popen(command(killed, data_dir), stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
         deadline = time.monotonic() + 240
         while checkpoints(killed) < kill_after and process.poll() is None and time.monotonic() < deadline:
             time.sleep(0.01)
@@ -75,12 +65,12 @@ def test_killed_twice_ends_bit_identical(data_dir, tmp_path):
         said = process.communicate(timeout=60)[0].decode()
         assert process.returncode == -signal.SIGKILL, said
         assert checkpoints(killed) < STEPS
-    done = subprocess.run(command(killed, data_dir), env=env, check=True, capture_output=True, text=True, timeout=300)
+    done = subprocess.run(command(killed, data_dir), check=True, capture_output=True, text=True, timeout=300)
     assert "goes on from step" in done.stdout
     for kind in ("last", "best"):
         same_parameters(whole, killed, kind)
     assert (whole / "metrics.jsonl").read_text() == (killed / "metrics.jsonl").read_text()
-    again = subprocess.run(command(killed, data_dir), env=env, check=True, capture_output=True, text=True, timeout=300)
+    again = subprocess.run(command(killed, data_dir), check=True, capture_output=True, text=True, timeout=300)
     assert "already ended at step 10" in again.stdout
 
 
@@ -93,10 +83,9 @@ def losses(workdir: pathlib.Path) -> list[float]:
     "config",
     [
         lambda: dfc2020.get_config("model=unet,data=sample,tiny=true"),
-        lambda: dfc2020.get_config("model=swin_unet,data=sample,tiny=true"),
         lambda: pretrain.get_config("data=sample,tiny=true"),
     ],
-    ids=["unet", "swin_unet", "contrastive"],
+    ids=["unet", "contrastive"],
 )
 def test_losses_agree_on_one_and_eight_devices(config, data_dir, tmp_path):
     seen = {}
@@ -138,10 +127,6 @@ def test_frozen_encoders_stay_and_are_those_of_the_pretraining(data_dir, tmp_pat
     assert len(encoders) > 20
     for path in encoders:
         np.testing.assert_array_equal(source.parameters[path], tuned.parameters[path], err_msg=path)
-    text = f"model=two_stream_swin,data=sample,tiny=true,init={tmp_path / 'pretrain'}"
-    train(small(dfc2020.get_config(text), data_dir, steps=4), tmp_path / "tuned")
-    moved = restore.restore(tmp_path / "tuned", "last").parameters
-    assert any((np.asarray(moved[path]) != source.parameters[path]).any() for path in encoders)
 
 
 def test_early_stopping_keeps_the_best(data_dir, tmp_path):
@@ -210,7 +195,7 @@ def test_no_tensorflow_after_training(data_dir, tmp_path):
         "import sys; sys.path.insert(0, sys.argv.pop()); import launch; code = launch.main(sys.argv[1:]);"
         "print([m for m in ('tensorflow', 'torch', 'rasterio') if m in sys.modules]); sys.exit(code)"
     )
-    words = command(tmp_path / "run", data_dir)[2:] + ["--config.total=2 steps", str(ROOT)]
+    words = [*command(tmp_path / "run", data_dir)[2:], "--config.total=2 steps", str(ROOT)]
     done = subprocess.run([sys.executable, "-c", code, *words], capture_output=True, text=True, timeout=300)
     assert done.returncode == 0, done.stderr
     assert done.stdout.splitlines()[-1] == "[]"
