@@ -62,6 +62,16 @@ def test_attention_does_not_cross_what_the_roll_tore_apart():
     assert seen.max(axis=0).tolist() == [1, 1]
 
 
+def test_every_second_block_is_shifted_by_half_a_window():
+    size = smallest("swin_unet", depths=(2, 3)).model
+    known = {"fusion": "s1", "channels": {"s1": 2}, "classes": 8, "precision": "f32"}
+    network = nnx.eval_shape(lambda: families.segmenter(size, rngs=nnx.Rngs(0), **known))
+    modules = nnx.iter_modules(network)
+    shifts = {"/".join(map(str, path)): module.shift for path, module in modules if isinstance(module, swin.SwinBlock)}
+    assert len(shifts) == 2 + 3 + 2
+    assert shifts == {path: 2 * (int(path[-1]) % 2) for path in shifts}
+
+
 @pytest.mark.parametrize(("height", "width"), [(50, 70), (33, 32), (16, 16), (5, 9)])
 def test_any_input_size(height, width):
     task, template, values, statistics = make(smallest("swin_unet"))
