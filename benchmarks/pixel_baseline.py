@@ -36,7 +36,7 @@ def _logistic_regression(seed: int):
 def _random_forest(seed: int):
     from sklearn.ensemble import RandomForestClassifier
 
-    return RandomForestClassifier(50, min_samples_leaf=2, max_features=5, n_jobs=-1, random_state=seed)
+    return RandomForestClassifier(40, min_samples_leaf=2, max_features=5, n_jobs=-1, random_state=seed)
 
 
 MODELS: dict[str, Callable] = {"logistic_regression": _logistic_regression, "random_forest": _random_forest}

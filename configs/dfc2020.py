@@ -59,7 +59,7 @@ def get_config(argument: str | None = None) -> ml_collections.ConfigDict:
         {
             "name": "adamw",
             # Batch norm stands a higher rate than the Swin networks do.
-            "learning_rate": (1e-2 if tiny else 1e-3) if args["model"] == "unet" else (3e-3 if tiny else 3e-4),
+            "learning_rate": (1e-2 if tiny else 1e-3) if args["model"] == "unet" else (4e-3 if tiny else 3e-4),
             "schedule": "cosine",
             "warmup": "5 percent",
             "weight_decay": 0.01,
@@ -67,12 +67,12 @@ def get_config(argument: str | None = None) -> ml_collections.ConfigDict:
             "clip": 1.0,
         }
     )
-    config.total = "300 steps" if tiny else "100 epochs"
+    config.total = "250 steps" if tiny else "100 epochs"
 
     # The run
     config.log_every = "50 steps"
-    config.evaluate_every = "25 percent" if tiny else "2 percent"
-    config.save_every = "25 percent" if tiny else "2 percent"
+    config.evaluate_every = "50 percent" if tiny else "2 percent"
+    config.save_every = "50 percent" if tiny else "2 percent"
     config.patience = 0 if tiny else 10
     config.parallel = ml_collections.ConfigDict({"data": -1, "fsdp": 1})
     return config

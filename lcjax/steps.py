@@ -59,12 +59,7 @@ def train_step(task, template: Template, optimizer: optax.GradientTransformation
         direction, moments = optimizer.update(gradient, state.optimizer, state.trainable)
         applied = rate(state.step)
         trainable = {path: value - applied * direction[path] for path, value in state.trainable.items()}
-        metrics = extra | {
-            "loss": loss,
-            "learning_rate": applied,
-            "gradient_norm": norm(gradient),
-            "parameter_norm": norm(trainable),
-        }
+        metrics = extra | {"loss": loss, "learning_rate": applied, "gradient_norm": norm(gradient)}
         return State(state.step + 1, trainable, state.frozen, statistics, moments), metrics
 
     return step

@@ -100,12 +100,12 @@ def train(config, folder: pathlib.Path) -> None:
     state = steps.initial_state(template, values, statistics, optimizer, mesh)
     if found is not None:
         meta = last.restore_meta(found)
+        if meta["ended"]:
+            workdir.say(f"{folder}: already ended at step {found}: {meta['ended']}")
+            return
         best.forget_after(found)
         state = _restore(last, found, state)
         workdir.say(f"{folder}: goes on from step {found} of {total}")
-    if meta["ended"]:
-        workdir.say(f"{folder}: already ended at step {found}: {meta['ended']}")
-        return
     clock = Clock(meta["clock"])
     names = {"trained": state.trainable, "frozen": state.frozen}
     sizes = {name: sum(math.prod(leaf.shape) for leaf in flat.values()) for name, flat in names.items()}
@@ -142,7 +142,7 @@ def train(config, folder: pathlib.Path) -> None:
         pending = None
         values = {key: float(value) for key, value in sorted(jax.device_get(arrays).items())}
         if not all(map(math.isfinite, values.values())):
-            raise _Diverged(_diverged(step, values, source, config, folder, last.latest()))
+            raise _Diverged(_diverged(step, values, state, source, config, folder, last.latest()))
         window = meta["window"]
         for key, value in values.items():
             window[key] = window.get(key, 0.0) + value
@@ -267,7 +267,7 @@ def _restore(last: checkpoint.Checkpoints, step: int, state: steps.State) -> ste
 
 
 def _extra(means: dict) -> list[str]:
-    fixed = ("loss", "learning_rate", "gradient_norm", "parameter_norm", "steps")
+    fixed = ("loss", "learning_rate", "gradient_norm", "steps")
     return [key for key in means if key not in fixed]
 
 
@@ -281,9 +281,13 @@ def _cost(compiled: jax.stages.Compiled) -> str:
     return ", " + ", ".join(parts) if parts else ""
 
 
-def _diverged(step: int, values: dict, source, config, folder: pathlib.Path, kept: int | None) -> str:
+def _diverged(
+    step: int, values: dict, state: steps.State, source, config, folder: pathlib.Path, kept: int | None
+) -> str:
     first = (step - 1) * config.batch_size
     ids = loader.record_ids(source, range(first, first + config.batch_size), config.seed)
+    with jax.transfer_guard("allow"):  # there is no hurry any more
+        values = values | {"parameter_norm": float(parameters.norm(state.trainable))}
     shown = ", ".join(f"{key} {value:.4g}" for key, value in values.items())
     good = f"the checkpoint of step {kept} in {folder} is kept" if kept else "no checkpoint had been saved yet"
     return (

@@ -23,7 +23,7 @@ STREAMS = {
 }
 
 _SWIN_T = {"embed": 96, "heads": (3, 6, 12, 24), "window": 7, "patch": 4}
-_SWIN_TINY = {"embed": 24, "heads": (1, 2, 4), "window": 4, "patch": 4, "depths": (2, 2, 2), "drop_path": 0.0}
+_SWIN_TINY = {"embed": 24, "heads": (1, 2, 4), "window": 4, "patch": 4, "depths": (1, 2, 1), "drop_path": 0.0}
 
 # name -> (sizes as published, sizes for tests and demonstrations)
 SIZES = {
