@@ -1,0 +1,105 @@
+"""The verb `evaluate` on a run that was really trained, and what the other verbs make of the same run."""
+
+import json
+
+import numpy as np
+import pytest
+import rasterio
+from conftest import small
+from sklearn.metrics import confusion_matrix
+
+from configs import pretrain
+from data_pipelines import loader
+from data_pipelines.errors import InputError
+from lcjax import evaluate, predict, report, restore, scene
+from lcjax.train import train
+
+
+@pytest.fixture(scope="module")
+def result(trained) -> dict:
+    return evaluate.evaluate(trained, "test", "best")
+
+
+def whole_tiles(trained, data_dir, spec):
+    """Truth and prediction of every tile, one by one, as class indices."""
+    network = restore.restore(trained, "best")
+    source = loader.open_dataset(data_dir, "sample").source(spec)
+    table = network.card.legend.index_of_id()
+    for record in (source[index] for index in range(len(source))):
+        batch = {sensor.name: record[sensor.name][None] for sensor in network.card.sensors}
+        yield table[record["label"]], network.probabilities(batch)[0].argmax(-1)
+
+
+def test_every_pixel_once_against_scikit_learn(trained, data_dir, result):
+    pairs = list(whole_tiles(trained, data_dir, "test"))
+    truth, guess = (np.concatenate([pair[i].ravel() for pair in pairs]) for i in (0, 1))
+    scored = truth != 255
+    expected = confusion_matrix(truth[scored], guess[scored], labels=range(8))
+    assert result["pixels"] == scored.sum() and result["ignored_pixels"] == (~scored).sum()
+    # Two programs may round a tie differently; a pixel or two of 262,144.
+    assert np.abs(np.array(result["confusion"]) - expected).sum() <= 20
+
+
+def test_says_what_the_scores_are_of(trained, result):
+    written = json.loads((trained / "evaluation" / "test" / "metrics.json").read_text())
+    assert written == json.loads(json.dumps(result))
+    assert written["class_set"][0] == "Forest" and len(written["class_set"]) == 8
+    assert written["ignored_ids"] == [0, 3, 8]
+    assert written["split"]["role"] == "test" and written["split"]["records"] == written["records"] == 4
+    assert written["checkpoint"]["kind"] == "best"
+    assert {"OA", "mCA_8", "mIoU_8", "kappa"} <= written["scores"].keys()
+    assert set(written["distribution"]) >= {"validation", "test"}
+
+
+def test_twice_is_identical(trained, result):
+    assert evaluate.evaluate(trained, "test", "best") == result
+
+
+def test_samples_for_the_page(trained, result):
+    with np.load(trained / "evaluation" / "test" / "samples.npz", allow_pickle=False) as samples:
+        assert samples["image"].shape == (4, 256, 256, 3) and samples["truth"].shape == (4, 256, 256)
+        assert set(np.unique(samples["prediction"])) <= {1, 2, 4, 5, 6, 7, 9, 10}
+
+
+def test_unknown_split_and_other_data_are_refused(trained, data_dir, tmp_path):
+    with pytest.raises(InputError, match=r"--split=holdout: expected one of test, train, validation"):
+        evaluate.evaluate(trained, "holdout", "best")
+    with pytest.raises(InputError, match="nowhere"):
+        evaluate.evaluate(trained, "test", "best", data_dir="nowhere")
+    with pytest.raises(InputError, match="no such file"):
+        evaluate.evaluate(tmp_path, "test", "best")
+
+
+def test_contrastive_runs_are_evaluated_too(data_dir, tmp_path):
+    config = small(pretrain.get_config("data=sample,tiny=true"), data_dir, steps=2)
+    config.split = {"train": "unlabelled", "validation": "unlabelled"}
+    train(config, tmp_path / "pretrain")
+    scores = evaluate.evaluate(tmp_path / "pretrain", "validation", "last")["scores"]
+    assert scores["loss"] > 0 and 0 <= scores["retrieval"] <= 1
+    with pytest.raises(InputError, match="no classes to map"):
+        _ = restore.restore(tmp_path / "pretrain", "last").probabilities
+
+
+def test_the_map_of_a_scene_is_the_network_s(trained, sample, tmp_path):
+    network = restore.restore(trained, "best")
+    files = {name: sample / "scenes" / f"scene_{name}.tif" for name in ("s1", "s2")}
+    output = tmp_path / "map.tif"
+    scene.prepare_output(output, files.values())
+    with scene.open_scene(network.card, files) as opened:
+        predict.map_scene(network.card, network.probabilities, opened, output)
+        inputs, valid = opened.read(0, 300)
+    assert valid.all()
+    whole = network.probabilities({name: values[None] for name, values in inputs.items()})[0]
+    expected = network.card.legend.id_of_index()[whole.argmax(-1)]
+    with rasterio.open(output) as drawn, rasterio.open(files["s2"]) as scene_file:
+        assert drawn.crs == scene_file.crs and drawn.transform == scene_file.transform
+        assert drawn.shape == (300, 300) and drawn.nodata == 255
+        map_ = drawn.read(1)
+    # Away from the borders of tiles both see the same surroundings.
+    inner = (slice(60, 150), slice(60, 150))
+    assert (map_[inner] == expected[inner]).mean() > 0.99
+
+
+def test_the_page_shows_the_run_s_scores(trained, result):
+    page = report.render([str(trained)])["index.html"]
+    assert f"{result['scores']['OA']:.3f}" in page and "Wetlands" in page and page.count("data:image/png;base64,") >= 3
