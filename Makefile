@@ -60,9 +60,7 @@ demo: venv
 	$(LCJAX) predict --workdir=$(DEMO)/runs/two_stream_finetuned --output=$(DEMO)/map.tif \
 	    --scene=s1=$(DEMO)/sample/scenes/scene_s1.tif,s2=$(DEMO)/sample/scenes/scene_s2.tif
 	$(LCJAX) report --workdirs='$(DEMO)/runs/*,$(DEMO)/runs/pixels/*' --output=$(DEMO)/report
-	@echo; cat $(DEMO)/report/scores.md
-	@echo; echo "map:  $(DEMO)/map.tif (open it in QGIS; picture: $(DEMO)/map.png)"
-	@echo "page: $(DEMO)/report/index.html"
+	@echo "map:  $(DEMO)/map.tif (open it in QGIS; picture: $(DEMO)/map.png)"
 
 clean:
 	rm -rf build
