@@ -21,8 +21,6 @@ from absl import flags
 jax.config.update("jax_num_cpu_devices", 8)
 jax.config.update("jax_numpy_rank_promotion", "raise")
 
-ROOT = pathlib.Path(__file__).parent.parent
-
 
 def pytest_unconfigure():
     shutil.rmtree(os.environ["JAX_COMPILATION_CACHE_DIR"], ignore_errors=True)
@@ -54,26 +52,11 @@ def data_dir(sample, tmp_path_factory) -> pathlib.Path:
     return folder
 
 
-def small(config, data_dir: pathlib.Path, steps: int = 6):
-    """A config shrunk further, to seconds."""
-    config.data_dir = str(data_dir)
-    config.total = f"{steps} steps"
-    config.log_every = "1 steps"
-    config.evaluate_every = f"{steps // 2} steps"
-    config.save_every = "2 steps"
-    config.crop = 32
-    config.batch_size = 8
-    config.evaluation_batch_size = 8
-    if config.model.name == "unet":
-        config.model.base = 4
-    else:
-        config.model.update({"embed": 12, "depths": (1, 1, 1)})
-    return config
-
-
 @pytest.fixture(scope="session")
 def trained(data_dir, tmp_path_factory) -> pathlib.Path:
     """The workdir of a UNet after a few steps."""
+    from networks import small
+
     from configs import dfc2020
     from lcjax.train import train
 

@@ -1,5 +1,7 @@
 """Networks, tasks and batches for the tests: as small as their structure allows."""
 
+import pathlib
+
 import ml_collections
 import numpy as np
 
@@ -55,3 +57,20 @@ def batch(config, size: int, edge: int = 32, seed: int = 0) -> dict[str, np.ndar
         result[sensor.name] = image.clip(low, high).astype(dtype)
     result["label"] = ids[drawn]
     return result | {"example": np.arange(size, dtype=np.uint32)}
+
+
+def small(config, data_dir: pathlib.Path, steps: int = 6):
+    """A config shrunk further, to seconds."""
+    config.data_dir = str(data_dir)
+    config.total = f"{steps} steps"
+    config.log_every = "1 steps"
+    config.evaluate_every = f"{steps // 2} steps"
+    config.save_every = "2 steps"
+    config.crop = 32
+    config.batch_size = 8
+    config.evaluation_batch_size = 8
+    if config.model.name == "unet":
+        config.model.base = 4
+    else:
+        config.model.update({"embed": 12, "depths": (1, 1, 1)})
+    return config

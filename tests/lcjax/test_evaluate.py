@@ -5,7 +5,7 @@ import json
 import numpy as np
 import pytest
 import rasterio
-from conftest import small
+from networks import small
 from sklearn.metrics import confusion_matrix
 
 from configs import pretrain

@@ -10,13 +10,14 @@ import time
 import jax
 import numpy as np
 import pytest
-from conftest import ROOT, small
+from networks import small
 
 from configs import dfc2020, pretrain
 from data_pipelines.errors import InputError
 from lcjax import restore
 from lcjax.train import train
 
+ROOT = pathlib.Path(__file__).parents[2]
 STEPS = 10
 
 
