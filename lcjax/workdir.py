@@ -43,7 +43,7 @@ def start(workdir: pathlib.Path, config: ml_collections.ConfigDict, card: cards.
         found = json.loads(path.read_text())
         differing = [key for key in _differing(found, wanted) if key not in _FREE]
         if differing:
-            shown = ", ".join(f"{k} (there {_at(found, k)!r}, now {_at(wanted, k)!r})" for k in differing[:3])
+            shown = ", ".join(f"{k} (there {_at(found, k)}, now {_at(wanted, k)})" for k in differing[:3])
             more = f" and {len(differing) - 3} more" if len(differing) > 3 else ""
             raise InputError(f"{workdir}: holds a run of another config: {shown}{more}; choose another --workdir")
     try:
@@ -65,10 +65,12 @@ def _differing(found: dict, wanted: dict, prefix: str = "") -> list[str]:
     return keys
 
 
-def _at(nested: dict, dotted: str):
+def _at(nested: dict, dotted: str) -> str:
     for key in dotted.split("."):
-        nested = nested.get(key, {})
-    return nested
+        if key not in nested:
+            return "absent"
+        nested = nested[key]
+    return repr(nested)
 
 
 class Log:
