@@ -9,6 +9,9 @@ EXTRAS ?= demo,test
 DEMO   ?= build/demo
 
 VERSION     := $(shell $(PYTHON) -c 'import sys; print("%d.%d" % sys.version_info[:2])')
+ifeq ($(filter 3.11 3.12 3.13,$(VERSION)),)
+$(error $(PYTHON) is not Python 3.11 or later: say which is, e.g. make $(MAKECMDGOALS) PYTHON=/usr/bin/python3.11)
+endif
 CONSTRAINTS := $(wildcard constraints/python$(VERSION).txt)
 STAMP       := .venv/installed-$(VERSION)-$(EXTRAS)
 

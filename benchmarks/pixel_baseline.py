@@ -21,8 +21,8 @@ from tqdm import tqdm
 from data_pipelines.errors import InputError
 from data_pipelines.legends import IGNORE
 from data_pipelines.loader import Dataset, Source, open_dataset
-from lcjax.card import sensors_of
 from lcjax.evaluate import chosen_samples, segmentation_result, write_confusion, write_samples
+from lcjax.streams import sensors_of
 
 
 def _logistic_regression(seed: int):

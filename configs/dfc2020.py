@@ -48,7 +48,8 @@ def get_config(argument: str | None = None) -> ml_collections.ConfigDict:
     config.threads = 2
 
     # Network
-    config.model = ml_collections.ConfigDict({"name": args["model"]} | families.sizes(args["model"], tiny))
+    family = families.family(args["model"])
+    config.model = ml_collections.ConfigDict({"name": args["model"]} | (family.tiny if tiny else family.published))
     config.fusion = args["fusion"] or ("late" if two_streams else "early")
     config.precision = "f32" if tiny else "bf16"
     config.init = args["init"]

@@ -11,7 +11,7 @@ import numpy as np
 from data_pipelines import datasets, loader
 from data_pipelines.errors import InputError
 from lcjax import card as cards
-from lcjax import optim, parameters, steps, tasks, workdir
+from lcjax import optim, parameters, steps, streams, tasks, workdir
 from lcjax.parallel import mesh as meshes
 
 HELP = """Measures the compiled training step of a config on the devices of this machine.
@@ -62,7 +62,7 @@ def run(flags) -> None:
 def benchmark(config, count: int) -> dict:
     """The figures of one config: times are of `count` steps after warm-up."""
     spec = datasets.dataset(config.dataset)
-    sensors = cards.sensors_of(config.fusion)
+    sensors = streams.sensors_of(config.fusion)
     card = cards.Card(config.model.name, config.fusion, sensors, spec.legend, spec.tile, spec.name, {}, {})
     task = tasks.make(config, card)
     mesh = meshes.make(config.parallel.data, config.parallel.fsdp, config.batch_size)

@@ -5,7 +5,7 @@ import json
 import pathlib
 from importlib import metadata
 
-from data_pipelines.bands import SENSORS, Scaling, Sensor
+from data_pipelines.bands import Scaling, Sensor
 from data_pipelines.errors import InputError
 from data_pipelines.legends import LandClass, Legend
 
@@ -72,14 +72,6 @@ def versions() -> dict[str, str]:
     from lcjax import __version__
 
     return {"lcjax": __version__} | {name: metadata.version(name) for name in _PACKAGES}
-
-
-def sensors_of(fusion: str) -> tuple[Sensor, ...]:
-    """The sensors that a fusion takes. Raises InputError for an unknown fusion."""
-    names = {"s1": ("s1",), "s2": ("s2",), "aerial": ("aerial",), "early": ("s1", "s2"), "late": ("s1", "s2")}
-    if fusion not in names:
-        raise InputError(f"config.fusion={fusion!r}: expected one of {', '.join(names)}")
-    return tuple(SENSORS[name] for name in names[fusion])
 
 
 def _tuples(fields: dict) -> dict:

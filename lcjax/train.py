@@ -9,7 +9,7 @@ import numpy as np
 from data_pipelines import loader
 from data_pipelines.errors import InputError
 from lcjax import card as cards
-from lcjax import checkpoint, durations, optim, parameters, restore, steps, tasks, workdir
+from lcjax import checkpoint, durations, optim, parameters, restore, steps, streams, tasks, workdir
 from lcjax.clock import Clock, duration
 from lcjax.parallel import mesh as meshes
 
@@ -226,7 +226,7 @@ def train(config, folder: pathlib.Path) -> None:
 
 def make_card(config, dataset: loader.Dataset) -> cards.Card:
     """The card of a run of this config on this data set. Raises InputError where it lacks a sensor."""
-    sensors = cards.sensors_of(config.fusion)
+    sensors = streams.sensors_of(config.fusion)
     missing = [sensor.name for sensor in sensors if sensor not in dataset.sensors]
     if missing:
         held = ", ".join(sensor.name for sensor in dataset.sensors)

@@ -8,7 +8,7 @@ import numpy as np
 from configs import dfc2020, pretrain
 from data_pipelines import datasets
 from lcjax import card as cards
-from lcjax import parameters, tasks
+from lcjax import parameters, streams, tasks
 
 # Shifted windows, a merge, an expand with a skip; a UNet has five levels whatever its width.
 _SWIN = {"embed": 8, "depths": (2, 1), "heads": (1, 2), "window": 4, "patch": 4, "drop_path": 0.0}
@@ -18,7 +18,7 @@ SMALLEST = {"unet": {"base": 4}, "swin_unet": _SWIN, "two_stream_swin": _SWIN}
 def card_of(config) -> cards.Card:
     """The card that a run of this config would have, without its splits."""
     spec = datasets.dataset(config.dataset)
-    sensors = cards.sensors_of(config.fusion)
+    sensors = streams.sensors_of(config.fusion)
     return cards.Card(config.model.name, config.fusion, sensors, spec.legend, spec.tile, spec.name, {}, {})
 
 

@@ -1,6 +1,7 @@
 """Names to networks: the table of families, their published and tiny sizes, and how each is put together."""
 
-from collections.abc import Mapping
+import dataclasses
+from collections.abc import Callable, Mapping
 
 import jax.numpy as jnp
 from flax import nnx
@@ -13,33 +14,56 @@ from lcjax.models.unet import UNetDecoder, UNetEncoder, UNetHead
 
 DTYPES = {"f32": jnp.float32, "bf16": jnp.bfloat16}
 
-# The streams of each fusion: stream name -> sensors side by side.
-STREAMS = {
-    "s1": {"s1": ("s1",)},
-    "s2": {"s2": ("s2",)},
-    "aerial": {"aerial": ("aerial",)},
-    "early": {"s1_s2": ("s1", "s2")},
-    "late": {"s1": ("s1",), "s2": ("s2",)},
-}
 
+@dataclasses.dataclass(frozen=True)
+class Family:
+    """How the parts of a network are built, and its sizes as published and for tests and demonstrations.
+
+    Attributes:
+      encoder: (bands, size, dtype=, rngs=) -> a module with `channels` and `strides`, image -> pyramid of features.
+      decoder: (channels, size, dtype=, rngs=) -> a module with `outputs`, pyramid -> features.
+      head: (channels, classes, size, dtype=, rngs=) -> a module, features -> logits at full resolution.
+    """
+
+    encoder: Callable[..., nnx.Module]
+    decoder: Callable[..., nnx.Module]
+    head: Callable[..., nnx.Module]
+    published: dict
+    tiny: dict
+
+
+def _only(size: Mapping, *names: str) -> dict:
+    return {name: size[name] for name in names}
+
+
+_UNET = {
+    "encoder": lambda bands, size, **how: UNetEncoder(bands, **_only(size, "base"), **how),
+    "decoder": lambda channels, size, **how: UNetDecoder(channels, **how),
+    "head": lambda channels, classes, size, **how: UNetHead(channels, classes, **how),
+}
+_STAGES = ("depths", "heads", "window", "drop_path")
+_SWIN = {
+    "encoder": lambda bands, size, **how: SwinEncoder(bands, **_only(size, "embed", "patch", *_STAGES), **how),
+    "decoder": lambda channels, size, **how: SwinDecoder(channels, **_only(size, *_STAGES), **how),
+    "head": lambda channels, classes, size, **how: SwinHead(channels, classes, **_only(size, "patch"), **how),
+}
 _SWIN_T = {"embed": 96, "heads": (3, 6, 12, 24), "window": 7, "patch": 4}
 _SWIN_TINY = {"embed": 24, "heads": (1, 2, 4), "window": 4, "patch": 4, "depths": (1, 2, 1), "drop_path": 0.0}
 
-# name -> (sizes as published, sizes for tests and demonstrations)
-SIZES = {
-    "unet": ({"base": 64}, {"base": 12}),
+FAMILIES = {
+    "unet": Family(**_UNET, published={"base": 64}, tiny={"base": 12}),
     # Cao et al. 2021: two blocks in every stage; drop path of the released configuration.
-    "swin_unet": (_SWIN_T | {"depths": (2, 2, 2, 2), "drop_path": 0.2}, _SWIN_TINY),
+    "swin_unet": Family(**_SWIN, published=_SWIN_T | {"depths": (2, 2, 2, 2), "drop_path": 0.2}, tiny=_SWIN_TINY),
     # Scheibenreif et al. 2022: a Swin-T per sensor, its decoder mirrored.
-    "two_stream_swin": (_SWIN_T | {"depths": (2, 2, 6, 2), "drop_path": 0.1}, _SWIN_TINY),
+    "two_stream_swin": Family(**_SWIN, published=_SWIN_T | {"depths": (2, 2, 6, 2), "drop_path": 0.1}, tiny=_SWIN_TINY),
 }
 
 
-def sizes(name: str, tiny: bool) -> dict:
-    """The hyper-parameters of a family. Raises InputError for an unknown name."""
-    if name not in SIZES:
-        raise InputError(f"config.model.name={name!r}: expected one of {', '.join(SIZES)}")
-    return dict(SIZES[name][tiny])
+def family(name: str) -> Family:
+    """The family of that name. Raises InputError for an unknown one."""
+    if name not in FAMILIES:
+        raise InputError(f"config.model.name={name!r}: expected one of {', '.join(FAMILIES)}")
+    return FAMILIES[name]
 
 
 def _dtype(precision: str):
@@ -48,54 +72,40 @@ def _dtype(precision: str):
     return DTYPES[precision]
 
 
-def _encoder(name: str, inputs: int, size: Mapping, dtype, rngs: nnx.Rngs) -> nnx.Module:
-    if name == "unet":
-        return UNetEncoder(inputs, base=size["base"], dtype=dtype, rngs=rngs)
-    keys = ("embed", "depths", "heads", "window", "patch", "drop_path")
-    return SwinEncoder(inputs, **{key: size[key] for key in keys}, dtype=dtype, rngs=rngs)
-
-
-def _decoder(name: str, channels: tuple[int, ...], size: Mapping, dtype, rngs: nnx.Rngs) -> nnx.Module:
-    if name == "unet":
-        return UNetDecoder(channels, dtype=dtype, rngs=rngs)
-    keys = ("depths", "heads", "window", "drop_path")
-    return SwinDecoder(channels, **{key: size[key] for key in keys}, dtype=dtype, rngs=rngs)
-
-
-def _head(name: str, channels: int, classes: int, size: Mapping, dtype, rngs: nnx.Rngs) -> nnx.Module:
-    if name == "unet":
-        return UNetHead(channels, classes, dtype=dtype, rngs=rngs)
-    return SwinHead(channels, classes, patch=size["patch"], dtype=dtype, rngs=rngs)
-
-
 def segmenter(
-    model: Mapping, *, fusion: str, channels: Mapping[str, int], classes: int, precision: str, rngs: nnx.Rngs
+    model: Mapping,
+    *,
+    streams: Mapping[str, tuple[str, ...]],
+    channels: Mapping[str, int],
+    classes: int,
+    precision: str,
+    rngs: nnx.Rngs,
 ) -> Segmenter:
     """Builds a segmentation network.
 
     Args:
       model: `name` and the family's sizes (see `SIZES`).
-      fusion: a key of `STREAMS`.
+      streams: name of each encoder -> its sensors, bands side by side.
       channels: bands by sensor.
       classes: number of classes.
       precision: "f32" or "bf16", of the computation; parameters are float32.
       rngs: where the initial parameters come from.
     """
-    name, dtype = model["name"], _dtype(precision)
-    streams = STREAMS[fusion]
+    parts = family(model["name"])
+    how = {"dtype": _dtype(precision), "rngs": rngs}
     encoders = {
-        stream: _encoder(name, sum(channels[sensor] for sensor in sensors), model, dtype, rngs)
+        stream: parts.encoder(sum(channels[sensor] for sensor in sensors), model, **how)
         for stream, sensors in streams.items()
     }
-    decoders = {stream: _decoder(name, encoder.channels, model, dtype, rngs) for stream, encoder in encoders.items()}
+    decoders = {stream: parts.decoder(encoder.channels, model, **how) for stream, encoder in encoders.items()}
     joined = sum(decoder.outputs for decoder in decoders.values())
-    return Segmenter(streams, encoders, decoders, _head(name, joined, classes, model, dtype, rngs))
+    return Segmenter(streams, encoders, decoders, parts.head(joined, classes, model, **how))
 
 
 def dual_encoder(
     model: Mapping, *, channels: Mapping[str, int], projection: int, precision: str, rngs: nnx.Rngs
 ) -> DualEncoder:
-    """Builds the contrastive network: the encoders of `segmenter(..., fusion="late")` with projection heads."""
-    dtype = _dtype(precision)
-    encoders = {sensor: _encoder(model["name"], channels[sensor], model, dtype, rngs) for sensor in channels}
-    return DualEncoder(encoders, projection=projection, dtype=dtype, rngs=rngs)
+    """Builds the contrastive network: projection heads on the encoders that a late-fusion `segmenter` would have."""
+    how = {"dtype": _dtype(precision), "rngs": rngs}
+    encoders = {sensor: family(model["name"]).encoder(bands, model, **how) for sensor, bands in channels.items()}
+    return DualEncoder(encoders, projection=projection, **how)

@@ -8,6 +8,7 @@ from flax import nnx
 from lcjax import augment, losses, metrics
 from lcjax.card import Card
 from lcjax.models import families
+from lcjax.streams import STREAMS
 
 
 class Segmentation:
@@ -24,7 +25,7 @@ class Segmentation:
         """The network."""
         return families.segmenter(
             self.config.model,
-            fusion=self.config.fusion,
+            streams=STREAMS[self.config.fusion],
             channels={sensor.name: len(sensor.bands) for sensor in self.card.sensors},
             classes=len(self.names),
             precision=self.config.precision,

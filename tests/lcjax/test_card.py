@@ -9,6 +9,7 @@ from data_pipelines.bands import S1, S2, SENSORS
 from data_pipelines.errors import InputError
 from data_pipelines.legends import DFC2020, FLAIR1
 from lcjax import card as cards
+from lcjax import streams
 
 CARD = cards.Card(
     model="unet",
@@ -25,7 +26,7 @@ CARD = cards.Card(
 @pytest.mark.parametrize("fusion", ["s1", "s2", "aerial", "early", "late"])
 @pytest.mark.parametrize("legend", [DFC2020, FLAIR1])
 def test_the_card_comes_back_equal(tmp_path, fusion, legend):
-    card = dataclasses.replace(CARD, fusion=fusion, sensors=cards.sensors_of(fusion), legend=legend)
+    card = dataclasses.replace(CARD, fusion=fusion, sensors=streams.sensors_of(fusion), legend=legend)
     (tmp_path / cards.FILE).write_text(card.to_json())
     found = cards.read(tmp_path)
     assert found == card  # dataclasses all the way down: bands, scaling, classes, splits
@@ -41,10 +42,10 @@ def test_the_card_holds_what_it_needs_without_the_tables():
 
 
 def test_sensors_of_a_fusion():
-    assert cards.sensors_of("late") == cards.sensors_of("early") == (S1, S2)
-    assert {cards.sensors_of(name) for name in SENSORS} == {(sensor,) for sensor in SENSORS.values()}
+    assert streams.sensors_of("late") == streams.sensors_of("early") == (S1, S2)
+    assert {streams.sensors_of(name) for name in SENSORS} == {(sensor,) for sensor in SENSORS.values()}
     with pytest.raises(InputError, match=r"config\.fusion='both': expected one of s1, s2"):
-        cards.sensors_of("both")
+        streams.sensors_of("both")
 
 
 def test_a_folder_without_a_card_is_refused(tmp_path):

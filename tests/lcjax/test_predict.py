@@ -19,7 +19,8 @@ from data_pipelines.errors import InputError
 from data_pipelines.legends import DFC2020
 from lcjax import predict
 from lcjax import scene as scenes
-from lcjax.card import FILE, Card, sensors_of
+from lcjax.card import FILE, Card
+from lcjax.streams import sensors_of
 
 HEIGHT, WIDTH = 75, 90
 

@@ -13,7 +13,8 @@ import pytest
 from data_pipelines.errors import InputError
 from data_pipelines.legends import DFC2020, FLAIR1
 from lcjax import page, report, runs, tables
-from lcjax.card import Card, sensors_of
+from lcjax.card import Card
+from lcjax.streams import sensors_of
 
 LAND = DFC2020.scored
 NAMES = [c.name for c in LAND]

@@ -14,7 +14,8 @@ from data_pipelines.bands import S1, S2
 from data_pipelines.errors import InputError
 from data_pipelines.legends import DFC2020
 from lcjax import scene as scenes
-from lcjax.card import Card, sensors_of
+from lcjax.card import Card
+from lcjax.streams import sensors_of
 
 UTM = "EPSG:32633"
 

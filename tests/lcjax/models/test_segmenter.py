@@ -9,6 +9,7 @@ from networks import batch, make, smallest
 
 from lcjax.models import families
 from lcjax.parallel import mesh as meshes
+from lcjax.streams import STREAMS
 
 SHAPES = {"s1": 2, "s2": 13, "aerial": 5}
 
@@ -18,11 +19,11 @@ def images(size, edge):
     return {name: generator.standard_normal((size, *edge, bands)).astype(np.float32) for name, bands in SHAPES.items()}
 
 
-@pytest.mark.parametrize("fusion", families.STREAMS)
-@pytest.mark.parametrize("model", families.SIZES)
+@pytest.mark.parametrize("fusion", STREAMS)
+@pytest.mark.parametrize("model", families.FAMILIES)
 def test_shape_of_the_logits(model, fusion):
     size = smallest(model).model
-    known = {"fusion": fusion, "channels": SHAPES, "classes": 8, "precision": "f32"}
+    known = {"streams": STREAMS[fusion], "channels": SHAPES, "classes": 8, "precision": "f32"}
 
     def forward(inputs):
         return families.segmenter(size, rngs=nnx.Rngs(0), **known)(inputs)
@@ -56,7 +57,7 @@ def test_padding_is_by_reflection_and_only_where_it_is_needed(model):
     np.testing.assert_allclose(run(inputs), expected[:, :29], atol=1e-6)
 
 
-@pytest.mark.parametrize("model", families.SIZES)
+@pytest.mark.parametrize("model", families.FAMILIES)
 def test_logits_over_eight_devices_are_those_over_one(model):
     network = network_of(model)
     run = jax.jit(lambda inputs: network()(inputs))
@@ -68,7 +69,7 @@ def test_logits_over_eight_devices_are_those_over_one(model):
     np.testing.assert_allclose(eight, one, atol=1e-5)
 
 
-@pytest.mark.parametrize("model", families.SIZES)
+@pytest.mark.parametrize("model", families.FAMILIES)
 def test_a_network_learns_a_batch_by_heart(model):
     config = smallest(model)
     config.crop, config.turn = 0, False

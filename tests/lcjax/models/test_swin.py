@@ -12,6 +12,7 @@ from networks import make, smallest
 
 from lcjax import parameters
 from lcjax.models import families, segmenter, swin
+from lcjax.streams import STREAMS
 
 
 def test_merge_is_the_inverse_of_partition():
@@ -64,7 +65,7 @@ def test_attention_does_not_cross_what_the_roll_tore_apart():
 
 def test_every_second_block_is_shifted_by_half_a_window():
     size = smallest("swin_unet", depths=(2, 3)).model
-    known = {"fusion": "s1", "channels": {"s1": 2}, "classes": 8, "precision": "f32"}
+    known = {"streams": STREAMS["s1"], "channels": {"s1": 2}, "classes": 8, "precision": "f32"}
     network = nnx.eval_shape(lambda: families.segmenter(size, rngs=nnx.Rngs(0), **known))
     modules = nnx.iter_modules(network)
     shifts = {"/".join(map(str, path)): module.shift for path, module in modules if isinstance(module, swin.SwinBlock)}
@@ -95,23 +96,23 @@ def count(build):
 
 
 def sized(name, **build):
-    size = {"name": name} | families.sizes(name, False)
+    size = {"name": name} | families.family(name).published
     return lambda rngs: families.segmenter(size, precision="f32", rngs=rngs, **build)
 
 
 def encoder(inputs):
-    size = families.sizes("two_stream_swin", False)
-    return lambda rngs: families._encoder("two_stream_swin", inputs, size, jnp.float32, rngs)
+    family = families.family("two_stream_swin")
+    return lambda rngs: family.encoder(inputs, family.published, dtype=jnp.float32, rngs=rngs)
 
 
 @pytest.mark.parametrize(
     ("build", "expected"),
     [
         # The released Swin-Unet has 27,172,356 with 5 bands and 13 classes; two_stream_swin is in configs/golden.
-        (sized("swin_unet", fusion="aerial", channels={"aerial": 5}, classes=13), 27_172_356),
-        (sized("swin_unet", fusion="early", channels={"s1": 2, "s2": 13}, classes=8), 27_187_236),
-        (sized("unet", fusion="aerial", channels={"aerial": 5}, classes=13), 17_269_325),
-        (sized("unet", fusion="early", channels={"s1": 2, "s2": 13}, classes=8), 17_274_760),
+        (sized("swin_unet", streams=STREAMS["aerial"], channels={"aerial": 5}, classes=13), 27_172_356),
+        (sized("swin_unet", streams=STREAMS["early"], channels={"s1": 2, "s2": 13}, classes=8), 27_187_236),
+        (sized("unet", streams=STREAMS["aerial"], channels={"aerial": 5}, classes=13), 17_269_325),
+        (sized("unet", streams=STREAMS["early"], channels={"s1": 2, "s2": 13}, classes=8), 17_274_760),
         # torchvision's swin_t without its classifier, with 2 and 13 bands for 3.
         (encoder(2), 27_517_818),
         (encoder(13), 27_534_714),
@@ -164,10 +165,10 @@ def test_drop_path_of_an_example_does_not_depend_on_the_batch():
 
 def test_every_branch_of_a_network_has_a_number_of_its_own():
     for name in ("swin_unet", "two_stream_swin"):
-        size = families.sizes(name, False) | {"name": name, "embed": 24, "heads": (1, 2, 4, 8)}
+        size = families.family(name).published | {"name": name, "embed": 24, "heads": (1, 2, 4, 8)}
         network = nnx.eval_shape(
             lambda size=size: families.segmenter(
-                size, fusion="s1", channels={"s1": 2}, classes=8, precision="f32", rngs=nnx.Rngs(0)
+                size, streams=STREAMS["s1"], channels={"s1": 2}, classes=8, precision="f32", rngs=nnx.Rngs(0)
             )
         )
         branches = [module.branch for _, module in nnx.iter_modules(network) if isinstance(module, swin.DropPath)]
