@@ -8,6 +8,7 @@ from importlib import metadata
 from data_pipelines.bands import Scaling, Sensor
 from data_pipelines.errors import InputError
 from data_pipelines.legends import LandClass, Legend
+from lcjax import __version__
 
 FILE = "card.json"
 _PACKAGES = ("jax", "flax", "optax", "orbax-checkpoint", "numpy")
@@ -69,8 +70,6 @@ def read(workdir: pathlib.Path) -> Card:
 
 def versions() -> dict[str, str]:
     """Versions of lcjax and of the libraries whose behaviour a checkpoint depends on."""
-    from lcjax import __version__
-
     return {"lcjax": __version__} | {name: metadata.version(name) for name in _PACKAGES}
 
 

@@ -4,7 +4,6 @@ import dataclasses
 from collections.abc import Iterable
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 import optax
 
@@ -97,8 +96,3 @@ def _add(total: dict, sums: dict | None) -> dict:
     fetched = jax.device_get(sums)
     wide = {key: np.asarray(value, np.result_type(value, np.int64)) for key, value in fetched.items()}
     return {key: total.get(key, 0) + value for key, value in wide.items()}
-
-
-def shape_of(batch: dict) -> dict:
-    """Shapes and dtypes of a batch, for compiling without it."""
-    return {key: jax.ShapeDtypeStruct(jnp.shape(value), value.dtype) for key, value in batch.items()}

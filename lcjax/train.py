@@ -148,12 +148,12 @@ def train(config, folder: pathlib.Path) -> None:
             window[key] = window.get(key, 0.0) + value
         window["steps"] = window.get("steps", 0) + 1
         if step % log_every == 0 or step == total:
-            count_ = window.pop("steps")
-            means = {key: value / count_ for key, value in window.items()}
+            number = window.pop("steps")
+            means = {key: value / number for key, value in window.items()}
             # Not a mean: the rate that the last step took.
             means["learning_rate"] = values["learning_rate"]
             meta["window"] = {}
-            speed = clock.tick(count_ * config.batch_size)
+            speed = clock.tick(number * config.batch_size)
             left = duration((total - step) * config.batch_size / speed)
             log.write(step, "train", means, {"examples_per_second": speed})
             shown = "  ".join(f"{key} {means[key]:.4g}" for key in ("loss", *_extra(means), "learning_rate"))
@@ -203,6 +203,8 @@ def train(config, folder: pathlib.Path) -> None:
                 if ending:
                     meta["ended"] = meta["ended"] or "all steps done"
                 with clock.measure("checkpoint"):
+                    # `last` says which state was the best: it must not be there before that state is.
+                    best.wait()
                     save(last, step)
             if ending:
                 break

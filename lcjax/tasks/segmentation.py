@@ -43,7 +43,7 @@ class Segmentation:
         return losses.cross_entropy(logits, labels), {"OA": right / jnp.maximum(jnp.sum(valid), 1)}
 
     def count(self, model: nnx.Module, batch: dict) -> dict:
-        """Evaluation sums of whole tiles: the confusion matrix, pixels left out, and the predicted legend ids."""
+        """Evaluation sums of whole tiles: the confusion matrix, and how many pixels are left out of it."""
         labels = jnp.where(batch["valid"][:, None, None], self._indices(batch["label"]), np.uint8(255))
         predictions = jnp.argmax(model(self._inputs(batch)), axis=-1)
         real = jnp.sum(batch["valid"]) * labels[0].size
