@@ -1,8 +1,8 @@
 """Checkpoints: the only file that knows Orbax.
 
 A checkpoint is one folder with three items: `model` (parameters and statistics, all that evaluation needs),
-`optimizer`, and `meta` (JSON: data position, clock, what evaluation remembers). It appears under its name only when
-it is whole. `last` and `best` are two folders of copies.
+`optimizer`, and `meta` (JSON: the card, data position, clock, what evaluation remembers). It appears under its name
+only when it is whole. `last` and `best` are two folders of copies.
 """
 
 import pathlib

@@ -52,10 +52,20 @@ def restore(folder: pathlib.Path, kind: str = "best") -> Trained:
     Raises:
       InputError: no such workdir or checkpoint.
     """
-    config, card = workdir.read_config(folder), cards.read(folder)
+    config = workdir.read_config(folder)
+    checkpoints, step = checkpoint.find(folder, kind)
+    # The checkpoint's own card, not the copy beside it: it is what these parameters were trained with.
+    card = cards.from_json(checkpoints.restore_meta(step)["card"])
     task = tasks.make(config, card)
     template = parameters.Template(task.build)
-    model, step = _model(folder, kind, template)
+    here = jax.sharding.SingleDeviceSharding(jax.local_devices()[0])
+
+    def like(shapes: dict) -> dict:
+        return {k: jax.ShapeDtypeStruct(v.shape, v.dtype, sharding=here) for k, v in shapes.items()}
+
+    wanted = {"parameters": like(template.parameters), "statistics": like(template.statistics)}
+    model = checkpoints.restore_model(step, wanted)
+    checkpoints.close()
     return Trained(config, card, step, task, template, model["parameters"], model["statistics"])
 
 
@@ -70,16 +80,3 @@ def pretrained(folder: pathlib.Path, values: dict, statistics: dict) -> tuple[di
         parameters.transfer(values, taken[0], "encoders", str(folder)),
         parameters.transfer(statistics, taken[1], "encoders", str(folder)),
     )
-
-
-def _model(folder: pathlib.Path, kind: str, template: parameters.Template) -> tuple[dict, int]:
-    checkpoints, step = checkpoint.find(folder, kind)
-    here = jax.sharding.SingleDeviceSharding(jax.local_devices()[0])
-
-    def like(shapes: dict) -> dict:
-        return {k: jax.ShapeDtypeStruct(v.shape, v.dtype, sharding=here) for k, v in shapes.items()}
-
-    wanted = {"parameters": like(template.parameters), "statistics": like(template.statistics)}
-    model = checkpoints.restore_model(step, wanted)
-    checkpoints.close()
-    return model, step

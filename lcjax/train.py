@@ -183,7 +183,7 @@ def train(config, folder: pathlib.Path) -> None:
 
     def save(where: checkpoint.Checkpoints, step: int) -> None:
         model = {"parameters": state.trainable | state.frozen, "statistics": state.statistics}
-        progress = meta | {"position": step * config.batch_size, "clock": clock.seconds}
+        progress = meta | {"position": step * config.batch_size, "clock": clock.seconds, "card": card.to_json()}
         where.save(step, model=model, optimizer=state.optimizer, meta=progress)
 
     # ------------------------------------------------------------------ the loop
