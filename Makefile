@@ -28,6 +28,7 @@ $(STAMP): setup.cfg pyproject.toml $(CONSTRAINTS)
 test: venv
 	.venv/bin/ruff check .
 	.venv/bin/ruff format --check .
+	.venv/bin/mypy
 	.venv/bin/python -m pytest -m 'not slow'
 
 soak: venv

@@ -20,6 +20,7 @@ def parse(text: str | None, **defaults) -> dict:
         if isinstance(defaults[key], bool):
             if value.lower() not in _BOOLEANS:
                 raise InputError(f"config argument {part!r}: expected {key}=true or {key}=false")
-            value = _BOOLEANS[value.lower()]
-        values[key] = value
+            values[key] = _BOOLEANS[value.lower()]
+        else:
+            values[key] = value
     return values

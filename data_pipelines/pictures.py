@@ -61,7 +61,7 @@ def contact_sheet(dataset: Dataset):
     titles = [f"{s.name} {'-'.join(s.display)}" for s in optical_first] + ["label"]
     rows = min(_ROWS, max(dataset.splits.values()))
     figure = Figure(figsize=(1.9 * len(titles) * len(dataset.splits), 1.9 * rows + 1.2), layout="constrained")
-    blocks = np.atleast_1d(figure.subfigures(1, len(dataset.splits), wspace=0.03))
+    blocks = figure.subfigures(1, len(dataset.splits), squeeze=False, wspace=0.03)[0]
     for block, (split, count) in zip(blocks, dataset.splits.items(), strict=True):
         block.suptitle(f"{split} ({count:,} records)", fontsize=11)
         axes = block.subplots(rows, len(titles), squeeze=False)

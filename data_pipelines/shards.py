@@ -203,7 +203,9 @@ def _write_shard(task: _Task) -> dict:
     temporary = task.note.with_name(f"{task.shard.name}.{os.getpid()}")
     writer = array_record_module.ArrayRecordWriter(str(temporary), _OPTIONS)
     pixels = np.zeros(256, np.int64)
-    note = {"bytes": 0, "ids": [], "refused": []}
+    size = 0
+    ids: list[str] = []
+    refused: list[list[str]] = []
     for item in task.items:
         try:
             record = task.spec.read(item)
@@ -214,16 +216,17 @@ def _write_shard(task: _Task) -> dict:
                     f"{edge} pixels wide, expected {task.tile} as in the first record of the data set",
                 )
         except Refused as refusal:
-            note["refused"].append(_row(item, refusal))
+            refused.append(_row(item, refusal))
             continue
         example = serialiser.get_tf_example(layout.encode_example({"id": item.id, **record}))
         serialised = example.SerializeToString(deterministic=True)  # else the order of fields differs by process
         writer.write(serialised)
-        note["bytes"] += len(serialised)
-        note["ids"].append(item.id)
+        size += len(serialised)
+        ids.append(item.id)
         pixels += np.bincount(record["label"].ravel(), minlength=256)
     writer.close()
-    note["class_pixels"] = {str(i): int(n) for i, n in enumerate(pixels) if n and i != IGNORE}
+    class_pixels = {str(i): int(n) for i, n in enumerate(pixels) if n and i != IGNORE}
+    note = {"bytes": size, "ids": ids, "refused": refused, "class_pixels": class_pixels}
     _write_text(task.note, json.dumps(note))
     temporary.replace(task.shard)
     return note

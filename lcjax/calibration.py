@@ -88,7 +88,8 @@ CALIBRATIONS = {"s1": _calibrate_s1, "s2": _calibrate_s2, "aerial": _calibrate_a
 
 
 def _gdal_scaling(dataset, indices) -> tuple[np.ndarray, np.ndarray]:
-    return tuple(np.array([values[i - 1] for i in indices], float) for values in (dataset.scales, dataset.offsets))
+    gain, shift = (np.array([values[i - 1] for i in indices], float) for values in (dataset.scales, dataset.offsets))
+    return gain, shift
 
 
 def _told_offset(dataset, indices, path) -> tuple[np.ndarray | None, str]:

@@ -21,7 +21,7 @@ class Clock:
         self.seconds[activity] = self.seconds.get(activity, 0.0) + spent
         self._mark += spent
 
-    def tick(self, examples: int) -> float:
+    def tick(self, examples: float) -> float:
         """Examples per second of training since the last tick."""
         now = time.perf_counter()
         spent = now - self._mark

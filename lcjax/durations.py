@@ -29,7 +29,7 @@ def steps(duration: str, *, name: str, batch_size: int, epoch: int, total: int |
     if not 0 <= amount < math.inf or unit not in known:
         raise InputError(f'{name}={duration!r}: expected a number and one of {", ".join(known)}, e.g. "20 {known[1]}"')
     examples = {"steps": amount * batch_size, "epochs": amount * epoch, "examples": amount}
-    if unit == "percent":
+    if unit == "percent" and total is not None:
         # Multiplied first: 7 / 100 * 100 is a little more than 7.
         return math.ceil(amount * total / 100)
     return math.ceil(examples[unit] / batch_size)

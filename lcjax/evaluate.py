@@ -71,7 +71,7 @@ def evaluate(folder: pathlib.Path, role: str, kind: str, data_dir: str | None = 
         result |= segmentation_result(sums["confusion"], card.legend, int(sums["ignored"]), dataset.statistics)
         records = [source[index] for index in chosen_samples(len(source))]
         write_samples(out / "samples.npz", dataset.sensors[-1], records, _predict(trained, records))
-        write_confusion(out, sums["confusion"], task.names)
+        write_confusion(out, sums["confusion"], result["class_set"])
     else:
         result |= {"scores": task.scores(sums)}
     workdir.write_atomically(out / "metrics.json", json.dumps(result, indent=1))

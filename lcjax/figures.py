@@ -8,6 +8,7 @@ the legend's.
 import dataclasses
 import io
 from collections.abc import Mapping, Sequence
+from typing import Literal
 
 import matplotlib
 import numpy as np
@@ -18,11 +19,16 @@ from matplotlib.patches import Patch
 from matplotlib.ticker import MaxNLocator
 
 LINE_COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#E69F00", "#000000")
-LINE_STYLES = ("-", (0, (5, 1.5)), (0, (1, 1.2)), (0, (5, 1.5, 1, 1.5)))
+LINE_STYLES: tuple[Literal["-"] | tuple[float, Sequence[float]], ...] = (
+    "-",
+    (0, (5, 1.5)),
+    (0, (1, 1.2)),
+    (0, (5, 1.5, 1, 1.5)),
+)
 DPI = 144  # one and a half pixels for each that a page of 96 per inch shows
 UNLABELLED = "#d9d9d9"  # pixels that carry no class
 _SMOOTHED_FROM = 80  # points; below that, every point of a line can be seen
-_STYLE = {
+_STYLE: dict = {
     "font.family": "DejaVu Sans",
     "font.size": 9,
     "text.parse_math": False,  # a "$" in the name of a run is a "$"
@@ -73,7 +79,7 @@ def curves(panels: Sequence[Panel]) -> bytes:
     }
     rows_of_legend = -(-len(runs) // 3)
     figure = _figure(4.0 * len(panels), 3.1 + 0.22 * rows_of_legend)
-    figure.get_layout_engine().set(wspace=0.04)
+    figure.set_layout_engine("constrained", wspace=0.04)
     grid = figure.subplots(1, len(panels), squeeze=False)[0]
     for axes, panel in zip(grid, panels, strict=True):
         for line in panel.lines:
@@ -109,12 +115,12 @@ def confusion(matrix: np.ndarray, names: Sequence[str], title: str = "") -> byte
     axes = figure.subplots()
     axes.set_facecolor("#f3f3f3")
     axes.imshow(percent, cmap="Blues", vmin=0, vmax=100)
-    for row, column in np.argwhere(np.isfinite(percent)):
+    for row, column in np.argwhere(np.isfinite(percent)).tolist():
         value = percent[row, column]
         text = "0" if counts[row, column] == 0 else f"{value:.1f}" if value < 9.95 else f"{value:.0f}"
         colour = "white" if value > 55 else "#99a" if value < 0.05 else "#223"
         axes.text(column, row, text, ha="center", va="center", color=colour, fontsize=8)
-    for row in np.flatnonzero(totals[:, 0] == 0):
+    for row in np.flatnonzero(totals[:, 0] == 0).tolist():
         axes.text((len(names) - 1) / 2, row, "no true pixels", ha="center", va="center", color="#778", fontsize=8)
     labels = [_clip(name, 22) for name in names]
     axes.set_xticks(range(len(names)), labels, rotation=45, ha="right", rotation_mode="anchor")

@@ -61,5 +61,5 @@ def scores(matrix: np.ndarray, names: Sequence[str]) -> tuple[dict[str, float], 
         "kappa": (accuracy - chance) / (1 - chance) if chance < 1 else 1.0,
     }
     for score, values in by_class.items():
-        result |= {f"{score}/{names[i]}": float(values[i]) for i in np.flatnonzero(present)}
-    return result, [names[i] for i in np.flatnonzero(~present)]
+        result |= {f"{score}/{names[i]}": float(values[i]) for i in np.flatnonzero(present).tolist()}
+    return result, [names[i] for i in np.flatnonzero(~present).tolist()]

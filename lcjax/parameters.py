@@ -8,6 +8,7 @@ import math
 import re
 import zlib
 from collections.abc import Callable, Mapping
+from typing import cast
 
 import jax
 import jax.numpy as jnp
@@ -42,7 +43,7 @@ _INITIAL = (
 
 def flatten(nested: Mapping) -> dict:
     """A nested dictionary as a flat one."""
-    flat = {}
+    flat: dict = {}
     for key, value in nested.items():
         below = flatten(value) if isinstance(value, Mapping) else {"": value}
         flat |= {f"{key}/{path}".rstrip("/"): leaf for path, leaf in below.items()}
@@ -85,17 +86,17 @@ class Template:
     def __init__(self, build: Callable[[nnx.Rngs], nnx.Module], freeze: str = ""):
         if freeze not in FROZEN:
             raise InputError(f"config.freeze={freeze!r}: expected one of {', '.join(map(repr, FROZEN))}")
-        model = nnx.eval_shape(lambda: build(_OneKey()))
+        model = nnx.eval_shape(lambda: build(cast(nnx.Rngs, _OneKey())))
         model.train()
         self.frozen_module = FROZEN[freeze]
         if self.frozen_module:
             # Frozen means frozen: its normalisation uses, and keeps, the statistics that it came with.
             getattr(model, self.frozen_module).eval()
-        self._train, parameters, statistics = nnx.split(model, nnx.Param, nnx.BatchStat)
+        structure, *states = nnx.split(model, nnx.Param, nnx.BatchStat)
+        self._train = structure
         model.eval()
         self._eval = nnx.graphdef(model)
-        self.parameters = flatten(nnx.to_pure_dict(parameters))
-        self.statistics = flatten(nnx.to_pure_dict(statistics))
+        self.parameters, self.statistics = (flatten(nnx.to_pure_dict(state)) for state in states)
 
     def merge(self, parameters: Flat, statistics: Flat, *, train: bool) -> nnx.Module:
         """The network with these values."""

@@ -151,11 +151,11 @@ def parse_scene(text: str, sensors: tuple[Sensor, ...]) -> dict[str, pathlib.Pat
     """
     names = "|".join(SENSORS)
     parts = re.split(rf",(?=(?:{names})=)", text)
-    pairs = [part.split("=", 1) if re.match(rf"(?:{names})=", part) else [None, part] for part in parts]
-    if len(sensors) == 1 and pairs[0][0] is None:
+    pairs = [part.split("=", 1) if re.match(rf"(?:{names})=", part) else ["", part] for part in parts]
+    if len(sensors) == 1 and not pairs[0][0]:
         pairs[0][0] = sensors[0].name
     found, wanted = [name for name, _ in pairs], [sensor.name for sensor in sensors]
-    if sorted(map(str, found)) != sorted(wanted) or not all(path for _, path in pairs):
+    if sorted(found) != sorted(wanted) or not all(path for _, path in pairs):
         raise InputError(
             f"--scene={text}: expected a file for each sensor that the network takes; "
             f"give --scene={','.join(f'{name}=FILE' for name in wanted)}"
@@ -165,7 +165,7 @@ def parse_scene(text: str, sensors: tuple[Sensor, ...]) -> dict[str, pathlib.Pat
 
 def parse_bands(words: list[str]) -> list[str]:
     """Band names as the tables spell them; a sensor's name stands for all its bands. Raises InputError for others."""
-    names = []
+    names: list[str] = []
     for word in (word.strip() for word in words):
         known = canonical(word)
         if word in SENSORS:

@@ -5,6 +5,7 @@ import pathlib
 from collections.abc import Callable, Mapping
 
 import jax
+import ml_collections
 import numpy as np
 
 from data_pipelines.errors import InputError
@@ -25,10 +26,10 @@ class Trained:
       parameters, statistics: arrays by path, on the default device.
     """
 
-    config: object
+    config: ml_collections.ConfigDict
     card: cards.Card
     step: int
-    task: object
+    task: tasks.Task
     template: parameters.Template
     parameters: dict
     statistics: dict
@@ -36,12 +37,13 @@ class Trained:
     @property
     def probabilities(self) -> Probabilities:
         """A function {sensor: stored integers (B, H, W, bands)} -> class probabilities (B, H, W, classes) float32."""
-        if not hasattr(self.task, "probabilities"):
+        task = self.task
+        if not isinstance(task, tasks.PixelTask):
             raise InputError(f"a {self.config.task} run has no classes to map; give the workdir of a segmentation run")
 
         @jax.jit
         def forward(values: dict, statistics: dict, batch: dict):
-            return self.task.probabilities(self.template.merge(values, statistics, train=False), batch)
+            return task.probabilities(self.template.merge(values, statistics, train=False), batch)
 
         return lambda batch: np.asarray(forward(self.parameters, self.statistics, dict(batch)))
 

@@ -358,7 +358,7 @@ def write_map(
 def read_map(path: pathlib.Path, edge: int) -> np.ndarray:
     """The ids of a map, at most `edge` pixels long: (h, w) uint8."""
     with rasterio.open(path) as dataset:
-        return dataset.read(1, out_shape=shrunk(*dataset.shape, edge))
+        return dataset.read(1, out_shape=shrunk(dataset.height, dataset.width, edge))
 
 
 def _category_names(names: dict[int, str]) -> str:

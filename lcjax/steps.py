@@ -11,6 +11,7 @@ from lcjax import augment
 from lcjax.optim import LearningRate
 from lcjax.parallel import mesh as meshes
 from lcjax.parameters import Flat, Template, norm
+from lcjax.tasks import Task
 
 
 @jax.tree_util.register_dataclass
@@ -39,11 +40,11 @@ def initial_state(template: Template, parameters: dict, statistics: dict, optimi
     shapes = jax.eval_shape(optimizer.init, trainable)
     # Every moment starts at zero, so the optimiser's state needs no computation, only its shapes.
     moments = jax.tree.map(lambda leaf: np.zeros(leaf.shape, leaf.dtype), shapes)
-    state = State(np.int32(0), trainable, frozen, statistics, moments)
+    state = State(jax.device_put(np.int32(0)), trainable, frozen, statistics, moments)
     return meshes.place(state, meshes.shardings(state, mesh))
 
 
-def train_step(task, template: Template, optimizer: optax.GradientTransformation, rate: LearningRate, seed: int):
+def train_step(task: Task, template: Template, optimizer: optax.GradientTransformation, rate: LearningRate, seed: int):
     """The step function (state, batch) -> (state, metrics); the caller compiles it."""
 
     def step(state: State, batch: dict) -> tuple[State, dict]:
@@ -70,7 +71,7 @@ def compile_train_step(step, state: State, batch: dict) -> jax.stages.Compiled:
     return jax.jit(step, donate_argnums=0, out_shardings=(shardings, None)).lower(state, batch).compile()
 
 
-def evaluation_step(task, template: Template):
+def evaluation_step(task: Task, template: Template):
     """The jitted function (parameters, statistics, batch) -> evaluation sums."""
 
     def count(parameters: Flat, statistics: Flat, batch: dict) -> dict:

@@ -1,5 +1,6 @@
 """`lcjax train`: one loop for every task."""
 
+import dataclasses
 import math
 import pathlib
 
@@ -42,6 +43,31 @@ def run(flags) -> None:
 
 class _Diverged(FloatingPointError):
     pass
+
+
+@dataclasses.dataclass
+class Progress:
+    """What a checkpoint keeps beside the arrays, as JSON: all that the run must know to go on.
+
+    Attributes:
+      position: examples drawn from the training stream.
+      clock: seconds by activity.
+      window: sums of the metrics since they were last logged, and how many "steps" they are of.
+      evaluated: step of the last evaluation; -1 before the first.
+      best: highest score of the task's `monitor` so far.
+      since_best: evaluations since then.
+      ended: why the run is over; empty while it is not.
+      card: the card of the run, as JSON.
+    """
+
+    position: int = 0
+    clock: dict[str, float] = dataclasses.field(default_factory=dict)
+    window: dict[str, float] = dataclasses.field(default_factory=dict)
+    evaluated: int = -1
+    best: float | None = None
+    since_best: int = 0
+    ended: str = ""
+    card: str = ""
 
 
 def train(config, folder: pathlib.Path) -> None:
@@ -93,20 +119,21 @@ def train(config, folder: pathlib.Path) -> None:
     last, best = (checkpoint.Checkpoints(folder, kind, keep) for kind, keep in (("last", 2), ("best", 1)))
     values = parameters.initial(template.parameters, config.seed)
     statistics = parameters.initial(template.statistics, config.seed)
-    meta = {"position": 0, "clock": {}, "window": {}, "evaluated": -1, "best": None, "since_best": 0, "ended": ""}
+    progress = Progress()
     found = last.latest()
     if found is None and config.init != "random":
         values, statistics = restore.pretrained(pathlib.Path(config.init), values, statistics)
     state = steps.initial_state(template, values, statistics, optimizer, mesh)
     if found is not None:
-        meta = last.restore_meta(found)
-        if meta["ended"]:
-            workdir.say(f"{folder}: already ended at step {found}: {meta['ended']}")
+        progress = Progress(**last.restore_meta(found))
+        if progress.ended:
+            workdir.say(f"{folder}: already ended at step {found}: {progress.ended}")
             return
         best.forget_after(found)
         state = _restore(last, found, state)
         workdir.say(f"{folder}: goes on from step {found} of {total}")
-    clock = Clock(meta["clock"])
+    progress.card = card.to_json()
+    clock = Clock(progress.clock)
     names = {"trained": state.trainable, "frozen": state.frozen}
     sizes = {name: sum(math.prod(leaf.shape) for leaf in flat.values()) for name, flat in names.items()}
     workdir.say(
@@ -119,12 +146,13 @@ def train(config, folder: pathlib.Path) -> None:
         source,
         batch_size=config.batch_size,
         seed=config.seed,
-        position=meta["position"],
+        position=progress.position,
         keys=task.keys,
         process_index=jax.process_index(),
         process_count=jax.process_count(),
         threads=config.threads,
     )
+    batch: dict[str, jax.Array] | None  # the next one, where it is there already
     with clock.measure("compile"):
         batch = meshes.global_batch(next(batches), batch_sharding)
         compiled = steps.compile_train_step(step_function, state, batch)
@@ -143,7 +171,7 @@ def train(config, folder: pathlib.Path) -> None:
         values = {key: float(value) for key, value in sorted(jax.device_get(arrays).items())}
         if not all(map(math.isfinite, values.values())):
             raise _Diverged(_diverged(step, values, state, source, config, folder, last.latest()))
-        window = meta["window"]
+        window = progress.window
         for key, value in values.items():
             window[key] = window.get(key, 0.0) + value
         window["steps"] = window.get("steps", 0) + 1
@@ -152,7 +180,7 @@ def train(config, folder: pathlib.Path) -> None:
             means = {key: value / number for key, value in window.items()}
             # Not a mean: the rate that the last step took.
             means["learning_rate"] = values["learning_rate"]
-            meta["window"] = {}
+            progress.window = {}
             speed = clock.tick(number * config.batch_size)
             left = duration((total - step) * config.batch_size / speed)
             log.write(step, "train", means, {"examples_per_second": speed})
@@ -173,35 +201,36 @@ def train(config, folder: pathlib.Path) -> None:
         scores = task.scores(steps.evaluate(count, everything, state.statistics, held_out_batches, batch_sharding))
         log.write(step, "validation", scores)
         score = scores[task.monitor]
-        better = meta["best"] is None or score > meta["best"]
-        meta.update(evaluated=step, since_best=0 if better else meta["since_best"] + 1)
+        better = progress.best is None or score > progress.best
+        progress.evaluated = step
+        progress.since_best = 0 if better else progress.since_best + 1
         if better:
-            meta["best"] = score
+            progress.best = score
             save(best, step)
         shown = "  ".join(f"{key} {value:.4f}" for key, value in scores.items() if "/" not in key)
         workdir.say(f"step {step}/{total}  validation: {shown}{'  (best)' if better else ''}")
 
     def save(where: checkpoint.Checkpoints, step: int) -> None:
         model = {"parameters": state.trainable | state.frozen, "statistics": state.statistics}
-        progress = meta | {"position": step * config.batch_size, "clock": clock.seconds, "card": card.to_json()}
-        where.save(step, model=model, optimizer=state.optimizer, meta=progress)
+        progress.position, progress.clock = step * config.batch_size, clock.seconds
+        where.save(step, model=model, optimizer=state.optimizer, meta=dataclasses.asdict(progress))
 
     # ------------------------------------------------------------------ the loop
     step = found or 0
     with workdir.Log(folder, step) as log, jax.transfer_guard("disallow"):
         while True:
             ending = step == total
-            if ((step % evaluate_every == 0 and step > 0) or ending) and meta["evaluated"] != step:
+            if ((step % evaluate_every == 0 and step > 0) or ending) and progress.evaluated != step:
                 flush()
                 with clock.measure("evaluate"):
                     evaluate(step)
-                if config.patience and meta["since_best"] >= config.patience and not ending:
-                    meta["ended"] = f"no better {task.monitor} in {config.patience} evaluations"
+                if config.patience and progress.since_best >= config.patience and not ending:
+                    progress.ended = f"no better {task.monitor} in {config.patience} evaluations"
                     ending = True
             if ending or (step % save_every == 0 and step > 0 and step != found):
                 flush()
                 if ending:
-                    meta["ended"] = meta["ended"] or "all steps done"
+                    progress.ended = progress.ended or "all steps done"
                 with clock.measure("checkpoint"):
                     # `last` says which state was the best: it must not be there before that state is.
                     best.wait()
@@ -223,7 +252,7 @@ def train(config, folder: pathlib.Path) -> None:
         where.wait()
         where.close()
     spent = ", ".join(f"{name} {duration(seconds)}" for name, seconds in sorted(clock.seconds.items()))
-    workdir.say(f"{folder}: ended at step {step} ({meta['ended']}); best {task.monitor} {meta['best']:.4f}; {spent}")
+    workdir.say(f"{folder}: ended at step {step} ({progress.ended}); best {task.monitor} {progress.best:.4f}; {spent}")
 
 
 def make_card(config, dataset: loader.Dataset) -> cards.Card:

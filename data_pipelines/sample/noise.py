@@ -35,7 +35,7 @@ class Draws:
         """Nearly normal, mean 0, deviation 1, within 3.47: the sum of the four 16-bit parts of one word, float64."""
         words = np.asarray(self._bits.random_raw(int(np.prod(shape, dtype=int))), np.uint64)
         low = np.uint64(0xFFFF)
-        total = sum((words >> np.uint64(shift)) & low for shift in (0, 16, 32, 48))
+        total = sum(((words >> np.uint64(shift)) & low for shift in (0, 16, 32, 48)), np.zeros_like(words))
         return ((total.astype(np.float64) - 2.0 * 65535.0) / (65536.0 / np.sqrt(3.0))).reshape(shape)
 
     def gamma(self, looks: int, shape: tuple[int, ...]) -> np.ndarray:

@@ -6,6 +6,7 @@ import jax
 import jax.numpy as jnp
 from flax import nnx
 
+from lcjax.models.parts import Encoder
 from lcjax.models.segmenter import branch_noise
 
 
@@ -23,10 +24,10 @@ class Projection(nnx.Module):
 class DualEncoder(nnx.Module):
     """Encoders by sensor and projection heads; the encoders bear the names that a late-fusion Segmenter gives them."""
 
-    def __init__(self, encoders: Mapping[str, nnx.Module], *, projection: int, dtype, rngs: nnx.Rngs):
-        self.encoders = nnx.Dict(dict(encoders))
+    def __init__(self, encoders: Mapping[str, Encoder], *, projection: int, dtype, rngs: nnx.Rngs):
+        self.encoders = nnx.Dict(**encoders)
         self.projections = nnx.Dict(
-            {
+            **{
                 sensor: Projection(encoder.channels[-1], projection, dtype=dtype, rngs=rngs)
                 for sensor, encoder in encoders.items()
             }

@@ -8,6 +8,7 @@ from flax import nnx
 
 from data_pipelines.errors import InputError
 from lcjax.models.dual_encoder import DualEncoder
+from lcjax.models.parts import Decoder, Encoder, Head
 from lcjax.models.segmenter import Segmenter
 from lcjax.models.swin import SwinDecoder, SwinEncoder, SwinHead
 from lcjax.models.unet import UNetDecoder, UNetEncoder, UNetHead
@@ -20,14 +21,15 @@ class Family:
     """How the parts of a network are built, and its sizes as published and for tests and demonstrations.
 
     Attributes:
-      encoder: (bands, size, dtype=, rngs=) -> a module with `channels` and `strides`, image -> pyramid of features.
-      decoder: (channels, size, dtype=, rngs=) -> a module with `outputs`, pyramid -> features.
-      head: (channels, classes, size, dtype=, rngs=) -> a module, features -> logits at full resolution.
+      encoder: (bands, size, dtype=, rngs=) -> Encoder.
+      decoder: (channels, size, dtype=, rngs=) -> Decoder.
+      head: (channels, classes, size, dtype=, rngs=) -> Head.
+      published, tiny: the sizes, by name.
     """
 
-    encoder: Callable[..., nnx.Module]
-    decoder: Callable[..., nnx.Module]
-    head: Callable[..., nnx.Module]
+    encoder: Callable[..., Encoder]
+    decoder: Callable[..., Decoder]
+    head: Callable[..., Head]
     published: dict
     tiny: dict
 
@@ -36,27 +38,27 @@ def _only(size: Mapping, *names: str) -> dict:
     return {name: size[name] for name in names}
 
 
-_UNET = {
-    "encoder": lambda bands, size, **how: UNetEncoder(bands, **_only(size, "base"), **how),
-    "decoder": lambda channels, size, **how: UNetDecoder(channels, **how),
-    "head": lambda channels, classes, size, **how: UNetHead(channels, classes, **how),
-}
+_UNET = Family(
+    encoder=lambda bands, size, **how: UNetEncoder(bands, **_only(size, "base"), **how),
+    decoder=lambda channels, size, **how: UNetDecoder(channels, **how),
+    head=lambda channels, classes, size, **how: UNetHead(channels, classes, **how),
+    published={"base": 64},
+    tiny={"base": 12},
+)
 _STAGES = ("depths", "heads", "window", "drop_path")
-_SWIN = {
-    "encoder": lambda bands, size, **how: SwinEncoder(bands, **_only(size, "embed", "patch", *_STAGES), **how),
-    "decoder": lambda channels, size, **how: SwinDecoder(channels, **_only(size, *_STAGES), **how),
-    "head": lambda channels, classes, size, **how: SwinHead(channels, classes, **_only(size, "patch"), **how),
-}
 _SWIN_T = {"embed": 96, "heads": (3, 6, 12, 24), "window": 7, "patch": 4}
-_SWIN_TINY = {"embed": 24, "heads": (1, 2, 4), "window": 4, "patch": 4, "depths": (1, 2, 1), "drop_path": 0.0}
+# Cao et al. 2021: two blocks in every stage; drop path of the released configuration.
+_SWIN_UNET = Family(
+    encoder=lambda bands, size, **how: SwinEncoder(bands, **_only(size, "embed", "patch", *_STAGES), **how),
+    decoder=lambda channels, size, **how: SwinDecoder(channels, **_only(size, *_STAGES), **how),
+    head=lambda channels, classes, size, **how: SwinHead(channels, classes, **_only(size, "patch"), **how),
+    published=_SWIN_T | {"depths": (2, 2, 2, 2), "drop_path": 0.2},
+    tiny={"embed": 24, "heads": (1, 2, 4), "window": 4, "patch": 4, "depths": (1, 2, 1), "drop_path": 0.0},
+)
+# Scheibenreif et al. 2022: a Swin-T per sensor, its decoder mirrored.
+_TWO_STREAM = dataclasses.replace(_SWIN_UNET, published=_SWIN_T | {"depths": (2, 2, 6, 2), "drop_path": 0.1})
 
-FAMILIES = {
-    "unet": Family(**_UNET, published={"base": 64}, tiny={"base": 12}),
-    # Cao et al. 2021: two blocks in every stage; drop path of the released configuration.
-    "swin_unet": Family(**_SWIN, published=_SWIN_T | {"depths": (2, 2, 2, 2), "drop_path": 0.2}, tiny=_SWIN_TINY),
-    # Scheibenreif et al. 2022: a Swin-T per sensor, its decoder mirrored.
-    "two_stream_swin": Family(**_SWIN, published=_SWIN_T | {"depths": (2, 2, 6, 2), "drop_path": 0.1}, tiny=_SWIN_TINY),
-}
+FAMILIES = {"unet": _UNET, "swin_unet": _SWIN_UNET, "two_stream_swin": _TWO_STREAM}
 
 
 def family(name: str) -> Family:
@@ -84,7 +86,7 @@ def segmenter(
     """Builds a segmentation network.
 
     Args:
-      model: `name` and the family's sizes (see `SIZES`).
+      model: `name` and the family's sizes (see `FAMILIES`).
       streams: name of each encoder -> its sensors, bands side by side.
       channels: bands by sensor.
       classes: number of classes.

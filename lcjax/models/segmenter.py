@@ -6,6 +6,8 @@ import jax
 import jax.numpy as jnp
 from flax import nnx
 
+from lcjax.models.parts import Decoder, Encoder, Head
+
 BRANCHES = 128  # residual branches that one stream can drop: more than any family has
 
 
@@ -30,13 +32,13 @@ class Segmenter(nnx.Module):
     def __init__(
         self,
         streams: Mapping[str, tuple[str, ...]],
-        encoders: Mapping[str, nnx.Module],
-        decoders: Mapping[str, nnx.Module],
-        head: nnx.Module,
+        encoders: Mapping[str, Encoder],
+        decoders: Mapping[str, Decoder],
+        head: Head,
     ):
         self.streams = tuple(streams.items())
-        self.encoders = nnx.Dict(dict(encoders))
-        self.decoders = nnx.Dict(dict(decoders))
+        self.encoders = nnx.Dict(**encoders)
+        self.decoders = nnx.Dict(**decoders)
         self.head = head
         self.stride = max(encoder.strides[-1] for encoder in encoders.values())
 

@@ -39,8 +39,8 @@ def shift_mask(height: int, width: int, window: int, shift: int) -> np.ndarray:
     cuts = (slice(0, -window), slice(-window, -shift), slice(-shift, None))
     for index, (rows, columns) in enumerate((r, c) for r in cuts for c in cuts):
         region[rows, columns] = index
-    windows = region.reshape(height // window, window, width // window, window).transpose(0, 2, 1, 3)
-    windows = windows.reshape(-1, window * window)
+    grid = region.reshape(height // window, window, width // window, window).transpose(0, 2, 1, 3)
+    windows = grid.reshape(-1, window * window)
     return np.where(windows[:, :, None] == windows[:, None, :], 0.0, _MASKED).astype(np.float32)
 
 

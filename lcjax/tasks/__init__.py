@@ -1,14 +1,19 @@
 """Tasks: what a batch means. A task owns the network, its inputs, the loss, the evaluation sums and their scores."""
 
+from collections.abc import Callable
+
 from data_pipelines.errors import InputError
 from lcjax.card import Card
 from lcjax.tasks.contrastive import Contrastive
 from lcjax.tasks.segmentation import Segmentation
+from lcjax.tasks.task import PixelTask, Task
 
-TASKS = {"segmentation": Segmentation, "contrastive": Contrastive}
+__all__ = ["TASKS", "PixelTask", "Task", "make"]
+
+TASKS: dict[str, Callable[..., Task]] = {"segmentation": Segmentation, "contrastive": Contrastive}
 
 
-def make(config, card: Card) -> Segmentation | Contrastive:
+def make(config, card: Card) -> Task:
     """The task of `config.task`. Raises InputError for an unknown name."""
     if config.task not in TASKS:
         raise InputError(f"config.task={config.task!r}: expected one of {', '.join(TASKS)}")

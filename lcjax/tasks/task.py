@@ -1,0 +1,59 @@
+"""What training, evaluation and prediction ask of a task."""
+
+from typing import Protocol, runtime_checkable
+
+import jax
+from flax import nnx
+
+
+class Task(Protocol):
+    """What a batch means: a task owns the network, its inputs, the loss, the evaluation sums and their scores.
+
+    Attributes:
+      keys: what it reads of each record: names of sensors, and "label" if it learns from labels.
+      monitor: the score that chooses the best checkpoint and stops early; higher is better.
+    """
+
+    @property
+    def keys(self) -> tuple[str, ...]: ...
+
+    @property
+    def monitor(self) -> str: ...
+
+    def build(self, rngs: nnx.Rngs) -> nnx.Module:
+        """The network."""
+        ...
+
+    def loss(self, model: nnx.Module, batch: dict, keys_B: jax.Array) -> tuple[jax.Array, dict]:
+        """The loss of a training batch, a float32 scalar, and further scalars to log.
+
+        Args:
+          model: the network in training mode.
+          batch: arrays by key, as stored: integers, not yet scaled.
+          keys_B: a random key for each example.
+        """
+        ...
+
+    def count(self, model: nnx.Module, batch: dict) -> dict:
+        """Evaluation sums of a batch, which add up over batches; only examples that are batch["valid"] count."""
+        ...
+
+    def scores(self, sums: dict) -> dict[str, float]:
+        """Scores of the sums over a whole split, `monitor` among them; the part before a "/" groups them."""
+        ...
+
+
+@runtime_checkable
+class PixelTask(Task, Protocol):
+    """A task whose network gives every pixel a class: what maps can be drawn with.
+
+    Attributes:
+      names: of the classes, in the order of the outputs.
+    """
+
+    @property
+    def names(self) -> list[str]: ...
+
+    def probabilities(self, model: nnx.Module, batch: dict) -> jax.Array:
+        """Class probabilities (B, H, W, classes) float32 of stored integers {sensor: (B, H, W, bands)}."""
+        ...
