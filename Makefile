@@ -47,7 +47,8 @@ demo: export MALLOC_TRIM_THRESHOLD_ = 4000000000
 LCJAX    := .venv/bin/lcjax
 SEGMENT  := configs/dfc2020.py:data=sample,tiny=true
 DATA_DIR := --config.data_dir=$(DEMO)/data
-RUNS     := unet swin_unet two_stream_scratch two_stream_frozen two_stream_finetuned
+RUNS     := $(DEMO)/runs/unet,$(DEMO)/runs/swin_unet,$(DEMO)/runs/two_stream_scratch
+RUNS     := $(RUNS),$(DEMO)/runs/two_stream_frozen,$(DEMO)/runs/two_stream_finetuned
 demo: venv
 	.venv/bin/python -m data_pipelines.sample.make $(DEMO)/sample
 	$(LCJAX) prepare --dataset=sample --source=$(DEMO)/sample --data_dir=$(DEMO)/data
@@ -60,7 +61,7 @@ demo: venv
 	    --workdir=$(DEMO)/runs/two_stream_frozen $(DATA_DIR)
 	$(LCJAX) train --config=$(SEGMENT),model=two_stream_swin,init=$(DEMO)/runs/pretrain \
 	    --workdir=$(DEMO)/runs/two_stream_finetuned $(DATA_DIR)
-	for run in $(RUNS); do $(LCJAX) evaluate --workdir=$(DEMO)/runs/$$run || exit; done
+	$(LCJAX) evaluate --workdir=$(RUNS)
 	$(LCJAX) predict --workdir=$(DEMO)/runs/two_stream_finetuned --output=$(DEMO)/map.tif \
 	    --scene=s1=$(DEMO)/sample/scenes/scene_s1.tif,s2=$(DEMO)/sample/scenes/scene_s2.tif
 	$(LCJAX) report --workdirs='$(DEMO)/runs/*,$(DEMO)/runs/pixels/*' --output=$(DEMO)/report

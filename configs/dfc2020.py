@@ -68,12 +68,12 @@ def get_config(argument: str | None = None) -> ml_collections.ConfigDict:
             "clip": 1.0,
         }
     )
-    config.total = "250 steps" if tiny else "100 epochs"
+    config.total = "240 steps" if tiny else "100 epochs"
 
     # The run
     config.log_every = "50 steps"
-    config.evaluate_every = "20 percent" if tiny else "2 percent"
-    config.save_every = "20 percent" if tiny else "2 percent"
+    config.evaluate_every = "34 percent" if tiny else "2 percent"
+    config.save_every = "50 percent" if tiny else "2 percent"
     config.patience = 0 if tiny else 10
     config.parallel = ml_collections.ConfigDict({"data": -1, "fsdp": 1})
     return config

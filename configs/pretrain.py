@@ -37,7 +37,7 @@ def get_config(argument: str | None = None) -> ml_collections.ConfigDict:
     # A long warm-up: at full rate from the start the two views collapsed to one point in our trials.
     config.optimizer.warmup = "20 percent" if tiny else "10 percent"
     config.optimizer.weight_decay = 0.0
-    config.total = "250 steps" if tiny else "200 epochs"
+    config.total = "200 steps" if tiny else "200 epochs"
     config.log_every = "50 steps"
     config.patience = 0
     return config
