@@ -68,7 +68,7 @@ def get_config(argument: str | None = None) -> ml_collections.ConfigDict:
             "clip": 1.0,
         }
     )
-    config.total = "240 steps" if tiny else "100 epochs"
+    config.total = "300 steps" if tiny else "100 epochs"
 
     # The run
     config.log_every = "50 steps"
