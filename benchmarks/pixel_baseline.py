@@ -19,6 +19,7 @@ import numpy as np
 from tqdm import tqdm
 
 from data_pipelines.errors import InputError
+from data_pipelines.files import write_atomically
 from data_pipelines.legends import IGNORE
 from data_pipelines.loader import Dataset, Source, open_dataset
 from lcjax.evaluate import chosen_samples, segmentation_result, write_confusion, write_samples
@@ -91,9 +92,7 @@ def run(options: argparse.Namespace) -> None:
             "trained_on": {"spec": options.train, "pixels": len(classes), "seed": options.seed},
         } | segmentation_result(confusion, dataset.legend, ignored, dataset.statistics)
         write_confusion(out, confusion, result["class_set"])
-        temporary = out / ".metrics.json.part"
-        temporary.write_text(json.dumps(result, indent=1))
-        temporary.replace(out / "metrics.json")
+        write_atomically(out / "metrics.json", json.dumps(result, indent=1))
         shown = "  ".join(f"{key} {value:.4f}" for key, value in result["scores"].items() if "/" not in key)
         scored = time.perf_counter()
         print(

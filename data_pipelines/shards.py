@@ -32,6 +32,7 @@ from array_record.python import array_record_module
 from tensorflow_datasets.core import example_serializer
 
 from data_pipelines.errors import InputError
+from data_pipelines.files import write_atomically
 from data_pipelines.legends import IGNORE
 from data_pipelines.spec import DatasetSpec, Item, Refused
 
@@ -130,7 +131,9 @@ def _plan(
     wanted = {"source": str(source.resolve()), "records": hashlib.sha256(ids.encode()).hexdigest()}
     path = folder / _PARTS / "plan.json"
     if not path.exists():
-        _write_text(path, json.dumps(wanted | {"tile": _first_tile(spec, splits, folder, allowed)}, indent=1))
+        write_atomically(
+            path, json.dumps(wanted | {"tile": _first_tile(spec, splits, folder, allowed)}, indent=1) + "\n"
+        )
     plan = json.loads(path.read_text())
     if wanted.items() <= plan.items():
         return plan
@@ -227,7 +230,7 @@ def _write_shard(task: _Task) -> dict:
     writer.close()
     class_pixels = {str(i): int(n) for i, n in enumerate(pixels) if n and i != IGNORE}
     note = {"bytes": size, "ids": ids, "refused": refused, "class_pixels": class_pixels}
-    _write_text(task.note, json.dumps(note))
+    write_atomically(task.note, json.dumps(note) + "\n")
     temporary.replace(task.shard)
     return note
 
@@ -252,8 +255,8 @@ def _seal(spec: DatasetSpec, plan: dict, tasks: list[_Task], folder: pathlib.Pat
             f"{folder / 'refused.csv'}: every record of split {', '.join(empty)} was refused (the first: "
             f"{refused[0][1]}: {refused[0][2]}); put the files right and run the same command again"
         )
-    _write_text(folder / "statistics.json", json.dumps(statistics, indent=1))
-    _write_text(folder / "ids.json", json.dumps({task.shard.name: _note(task)["ids"] for task in tasks}))
+    write_atomically(folder / "statistics.json", json.dumps(statistics, indent=1) + "\n")
+    write_atomically(folder / "ids.json", json.dumps({task.shard.name: _note(task)["ids"] for task in tasks}) + "\n")
     template = tfds.core.ShardedFileTemplate(
         data_dir=folder, dataset_name=spec.name, filetype_suffix="array_record", template=_TEMPLATE
     )
@@ -298,10 +301,3 @@ def _too_many(folder: pathlib.Path, refused: list[list[str]], total: int, allowe
 def _write_refused(folder: pathlib.Path, rows: list[list[str]]) -> None:
     with (folder / "refused.csv").open("w", newline="") as file:
         csv.writer(file, lineterminator="\n").writerows([["id", "file", "reason"], *rows])
-
-
-def _write_text(path: pathlib.Path, text: str) -> None:
-    """Writes a file that is there completely or not at all."""
-    temporary = path.with_name(f"{path.name}.{os.getpid()}")
-    temporary.write_text(text + "\n")
-    temporary.replace(path)

@@ -10,8 +10,9 @@ import numpy as np
 
 from data_pipelines import datasets, loader
 from data_pipelines.errors import InputError
+from data_pipelines.files import write_atomically
 from lcjax import card as cards
-from lcjax import optim, parameters, steps, streams, tasks, workdir
+from lcjax import optim, parameters, steps, streams, tasks
 from lcjax.parallel import mesh as meshes
 
 HELP = """Measures the compiled training step of a config on the devices of this machine.
@@ -56,7 +57,7 @@ def run(flags) -> None:
     if flags.json:
         path = pathlib.Path(flags.json)
         path.parent.mkdir(parents=True, exist_ok=True)
-        workdir.write_atomically(path, text)
+        write_atomically(path, text)
 
 
 def benchmark(config, count: int) -> dict:

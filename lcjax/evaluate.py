@@ -10,6 +10,7 @@ import numpy as np
 
 from data_pipelines import display, loader
 from data_pipelines.errors import InputError
+from data_pipelines.files import write_atomically
 from lcjax import metrics, restore, steps, workdir
 from lcjax.parallel import mesh as meshes
 from lcjax.train import evaluation_batch
@@ -75,7 +76,7 @@ def evaluate(folder: pathlib.Path, role: str, kind: str, data_dir: str | None = 
         write_confusion(out, sums["confusion"], result["class_set"])
     else:
         result |= {"scores": task.scores(sums)}
-    workdir.write_atomically(out / "metrics.json", json.dumps(result, indent=1))
+    write_atomically(out / "metrics.json", json.dumps(result, indent=1))
     shown = "  ".join(f"{key} {value:.4f}" for key, value in result["scores"].items() if "/" not in key)
     absent = f"  absent: {', '.join(result['absent'])}" if result.get("absent") else ""
     workdir.say(
@@ -115,7 +116,7 @@ def write_confusion(out: pathlib.Path, confusion: np.ndarray, names: list[str]) 
     rows = csv.writer(text, lineterminator="\n")
     rows.writerow(["truth \\ prediction", *names])
     rows.writerows([name, *map(int, row)] for name, row in zip(names, confusion, strict=True))
-    workdir.write_atomically(out / "confusion.csv", text.getvalue())
+    write_atomically(out / "confusion.csv", text.getvalue())
     (out / "confusion.png").write_bytes(figures.confusion(confusion, names))
 
 

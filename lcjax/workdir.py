@@ -7,19 +7,13 @@ import ml_collections
 from tensorboardX import SummaryWriter
 
 from data_pipelines.errors import InputError
+from data_pipelines.files import write_atomically
 from lcjax import card as cards
 
 CONFIG = "config.json"
 METRICS = "metrics.jsonl"
 # What may change between a start and a restart: where things lie and how they are read, not what is computed.
 _FREE = ("data_dir", "threads")
-
-
-def write_atomically(path: pathlib.Path, text: str) -> None:
-    """Writes a file that is either the old one or the whole new one."""
-    temporary = path.with_name(path.name + ".tmp")
-    temporary.write_text(text)
-    temporary.replace(path)
 
 
 def read_config(workdir: pathlib.Path) -> ml_collections.ConfigDict:

@@ -22,6 +22,7 @@ from tqdm import tqdm
 
 from data_pipelines.bands import AERIAL, S1, S2
 from data_pipelines.errors import InputError
+from data_pipelines.files import write_atomically
 from data_pipelines.sample import aerial, landscape, sentinel
 from data_pipelines.sample.noise import Draws
 
@@ -114,7 +115,7 @@ def make(root: pathlib.Path, seed: int = 0, tiles: str = "demo", workers: int = 
         root.mkdir(parents=True, exist_ok=True)
         _stamp(root, seed)
         jobs = list(_jobs(root, seed, tiles))
-        _write_text(root / "flair-1_metadata_aerial.json", json.dumps(_flair_metadata(tiles), indent=1))
+        write_atomically(root / "flair-1_metadata_aerial.json", json.dumps(_flair_metadata(tiles), indent=1) + "\n")
         missing = [job for job in jobs if not all(path.exists() for path in job.paths.values())]
         for _ in tqdm(_each(_run, missing, workers), total=len(missing), desc=f"sample in {root}", unit="tile"):
             pass
@@ -208,12 +209,6 @@ def _write_raster(path: pathlib.Path, array: np.ndarray, descriptions: tuple[str
     os.replace(temporary, path)
 
 
-def _write_text(path: pathlib.Path, text: str) -> None:
-    temporary = path.with_name(f".{path.name}.part")
-    temporary.write_text(text + "\n")
-    os.replace(temporary, path)
-
-
 def _stamp(root: pathlib.Path, seed: int) -> None:
     """Notes seed and version in `root`, or checks them: tiles of two seeds must never stand side by side."""
     stamp, path = {"seed": seed, "version": VERSION}, root / STAMP
@@ -222,7 +217,7 @@ def _stamp(root: pathlib.Path, seed: int) -> None:
         if found != stamp:
             raise InputError(f"{path}: holds a sample of {found}, asked for {stamp}; give another folder, or remove it")
     else:
-        _write_text(path, json.dumps(stamp))
+        write_atomically(path, json.dumps(stamp) + "\n")
 
 
 def _each(function: Callable, items: list, workers: int) -> Iterable:
