@@ -1,0 +1,126 @@
+"""How much ground each class covers: a table counted while a map is written, strip by strip.
+
+Pixels of one size in a plane are not of one size on the Earth: in web mercator at 60 degrees north a square metre of
+the plane is a quarter of one on the ground, and even across a UTM zone the two differ by 0.1 %. `hectares` is therefore
+the area on the WGS84 ellipsoid; `hectares_grid` is the area in the plane of the CRS, which is what most tools give.
+"""
+
+import csv
+import io
+import pathlib
+from typing import Any
+
+import numpy as np
+from rasterio import Affine
+from rasterio.crs import CRS
+
+from data_pipelines.files import write_atomically
+from data_pipelines.legends import IGNORE, Legend
+from lcjax import ground
+
+COLUMNS = ("id", "name", "colour", "pixels", "percent", "hectares", "hectares_grid")
+_HECTARE = 10_000  # square metres
+_BLOCK = 256  # pixels of a row that are taken to be of one area: across them it changes by less than 0.01 % in UTM
+_ROWS = 64  # rows that are projected together, always the same ones: rows 0 to 63, 64 to 127, ...
+
+
+class Areas:
+    """Pixels and ground area of each class of a map that is handed over strip by strip.
+
+    Each row of pixels is cut into blocks. The corners of a block, projected to an equal-area plane, give the area of a
+    pixel in it. Sums are taken row by row, so that they do not depend on the strips that bring the rows.
+    """
+
+    def __init__(self, legend: Legend, crs: CRS | None, transform: Affine, width: int):
+        """A table without pixels.
+
+        Args:
+          legend: gives ids, names and colours of the rows.
+          crs: of the map; without one there are no hectares.
+          transform: from (column, row) to the CRS.
+          width: pixels in a row of the map.
+        """
+        self._legend, self._crs, self._transform = legend, crs, transform
+        # At least 16 blocks, if there are as many pixels: no block then goes round half of the globe.
+        self._columns = np.append(np.arange(0, width, max(1, min(_BLOCK, width // 16))), width)
+        self._bins = 256 * np.repeat(np.arange(len(self._columns) - 1), np.diff(self._columns))
+        self._ids = np.array([*(c.id for c in legend.scored), IGNORE])
+        self._pixels = np.zeros(len(self._ids), np.int64)
+        self._square_metres = np.zeros(len(self._ids))
+        self._projected: tuple[int, np.ndarray] = -1, np.empty(0)  # which rows, and the areas of their pixels
+
+    def add(self, first_row: int, ids: np.ndarray) -> None:
+        """Counts the rows `ids` (rows, width) uint8 of a map, of which the first is row `first_row`.
+
+        Raises ValueError for ids that are neither scored by the legend nor 255.
+        """
+        blocks = len(self._columns) - 1
+        for row, values in enumerate(ids, first_row):
+            counts = np.bincount(self._bins + values, minlength=256 * blocks).reshape(blocks, 256)[:, self._ids]
+            if counts.sum() != values.size:
+                raise ValueError(f"row {row} holds ids that are not of the legend {self._legend.name}")
+            self._pixels += counts.sum(0)
+            if self._crs is not None:
+                self._square_metres += (counts * self._pixel_areas(row)[:, None]).sum(0)
+
+    def rows(self) -> list[dict[str, Any]]:
+        """A row for each class of the network, also where it has no pixel, in the order of ids; last, no data (255).
+
+        Keys are `COLUMNS`. `percent` is of the pixels that are mapped. None stands for what there is not: hectares
+        without a CRS, hectares_grid without a projected one, and for no data everything but the pixels, so that the
+        columns sum up to what is mapped.
+        """
+        counted = zip(self._legend.scored, self._pixels.tolist(), self._square_metres.tolist(), strict=False)
+        mapped = max(1, int(self._pixels[:-1].sum()))
+        plane = self._plane_area()
+        rows: list[dict[str, Any]] = [
+            {
+                "id": c.id,
+                "name": c.name,
+                "colour": c.colour,
+                "pixels": pixels,
+                "percent": 100 * pixels / mapped,
+                "hectares": None if self._crs is None else square_metres / _HECTARE,
+                "hectares_grid": None if plane is None else pixels * plane / _HECTARE,
+            }
+            for c, pixels, square_metres in counted
+        ]
+        rows.append(dict.fromkeys(COLUMNS) | {"id": IGNORE, "name": "no data", "pixels": int(self._pixels[-1])})
+        return rows
+
+    def write_csv(self, path: pathlib.Path) -> None:
+        """Writes `rows`: percent and hectares to four decimals (a square metre), an empty cell for None."""
+        text = io.StringIO()
+        writer = csv.writer(text, lineterminator="\n")
+        writer.writerow(COLUMNS)
+        for row in self.rows():
+            writer.writerow(f"{value:.4f}" if isinstance(value, float) else value for value in row.values())
+        write_atomically(path, text.getvalue())
+
+    def _pixel_areas(self, row: int) -> np.ndarray:
+        """Square metres on the ground of a pixel in each block of a row, (blocks,); in the plane where off the Earth."""
+        assert self._crs is not None
+        group, within = divmod(row, _ROWS)
+        if self._projected[0] != group:
+            rows = group * _ROWS + np.arange(_ROWS + 1.0)
+            corners = ground.positions(self._transform, self._columns[None, :], rows[:, None])
+            x, y = ground.equal_area(self._crs, *corners)
+            # The shoelace formula of four corners: twice the area is the cross product of the diagonals.
+            (ax, ay), (bx, by) = (
+                (_around(x[1:, 1:] - x[:-1, :-1]), y[1:, 1:] - y[:-1, :-1]),
+                (_around(x[1:, :-1] - x[:-1, 1:]), y[1:, :-1] - y[:-1, 1:]),
+            )
+            areas = abs(ax * by - ay * bx) / 2 / np.diff(self._columns)
+            self._projected = group, np.where(np.isfinite(areas), areas, self._plane_area() or 0)
+        return self._projected[1][within]
+
+    def _plane_area(self) -> float | None:
+        """Square metres of a pixel in the plane of a projected CRS."""
+        if self._crs is None or not self._crs.is_projected:
+            return None
+        return abs(self._transform.determinant) * self._crs.linear_units_factor[1] ** 2
+
+
+def _around(x: np.ndarray) -> np.ndarray:
+    """Differences in x the short way round the Earth."""
+    return (x + ground.AROUND / 2) % ground.AROUND - ground.AROUND / 2

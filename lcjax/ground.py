@@ -1,0 +1,165 @@
+"""Where pixels lie on the Earth: longitude and latitude, true ground distances and areas, the outline of a scene."""
+
+import contextlib
+import itertools
+import math
+from typing import Any
+
+import numpy as np
+import rasterio.warp
+from rasterio import Affine
+from rasterio._err import CPLE_BaseError  # what PROJ refuses is raised as this; it has no public name
+from rasterio.crs import CRS
+
+LONLAT = CRS.from_string("OGC:CRS84")  # longitude, latitude on WGS84
+EQUAL_AREA = CRS.from_epsg(6933)  # cylindrical on the WGS84 ellipsoid: areas in this plane are areas on the ground
+# Semi-major axis in metres and squared eccentricity of the WGS84 ellipsoid (NIMA TR8350.2, table 3.1).
+_AXIS, _FLATTENING = 6378137.0, 1 / 298.257223563
+_E2 = _FLATTENING * (2 - _FLATTENING)
+# The plane of EPSG:6933 touches the ellipsoid at 30 degrees: its width is once around that parallel.
+AROUND = 2 * math.pi * _AXIS * math.cos(math.radians(30)) / math.sqrt(1 - _E2 * math.sin(math.radians(30)) ** 2)
+_EDGE_POINTS = 33  # points along each edge of an outline: edges that are straight in a CRS are bent on the Earth
+
+
+def lonlat(crs: CRS, x: np.ndarray, y: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Longitude and latitude in degrees on WGS84 of points of a CRS; NaN where the CRS does not reach.
+
+    Args:
+      crs: geographic or projected.
+      x, y: coordinates in the CRS, of one shape; in a geographic CRS x is the longitude.
+
+    Returns two float64 arrays of that shape.
+    """
+    return _transform(crs, LONLAT, x, y)
+
+
+def equal_area(crs: CRS, x: np.ndarray, y: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Points of a CRS in EPSG:6933, in metres: a planar area there is the area on the WGS84 ellipsoid.
+
+    Longitudes are taken into -180 to 180, so that x jumps by `AROUND` at the antimeridian. Arguments as of `lonlat`.
+    """
+    return _transform(crs, EQUAL_AREA, x, y)
+
+
+def metres_per_pixel(crs: CRS, transform: Affine, height: int, width: int) -> tuple[float, float]:
+    """Metres on the ground, at the centre of a scene, from column to column and from row to row.
+
+    These are true distances on the WGS84 ellipsoid: a pixel of 20 m in web mercator at 60 degrees north is 10 m long.
+
+    Raises ValueError for a CRS that is neither geographic nor projected, and where the centre is nowhere on the Earth.
+    """
+    if not (crs.is_geographic or crs.is_projected):
+        raise ValueError(f"CRS {crs.to_string():.60} is neither geographic nor projected")
+    # A cross over the centre, half a pixel to each side.
+    columns = width / 2 + np.array([-0.5, 0.5, 0, 0])
+    rows = height / 2 + np.array([0, 0, -0.5, 0.5])
+    longitude, latitude = lonlat(crs, *positions(transform, columns, rows))
+    if not (np.isfinite(longitude).all() and np.isfinite(latitude).all()):
+        raise ValueError(f"CRS {crs.to_string():.60} does not reach the scene's centre")
+    phi = math.radians(latitude.mean())
+    bulge = 1 - _E2 * math.sin(phi) ** 2
+    east = _AXIS / math.sqrt(bulge) * math.cos(phi)  # metres for a radian of longitude, and of latitude
+    north = _AXIS * (1 - _E2) / bulge**1.5
+    around = np.radians((np.diff(longitude)[::2] + 180) % 360 - 180)
+    along = np.radians(np.diff(latitude)[::2])
+    across, down = np.hypot(east * around, north * along)
+    return float(across), float(down)
+
+
+def footprint(
+    crs: CRS, transform: Affine, height: int, width: int
+) -> tuple[tuple[float, float, float, float], dict[str, Any]]:
+    """The outline of a scene in longitude and latitude, its edges followed point by point.
+
+    Returns:
+      (west, south, east, north) in degrees, and a GeoJSON geometry. As RFC 7946 wants it, a scene across the
+      antimeridian is a MultiPolygon and its west is larger than its east. Around a pole it is a box over all
+      longitudes.
+
+    Raises ValueError where the CRS does not reach.
+    """
+    along = np.linspace(0, 1, _EDGE_POINTS)[:-1]
+    nought, one = np.zeros_like(along), np.ones_like(along)
+    columns = width * np.concatenate([nought, along, one, 1 - along, [0]])
+    rows = height * np.concatenate([along, one, 1 - along, nought, [0]])
+    x, y = positions(transform, columns, rows)
+    longitude, latitude = (x, y) if crs == LONLAT else lonlat(crs, x, y)
+    if not (np.isfinite(longitude).all() and np.isfinite(latitude).all()):
+        raise ValueError(f"CRS {crs.to_string():.60} does not reach the whole scene")
+    latitude = latitude.clip(-90, 90)
+    longitude = np.unwrap(longitude, period=360)
+    south, north = float(latitude.min()), float(latitude.max())
+    if around_pole := abs(longitude[-1] - longitude[0]) > 180:
+        south, north = (-90.0, north) if abs(south) > abs(north) else (south, 90.0)
+    if around_pole or np.ptp(longitude) >= 360:
+        ring = np.array([(-180, south), (180, south), (180, north), (-180, north), (-180, south)], float)
+        return _rounded((-180, south, 180, north)), {"type": "Polygon", "coordinates": [_ring(ring)]}
+    # The outline may have been counted into another turn: its middle decides.
+    turn = 360 * math.floor(((longitude.min() + longitude.max()) / 2 + 180) / 360)
+    ring = np.stack([longitude - turn, latitude], axis=1)
+    west, east = float(ring[:, 0].min()), float(ring[:, 0].max())
+    parts = [
+        part - (centre, 0)
+        for centre in (-360, 0, 360)
+        if len(part := _cut(_cut(ring, centre - 180, 1), centre + 180, -1))
+    ]
+    rings = [[_ring(part)] for part in parts]
+    box = _rounded((west + 360 if west < -180 else west, south, east - 360 if east > 180 else east, north))
+    if len(rings) == 1:
+        return box, {"type": "Polygon", "coordinates": rings[0]}
+    return box, {"type": "MultiPolygon", "coordinates": rings}
+
+
+def codes(crs: CRS) -> tuple[str | None, str]:
+    """ "EPSG:32633" or the like where the CRS is known by an authority, else None; and its WKT2 text."""
+    known = crs.to_authority()
+    return ":".join(known) if known else None, crs.to_wkt(version="WKT2_2019")
+
+
+def positions(transform: Affine, columns: np.ndarray, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Coordinates in the CRS of positions in the raster; (0, 0) is the outer corner of the first pixel."""
+    t = transform
+    return t.a * columns + t.b * rows + t.c, t.d * columns + t.e * rows + t.f
+
+
+def _transform(crs: CRS, to: CRS, x: np.ndarray, y: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    x, y = np.broadcast_arrays(np.asarray(x, np.float64), np.asarray(y, np.float64))
+    if crs.is_geographic:  # outer edges of global grids may lie beyond the poles
+        pole = math.pi / 2 / crs.units_factor[1]
+        y = y.clip(-pole, pole)
+    found = np.empty((2, x.size))
+    try:
+        found[:] = rasterio.warp.transform(crs, to, x.ravel(), y.ravel())
+    except CPLE_BaseError:  # one of the points: which, does not say
+        for i, (a, b) in enumerate(zip(x.flat, y.flat, strict=True)):
+            with contextlib.suppress(CPLE_BaseError):
+                found[:, i] = np.nan
+                found[:, i] = np.ravel(rasterio.warp.transform(crs, to, [a], [b]))
+    found[:, ~np.isfinite(found).all(0)] = np.nan
+    return found[0].reshape(x.shape), found[1].reshape(x.shape)
+
+
+def _cut(ring: np.ndarray, limit: float, side: int) -> np.ndarray:
+    """The part of a closed ring (n, 2) with side * longitude >= side * limit (Sutherland & Hodgman 1974), or (0, 2)."""
+    kept: list[np.ndarray] = []
+    for (ax, ay), (bx, by) in itertools.pairwise(ring):
+        a_inside, b_inside = side * ax >= side * limit, side * bx >= side * limit
+        if a_inside:
+            kept.append(np.array([ax, ay]))
+        if a_inside != b_inside:
+            kept.append(np.array([limit, ay + (limit - ax) / (bx - ax) * (by - ay)]))
+    if not kept or np.ptp([x for x, _ in kept]) == 0:
+        return np.empty((0, 2))
+    return np.array([*kept, kept[0]])
+
+
+def _ring(points: np.ndarray) -> list[list[float]]:
+    """Positions of a closed GeoJSON ring, counterclockwise, to a centimetre."""
+    x, y = points.T
+    if (x[:-1] * y[1:] - x[1:] * y[:-1]).sum() < 0:
+        points = points[::-1]
+    return [list(_rounded(point)) for point in points]
+
+
+def _rounded(numbers) -> tuple:
+    return tuple(round(float(number), 7) for number in numbers)
