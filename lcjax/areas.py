@@ -98,7 +98,7 @@ class Areas:
         write_atomically(path, text.getvalue())
 
     def _pixel_areas(self, row: int) -> np.ndarray:
-        """Square metres on the ground of a pixel in each block of a row, (blocks,); in the plane where off the Earth."""
+        """Square metres on the ground of a pixel in each block of a row, (blocks,); of the plane off the Earth."""
         assert self._crs is not None
         group, within = divmod(row, _ROWS)
         if self._projected[0] != group:

@@ -1,0 +1,57 @@
+"""Styles are XML that carries the legend; GDAL reads the class names."""
+
+from xml.etree import ElementTree
+
+import numpy as np
+import pytest
+import rasterio
+import rasterio.shutil
+from matplotlib import colormaps
+from matplotlib.colors import to_hex
+
+from data_pipelines.legends import DFC2020, LEGENDS, LandClass, Legend
+from lcjax import styles
+
+ODD = Legend("odd", (LandClass(3, 'moor & "bog" <wet>', "#112233"), LandClass(4, "Wälder", "#445566")), ignored=(4,))
+
+
+def renderer(text: str, kind: str) -> ElementTree.Element:
+    root = ElementTree.fromstring(text)
+    assert root.tag == "qgis" and text.startswith("<!DOCTYPE qgis ")
+    found = root.findall("pipe/rasterrenderer")
+    assert [element.get("type") for element in found] == [kind] and found[0].get("band") == "1"
+    return found[0]
+
+
+@pytest.mark.parametrize("legend", [*LEGENDS.values(), ODD], ids=lambda legend: legend.name)
+def test_class_style_has_the_colours_and_names_of_the_classes(legend):
+    entries = renderer(styles.class_qml(legend), "paletted").findall("colorPalette/paletteEntry")
+    found = [(int(e.get("value")), e.get("label"), e.get("color"), e.get("alpha")) for e in entries]
+    assert found == [(c.id, c.name, c.colour, "255") for c in legend.scored]
+
+
+def test_share_style_is_a_ramp_from_0_to_100_percent():
+    shader = renderer(styles.share_qml(), "singlebandpseudocolor").find("rastershader/colorrampshader")
+    items = [(float(i.get("value")), i.get("label"), i.get("color")) for i in shader.findall("item")]
+    labels = [(0, "0%"), (0.25, "25%"), (0.5, "50%"), (0.75, "75%"), (1, "100%")]
+    assert [(value, label) for value, label, _ in items] == labels
+    assert [colour for _, _, colour in items] == [to_hex(colormaps["viridis"](value)) for value, _, _ in items]
+    assert shader.get("colorRampType") == "INTERPOLATED"
+    assert (shader.get("minimumValue"), shader.get("maximumValue")) == ("0", "1")
+
+
+def test_gdal_reads_the_category_names(tmp_path):
+    names = {c.id: c.name for c in DFC2020.scored} | {3: ODD.classes[0].name}
+    text = styles.category_names(names)
+    categories = ElementTree.fromstring(text).findall("PAMRasterBand[@band='1']/CategoryNames/Category")
+    assert [c.text or "" for c in categories] == [names.get(i, "") for i in range(11)]
+    path = tmp_path / "map.tif"
+    place = {"crs": "EPSG:32633", "transform": rasterio.Affine(10, 0, 500_000, 0, -10, 5_400_000)}
+    with rasterio.open(path, "w", driver="GTiff", height=4, width=4, count=1, dtype="uint8", **place) as out:
+        out.write(np.ones((1, 4, 4), np.uint8))
+    path.with_name("map.tif.aux.xml").write_text(text, encoding="utf-8")
+    rasterio.shutil.copy(
+        path, tmp_path / "map.vrt", driver="VRT"
+    )  # rasterio has no call for the names; a VRT tells them
+    found = ElementTree.parse(tmp_path / "map.vrt").findall("VRTRasterBand/CategoryNames/Category")
+    assert [c.text or "" for c in found] == [names.get(i, "") for i in range(11)]
