@@ -1,0 +1,147 @@
+"""A map as a STAC item (SpatioTemporal Asset Catalog 1.1.0): where and when it is, what made it, which files it has.
+
+Extensions: projection 2.0.0, classification 2.0.0, raster 2.0.0, processing 1.2.0. Maps are listed by relative names,
+so that a folder of maps can be moved or uploaded as it is. https://stacspec.org
+"""
+
+import contextlib
+import datetime
+import re
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from data_pipelines.legends import IGNORE, Legend
+from lcjax import __version__
+
+SHARE_SCALE = 0.004  # shares are stored as 0 to 250
+_EXTENSION = "https://stac-extensions.github.io/{}/schema.json"
+_COG = "image/tiff; application=geotiff; profile=cloud-optimized"
+_ASSETS = {  # key: (title, media type, roles)
+    "data": ("Land cover", _COG, ["data"]),
+    "confidence": ("Probability of the mapped class", _COG, ["data", "confidence"]),
+    "probabilities": ("Probability of each class", _COG, ["data", "probabilities"]),
+    "preview": ("Scene and map", "image/png", ["thumbnail", "overview"]),
+    "areas": ("Pixels and hectares of each class", "text/csv", ["metadata"]),
+    "style": ("Style for QGIS", "application/xml", ["metadata", "style"]),
+}
+# Tags that tell when the image was taken, as products and GDAL's drivers write them, the most telling first.
+_SENSING = re.compile(
+    "acquisition_?date_?time|datatake.*sensing_start|.*sensing_(start|time)|(.*_)?start_time|date_acquired|acquired"
+)
+_IN_NAME = re.compile(r"(?<!\d)((?:19|20)\d\d)(-?)(\d\d)\2(\d\d)(?:[T_](\d\d)[-:]?(\d\d)[-:]?(\d\d))?(?!\d)")
+
+
+def item(
+    name: str,
+    *,
+    time: datetime.datetime,
+    bbox: Sequence[float] | None,
+    geometry: Mapping[str, Any] | None,
+    code: str | None,
+    wkt2: str | None,
+    shape: tuple[int, int],
+    transform: Sequence[float],
+    legend: Legend,
+    tags: Mapping[str, str],
+    assets: Mapping[str, str],
+) -> dict[str, Any]:
+    """The STAC item of one map, ready for JSON.
+
+    Args:
+      name: the item's id.
+      time: when the scene was taken; without a time zone it is taken for UTC.
+      bbox, geometry: in longitude and latitude, as of `ground.footprint`; None for a map that lies nowhere.
+      code, wkt2: of the CRS, as of `ground.codes`; None for a map that lies nowhere.
+      shape: (height, width) in pixels.
+      transform: the six numbers a to f from (column, row) to the CRS.
+      legend: names and colours of the ids.
+      tags: of the map, e.g. LCJAX_MODEL; they become properties, e.g. lcjax:model.
+      assets: of data, confidence, probabilities, preview, areas and style those that there are -> their files, by
+        names relative to the item.
+    """
+    extensions = ["projection/v2.0.0", "classification/v2.0.0", "processing/v1.2.0"]
+    if {"confidence", "probabilities"} & set(assets):
+        extensions.append("raster/v2.0.0")
+    time = (time if time.tzinfo else time.replace(tzinfo=datetime.UTC)).astimezone(datetime.UTC)
+    properties: dict[str, Any] = {
+        "title": f"Land cover {name}",
+        "datetime": time.isoformat().replace("+00:00", "Z"),
+        "proj:code": code,
+        "proj:shape": list(shape),
+        "proj:transform": [float(number) for number in transform],
+        "processing:software": {"lcjax": __version__},
+    }
+    if wkt2 and not code:
+        properties["proj:wkt2"] = wkt2
+    properties |= {key.lower().replace("_", ":", 1): value for key, value in tags.items()}
+    found: dict[str, Any] = {
+        "type": "Feature",
+        "stac_version": "1.1.0",
+        "stac_extensions": [_EXTENSION.format(extension) for extension in extensions],
+        "id": name,
+        "geometry": geometry,
+        "bbox": bbox and list(bbox),
+        "properties": properties,
+        "links": [],
+        "assets": {key: _asset(key, href, legend) for key, href in assets.items()},
+    }
+    if geometry is None:
+        del found["bbox"]  # the two stand or fall together
+    return found
+
+
+def acquired(tags: Mapping[str, str], name: str) -> datetime.datetime | None:
+    """When a scene was taken, in UTC, or None where nothing tells.
+
+    Looked for in this order: tags that name the acquisition (ACQUISITIONDATETIME, DATATAKE_1_DATATAKE_SENSING_START,
+    PRODUCT_START_TIME and the like), the first date in the file's name (20200823T101559, 20200823 or 2020-08-23), and
+    TIFFTAG_DATETIME, which by its standard is when the file was made.
+
+    Args:
+      tags: of the file and of its bands.
+      name: of the file.
+    """
+    told = [value for key, value in tags.items() if _SENSING.fullmatch(key.lower())]
+    named = []
+    for year, _, month, day, *clock in _IN_NAME.findall(name):
+        date = f"{year}-{month}-{day}"
+        named += [f"{date}T{':'.join(clock)}", date]  # what follows a date need not be a time
+    made = [value for key, value in tags.items() if key == "TIFFTAG_DATETIME"]
+    return next((time for text in (*told, *named, *made) if (time := _parse(text))), None)
+
+
+def _parse(text: str) -> datetime.datetime | None:
+    text = re.sub(r"^(\d{4}):(\d\d):(\d\d)", r"\1-\2-\3", text.strip())  # as TIFF writes dates
+    with contextlib.suppress(ValueError):
+        time = datetime.datetime.fromisoformat(text)
+        return (time if time.tzinfo else time.replace(tzinfo=datetime.UTC)).astimezone(datetime.UTC)
+    return None
+
+
+def _asset(key: str, href: str, legend: Legend) -> dict[str, Any]:
+    title, media, roles = _ASSETS[key]
+    asset: dict[str, Any] = {"href": href, "title": title, "type": media, "roles": roles}
+    if media != _COG:
+        return asset
+    asset |= {"data_type": "uint8", "nodata": IGNORE}
+    if key == "data":
+        return asset | {"classification:classes": _classes(legend)}
+    asset |= {"raster:scale": SHARE_SCALE, "raster:offset": 0}
+    if key == "probabilities":
+        names = [entry["name"] for entry in _classes(legend)]
+        asset["bands"] = [
+            {"name": name, "description": f"probability of {c.name}"}
+            for name, c in zip(names, legend.scored, strict=False)
+        ]
+    return asset
+
+
+def _classes(legend: Legend) -> list[dict[str, Any]]:
+    """The classes, and no data last; a `name` there has letters, digits, - and _ of ASCII alone."""
+    classes: list[dict[str, Any]] = []
+    for c in legend.scored:
+        plain = re.sub("[^0-9A-Za-z_-]+", "-", c.name).strip("-")
+        if not plain or plain in {entry["name"] for entry in classes}:
+            plain = f"class-{c.id}"
+        classes.append({"value": c.id, "name": plain, "title": c.name, "color_hint": c.colour[1:].upper()})
+    return [*classes, {"value": IGNORE, "name": "no-data", "title": "no data", "nodata": True}]
