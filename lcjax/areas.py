@@ -36,11 +36,12 @@ class Areas:
 
         Args:
           legend: gives ids, names and colours of the rows.
-          crs: of the map; without one there are no hectares.
+          crs: of the map; without one, or with a local one, there are no hectares.
           transform: from (column, row) to the CRS.
           width: pixels in a row of the map.
         """
-        self._legend, self._crs, self._transform = legend, crs, transform
+        self._legend, self._transform = legend, transform
+        self._crs = crs if ground.is_earthly(crs) else None
         # At least 16 blocks, if there are as many pixels: no block then goes round half of the globe.
         self._columns = np.append(np.arange(0, width, max(1, min(_BLOCK, width // 16))), width)
         self._bins = 256 * np.repeat(np.arange(len(self._columns) - 1), np.diff(self._columns))

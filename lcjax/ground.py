@@ -48,8 +48,7 @@ def metres_per_pixel(crs: CRS, transform: Affine, height: int, width: int) -> tu
 
     Raises ValueError for a CRS that is neither geographic nor projected, and where the centre is nowhere on the Earth.
     """
-    if not (crs.is_geographic or crs.is_projected):
-        raise ValueError(f"CRS {crs.to_string():.60} is neither geographic nor projected")
+    _check(crs)
     # A cross over the centre, half a pixel to each side.
     columns = width / 2 + np.array([-0.5, 0.5, 0, 0])
     rows = height / 2 + np.array([0, 0, -0.5, 0.5])
@@ -76,8 +75,9 @@ def footprint(
       antimeridian is a MultiPolygon and its west is larger than its east. Around a pole it is a box over all
       longitudes.
 
-    Raises ValueError where the CRS does not reach.
+    Raises ValueError for a CRS that is neither geographic nor projected, and where it does not reach.
     """
+    _check(crs)
     along = np.linspace(0, 1, _EDGE_POINTS)[:-1]
     nought, one = np.zeros_like(along), np.ones_like(along)
     columns = width * np.concatenate([nought, along, one, 1 - along, [0]])
@@ -120,6 +120,16 @@ def positions(transform: Affine, columns: np.ndarray, rows: np.ndarray) -> tuple
     """Coordinates in the CRS of positions in the raster; (0, 0) is the outer corner of the first pixel."""
     t = transform
     return t.a * columns + t.b * rows + t.c, t.d * columns + t.e * rows + t.f
+
+
+def is_earthly(crs: CRS | None) -> bool:
+    """Whether a CRS ties coordinates to places on the Earth: geographic or projected, not local or geocentric."""
+    return crs is not None and (crs.is_geographic or crs.is_projected)
+
+
+def _check(crs: CRS) -> None:
+    if not is_earthly(crs):
+        raise ValueError(f"CRS {crs.to_string():.60} is neither geographic nor projected")
 
 
 def _transform(crs: CRS, to: CRS, x: np.ndarray, y: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

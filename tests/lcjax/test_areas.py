@@ -129,8 +129,12 @@ def test_off_the_earth_the_plane_stands_in():
     assert found["hectares"] == found["hectares_grid"] == 400
 
 
-def test_without_a_crs_there_are_pixels_alone():
-    found = table(random_map(20, 30), None, Affine.identity())
+LOCAL = 'LOCAL_CS["a field",UNIT["metre",1],AXIS["X",EAST],AXIS["Y",NORTH]]'
+
+
+@pytest.mark.parametrize("crs", [None, CRS.from_wkt(LOCAL)], ids=["none", "local"])
+def test_without_a_crs_there_are_pixels_alone(crs):
+    found = table(random_map(20, 30), crs, Affine.identity())
     assert {row["hectares"] for row in found.values()} == {row["hectares_grid"] for row in found.values()} == {None}
     assert sum(row["pixels"] for row in found.values()) == 600
 

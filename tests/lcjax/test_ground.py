@@ -95,6 +95,8 @@ def test_distances_across_the_antimeridian():
 def test_what_lies_nowhere_is_refused():
     with pytest.raises(ValueError, match="neither geographic nor projected"):
         ground.metres_per_pixel(CRS.from_epsg(4978), Affine.identity(), 10, 10)
+    with pytest.raises(ValueError, match="neither geographic nor projected"):
+        ground.footprint(CRS.from_epsg(4978), Affine.identity(), 10, 10)
     with pytest.raises(ValueError, match="does not reach"):
         ground.metres_per_pixel(UTM, Affine(10, 0, 1e9, 0, -10, 1e9), 10, 10)
     with pytest.raises(ValueError, match="does not reach"):
