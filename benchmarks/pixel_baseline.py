@@ -18,6 +18,7 @@ from collections.abc import Callable, Iterator
 import numpy as np
 from tqdm import tqdm
 
+from data_pipelines.bands import SENSORS
 from data_pipelines.errors import InputError
 from data_pipelines.files import write_atomically
 from data_pipelines.legends import IGNORE
@@ -45,7 +46,7 @@ MODELS: dict[str, Callable] = {"logistic_regression": _logistic_regression, "ran
 
 def features(record: dict, fusion: str) -> np.ndarray:
     """The stored integers of every band of a record's sensors, (H * W, bands) float32."""
-    stacked = np.concatenate([record[sensor.name] for sensor in sensors_of(fusion)], axis=-1)
+    stacked = np.concatenate([record[sensor.name] for sensor in sensors_of(fusion, SENSORS.values())], axis=-1)
     return stacked.reshape(-1, stacked.shape[-1]).astype(np.float32)
 
 

@@ -1,4 +1,4 @@
-"""Sensors: their bands by name and order, what the stored integers mean, and how they are scaled for a network.
+"""Sensors: their bands by name and order, what the stored numbers mean, and how they are scaled for a network.
 
 Sources: band order and units of SEN12MS (Schmitt et al. 2019) and of the FLAIR-1 data paper; the fixed scaling of the
 DFC2020 baseline (Liebel & Schmitt 2020); means and deviations from the FLAIR-1 reference configuration of IGN.
@@ -14,7 +14,7 @@ from data_pipelines.errors import InputError
 
 @dataclasses.dataclass(frozen=True)
 class Scaling:
-    """How stored integers become the floats that a network sees.
+    """How stored numbers become the floats that a network sees.
 
     value = (clip(stored * unit, low, high) - offset) / scale. Each entry but `unit` is one number for all bands, or
     one number per band in the sensor's order.
@@ -29,16 +29,26 @@ class Scaling:
 
 @dataclasses.dataclass(frozen=True)
 class Sensor:
-    """One instrument as it is stored: band names in order, dtype and unit of the stored integers, default scaling."""
+    """One instrument as it is stored: band names in order, dtype and unit of the stored numbers, default scaling."""
 
     name: str
     title: str
     bands: tuple[str, ...]
-    dtype: str  # of the integers in the shards
-    meaning: str  # of one stored integer
+    dtype: str  # of the numbers in the shards: an integer type, or float32
+    meaning: str  # of one stored number
     scaling: Scaling
     display: tuple[str, ...]  # the bands shown as red, green, blue (or one as grey)
-    ground_sampling: float  # metres
+    ground_sampling: float | None  # metres; None where the imagery does not tell
+    zero_is_nodata: bool = True  # whether a pixel that is 0 in every band holds no data
+
+    @staticmethod
+    def from_dict(fields: dict) -> "Sensor":
+        """The sensor whose `dataclasses.asdict` has been JSON. Raises TypeError or KeyError for others."""
+        return Sensor(**{**_tuples(fields), "scaling": Scaling(**_tuples(fields["scaling"]))})
+
+
+def _tuples(fields: dict) -> dict:
+    return {key: tuple(value) if isinstance(value, list) else value for key, value in fields.items()}
 
 
 S1 = Sensor(
@@ -96,13 +106,24 @@ def canonical(name: str | None) -> str | None:
 _KNOWN = {band.upper(): band for sensor in SENSORS.values() for band in sensor.bands}
 
 
+def spelled(sensor: Sensor, name: str | None) -> str | None:
+    """The sensor's spelling of a band name, or None where it has no such band.
+
+    Names of published sensors come in many spellings (`canonical`); own imagery keeps its own, in either case.
+    """
+    if sensor.name in SENSORS:
+        known = canonical(name)
+        return known if known in sensor.bands else None
+    return next((band for band in sensor.bands if name and band.casefold() == name.strip().casefold()), None)
+
+
 def band_indices(sensor: Sensor, found: Sequence[str | None], where: str) -> list[int]:
     """Where each of the sensor's bands stands (0-based) in a file whose bands are named `found`.
 
     Raises InputError when a band is missing or named twice; `where` names the file in the message.
     """
-    names = [canonical(name) for name in found]
-    doubled = sorted({name for name in names if name in sensor.bands and names.count(name) > 1})
+    names = [spelled(sensor, name) for name in found]
+    doubled = sorted({name for name in names if name and names.count(name) > 1})
     if doubled:
         raise InputError(
             f"{where}: band {', '.join(doubled)} is named more than once; give the true order with --bands"
@@ -118,12 +139,15 @@ def band_indices(sensor: Sensor, found: Sequence[str | None], where: str) -> lis
 
 
 def to_storage(sensor: Sensor, values: np.ndarray) -> np.ndarray:
-    """Physical values (dB, or digital numbers) as the integers that are stored; rounds, and clips to the dtype.
+    """Physical values (dB, or digital numbers) as the numbers that are stored.
 
-    `values` must be finite: what NaN or nodata means is the caller's to decide.
+    Integers are rounded, and clipped to the dtype. `values` must be finite: what NaN or nodata means is the caller's
+    to decide.
     """
-    limits = np.iinfo(sensor.dtype)
     if values.dtype == np.dtype(sensor.dtype) and sensor.scaling.unit == 1.0:
         return values
+    if np.issubdtype(sensor.dtype, np.floating):
+        return (values / sensor.scaling.unit).astype(sensor.dtype)
+    limits = np.iinfo(sensor.dtype)
     stored = np.rint(np.asarray(values, np.float64) / sensor.scaling.unit)
     return np.clip(stored, limits.min, limits.max).astype(sensor.dtype)

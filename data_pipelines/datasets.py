@@ -1,6 +1,7 @@
 """Every data set that `prepare` and the loader know, by name."""
 
 import dataclasses
+import re
 
 from data_pipelines.dfc2020.builder import DFC2020
 from data_pipelines.errors import InputError
@@ -16,9 +17,27 @@ SAMPLE = dataclasses.replace(
 )
 DATASETS: dict[str, DatasetSpec] = {spec.name: spec for spec in (DFC2020, SAMPLE)}
 
+# Own imagery, described by a CSV (data_pipelines/rasters): "rasters", or "rasters/NAME" for more than one of them.
+RASTERS = "rasters"
+RASTERS_VERSION = "1.0.0"
+
+
+def is_rasters(name: str) -> bool:
+    """Whether a data set is own imagery. Raises InputError for a NAME that no folder should have."""
+    first, slash, rest = name.partition("/")
+    if first == RASTERS and slash and not re.fullmatch(r"[A-Za-z0-9_-]+", rest):
+        raise InputError(f"data set {name!r}: expected letters, digits, _ and - after the slash, e.g. rasters/my_town")
+    return first == RASTERS
+
+
+def version(name: str) -> str:
+    """The version of a data set. Raises InputError for a name that is not known."""
+    return RASTERS_VERSION if is_rasters(name) else dataset(name).version
+
 
 def dataset(name: str) -> DatasetSpec:
-    """The description of one data set. Raises InputError for a name that is not in the table."""
+    """The description of one published data set. Raises InputError for a name that is not in the table."""
     if name not in DATASETS:
-        raise InputError(f"data set {name!r} is unknown; expected one of {', '.join(sorted(DATASETS))}")
+        known = ", ".join([*sorted(DATASETS), f"{RASTERS}/NAME (your own imagery)"])
+        raise InputError(f"data set {name!r} is unknown; expected one of {known}")
     return DATASETS[name]

@@ -23,11 +23,17 @@ class LandClass:
 
 @dataclasses.dataclass(frozen=True)
 class Legend:
-    """The published classes of one data set. `ignored` ids may occur in labels but are not classes of the network."""
+    """The classes of one data set. `ignored` ids may occur in labels but are not classes of the network."""
 
     name: str
     classes: tuple[LandClass, ...]
     ignored: tuple[int, ...] = ()
+
+    @staticmethod
+    def from_dict(fields: dict) -> "Legend":
+        """The legend whose `dataclasses.asdict` has been JSON. Raises TypeError or KeyError for others."""
+        classes = tuple(LandClass(**land_class) for land_class in fields["classes"])
+        return Legend(fields["name"], classes, tuple(fields["ignored"]))
 
     @property
     def scored(self) -> tuple[LandClass, ...]:

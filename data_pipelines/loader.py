@@ -1,4 +1,4 @@
-"""From prepared shards to batches of raw integers, in an order that one integer describes.
+"""From prepared shards to batches of raw numbers, in an order that one integer describes.
 
 The training stream is infinite: stream position p is record `record_index(p, n, seed)`. Global batch k of a run that
 starts at `position` holds the positions [position + k * batch_size, position + (k + 1) * batch_size), and each process
@@ -23,13 +23,11 @@ from data_pipelines.bands import Sensor
 from data_pipelines.errors import InputError
 from data_pipelines.legends import IGNORE, Legend
 
-KEYS = ("s1", "s2", "label")
-
 
 class Source:
-    """Random access to the records of one split: len(), and [i] -> {"id": str, "s1": ..., "s2": ..., "label": ...}.
+    """Random access to the records of one split: len(), and [i] -> {"id": str, sensor name: ..., "label": ...}.
 
-    Arrays are (H, W, bands) in the sensor's integers, label (H, W) uint8 in ids of the legend, 255 where there is none.
+    Arrays are (H, W, bands) in the sensor's numbers, label (H, W) uint8 in ids of the legend, 255 where there is none.
     `ids` are the record ids in order; they are known without reading a record.
     """
 
@@ -51,7 +49,8 @@ class Dataset:
     Attributes:
       sensors: its sensors, each with its bands by name and in order.
       tile: edge of every record in pixels.
-      statistics: statistics.json: for each split its records and the pixels of each class.
+      statistics: statistics.json: for each split its records, the pixels of each class, and of each sensor's bands
+        mean, deviation, minimum and maximum.
       splits: name -> number of records.
     """
 
@@ -101,15 +100,29 @@ class Dataset:
 
 def open_dataset(data_dir: pathlib.Path | str, name: str) -> Dataset:
     """Opens a data set that `prepare` has made. Raises InputError where there is none, or an unfinished one."""
-    spec = datasets.dataset(name)
-    folder = shards.folder_of(spec, pathlib.Path(data_dir))
+    version = datasets.version(name)
+    folder = shards.folder_of(name, version, pathlib.Path(data_dir))
     command = f"lcjax prepare --dataset={name} --source=DIR --data_dir={data_dir}"
     if not (folder / "dataset_info.json").is_file():
         state = "its preparation is unfinished" if shards.incomplete(folder).exists() else "no prepared data set"
-        raise InputError(f"{folder}: {state}; expected the shards of {name} {spec.version}; run `{command}`")
+        raise InputError(f"{folder}: {state}; expected the shards of {name} {version}; run `{command}`")
+    if not (folder / shards.DESCRIPTION).is_file():
+        raise InputError(
+            f"{folder}: prepared by an earlier version, without {shards.DESCRIPTION}; delete the folder and run "
+            f"`{command}`"
+        )
+    description = json.loads((folder / shards.DESCRIPTION).read_text())
     statistics = json.loads((folder / "statistics.json").read_text())
-    splits = {split: counts["records"] for split, counts in statistics["splits"].items()}
-    return Dataset(name, spec.version, folder, spec.sensors, spec.legend, statistics["tile"], statistics, splits)
+    return Dataset(
+        name=description["name"],
+        version=description["version"],
+        folder=folder,
+        sensors=tuple(map(Sensor.from_dict, description["sensors"])),
+        legend=Legend.from_dict(description["legend"]),
+        tile=description["tile"],
+        statistics=statistics,
+        splits={split: counts["records"] for split, counts in statistics["splits"].items()},
+    )
 
 
 def record_index(position: int, count: int, seed: int) -> int:
@@ -129,7 +142,7 @@ def train_batches(
     batch_size: int,
     seed: int,
     position: int,
-    keys: Sequence[str] = KEYS,
+    keys: Sequence[str],
     process_index: int = 0,
     process_count: int = 1,
     threads: int = 2,
@@ -160,7 +173,7 @@ def eval_batches(
     source: Source,
     *,
     batch_size: int,
-    keys: Sequence[str] = KEYS,
+    keys: Sequence[str],
     process_index: int = 0,
     process_count: int = 1,
     threads: int = 2,

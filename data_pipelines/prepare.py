@@ -55,7 +55,7 @@ def prepare(
     source, where too many records are refused, and where `data_dir` cannot be written.
     """
     spec = datasets.dataset(name)
-    folder = shards.folder_of(spec, data_dir)
+    folder = shards.folder_of(spec.name, spec.version, data_dir)
     if not source.is_dir():
         raise InputError(f"--source={source}: no such folder; expected the unpacked files: {spec.layout}")
     there = (folder / "dataset_info.json").is_file()

@@ -7,7 +7,8 @@ of workers, and any number of restarts, end in the same bytes. All of it happens
   2. Each shard is written under a temporary name; a note of what it holds and what was refused is renamed into place,
      then the shard. A shard that is in place is finished; only shards with refusals are made again by a later run,
      because their files may have been put right.
-  3. statistics.json, ids.json and refused.csv are summed up from the notes, and TFDS metadata seal the set.
+  3. statistics.json, description.json, ids.json and refused.csv are summed up from the notes, and TFDS metadata seal
+     the set.
   4. The folder is renamed to `VERSION`. A data set is there completely or not at all.
 """
 
@@ -23,7 +24,7 @@ import os
 import pathlib
 import shutil
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 
 import numpy as np
 import tensorflow_datasets as tfds
@@ -31,10 +32,12 @@ import tqdm
 from array_record.python import array_record_module
 from tensorflow_datasets.core import example_serializer
 
+from data_pipelines import moments
+from data_pipelines.bands import Sensor
 from data_pipelines.errors import InputError
 from data_pipelines.files import write_atomically
 from data_pipelines.legends import IGNORE
-from data_pipelines.spec import DatasetSpec, Item, Refused
+from data_pipelines.spec import DatasetSpec, Item, Record, Refused
 
 # One record a group, or a random read decodes its neighbours too; no compression, or the reader spends its cores on it.
 _OPTIONS = "group_size:1,uncompressed"
@@ -42,6 +45,7 @@ _OPTIONS = "group_size:1,uncompressed"
 _SHARDS = 64
 _RECORDS_PER_SHARD = (16, 512)
 _PARTS = ".parts"
+DESCRIPTION = "description.json"  # name, version, sensors, legend and tile: all that the loader must know
 _TEMPLATE = "{DATASET}-{SPLIT}.{FILEFORMAT}-{SHARD_X_OF_Y}"
 
 
@@ -49,7 +53,8 @@ _TEMPLATE = "{DATASET}-{SPLIT}.{FILEFORMAT}-{SHARD_X_OF_Y}"
 class _Task:
     """One shard: what a worker must know to write it."""
 
-    spec: DatasetSpec
+    sensors: tuple[Sensor, ...]
+    read: Callable[[Item], Record]
     tile: int
     split: str
     items: tuple[Item, ...]
@@ -60,9 +65,9 @@ class _Task:
         return self.shard.parent / _PARTS / f"{self.shard.name}.json"
 
 
-def folder_of(spec: DatasetSpec, data_dir: pathlib.Path) -> pathlib.Path:
-    """Where the prepared data set lies: DATA_DIR/NAME/VERSION."""
-    return data_dir / spec.name / spec.version
+def folder_of(name: str, version: str, data_dir: pathlib.Path) -> pathlib.Path:
+    """Where the prepared data set lies: DATA_DIR/NAME/VERSION, with a folder for each part of "rasters/town"."""
+    return data_dir / name / version
 
 
 def incomplete(folder: pathlib.Path) -> pathlib.Path:
@@ -81,36 +86,37 @@ def write(
     splits = spec.index(source)
     if not splits:
         raise InputError(f"--source={source}: no file of {spec.name} found; expected {spec.layout}")
-    folder = incomplete(folder_of(spec, data_dir))
-    total = sum(len(items) for items in splits.values())
+    final = folder_of(spec.name, spec.version, data_dir)
+    folder = incomplete(final)
+    total = _places(item for items in splits.values() for item in items)
     try:
-        (folder / _PARTS).mkdir(parents=True, exist_ok=True)
         plan = _plan(spec, source, splits, folder, allowed := max_refused * total)
         tasks = [
-            _Task(spec, plan["tile"], split, chunk, folder / _shard_name(spec, split, number, len(chunks)))
+            _Task(
+                spec.sensors, spec.read, plan["tile"], split, chunk, folder / _shard_name(spec, split, k, len(chunks))
+            )
             for split, items in splits.items()
             for chunks in [_chunks(items)]
-            for number, chunk in enumerate(chunks)
+            for k, chunk in enumerate(chunks)
         ]
-        _write_shards(tasks, folder, workers, allowed, total)
+        _write_shards(spec.name, tasks, folder, workers, allowed, total)
         _seal(spec, plan, tasks, folder)
-        final = folder_of(spec, data_dir)
         folder.replace(final)
         shutil.rmtree(final / _PARTS)
     except OSError as error:
         raise InputError(
             f"{error.filename or folder}: {error.strerror}; expected a --data_dir that can be written and has room "
-            f"for about {total * 2e-3:.1f} GB; run the same command again to go on"
+            "for all images, not compressed; run the same command again to go on"
         ) from error
     return final
 
 
-def features(spec: DatasetSpec, tile: int) -> tfds.features.FeaturesDict:
+def features(sensors: tuple[Sensor, ...], tile: int) -> tfds.features.FeaturesDict:
     """The TFDS features of a record: id, one tensor a sensor, label. Raw bytes: others are upcast to 64 bits."""
     tensor = functools.partial(tfds.features.Tensor, encoding=tfds.features.Encoding.BYTES)
-    sensors = {s.name: tensor(shape=(tile, tile, len(s.bands)), dtype=np.dtype(s.dtype)) for s in spec.sensors}
+    images = {s.name: tensor(shape=(tile, tile, len(s.bands)), dtype=np.dtype(s.dtype)) for s in sensors}
     label = tensor(shape=(tile, tile), dtype=np.dtype(np.uint8))
-    return tfds.features.FeaturesDict({"id": tfds.features.Text(), **sensors, "label": label})
+    return tfds.features.FeaturesDict({"id": tfds.features.Text(), **images, "label": label})
 
 
 def _chunks(items: list[Item]) -> list[tuple[Item, ...]]:
@@ -120,7 +126,12 @@ def _chunks(items: list[Item]) -> list[tuple[Item, ...]]:
 
 
 def _shard_name(spec: DatasetSpec, split: str, number: int, count: int) -> str:
-    return f"{spec.name}-{split}.array_record-{number:05d}-of-{count:05d}"
+    return f"{_file_stem(spec)}-{split}.array_record-{number:05d}-of-{count:05d}"
+
+
+def _file_stem(spec: DatasetSpec) -> str:
+    """How TFDS names the files of "rasters/town": by what stands before the slash."""
+    return spec.name.partition("/")[0]
 
 
 def _plan(
@@ -129,13 +140,21 @@ def _plan(
     """What is being made; written once, and compared when a run goes on in the same folder."""
     ids = "\n".join(f"{split} {item.id}" for split, items in splits.items() for item in items)
     wanted = {"source": str(source.resolve()), "records": hashlib.sha256(ids.encode()).hexdigest()}
+    if spec.fingerprint:
+        wanted["fingerprint"] = spec.fingerprint
     path = folder / _PARTS / "plan.json"
+    if spec.fingerprint and path.exists():
+        plan = json.loads(path.read_text())
+        if plan["source"] == wanted["source"] and not _same(wanted, plan):
+            # The owner has put something right, as an earlier message may have asked.
+            print(f"{folder}: begun before a file of {source} was changed; started anew", flush=True)
+            shutil.rmtree(folder)
+    path.parent.mkdir(parents=True, exist_ok=True)
     if not path.exists():
-        write_atomically(
-            path, json.dumps(wanted | {"tile": _first_tile(spec, splits, folder, allowed)}, indent=1) + "\n"
-        )
+        tile = _first_tile(spec, splits, folder, allowed)
+        write_atomically(path, json.dumps(wanted | {"tile": tile}, indent=1) + "\n")
     plan = json.loads(path.read_text())
-    if wanted.items() <= plan.items():
+    if _same(wanted, plan):
         return plan
     what = "its list of files has changed since" if plan["source"] == wanted["source"] else "expected the same --source"
     raise InputError(
@@ -143,30 +162,51 @@ def _plan(
     )
 
 
+def _same(wanted: dict, plan: dict) -> bool:
+    return wanted.items() <= plan.items()
+
+
+def _places(items: Iterable[Item]) -> int:
+    """How many different places records are of: records cut from one image are of one."""
+    return len({next(iter(item.files.values())) for item in items})
+
+
 def _first_tile(spec: DatasetSpec, splits: dict[str, list[Item]], folder: pathlib.Path, allowed: float) -> int:
     """The edge in pixels of the first record that can be read; the others must have the same."""
-    refused = []
-    for item in (item for items in splits.values() for item in items):
-        try:
-            return spec.read(item)["label"].shape[0]
-        except Refused as refusal:
-            refused.append(_row(item, refusal))
-            if len(refused) > allowed:
-                break
-    raise _too_many(folder, refused, sum(map(len, splits.values())), allowed)
+    items = [item for items in splits.values() for item in items]
+    refused = [(item, item.refused) for item in items if item.refused]
+    if _places(item for item, _ in refused) <= allowed:
+        for item in items:
+            try:
+                return _read(spec.read, item).parts["label"].shape[0]
+            except Refused as refusal:
+                refused += [] if item.refused else [(item, refusal)]
+                if _places(item for item, _ in refused) > allowed:
+                    break
+    raise _too_many(folder, [_row(*pair) for pair in refused], _places(i for i, _ in refused), _places(items), allowed)
 
 
-def _write_shards(tasks: list[_Task], folder: pathlib.Path, workers: int, allowed: float, total: int) -> None:
-    """Writes the shards that are missing, and stops as soon as too many records are refused."""
+def _read(read: Callable[[Item], Record], item: Item) -> Record:
+    if item.refused:
+        raise item.refused
+    return read(item)
+
+
+def _write_shards(
+    name: str, tasks: list[_Task], folder: pathlib.Path, workers: int, allowed: float, places: int
+) -> None:
+    """Writes the shards that are missing, and stops as soon as too many places are refused."""
     todo = [task for task in tasks if not task.shard.exists() or _note(task)["refused"]]
-    left = sum(len(task.items) for task in todo)
+    total, left = (sum(len(task.items) for task in some) for some in (tasks, todo))
     refused: list[list[str]] = []
-    with tqdm.tqdm(total=total, initial=total - left, unit="record", desc=tasks[0].spec.name) as progress:
+    places_refused: set[str] = set()
+    with tqdm.tqdm(total=total, initial=total - left, unit="record", desc=name) as progress:
         for task, note in _map(todo, min(workers, len(todo))):
             progress.update(len(task.items))
             refused += note["refused"]
-            if len(refused) > allowed:
-                raise _too_many(folder, refused, total, allowed)
+            places_refused |= set(note["refused_places"])
+            if len(places_refused) > allowed:
+                raise _too_many(folder, refused, len(places_refused), places, allowed)
 
 
 def _map(tasks: list[_Task], workers: int) -> Iterator[tuple[_Task, dict]]:
@@ -201,18 +241,20 @@ def _end_with_parent() -> None:
 
 def _write_shard(task: _Task) -> dict:
     """Reads the records of one shard and writes it, with its note. Returns the note."""
-    layout = features(task.spec, task.tile)
+    layout = features(task.sensors, task.tile)
     serialiser = example_serializer.ExampleSerializer(layout.get_serialized_info())
     temporary = task.note.with_name(f"{task.shard.name}.{os.getpid()}")
     writer = array_record_module.ArrayRecordWriter(str(temporary), _OPTIONS)
     pixels = np.zeros(256, np.int64)
-    size = 0
+    size = off_legend = 0
+    sums = {sensor.name: moments.Moments.of_none(len(sensor.bands)) for sensor in task.sensors}
     ids: list[str] = []
     refused: list[list[str]] = []
+    places: set[str] = set()
     for item in task.items:
         try:
-            record = task.spec.read(item)
-            edge = record["label"].shape[0]
+            record = _read(task.read, item)
+            edge = record.parts["label"].shape[0]
             if edge != task.tile:
                 raise Refused(
                     next(iter(item.files.values())),
@@ -220,16 +262,27 @@ def _write_shard(task: _Task) -> dict:
                 )
         except Refused as refusal:
             refused.append(_row(item, refusal))
+            places.add(str(next(iter(item.files.values()))))
             continue
-        example = serialiser.get_tf_example(layout.encode_example({"id": item.id, **record}))
+        example = serialiser.get_tf_example(layout.encode_example({"id": item.id, **record.parts}))
         serialised = example.SerializeToString(deterministic=True)  # else the order of fields differs by process
         writer.write(serialised)
         size += len(serialised)
         ids.append(item.id)
-        pixels += np.bincount(record["label"].ravel(), minlength=256)
+        pixels += np.bincount(record.parts["label"].ravel(), minlength=256)
+        off_legend += record.off_legend
+        for name in sums:
+            sums[name] += moments.Moments.of(record.parts[name], record.counted)
     writer.close()
-    class_pixels = {str(i): int(n) for i, n in enumerate(pixels) if n and i != IGNORE}
-    note = {"bytes": size, "ids": ids, "refused": refused, "class_pixels": class_pixels}
+    note = {
+        "bytes": size,
+        "ids": ids,
+        "refused": refused,
+        "refused_places": sorted(places),
+        "class_pixels": {str(i): int(n) for i, n in enumerate(pixels) if n and i != IGNORE},
+        "off_legend": off_legend,
+        "sensors": {name: of_sensor.to_json() for name, of_sensor in sums.items()},
+    }
     write_atomically(task.note, json.dumps(note) + "\n")
     temporary.replace(task.shard)
     return note
@@ -240,29 +293,53 @@ def _seal(spec: DatasetSpec, plan: dict, tasks: list[_Task], folder: pathlib.Pat
     notes = collections.defaultdict(list)
     for task in tasks:
         notes[task.split].append(_note(task))
-    statistics = {"tile": plan["tile"], "source": plan["source"], "splits": {}}
-    for split, of_split in notes.items():
-        pixels = sum((collections.Counter(note["class_pixels"]) for note in of_split), collections.Counter())
-        statistics["splits"][split] = {
-            "records": sum(len(note["ids"]) for note in of_split),
-            "class_pixels": dict(sorted(pixels.items(), key=lambda pair: int(pair[0]))),
-        }
     refused = [row for of_split in notes.values() for note in of_split for row in note["refused"]]
-    empty = [split for split, counts in statistics["splits"].items() if not counts["records"]]
+    empty = [split for split, of_split in notes.items() if not any(note["ids"] for note in of_split)]
     _write_refused(folder, refused)
     if empty:
         raise InputError(
             f"{folder / 'refused.csv'}: every record of split {', '.join(empty)} was refused (the first: "
             f"{refused[0][1]}: {refused[0][2]}); put the files right and run the same command again"
         )
+    sums = {
+        split: {
+            sensor.name: functools.reduce(
+                moments.Moments.__add__, (moments.Moments.from_json(note["sensors"][sensor.name]) for note in of_split)
+            )
+            for sensor in spec.sensors
+        }
+        for split, of_split in notes.items()
+    }
+    statistics = {key: value for key, value in plan.items() if key != "records"} | {"splits": {}}
+    for split, of_split in notes.items():
+        pixels = sum((collections.Counter(note["class_pixels"]) for note in of_split), collections.Counter())
+        statistics["splits"][split] = {
+            "records": sum(len(note["ids"]) for note in of_split),
+            "class_pixels": dict(sorted(pixels.items(), key=lambda pair: int(pair[0]))),
+            "off_legend_pixels": sum(note["off_legend"] for note in of_split),
+            "sensors": {name: of_sensor.summary() for name, of_sensor in sums[split].items()},
+        }
+    sensors = spec.sensors
+    if spec.scaled_by:
+        sensors = tuple(
+            dataclasses.replace(sensor, scaling=sums[spec.scaled_by][sensor.name].scaling()) for sensor in sensors
+        )
+    description = {
+        "name": spec.name,
+        "version": spec.version,
+        "sensors": [dataclasses.asdict(sensor) for sensor in sensors],
+        "legend": dataclasses.asdict(spec.legend),
+        "tile": plan["tile"],
+    }
     write_atomically(folder / "statistics.json", json.dumps(statistics, indent=1) + "\n")
+    write_atomically(folder / DESCRIPTION, json.dumps(description, indent=1) + "\n")
     write_atomically(folder / "ids.json", json.dumps({task.shard.name: _note(task)["ids"] for task in tasks}) + "\n")
     template = tfds.core.ShardedFileTemplate(
-        data_dir=folder, dataset_name=spec.name, filetype_suffix="array_record", template=_TEMPLATE
+        data_dir=folder, dataset_name=_file_stem(spec), filetype_suffix="array_record", template=_TEMPLATE
     )
     tfds.folder_dataset.write_metadata(
         data_dir=folder,
-        features=features(spec, plan["tile"]),
+        features=features(spec.sensors, plan["tile"]),
         split_infos=[
             tfds.core.SplitInfo(
                 name=split,
@@ -289,11 +366,11 @@ def _row(item: Item, refusal: Refused) -> list[str]:
     return [item.id, str(refusal.file), refusal.reason]
 
 
-def _too_many(folder: pathlib.Path, refused: list[list[str]], total: int, allowed: float) -> InputError:
-    _write_refused(folder, refused)
+def _too_many(folder: pathlib.Path, rows: list[list[str]], refused: int, places: int, allowed: float) -> InputError:
+    _write_refused(folder, rows)
     return InputError(
-        f"{folder / 'refused.csv'}: {len(refused)} of {total} records are refused so far, more than --max_refused="
-        f"{allowed / total:g} allows (the first: {refused[0][1]}: {refused[0][2]}); put the files right, or allow "
+        f"{folder / 'refused.csv'}: {refused} of {places} records are refused so far, more than --max_refused="
+        f"{allowed / places:g} allows (the first: {rows[0][1]}: {rows[0][2]}); put the files right, or allow "
         "more, and run the same command again"
     )
 

@@ -62,9 +62,11 @@ def run(flags) -> None:
 
 def benchmark(config, count: int) -> dict:
     """The figures of one config: times are of `count` steps after warm-up."""
-    spec = datasets.dataset(config.dataset)
-    sensors = streams.sensors_of(config.fusion)
-    card = cards.Card(config.model.name, config.fusion, sensors, spec.legend, spec.tile, spec.name, {}, {})
+    # A published data set need not be there; own imagery is known by what was prepared alone.
+    own = datasets.is_rasters(config.dataset)
+    data = loader.open_dataset(config.data_dir, config.dataset) if own else datasets.dataset(config.dataset)
+    sensors = streams.sensors_of(config.fusion, data.sensors)
+    card = cards.Card(config.model.name, config.fusion, sensors, data.legend, data.tile, data.name, {}, {})
     task = tasks.make(config, card)
     mesh = meshes.make(config.parallel.data, config.parallel.fsdp, config.batch_size)
     template = parameters.Template(task.build, config.freeze)
@@ -117,7 +119,7 @@ def benchmark(config, count: int) -> dict:
         capacity = (device.memory_stats() or {}).get("bytes_limit")
         if capacity:
             figures |= {"memory_capacity": capacity, "fits": figures["memory_bytes"] <= capacity}
-    if (pathlib.Path(config.data_dir) / spec.name / spec.version / "dataset_info.json").is_file():
+    if (pathlib.Path(config.data_dir) / data.name / data.version / "dataset_info.json").is_file():
         figures["data_wait_share"] = _data_wait(config, task, compiled, state, sharding, count, median / 1e3)
     return figures
 

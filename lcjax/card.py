@@ -5,9 +5,9 @@ import json
 import pathlib
 from importlib import metadata
 
-from data_pipelines.bands import Scaling, Sensor
+from data_pipelines.bands import Sensor
 from data_pipelines.errors import InputError
-from data_pipelines.legends import LandClass, Legend
+from data_pipelines.legends import Legend
 from lcjax import __version__
 
 FILE = "card.json"
@@ -20,12 +20,13 @@ class Card:
 
     Attributes:
       model: name of the network, as in `config.model.name`.
-      fusion: which sensors it takes and how: "s1", "s2", "early" or "late".
-      sensors: the sensors it takes, in order; each names its bands in order and how integers are scaled.
-      legend: the published classes; the network's outputs are `legend.scored` in order.
+      fusion: which sensors it takes and how: a name in `streams.STREAMS`.
+      sensors: the sensors it takes, in order; each names its bands in order and how stored numbers are scaled.
+      legend: the classes of the data set; the network's outputs are `legend.scored` in order.
       tile: edge in pixels of the tiles that it was trained and evaluated on.
-      dataset: name and version of the data set, e.g. "sample 1.0.0".
-      splits: role ("train", "validation", "test") -> {"spec": TFDS split, "records": count, "id": hash of record ids}.
+      dataset: name and version of the data set, e.g. "sample 1.0.0" or "rasters/town 1.0.0".
+      splits: role ("train", "validation", "test") -> {"spec": TFDS split, "records": count, "id": hash of record ids};
+        without the roles that the run has no split for.
       versions: of lcjax and of the libraries that made the checkpoint.
     """
 
@@ -45,13 +46,8 @@ class Card:
 def from_json(text: str) -> Card:
     """The card that `Card.to_json` wrote."""
     fields = json.loads(text)
-    fields["sensors"] = tuple(
-        Sensor(**{**_tuples(sensor), "scaling": Scaling(**_tuples(sensor["scaling"]))}) for sensor in fields["sensors"]
-    )
-    legend = fields["legend"]
-    fields["legend"] = Legend(
-        legend["name"], tuple(LandClass(**c) for c in legend["classes"]), tuple(legend["ignored"])
-    )
+    fields["sensors"] = tuple(map(Sensor.from_dict, fields["sensors"]))
+    fields["legend"] = Legend.from_dict(fields["legend"])
     return Card(**fields)
 
 
@@ -71,7 +67,3 @@ def read(workdir: pathlib.Path) -> Card:
 def versions() -> dict[str, str]:
     """Versions of lcjax and of the libraries whose behaviour a checkpoint depends on."""
     return {"lcjax": __version__} | {name: metadata.version(name) for name in _PACKAGES}
-
-
-def _tuples(fields: dict) -> dict:
-    return {key: tuple(value) if isinstance(value, list) else value for key, value in fields.items()}

@@ -22,7 +22,8 @@ HELP = """Trains a network, or goes on where an earlier run of the same command 
 
 Arguments after the colon choose the experiment (each config file's docstring lists them); any field of the config is
 set by --config.FIELD=VALUE. The workdir receives config.json, card.json, metrics.jsonl, TensorBoard files and
-checkpoints (`last` to go on from, `best` by the validation score). Stopped at any moment, even by kill -9, the same
+checkpoints (`last` to go on from, `best` by the validation score; without a validation split, config.split.validation
+empty, the best is the last). Stopped at any moment, even by kill -9, the same
 command goes on from the last checkpoint and ends in the same parameters to the bit (on CPU)."""
 
 
@@ -75,7 +76,8 @@ def train(config, folder: pathlib.Path) -> None:
 
     The order of the loop is a contract: (1) evaluate the state, keep the best; (2) save if due; (3) next batch;
     (4) dispatch the step; (5) fetch and write the metrics of the step before, and stop on NaN. Nothing is saved
-    before the metrics of its last step were seen to be finite.
+    before the metrics of its last step were seen to be finite. Without a validation split (1) is left out, and the
+    best is the last.
 
     Raises:
       InputError: config, data or workdir are not what they should be.
@@ -84,7 +86,7 @@ def train(config, folder: pathlib.Path) -> None:
     # ------------------------------------------------------------------ data
     dataset = loader.open_dataset(config.data_dir, config.dataset)
     source = dataset.source(config.split.train)
-    held_out = dataset.source(config.split.validation)
+    held_out = dataset.source(config.split.validation) if config.split.validation else None
     card = make_card(config, dataset)
     if config.crop > dataset.tile:
         raise InputError(f"config.crop={config.crop}: larger than the {dataset.tile} px tiles of {dataset.name}")
@@ -189,6 +191,7 @@ def train(config, folder: pathlib.Path) -> None:
 
     def evaluate(step: int) -> None:
         """Scores the held-out split; keeps a copy of the best state."""
+        assert held_out is not None
         held_out_batches = loader.eval_batches(
             held_out,
             batch_size=evaluation_batch(config, mesh.size),
@@ -220,7 +223,8 @@ def train(config, folder: pathlib.Path) -> None:
     with workdir.Log(folder, step) as log, jax.transfer_guard("disallow"):
         while True:
             ending = step == total
-            if ((step % evaluate_every == 0 and step > 0) or ending) and progress.evaluated != step:
+            due = held_out is not None and ((step % evaluate_every == 0 and step > 0) or ending)
+            if due and progress.evaluated != step:
                 flush()
                 with clock.measure("evaluate"):
                     evaluate(step)
@@ -232,6 +236,8 @@ def train(config, folder: pathlib.Path) -> None:
                 if ending:
                     progress.ended = progress.ended or "all steps done"
                 with clock.measure("checkpoint"):
+                    if ending and held_out is None:
+                        save(best, step)
                     # `last` says which state was the best: it must not be there before that state is.
                     best.wait()
                     save(last, step)
@@ -252,26 +258,21 @@ def train(config, folder: pathlib.Path) -> None:
         where.wait()
         where.close()
     spent = ", ".join(f"{name} {duration(seconds)}" for name, seconds in sorted(clock.seconds.items()))
-    workdir.say(f"{folder}: ended at step {step} ({progress.ended}); best {task.monitor} {progress.best:.4f}; {spent}")
+    score = "no validation split" if progress.best is None else f"best {task.monitor} {progress.best:.4f}"
+    workdir.say(f"{folder}: ended at step {step} ({progress.ended}); {score}; {spent}")
 
 
 def make_card(config, dataset: loader.Dataset) -> cards.Card:
-    """The card of a run of this config on this data set. Raises InputError where it lacks a sensor."""
-    sensors = streams.sensors_of(config.fusion)
-    missing = [sensor.name for sensor in sensors if sensor not in dataset.sensors]
-    if missing:
-        held = ", ".join(sensor.name for sensor in dataset.sensors)
-        raise InputError(
-            f"config.fusion={config.fusion!r}: {dataset.name} has no {', '.join(missing)}; it holds {held}"
-        )
+    """The card of a run of this config on this data set. Raises InputError where it lacks a sensor or a split."""
     roles = {
         role: {"spec": spec, "records": len(dataset.source(spec)), "id": dataset.split_id(spec)}
         for role, spec in sorted(config.split.items())
+        if spec
     }
     return cards.Card(
         model=config.model.name,
         fusion=config.fusion,
-        sensors=sensors,
+        sensors=streams.sensors_of(config.fusion, dataset.sensors),
         legend=dataset.legend,
         tile=dataset.tile,
         dataset=f"{dataset.name} {dataset.version}",

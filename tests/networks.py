@@ -18,7 +18,7 @@ SMALLEST = {"unet": {"base": 4}, "swin_unet": _SWIN, "two_stream_swin": _SWIN}
 def card_of(config) -> cards.Card:
     """The card that a run of this config would have, without its splits."""
     spec = datasets.dataset(config.dataset)
-    sensors = streams.sensors_of(config.fusion)
+    sensors = streams.sensors_of(config.fusion, spec.sensors)
     return cards.Card(config.model.name, config.fusion, sensors, spec.legend, spec.tile, spec.name, {}, {})
 
 

@@ -13,7 +13,7 @@ import numpy as np
 
 from data_pipelines import bands, legends
 from data_pipelines.errors import InputError
-from data_pipelines.spec import DatasetSpec, Item, Refused
+from data_pipelines.spec import DatasetSpec, Item, Record, Refused
 
 _NAME = re.compile(
     r"(?P<roi>ROIs(?P<code>\d+)_(?P<season>[a-z]+))_(?P<part>s1|s2|dfc)_(?P<scene>[A-Za-z0-9]+)_p(?P<patch>\d+)\.tif"
@@ -70,7 +70,7 @@ def _beside(parts: dict[str, pathlib.Path], missing: str) -> pathlib.Path:
     return folder / path.name.replace(f"_{part}_", f"_{missing}_")
 
 
-def read(item: Item) -> dict[str, np.ndarray]:
+def read(item: Item) -> Record:
     """One record: s1 (H, W, 2) int16 in 0.01 dB, s2 (H, W, 13) uint16, label (H, W) uint8 (255 where there are none).
 
     Raises Refused for a file that is missing or unreadable, of another band count or dtype, not square, of another
@@ -89,7 +89,7 @@ def read(item: Item) -> dict[str, np.ndarray]:
         _same_size(item.files["label"], label, s1)
     else:
         label = np.full(s1.shape[:2], legends.IGNORE, np.uint8)
-    return {"s1": bands.to_storage(bands.S1, s1), "s2": s2.astype(np.uint16), "label": label}
+    return Record({"s1": bands.to_storage(bands.S1, s1), "s2": s2.astype(np.uint16), "label": label})
 
 
 def _read_sensor(path: pathlib.Path, sensor: bands.Sensor, dtypes: tuple[str, ...]) -> np.ndarray:

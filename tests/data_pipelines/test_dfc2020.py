@@ -35,7 +35,7 @@ def test_index_knows_both_namings_and_leaves_rubbish(tmp_path, scene, folder):
     path.with_name(f"._{path.name}").write_bytes(b"not an image")
     (item,) = builder.index(tmp_path)["validation"]
     assert item.id == f"{VALIDATION}_0_p7"
-    assert builder.read(item)["label"].shape == (EDGE, EDGE)
+    assert builder.read(item).parts["label"].shape == (EDGE, EDGE)
 
 
 def test_index_refuses_two_copies(tmp_path):
@@ -51,7 +51,7 @@ def test_index_of_nothing(tmp_path):
 
 def test_read_gives_integers_in_the_published_order(source):
     splits = builder.index(source)
-    record, published = builder.read(splits["validation"][5]), parts(5)
+    record, published = builder.read(splits["validation"][5]).parts, parts(5)
     assert {key: (value.shape, str(value.dtype)) for key, value in record.items()} == {
         "s1": ((EDGE, EDGE, 2), "int16"),
         "s2": ((EDGE, EDGE, 13), "uint16"),
@@ -60,7 +60,7 @@ def test_read_gives_integers_in_the_published_order(source):
     np.testing.assert_allclose(record["s1"].transpose(2, 0, 1) / 100, published["s1"], atol=0.005001)
     np.testing.assert_array_equal(record["s2"].transpose(2, 0, 1), published["s2"])
     np.testing.assert_array_equal(record["label"], published["dfc"][0])
-    assert (builder.read(splits["unlabelled"][0])["label"] == 255).all()
+    assert (builder.read(splits["unlabelled"][0]).parts["label"] == 255).all()
 
 
 def test_read_puts_named_bands_in_order(tmp_path):
@@ -68,7 +68,7 @@ def test_read_puts_named_bands_in_order(tmp_path):
     path = path_of(tmp_path, VALIDATION, "s2", 1)
     write_geotiff(path, parts(1)["s2"][::-1].astype(np.int32), bands.S2.bands[::-1])
     (item,) = builder.index(tmp_path)["validation"]
-    np.testing.assert_array_equal(builder.read(item)["s2"].transpose(2, 0, 1), parts(1)["s2"])
+    np.testing.assert_array_equal(builder.read(item).parts["s2"].transpose(2, 0, 1), parts(1)["s2"])
 
 
 def _changed(values, where, value):

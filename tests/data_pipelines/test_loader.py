@@ -11,6 +11,7 @@ from published import EDGE, parts
 from data_pipelines import datasets, loader, shards
 from data_pipelines.errors import InputError
 
+KEYS = ("s1", "s2", "label")
 ROOT = pathlib.Path(__file__).parents[2]
 
 
@@ -28,7 +29,8 @@ def test_open_dataset_tells_what_is_there(dataset):
     assert (dataset.name, dataset.version, dataset.tile) == ("sample", "1.0.0", EDGE)
     assert dataset.splits == {"test": 3, "unlabelled": 4, "validation": 20}
     assert [sensor.name for sensor in dataset.sensors] == ["s1", "s2"]
-    assert dataset.legend.name == "dfc2020"
+    spec = datasets.DATASETS["sample"]
+    assert (dataset.sensors, dataset.legend) == (spec.sensors, spec.legend)
     assert dataset.statistics["splits"]["validation"]["records"] == 20
 
 
@@ -39,7 +41,7 @@ def test_source_reads_what_was_published(dataset):
         assert record["id"] == f"ROIs0000_validation_0_p{index}"
         np.testing.assert_array_equal(record["s2"].transpose(2, 0, 1), parts(index)["s2"])
         np.testing.assert_array_equal(record["label"], parts(index)["dfc"][0])
-        assert {key: str(record[key].dtype) for key in loader.KEYS} == {"s1": "int16", "s2": "uint16", "label": "uint8"}
+        assert {key: str(record[key].dtype) for key in KEYS} == {"s1": "int16", "s2": "uint16", "label": "uint8"}
 
 
 @pytest.mark.parametrize(
@@ -71,6 +73,16 @@ def test_open_dataset_refuses(tmp_path):
         loader.open_dataset(tmp_path, "sample")
     with pytest.raises(InputError, match="unknown; expected one of"):
         loader.open_dataset(tmp_path, "nothing")
+    with pytest.raises(InputError, match=r"rasters.town.1\.0\.0: no prepared data set.*--dataset=rasters/town"):
+        loader.open_dataset(tmp_path, "rasters/town")
+    with pytest.raises(InputError, match=r"'rasters/1\.0\.0': expected letters, digits"):
+        loader.open_dataset(tmp_path, "rasters/1.0.0")
+
+
+def test_open_dataset_of_an_earlier_version(dataset, tmp_path):
+    (dataset.folder / "description.json").unlink()
+    with pytest.raises(InputError, match=r"without description\.json; delete the folder and run"):
+        loader.open_dataset(tmp_path / "data", "sample")
 
 
 def test_every_epoch_holds_each_record_once_in_another_order():
@@ -88,7 +100,7 @@ def test_order_is_fixed_for_ever():
 @pytest.mark.parametrize("threads", [0, 1, 4])
 def test_train_batches_follow_the_stream(dataset, threads):
     source = dataset.source("validation")
-    batches = take(loader.train_batches(source, batch_size=6, seed=1, position=0, threads=threads), 5)
+    batches = take(loader.train_batches(source, batch_size=6, seed=1, position=0, keys=KEYS, threads=threads), 5)
     for number, batch in enumerate(batches):
         assert batch["s1"].shape == (6, EDGE, EDGE, 2)
         assert batch["example"].dtype == np.uint32
@@ -99,8 +111,8 @@ def test_train_batches_follow_the_stream(dataset, threads):
 
 def test_train_batches_go_on_from_a_position(dataset):
     source = dataset.source("validation")
-    whole = take(loader.train_batches(source, batch_size=4, seed=1, position=0), 8)
-    rest = take(loader.train_batches(source, batch_size=4, seed=1, position=12), 5)
+    whole = take(loader.train_batches(source, batch_size=4, seed=1, position=0, keys=KEYS), 8)
+    rest = take(loader.train_batches(source, batch_size=4, seed=1, position=12, keys=KEYS), 5)
     for expected, batch in zip(whole[3:], rest, strict=True):
         assert all(np.array_equal(expected[key], batch[key]) for key in expected)
 
@@ -117,7 +129,7 @@ def test_processes_share_each_global_batch(dataset):
 
 
 def test_more_in_a_batch_than_records(dataset):
-    (batch,) = take(loader.train_batches(dataset.source("test"), batch_size=8, seed=0, position=0), 1)
+    (batch,) = take(loader.train_batches(dataset.source("test"), batch_size=8, seed=0, position=0, keys=KEYS), 1)
     np.testing.assert_array_equal(batch["example"], np.arange(8))
 
 
@@ -131,7 +143,7 @@ def test_record_ids(dataset):
 def test_eval_batches_hold_every_record_once(dataset, batch_size, processes):
     source = dataset.source("validation")
     shares = [
-        list(loader.eval_batches(source, batch_size=batch_size, process_index=p, process_count=processes))
+        list(loader.eval_batches(source, batch_size=batch_size, keys=KEYS, process_index=p, process_count=processes))
         for p in range(processes)
     ]
     assert {len(share) for share in shares} == {-(-20 // batch_size)}
@@ -156,7 +168,7 @@ def test_eval_batches_without_labels(dataset):
 
 def test_a_batch_that_does_not_divide(dataset):
     with pytest.raises(InputError, match=r"config\.batch_size=5: expected a positive multiple of the 2 processes"):
-        loader.train_batches(dataset.source("test"), batch_size=5, seed=0, position=0, process_count=2)
+        loader.train_batches(dataset.source("test"), batch_size=5, seed=0, position=0, keys=KEYS, process_count=2)
 
 
 def test_reading_needs_no_heavy_library():

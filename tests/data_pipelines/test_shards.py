@@ -35,8 +35,25 @@ def test_statistics_count_every_pixel(source, tmp_path):
     expected = {str(label): int((labels == label).sum()) for label in range(1, 11)}
     assert statistics["splits"]["validation"]["class_pixels"] == expected
     assert statistics["splits"]["unlabelled"]["class_pixels"] == {}
+    assert {split["off_legend_pixels"] for split in statistics["splits"].values()} == {0}
     assert not (folder / ".parts").exists()
     assert not shards.incomplete(folder).exists()
+
+
+def test_statistics_of_bands_are_those_of_all_pixels(source, tmp_path):
+    folder = write(source, tmp_path / "data")
+    found = json.loads((folder / "statistics.json").read_text())["splits"]["validation"]["sensors"]
+    stored = {
+        "s1": np.rint(np.stack([parts(n)["s1"] for n in range(20)], 1).astype(np.float64) * 100),
+        "s2": np.stack([parts(n)["s2"] for n in range(20)], 1).astype(np.float64),
+    }
+    for sensor, values in stored.items():
+        values = values.reshape(len(values), -1)
+        assert found[sensor]["pixels"] == values.shape[1] == 20 * EDGE**2
+        np.testing.assert_allclose(found[sensor]["mean"], values.mean(1), rtol=1e-12)
+        np.testing.assert_allclose(found[sensor]["std"], values.std(1), rtol=1e-9)
+        np.testing.assert_array_equal(found[sensor]["min"], values.min(1))
+        np.testing.assert_array_equal(found[sensor]["max"], values.max(1))
 
 
 def test_any_number_of_workers_writes_the_same_bytes(source, tmp_path):
@@ -64,7 +81,7 @@ def test_killed_and_started_again_ends_in_the_same_bytes(source, tmp_path):
     command = [sys.executable, "-c", KILLED_AT, str(source), str(data_dir), "14"]
     killed = subprocess.run(command, cwd=ROOT, capture_output=True)
     assert killed.returncode == -signal.SIGKILL, killed.stderr.decode()
-    folder = shards.folder_of(SPEC, data_dir)
+    folder = shards.folder_of(SPEC.name, SPEC.version, data_dir)
     finished = list(shards.incomplete(folder).glob("*.array_record-*"))
     assert len(finished) == 2  # test and unlabelled; validation was under way
     assert not folder.exists()
@@ -96,7 +113,7 @@ def test_too_many_refused_stops_and_goes_on_once_they_are_put_right(source, tmp_
     data_dir = tmp_path / "data"
     with pytest.raises(InputError, match=r"refused\.csv: 6 of 27 records .* --max_refused=0\.2 .*label"):
         write(source, data_dir)
-    folder = shards.folder_of(SPEC, data_dir)
+    folder = shards.folder_of(SPEC.name, SPEC.version, data_dir)
     assert len((shards.incomplete(folder) / "refused.csv").read_text().splitlines()) == 7
     assert not folder.exists()
     for patch in range(6):
@@ -120,7 +137,7 @@ def test_a_split_of_which_nothing_is_left_stops(source, tmp_path):
 
 
 def test_an_unfinished_preparation_is_not_mixed_with_other_files(source, tmp_path):
-    folder = shards.incomplete(shards.folder_of(SPEC, tmp_path))
+    folder = shards.incomplete(shards.folder_of(SPEC.name, SPEC.version, tmp_path))
     (folder / ".parts").mkdir(parents=True)
     plan = {"source": "/elsewhere", "records": "", "tile": EDGE}
     (folder / ".parts" / "plan.json").write_text(json.dumps(plan))

@@ -5,7 +5,7 @@ import json
 
 import pytest
 
-from data_pipelines.bands import S1, S2, SENSORS
+from data_pipelines.bands import AERIAL, S1, S2, SENSORS, Scaling, Sensor
 from data_pipelines.errors import InputError
 from data_pipelines.legends import DFC2020, FLAIR1
 from lcjax import card as cards
@@ -26,7 +26,7 @@ CARD = cards.Card(
 @pytest.mark.parametrize("fusion", ["s1", "s2", "aerial", "early", "late"])
 @pytest.mark.parametrize("legend", [DFC2020, FLAIR1])
 def test_the_card_comes_back_equal(tmp_path, fusion, legend):
-    card = dataclasses.replace(CARD, fusion=fusion, sensors=streams.sensors_of(fusion), legend=legend)
+    card = dataclasses.replace(CARD, fusion=fusion, sensors=streams.sensors_of(fusion, SENSORS.values()), legend=legend)
     (tmp_path / cards.FILE).write_text(card.to_json())
     found = cards.read(tmp_path)
     assert found == card  # dataclasses all the way down: bands, scaling, classes, splits
@@ -42,10 +42,33 @@ def test_the_card_holds_what_it_needs_without_the_tables():
 
 
 def test_sensors_of_a_fusion():
-    assert streams.sensors_of("late") == streams.sensors_of("early") == (S1, S2)
-    assert {streams.sensors_of(name) for name in SENSORS} == {(sensor,) for sensor in SENSORS.values()}
+    assert streams.sensors_of("late", SENSORS.values()) == streams.sensors_of("early", SENSORS.values()) == (S1, S2)
+    assert {streams.sensors_of(name, SENSORS.values()) for name in SENSORS} == {
+        (sensor,) for sensor in SENSORS.values()
+    }
     with pytest.raises(InputError, match=r"config\.fusion='both': expected one of s1, s2"):
-        streams.sensors_of("both")
+        streams.sensors_of("both", SENSORS.values())
+    own = dataclasses.replace(AERIAL, name="image")
+    assert streams.sensors_of("image", (own,)) == (own,)
+    with pytest.raises(InputError, match="'early': the data set has no s1, s2; it holds image; expected one of image"):
+        streams.sensors_of("early", (own,))
+
+
+def test_the_card_of_own_imagery_comes_back_equal(tmp_path):
+    scaling = Scaling(unit=1.0, low=(0.25, -1.5), high=(1.0, 7.0), offset=(0.5, 3.0), scale=(0.1, 2.0))
+    how = {"title": "Own", "meaning": "as stored", "display": ("nir",), "ground_sampling": None}
+    own = Sensor("image", bands=("nir", "dem"), dtype="float32", scaling=scaling, zero_is_nodata=False, **how)
+    card = dataclasses.replace(CARD, fusion="image", sensors=(own,), dataset="rasters/town 1.0.0")
+    (tmp_path / cards.FILE).write_text(card.to_json())
+    assert cards.read(tmp_path) == card
+
+
+def test_a_card_without_the_later_fields_is_read(tmp_path):
+    fields = json.loads(CARD.to_json())
+    for sensor in fields["sensors"]:
+        del sensor["zero_is_nodata"]
+    (tmp_path / cards.FILE).write_text(json.dumps(fields))
+    assert cards.read(tmp_path) == CARD
 
 
 def test_a_folder_without_a_card_is_refused(tmp_path):

@@ -10,6 +10,7 @@ import types
 import numpy as np
 import pytest
 
+from data_pipelines.bands import SENSORS
 from data_pipelines.errors import InputError
 from data_pipelines.legends import DFC2020, FLAIR1
 from lcjax import page, report, runs, tables
@@ -112,7 +113,7 @@ def make_run(folder: pathlib.Path, seed: int, *, legend=DFC2020, samples=True, b
         image = draw.integers(0, 255, (2, 16, 16, 3)).astype(np.uint8)
         np.savez(evaluation / "samples.npz", ids=np.array(["p0", "p1"]), image=image, truth=truth, prediction=truth)
     splits = {"validation": {"spec": "validation", "records": 2, "id": "val-1"}}
-    card = Card("unet", "early", sensors_of("early"), legend, 256, fields["dataset"], splits, {})
+    card = Card("unet", "early", sensors_of("early", SENSORS.values()), legend, 256, fields["dataset"], splits, {})
     (folder / "card.json").write_text(card.to_json())
     (folder / "config.json").write_text(json.dumps({"task": "segmentation"}))
     write_history(folder, "mIoU_8")

@@ -1,0 +1,68 @@
+"""Raster files as GDAL finds them: which bands are data, what they are called, which pixels are valid."""
+
+import contextlib
+import pathlib
+import warnings
+from collections.abc import Iterator, Sequence
+
+import numpy as np
+import rasterio
+from rasterio.enums import ColorInterp
+from rasterio.windows import Window
+
+from data_pipelines.errors import InputError
+
+_UNKNOWN = (ColorInterp.undefined, ColorInterp.palette)
+
+
+@contextlib.contextmanager
+def opened(path: pathlib.Path) -> Iterator[rasterio.DatasetReader]:
+    """A raster, whether it lies on the Earth or not. Raises rasterio.errors.RasterioIOError."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", rasterio.errors.NotGeoreferencedWarning)
+        dataset = rasterio.open(path)
+    with dataset:
+        yield dataset
+
+
+def image_bands(dataset: rasterio.DatasetReader) -> tuple[int, ...]:
+    """The bands that hold data, from 1: all but alpha."""
+    return tuple(
+        index for index, what in zip(dataset.indexes, dataset.colorinterp, strict=True) if what != ColorInterp.alpha
+    )
+
+
+def band_names(dataset: rasterio.DatasetReader) -> tuple[str, ...]:
+    """A name for each of the `image_bands`.
+
+    Their descriptions if all are there and differ; else their colours ("red", "gray", ...) if all are known and
+    differ; else "band1", "band2", ...
+    """
+    indices = image_bands(dataset)
+    described = [(dataset.descriptions[index - 1] or "").strip() for index in indices]
+    if all(described) and len({name.casefold() for name in described}) == len(indices):
+        return tuple(described)
+    colours = [dataset.colorinterp[index - 1] for index in indices]
+    if len(set(colours)) == len(indices) and not any(colour in _UNKNOWN for colour in colours):
+        return tuple(colour.name for colour in colours)
+    return tuple(f"band{number}" for number in range(1, len(indices) + 1))
+
+
+def read_valid(
+    dataset: rasterio.DatasetReader, indices: Sequence[int], window: Window, zero_is_nodata: bool
+) -> tuple[np.ndarray, np.ndarray]:
+    """Raw values (bands, h, w), and where they are data (h, w) bool.
+
+    A pixel is valid when no band is masked (no-data value, mask, alpha 0), NaN or infinite, and, with
+    `zero_is_nodata`, not every band is 0. Raises InputError where the file cannot be read to its end.
+    """
+    try:
+        masked = dataset.read(indices, window=window, masked=True)
+    except rasterio.errors.RasterioIOError as error:
+        reason = " ".join(str(error.__cause__ or error).split())
+        raise InputError(
+            f"{dataset.name}: cannot be read to its end ({reason}); fetch or copy the file again"
+        ) from error
+    raw = masked.data
+    valid = ~np.ma.getmaskarray(masked).any(0) & np.isfinite(raw).all(0)
+    return raw, valid & (raw != 0).any(0) if zero_is_nodata else valid
