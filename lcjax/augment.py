@@ -49,15 +49,30 @@ def crop_and_turn(images: Mapping[str, jax.Array], keys_B: jax.Array, *, crop: i
         def cut(image: jax.Array) -> jax.Array:
             rest = image.ndim - 2
             piece = jax.lax.dynamic_slice(image, (top, left, *(0,) * rest), (edge_h, edge_w, *image.shape[2:]))
-            if not turn:
-                return piece
-            piece = jnp.where((bits[2] >> 8) & 1, piece[::-1], piece)
-            piece = jnp.where((bits[2] >> 9) & 1, piece[:, ::-1], piece)
-            return jnp.where((bits[2] >> 10) & 1, piece.swapaxes(0, 1), piece)
+            return turned(piece, bits[2] >> 8) if turn else piece
 
         return {name: cut(image) for name, image in example.items()}
 
     return jax.vmap(one)(keys_B, dict(images))
+
+
+def turned(image_HxW: jax.Array, which: jax.Array) -> jax.Array:
+    """One of the eight flips and rotations of an image (H, W, ...) by the last three bits of `which`.
+
+    The third bit swaps rows and columns; an image that is not square keeps them.
+    """
+    image = jnp.where(which & 1, image_HxW[::-1], image_HxW)
+    image = jnp.where((which >> 1) & 1, image[:, ::-1], image)
+    square = image.shape[0] == image.shape[1]
+    return jnp.where((which >> 2) & 1, image.swapaxes(0, 1), image) if square else image
+
+
+def turned_back(image_HxW: jax.Array, which: jax.Array) -> jax.Array:
+    """The image that `turned` made this one of."""
+    square = image_HxW.shape[0] == image_HxW.shape[1]
+    image = jnp.where((which >> 2) & 1, image_HxW.swapaxes(0, 1), image_HxW) if square else image_HxW
+    image = jnp.where((which >> 1) & 1, image[:, ::-1], image)
+    return jnp.where(which & 1, image[::-1], image)
 
 
 def centre_crop(images: Mapping[str, jax.Array], *, crop: int) -> dict:

@@ -1,6 +1,6 @@
 """What the numbers of a scene mean, found out or refused: the radar's unit, the offset of Sentinel-2 products.
 
-One function a sensor: (dataset, indices, sample, path, offset, say) -> gain and shift, each (bands,), such that
+One function a sensor: (sensor, dataset, indices, sample, path, offset, say) -> gain and shift, each (bands,), such that
 raw * gain + shift is dB or a digital number. `dataset` is an open rasterio dataset, `indices` are the sensor's bands
 in it (from 1), `sample` holds valid raw values (pixels, bands), `offset` is the option or None, `say` takes a line for
 the user. They raise InputError.
@@ -17,9 +17,10 @@ from data_pipelines.errors import InputError
 
 _OFFSET_FLOOR = 950  # digital numbers: even the cirrus band lies above this when the +1000 offset is in
 _BASELINE_OFFSET = -1000.0
+_FOREIGN = 0.25  # a scene of own imagery with more than this share outside the range of the training is another product
 
 
-def _calibrate_s1(dataset, indices, sample, path, offset, say) -> tuple[np.ndarray, np.ndarray]:
+def _calibrate_s1(sensor, dataset, indices, sample, path, offset, say) -> tuple[np.ndarray, np.ndarray]:
     gain, shift = _gdal_scaling(dataset, indices)
     if np.iscomplexobj(sample):
         raise InputError(
@@ -41,7 +42,7 @@ def _calibrate_s1(dataset, indices, sample, path, offset, say) -> tuple[np.ndarr
     return gain, shift
 
 
-def _calibrate_s2(dataset, indices, sample, path, offset, say) -> tuple[np.ndarray, np.ndarray]:
+def _calibrate_s2(sensor, dataset, indices, sample, path, offset, say) -> tuple[np.ndarray, np.ndarray]:
     kind = dataset.dtypes[indices[0] - 1]
     highest = np.percentile(sample, 99)
     if kind in ("uint8", "int8") or kind.startswith("complex"):
@@ -75,7 +76,7 @@ def _calibrate_s2(dataset, indices, sample, path, offset, say) -> tuple[np.ndarr
     return np.ones(len(indices)), told
 
 
-def _calibrate_aerial(dataset, indices, sample, path, offset, say) -> tuple[np.ndarray, np.ndarray]:
+def _calibrate_aerial(sensor, dataset, indices, sample, path, offset, say) -> tuple[np.ndarray, np.ndarray]:
     kinds = {dataset.dtypes[index - 1] for index in indices}
     if kinds != {"uint8"}:
         raise InputError(
@@ -84,7 +85,26 @@ def _calibrate_aerial(dataset, indices, sample, path, offset, say) -> tuple[np.n
     return np.ones(len(indices)), np.zeros(len(indices))
 
 
-CALIBRATIONS = {"s1": _calibrate_s1, "s2": _calibrate_s2, "aerial": _calibrate_aerial}
+def _calibrate_image(sensor, dataset, indices, sample, path, offset, say) -> tuple[np.ndarray, np.ndarray]:
+    kinds = {dataset.dtypes[index - 1].replace("float64", "float32") for index in indices}
+    if kinds != {sensor.dtype}:
+        raise InputError(
+            f"{path}: {', '.join(sorted(kinds))}; expected {sensor.dtype} as in the images of the training; "
+            "bring its numbers to the same scale first"
+        )
+    outside = ((sample < np.asarray(sensor.scaling.low)) | (sample > np.asarray(sensor.scaling.high))).mean(0)
+    worst = int(outside.argmax())
+    if outside[worst] > _FOREIGN:
+        lows, highs = (np.broadcast_to(limit, len(indices)) for limit in (sensor.scaling.low, sensor.scaling.high))
+        raise InputError(
+            f"{path}: {100 * outside[worst]:.0f} % of band {sensor.bands[worst]} lie outside {lows[worst]:g} to "
+            f"{highs[worst]:g}, all that the training images hold; expected numbers of the same scale (is it another "
+            "product, or another unit?)"
+        )
+    return np.ones(len(indices)), np.zeros(len(indices))
+
+
+CALIBRATIONS = {"s1": _calibrate_s1, "s2": _calibrate_s2, "aerial": _calibrate_aerial, "image": _calibrate_image}
 
 
 def _gdal_scaling(dataset, indices) -> tuple[np.ndarray, np.ndarray]:

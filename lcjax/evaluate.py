@@ -157,4 +157,4 @@ def write_samples(path: pathlib.Path, sensor, records: list[dict], predictions: 
 def _predict(trained: restore.Trained, records: list[dict]) -> list[np.ndarray]:
     card = trained.card
     batch = {sensor.name: np.stack([record[sensor.name] for record in records]) for sensor in card.sensors}
-    return list(card.legend.id_of_index()[trained.probabilities(batch).argmax(axis=-1)])
+    return list(card.legend.id_of_index()[np.asarray(trained.probabilities()(batch)).argmax(axis=-1)])

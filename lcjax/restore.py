@@ -1,18 +1,23 @@
 """Trained networks from their workdirs: to evaluate and predict with, or to start another from."""
 
 import dataclasses
+import functools
+import hashlib
 import pathlib
 from collections.abc import Callable, Mapping
 
 import jax
+import jax.numpy as jnp
 import ml_collections
 import numpy as np
+from jax.sharding import AxisType, NamedSharding, PartitionSpec
 
 from data_pipelines.errors import InputError
+from lcjax import augment, checkpoint, parameters, tasks, workdir
 from lcjax import card as cards
-from lcjax import checkpoint, parameters, tasks, workdir
+from lcjax.parallel import mesh as meshes
 
-Probabilities = Callable[[Mapping[str, np.ndarray]], np.ndarray]
+Probabilities = Callable[[Mapping[str, np.ndarray]], jax.Array]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -34,18 +39,51 @@ class Trained:
     parameters: dict
     statistics: dict
 
-    @property
-    def probabilities(self) -> Probabilities:
-        """A function {sensor: stored integers (B, H, W, bands)} -> class probabilities (B, H, W, classes) float32."""
+    def probabilities(self, mesh: jax.sharding.Mesh | None = None, *, turns: bool = False) -> Probabilities:
+        """A function {sensor: stored integers (B, H, W, bands)} -> class probabilities (B, H, W, classes) float32.
+
+        Args:
+          mesh: devices that share the examples of a batch, a multiple of their number; None takes the first alone.
+          turns: average over the eight flips and rotations (the four flips of an image that is not square).
+
+        What comes back lies on the first device of this process and may not be computed yet.
+        """
         task = self.task
         if not isinstance(task, tasks.PixelTask):
             raise InputError(f"a {self.config.task} run has no classes to map; give the workdir of a segmentation run")
+        first = jax.local_devices()[0]
+        mesh = mesh or jax.make_mesh((1, 1), meshes.AXES, axis_types=(AxisType.Auto,) * 2, devices=[first])
+        examples, everywhere = meshes.batch_sharding(mesh), NamedSharding(mesh, PartitionSpec())
+        values, statistics = jax.device_put((self.parameters, self.statistics), everywhere)
 
         @jax.jit
-        def forward(values: dict, statistics: dict, batch: dict):
-            return task.probabilities(self.template.merge(values, statistics, train=False), batch)
+        def forward(values: dict, statistics: dict, batch: dict) -> jax.Array:
+            def one(which: jax.Array) -> jax.Array:
+                turned = {name: jax.vmap(augment.turned, (0, None))(image, which) for name, image in batch.items()}
+                answer = task.probabilities(self.template.merge(values, statistics, train=False), turned)
+                return jax.vmap(augment.turned_back, (0, None))(answer, which)
 
-        return lambda batch: np.asarray(forward(self.parameters, self.statistics, dict(batch)))
+            if not turns:
+                return task.probabilities(self.template.merge(values, statistics, train=False), batch)
+            height, width = next(iter(batch.values())).shape[1:3]
+            count = 8 if height == width else 4
+            # One pass after the other: the network is compiled once, and memory holds one pass.
+            total = jax.lax.fori_loop(1, count, lambda which, total: total + one(which), one(jnp.int32(0)))
+            return total / count
+
+        def answer(batch: Mapping[str, np.ndarray]) -> jax.Array:
+            return jax.device_put(forward(values, statistics, jax.device_put(dict(batch), examples)), first)
+
+        return answer
+
+    @functools.cached_property
+    def fingerprint(self) -> str:
+        """A short hash of all parameters and statistics."""
+        total = hashlib.sha256()
+        for flat in (self.parameters, self.statistics):
+            for path in sorted(flat):
+                total.update(path.encode() + np.ascontiguousarray(jax.device_get(flat[path])).tobytes())
+        return total.hexdigest()[:16]
 
 
 def restore(folder: pathlib.Path, kind: str = "best") -> Trained:

@@ -1,30 +1,29 @@
-"""GeoTIFF in, map out: opens scenes, refuses those that do not fit the card, reads strips, writes the COG.
+"""Scenes: opens GeoTIFFs, refuses those that do not fit the card, reads strips of rows.
 
 What a network is shown must be what it was trained on, so everything that a file leaves open (band names, the offset
 of Sentinel-2 products, the unit of radar backscatter) is read from the file, asked for, or refused; never guessed
-silently. Only this module of lcjax imports rasterio; what the numbers mean is decided in `calibration`.
+silently. What the numbers mean is decided in `calibration`; maps are written by `maps`.
 """
 
 import contextlib
 import dataclasses
+import functools
+import hashlib
 import json
-import math
-import os
 import pathlib
-import tempfile
-import warnings
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from xml.sax import saxutils
+from collections.abc import Callable, Iterator, Sequence
 
 import numpy as np
 import rasterio
 import rasterio.errors
-import rasterio.shutil
+from rasterio.enums import Resampling
+from rasterio.vrt import WarpedVRT
 from rasterio.windows import Window
 
-from data_pipelines.bands import Sensor, band_indices, canonical, to_storage
+from data_pipelines import raster
+from data_pipelines.bands import SENSORS, Sensor, band_indices, spelled, to_storage
 from data_pipelines.errors import InputError
-from data_pipelines.legends import IGNORE, Legend
+from lcjax import ground
 from lcjax.calibration import CALIBRATIONS
 from lcjax.card import Card
 
@@ -34,30 +33,43 @@ _SAMPLE_GRID, _SAMPLE_EDGE = 6, 160  # statistics come from at most 6 x 6 window
 
 @dataclasses.dataclass(frozen=True)
 class Layer:
-    """One sensor's file. The physical value of band k is raw * gain[k] + shift[k]."""
+    """One sensor's file. The physical value of band k is raw * gain[k] + shift[k].
+
+    Attributes:
+      dataset: the file, or a view of it that is warped onto another grid.
+      indices: of the sensor's bands in the file, from 1.
+      digest: a hash of pixels all over the file.
+    """
 
     sensor: Sensor
     path: pathlib.Path
     dataset: rasterio.DatasetReader
-    indices: tuple[int, ...]  # of the sensor's bands in the file, from 1
+    indices: tuple[int, ...]
     gain: np.ndarray
     shift: np.ndarray
+    digest: str
 
     def read(self, window: Window) -> tuple[np.ndarray, np.ndarray]:
-        """The stored integers (h, w, bands) of the sensor and which pixels are valid (h, w) bool.
+        """The stored numbers (h, w, bands) of the sensor and which pixels are valid (h, w) bool.
 
-        A pixel is valid when no band is masked (no-data value, mask, alpha), NaN or infinite, and not every band is 0
-        (Sentinel-2's own no-data value; also what mosaics are padded with). The others hold what scales to zero.
+        A pixel is valid when no band is masked (no-data value, mask, alpha), NaN or infinite, and, for sensors that say
+        so, not every band is 0 (Sentinel-2's own no-data value; also what mosaics are padded with). The others hold
+        what scales to zero.
         """
-        raw, valid = _read_valid(self.dataset, self.indices, window)
+        raw, valid = raster.read_valid(self.dataset, self.indices, window, self.sensor.zero_is_nodata)
         stored = np.empty((*valid.shape, len(self.indices)), self.sensor.dtype)
         empty = np.asarray(self.sensor.scaling.offset) / self.sensor.scaling.unit
-        empty = np.broadcast_to(np.rint(empty).astype(stored.dtype), len(self.indices))
+        if np.issubdtype(stored.dtype, np.integer):
+            empty = np.rint(empty)
+        empty = np.broadcast_to(empty.astype(stored.dtype), len(self.indices))
+        whole = valid.all()
         for k in range(len(self.indices)):  # band by band: the widened copies stay small
-            values = raw[k]
+            values = raw[k] if whole else np.where(valid, raw[k], 0)
             if self.gain[k] != 1 or self.shift[k] != 0:
                 values = values * self.gain[k] + self.shift[k]
-            stored[..., k] = np.where(valid, to_storage(self.sensor, np.where(valid, values, 0)), empty[k])
+            stored[..., k] = to_storage(self.sensor, values)
+        if not whole:
+            stored[~valid] = empty
         return stored, valid
 
 
@@ -69,25 +81,37 @@ class Scene:
 
     @property
     def grid(self) -> rasterio.DatasetReader:
-        """The file whose CRS, transform, width and height the map takes over."""
+        """The dataset whose CRS, transform, width and height the map takes over."""
         return self.layers[0].dataset
 
+    @property
+    def tags(self) -> dict[str, str]:
+        """The tags of the last sensor's file."""
+        return self.layers[-1].dataset.tags()
+
+    @functools.cached_property
+    def fingerprint(self) -> str:
+        """A hash of what the network will be shown: pixels all over the scene, its grid and what its numbers mean."""
+        grid = (self.grid.crs and self.grid.crs.to_wkt(), *self.grid.transform, *self.grid.shape)
+        layers = [(x.digest, x.sensor.name, x.indices, x.gain.tolist(), x.shift.tolist()) for x in self.layers]
+        return hashlib.sha256(json.dumps([grid, layers]).encode()).hexdigest()[:16]
+
     def read(self, first: int, end: int) -> tuple[dict[str, np.ndarray], np.ndarray]:
-        """Rows first to end: {sensor: (rows, width, bands) stored integers}, pixels valid in every sensor."""
+        """Rows first to end: {sensor: (rows, width, bands) stored numbers}, pixels valid in every sensor."""
         window = Window(0, first, self.grid.width, end - first)
         parts = {layer.sensor.name: layer.read(window) for layer in self.layers}
         return {name: stored for name, (stored, _) in parts.items()}, np.logical_and.reduce(
             [valid for _, valid in parts.values()]
         )
 
-    def picture(self, edge: int) -> np.ndarray:
-        """The last sensor's display bands, stretched to 8 bits, at most `edge` pixels long: (h, w, 3) uint8."""
+    def picture(self, height: int, width: int) -> np.ndarray:
+        """The last sensor's display bands, thinned out and stretched to 8 bits: (height, width, 3) uint8."""
         layer = self.layers[-1]
-        height, width = shrunk(self.grid.height, self.grid.width, edge)
         indices = [layer.indices[layer.sensor.bands.index(band)] for band in layer.sensor.display]
         raw = layer.dataset.read(indices, out_shape=(len(indices), height, width), masked=True)
         values = np.moveaxis(np.ma.masked_invalid(raw.astype(np.float64)).filled(np.nan), 0, -1)
-        values[(values == 0).all(-1)] = np.nan
+        if layer.sensor.zero_is_nodata:
+            values[(values == 0).all(-1)] = np.nan
         low, high = np.nanpercentile(values, (2, 98), axis=(0, 1))
         grey = np.nan_to_num((values - low) / np.maximum(high - low, 1e-9), nan=1.0).clip(0, 1)
         grey = grey**0.7  # else a bright beach leaves the forest black
@@ -101,6 +125,7 @@ def open_scene(
     *,
     bands: Sequence[str] = (),
     offset: float | None = None,
+    grid: str = "",
     say: Callable[[str], None] = print,
 ) -> Iterator[Scene]:
     """Opens the files of a scene as the card's sensors; a context manager that gives a Scene.
@@ -110,6 +135,7 @@ def open_scene(
       files: sensor name -> GeoTIFF, one for each sensor of the card.
       bands: band names in file order, for files that name none; with several files, those of all of them.
       offset: added to the digital numbers of Sentinel-2; None leaves it to the metadata.
+      grid: the sensor onto whose grid the others are warped; "" expects one grid.
       say: takes each line that the user should read.
 
     Raises InputError where a file, a band, a unit, the grid or the offset does not fit the card.
@@ -124,18 +150,26 @@ def open_scene(
         raise InputError(
             f"--offset={offset:g}: only for Sentinel-2, but the network takes {', '.join(names)}; leave it out"
         )
+    if grid and (grid not in names or len(names) == 1):
+        raise InputError(f"--grid={grid}: expected one of several sensors, but the network takes {', '.join(names)}")
     with contextlib.ExitStack() as stack:
         layers = []
         for sensor in card.sensors:
             path = files[sensor.name]
-            dataset = stack.enter_context(_open(path))
-            _check_ground(dataset, sensor, path)
+            dataset = stack.enter_context(_open(path, sensor))
+            if grid in ("", sensor.name):
+                _check_ground(dataset, sensor, path)
             of_file = bands if len(files) == 1 else [band for band in bands if band in sensor.bands]
+            data = raster.image_bands(dataset)
             found = _band_names(dataset, sensor, path, of_file, card, say)
-            indices = tuple(index + 1 for index in band_indices(sensor, found, str(path)))
-            sample = _sample(dataset, indices, path)
-            gain, shift = CALIBRATIONS[sensor.name](dataset, indices, sample, path, offset, say)
-            layers.append(Layer(sensor, path, dataset, indices, gain, shift))
+            indices = tuple(data[index] for index in band_indices(sensor, found, str(path)))
+            sample = _sample(dataset, indices, sensor, path)
+            gain, shift = CALIBRATIONS[sensor.name](sensor, dataset, indices, sample, path, offset, say)
+            digest = hashlib.sha256(sample.tobytes()).hexdigest()
+            layers.append(Layer(sensor, path, dataset, indices, gain, shift, digest))
+        if grid:
+            onto = next(layer for layer in layers if layer.sensor.name == grid)
+            layers = [_warped(layer, onto, stack, say) for layer in layers]
         _check_same_grid(layers)
         height, width = layers[0].dataset.shape
         if min(height, width) < card.tile:
@@ -146,15 +180,27 @@ def open_scene(
 # ---- opening and checking -------------------------------------------------------------------------------------------
 
 
-def _open(path: pathlib.Path) -> rasterio.DatasetReader:
+@contextlib.contextmanager
+def _open(path: pathlib.Path, sensor: Sensor) -> Iterator[rasterio.DatasetReader]:
     if not path.is_file():
         raise InputError(f"{path}: {'a folder' if path.is_dir() else 'no such file'}; expected a GeoTIFF scene")
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", rasterio.errors.NotGeoreferencedWarning)  # refused below, in one clear line
+    with contextlib.ExitStack() as stack:
         try:
-            dataset = rasterio.open(path)
+            dataset = stack.enter_context(raster.opened(path))
         except rasterio.errors.RasterioIOError as error:
             raise InputError(f"{path}: not a raster that GDAL can read; expected a GeoTIFF scene") from error
+        # Where the training imagery lay nowhere, scenes may lie nowhere too.
+        if sensor.ground_sampling is not None:
+            _check_place(dataset, path)
+        if min(dataset.shape) < SMALLEST:
+            raise InputError(
+                f"{path}: {dataset.width} x {dataset.height} pixels; expected at least {SMALLEST} x {SMALLEST}; take a "
+                "larger cut"
+            )
+        yield dataset
+
+
+def _check_place(dataset: rasterio.DatasetReader, path: pathlib.Path) -> None:
     for missing, absent, example in (
         ("coordinate reference system (CRS)", dataset.crs is None, "--crs EPSG:32633"),
         (
@@ -164,48 +210,42 @@ def _open(path: pathlib.Path) -> rasterio.DatasetReader:
         ),
     ):
         if absent:
-            dataset.close()
             raise InputError(
                 f"{path}: no {missing}, so the map would lie nowhere; expected a georeferenced scene; "
                 f"if you know it, write it in, e.g. `rio edit-info {example} {path.name}`"
             )
-    if min(dataset.shape) < SMALLEST:
-        found = f"{dataset.width} x {dataset.height}"
-        dataset.close()
-        raise InputError(f"{path}: {found} pixels; expected at least {SMALLEST} x {SMALLEST}; take a larger cut")
-    return dataset
 
 
 def _check_ground(dataset: rasterio.DatasetReader, sensor: Sensor, path: pathlib.Path) -> None:
-    t = dataset.transform
-    columns, rows = (t.a, t.d), (t.b, t.e)
-    if dataset.crs.is_geographic:
-        latitude = t.f + t.d * dataset.width / 2 + t.e * dataset.height / 2
-        degree = math.pi / 180 * 6371008.8  # metres on the mean sphere: good to 0.5 %, the check needs 50 %
-        factors = degree * math.cos(math.radians(latitude)), degree
-    elif dataset.crs.is_projected:
-        factors = (dataset.crs.linear_units_factor[1],) * 2
-    else:
+    expected = sensor.ground_sampling
+    if expected is None:
+        return
+    try:
+        found = ground.metres_per_pixel(dataset.crs, dataset.transform, *dataset.shape)
+    except ValueError as error:
         raise InputError(
-            f"{path}: CRS {dataset.crs.to_string():.60} is neither geographic nor projected; expected a map projection "
-            "or longitude and latitude; warp it, e.g. `rio warp --dst-crs EPSG:32633`"
-        )
-    found = [math.hypot(x * factors[0], y * factors[1]) for x, y in (columns, rows)]
-    if any(not 1 / 1.5 <= metres / sensor.ground_sampling <= 1.5 for metres in found):
+            f"{path}: {error}; expected a map projection or longitude and latitude; warp it, e.g. "
+            "`rio warp --dst-crs EPSG:32633`"
+        ) from error
+    if any(not 1 / 1.5 <= metres / expected <= 1.5 for metres in found):
         raise InputError(
             f"{path}: pixels of {found[0]:.3g} x {found[1]:.3g} m, but the network knows {sensor.name} at "
-            f"{sensor.ground_sampling:g} m; resample it first, e.g. `gdalwarp -tr {sensor.ground_sampling:g} "
-            f"{sensor.ground_sampling:g} -r bilinear` in a CRS of metres"
+            f"{expected:.3g} m; resample it first, e.g. `gdalwarp -tr {expected:.3g} {expected:.3g} -r bilinear` in a "
+            "CRS of metres"
         )
 
 
 def _band_names(dataset, sensor, path, listed: Sequence[str], card: Card, say) -> list[str | None]:
-    """Names of the file's bands in order: those of --bands, else those of the file."""
-    own = [canonical(name) for name in dataset.descriptions]
+    """Names of the file's bands but alpha, in order: those of --bands, else those of the file."""
+    data = raster.image_bands(dataset)
+    # Colours name the bands of own imagery only: those of a published sensor are not simply red, green and blue.
+    published = sensor.name in SENSORS
+    names = [dataset.descriptions[index - 1] for index in data] if published else [*raster.band_names(dataset)]
+    own = [next(filter(None, (spelled(other, name) for other in card.sensors)), None) for name in names]
     if listed:
-        if len(listed) != dataset.count:
+        if len(listed) != len(data):
             raise InputError(
-                f"{path}: {dataset.count} bands, but --bands lists {len(listed)} for it ({', '.join(listed)}); "
+                f"{path}: {len(data)} bands, but --bands lists {len(listed)} for it ({', '.join(listed)}); "
                 "list every band of the file in its order"
             )
         known = [(a, b) for a, b in zip(own, listed, strict=True) if a]
@@ -214,16 +254,37 @@ def _band_names(dataset, sensor, path, listed: Sequence[str], card: Card, say) -
         return list(listed)
     if not any(name in sensor.bands for name in own):
         everything = ",".join(s.name for s in card.sensors)
-        if dataset.count != len(sensor.bands):
+        if len(data) != len(sensor.bands):
             raise InputError(
-                f"{path}: {dataset.count} bands without known names; expected the {len(sensor.bands)} of {sensor.name} "
+                f"{path}: {len(data)} bands without known names; expected the {len(sensor.bands)} of {sensor.name} "
                 f"({', '.join(sensor.bands)}); list the file's bands in their order with --bands=NAME,NAME,..."
             )
         raise InputError(
-            f"{path}: {dataset.count} bands without known names; expected {', '.join(sensor.bands)}; if they stand in "
+            f"{path}: {len(data)} bands without known names; expected {', '.join(sensor.bands)}; if they stand in "
             f"that order add --bands={everything}, else list their names in file order with --bands"
         )
-    return list(dataset.descriptions)
+    return names
+
+
+def _warped(layer: Layer, onto: Layer, stack: contextlib.ExitStack, say) -> Layer:
+    """The layer on the grid of another one."""
+    there, grid = layer.dataset, onto.dataset
+    if (there.crs, there.transform, there.shape) == (grid.crs, grid.transform, grid.shape):
+        return layer
+    view = stack.enter_context(
+        WarpedVRT(
+            there,
+            crs=grid.crs,
+            transform=grid.transform,
+            width=grid.width,
+            height=grid.height,
+            resampling=Resampling.bilinear,
+            add_alpha=there.nodata is None and len(raster.image_bands(there)) == there.count,
+        )
+    )
+    say(f"{layer.path}: warped onto the grid of {onto.path} (bilinear)")
+    _sample(view, layer.indices, layer.sensor, layer.path)  # refuses a file that lies somewhere else
+    return dataclasses.replace(layer, dataset=view)
 
 
 def _check_same_grid(layers: Sequence[Layer]) -> None:
@@ -240,24 +301,12 @@ def _check_same_grid(layers: Sequence[Layer]) -> None:
         ):
             if not same:
                 raise InputError(
-                    f"{other.path}: {difference}; expected one grid for all sensors; warp one onto the other, "
-                    f"e.g. `rio warp {other.path.name} aligned.tif --like {first.path.name}`"
+                    f"{other.path}: {difference}; expected one grid for all sensors; have the others "
+                    f"warped onto that of one with --grid={other.sensor.name}"
                 )
 
 
-def _read_valid(dataset, indices, window: Window) -> tuple[np.ndarray, np.ndarray]:
-    """Raw values (bands, h, w), and where they are data (h, w)."""
-    try:
-        masked = dataset.read(indices, window=window, masked=True)
-    except rasterio.errors.RasterioIOError as error:
-        raise InputError(
-            f"{dataset.name}: cannot be read to its end ({error}); fetch or copy the file again"
-        ) from error
-    raw = masked.data
-    return raw, ~np.ma.getmaskarray(masked).any(0) & np.isfinite(raw).all(0) & (raw != 0).any(0)
-
-
-def _sample(dataset, indices, path) -> np.ndarray:
+def _sample(dataset, indices, sensor: Sensor, path) -> np.ndarray:
     """Valid raw values (pixels, bands) from windows spread evenly over the scene."""
     edges = [min(_SAMPLE_EDGE, size) for size in dataset.shape]
     tops, lefts = (
@@ -267,102 +316,13 @@ def _sample(dataset, indices, path) -> np.ndarray:
     parts = []
     for top in tops:
         for left in lefts:
-            raw, valid = _read_valid(dataset, indices, Window(left, top, edges[1], edges[0]))
+            window = Window(left, top, edges[1], edges[0])
+            raw, valid = raster.read_valid(dataset, indices, window, sensor.zero_is_nodata)
             parts.append(raw[:, valid].T)
     values = np.concatenate(parts)
     if not len(values):
         raise InputError(
-            f"{path}: no valid pixel in {len(parts)} windows over the scene (all no-data, NaN or 0); cut it to its data"
+            f"{path}: no valid pixel in {len(parts)} windows over the scene (all no-data, NaN or 0); "
+            "cut it to its data, and see that all sensors cover the same ground"
         )
     return values
-
-
-# ---- writing --------------------------------------------------------------------------------------------------------
-
-
-def shrunk(height: int, width: int, edge: int) -> tuple[int, int]:
-    """The size of a picture of the scene that is at most `edge` pixels long."""
-    factor = min(1.0, edge / max(height, width))
-    return max(1, round(height * factor)), max(1, round(width * factor))
-
-
-def prepare_output(output: pathlib.Path, files: Iterable[pathlib.Path]) -> None:
-    """Makes the folder of a map and tries to write there. Raises InputError before any work is lost."""
-    if output.suffix.lower() not in (".tif", ".tiff"):
-        raise InputError(
-            f"--output={output}: expected a name that ends in .tif, e.g. --output={output.stem or 'map'}.tif"
-        )
-    if output.is_dir():
-        raise InputError(f"--output={output}: a folder; expected the name of a map, e.g. --output={output / 'map.tif'}")
-    if output.resolve() in {file.resolve() for file in files}:
-        raise InputError(f"--output={output}: the scene itself; expected a new name for the map")
-    try:
-        output.parent.mkdir(parents=True, exist_ok=True)
-        tempfile.TemporaryFile(dir=output.parent).close()
-    except OSError as error:
-        raise InputError(
-            f"--output={output}: cannot write there ({error.strerror}); name a folder that you may write to"
-        ) from error
-
-
-def write_map(
-    output: pathlib.Path, scene: Scene, legend: Legend, strips: Iterable[tuple[int, np.ndarray]], tags: dict[str, str]
-) -> np.ndarray:
-    """Writes a cloud-optimised GeoTIFF with names and colours, and its .aux.xml; returns pixels by id, (256,).
-
-    `strips` gives (first row, ids (rows, width) uint8) from top to bottom. Everything is made in a temporary folder
-    beside the map and renamed at the end, so that a map is either whole or not there.
-    """
-    grid, names = scene.grid, {c.id: c.name for c in legend.scored}
-    colours = {i: (*map(int, legend.palette()[i]), 255) for i in names} | {IGNORE: (0, 0, 0, 0)}
-    profile = {
-        "driver": "GTiff",
-        "dtype": "uint8",
-        "count": 1,
-        "nodata": IGNORE,
-        "crs": grid.crs,
-        "transform": grid.transform,
-    }
-    counts = np.zeros(256, np.int64)
-    try:
-        with tempfile.TemporaryDirectory(prefix=".lcjax-map-", dir=output.parent) as folder:
-            plain, cog = pathlib.Path(folder, "plain.tif"), pathlib.Path(folder, "cog.tif")
-            with rasterio.open(plain, "w", **profile, width=grid.width, height=grid.height, BIGTIFF="IF_SAFER") as out:
-                for first, ids in strips:
-                    out.write(ids, 1, window=Window(0, first, grid.width, len(ids)))
-                    counts += np.bincount(ids.ravel(), minlength=256)
-                out.write_colormap(1, colours)
-                out.set_band_description(1, "land cover")
-                out.update_tags(**tags, LCJAX_LEGEND=legend.name, LCJAX_CLASSES=json.dumps(names))
-                out.update_tags(1, **{f"CLASS_{i}": name for i, name in names.items()})
-            rasterio.shutil.copy(
-                plain,
-                cog,
-                driver="COG",
-                BLOCKSIZE=512,
-                COMPRESS="DEFLATE",
-                OVERVIEW_RESAMPLING="MODE",
-                BIGTIFF="IF_SAFER",
-            )
-            sidecar = pathlib.Path(folder, "cog.tif.aux.xml")
-            sidecar.write_text(_category_names(names), encoding="utf-8")
-            os.replace(sidecar, output.with_name(output.name + ".aux.xml"))
-            os.replace(cog, output)
-    except (OSError, rasterio.errors.RasterioError) as error:
-        raise InputError(
-            f"--output={output}: cannot be written ({error}); is the disk full or the folder gone?"
-        ) from error
-    return counts
-
-
-def read_map(path: pathlib.Path, edge: int) -> np.ndarray:
-    """The ids of a map, at most `edge` pixels long: (h, w) uint8."""
-    with rasterio.open(path) as dataset:
-        return dataset.read(1, out_shape=shrunk(dataset.height, dataset.width, edge))
-
-
-def _category_names(names: dict[int, str]) -> str:
-    """GDAL's side file (PAM) that names the classes, by position from id 0: a TIFF has no place for them."""
-    rows = "".join(f"   <Category>{saxutils.escape(names.get(i, ''))}</Category>\n" for i in range(max(names) + 1))
-    band = f' <PAMRasterBand band="1">\n  <CategoryNames>\n{rows}  </CategoryNames>\n </PAMRasterBand>\n'
-    return f"<PAMDataset>\n{band}</PAMDataset>\n"

@@ -11,7 +11,8 @@ from sklearn.metrics import confusion_matrix
 from configs import pretrain
 from data_pipelines import loader
 from data_pipelines.errors import InputError
-from lcjax import evaluate, predict, report, restore, scene
+from lcjax import evaluate, mapper, report, restore, scene
+from lcjax.parallel import mesh as meshes
 from lcjax.train import train
 
 
@@ -24,10 +25,10 @@ def whole_tiles(trained, data_dir, spec):
     """Truth and prediction of every tile, one by one, as class indices."""
     network = restore.restore(trained, "best")
     source = loader.open_dataset(data_dir, "sample").source(spec)
-    table = network.card.legend.index_of_id()
+    table, probabilities = network.card.legend.index_of_id(), network.probabilities()
     for record in (source[index] for index in range(len(source))):
         batch = {sensor.name: record[sensor.name][None] for sensor in network.card.sensors}
-        yield table[record["label"]], network.probabilities(batch)[0].argmax(-1)
+        yield table[record["label"]], np.asarray(probabilities(batch))[0].argmax(-1)
 
 
 def test_every_pixel_once_against_scikit_learn(trained, data_dir, result):
@@ -77,19 +78,19 @@ def test_contrastive_runs_are_evaluated_too(data_dir, tmp_path):
     scores = evaluate.evaluate(tmp_path / "pretrain", "validation", "last")["scores"]
     assert scores["loss"] > 0 and 0 <= scores["retrieval"] <= 1
     with pytest.raises(InputError, match="no classes to map"):
-        _ = restore.restore(tmp_path / "pretrain", "last").probabilities
+        restore.restore(tmp_path / "pretrain", "last").probabilities()
 
 
 def test_the_map_of_a_scene_is_the_network_s(trained, sample, tmp_path):
     network = restore.restore(trained, "best")
     files = {name: sample / "scenes" / f"scene_{name}.tif" for name in ("s1", "s2")}
     output = tmp_path / "map.tif"
-    scene.prepare_output(output, files.values())
     with scene.open_scene(network.card, files) as opened:
-        predict.map_scene(network.card, network.probabilities, opened, output)
+        mapper.Mapper.of_workdir(trained, "best").map(opened, output)
         inputs, valid = opened.read(0, 300)
     assert valid.all()
-    whole = network.probabilities({name: values[None] for name, values in inputs.items()})[0]
+    batch = {name: values[None] for name, values in inputs.items()}
+    whole = np.asarray(network.probabilities()(batch))[0]
     expected = network.card.legend.id_of_index()[whole.argmax(-1)]
     with rasterio.open(output) as drawn, rasterio.open(files["s2"]) as scene_file:
         assert drawn.crs == scene_file.crs and drawn.transform == scene_file.transform
@@ -98,6 +99,34 @@ def test_the_map_of_a_scene_is_the_network_s(trained, sample, tmp_path):
     # Away from the borders of tiles both see the same surroundings.
     inner = (slice(60, 150), slice(60, 150))
     assert (map_[inner] == expected[inner]).mean() > 0.99
+
+
+def test_the_answers_are_the_same_on_all_devices_and_averaged_over_turns(trained, data_dir):
+    network = restore.restore(trained, "best")
+    record = loader.open_dataset(data_dir, "sample").source("test")[0]
+    batch = {name: np.stack([record[name][:64, :96], record[name][64:128, :96]] * 4) for name in ("s1", "s2")}
+    one = network.probabilities()
+    alone = np.asarray(one(batch))
+    np.testing.assert_allclose(network.probabilities(meshes.make(-1, 1, 8))(batch), alone, atol=1e-5)
+
+    def by_hand(batch, turns):
+        """The mean over flips and rotations, each by numpy."""
+        total = 0
+        for turn, flip in turns:
+            shown = {
+                name: np.flip(np.rot90(x, turn, (1, 2)), 1) if flip else np.rot90(x, turn, (1, 2))
+                for name, x in batch.items()
+            }
+            answer = np.asarray(one({name: np.ascontiguousarray(x) for name, x in shown.items()}))
+            total = total + np.rot90(np.flip(answer, 1) if flip else answer, -turn, (1, 2))
+        return total / len(turns)
+
+    oblong = network.probabilities(turns=True)(batch)
+    np.testing.assert_allclose(oblong, by_hand(batch, [(0, 0), (2, 0), (0, 1), (2, 1)]), atol=1e-5)
+    square = {name: x[:, :, :64] for name, x in batch.items()}
+    eight = [(turn, flip) for turn in range(4) for flip in (0, 1)]
+    np.testing.assert_allclose(network.probabilities(turns=True)(square), by_hand(square, eight), atol=1e-5)
+    assert np.abs(np.asarray(oblong) - alone).max() > 1e-3  # the network does not turn with its input by itself
 
 
 def test_the_page_shows_the_run_s_scores(trained, result):

@@ -1,8 +1,5 @@
-"""Scenes are opened as the card wants them or refused in one line; maps are whole, named and coloured."""
+"""Scenes are opened as the card wants them or refused in one line."""
 
-import json
-import os
-import pathlib
 import re
 import warnings
 
@@ -10,7 +7,7 @@ import numpy as np
 import pytest
 import rasterio
 
-from data_pipelines.bands import S1, S2
+from data_pipelines.bands import S1, S2, SENSORS, Scaling, Sensor
 from data_pipelines.errors import InputError
 from data_pipelines.legends import DFC2020
 from lcjax import scene as scenes
@@ -29,7 +26,7 @@ GRID = from_origin(500000.25, 5400000.75, 10, 10)
 
 
 def card(fusion="s2", tile=32):
-    return Card("fake", fusion, sensors_of(fusion), DFC2020, tile, "sample 1.0.0", {}, {})
+    return Card("fake", fusion, sensors_of(fusion, SENSORS.values()), DFC2020, tile, "sample 1.0.0", {}, {})
 
 
 def digital_numbers(height=40, width=50, dtype="uint16"):
@@ -343,77 +340,126 @@ def test_a_scene_of_nothing_is_refused(tmp_path):
     assert "no valid pixel" in refusal(write(tmp_path / "s.tif", digital_numbers() * 0, S2.bands))
 
 
-# ---- the map --------------------------------------------------------------------------------------------------------
+# ---- own imagery, other grids, pictures ------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("crs", [UTM, "EPSG:4326"])
-def test_the_map_keeps_place_and_carries_names_and_colours(tmp_path, crs):
-    turned = rasterio.Affine(9.9, 1.1, 500000.123456789, 1.1, -9.9, 5400000.987654321)
-    transform = turned if crs == UTM else from_origin(16.123456789, 47.987654321, 0.00013, 0.00009)
-    path = write(tmp_path / "s.tif", digital_numbers(600, 700), S2.bands, crs=crs, transform=transform)
-    ids = np.random.default_rng(3).choice(np.array([1, 2, 6, 10, 255], np.uint8), (600, 700))
-    ids[:, 350:] = 10
-    output = tmp_path / "map.tif"
-    with scenes.open_scene(card(), {"s2": path}) as scene:
-        strips = ((first, ids[first : first + 130]) for first in range(0, 600, 130))
-        counts = scenes.write_map(output, scene, DFC2020, strips, {"LCJAX_MODEL": "fake"})
-    assert counts.tolist() == np.bincount(ids.ravel(), minlength=256).tolist()
-    assert sorted(os.listdir(tmp_path)) == ["map.tif", "map.tif.aux.xml", "s.tif"]  # no temporary file stays
-
-    with rasterio.open(path) as source, rasterio.open(output) as result:
-        np.testing.assert_array_equal(result.read(1), ids)
-        assert result.crs == source.crs and result.transform == source.transform
-        assert result.dtypes == ("uint8",) and result.nodata == 255 and result.descriptions == ("land cover",)
-        assert result.tags(ns="IMAGE_STRUCTURE")["LAYOUT"] == "COG" and result.block_shapes == [(512, 512)]
-        assert result.overviews(1) == [2]
-        colours = result.colormap(1)
-        assert colours[1] == (0, 0x99, 0, 255) and colours[10] == (0x1C, 0x0D, 0xFF, 255) and colours[255][3] == 0
-        classes = {c.id: c.name for c in DFC2020.scored}
-        assert json.loads(result.tags()["LCJAX_CLASSES"]) == {str(i): name for i, name in classes.items()}
-        assert result.tags(1) == {f"CLASS_{i}": name for i, name in classes.items()}
-        assert result.tags()["LCJAX_LEGEND"] == "dfc2020" and result.tags()["LCJAX_MODEL"] == "fake"
-    with rasterio.open(output, overview_level=0) as overview:
-        assert set(np.unique(overview.read(1))) <= {1, 2, 6, 10, 255}  # classes, not their means
-    listed = re.findall("<Category>(.*)</Category>", (tmp_path / "map.tif.aux.xml").read_text())
-    assert {i: name for i, name in enumerate(listed) if name} == classes
-    assert scenes.read_map(output, 100).shape == (86, 100)
+def own(bands=("red", "green", "blue"), dtype="uint8", ground=None, low=0.0, high=255.0):
+    """The card of a network of own imagery."""
+    scaling = Scaling(1.0, low, high, (100.0,) * len(bands), (50.0,) * len(bands))
+    sensor = Sensor("image", "own", tuple(bands), dtype, "number", scaling, tuple(bands[:3]), ground, False)
+    return Card("fake", "image", (sensor,), DFC2020, 32, "rasters/mine 1.0.0", {}, {})
 
 
-def test_a_broken_run_leaves_no_map_and_keeps_the_old_one(tmp_path):
-    path, output = write(tmp_path / "s.tif", digital_numbers(), S2.bands), tmp_path / "map.tif"
-    output.write_text("the old map")
-
-    def strips():
-        yield 0, np.ones((10, 50), np.uint8)
-        raise FloatingPointError("network")
-
-    with pytest.raises(FloatingPointError), scenes.open_scene(card(), {"s2": path}) as scene:
-        scenes.write_map(output, scene, DFC2020, strips(), {})
-    assert sorted(os.listdir(tmp_path)) == ["map.tif", "s.tif"] and output.read_text() == "the old map"
+def open_own(card, path, **options):
+    said = []
+    with scenes.open_scene(card, {"image": path}, say=said.append, **options) as scene:
+        inputs, valid = scene.read(0, scene.grid.height)
+    return inputs["image"], valid, said
 
 
-def test_outputs_that_cannot_be_are_refused_before_work(tmp_path):
-    (tmp_path / "file").write_text("")
-    (tmp_path / "folder.tif").mkdir()
-    scene = tmp_path / "scene.tif"
-    for output, words in (
-        (tmp_path / "map.png", "ends in .tif"),
-        (tmp_path / "map", "ends in .tif"),
-        (tmp_path / "folder.tif", "a folder"),
-        (tmp_path / "folder.tif" / ".." / "scene.tif", "the scene itself"),
-        (tmp_path / "file" / "map.tif", "cannot write there"),
-        (pathlib.Path("/proc/nowhere/map.tif"), "cannot write there"),
+def test_a_picture_without_a_place_is_mapped_by_a_network_of_such_pictures(tmp_path):
+    values = np.random.default_rng(0).integers(0, 255, (3, 40, 50)).astype("uint8")
+    values[:, :3] = 0  # black is a colour there
+    values[:, :, 40:44] = 255
+    path = tmp_path / "p.png"
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", rasterio.errors.NotGeoreferencedWarning)
+        write(path, values, driver="PNG", crs=None, transform=None)
+    found, valid, _ = open_own(own(), path)
+    assert valid.all() and found.dtype == np.uint8
+    np.testing.assert_array_equal(found, np.moveaxis(values, 0, -1))
+    with pytest.raises(InputError, match="no coordinate reference system"):
+        open_own(own(ground=0.5), path)
+
+
+def test_own_scenes_of_another_kind_are_refused(tmp_path):
+    rgb = np.random.default_rng(0).integers(0, 255, (3, 40, 50))
+    for values, fits, words in (
+        (rgb[:2].astype("uint8"), own(), r"2 bands without known names; expected the 3 of image \(red, green, blue"),
+        (digital_numbers(), own(), "13 bands without known names; expected the 3 of image"),
+        (rgb.astype("uint16"), own(), "uint16; expected uint8 as in the images of the training"),
+        (rgb.astype("float32") * 40, own(dtype="float32"), "% of band red lie outside 0 to 255"),
     ):
-        with pytest.raises(InputError, match=words):
-            scenes.prepare_output(output, [scene])
-    scenes.prepare_output(tmp_path / "a" / "b" / "map.tif", [scene])
-    assert (tmp_path / "a" / "b").is_dir() and not os.listdir(tmp_path / "a" / "b")
+        path = write(tmp_path / "s.tif", values, photometric="minisblack")
+        with pytest.raises(InputError, match=words) as caught:
+            open_own(fits, path, bands=fits.sensors[0].bands if len(values) == 3 else ())
+        assert "\n" not in str(caught.value)
+
+
+def test_bands_of_own_imagery_are_found_by_name(tmp_path):
+    values = np.random.default_rng(0).integers(1, 200, (4, 40, 50)).astype("float32")
+    values[2, 5, 6] = np.nan
+    fits = own(("NIR", "Height"), "float32")
+    found, valid, _ = open_own(fits, write(tmp_path / "s.tif", values, ("a", "height", "nir", "b")))
+    assert not valid[5, 6] and valid.sum() == valid.size - 1
+    np.testing.assert_array_equal(found[5, 6], [100, 100])  # what scales to zero
+    np.testing.assert_array_equal(found[valid], np.moveaxis(values[[2, 1]], 0, -1)[valid])
+
+
+def test_the_other_sensor_is_warped_where_told(tmp_path):
+    """A plane is warped to a plane: its values at the pixel centres are known."""
+    slope = np.array([0.05, 0.02])
+    columns, rows = np.meshgrid(np.arange(80) + 0.5, np.arange(70) + 0.5)
+    fine = -25 + slope[0] * columns + slope[1] * rows  # dB on a grid of 10 m, shifted by 103 m and -57 m
+    radar = write(
+        tmp_path / "s1.tif",
+        np.stack([fine, fine - 1]).astype("float32"),
+        S1.bands,
+        transform=from_origin(500000.25 - 103, 5400000.75 + 57, 10, 10),
+    )
+    optical = write(tmp_path / "s2.tif", digital_numbers(), S2.bands)
+    files, said = {"s1": radar, "s2": optical}, []
+    with (
+        pytest.raises(InputError, match=r"warped onto that of one with --grid=s2"),
+        scenes.open_scene(card("late"), files),
+    ):
+        pass
+    with scenes.open_scene(card("late"), files, grid="s2", say=said.append) as scene:
+        inputs, valid = scene.read(0, 40)
+        assert scene.grid.transform == GRID and scene.grid.shape == (40, 50)
+    assert "warped onto the grid of" in said[0] and valid.all()
+    columns, rows = np.meshgrid(np.arange(50) + 0.5 + 10.3, np.arange(40) + 0.5 + 5.7)
+    expected = -25 + slope[0] * columns + slope[1] * rows
+    np.testing.assert_allclose(inputs["s1"][..., 0] / 100, expected, atol=0.0051)  # stored in 0.01 dB
+    np.testing.assert_array_equal(inputs["s2"], np.moveaxis(digital_numbers(), 0, -1))
+    for grid, words in (("s3", "expected one of several sensors"),):
+        with pytest.raises(InputError, match=words), scenes.open_scene(card("late"), files, grid=grid):
+            pass
+
+
+def test_beyond_the_warped_sensor_there_is_no_data(tmp_path):
+    radar = write(tmp_path / "s1.tif", decibels(40, 30), S1.bands)
+    elsewhere = write(tmp_path / "far.tif", decibels(), S1.bands, transform=from_origin(600000, 5400000, 10, 10))
+    optical = write(tmp_path / "s2.tif", digital_numbers(), S2.bands)
+    with scenes.open_scene(card("late"), {"s1": radar, "s2": optical}, grid="s2") as scene:
+        _, valid = scene.read(0, 40)
+    assert valid[:, :30].all() and not valid[:, 31:].any()
+    with (
+        pytest.raises(InputError, match="see that all sensors cover the same ground"),
+        scenes.open_scene(card("late"), {"s1": elsewhere, "s2": optical}, grid="s2"),
+    ):
+        pass
+
+
+def test_the_fingerprint_is_of_what_is_shown(tmp_path):
+    values = digital_numbers()
+
+    def fingerprint(path, **options):
+        with scenes.open_scene(card(), {"s2": path}, say=lambda line: None, **options) as scene:
+            return scene.fingerprint
+
+    first = fingerprint(write(tmp_path / "a.tif", values, S2.bands))
+    assert first == fingerprint(write(tmp_path / "b.tif", values, S2.bands, compress="lzw", tiled=True))
+    assert first != fingerprint(tmp_path / "a.tif", offset=-10)
+    assert first != fingerprint(write(tmp_path / "c.tif", values, S2.bands, crs="EPSG:32634"))
+    values[3, 20, 20] += 1
+    assert first != fingerprint(write(tmp_path / "d.tif", values, S2.bands))
 
 
 def test_the_picture_is_8_bit_and_small(tmp_path):
     values = decibels()
     values[:, :5] = np.nan
     with scenes.open_scene(card("s1"), {"s1": write(tmp_path / "s.tif", values, S1.bands)}) as scene:
-        picture = scene.picture(25)
+        picture = scene.picture(20, 25)
     assert picture.shape == (20, 25, 3) and picture.dtype == np.uint8
     assert (picture[0] == 255).all() and picture[5:].std() > 20

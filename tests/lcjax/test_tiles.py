@@ -2,17 +2,19 @@
 
 import itertools
 
+import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from lcjax.tiles import blend_weights, blended_strips, tile_count, tile_starts
+from lcjax.tiles import BLENDS, Tiling, blend_weights, blended_strips, tile_starts
 
 SIZES = [(40, 16, 0), (40, 16, 4), (41, 16, 8), (16, 16, 4), (17, 16, 4), (100, 32, 15), (31, 10, 5)]
 
 
+@pytest.mark.parametrize("name", BLENDS)
 @pytest.mark.parametrize(("size", "tile", "overlap"), SIZES)
-def test_weights_sum_to_one_at_every_pixel(size, tile, overlap):
-    starts, weights = blend_weights(size, tile, overlap)
+def test_weights_sum_to_one_at_every_pixel(size, tile, overlap, name):
+    starts, weights = blend_weights(size, tile, overlap, name)
     total = np.zeros(size)
     for start, weight in zip(starts, weights, strict=True):
         total[start : start + tile] += weight
@@ -20,6 +22,13 @@ def test_weights_sum_to_one_at_every_pixel(size, tile, overlap):
     assert (weights > 0).all()
     assert starts[0] == 0 and starts[-1] == size - tile
     assert all(0 < b - a <= tile - overlap for a, b in itertools.pairwise(starts))
+
+
+def test_the_blends_are_what_they_are_called():
+    (_, linear), (_, cosine) = (blend_weights(28, 16, 4, name) for name in ("linear", "cosine"))
+    np.testing.assert_allclose(linear[0, 11:], [1, 0.8, 0.6, 0.4, 0.2], atol=1e-6)
+    np.testing.assert_allclose(cosine[0, 11:], 0.5 + 0.5 * np.cos(np.pi * np.arange(5) / 5), atol=1e-6)
+    assert (linear[0, :12] == 1).all() and (cosine[0, :12] == 1).all()  # at the scene's own edge nothing is mixed
 
 
 def test_starts_do_not_repeat_where_tiles_fit_exactly():
@@ -45,25 +54,24 @@ def local_mean(inputs, reach=2):
     return softmax(np.concatenate([x, x.prod(-1, keepdims=True)], -1))
 
 
-def blend(scene, network, valid=None, **options):
+def blend(scene, network, valid=None, *, tile, overlap, first=0, **options):
+    """The probabilities (rows from `first` on, width, classes) and which rows were read."""
     valid = np.ones(scene.shape[:2], bool) if valid is None else valid
     rows_read, advanced = [], []
 
-    def read(first, end):
-        rows_read.extend(range(first, end))
-        return {"s2": scene[first:end]}, valid[first:end]
+    def read(begin, end):
+        rows_read.extend(range(begin, end))
+        return {"s2": scene[begin:end]}, valid[begin:end]
 
     height, width = scene.shape[:2]
-    strips = [
-        (first, values.copy(), ok.copy())
-        for first, values, ok in blended_strips(
-            read, network, height=height, width=width, classes=3, advance=advanced.append, **options
-        )
-    ]
-    assert rows_read == list(range(height))  # each row once, in order
-    assert [first for first, _, _ in strips] == list(np.cumsum([0, *(len(v) for _, v, _ in strips[:-1])]))
-    assert sum(advanced) == tile_count(height, width, options["tile"], options["overlap"])
-    np.testing.assert_array_equal(np.concatenate([ok for _, _, ok in strips]), valid)
+    tiling = Tiling(height, width, tile, overlap)
+    options = {"classes": 3, "first": first, "advance": advanced.append} | options
+    strips = [*blended_strips(read, network, lambda x: jnp.moveaxis(x, 0, -1), tiling, **options)]
+    begun = tiling.begin(first)
+    assert rows_read == list(range(tiling.rows[0][begun], height))  # each row once, in order
+    assert [at for at, _, _ in strips] == list(first + np.cumsum([0, *(len(v) for _, v, _ in strips[:-1])]))
+    assert sum(advanced) == tiling.count - begun * len(tiling.columns[0])
+    np.testing.assert_array_equal(np.concatenate([ok for _, _, ok in strips]), valid[first:])
     return np.concatenate([values for _, values, _ in strips])
 
 
@@ -85,7 +93,7 @@ def test_per_pixel_network_gives_the_whole_image_result(scene, size, overlap):
 def test_a_network_with_context_agrees_away_from_tile_edges(scene):
     whole = local_mean({"s2": scene[None]})[0]
     found = blend(scene, local_mean, tile=16, overlap=8, batch_size=4)
-    (tops, _), (lefts, _) = blend_weights(53, 16, 8), blend_weights(71, 16, 8)
+    tops, lefts = tile_starts(53, 16, 8), tile_starts(71, 16, 8)
 
     def untouched(size, starts):  # farther than the reach of 2 from every inner edge of every tile
         edges = [edge for start in starts for edge in (start, start + 16) if 0 < edge < size]
@@ -109,6 +117,27 @@ def test_the_result_does_not_depend_on_the_batch_size(scene, batch_size):
     found = blend(scene, network, tile=16, overlap=4, batch_size=batch_size)
     np.testing.assert_array_equal(found, blend(scene, local_mean, tile=16, overlap=4, batch_size=3))
     assert len(shapes) == 1 and next(iter(shapes))[0] <= batch_size  # one shape: one compilation
+
+
+@pytest.mark.parametrize(("height", "overlap"), [(53, 4), (53, 8), (41, 8), (33, 8), (16, 4), (9, 4)])
+def test_begun_in_the_middle_the_rest_is_the_same_to_the_bit(scene, height, overlap):
+    scene = scene[:height]
+    whole = blend(scene, local_mean, tile=16, overlap=overlap, batch_size=4)
+    for first in Tiling(height, 71, 16, overlap).rows[0]:
+        rest = blend(scene, local_mean, tile=16, overlap=overlap, batch_size=4, first=first)
+        np.testing.assert_array_equal(rest, whole[first:])
+
+
+def test_batches_divide_over_the_devices(scene):
+    sizes = set()
+
+    def network(inputs):
+        sizes.add(len(inputs["s2"]))
+        return per_pixel(inputs)
+
+    found = blend(scene, network, tile=16, overlap=4, batch_size=5, multiple=4)
+    assert sizes == {4}
+    np.testing.assert_allclose(found, per_pixel({"s2": scene[None]})[0], atol=1e-6)
 
 
 def test_tiles_without_a_valid_pixel_are_not_computed(scene):

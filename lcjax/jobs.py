@@ -1,0 +1,139 @@
+"""Which scenes are mapped, and where their maps go: the texts of --scene, --output and --bands."""
+
+import csv
+import dataclasses
+import pathlib
+import re
+from collections.abc import Sequence
+
+from data_pipelines.bands import SENSORS, Sensor, spelled
+from data_pipelines.errors import InputError
+
+RASTERS = (".tif", ".tiff", ".jp2", ".vrt", ".img", ".jpg", ".jpeg", ".png")
+
+
+@dataclasses.dataclass(frozen=True)
+class Job:
+    """One scene, a file for each sensor, and its map."""
+
+    files: dict[str, pathlib.Path]
+    output: pathlib.Path
+
+
+def jobs(text: str, sensors: Sequence[Sensor], output: pathlib.Path) -> list[Job]:
+    """The scenes that --scene names.
+
+    Args:
+      text: `FILE`, `FOLDER`, `LIST.csv`, or for several sensors `s1=FILE,s2=FILE`, `s1=FOLDER,s2=FOLDER` (files of one
+        name belong together), or `LIST.csv` with a column for each sensor.
+      sensors: those that the network takes.
+      output: the map of one scene; of a folder or a list the folder of the maps, which have the scenes' names.
+
+    Raises InputError where a scene lacks a file, or two maps would have one name.
+    """
+    if text.lower().endswith(".csv"):
+        scenes = _of_list(pathlib.Path(text), sensors)
+    else:
+        places = parse_scene(text, sensors)
+        folders = [path for path in places.values() if path.is_dir()]
+        if not folders:
+            return [Job(places, output)]
+        if len(folders) < len(places):
+            raise InputError(f"--scene={text}: a folder and a file; expected folders for all sensors, or files for all")
+        if output.resolve() in {folder.resolve() for folder in folders}:
+            raise InputError(f"--output={output}: the folder of the scenes; expected another, or maps would be mapped")
+        scenes = _of_folders(places)
+    if output.suffix.lower() in (".tif", ".tiff"):
+        raise InputError(f"--output={output}: one file for {len(scenes)} scenes; expected a folder for their maps")
+    return [Job(files, output / f"{name}.tif") for name, files in scenes.items()]
+
+
+def parse_scene(text: str, sensors: Sequence[Sensor]) -> dict[str, pathlib.Path]:
+    """`PATH` or `s1=PATH,s2=PATH` -> {sensor name: path}; one sensor may go without its name.
+
+    Raises InputError unless it names one path for each of `sensors`.
+    """
+    wanted = [sensor.name for sensor in sensors]
+    names = "|".join(map(re.escape, {*SENSORS, *wanted}))
+    parts = re.split(rf",(?=(?:{names})=)", text)
+    pairs = [part.split("=", 1) if re.match(rf"(?:{names})=", part) else ["", part] for part in parts]
+    if len(sensors) == 1 and not pairs[0][0]:
+        pairs[0][0] = wanted[0]
+    found = [name for name, _ in pairs]
+    if sorted(found) != sorted(wanted) or not all(path for _, path in pairs):
+        raise InputError(
+            f"--scene={text}: expected a file for each sensor that the network takes; "
+            f"give --scene={','.join(f'{name}=FILE' for name in wanted)}"
+        )
+    return {name: pathlib.Path(path) for name, path in pairs}
+
+
+def parse_bands(words: Sequence[str], sensors: Sequence[Sensor]) -> list[str]:
+    """Band names as the sensors spell them; a sensor's name stands for all its bands. Raises InputError for others."""
+    names: list[str] = []
+    known = {sensor.name: sensor for sensor in (*SENSORS.values(), *sensors)}
+    for word in (word.strip() for word in words):
+        of_word = next(filter(None, (spelled(sensor, word) for sensor in known.values())), None)
+        if word in known:
+            names += known[word].bands
+        elif of_word:
+            names.append(of_word)
+        else:
+            tables = "; ".join(f"{sensor.name} = {','.join(sensor.bands)}" for sensor in known.values())
+            raise InputError(f"--bands: {word!r} is no band; expected names in file order, of: {tables}")
+    return names
+
+
+def _of_folders(folders: dict[str, pathlib.Path]) -> dict[str, dict[str, pathlib.Path]]:
+    """{name: {sensor: file}} of the rasters that lie in the folders."""
+    scenes: dict[str, dict[str, pathlib.Path]] = {}
+    for sensor, folder in folders.items():
+        for path in sorted(folder.iterdir()):
+            if path.suffix.lower() in RASTERS:
+                _add(scenes, path.stem, sensor, path)
+    if not scenes:
+        raise InputError(
+            f"--scene={','.join(map(str, folders.values()))}: no raster in it; expected files that end in "
+            f"{' '.join(RASTERS)}"
+        )
+    for name, files in scenes.items():
+        for sensor in folders:
+            if sensor not in files:
+                raise InputError(
+                    f"{next(iter(files.values()))}: {folders[sensor]} holds no file of that name; expected the scene "
+                    f"{name} in each folder"
+                )
+    return dict(sorted(scenes.items()))
+
+
+def _of_list(path: pathlib.Path, sensors: Sequence[Sensor]) -> dict[str, dict[str, pathlib.Path]]:
+    """{name: {sensor: file}} of a CSV with a column for each sensor; paths are relative to it."""
+    wanted = [sensor.name for sensor in sensors]
+    try:
+        with path.open(newline="", encoding="utf-8-sig") as text:
+            rows = list(csv.DictReader(text))
+    except (OSError, UnicodeDecodeError) as error:
+        raise InputError(
+            f"{path}: cannot be read ({error}); expected a CSV with a column {','.join(wanted)}"
+        ) from error
+    if not rows or not set(wanted) <= set(rows[0]):
+        found = ",".join(map(str, rows[0])) if rows else "no row"
+        raise InputError(f"{path}: {found}; expected the header {','.join(wanted)} and a row for each scene")
+    scenes: dict[str, dict[str, pathlib.Path]] = {}
+    for number, row in enumerate(rows, 2):
+        if not all(row[name] for name in wanted):
+            raise InputError(f"{path}, line {number}: an empty cell; expected a file for each of {','.join(wanted)}")
+        files = {name: path.parent / row[name] for name in wanted}
+        for name, file in files.items():
+            _add(scenes, files[wanted[-1]].stem, name, file)
+    return scenes
+
+
+def _add(scenes: dict, name: str, sensor: str, path: pathlib.Path) -> None:
+    there = scenes.setdefault(name, {})
+    if sensor in there:
+        raise InputError(
+            f"{path}: a second scene called {name} (the other: {there[sensor]}), and their maps would have one name; "
+            "rename one"
+        )
+    there[sensor] = path

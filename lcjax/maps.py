@@ -1,0 +1,279 @@
+"""Maps: the rows that are done, kept on disk so that a stopped map goes on, and the GeoTIFFs that are made of them."""
+
+import dataclasses
+import errno
+import hashlib
+import json
+import os
+import pathlib
+import shutil
+import tempfile
+from collections.abc import Iterable, Iterator, Sequence
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import rasterio
+import rasterio.errors
+import rasterio.shutil
+from rasterio._err import CPLE_BaseError  # what GDAL says while it copies is raised as this; it has no public name
+from rasterio.windows import Window
+
+from data_pipelines.errors import InputError
+from data_pipelines.files import write_atomically
+from data_pipelines.legends import IGNORE, Legend
+
+SHARE = 250  # a probability p is stored as round(250 p), so that 255 is free for no data
+COMPRESSIONS = ("deflate", "lzw")
+ERRORS = (OSError, rasterio.errors.RasterioError, CPLE_BaseError)  # what writing may raise
+_BLOCK = 512  # rows and columns of a block of the GeoTIFFs
+_PLAN_TAG = "LCJAX_PLAN"
+
+
+@dataclasses.dataclass(frozen=True)
+class Product:
+    """One GeoTIFF of a map.
+
+    Attributes:
+      kind: "classes" (ids of the legend), "confidence" (probability of the mapped class) or "probabilities".
+      suffix: what its file's name ends in, before ".tif".
+      bands: a description of each band.
+    """
+
+    kind: str
+    suffix: str
+    bands: tuple[str, ...]
+
+    def path(self, output: pathlib.Path) -> pathlib.Path:
+        """Its file, beside the map."""
+        return output.with_name(output.stem + self.suffix + output.suffix)
+
+
+def products(legend: Legend, *, confidence: bool = False, probabilities: bool = False) -> tuple[Product, ...]:
+    """The GeoTIFFs of a map, the classes first."""
+    names = tuple(land_class.name for land_class in legend.scored)
+    wanted = {
+        Product("classes", "", ("land cover",)): True,
+        Product("confidence", "_confidence", ("probability of the mapped class",)): confidence,
+        Product("probabilities", "_probabilities", tuple(f"probability of {name}" for name in names)): probabilities,
+    }
+    return tuple(product for product, is_wanted in wanted.items() if is_wanted)
+
+
+def summary(legend: Legend, wanted: Sequence[Product]):
+    """The function (classes, rows, width) probabilities -> (rows, bands of all products, width) uint8, to be traced."""
+    ids = legend.id_of_index()
+    kinds = [product.kind for product in wanted]
+
+    def layers(probabilities_KxHxW: jax.Array) -> jax.Array:
+        best = jnp.argmax(probabilities_KxHxW, axis=0)
+        shares = jnp.rint(probabilities_KxHxW * SHARE).clip(0, SHARE).astype(jnp.uint8)
+        made = {
+            "classes": lambda: jnp.asarray(ids)[best][None],
+            "confidence": lambda: shares.max(0)[None],
+            "probabilities": lambda: shares,
+        }
+        return jnp.moveaxis(jnp.concatenate([made[kind]() for kind in kinds]), 0, 1)
+
+    return layers
+
+
+# ---- a map in the making --------------------------------------------------------------------------------------------
+
+
+def digest(plan: dict) -> str:
+    """A short hash of what is mapped, by what and how."""
+    return hashlib.sha256(json.dumps(plan, sort_keys=True).encode()).hexdigest()[:16]
+
+
+def is_finished(output: pathlib.Path, plan: dict) -> bool:
+    """Whether `output` is the whole map of this plan."""
+    if not output.is_file():
+        return False
+    try:
+        with rasterio.open(output) as dataset:
+            return dataset.tags().get(_PLAN_TAG) == digest(plan)
+    except rasterio.errors.RasterioError:
+        return False
+
+
+def draft_folder(output: pathlib.Path) -> pathlib.Path:
+    """Where a map lies while it is made: .MAP.tif.draft beside it."""
+    return output.with_name(f".{output.name}.draft")
+
+
+def forget(output: pathlib.Path) -> None:
+    """Removes the draft of a finished map that a kill may have left in the last moment."""
+    shutil.rmtree(draft_folder(output), ignore_errors=True)
+
+
+class Draft:
+    """A map in the making, with the rows that are done.
+
+    Attributes:
+      folder: files that `publish` moves to their place.
+      done: rows that need not be computed again.
+      continued: whether an earlier run had begun.
+    """
+
+    def __init__(self, output: pathlib.Path, plan: dict, *, width: int, layers: int, boundaries: Iterable[int]):
+        """Begins a draft, or goes on with the one that is there if it is of the same plan.
+
+        Args:
+          plan: what is mapped, by what and how; JSON.
+          layers: of all products together.
+          boundaries: rows at which it can go on.
+        """
+        self.output, self.folder = output, draft_folder(output)
+        self._shape = (layers, width)
+        self._plan = json.dumps(plan | {"layers": layers, "width": width}, sort_keys=True, indent=1)
+        told = self.folder / "plan.json"
+        if not (told.is_file() and told.read_text() == self._plan):
+            shutil.rmtree(self.folder, ignore_errors=True)
+            self.folder.mkdir(parents=True)
+            write_atomically(told, self._plan)
+        self._file = (self.folder / "rows").open("ab")
+        there = self._file.tell() // (layers * width)
+        self.done = max((row for row in boundaries if row <= there), default=0)
+        self.continued = self.done > 0
+        self._file.truncate(self.done * layers * width)
+
+    def append(self, rows: np.ndarray) -> None:
+        """Adds finished rows (rows, layers, width) uint8."""
+        self._file.write(np.ascontiguousarray(rows).data)
+        self._file.flush()
+        os.fsync(self._file.fileno())  # else a power cut could leave the length without the rows
+        self.done += len(rows)
+
+    def read(self, first: int, end: int) -> np.ndarray:
+        """Finished rows (rows, layers, width) uint8."""
+        layers, width = self._shape
+        return np.fromfile(
+            self.folder / "rows", np.uint8, (end - first) * layers * width, offset=first * layers * width
+        ).reshape(-1, layers, width)
+
+    def publish(self) -> None:
+        """Moves every file of the folder beside the map, the map last, and removes the folder."""
+        kept = ("plan.json", "rows", self.output.name)
+        made = [path for path in sorted(self.folder.iterdir()) if path.name not in kept]
+        for path in [*made, self.folder / self.output.name]:
+            os.replace(path, self.output.with_name(path.name))
+        shutil.rmtree(self.folder)
+
+    def __enter__(self) -> "Draft":
+        return self
+
+    def __exit__(self, *_) -> None:
+        self._file.close()
+
+
+def check_output(output: pathlib.Path, files: Iterable[pathlib.Path]) -> None:
+    """Makes the folder of a map and tries to write there. Raises InputError before any work is lost."""
+    if output.suffix.lower() not in (".tif", ".tiff"):
+        raise InputError(
+            f"--output={output}: expected a name that ends in .tif, e.g. --output={output.stem or 'map'}.tif"
+        )
+    if output.is_dir():
+        raise InputError(f"--output={output}: a folder; expected the name of a map, e.g. --output={output / 'map.tif'}")
+    if output.resolve() in {file.resolve() for file in files}:
+        raise InputError(f"--output={output}: the scene itself; expected a new name for the map")
+    try:
+        output.parent.mkdir(parents=True, exist_ok=True)
+        tempfile.TemporaryFile(dir=output.parent).close()
+    except OSError as error:
+        raise InputError(
+            f"--output={output}: cannot write there ({error.strerror}); name a folder that you may write to"
+        ) from error
+
+
+def check_room(output: pathlib.Path, height: int, width: int, wanted: Sequence[Product]) -> None:
+    """Raises InputError where the disk has no room for the rows and for the largest GeoTIFF before compression."""
+    bands = [len(product.bands) for product in wanted]
+    needed, free = (sum(bands) + max(bands)) * height * width, shutil.disk_usage(output.parent).free
+    if needed > free:
+        raise InputError(
+            f"--output={output}: {free / 1e9:.2f} GB are free there, but a map of {width} x {height} pixels with "
+            f"{sum(bands)} bands needs up to {needed / 1e9:.2f} GB while it is made; make room, or name another disk"
+        )
+
+
+# ---- GeoTIFFs -------------------------------------------------------------------------------------------------------
+
+
+def write_products(
+    draft: Draft, wanted: Sequence[Product], grid, legend: Legend, tags: dict[str, str], plan: dict, compress: str
+) -> Iterator[tuple[int, np.ndarray]]:
+    """Writes the cloud-optimised GeoTIFFs of a draft into its folder.
+
+    Args:
+      grid: an open rasterio dataset whose CRS, transform, width and height the map has.
+      tags: of the files.
+      compress: of `COMPRESSIONS`.
+
+    Yields the map's class ids (first row, ids (rows, width) uint8) from top to bottom while they pass by.
+    """
+    place = {"crs": grid.crs, "transform": grid.transform, "width": grid.width, "height": grid.height}
+    first = 0
+    for product in wanted:
+        count = len(product.bands)
+        path = product.path(draft.folder / draft.output.name)
+        plain = draft.folder / "plain.tif"
+        profile = {"driver": "GTiff", "dtype": "uint8", "count": count, "nodata": IGNORE, "BIGTIFF": "IF_SAFER"}
+        if product.kind != "classes":
+            profile |= {"INTERLEAVE": "BAND", "PHOTOMETRIC": "MINISBLACK"}  # else 3 bands would be a colour picture
+        with rasterio.open(plain, "w", **profile, **place) as out:
+            for top in range(0, grid.height, _BLOCK):
+                rows = draft.read(top, min(top + _BLOCK, grid.height))[:, first : first + count]
+                out.write(np.moveaxis(rows, 1, 0), window=Window(0, top, grid.width, len(rows)))
+                if product.kind == "classes":
+                    yield top, rows[:, 0]
+            for band, name in enumerate(product.bands, 1):
+                out.set_band_description(band, name)
+            out.update_tags(**tags, LCJAX_LEGEND=legend.name, **{_PLAN_TAG: digest(plan)})
+            if product.kind == "classes":
+                _name_and_colour(out, legend)
+            else:
+                out.scales, out.offsets = (1 / SHARE,) * count, (0.0,) * count
+        rasterio.shutil.copy(
+            plain,
+            path,
+            driver="COG",
+            BLOCKSIZE=_BLOCK,
+            COMPRESS=compress.upper(),
+            OVERVIEW_RESAMPLING="MODE" if product.kind == "classes" else "AVERAGE",
+            BIGTIFF="IF_SAFER",
+            NUM_THREADS="ALL_CPUS",
+        )
+        plain.unlink()
+        _check_copy(draft, path, first)
+        first += count
+
+
+def _name_and_colour(out, legend: Legend) -> None:
+    names = {land_class.id: land_class.name for land_class in legend.scored}
+    palette = legend.palette()
+    out.write_colormap(1, {i: (*map(int, palette[i]), 255) for i in names} | {IGNORE: (0, 0, 0, 0)})
+    out.update_tags(LCJAX_CLASSES=json.dumps(names))
+    out.update_tags(1, **{f"CLASS_{i}": name for i, name in names.items()})
+
+
+def _check_copy(draft: Draft, path: pathlib.Path, first: int) -> None:
+    """GDAL may tell of a full disk only in a log, when it closes a file: so what was written is read back."""
+    with rasterio.open(path) as dataset:
+        for top in range(0, dataset.height, _BLOCK):
+            rows = draft.read(top, min(top + _BLOCK, dataset.height))[:, first : first + dataset.count]
+            there = dataset.read(window=Window(0, top, dataset.width, len(rows)))
+            if not np.array_equal(there, np.moveaxis(rows, 1, 0)):
+                raise OSError(errno.EIO, "what was written cannot be read back", str(path))
+
+
+def read_map(path: pathlib.Path, edge: int) -> np.ndarray:
+    """The ids of a map, at most `edge` pixels long: (h, w) uint8."""
+    with rasterio.open(path) as dataset:
+        return dataset.read(1, out_shape=shrunk(dataset.height, dataset.width, edge))
+
+
+def shrunk(height: int, width: int, edge: int) -> tuple[int, int]:
+    """The size of a picture of a scene that is at most `edge` pixels long."""
+    factor = min(1.0, edge / max(height, width))
+    return max(1, round(height * factor)), max(1, round(width * factor))

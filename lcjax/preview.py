@@ -1,0 +1,55 @@
+"""The picture of a map: the scene beside its classes."""
+
+import pathlib
+
+import numpy as np
+
+from data_pipelines.legends import IGNORE
+from lcjax.card import Card
+
+EDGE = 900  # pixels of the longer side of each of the two
+
+
+def save(path: pathlib.Path, ids: np.ndarray, picture: np.ndarray, card: Card, rows: list[dict], title: str) -> None:
+    """The scene beside its map, with the classes that occur and their share.
+
+    Args:
+      path: PNG to write.
+      ids: the map, (h, w) uint8 legend ids, 255 where there is no data.
+      picture: the scene, (h, w, 3) uint8.
+      card: gives the legend and the sensor that is pictured.
+      rows: of the whole map, as `areas.Areas.rows` gives them.
+      title: of the map.
+    """
+    from matplotlib.figure import Figure  # no pyplot: no window system, no global state
+    from matplotlib.patches import Patch
+
+    palette = card.legend.palette()
+    palette[IGNORE] = 255
+    height, width = ids.shape
+    below = width > 1.6 * height  # wide scenes stand above each other
+    panel = 5.2
+    size = (panel * min(1, width / height), panel * min(1, height / width))
+    figure = Figure(
+        figsize=(size[0] + 2.6, 2 * size[1] + 1.0) if below else (2 * size[0] + 2.8, size[1] + 0.8),
+        layout="constrained",
+    )
+    axes = figure.subplots(2, 1) if below else figure.subplots(1, 2)
+    sensor = card.sensors[-1]
+    for ax, image, name in (
+        (axes[0], picture, f"{sensor.name.upper()}: {', '.join(sensor.display)}"),
+        (axes[1], palette[ids], title),
+    ):
+        ax.imshow(image, interpolation="nearest")
+        ax.set_title(name, fontsize=10)
+        ax.set_axis_off()
+    *classes, no_data = rows
+    patches = [
+        Patch(facecolor=row["colour"], edgecolor="0.4", linewidth=0.5, label=f"{row['name']}  {row['percent']:.1f} %")
+        for row in classes
+        if row["pixels"]
+    ]
+    if no_data["pixels"]:
+        patches.append(Patch(facecolor="white", edgecolor="0.4", linewidth=0.5, label=no_data["name"]))
+    figure.legend(handles=patches, loc="outside right center", frameon=False, fontsize=9)
+    figure.savefig(path, dpi=150)

@@ -1,0 +1,86 @@
+"""The texts of --scene, --output and --bands become scenes with their maps, or one clear line."""
+
+import pathlib
+
+import pytest
+
+from data_pipelines.bands import SENSORS
+from data_pipelines.errors import InputError
+from lcjax.jobs import jobs, parse_bands, parse_scene
+from lcjax.streams import sensors_of
+
+ONE, TWO = sensors_of("s2", SENSORS.values()), sensors_of("late", SENSORS.values())
+
+
+def test_scene_texts():
+    assert parse_scene("a,b=c.tif", ONE) == {"s2": pathlib.Path("a,b=c.tif")}
+    assert parse_scene("s2=a.tif", ONE) == {"s2": pathlib.Path("a.tif")}
+    assert parse_scene("s2=b,c.tif,s1=a.tif", TWO) == {"s1": pathlib.Path("a.tif"), "s2": pathlib.Path("b,c.tif")}
+    for text in ("a.tif", "s1=a.tif", "s1=a.tif,s1=b.tif", "s1=,s2=b.tif", "s1=a.tif,s2=b.tif,aerial=c.tif", "a,s2=b"):
+        with pytest.raises(InputError, match="give --scene=s1=FILE,s2=FILE"):
+            parse_scene(text, TWO)
+    with pytest.raises(InputError, match="give --scene=s2=FILE"):
+        parse_scene("s1=a.tif", ONE)
+
+
+def test_band_texts():
+    assert parse_bands(["s1", " b02", "B8a"], TWO) == ["VV", "VH", "B2", "B8A"]
+    assert parse_bands([], TWO) == []
+    with pytest.raises(InputError, match=r"--bands: 'B99' is no band.*s2 = B1,B2"):
+        parse_bands(["B1", "B99"], ONE)
+
+
+@pytest.fixture
+def folder(tmp_path):
+    for name in ("s1/b.tif", "s1/a.tif", "s2/a.tif", "s2/b.TIF", "s2/b.txt", "empty/x.txt"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_text("")
+    return tmp_path
+
+
+def test_one_scene_is_one_map(folder):
+    (job,) = jobs(f"{folder}/s2/a.tif", ONE, folder / "map.tif")
+    assert job.files == {"s2": folder / "s2" / "a.tif"} and job.output == folder / "map.tif"
+
+
+def test_folders_give_a_map_for_each_name(folder):
+    found = jobs(f"s1={folder}/s1,s2={folder}/s2", TWO, folder / "maps")
+    assert [job.output for job in found] == [folder / "maps" / "a.tif", folder / "maps" / "b.tif"]
+    assert found[1].files == {"s1": folder / "s1" / "b.tif", "s2": folder / "s2" / "b.TIF"}
+
+
+def test_a_list_gives_a_map_for_each_row(folder):
+    listed = folder / "list.csv"
+    listed.write_text("s2,note,s1\ns2/a.tif,x,s1/b.tif\ns2/b.TIF,y,s1/a.tif\n", encoding="utf-8-sig")
+    found = jobs(str(listed), TWO, folder / "maps")
+    assert [job.output.name for job in found] == ["a.tif", "b.tif"]
+    assert found[0].files == {"s1": folder / "s1" / "b.tif", "s2": folder / "s2" / "a.tif"}
+
+
+def test_what_does_not_fit_is_refused(folder):
+    def write(text):
+        path = folder / f"list{len(text)}.csv"
+        path.write_text(text)
+        return str(path)
+
+    (folder / "s2" / "c.tif").write_text("")
+    (folder / "twice").mkdir()
+    for name in ("a.tif", "a.jpg"):
+        (folder / "twice" / name).write_text("")
+    maps = folder / "maps"
+    for text, sensors, output, words in (
+        (f"s1={folder}/s1,s2={folder}/s2", TWO, maps, "c.tif: .*s1 holds no file of that name"),
+        (f"s1={folder}/s1,s2={folder}/s2/a.tif", TWO, maps, "a folder and a file"),
+        (f"{folder}/s2", ONE, folder / "s2", "the folder of the scenes"),
+        (f"{folder}/s2", ONE, folder / "map.tif", "one file for 3 scenes; expected a folder"),
+        (f"{folder}/empty", ONE, maps, "no raster in it; expected files that end in .tif"),
+        (f"{folder}/twice", ONE, maps, "a second scene called a "),
+        (f"{folder}/no.csv", ONE, maps, "no.csv: cannot be read"),
+        (write(""), ONE, maps, "no row; expected the header s2"),
+        (write("image\na.tif\n"), ONE, maps, "image; expected the header s2"),
+        (write("s1,s2\na.tif,\n"), TWO, maps, "line 2: an empty cell"),
+        (write("s2\nx/a.tif\ny/a.tif\n"), ONE, maps, "a second scene called a "),
+    ):
+        with pytest.raises(InputError, match=words) as caught:
+            jobs(text, sensors, output)
+        assert "\n" not in str(caught.value)
