@@ -11,12 +11,11 @@ import pathlib
 from typing import Any
 
 import numpy as np
-from rasterio import Affine
-from rasterio.crs import CRS
 
 from data_pipelines.files import write_atomically
 from data_pipelines.legends import IGNORE, Legend
 from lcjax import ground
+from lcjax.ground import CRS, Affine
 
 COLUMNS = ("id", "name", "colour", "pixels", "percent", "hectares", "hectares_grid")
 _HECTARE = 10_000  # square metres

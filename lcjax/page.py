@@ -1,93 +1,48 @@
-"""The page of a report: one HTML file with its style and pictures inside, no scripts, nothing to fetch."""
+"""The page of a report: one HTML file of scores, curves and maps."""
 
-import base64
-import html as markup
 from collections.abc import Iterable, Sequence
 
 import numpy as np
 
-from lcjax import figures
+from lcjax import figures, markup
+from lcjax.atlas import atlas
 from lcjax.runs import Evaluation, Run
+from lcjax.sheets import Sheet
 from lcjax.tables import MEANS, PER_CLASS, SETTINGS, Table, checkpoint, number_text
 
 SAMPLE_ROWS = 6
-_STYLE = """
-:root { color-scheme: light; --ink: #1d2733; --soft: #5b6775; --line: #d8dee6; --wash: #f5f7fa; --mark: #0b5c8f; }
-* { box-sizing: border-box; }
-body { margin: 0 auto; padding: 1.5rem 1.25rem 4rem; max-width: 76rem; color: var(--ink); background: #fff;
-  font: 16px/1.5 system-ui, -apple-system, "Segoe UI", "DejaVu Sans", sans-serif; }
-h1 { font-size: 1.75rem; line-height: 1.2; margin: 0 0 .5rem; }
-h2 { font-size: 1.35rem; margin: 3rem 0 .5rem; padding-top: .75rem; border-top: 3px solid var(--mark); }
-h3 { font-size: 1.05rem; margin: 1.75rem 0 .4rem; }
-p, ul { margin: .4rem 0; max-width: 60rem; }
-.soft, caption, figcaption { color: var(--soft); font-size: .875rem; }
-.note { border-left: 3px solid #d55e00; padding: .1rem .75rem; }
-nav ul { padding-left: 1.1rem; }
-a { color: var(--mark); }
-code { font-size: .9em; background: var(--wash); padding: 0 .25em; border-radius: 3px; overflow-wrap: anywhere; }
-.scroll { overflow-x: auto; margin: .5rem 0; }
-table { border-collapse: collapse; font-size: .875rem; font-variant-numeric: tabular-nums; }
-caption { text-align: left; padding-bottom: .3rem; }
-th, td { padding: .3rem .6rem; border-bottom: 1px solid var(--line); text-align: left; white-space: nowrap; }
-thead th { border-bottom: 2px solid var(--ink); vertical-align: bottom; font-weight: 600; }
-th[scope=row] { font-weight: 500; position: sticky; left: 0; background: #fff; }
-td.n, th.n { text-align: right; }
-td b { color: var(--mark); }
-tr.baseline, tr.baseline th[scope=row] { background: var(--wash); }
-.badge { font-size: .7rem; border: 1px solid var(--soft); border-radius: 3px; padding: 0 .3em; color: var(--soft); }
-.swatch { display: inline-block; width: .8em; height: .8em; border: 1px solid #556; margin-right: .4em;
-  vertical-align: -.05em; print-color-adjust: exact; -webkit-print-color-adjust: exact; }
-td.n.shade { print-color-adjust: exact; -webkit-print-color-adjust: exact; }
-figure { margin: .75rem 0; }
-figure img { display: block; height: auto; }
-.run { display: flex; flex-wrap: wrap; gap: 0 1.25rem; align-items: flex-start; }
-.run > * { max-width: 100%; }
-.run th, .run td { padding: .3rem .45rem; }
-footer { margin-top: 3rem; padding-top: .5rem; border-top: 1px solid var(--line); }
-@media print {
-  html { font-size: 11px; } body { max-width: none; padding: 0; font-size: 1rem; }
-  .run { flex-wrap: nowrap; } .run figure { flex: 1; min-width: 0; }
-  .scroll { overflow: visible; }
-  figure img { max-width: 100% !important; max-height: 22cm; object-fit: contain; object-position: left; }
-  th, td { padding: .15rem .35rem; white-space: normal; }
-  h2, h3 { break-after: avoid; } figure, tr, .run { break-inside: avoid; }
-}
-"""
 
 
-def html(runs: Sequence[Run], tables: Sequence[Table]) -> str:
-    """The whole page. The same runs give the same text."""
-    pretraining = [run for run in runs if run.pretraining]
-    sections = [_table_section(number, table) for number, table in enumerate(tables, 1)]
-    curves = _curve_section(runs)
+def html(runs: Sequence[Run], tables: Sequence[Table], maps: Sequence[Sheet] = ()) -> str:
+    """The whole page, of runs, of maps or of both. The same input gives the same text."""
     contents = [(f"table-{number}", f"Table {number}: {table.title}") for number, table in enumerate(tables, 1)]
-    if curves:
-        contents.append(("curves", "Learning curves"))
-    links = "".join(f'<li><a href="#{name}">{_text(text)}</a></li>' for name, text in contents)
-    title = f"Land-cover runs compared: {len(runs) - len(pretraining)} scored, {len(pretraining)} pre-training"
-    return f"""<!DOCTYPE html>
-<html lang="en">
-<head>
-<meta charset="utf-8">
-<meta name="viewport" content="width=device-width, initial-scale=1">
-<title>{_text(title)}</title>
-<style>{_STYLE}</style>
-</head>
-<body>
-<header>
-<h1>{_text(title)}</h1>
-{_introduction(tables)}
-<nav aria-label="Contents"><ul>{links}</ul></nav>
-</header>
-<main>
-{"".join(sections)}
-{curves}
-</main>
-<footer class="soft">Made by <code>lcjax report</code>. The same scores in full precision: <code>scores.csv</code>;
-as Markdown: <code>scores.md</code>.</footer>
-</body>
-</html>
-"""
+    sections = [_table_section(number, table) for number, table in enumerate(tables, 1)]
+    for name, title, section in (("curves", "Learning curves", _curve_section(runs)), ("maps", "Maps", atlas(maps))):
+        if section:
+            contents.append((name, title))
+            sections.append(section)
+    links = "".join(f'<li><a href="#{name}">{markup.text(text)}</a></li>' for name, text in contents)
+    header = [_introduction(tables)] if runs else []
+    if len(contents) > 1:
+        header.append(f'<nav aria-label="Contents"><ul>{links}</ul></nav>')
+    files = [("scores.csv", "the same scores in full precision"), ("scores.md", "as Markdown")] if runs else []
+    files += [("areas.csv", "the areas of all maps")] if maps else []
+    listed = "; ".join(f"<code>{name}</code>: {what}" for name, what in files)
+    return markup.document(
+        _title(runs, maps),
+        "\n".join(header),
+        "\n".join(sections),
+        f"Made by <code>lcjax report</code>. Beside this page: {listed}.",
+    )
+
+
+def _title(runs: Sequence[Run], maps: Sequence[Sheet]) -> str:
+    pretraining = sum(run.pretraining for run in runs)
+    counted = "1 map" if len(maps) == 1 else f"{len(maps)} maps"
+    if not runs:
+        return f"Land cover: {counted}"
+    title = f"Land-cover runs compared: {len(runs) - pretraining} scored, {pretraining} pre-training"
+    return f"{title}; {counted}" if maps else title
 
 
 def _introduction(tables: Sequence[Table]) -> str:
@@ -117,7 +72,7 @@ def differences(tables: Sequence[Table]) -> str:
         "ignored ids": {tuple(t.fields["ignored_ids"]) for t in tables},
         "split": {(t.fields["split"].get("role"), t.fields["split"].get("id")) for t in tables},
     }
-    return _listed([name for name, values in kinds.items() if len(values) > 1])
+    return markup.listed([name for name, values in kinds.items() if len(values) > 1])
 
 
 def _table_section(number: int, table: Table) -> str:
@@ -130,12 +85,12 @@ def _table_section(number: int, table: Table) -> str:
     records = f"{fields['records']:,} records, " if fields.get("records") is not None else ""
     count = "1 run" if len(table.evaluations) == 1 else f"{len(table.evaluations)} runs"
     return f"""<section id="table-{number}">
-<h2>Table {number}: {_text(table.title)}</h2>
-<p>{count} scored on <code>{_text(split.get("spec", "?"))}</code> of {_text(fields["dataset"])}
-(split id <code>{_text(split.get("id", "?"))}</code>): {records}{pixels}. {len(table.names)} classes: {classes}.
+<h2>Table {number}: {markup.text(table.title)}</h2>
+<p>{count} scored on <code>{markup.text(split.get("spec", "?"))}</code> of {markup.text(fields["dataset"])}
+(split id <code>{markup.text(split.get("id", "?"))}</code>): {records}{pixels}. {len(table.names)} classes: {classes}.
 Ignored label ids: {ignored}.</p>
 {_score_table(table)}
-{"".join(f'<p class="note">{_text(note)}</p>' for note in table.notes())}
+{"".join(f'<p class="note">{markup.text(note)}</p>' for note in table.notes())}
 {_samples(table)}
 {_iou_table(table)}
 {_distribution(table)}
@@ -150,39 +105,39 @@ Confusion matrices are in percent of each row of truth.</p>
 def _score_table(table: Table) -> str:
     known = any(e.fields.get("parameters") for e in table.evaluations)
     head = [
-        _head("run"),
-        *map(_head, SETTINGS),
-        *(_head(table.heading(key), "n") for key in MEANS),
-        _head("checkpoint"),
+        markup.heading("run"),
+        *map(markup.heading, SETTINGS),
+        *(markup.heading(table.heading(key), "n") for key in MEANS),
+        markup.heading("checkpoint"),
     ]
     rows = []
     for e in table.evaluations:
         badge = ' <span class="badge">baseline</span>' if e.baseline else ""
-        cells = [f'<th scope="row">{_text(e.run)}{badge}</th>']
-        cells += [f"<td>{_text(e.fields.get(key) or '–')}</td>" for key in SETTINGS]
+        cells = [f'<th scope="row">{markup.text(e.run)}{badge}</th>']
+        cells += [f"<td>{markup.text(e.fields.get(key) or '–')}</td>" for key in SETTINGS]
         cells += [_score_cell(e.score(key), table.best(key)) for key in MEANS]
-        cells.append(f"<td>{_text(checkpoint(e))}</td>")
+        cells.append(f"<td>{markup.text(checkpoint(e))}</td>")
         if known:
             count = e.fields.get("parameters")
             cells.append(f'<td class="n">{f"{count:,}" if count else "–"}</td>')
         rows.append((cells, "baseline" if e.baseline else ""))
-    head += [_head("parameters", "n")] if known else []
-    return _table("scores", "Sorted by mIoU; the best of each column is in bold.", head, rows)
+    head += [markup.heading("parameters", "n")] if known else []
+    return markup.table("scores", "Sorted by mIoU; the best of each column is in bold.", head, rows)
 
 
 def _iou_table(table: Table) -> str:
-    head = [_head("run")] + [f'<th scope="col" class="n">{_named(name, table)}</th>' for name in table.names]
+    head = [markup.heading("run")] + [f'<th scope="col" class="n">{_named(name, table)}</th>' for name in table.names]
     rows = []
     for e in table.evaluations:
-        cells = [f'<th scope="row">{_text(e.run)}</th>']
+        cells = [f'<th scope="row">{markup.text(e.run)}</th>']
         cells += [_score_cell(e.score(f"IoU/{n}"), table.best(f"IoU/{n}"), shaded=True) for n in table.names]
         rows.append((cells, "baseline" if e.baseline else ""))
-    return "<h3>IoU by class</h3>" + _table("iou", "Darker is higher; a dash marks an absent class.", head, rows)
+    return "<h3>IoU by class</h3>" + markup.table("iou", "Darker is higher; a dash marks an absent class.", head, rows)
 
 
 def _run_details(e: Evaluation, table: Table) -> str:
     counts = np.asarray(e.fields["confusion"], np.int64)
-    head = [_head("class"), *(_head(key, "n") for key in (*PER_CLASS, "true pixels", "predicted"))]
+    head = [markup.heading("class"), *(markup.heading(key, "n") for key in (*PER_CLASS, "true pixels", "predicted"))]
     rows = []
     for index, name in enumerate(table.names):
         cells = [f'<th scope="row">{_named(name, table)}</th>']
@@ -191,10 +146,10 @@ def _run_details(e: Evaluation, table: Table) -> str:
         rows.append((cells, ""))
     settings = ", ".join(str(e.fields[key]) for key in ("model", "fusion") if e.fields.get(key))
     caption = f"{e.run}: {settings}; checkpoint {checkpoint(e)}"
-    picture = _figure(
+    picture = markup.figure(
         figures.confusion(counts, table.names, e.run), f"Confusion matrix of {e.run} in percent of each row of truth"
     )
-    return f'<div class="run">{_table("classes", caption, head, rows)}{picture}</div>'
+    return f'<div class="run">{markup.table("classes", caption, head, rows)}{picture}</div>'
 
 
 def _samples(table: Table) -> str:
@@ -214,8 +169,10 @@ def _samples(table: Table) -> str:
     drawn = figures.samples(shared, first["image"][picked[0]], labels, _classes(table))
     caption = "The same records for every run, best run first."
     if lacking:
-        caption += f" No pictures were kept by {_listed(lacking)}."
-    return "<h3>Image, truth and predictions</h3>" + _figure(drawn, "Image, truth and predictions", caption, wide=True)
+        caption += f" No pictures were kept by {markup.listed(lacking)}."
+    return "<h3>Image, truth and predictions</h3>" + markup.figure(
+        drawn, "Image, truth and predictions", caption, wide=True
+    )
 
 
 def _distribution(table: Table) -> str:
@@ -232,10 +189,10 @@ def _distribution(table: Table) -> str:
         held = {name for split in counts.values() for name, pixels in split.items() if pixels or name in table.names}
         names = [name for name in order if name in held] + sorted(held - set(order))
         caption = "Scored pixels of each class by split of the prepared data set, in percent." + (
-            f" As seen by {_listed(runs)}." if len(drawn) > 1 else ""
+            f" As seen by {markup.listed(runs)}." if len(drawn) > 1 else ""
         )
         image = figures.distribution(counts, names, table.colours)
-        pictures.append(_figure(image, "Class distribution by split", caption, wide=True))
+        pictures.append(markup.figure(image, "Class distribution by split", caption, wide=True))
     return "<h3>Class distribution by split</h3>" + "".join(pictures) if pictures else ""
 
 
@@ -257,8 +214,8 @@ def _curve_section(runs: Iterable[Run]) -> str:
         kind = "Pre-training" if pretraining else f"Segmentation, {dataset}"
         about = f" (validation split id {validation})" if validation else ""
         caption = "Where the loss has many points, they are faint, and the strong line is their moving average."
-        title = f"<h3>{_text(kind + about)}</h3>"
-        pictures.append(title + _figure(figures.curves(panels), f"Learning curves: {kind}", caption, wide=True))
+        title = f"<h3>{markup.text(kind + about)}</h3>"
+        pictures.append(title + markup.figure(figures.curves(panels), f"Learning curves: {kind}", caption, wide=True))
     return f'<section id="curves"><h2>Learning curves</h2>{"".join(pictures)}</section>' if pictures else ""
 
 
@@ -313,20 +270,6 @@ def _classes(table: Table) -> list[tuple[int, str, str]]:
     ]
 
 
-def _table(kind: str, caption: str, head: Sequence[str], rows: Sequence[tuple[list[str], str]]) -> str:
-    body = "\n".join(
-        f'<tr class="{mark}">{"".join(cells)}</tr>' if mark else f"<tr>{''.join(cells)}</tr>" for cells, mark in rows
-    )
-    return (
-        f'<div class="scroll"><table class="{kind}"><caption>{_text(caption)}</caption>\n'
-        f"<thead><tr>{''.join(head)}</tr></thead>\n<tbody>{body}</tbody></table></div>"
-    )
-
-
-def _head(text: str, mark: str = "") -> str:
-    return f'<th scope="col" class="{mark}">{_text(text)}</th>' if mark else f'<th scope="col">{_text(text)}</th>'
-
-
 def _score_cell(value: float | None, best: float | None, shaded: bool = False) -> str:
     text = number_text(value)
     if value is None:
@@ -340,27 +283,4 @@ def _score_cell(value: float | None, best: float | None, shaded: bool = False) -
 
 def _named(name: str, table: Table) -> str:
     """A class name behind a swatch of its colour."""
-    colour = table.colours.get(name)
-    swatch = f'<span class="swatch" style="background:{_text(colour)}"></span>' if colour else ""
-    return swatch + _text(name)
-
-
-def _figure(png: bytes, alternative: str, caption: str = "", wide: bool = False) -> str:
-    """An embedded picture; a wide one scrolls on a narrow screen instead of shrinking."""
-    pixels = int.from_bytes(png[16:20], "big")  # from the IHDR chunk, which always comes first
-    width = round(96 * pixels / figures.DPI)
-    data = base64.b64encode(png).decode()
-    style = f"width:{width}px;max-width:max(100%,{min(width, 760)}px)" if wide else f"width:{width}px;max-width:100%"
-    told = f"<figcaption>{_text(caption)}</figcaption>" if caption else ""
-    return (
-        f'<figure><div class="scroll"><img style="{style}" alt="{_text(alternative)}" '
-        f'src="data:image/png;base64,{data}"></div>{told}</figure>'
-    )
-
-
-def _listed(words: Sequence[str]) -> str:
-    return " and ".join([", ".join(words[:-1]), words[-1]] if len(words) > 1 else words)
-
-
-def _text(value: object) -> str:
-    return markup.escape(str(value))
+    return markup.swatch(name, table.colours.get(name))

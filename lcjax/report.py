@@ -1,55 +1,63 @@
-"""The verb `report`: finished runs in, one self-contained page of tables and figures out."""
+"""The verb `report`: finished runs and maps in, one self-contained page of tables and figures out."""
 
 import os
 import pathlib
 
 from data_pipelines.errors import InputError
 
-HELP = """Compare finished runs on one page.
+HELP = """Compare finished runs and show maps on one page.
 
   lcjax report --workdirs='runs/*' --output=runs/report
-  lcjax report --workdirs=runs/unet,runs/swin_unet --output=runs/report
+  lcjax report --workdirs=runs/unet,runs/swin_unet --maps='maps/*.tif' --output=runs/report
+  lcjax report --maps='maps/*.tif' --output=maps/report
 
 Reads the config, the metric curves and the evaluations of every workdir (run `lcjax evaluate --workdir=...` first;
 pre-training runs need none: they appear in the curves) and writes OUTPUT/index.html, which holds all its pictures and
 opens without a network, with OUTPUT/scores.csv (every score in full precision) and OUTPUT/scores.md.
 
 Runs that were scored on another split, class set or data set stand in tables of their own.
+
+Of maps, the page shows the picture and the pixels, percent and hectares of each class that `lcjax predict` left beside
+them; OUTPUT/areas.csv has the tables of all maps below each other.
 """
+_EXAMPLE = "e.g. lcjax report --workdirs='runs/*' --output=runs/report"
 
 
 def define_flags(flags) -> None:
-    """Defines --workdirs and --output on the absl.flags module that is given."""
+    """Defines --workdirs, --maps and --output on the absl.flags module that is given."""
     flags.DEFINE_list(
         "workdirs", None, "workdirs of runs: folders or patterns, separated by commas; ** matches any depth (quote it)"
     )
-    flags.DEFINE_string("output", None, "folder for index.html, scores.csv and scores.md; made where it is missing")
+    flags.DEFINE_list("maps", None, "maps made by `lcjax predict`: files or patterns, separated by commas (quote them)")
+    flags.DEFINE_string("output", None, "folder for index.html and the tables as files; made where it is missing")
 
 
 def run(flags) -> None:
     """Writes the page and the tables. Raises InputError, before anything is written, where input is wrong."""
-    example = "e.g. lcjax report --workdirs='runs/*' --output=runs/report"
-    if not flags.workdirs:
-        raise InputError(f"--workdirs is missing: expected folders or a quoted pattern, {example}")
+    workdirs, maps = ([pattern for pattern in given or () if pattern] for given in (flags.workdirs, flags.maps))
+    if not workdirs and not maps:
+        raise InputError(f"--workdirs and --maps are missing: expected folders, maps or quoted patterns, {_EXAMPLE}")
     if not flags.output:
-        raise InputError(f"--output is missing: expected a folder for the page, {example}")
-    files = render([pattern for pattern in flags.workdirs if pattern])
+        raise InputError(f"--output is missing: expected a folder for the page, {_EXAMPLE}")
+    files = render(workdirs, maps)
     page = write(files, pathlib.Path(flags.output))
-    print(files["scores.md"])
+    print(files.get("scores.md", ""), end="")
     print(f"page: {page}")
 
 
-def render(patterns: list[str]) -> dict[str, str]:
-    """File name -> text of everything that a report consists of, for the workdirs that match."""
-    from lcjax import page, runs, tables  # matplotlib is behind them: `--help` need not wait for it
+def render(workdirs: list[str], maps: list[str]) -> dict[str, str]:
+    """File name -> text of everything that a report consists of, for the workdirs and maps that match."""
+    from lcjax import page, runs, sheets, tables  # matplotlib is behind them: `--help` need not wait for it
 
-    found = runs.read(runs.find(patterns))
+    found = runs.read(runs.find(workdirs)) if workdirs else []
+    shown = sheets.read(sheets.find(maps)) if maps else []
     compared = tables.tables(found)
-    return {
-        "index.html": page.html(found, compared),
-        "scores.csv": tables.to_csv(compared),
-        "scores.md": tables.to_markdown(compared),
-    }
+    files = {"index.html": page.html(found, compared, shown)}
+    if found:
+        files |= {"scores.csv": tables.to_csv(compared), "scores.md": tables.to_markdown(compared)}
+    if shown:
+        files["areas.csv"] = sheets.to_csv(shown)
+    return files
 
 
 def write(files: dict[str, str], output: pathlib.Path) -> pathlib.Path:

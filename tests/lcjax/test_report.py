@@ -134,7 +134,7 @@ def write_history(folder: pathlib.Path, key: str) -> None:
 
 
 def make_report(workdirs: str, output: pathlib.Path) -> Page:
-    report.run(types.SimpleNamespace(workdirs=workdirs.split(","), output=str(output)))
+    report.run(types.SimpleNamespace(workdirs=workdirs.split(","), maps=None, output=str(output)))
     return Page((output / "index.html").read_text())
 
 
@@ -316,14 +316,15 @@ def test_a_line_that_is_being_written_is_passed_over(tmp_path):
 
 
 def wrong(tmp_path, match: str, workdirs: str, output: str = "out") -> None:
+    given = workdirs.split(",") if workdirs else None
     with pytest.raises(InputError, match=match) as caught:
-        report.run(types.SimpleNamespace(workdirs=workdirs.split(",") if workdirs else None, output=output))
+        report.run(types.SimpleNamespace(workdirs=given, maps=None, output=output))
     assert "\n" not in str(caught.value)
     assert not (tmp_path / "out").exists()
 
 
 def test_missing_flags(tmp_path):
-    wrong(tmp_path, "--workdirs is missing", "", "out")
+    wrong(tmp_path, "--workdirs and --maps are missing", "", "out")
     wrong(tmp_path, "--output is missing", "runs/*", "")
 
 

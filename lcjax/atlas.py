@@ -1,0 +1,98 @@
+"""The maps of a report's page: picture, origin and areas of each, and the areas of like maps side by side."""
+
+from collections.abc import Sequence
+
+from lcjax import markup
+from lcjax.sheets import Row, Sheet
+
+
+def atlas(maps: Sequence[Sheet]) -> str:
+    """The section of the page that shows these maps; "" where there are none."""
+    if not maps:
+        return ""
+    groups: dict[tuple, list[Sheet]] = {}
+    for sheet in maps:
+        groups.setdefault(sheet.legend, []).append(sheet)
+    compared = "".join(_comparison(group) for group in groups.values() if len(group) > 1)
+    return f"""<section id="maps">
+<h2>Maps</h2>
+<p>Percent are of the pixels that are mapped. Hectares are true areas on the ground, on the WGS84 ellipsoid, whatever
+the projection of the map does to them; the areas in its plane stand in <code>areas.csv</code> as
+<code>hectares_grid</code>. No number here says how often a map is right: for that there are the scores of its run.</p>
+{compared}
+{"".join(_sheet(sheet) for sheet in maps)}
+</section>"""
+
+
+def _sheet(sheet: Sheet) -> str:
+    """One map: its picture, and a table of its classes."""
+    decimals = _decimals([row.hectares for row in sheet.rows])
+    most = max((row.percent or 0 for row in sheet.rows), default=0) or 1
+    rows = [(_cells(row, decimals, most), "") for row in sheet.rows]
+    pixels, hectares = sum(row.pixels for row in sheet.rows), _total([row.hectares for row in sheet.rows])
+    total = [_name("mapped"), _cell(f"{pixels:,}"), _cell("100.0"), "<td></td>", _cell(_number(hectares, decimals))]
+    rows.append((total, "total"))
+    if sheet.empty:
+        rows.append(([_name("no data"), _cell(f"{sheet.empty:,}"), "<td></td>" * 3], "aside"))
+    head = [markup.heading("class"), markup.heading("pixels", "n"), markup.heading("percent", "n"), "<td></td>"]
+    head.append(markup.heading("hectares", "n"))
+    picture = (
+        markup.figure(sheet.picture, f"The scene and the map {sheet.name}")
+        if sheet.picture
+        else f'<p class="soft">No picture: {markup.text(sheet.path.with_suffix(".png").name)} is not there.</p>'
+    )
+    return f"""<h3>{markup.text(sheet.name)}</h3>
+<p class="soft">{markup.text("; ".join(sheet.origin))}. <code>{markup.text(sheet.path)}</code></p>
+{picture}
+{markup.table("areas", f"Classes of {sheet.name}", head, rows)}
+"""
+
+
+def _cells(row: Row, decimals: int, most: float) -> list[str]:
+    bar = f'<span style="width:{100 * (row.percent or 0) / most:.1f}%;background:{markup.text(row.colour)}"></span>'
+    return [
+        f'<th scope="row">{markup.swatch(row.name, row.colour)}</th>',
+        _cell(f"{row.pixels:,}"),
+        _cell(_number(row.percent, 1)),
+        f'<td class="bar">{bar if row.pixels else ""}</td>',
+        _cell(_number(row.hectares, decimals)),
+    ]
+
+
+def _comparison(maps: Sequence[Sheet]) -> str:
+    """Maps of one legend side by side: hectares, or percent where a map has no hectares."""
+    unit = "hectares" if all(row.hectares is not None for sheet in maps for row in sheet.rows) else "percent"
+    values = [[getattr(row, unit) for row in sheet.rows] for sheet in maps]
+    decimals = _decimals([value for column in values for value in column]) if unit == "hectares" else 1
+    head = [markup.heading("class"), *(markup.heading(sheet.name, "n") for sheet in maps)]
+    rows = []
+    for row, across in zip(maps[0].rows, zip(*values, strict=True), strict=True):
+        name = f'<th scope="row">{markup.swatch(row.name, row.colour)}</th>'
+        rows.append(([name, *(_cell(_number(value, decimals)) for value in across)], ""))
+    if unit == "hectares":
+        sums = [_cell(_number(_total(column), decimals)) for column in values]
+        rows.append(([_name("mapped"), *sums], "total"))
+    return "<h3>Side by side</h3>" + markup.table("compared", f"{unit.capitalize()} of each class.", head, rows)
+
+
+def _name(words: str) -> str:
+    return f'<th scope="row">{markup.text(words)}</th>'
+
+
+def _cell(words: str) -> str:
+    return f'<td class="n">{words}</td>'
+
+
+def _number(value: float | None, decimals: int) -> str:
+    return "–" if value is None else f"{value:,.{decimals}f}"
+
+
+def _total(values: Sequence[float | None]) -> float | None:
+    known = [value for value in values if value is not None]
+    return sum(known) if known else None
+
+
+def _decimals(hectares: Sequence[float | None]) -> int:
+    """So many that the whole has about five digits: a hundredth of a hectare is 100 square metres."""
+    total = _total(hectares) or 0
+    return 2 if total < 1000 else 1 if total < 10_000 else 0
