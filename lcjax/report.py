@@ -36,7 +36,7 @@ def run(flags) -> None:
     """Writes the page and the tables. Raises InputError, before anything is written, where input is wrong."""
     workdirs, maps = ([pattern for pattern in given or () if pattern] for given in (flags.workdirs, flags.maps))
     if not workdirs and not maps:
-        raise InputError(f"--workdirs and --maps are missing: expected folders, maps or quoted patterns, {_EXAMPLE}")
+        raise InputError(f"--workdirs is missing, and so is --maps: expected at least one of them, {_EXAMPLE}")
     if not flags.output:
         raise InputError(f"--output is missing: expected a folder for the page, {_EXAMPLE}")
     files = render(workdirs, maps)

@@ -324,7 +324,7 @@ def wrong(tmp_path, match: str, workdirs: str, output: str = "out") -> None:
 
 
 def test_missing_flags(tmp_path):
-    wrong(tmp_path, "--workdirs and --maps are missing", "", "out")
+    wrong(tmp_path, "--workdirs is missing, and so is --maps", "", "out")
     wrong(tmp_path, "--output is missing", "runs/*", "")
 
 

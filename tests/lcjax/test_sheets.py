@@ -167,7 +167,7 @@ def wrong(match, *maps, output="out"):
 
 
 def test_what_is_no_map_is_refused(tmp_path):
-    wrong("--workdirs and --maps are missing")
+    wrong("--workdirs is missing, and so is --maps")
     wrong("no map matches", f"{tmp_path}/*.tif")
     wrong("no such file", tmp_path / "town.tif")
     wrong("a folder; expected maps", tmp_path)
