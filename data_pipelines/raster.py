@@ -1,7 +1,6 @@
 """Raster files as GDAL finds them: which bands are data, what they are called, which pixels are valid."""
 
 import contextlib
-import pathlib
 import warnings
 from collections.abc import Iterator, Sequence
 
@@ -16,13 +15,12 @@ _UNKNOWN = (ColorInterp.undefined, ColorInterp.palette)
 
 
 @contextlib.contextmanager
-def opened(path: pathlib.Path) -> Iterator[rasterio.DatasetReader]:
-    """A raster, whether it lies on the Earth or not. Raises rasterio.errors.RasterioIOError."""
+def anywhere() -> Iterator[None]:
+    """Opens files without a warning where they do not lie on the Earth. Filters of warnings are not of one thread:
+    enter it before threads are started, not in them."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", rasterio.errors.NotGeoreferencedWarning)
-        dataset = rasterio.open(path)
-    with dataset:
-        yield dataset
+        yield
 
 
 def image_bands(dataset: rasterio.DatasetReader) -> tuple[int, ...]:

@@ -7,6 +7,8 @@ import numpy as np
 
 from configs import dfc2020, pretrain
 from data_pipelines import datasets
+from data_pipelines.bands import Scaling, Sensor
+from data_pipelines.legends import LandClass, Legend
 from lcjax import card as cards
 from lcjax import parameters, streams, tasks
 
@@ -15,8 +17,25 @@ _SWIN = {"embed": 8, "depths": (2, 1), "heads": (1, 2), "window": 4, "patch": 4,
 SMALLEST = {"unet": {"base": 4}, "swin_unet": _SWIN, "two_stream_swin": _SWIN}
 
 
+# Three bands and five classes stand for any own imagery.
+RGB = Sensor(
+    name="image",
+    title="Own imagery",
+    bands=("red", "green", "blue"),
+    dtype="uint8",
+    meaning="as in the files",
+    scaling=Scaling(1.0, (0.0,) * 3, (255.0,) * 3, (120.0, 110.0, 100.0), (50.0, 45.0, 40.0)),
+    display=("red", "green", "blue"),
+    ground_sampling=0.3,
+    zero_is_nodata=False,
+)
+CLASSES = Legend("rasters", tuple(LandClass(i, f"class_{i}", f"#{i:02x}{40 * i:02x}ff") for i in range(5)))
+
+
 def card_of(config) -> cards.Card:
     """The card that a run of this config would have, without its splits."""
+    if datasets.is_rasters(config.dataset):
+        return cards.Card(config.model.name, config.fusion, (RGB,), CLASSES, 256, config.dataset, {}, {})
     spec = datasets.dataset(config.dataset)
     sensors = streams.sensors_of(config.fusion, spec.sensors)
     return cards.Card(config.model.name, config.fusion, sensors, spec.legend, spec.tile, spec.name, {}, {})

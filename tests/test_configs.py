@@ -11,13 +11,13 @@ import pathlib
 import pytest
 from networks import card_of
 
-from configs import arguments, dfc2020, pretrain
+from configs import arguments, dfc2020, pretrain, rasters
 from data_pipelines.errors import InputError
 from lcjax import optim, parameters, tasks
 
 ROOT = pathlib.Path(__file__).parent.parent
 GOLDEN = ROOT / "configs" / "golden"
-FILES = {"dfc2020": dfc2020, "pretrain": pretrain}
+FILES = {"dfc2020": dfc2020, "pretrain": pretrain, "rasters": rasters}
 CASES = [
     ("dfc2020", ""),
     ("dfc2020", "model=unet,fusion=s1"),
@@ -40,6 +40,11 @@ CASES = [
     ("pretrain", "tiny=true"),
     ("pretrain", "data=sample"),
     ("pretrain", "data=sample,tiny=true"),
+    ("rasters", ""),
+    ("rasters", "model=swin_unet"),
+    ("rasters", "validation=none"),
+    ("rasters", "tiny=true"),
+    ("rasters", "model=swin_unet,tiny=true"),
 ]
 
 
@@ -76,8 +81,8 @@ def text_of(file: str, argument: str) -> str:
 
 
 def without_what_changes_no_network(argument: str) -> str:
-    """The argument without data and init: networks take seconds to build, and these leave them as they are."""
-    return ",".join(part for part in argument.split(",") if not part.startswith(("data=", "init=")))
+    """The argument without what leaves a network as it is: networks take seconds to build."""
+    return ",".join(part for part in argument.split(",") if not part.startswith(("data=", "init=", "validation=")))
 
 
 @pytest.mark.parametrize(("file", "argument"), CASES, ids=[name_of(*case) for case in CASES])

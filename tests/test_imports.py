@@ -72,6 +72,19 @@ def test_imports_of_sees_what_it_must(tmp_path):
     [
         ("data_pipelines", ("lcjax", "configs", "jax", "flax", "optax", "orbax"), set()),
         ("lcjax", ("rasterio",), {"lcjax/scene.py"}),
+        (
+            "data_pipelines",
+            ("rasterio",),
+            {
+                "data_pipelines/dfc2020/builder.py",
+                "data_pipelines/raster.py",
+                "data_pipelines/rasters/builder.py",
+                "data_pipelines/rasters/masks.py",
+                "data_pipelines/rasters/propose.py",
+                "data_pipelines/rasters/survey.py",
+                "data_pipelines/sample/make.py",
+            },
+        ),
         ("lcjax", ("orbax",), {"lcjax/checkpoint.py"}),
         ("lcjax", ("configs", "launch", "tests", "benchmarks"), set()),
         # Networks: arrays in, arrays out. Errors are the one thing that they share with the pipelines.

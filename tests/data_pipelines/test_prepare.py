@@ -35,7 +35,7 @@ def test_another_source_is_refused(source, tmp_path):
 
 @pytest.mark.parametrize("missing", ["dataset", "source", "data_dir"])
 def test_a_missing_flag_is_named_with_an_example(missing):
-    given = {"dataset": "sample", "source": "a", "data_dir": "b", "workers": 1, "max_refused": 0.2, missing: None}
+    given = {"dataset": "sample", "source": "a", "data_dir": "b", "init": False, missing: None}
     with pytest.raises(InputError, match=f"^--{missing} is missing; expected for example --{missing}="):
         prepare.run(types.SimpleNamespace(**given))
 
@@ -50,7 +50,8 @@ def test_unknown_data_set_and_folder(tmp_path):
 def test_help_and_flags_agree():
     defined = []
     define = lambda name, default, text, **bounds: defined.append(name)  # noqa: E731
-    prepare.define_flags(types.SimpleNamespace(DEFINE_string=define, DEFINE_integer=define, DEFINE_float=define))
-    assert set(defined) == {"dataset", "source", "data_dir", "workers", "max_refused"}
+    kinds = ("string", "integer", "float", "bool")
+    prepare.define_flags(types.SimpleNamespace(**{f"DEFINE_{kind}": define for kind in kinds}))
+    assert set(defined) == {"dataset", "source", "data_dir", "workers", "max_refused", "legend", "tile", "init"}
     assert all(f"--{name}=" in prepare.HELP for name in defined)
     assert datasets.DATASETS.keys() == {"dfc2020", "sample"}

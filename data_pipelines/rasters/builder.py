@@ -1,0 +1,177 @@
+"""Own imagery as a data set: images and masks that a CSV pairs, cut into tiles. What it may hold: docs/own_data.md."""
+
+import dataclasses
+import functools
+import hashlib
+import pathlib
+from collections.abc import Callable
+
+import numpy as np
+import rasterio
+from rasterio.windows import Window
+
+from data_pipelines import datasets, raster
+from data_pipelines.bands import Sensor
+from data_pipelines.errors import InputError
+from data_pipelines.legends import IGNORE, Legend
+from data_pipelines.rasters import masks, survey, tables
+from data_pipelines.rasters.tables import Pair
+from data_pipelines.spec import Cut, DatasetSpec, Item, Record, Refused
+
+TILE = 256
+LAYOUT = "FOLDER/rasters.csv with the columns image,mask,split,group; `lcjax prepare --init --source=FOLDER` writes one"
+
+
+@dataclasses.dataclass(frozen=True)
+class Description:
+    """What the owner wrote down, before any raster is opened.
+
+    Attributes:
+      csv: the CSV of pairs.
+      fingerprint: changes with the text of the CSVs, the tile, and the size or time of any image or mask.
+    """
+
+    name: str
+    csv: pathlib.Path
+    pairs: list[Pair]
+    legend: Legend
+    tile: int
+    fingerprint: str
+
+
+def describe(name: str, source: pathlib.Path, legend: pathlib.Path | None, tile: int) -> Description:
+    """Reads the two CSVs; `source` is the one of pairs, or the folder where it is called rasters.csv.
+
+    Raises InputError where either of them cannot be used.
+    """
+    csv = source / tables.PAIRS if source.is_dir() else source
+    if not csv.is_file():
+        hint = f"; write one with `lcjax prepare --dataset={name} --init --source={source}`" if source.is_dir() else ""
+        raise InputError(f"{csv}: no such file; expected a CSV of images and masks{hint}")
+    legend = legend or csv.with_name(tables.LEGEND)
+    if tile < 16:
+        raise InputError(f"--tile={tile}: expected at least 16 pixels")
+    pairs, classes = tables.read_pairs(csv), tables.read_legend(legend, name)
+    digest = hashlib.sha256(f"{tile}\n".encode() + csv.read_bytes() + b"\n" + legend.read_bytes())
+    for path in (path for pair in pairs for path in (pair.image, pair.mask)):
+        about = path.stat() if path.exists() else None
+        digest.update(f"{path} {about and (about.st_size, about.st_mtime_ns)}\n".encode())
+    return Description(name, csv, pairs, classes, tile, digest.hexdigest())
+
+
+def spec(description: Description, say: Callable[[str], None] = print) -> DatasetSpec:
+    """The data set of a description: opens every file, and says what a reader of the scores should know."""
+    say(f"{description.csv}: looking at {len(description.pairs)} images and their masks")
+    sensor, found = survey.survey(description.pairs, description.legend, description.csv)
+    images = [image for image in found if isinstance(image, survey.Image)]
+    padded = sum(min(image.height, image.width) < description.tile for image in images)
+    if padded:
+        say(f"  {padded} images are smaller than a tile of {description.tile}; they are filled up by mirroring")
+    unnamed = sum(not survey.same_bands(image.names, sensor.bands) for image in images)
+    if unnamed:
+        say(f"  {unnamed} images do not name their bands; taken as {', '.join(sensor.bands)}, in file order")
+    return DatasetSpec(
+        name=description.name,
+        version=datasets.RASTERS_VERSION,
+        title="Own imagery",
+        sensors=(sensor,),
+        legend=description.legend,
+        tile=description.tile,
+        licence="",
+        homepage="",
+        citation="",
+        layout=LAYOUT,
+        index=lambda _: index(description, found),
+        read=functools.partial(read, sensor=sensor, legend=description.legend, tile=description.tile),
+        scaled_by="train",
+        fingerprint=description.fingerprint,
+    )
+
+
+def index(description: Description, found: list[survey.Image | Refused]) -> dict[str, list[Item]]:
+    """Every tile of every image, by split, in the order of the CSV and by rows; one item for a pair that is refused."""
+    splits: dict[str, list[Item]] = {}
+    for pair, image in zip(description.pairs, found, strict=True):
+        items = splits.setdefault(pair.split, [])
+        files = {"image": pair.image, "label": pair.mask}
+        if isinstance(image, Refused):
+            items.append(Item(pair.name, files, refused=image))
+            continue
+        for top, seen_rows in starts(image.height, description.tile):
+            for left, seen_columns in starts(image.width, description.tile):
+                cut = Cut(top, left, seen_rows, seen_columns)
+                items.append(Item(f"{pair.name}_r{top}_c{left}", files, cut))
+    return splits
+
+
+def starts(size: int, tile: int) -> list[tuple[int, int]]:
+    """Where tiles start along an edge, and how many of their pixels the tile before holds: 0, tile, 2 tile, ...
+
+    The last one is moved back to end at the image's edge.
+    """
+    last = max(size - tile, 0)
+    return [(min(start, last), start - min(start, last)) for start in range(0, size, tile)]
+
+
+def read(item: Item, *, sensor: Sensor, legend: Legend, tile: int) -> Record:
+    """One tile: image (tile, tile, bands), label (tile, tile) uint8.
+
+    Labels are 255 where the image holds no data, where the tile before holds the pixel, and beyond the image. Pixels
+    without data hold the mean of the others; what is beyond the image mirrors it. Raises Refused for a file that
+    cannot be read to its end.
+    """
+    cut = item.cut
+    assert cut is not None
+    image, mask = (_open(item.files[part], _stamp(item.files[part])) for part in ("image", "label"))
+    window = Window(cut.left, cut.top, min(tile, image.width - cut.left), min(tile, image.height - cut.top))
+    indices = [raster.image_bands(image)[k] for k in survey.order(sensor, raster.band_names(image))]
+    try:
+        # A truncated JPEG is only a warning to GDAL, and grey below.
+        with rasterio.Env(GDAL_ERROR_ON_LIBJPEG_WARNING=True):
+            raw, valid = raster.read_valid(image, indices, window, sensor.zero_is_nodata)
+    except InputError as error:
+        raise masks.unreadable(item.files["image"], error.__cause__) from error
+    if sensor.dtype == "float32":
+        with np.errstate(over="ignore"):
+            raw = raw.astype(np.float32)
+        valid &= np.isfinite(raw).all(0)  # numbers beyond float32
+    label, off = masks.labels(masks.Mask(item.files["label"], mask), legend, window)
+    counted = valid.copy()
+    counted[: cut.seen_rows] = False
+    counted[:, : cut.seen_columns] = False
+    label[~counted] = IGNORE
+    edges = (0, tile - valid.shape[0]), (0, tile - valid.shape[1])
+    return Record(
+        parts={
+            "image": np.pad(_filled(raw, valid), (*edges, (0, 0)), mode="symmetric"),
+            "label": np.pad(label, edges, constant_values=IGNORE),
+        },
+        counted=np.pad(counted, edges, constant_values=False),
+        off_legend=int((off & counted).sum()),
+    )
+
+
+def _filled(raw: np.ndarray, valid: np.ndarray) -> np.ndarray:
+    """(bands, h, w) as (h, w, bands), with the mean of the valid pixels of each band where there are no data."""
+    image = np.ascontiguousarray(np.moveaxis(raw, 0, -1))
+    if not valid.all():
+        mean = image[valid].mean(0, dtype=np.float64) if valid.any() else np.zeros(image.shape[-1])
+        image[~valid] = (mean if np.issubdtype(image.dtype, np.floating) else np.rint(mean)).astype(image.dtype)
+    return image
+
+
+def _stamp(path: pathlib.Path) -> tuple[int, int]:
+    try:
+        about = path.stat()
+    except OSError as error:
+        raise masks.unreadable(path, error) from error
+    return about.st_size, about.st_mtime_ns
+
+
+@functools.lru_cache(maxsize=4)  # an image and its mask stay open from tile to tile: what GDAL decoded is still there
+def _open(path: pathlib.Path, stamp: tuple[int, int]) -> rasterio.DatasetReader:
+    try:
+        with raster.anywhere():
+            return rasterio.open(path)
+    except rasterio.errors.RasterioError as error:
+        raise masks.unreadable(path, error) from error

@@ -1,0 +1,257 @@
+"""`prepare --init`: finds images and their masks in a folder, and writes the two CSVs for their owner to edit."""
+
+import collections
+import colorsys
+import concurrent.futures
+import dataclasses
+import hashlib
+import os
+import pathlib
+import re
+from collections.abc import Callable, Sequence
+
+import numpy as np
+import rasterio
+
+from data_pipelines import raster
+from data_pipelines.errors import InputError
+from data_pipelines.files import write_atomically
+from data_pipelines.legends import IGNORE
+from data_pipelines.rasters import masks, tables
+from data_pipelines.spec import Refused
+
+_SUFFIXES = (".tif", ".tiff", ".jpg", ".jpeg", ".png", ".jp2")
+_IMAGES = ("images", "image", "imgs", "img", "imagery", "sat")
+_MASKS = ("masks", "mask", "labels", "label", "msk", "msks", "gt", "annotations")
+_IMAGE_END = re.compile(r"[_-](image|img|sat)$", re.IGNORECASE)
+_MASK_END = re.compile(r"[_-](masks?|labels?|msk|gt)$", re.IGNORECASE)
+_WORDS = {"train": "train", "training": "train", "val": "validation", "valid": "validation"}
+_WORDS |= {"validation": "validation", "test": "test", "testing": "test"}
+_SHARES = {"train": 0.6, "validation": 0.2, "test": 0.2}
+_LOOKED_AT = 300  # masks from which the legend is made
+_RARE = 0.005  # of the pixels
+# Twelve colours that are told apart easily (ColorBrewer's Paired), for masks that have none.
+_PALETTE = (
+    "#1f78b4", "#33a02c", "#e31a1c", "#ff7f00", "#6a3d9a", "#b15928",
+    "#a6cee3", "#b2df8a", "#fb9a99", "#fdbf6f", "#cab2d6", "#ffff99",
+)  # fmt: skip
+
+
+@dataclasses.dataclass(frozen=True)
+class Found:
+    """An image, its mask, and the folder that holds both (or the folders of both), relative to the source."""
+
+    image: pathlib.Path
+    mask: pathlib.Path
+    holder: pathlib.Path
+
+
+@dataclasses.dataclass(frozen=True)
+class Seen:
+    """What one mask holds: pixels by id or colour, and the colours and names that the file gives its ids."""
+
+    pixels: collections.Counter
+    coloured: bool
+    palette: dict[int, str]
+    names: dict[int, str]
+
+
+def propose(name: str, source: pathlib.Path, say: Callable[[str], None] = print) -> None:
+    """Writes rasters.csv and legend.csv into `source`. Raises InputError where one is there, or nothing is found."""
+    if not source.is_dir():
+        raise InputError(f"--source={source}: no such folder; expected the folder with your images and masks")
+    targets = source / tables.PAIRS, source / tables.LEGEND
+    for path in targets:
+        if path.exists():
+            raise InputError(f"{path}: there already; --init does not overwrite it: rename or delete it first")
+    pairs, alone = find(source)
+    if not pairs:
+        raise InputError(
+            f"--source={source}: no image with a mask found; expected folders images and masks (or labels) side by "
+            f"side with files of the same names, or NAME.tif with NAME_mask.tif; or write {tables.PAIRS} yourself "
+            "(docs/own_data.md)"
+        )
+    chosen = np.unique(np.linspace(0, len(pairs) - 1, min(len(pairs), _LOOKED_AT)).astype(int))
+    with raster.anywhere(), concurrent.futures.ThreadPoolExecutor(len(os.sched_getaffinity(0))) as pool:
+        seen = [one for one in pool.map(_look, [source / pairs[k].mask for k in chosen]) if one]
+        pixels = list(pool.map(_pixels, [source / pair.mask for pair in pairs]))
+    # Broken masks stay in the CSV: `prepare` names them.
+    if not seen:
+        raise InputError(f"--source={source}: none of the {len(pairs)} masks can be read; expected ids or colours")
+    classes, remarks = classes_of(seen)
+    if len(chosen) < len(pairs):
+        remarks.append(f"from {len(chosen)} of the {len(pairs)} masks: a class that is in none of them is missing")
+    groups = groups_of(pairs)
+    splits, how = splits_of(pairs, groups, pixels)
+    rows = [
+        (p.image.as_posix(), p.mask.as_posix(), split, group)
+        for p, split, group in zip(pairs, splits, groups, strict=True)
+    ]
+    write_atomically(targets[0], tables.to_csv(tables.PAIRS_COLUMNS, rows))
+    write_atomically(targets[1], tables.to_csv(tables.LEGEND_COLUMNS, classes))
+    counts = collections.Counter(splits)
+    say(
+        f"written: {targets[0]}: {len(pairs)} pairs; {', '.join(f'{n} {split}' for split, n in counts.items())} ({how})"
+    )
+    if alone:
+        shown = ", ".join(map(str, alone[:3])) + (", ..." if len(alone) > 3 else "")
+        say(f"  left out: {len(alone)} rasters without partner ({shown})")
+    say(f"written: {targets[1]}: {len(classes)} classes")
+    for line in remarks:
+        say(f"  {line}")
+    only = sorted(set(_SHARES) - set(counts))
+    say(f"now give the classes their names in {targets[1].name}, and ignore=1 to what is no class;")
+    say(f"put what belongs together (one flight, one scene) into one group in {targets[0].name}; then")
+    say(f"  lcjax prepare --dataset={name} --source={source} --data_dir=data")
+    if "validation" in only:
+        say("there is no validation split: train with --config=configs/rasters.py:validation=none")
+
+
+def find(source: pathlib.Path) -> tuple[list[Found], list[pathlib.Path]]:
+    """The pairs below a folder, sorted, and the rasters that have no partner; paths relative to it."""
+    images: dict[tuple, list[pathlib.Path]] = {}
+    found_masks: dict[tuple, list[pathlib.Path]] = {}
+    for folder, folders, names in os.walk(source, followlinks=True):
+        folders[:] = sorted(f for f in folders if not f.startswith(".") and f != "__MACOSX")
+        for path in (pathlib.Path(folder, name).relative_to(source) for name in sorted(names)):
+            if path.suffix.lower() in _SUFFIXES and not path.name.startswith("."):
+                key, is_mask = _key(path)
+                (found_masks if is_mask else images).setdefault(key, []).append(path)
+    # The same key twice (a.tif and a.png) is left to the owner.
+    both = [key for key in images if key in found_masks and len(images[key]) == len(found_masks[key]) == 1]
+    pairs = [Found(images[key][0], found_masks[key][0], key[0]) for key in both]
+    paired = {path for pair in pairs for path in (pair.image, pair.mask)}
+    every = [path for group in (*images.values(), *found_masks.values()) for path in group]
+    return sorted(pairs, key=lambda pair: pair.image), sorted(set(every) - paired)
+
+
+def _key(path: pathlib.Path) -> tuple[tuple, bool]:
+    """What an image and its mask have in common, and whether this is the mask.
+
+    The key is (folder that holds the folders of both, the rest of the path, plain name).
+    """
+    parts = path.parent.parts
+    for depth in reversed(range(len(parts))):
+        word = parts[depth].lower()
+        if word in _IMAGES or word in _MASKS:
+            is_mask = word in _MASKS
+            stem = (_MASK_END if is_mask else _IMAGE_END).sub("", path.stem)
+            return (pathlib.Path(*parts[:depth]), parts[depth + 1 :], stem.lower()), is_mask
+    is_mask = bool(_MASK_END.search(path.stem))
+    stem = (_MASK_END if is_mask else _IMAGE_END).sub("", path.stem)
+    return (path.parent, (), stem.lower()), is_mask
+
+
+def groups_of(pairs: Sequence[Found]) -> list[str]:
+    """A group for each pair: the folder that holds images and masks where there are several, else none."""
+    holders = [pair.holder.as_posix() for pair in pairs]
+    if len(set(holders)) == 1 or any(_word(pair) for pair in pairs):
+        return [""] * len(pairs)
+    return holders
+
+
+def splits_of(pairs: Sequence[Found], groups: Sequence[str], pixels: Sequence[int]) -> tuple[list[str], str]:
+    """A split for each pair, and how it was chosen.
+
+    Folders called train, val, test are followed. Else whole groups, the largest first, go where most is missing of
+    60 % of the pixels for train and 20 % each for validation and test; with two groups there is no validation, with one
+    no test either. The same files give the same splits.
+    """
+    words = [_word(pair) for pair in pairs]
+    if all(words) and "train" in words:
+        return words, "as the folders are called"
+    names = [group or pair.image.as_posix() for group, pair in zip(groups, pairs, strict=True)]
+    sizes: collections.Counter = collections.Counter()
+    for name, size in zip(names, pixels, strict=True):
+        sizes[name] += max(size, 1)
+    shares = {2: {"train": 0.6, "test": 0.4}, 1: {"train": 1.0}}.get(len(sizes), _SHARES)
+    missing = {split: share * sum(sizes.values()) for split, share in shares.items()}
+    empty = set(missing)
+    chosen: dict[str, str] = {}
+    # Of equal size, in an order that has nothing to do with names that count along a flight.
+    order = sorted(sizes, key=lambda name: (-sizes[name], hashlib.sha256(name.encode()).hexdigest()))
+    for number, name in enumerate(order):
+        left = empty if len(order) - number <= len(empty) else set(missing)
+        split = max((s for s in missing if s in left), key=lambda s: missing[s])
+        chosen[name] = split
+        missing[split] -= sizes[name]
+        empty.discard(split)
+    what = "images" if not any(groups) else "folders"
+    how = f"by whole {what}" if len(sizes) > 2 else f"only {len(sizes)} {what[:-1]}{'s' if len(sizes) > 1 else ''}"
+    return [chosen[name] for name in names], how
+
+
+def _word(pair: Found) -> str:
+    """The split that a folder on the way to an image is named after, or nothing."""
+    return next((_WORDS[part.lower()] for part in pair.image.parent.parts if part.lower() in _WORDS), "")
+
+
+def _pixels(path: pathlib.Path) -> int:
+    try:
+        with rasterio.open(path) as dataset:
+            return dataset.height * dataset.width
+    except rasterio.errors.RasterioError:
+        return 0
+
+
+def _look(path: pathlib.Path) -> Seen | None:
+    try:
+        with rasterio.open(path) as dataset:
+            mask = masks.Mask(path, dataset)
+            palette, names = {}, {}
+            if not mask.coloured:
+                for key, text in dataset.tags(1).items():
+                    if named := re.fullmatch(r"CLASS_(\d+)", key):
+                        names[int(named[1])] = text
+                if dataset.colorinterp[0] == rasterio.enums.ColorInterp.palette:
+                    palette = {i: "#{:02x}{:02x}{:02x}".format(*rgba[:3]) for i, rgba in dataset.colormap(1).items()}
+            return Seen(mask.counts(), mask.coloured, palette, names)
+    except (rasterio.errors.RasterioError, Refused):
+        return None
+
+
+def classes_of(seen: Sequence[Seen]) -> tuple[list[tuple], list[str]]:
+    """Rows of the legend, and remarks. Raises InputError where the masks are of two kinds, or hold no classes."""
+    if len({one.coloured for one in seen}) > 1:
+        raise InputError(
+            "some masks hold colours and some class ids; expected one kind; prepare them as two data sets, or turn one "
+            "into the other"
+        )
+    pixels: collections.Counter = collections.Counter()
+    held: collections.Counter = collections.Counter()
+    for one in seen:
+        pixels.update(one.pixels)
+        held.update(one.pixels.keys())
+    total = max(sum(pixels.values()), 1)
+    if seen[0].coloured:
+        kept = [c for c, n in pixels.most_common() if n >= _RARE * total or 2 * held[c] > len(seen)]
+        rows = [(number, f"class_{number}", f"#{colour:06x}", "") for number, colour in enumerate(kept, 1)]
+        rare = sorted(((n, c) for c, n in pixels.items() if c not in kept), reverse=True)
+        share = sum(n for n, _ in rare) / total
+        shown = ", ".join(f"#{colour:06x} {n / total:.3%}" for n, colour in rare[:5])
+        remarks = [f"left out: {len(rare)} rare colours, {share:.2%} of the pixels ({shown})"] if rare else []
+        remarks += [f"class_{i}: {c} {pixels[k] / total:.1%}" for (i, _, c, _), k in zip(rows, kept, strict=True)]
+    else:
+        ids = sorted(i for i in pixels if i != IGNORE)
+        if ids and not 0 <= ids[0] <= ids[-1] < IGNORE:
+            raise InputError(f"the masks hold numbers from {ids[0]} to {ids[-1]}; expected class ids from 0 to 254")
+        palette: dict[int, str] = {}
+        names: dict[int, str] = {}
+        for one in seen:
+            palette, names = one.palette | palette, one.names | names
+        rows = [
+            (i, names.get(i, f"class_{i}"), palette.get(i, colour), "")
+            for i, colour in zip(ids, _colours(len(ids)), strict=True)
+        ]
+        remarks = [f"{row[1]}: id {row[0]} {pixels[row[0]] / total:.1%}" for row in rows]
+    if len(rows) < 2:
+        raise InputError(f"the masks hold {len(rows)} classes; expected at least two")
+    if len(rows) > 254:
+        raise InputError(f"the masks hold {len(rows)} colours that are not rare; expected at most 254 classes")
+    return rows, remarks
+
+
+def _colours(count: int) -> list[str]:
+    """Colours that are told apart: the palette, then hues a golden angle apart."""
+    more = (colorsys.hsv_to_rgb(0.618034 * k % 1, 0.55 + 0.3 * (k % 2), 0.85) for k in range(count))
+    return [*_PALETTE, *("#" + "".join(f"{round(255 * c):02x}" for c in rgb) for rgb in more)][:count]

@@ -1,0 +1,197 @@
+"""What the images of a CSV have in common: every file is opened once, and those that do not fit are refused."""
+
+import collections
+import concurrent.futures
+import dataclasses
+import os
+import pathlib
+from collections.abc import Callable, Sequence
+
+import numpy as np
+import rasterio
+from rasterio.enums import ColorInterp
+
+from data_pipelines import raster
+from data_pipelines.bands import Scaling, Sensor
+from data_pipelines.errors import InputError
+from data_pipelines.legends import Legend
+from data_pipelines.rasters import masks
+from data_pipelines.rasters.tables import Pair, same_colour
+from data_pipelines.spec import Refused
+
+DTYPES = ("uint8", "int8", "uint16", "int16", "float32")
+_ROWS = 512
+
+
+@dataclasses.dataclass(frozen=True)
+class Image:
+    """One pair of files that can be opened."""
+
+    pair: Pair
+    height: int
+    width: int
+    names: tuple[str, ...]  # of the bands, in file order
+    dtype: str
+    ground_sampling: float | None  # metres per pixel, where the file tells
+
+    @property
+    def format(self) -> tuple[int, str]:
+        return len(self.names), self.dtype
+
+
+def survey(pairs: Sequence[Pair], legend: Legend, csv: pathlib.Path) -> tuple[Sensor, list[Image | Refused]]:
+    """The sensor that the images are of, and for each pair its image, or why it is refused.
+
+    The sensor's scaling is not known yet. Raises InputError where no image at all can be used.
+    """
+    with raster.anywhere(), concurrent.futures.ThreadPoolExecutor(len(os.sched_getaffinity(0))) as pool:
+        found = list(pool.map(lambda pair: _look(pair, legend), pairs))
+    images = [image for image in found if isinstance(image, Image)]
+    if not images:
+        first = next(refusal for refusal in found if isinstance(refusal, Refused))
+        raise InputError(
+            f"{csv}: none of its {len(found)} pairs can be used (the first: {first.file}: {first.reason}); put the "
+            "files right, or the paths, which are relative to the CSV"
+        )
+    count, dtype = _commonest([image.format for image in images])
+    names = _commonest([image.names for image in images if image.format == (count, dtype)])
+    fitting = [_fits(image, names, dtype, csv.name) if isinstance(image, Image) else image for image in found]
+    return sensor_of(names, dtype, [i.ground_sampling for i in fitting if isinstance(i, Image)]), fitting
+
+
+def sensor_of(names: tuple[str, ...], dtype: str, ground_sampling: Sequence[float | None]) -> Sensor:
+    """The sensor `image`, with a scaling that changes nothing; ground sampling is the median where all tell one."""
+    known = [metres for metres in ground_sampling if metres is not None]
+    everywhere = bool(known) and len(known) == len(ground_sampling)
+    return Sensor(
+        name="image",
+        title="Own imagery",
+        bands=names,
+        dtype=dtype,
+        meaning="as in the files",
+        scaling=Scaling(unit=1.0, low=-np.inf, high=np.inf, offset=0.0, scale=1.0),
+        display=_display(names),
+        ground_sampling=float(f"{np.median(known):.6g}") if everywhere else None,
+        zero_is_nodata=False,
+    )
+
+
+def order(sensor: Sensor, names: tuple[str, ...]) -> list[int]:
+    """Where each band of the sensor stands among the bands of a file: by name, else as they come."""
+    if not same_bands(names, sensor.bands):
+        return list(range(len(names)))
+    found = [name.casefold() for name in names]
+    return [found.index(name.casefold()) for name in sensor.bands]
+
+
+def same_bands(one: tuple[str, ...], other: tuple[str, ...]) -> bool:
+    """Whether these are the same names, in any order and case."""
+    return sorted(map(str.casefold, one)) == sorted(map(str.casefold, other))
+
+
+def _look(pair: Pair, legend: Legend) -> Image | Refused:
+    try:
+        for path in (pair.image, pair.mask):
+            if not path.is_file():
+                raise Refused(path, f"{'a folder' if path.is_dir() else 'no such file'}; expected a raster")
+        image = _open(pair.image, lambda dataset: _look_at_image(pair, dataset))
+        _open(pair.mask, lambda dataset: _look_at_mask(pair, dataset, image, legend))
+        return image
+    except Refused as refusal:
+        return refusal
+
+
+def _open(path: pathlib.Path, look: Callable):
+    try:
+        with rasterio.open(path) as dataset:
+            return look(dataset)
+    except rasterio.errors.RasterioError as error:
+        raise masks.unreadable(path, error) from error
+
+
+def _look_at_image(pair: Pair, dataset: rasterio.DatasetReader) -> Image:
+    kinds = {dataset.dtypes[index - 1] for index in raster.image_bands(dataset)}
+    dtype = "float32" if kinds == {"float64"} else ", ".join(sorted(kinds))
+    if dtype not in DTYPES:
+        raise Refused(pair.image, f"dtype {dtype}; expected one of {', '.join((*DTYPES, 'float64'))}")
+    if ColorInterp.palette in dataset.colorinterp:
+        raise Refused(
+            pair.image,
+            "a palette image, whose numbers are no intensities; expected bands of intensities; expand it with "
+            "`gdal_translate -expand rgb`",
+        )
+    _check_alpha(pair.image, dataset)
+    names = raster.band_names(dataset)
+    return Image(pair, dataset.height, dataset.width, names, dtype, _metres_per_pixel(dataset))
+
+
+def _check_alpha(path: pathlib.Path, dataset: rasterio.DatasetReader) -> None:
+    """A band of data that is taken for alpha would silently be lost."""
+    for index in set(dataset.indexes) - set(raster.image_bands(dataset)):
+        full = np.iinfo(dataset.dtypes[index - 1]).max if np.issubdtype(dataset.dtypes[index - 1], np.integer) else 1
+        for top in range(0, dataset.height, _ROWS):
+            rows = min(_ROWS, dataset.height - top)
+            alpha = dataset.read(index, window=rasterio.windows.Window(0, top, dataset.width, rows))
+            if not np.isin(alpha, (0, 255, full)).all():
+                raise Refused(
+                    path,
+                    f"band {index} is declared alpha but holds values between 0 and {full}; expected a mask; GDAL "
+                    "marks a 4th 8-bit band as alpha by default: if it is data, say so with "
+                    f"`rio edit-info --colorinterp {index}=undefined {path.name}`",
+                )
+
+
+def _look_at_mask(pair: Pair, dataset: rasterio.DatasetReader, image: Image, legend: Legend) -> None:
+    mask = masks.Mask(pair.mask, dataset)
+    if dataset.shape != (image.height, image.width):
+        raise Refused(
+            pair.mask,
+            f"{dataset.width} x {dataset.height} pixels; expected {image.width} x {image.height} as in its image",
+        )
+    if mask.coloured and (doubled := same_colour(legend)):
+        raise Refused(
+            pair.mask,
+            f"a mask of colours, but {doubled[0].name} and {doubled[1].name} are both {doubled[0].colour} in the "
+            "legend; expected a colour for each class",
+        )
+    masks.check(mask, legend)
+
+
+def _fits(image: Image, names: tuple[str, ...], dtype: str, csv: str) -> Image | Refused:
+    """The image, or why it is not like most of them."""
+    most = f"as most images of {csv}"
+    if len(image.names) != len(names):
+        return Refused(image.pair.image, f"{len(image.names)} bands, expected {len(names)} {most}")
+    if image.dtype != dtype:
+        return Refused(image.pair.image, f"dtype {image.dtype}, expected {dtype} {most}")
+    generic = [tuple(f"band{number}" for number in range(1, len(names) + 1))]
+    if not same_bands(image.names, names) and image.names not in generic and names not in generic:
+        return Refused(image.pair.image, f"bands {', '.join(image.names)}, expected {', '.join(names)} {most}")
+    return image
+
+
+def _commonest(values: list):
+    """What occurs most often; of equals what comes first."""
+    return collections.Counter(values).most_common(1)[0][0]
+
+
+def _display(names: tuple[str, ...]) -> tuple[str, ...]:
+    by_name = {name.casefold(): name for name in names}
+    for colours in (("red", "green", "blue"), ("r", "g", "b")):
+        if all(colour in by_name for colour in colours):
+            return tuple(by_name[colour] for colour in colours)
+    return names[:3] if len(names) >= 3 else names[:1]
+
+
+def _metres_per_pixel(dataset: rasterio.DatasetReader) -> float | None:
+    """The mean edge of a pixel; None where the file does not lie on the Earth."""
+    crs, t = dataset.crs, dataset.transform
+    if crs is None or t.is_identity or not (crs.is_geographic or crs.is_projected):
+        return None
+    if crs.is_geographic:
+        degree = np.pi / 180 * 6371008.8  # metres on the mean sphere, good to 0.5 %
+        latitude = t.f + t.d * dataset.width / 2 + t.e * dataset.height / 2
+        east, north = degree * np.cos(np.radians(latitude)), degree
+    else:
+        east = north = crs.linear_units_factor[1]
+    return float((np.hypot(t.a * east, t.d * north) + np.hypot(t.b * east, t.e * north)) / 2)
