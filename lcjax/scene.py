@@ -186,7 +186,8 @@ def _open(path: pathlib.Path, sensor: Sensor) -> Iterator[rasterio.DatasetReader
         raise InputError(f"{path}: {'a folder' if path.is_dir() else 'no such file'}; expected a GeoTIFF scene")
     with contextlib.ExitStack() as stack:
         try:
-            dataset = stack.enter_context(raster.opened(path))
+            with raster.anywhere():  # what does not lie on the Earth is refused below, where it has to
+                dataset = stack.enter_context(rasterio.open(path))
         except rasterio.errors.RasterioIOError as error:
             raise InputError(f"{path}: not a raster that GDAL can read; expected a GeoTIFF scene") from error
         # Where the training imagery lay nowhere, scenes may lie nowhere too.
