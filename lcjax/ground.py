@@ -48,7 +48,8 @@ def metres_per_pixel(crs: CRS, transform: Affine, height: int, width: int) -> tu
 
     Raises ValueError for a CRS that is neither geographic nor projected, and where the centre is nowhere on the Earth.
     """
-    _check(crs)
+    if not is_earthly(crs):
+        raise ValueError(f"CRS {crs.to_string():.60} is neither geographic nor projected")
     # A cross over the centre, half a pixel to each side.
     columns = width / 2 + np.array([-0.5, 0.5, 0, 0])
     rows = height / 2 + np.array([0, 0, -0.5, 0.5])
@@ -67,17 +68,17 @@ def metres_per_pixel(crs: CRS, transform: Affine, height: int, width: int) -> tu
 
 def footprint(
     crs: CRS, transform: Affine, height: int, width: int
-) -> tuple[tuple[float, float, float, float], dict[str, Any]]:
+) -> tuple[tuple[float, float, float, float], dict[str, Any]] | tuple[None, None]:
     """The outline of a scene in longitude and latitude, its edges followed point by point.
 
     Returns:
       (west, south, east, north) in degrees, and a GeoJSON geometry. As RFC 7946 wants it, a scene across the
       antimeridian is a MultiPolygon and its west is larger than its east. Around a pole it is a box over all
-      longitudes.
-
-    Raises ValueError for a CRS that is neither geographic nor projected, and where it does not reach.
+      longitudes. Both are None for a CRS that is neither geographic nor projected, and where a part of the outline is
+      off the Earth.
     """
-    _check(crs)
+    if not is_earthly(crs):
+        return None, None
     along = np.linspace(0, 1, _EDGE_POINTS)[:-1]
     nought, one = np.zeros_like(along), np.ones_like(along)
     columns = width * np.concatenate([nought, along, one, 1 - along, [0]])
@@ -85,7 +86,7 @@ def footprint(
     x, y = positions(transform, columns, rows)
     longitude, latitude = (x, y) if crs == LONLAT else lonlat(crs, x, y)
     if not (np.isfinite(longitude).all() and np.isfinite(latitude).all()):
-        raise ValueError(f"CRS {crs.to_string():.60} does not reach the whole scene")
+        return None, None
     latitude = latitude.clip(-90, 90)
     longitude = np.unwrap(longitude, period=360)
     south, north = float(latitude.min()), float(latitude.max())
@@ -125,11 +126,6 @@ def positions(transform: Affine, columns: np.ndarray, rows: np.ndarray) -> tuple
 def is_earthly(crs: CRS | None) -> bool:
     """Whether a CRS ties coordinates to places on the Earth: geographic or projected, not local or geocentric."""
     return crs is not None and (crs.is_geographic or crs.is_projected)
-
-
-def _check(crs: CRS) -> None:
-    if not is_earthly(crs):
-        raise ValueError(f"CRS {crs.to_string():.60} is neither geographic nor projected")
 
 
 def _transform(crs: CRS, to: CRS, x: np.ndarray, y: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

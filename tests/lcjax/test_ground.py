@@ -95,12 +95,16 @@ def test_distances_across_the_antimeridian():
 def test_what_lies_nowhere_is_refused():
     with pytest.raises(ValueError, match="neither geographic nor projected"):
         ground.metres_per_pixel(CRS.from_epsg(4978), Affine.identity(), 10, 10)
-    with pytest.raises(ValueError, match="neither geographic nor projected"):
-        ground.footprint(CRS.from_epsg(4978), Affine.identity(), 10, 10)
     with pytest.raises(ValueError, match="does not reach"):
         ground.metres_per_pixel(UTM, Affine(10, 0, 1e9, 0, -10, 1e9), 10, 10)
-    with pytest.raises(ValueError, match="does not reach"):
-        ground.footprint(UTM, Affine(10, 0, 1e9, 0, -10, 1e9), 10, 10)
+
+
+def test_what_lies_nowhere_has_no_outline():
+    local = CRS.from_wkt('LOCAL_CS["a field",UNIT["metre",1],AXIS["X",EAST],AXIS["Y",NORTH]]')
+    assert ground.footprint(local, Affine(1, 0, 0, 0, -1, 0), 10, 10) == (None, None)
+    # The corners of a picture of the whole disc are beside it.
+    disc = CRS.from_string("+proj=ortho +lat_0=0 +lon_0=0 +datum=WGS84")
+    assert ground.footprint(disc, Affine(13000, 0, -6.5e6, 0, -13000, 6.5e6), 1000, 1000) == (None, None)
 
 
 def test_outline_follows_bent_edges():
