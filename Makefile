@@ -62,9 +62,9 @@ demo: venv
 	$(LCJAX) train --config=$(SEGMENT),model=two_stream_swin,init=$(DEMO)/runs/pretrain \
 	    --workdir=$(DEMO)/runs/two_stream_finetuned $(DATA_DIR)
 	$(LCJAX) evaluate --workdir=$(RUNS)
-	$(LCJAX) predict --workdir=$(DEMO)/runs/two_stream_finetuned --output=$(DEMO)/map.tif \
-	    --scene=s1=$(DEMO)/sample/scenes/scene_s1.tif,s2=$(DEMO)/sample/scenes/scene_s2.tif
-	$(LCJAX) report --workdirs='$(DEMO)/runs/*,$(DEMO)/runs/pixels/*' --output=$(DEMO)/report
+	$(LCJAX) predict --workdir=$(DEMO)/runs/two_stream_finetuned --output=$(DEMO)/map.tif --date=2020-07-01 \
+	    --scene=s1=$(DEMO)/sample/scenes/scene_s1.tif,s2=$(DEMO)/sample/scenes/scene_s2.tif --confidence
+	$(LCJAX) report --workdirs='$(DEMO)/runs/*,$(DEMO)/runs/pixels/*' --maps=$(DEMO)/map.tif --output=$(DEMO)/report
 	@echo "map:  $(DEMO)/map.tif (open it in QGIS; picture: $(DEMO)/map.png)"
 
 clean:

@@ -28,6 +28,9 @@ from lcjax.calibration import CALIBRATIONS
 from lcjax.card import Card
 
 SMALLEST = 16  # pixels along an edge: below that a scene says nothing about its surroundings
+# MB of decoded blocks that GDAL keeps: its default, a share of the machine's memory, is gigabytes on large ones. A row of
+# 512 px blocks of a whole Sentinel-2 granule with 13 bands is 146 MB.
+_CACHE = 512
 _SAMPLE_GRID, _SAMPLE_EDGE = 6, 160  # statistics come from at most 6 x 6 windows of 160 x 160 pixels
 
 
@@ -86,8 +89,9 @@ class Scene:
 
     @property
     def tags(self) -> dict[str, str]:
-        """The tags of the last sensor's file."""
-        return self.layers[-1].dataset.tags()
+        """What the last sensor's file says of itself, also where GDAL keeps the time of acquisition."""
+        dataset = self.layers[-1].dataset
+        return dataset.tags() | dataset.tags(ns="IMAGERY")
 
     @functools.cached_property
     def fingerprint(self) -> str:
@@ -153,6 +157,7 @@ def open_scene(
     if grid and (grid not in names or len(names) == 1):
         raise InputError(f"--grid={grid}: expected one of several sensors, but the network takes {', '.join(names)}")
     with contextlib.ExitStack() as stack:
+        stack.enter_context(rasterio.Env(GDAL_CACHEMAX=_CACHE))
         layers = []
         for sensor in card.sensors:
             path = files[sensor.name]
