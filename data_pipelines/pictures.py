@@ -53,7 +53,7 @@ def distribution(dataset: Dataset):
 
 
 def contact_sheet(dataset: Dataset):
-    """Rows of records, evenly spaced over each split: each sensor and the label, as a matplotlib figure."""
+    """Rows of records, evenly from each split: each sensor and the label, as a matplotlib figure."""
     from matplotlib.figure import Figure
     from matplotlib.patches import Patch
 
@@ -70,12 +70,14 @@ def contact_sheet(dataset: Dataset):
         for axis in axes.flat:
             axis.set(xticks=[], yticks=[], frame_on=False)
         source = dataset.source(split)
-        for row, index in zip(axes, np.linspace(0, count - 1, min(rows, count)).astype(int), strict=False):
-            record = source[int(index)]
+        shown = min(rows, count)
+        for row, index in zip(axes, [(2 * k + 1) * count // (2 * shown) for k in range(shown)], strict=False):
+            record = source[index]
             images = [display.rgb(sensor, record[sensor.name]) for sensor in optical_first]
             for axis, image in zip(row, [*images, colours(dataset.legend, record["label"])], strict=True):
                 axis.imshow(image, interpolation="nearest")
-            row[0].set_ylabel(record["id"].removeprefix("ROIs"), fontsize=6)
+            # What an id ends with tells records apart; more of it would run into the neighbours.
+            row[0].set_ylabel(record["id"].removeprefix("ROIs").rpartition("/")[2][-30:], fontsize=6)
             if (record["label"] == IGNORE).all():
                 row[-1].text(0.5, 0.5, "no label", transform=row[-1].transAxes, ha="center", va="center", fontsize=8)
     keys = [Patch(facecolor=c.colour, edgecolor="0.3", label=f"{c.id} {c.name}") for c in dataset.legend.classes]

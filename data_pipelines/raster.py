@@ -23,10 +23,18 @@ def anywhere() -> Iterator[None]:
         yield
 
 
+def colours_of(dataset: rasterio.DatasetReader) -> tuple[ColorInterp, ...]:
+    """What each band is: red, alpha, palette, ..."""
+    # After a failed read, of any file, rasterio raises GDAL's last error once more here, and then forgets it.
+    with contextlib.suppress(Exception):
+        return dataset.colorinterp
+    return dataset.colorinterp
+
+
 def image_bands(dataset: rasterio.DatasetReader) -> tuple[int, ...]:
     """The bands that hold data, from 1: all but alpha."""
     return tuple(
-        index for index, what in zip(dataset.indexes, dataset.colorinterp, strict=True) if what != ColorInterp.alpha
+        index for index, what in zip(dataset.indexes, colours_of(dataset), strict=True) if what != ColorInterp.alpha
     )
 
 
@@ -40,7 +48,7 @@ def band_names(dataset: rasterio.DatasetReader) -> tuple[str, ...]:
     described = [(dataset.descriptions[index - 1] or "").strip() for index in indices]
     if all(described) and len({name.casefold() for name in described}) == len(indices):
         return tuple(described)
-    colours = [dataset.colorinterp[index - 1] for index in indices]
+    colours = [colours_of(dataset)[index - 1] for index in indices]
     if len(set(colours)) == len(indices) and not any(colour in _UNKNOWN for colour in colours):
         return tuple(colour.name for colour in colours)
     return tuple(f"band{number}" for number in range(1, len(indices) + 1))

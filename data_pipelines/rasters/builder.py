@@ -129,13 +129,16 @@ def read(item: Item, *, sensor: Sensor, legend: Legend, tile: int) -> Record:
         # A truncated JPEG is only a warning to GDAL, and grey below.
         with rasterio.Env(GDAL_ERROR_ON_LIBJPEG_WARNING=True):
             raw, valid = raster.read_valid(image, indices, window, sensor.zero_is_nodata)
-    except InputError as error:
+        label, off = masks.labels(masks.Mask(item.files["label"], mask), legend, window)
+    except (InputError, Refused) as error:
+        _open.cache_clear()  # what GDAL kept of a read that failed would pass for data the next time
+        if isinstance(error, Refused):
+            raise
         raise masks.unreadable(item.files["image"], error.__cause__) from error
     if sensor.dtype == "float32":
         with np.errstate(over="ignore"):
             raw = raw.astype(np.float32)
         valid &= np.isfinite(raw).all(0)  # numbers beyond float32
-    label, off = masks.labels(masks.Mask(item.files["label"], mask), legend, window)
     counted = valid.copy()
     counted[: cut.seen_rows] = False
     counted[:, : cut.seen_columns] = False

@@ -90,21 +90,20 @@ def propose(name: str, source: pathlib.Path, say: Callable[[str], None] = print)
     write_atomically(targets[0], tables.to_csv(tables.PAIRS_COLUMNS, rows))
     write_atomically(targets[1], tables.to_csv(tables.LEGEND_COLUMNS, classes))
     counts = collections.Counter(splits)
-    say(
-        f"written: {targets[0]}: {len(pairs)} pairs; {', '.join(f'{n} {split}' for split, n in counts.items())} ({how})"
-    )
+    shown = ", ".join(f"{counts[split]} {split}" for split in _SHARES if counts[split])
+    say(f"written: {targets[0]}: {len(pairs)} pairs; {shown} ({how})")
     if alone:
         shown = ", ".join(map(str, alone[:3])) + (", ..." if len(alone) > 3 else "")
         say(f"  left out: {len(alone)} rasters without partner ({shown})")
     say(f"written: {targets[1]}: {len(classes)} classes")
     for line in remarks:
         say(f"  {line}")
-    only = sorted(set(_SHARES) - set(counts))
     say(f"now give the classes their names in {targets[1].name}, and ignore=1 to what is no class;")
     say(f"put what belongs together (one flight, one scene) into one group in {targets[0].name}; then")
     say(f"  lcjax prepare --dataset={name} --source={source} --data_dir=data")
-    if "validation" in only:
-        say("there is no validation split: train with --config=configs/rasters.py:validation=none")
+    if missing := [split for split in ("validation", "test") if not counts[split]]:
+        none = ",".join(f"{split}=none" for split in missing)
+        say(f"too few groups for a {' and a '.join(missing)} split: train with --config=configs/rasters.py:{none}")
 
 
 def find(source: pathlib.Path) -> tuple[list[Found], list[pathlib.Path]]:
@@ -203,7 +202,7 @@ def _look(path: pathlib.Path) -> Seen | None:
                 for key, text in dataset.tags(1).items():
                     if named := re.fullmatch(r"CLASS_(\d+)", key):
                         names[int(named[1])] = text
-                if dataset.colorinterp[0] == rasterio.enums.ColorInterp.palette:
+                if raster.colours_of(dataset)[0] == rasterio.enums.ColorInterp.palette:
                     palette = {i: "#{:02x}{:02x}{:02x}".format(*rgba[:3]) for i, rgba in dataset.colormap(1).items()}
             return Seen(mask.counts(), mask.coloured, palette, names)
     except (rasterio.errors.RasterioError, Refused):

@@ -114,7 +114,7 @@ def _look_at_image(pair: Pair, dataset: rasterio.DatasetReader) -> Image:
     dtype = "float32" if kinds == {"float64"} else ", ".join(sorted(kinds))
     if dtype not in DTYPES:
         raise Refused(pair.image, f"dtype {dtype}; expected one of {', '.join((*DTYPES, 'float64'))}")
-    if ColorInterp.palette in dataset.colorinterp:
+    if ColorInterp.palette in raster.colours_of(dataset):
         raise Refused(
             pair.image,
             "a palette image, whose numbers are no intensities; expected bands of intensities; expand it with "

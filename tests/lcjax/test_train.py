@@ -14,7 +14,7 @@ from networks import small
 
 from configs import dfc2020, pretrain
 from data_pipelines.errors import InputError
-from lcjax import restore
+from lcjax import evaluate, restore
 from lcjax.train import train
 
 ROOT = pathlib.Path(__file__).parents[2]
@@ -163,6 +163,23 @@ def test_early_stopping_keeps_the_best(data_dir, tmp_path):
     assert [line["step"] for line in scored] == [1, 2, 3]
     assert restore.restore(tmp_path / "run", "best").step == 1
     assert restore.restore(tmp_path / "run", "last").step == 3
+
+
+def test_without_a_validation_split_the_best_is_the_last(data_dir, tmp_path):
+    config = small(dfc2020.get_config("model=unet,data=sample,tiny=true"), data_dir, steps=5)
+    config.split = {"train": "validation", "validation": "", "test": "test"}
+    config.patience = 1
+    train(config, tmp_path / "run")
+    lines = [json.loads(line) for line in (tmp_path / "run" / "metrics.jsonl").read_text().splitlines()]
+    assert {line["split"] for line in lines} == {"train"} and lines[-1]["step"] == 5
+    best, last = (restore.restore(tmp_path / "run", kind) for kind in ("best", "last"))
+    assert best.step == last.step == 5
+    for path in last.parameters:
+        np.testing.assert_array_equal(best.parameters[path], last.parameters[path], err_msg=path)
+    assert set(best.card.splits) == {"train", "test"}
+    assert evaluate.evaluate(tmp_path / "run", "test", "best")["checkpoint"] == {"kind": "best", "step": 5}
+    with pytest.raises(InputError, match="--split=validation: expected one of test, train"):
+        evaluate.evaluate(tmp_path / "run", "validation", "best")
 
 
 @pytest.mark.parametrize(
