@@ -1,5 +1,6 @@
 """Two pictures of a prepared data set: how its classes are distributed, and what its records look like."""
 
+import itertools
 import os
 import pathlib
 
@@ -7,11 +8,12 @@ import numpy as np
 
 from data_pipelines import display
 from data_pipelines.legends import IGNORE, Legend
-from data_pipelines.loader import Dataset
+from data_pipelines.loader import Dataset, Source
 
 DISTRIBUTION = "class_distribution.png"
 CONTACT_SHEET = "contact_sheet.png"
 _ROWS = 4  # records of each split in the contact sheet
+_NEIGHBOURS = 5
 
 
 def draw(dataset: Dataset) -> list[pathlib.Path]:
@@ -70,9 +72,7 @@ def contact_sheet(dataset: Dataset):
         for axis in axes.flat:
             axis.set(xticks=[], yticks=[], frame_on=False)
         source = dataset.source(split)
-        shown = min(rows, count)
-        for row, index in zip(axes, [(2 * k + 1) * count // (2 * shown) for k in range(shown)], strict=False):
-            record = source[index]
+        for row, record in zip(axes, _shown(source, min(rows, count)), strict=False):
             images = [display.rgb(sensor, record[sensor.name]) for sensor in optical_first]
             for axis, image in zip(row, [*images, colours(dataset.legend, record["label"])], strict=True):
                 axis.imshow(image, interpolation="nearest")
@@ -84,6 +84,15 @@ def contact_sheet(dataset: Dataset):
     keys.append(Patch(facecolor="white", edgecolor="0.3", label=f"{IGNORE} no label"))
     figure.legend(handles=keys, loc="outside lower center", ncols=min(6, 2 * len(dataset.splits) + 2), fontsize=8)
     return figure
+
+
+def _shown(source: Source, number: int) -> list[dict]:
+    """Records evenly from a split; of a few neighbours the one with most labels, as cut images have tiles with few."""
+    near = min(_NEIGHBOURS, len(source) // number)
+    edges = [k * len(source) // number for k in range(number + 1)]
+    starts = [(start + end - near) // 2 for start, end in itertools.pairwise(edges)]
+    neighbours = [[source[index] for index in range(start, start + near)] for start in starts]
+    return [max(few, key=lambda record: np.count_nonzero(record["label"] != IGNORE)) for few in neighbours]
 
 
 def colours(legend: Legend, label: np.ndarray) -> np.ndarray:

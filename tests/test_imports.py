@@ -71,7 +71,7 @@ def test_imports_of_sees_what_it_must(tmp_path):
     ("top", "libraries", "only"),
     [
         ("data_pipelines", ("lcjax", "configs", "jax", "flax", "optax", "orbax"), set()),
-        ("lcjax", ("rasterio",), {"lcjax/scene.py"}),
+        ("lcjax", ("rasterio",), {f"lcjax/{name}.py" for name in ("ground", "maps", "scene", "sheets")}),
         (
             "data_pipelines",
             ("rasterio",),

@@ -111,6 +111,16 @@ def test_pictures_can_be_drawn(table, tmp_path):
         assert (folder / name).read_bytes().startswith(b"\x89PNG")
 
 
+def test_the_contact_sheet_shows_labels_and_no_record_twice(table, tmp_path):
+    dataset = make(table, tmp_path / "data")
+    for split, count in dataset.splits.items():
+        for number in (1, 4, count):
+            shown = pictures._shown(dataset.source(split), number)
+            assert len({record["id"] for record in shown}) == number
+    first = pictures._shown(dataset.source("test"), 1)[0]
+    assert (first["label"] != 255).all()
+
+
 @pytest.mark.parametrize(("size", "expected"), [
     (10, [(0, 0)]), (32, [(0, 0)]), (33, [(0, 0), (1, 31)]), (64, [(0, 0), (32, 0)]), (70, [(0, 0), (32, 0), (38, 26)]),
 ])  # fmt: skip
