@@ -5,6 +5,7 @@ import itertools
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from scipy.ndimage import gaussian_filter
 
 from lcjax.tiles import BLENDS, Tiling, blend_weights, blended_strips, tile_starts
 
@@ -104,6 +105,27 @@ def test_a_network_with_context_agrees_away_from_tile_edges(scene):
     np.testing.assert_allclose(found[inside], whole[inside], atol=1e-6)
     seams = blend(scene, local_mean, tile=16, overlap=0, batch_size=4)
     assert np.abs(found - whole).max() < np.abs(seams - whole).max()  # and blending softens what the edges do
+
+
+def test_blended_borders_change_class_no_more_often_than_the_rest():
+    """A network with zero padding errs at the edges of what it is shown; unblended, that draws lines into the map."""
+    generator = np.random.default_rng(0)
+    hills = gaussian_filter(generator.normal(0, 1, (600, 700, 2)), (4, 4, 0))
+    scene = (2000 + 900 * hills / hills.std()).clip(0, 4000).astype(np.uint16)
+
+    def border_rate(overlap):
+        """How often neighbours differ across a tile's edge, over how often they do elsewhere."""
+        ids = blend(scene, lambda inputs: local_mean(inputs, 4), tile=64, overlap=overlap, batch_size=8).argmax(-1)
+        at_edges, elsewhere = [], []
+        for axis, size in enumerate(ids.shape):
+            edges = {x for start in tile_starts(size, 64, overlap) for x in (start, start + 64) if 0 < x < size}
+            changes = (np.diff(ids, axis=axis) != 0).mean(1 - axis)
+            for index, rate in enumerate(changes, 1):
+                (at_edges if index in edges else elsewhere).append(rate)
+        return np.mean(at_edges) / np.mean(elsewhere)
+
+    assert border_rate(0) > 1.5
+    assert border_rate(16) < 1.15
 
 
 @pytest.mark.parametrize("batch_size", [1, 2, 5, 64])
