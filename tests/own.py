@@ -59,11 +59,13 @@ def colours(values: np.ndarray) -> np.ndarray:
     return np.moveaxis(table[values[0]], -1, 0)
 
 
-def folder(root: pathlib.Path, count=4, splits=("train", "train", "validation", "test"), **how) -> pathlib.Path:
+def folder(
+    root: pathlib.Path, count=4, splits=("train", "train", "validation", "test"), bands=3, dtype="uint8"
+) -> pathlib.Path:
     """`count` pairs of GeoTIFFs with their CSVs; returns the CSV of pairs."""
     rows = []
     for k in range(count):
-        write(root / f"i{k}.tif", picture(k, **how), interp=[ColorInterp.undefined] * 3)
+        write(root / f"i{k}.tif", picture(k, bands=bands, dtype=dtype), interp=[ColorInterp.undefined] * bands)
         write(root / f"m{k}.tif", ids(k))
         rows.append(f"i{k}.tif,m{k}.tif,{splits[k]},g{k}\n")
     (root / "rasters.csv").write_text("image,mask,split,group\n" + "".join(rows))

@@ -9,10 +9,12 @@ import time
 
 import jax
 import numpy as np
+import own
 import pytest
 from networks import small
 
-from configs import dfc2020, pretrain
+from configs import dfc2020, pretrain, rasters
+from data_pipelines import prepare
 from data_pipelines.errors import InputError
 from lcjax import evaluate, restore
 from lcjax.train import train
@@ -163,6 +165,20 @@ def test_early_stopping_keeps_the_best(data_dir, tmp_path):
     assert [line["step"] for line in scored] == [1, 2, 3]
     assert restore.restore(tmp_path / "run", "best").step == 1
     assert restore.restore(tmp_path / "run", "last").step == 3
+
+
+def test_own_imagery_of_other_bands_and_classes(tmp_path):
+    prepare.prepare("rasters/town", own.folder(tmp_path, bands=5, dtype="float32"), tmp_path / "data", tile=32)
+    config = small(rasters.get_config("data=rasters/town,tiny=true"), tmp_path / "data", steps=2)
+    train(config, tmp_path / "run")
+    trained = restore.restore(tmp_path / "run", "best")
+    (sensor,) = trained.card.sensors
+    assert (sensor.name, sensor.dtype, len(sensor.bands)) == ("image", "float32", 5)
+    assert [land_class.name for land_class in trained.card.legend.scored] == ["water", "forest"]
+    result = evaluate.evaluate(tmp_path / "run", "test", "best")
+    counts = [int((own.ids(3) == label).sum()) for label in (1, 2)]  # the third is ignored
+    assert np.array(result["confusion"]).sum(axis=1).tolist() == counts
+    assert result["dataset"] == "rasters/town 1.0.0"
 
 
 def test_without_a_validation_split_the_best_is_the_last(data_dir, tmp_path):
