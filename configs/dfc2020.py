@@ -43,6 +43,7 @@ def get_config(argument: str | None = None) -> ml_collections.ConfigDict:
     )
     config.crop = 64 if tiny else 224
     config.turn = True
+    config.scaling = "sensor"
     config.batch_size = 8 if tiny else 32
     config.evaluation_batch_size = 4 if tiny else 16
     config.threads = 2
@@ -56,6 +57,7 @@ def get_config(argument: str | None = None) -> ml_collections.ConfigDict:
     config.freeze = args["freeze"]
 
     # Optimisation
+    config.class_weights = 0.0
     config.optimizer = ml_collections.ConfigDict(
         {
             "name": "adamw",

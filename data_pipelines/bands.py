@@ -16,8 +16,8 @@ from data_pipelines.errors import InputError
 class Scaling:
     """How stored numbers become the floats that a network sees.
 
-    value = (clip(stored * unit, low, high) - offset) / scale. Each entry but `unit` is one number for all bands, or
-    one number per band in the sensor's order.
+    value = mix @ ((clip(stored * unit, low, high) - offset) / scale). Low, high, offset and scale are each one number
+    for all bands, or one per band in the sensor's order; `mix` is a matrix (bands, bands), None where bands stay apart.
     """
 
     unit: float
@@ -25,6 +25,7 @@ class Scaling:
     high: float | tuple[float, ...]
     offset: float | tuple[float, ...]
     scale: float | tuple[float, ...]
+    mix: tuple[tuple[float, ...], ...] | None = None
 
 
 @dataclasses.dataclass(frozen=True)
@@ -48,7 +49,43 @@ class Sensor:
 
 
 def _tuples(fields: dict) -> dict:
-    return {key: tuple(value) if isinstance(value, list) else value for key, value in fields.items()}
+    """JSON's lists as tuples, at any depth."""
+
+    def one(value):
+        return tuple(map(one, value)) if isinstance(value, list) else value
+
+    return {key: one(value) for key, value in fields.items()}
+
+
+_FLOOR = 1e-4  # of the variance of a mixture of bands, where theirs is 1: what is flatter is not blown up further
+
+
+def whitened(sensor: Sensor, statistics: dict) -> Sensor:
+    """The sensor with a scaling that makes its bands uncorrelated, each with mean 0 and deviation 1 (ZCA).
+
+    Bands of one picture are much alike: what tells classes apart, their small differences, is drowned in the common
+    brightness. Whitening gives both the same say.
+
+    Args:
+      sensor: whose stored numbers the statistics are of.
+      statistics: of a split, as statistics.json holds them: mean, std, min, max (bands), correlation (bands, bands).
+
+    Source: Bell and Sejnowski (1997), Vision Research 37(23), section 2.1.
+    """
+    unit = sensor.scaling.unit
+    mean, std, low, high = (unit * np.asarray(statistics[name], float) for name in ("mean", "std", "min", "max"))
+    variances, axes = np.linalg.eigh(np.asarray(statistics["correlation"], float))
+    mix = axes @ np.diag(np.maximum(variances, _FLOOR) ** -0.5) @ axes.T
+    scale = np.where(std > 0, std, 1.0)
+    scaling = Scaling(
+        unit=unit,
+        low=tuple(low.tolist()),
+        high=tuple(high.tolist()),
+        offset=tuple(mean.tolist()),
+        scale=tuple(scale.tolist()),
+        mix=tuple(map(tuple, mix.tolist())),
+    )
+    return dataclasses.replace(sensor, scaling=scaling)
 
 
 S1 = Sensor(

@@ -89,6 +89,14 @@ class Dataset:
         """A short hash of the ids of a split's records, in order: equal if and only if the records are the same."""
         return hashlib.sha256("\n".join(self.source(spec).ids).encode()).hexdigest()[:12]
 
+    def class_pixels(self, spec: str) -> dict[str, int]:
+        """Labelled pixels by id of the legend, of the whole splits that `spec` takes records of."""
+        found: dict[str, int] = {}
+        for part in parts(spec):
+            for key, pixels in self.statistics["splits"][part]["class_pixels"].items():
+                found[key] = found.get(key, 0) + pixels
+        return found
+
     @functools.cached_property
     def _builder(self) -> tfds.core.DatasetBuilder:
         return tfds.builder_from_directory(self.folder)
@@ -96,6 +104,11 @@ class Dataset:
     @functools.cached_property
     def _ids(self) -> dict[str, list[str]]:
         return json.loads((self.folder / "ids.json").read_text())
+
+
+def parts(spec: str) -> list[str]:
+    """The names of the splits that a spec is made of: "validation[:80%]+test" -> ["validation", "test"]."""
+    return list(dict.fromkeys(part.partition("[")[0].strip() for part in spec.split("+")))
 
 
 def open_dataset(data_dir: pathlib.Path | str, name: str) -> Dataset:

@@ -1,4 +1,4 @@
-"""Sums over pixels from which mean, deviation, minimum and maximum of each band follow; they add up over records."""
+"""Sums over pixels, from which mean, deviation, extremes and correlation of bands follow; they add up over records."""
 
 import dataclasses
 import math
@@ -10,18 +10,24 @@ from data_pipelines.bands import Scaling
 
 @dataclasses.dataclass(frozen=True)
 class Moments:
-    """Sums over `count` pixels, each array (bands,) float64: of the values, of their squares, and their extremes."""
+    """Sums over `count` pixels, float64.
+
+    Attributes:
+      total: of the values, (bands,).
+      products: of the values of two bands, (bands, bands).
+      low, high: their extremes, (bands,).
+    """
 
     count: int
     total: np.ndarray
-    squares: np.ndarray
+    products: np.ndarray
     low: np.ndarray
     high: np.ndarray
 
     @staticmethod
     def of_none(bands: int) -> "Moments":
         """The sums over no pixel at all."""
-        return Moments(0, np.zeros(bands), np.zeros(bands), np.full(bands, np.inf), np.full(bands, -np.inf))
+        return Moments(0, np.zeros(bands), np.zeros((bands, bands)), np.full(bands, np.inf), np.full(bands, -np.inf))
 
     @staticmethod
     def of(image: np.ndarray, counted: np.ndarray | None) -> "Moments":
@@ -29,30 +35,29 @@ class Moments:
         values = image.reshape(-1, image.shape[-1]) if counted is None else image[counted]
         if not len(values):
             return Moments.of_none(image.shape[-1])
-        columns = [np.ascontiguousarray(column, np.float64) for column in values.T]
-        sums = np.array([(c.sum(), np.square(c).sum(), c.min(), c.max()) for c in columns])
-        return Moments(len(values), sums[:, 0], sums[:, 1], sums[:, 2], sums[:, 3])
+        columns = np.ascontiguousarray(values.T, np.float64)
+        return Moments(len(values), columns.sum(1), columns @ columns.T, columns.min(1), columns.max(1))
 
     def __add__(self, other: "Moments") -> "Moments":
         return Moments(
             self.count + other.count,
             self.total + other.total,
-            self.squares + other.squares,
+            self.products + other.products,
             np.minimum(self.low, other.low),
             np.maximum(self.high, other.high),
         )
 
     def to_json(self) -> dict:
         """What `from_json` takes; extremes of no pixel are null."""
-        arrays = {name: getattr(self, name).tolist() for name in ("total", "squares", "low", "high")}
+        arrays = {name: getattr(self, name).tolist() for name in ("total", "products", "low", "high")}
         return {"count": self.count} | (arrays if self.count else arrays | {"low": None, "high": None})
 
     @staticmethod
     def from_json(fields: dict) -> "Moments":
-        total, squares = (np.array(fields[name], np.float64) for name in ("total", "squares"))
+        total, products = (np.array(fields[name], np.float64) for name in ("total", "products"))
         if not fields["count"]:
             return Moments.of_none(len(total))
-        return Moments(fields["count"], total, squares, np.array(fields["low"]), np.array(fields["high"]))
+        return Moments(fields["count"], total, products, np.array(fields["low"]), np.array(fields["high"]))
 
     @property
     def mean(self) -> np.ndarray:
@@ -61,14 +66,26 @@ class Moments:
     @property
     def std(self) -> np.ndarray:
         """The deviation of the pixels themselves (divided by their number); 0 where a band is constant."""
-        variance = np.maximum(self.squares / self.count - np.square(self.mean), 0.0)
-        return np.where(self.high > self.low, np.sqrt(variance), 0.0)
+        return np.where(self.high > self.low, np.sqrt(np.maximum(np.diag(self._covariance), 0.0)), 0.0)
+
+    @property
+    def _covariance(self) -> np.ndarray:
+        return self.products / self.count - np.outer(self.mean, self.mean)
+
+    @property
+    def correlation(self) -> np.ndarray:
+        """Of each two bands, (bands, bands); of a constant band 0, with itself 1."""
+        scale = np.where(self.std > 0, self.std, np.inf)
+        found = np.clip(self._covariance / np.outer(scale, scale), -1.0, 1.0)
+        np.fill_diagonal(found, 1.0)
+        return found
 
     def summary(self) -> dict:
-        """For people: pixels, and mean, std, min and max of each band in the sensor's order."""
+        """For people: pixels; mean, std, min and max of each band in the sensor's order; correlation of the bands."""
         if not self.count:
             return {"pixels": 0}
         arrays = {"mean": self.mean, "std": self.std, "min": self.low, "max": self.high}
+        arrays["correlation"] = self.correlation
         return {"pixels": self.count} | {name: array.tolist() for name, array in arrays.items()}
 
     def scaling(self) -> Scaling:

@@ -19,7 +19,10 @@ def scale(stored_BxHxWxC: jax.Array, scaling: Scaling) -> jax.Array:
         for number in (scaling.low, scaling.high, scaling.offset, scaling.scale)
     )
     physical = stored_BxHxWxC.astype(jnp.float32) * jnp.float32(scaling.unit)
-    return (jnp.clip(physical, low, high) - offset) / divisor
+    scaled = (jnp.clip(physical, low, high) - offset) / divisor
+    if scaling.mix is None:
+        return scaled
+    return jnp.einsum("bhwc,dc->bhwd", scaled, jnp.asarray(scaling.mix, jnp.float32), precision="highest")
 
 
 def example_keys(seed: int, step: jax.Array, example_B: jax.Array) -> jax.Array:

@@ -1,18 +1,40 @@
 """Losses, in float32."""
 
+from collections.abc import Sequence
+
 import jax
 import jax.numpy as jnp
+import numpy as np
 import optax
 
 from data_pipelines.legends import IGNORE
 
 
-def cross_entropy(logits_BxHxWxK: jax.Array, labels_BxHxW: jax.Array) -> jax.Array:
-    """Mean cross-entropy over the pixels whose label is not IGNORE; 0 where there is none."""
+def cross_entropy(logits_BxHxWxK: jax.Array, labels_BxHxW: jax.Array, weights_K: jax.Array | None = None) -> jax.Array:
+    """Mean cross-entropy over the pixels whose label is not IGNORE; 0 where there is none.
+
+    With `weights_K` it is the weighted mean: a pixel counts as much as the weight of its class.
+    """
     valid = labels_BxHxW != IGNORE
     safe = jnp.where(valid, labels_BxHxW, 0).astype(jnp.int32)
     losses = optax.softmax_cross_entropy_with_integer_labels(logits_BxHxWxK.astype(jnp.float32), safe)
-    return jnp.sum(jnp.where(valid, losses, 0.0)) / jnp.maximum(jnp.sum(valid), 1)
+    if weights_K is None:
+        return jnp.sum(jnp.where(valid, losses, 0.0)) / jnp.maximum(jnp.sum(valid), 1)
+    weights = jnp.where(valid, weights_K[safe], 0.0)
+    total = jnp.sum(weights)
+    return jnp.sum(weights * losses) / jnp.where(total > 0, total, 1.0)
+
+
+def class_weights(pixels_K: Sequence[int], power: float) -> np.ndarray:
+    """Weights (K,) float32 of classes that have so many pixels: share of all pixels, to the power of -`power`.
+
+    0 weighs all pixels alike, 0.5 is the inverse square root, 1 gives every class the same say. The mean over all
+    pixels is 1; a class without pixels weighs nothing.
+    """
+    pixels = np.asarray(pixels_K, np.float64)
+    share = pixels / max(pixels.sum(), 1)
+    weights = np.where(pixels > 0, np.maximum(share, 1e-9) ** -power, 0.0)
+    return (weights / max((weights * share).sum(), 1e-9)).astype(np.float32)
 
 
 def nt_xent(

@@ -8,6 +8,7 @@ import jax
 import numpy as np
 
 from data_pipelines import loader
+from data_pipelines.bands import Sensor, whitened
 from data_pipelines.errors import InputError
 from lcjax import card as cards
 from lcjax import checkpoint, durations, optim, parameters, restore, steps, streams, tasks, workdir
@@ -265,20 +266,37 @@ def train(config, folder: pathlib.Path) -> None:
 def make_card(config, dataset: loader.Dataset) -> cards.Card:
     """The card of a run of this config on this data set. Raises InputError where it lacks a sensor or a split."""
     roles = {
-        role: {"spec": spec, "records": len(dataset.source(spec)), "id": dataset.split_id(spec)}
+        role: {
+            "spec": spec,
+            "records": len(dataset.source(spec)),
+            "id": dataset.split_id(spec),
+            "class_pixels": dataset.class_pixels(spec),
+        }
         for role, spec in sorted(config.split.items())
         if spec
     }
     return cards.Card(
         model=config.model.name,
         fusion=config.fusion,
-        sensors=streams.sensors_of(config.fusion, dataset.sensors),
+        sensors=tuple(
+            _scaled(config, dataset, sensor) for sensor in streams.sensors_of(config.fusion, dataset.sensors)
+        ),
         legend=dataset.legend,
         tile=dataset.tile,
         dataset=f"{dataset.name} {dataset.version}",
         splits=roles,
         versions=cards.versions(),
     )
+
+
+def _scaled(config, dataset: loader.Dataset, sensor: Sensor) -> Sensor:
+    """The sensor with the scaling that the config names."""
+    if config.scaling not in ("sensor", "whitened"):
+        raise InputError(f"config.scaling={config.scaling!r}: expected sensor or whitened")
+    if config.scaling == "sensor":
+        return sensor
+    first = loader.parts(config.split.train)[0]
+    return whitened(sensor, dataset.statistics["splits"][first]["sensors"][sensor.name])
 
 
 def evaluation_batch(config, devices: int) -> int:

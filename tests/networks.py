@@ -14,7 +14,7 @@ from lcjax import parameters, streams, tasks
 
 # Shifted windows, a merge, an expand with a skip; a UNet has five levels whatever its width.
 _SWIN = {"embed": 8, "depths": (2, 1), "heads": (1, 2), "window": 4, "patch": 4, "drop_path": 0.0}
-SMALLEST = {"unet": {"base": 4}, "swin_unet": _SWIN, "two_stream_swin": _SWIN}
+SMALLEST = {"unet": {"base": 4, "patch": 1}, "swin_unet": _SWIN, "two_stream_swin": _SWIN}
 
 
 # Three bands and five classes stand for any own imagery.

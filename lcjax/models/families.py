@@ -39,11 +39,11 @@ def _only(size: Mapping, *names: str) -> dict:
 
 
 _UNET = Family(
-    encoder=lambda bands, size, **how: UNetEncoder(bands, **_only(size, "base"), **how),
+    encoder=lambda bands, size, **how: UNetEncoder(bands, **_only(size, "base", "patch"), **how),
     decoder=lambda channels, size, **how: UNetDecoder(channels, **how),
-    head=lambda channels, classes, size, **how: UNetHead(channels, classes, **how),
-    published={"base": 64},
-    tiny={"base": 12},
+    head=lambda channels, classes, size, **how: UNetHead(channels, classes, **_only(size, "patch"), **how),
+    published={"base": 64, "patch": 1},
+    tiny={"base": 12, "patch": 1},
 )
 _STAGES = ("depths", "heads", "window", "drop_path")
 _SWIN_T = {"embed": 96, "heads": (3, 6, 12, 24), "window": 7, "patch": 4}

@@ -21,26 +21,39 @@ class DoubleConv(nnx.Module):
         return nnx.relu(self.norm2(self.conv2(x)))
 
 
+def blocks(x_BxHxWxC: jax.Array, edge: int) -> jax.Array:
+    """Blocks of edge x edge pixels side by side: (B, H / edge, W / edge, edge * edge, C)."""
+    b, h, w, c = x_BxHxWxC.shape
+    x = x_BxHxWxC.reshape(b, h // edge, edge, w // edge, edge, c).swapaxes(2, 3)
+    return x.reshape(b, h // edge, w // edge, edge * edge, c)
+
+
 class UNetEncoder(nnx.Module):
-    """Double convolutions at strides 1, 2, 4, 8, 16 with max pooling between; returns all five features."""
+    """Double convolutions at strides 1, 2, 4, 8, 16 with max pooling between; returns all five features.
 
-    strides = (1, 2, 4, 8, 16)
+    With `patch` > 1 the bands of each patch of pixels stand side by side in one pixel of the first level (space to
+    depth), and all strides are multiplied by it: sees farther, costs less, draws coarser. 1 is the published network.
+    """
 
-    def __init__(self, inputs: int, *, base: int, dtype, rngs: nnx.Rngs):
+    def __init__(self, inputs: int, *, base: int, patch: int, dtype, rngs: nnx.Rngs):
+        self.patch = patch
+        self.strides = tuple(patch * stride for stride in (1, 2, 4, 8, 16))
         # The last level keeps its width: bilinear upsampling does not halve it as a transposed convolution would.
         self.channels = (base, 2 * base, 4 * base, 8 * base, 8 * base)
-        pairs = zip((inputs, *self.channels[:-1]), self.channels, strict=True)
+        pairs = zip((patch**2 * inputs, *self.channels[:-1]), self.channels, strict=True)
         self.levels = nnx.List([DoubleConv(i, o, o, dtype=dtype, rngs=rngs) for i, o in pairs])
 
     def __call__(self, x_BxHxWxC: jax.Array, noise_BxN: jax.Array | None = None) -> list[jax.Array]:
-        pyramid = [self.levels[0](x_BxHxWxC)]
+        x = blocks(x_BxHxWxC, self.patch)
+        pyramid = [self.levels[0](x.reshape(*x.shape[:3], -1))]
         for level in self.levels[1:]:
-            pyramid.append(level(nnx.max_pool(pyramid[-1], (2, 2), (2, 2))))
+            # Max pooling; by reshaping its gradient takes a third of the time on CPU that it takes by windows.
+            pyramid.append(level(blocks(pyramid[-1], 2).max(axis=3)))
         return pyramid
 
 
 class UNetDecoder(nnx.Module):
-    """Upsample, put the skip in front, double convolution with half of its inputs in the middle; ends at stride 1."""
+    """Upsample, put the skip in front, double convolution with half of its inputs in the middle; up to level 0."""
 
     def __init__(self, channels: Sequence[int], *, dtype, rngs: nnx.Rngs):
         below = channels[-1]
@@ -62,10 +75,13 @@ class UNetDecoder(nnx.Module):
 
 
 class UNetHead(nnx.Module):
-    """A 1x1 convolution to the classes."""
+    """A 1x1 convolution to the classes, upsampled bilinearly by `patch`."""
 
-    def __init__(self, channels: int, classes: int, *, dtype, rngs: nnx.Rngs):
+    def __init__(self, channels: int, classes: int, *, patch: int, dtype, rngs: nnx.Rngs):
+        self.patch = patch
         self.classify = nnx.Linear(channels, classes, dtype=dtype, rngs=rngs)
 
     def __call__(self, x_BxHxWxC: jax.Array) -> jax.Array:
-        return self.classify(x_BxHxWxC)
+        logits = self.classify(x_BxHxWxC)
+        b, h, w, k = logits.shape
+        return jax.image.resize(logits, (b, h * self.patch, w * self.patch, k), "bilinear")

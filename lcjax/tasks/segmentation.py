@@ -20,6 +20,11 @@ class Segmentation:
         self.names = [land_class.name for land_class in card.legend.scored]
         self.keys = (*(sensor.name for sensor in card.sensors), "label")
         self.monitor = f"mIoU_{len(self.names)}"
+        self.weights = None
+        if config.class_weights:
+            pixels = card.splits["train"]["class_pixels"]
+            counts = [pixels.get(str(land_class.id), 0) for land_class in card.legend.scored]
+            self.weights = losses.class_weights(counts, config.class_weights)
 
     def build(self, rngs: nnx.Rngs) -> nnx.Module:
         """The network."""
@@ -40,7 +45,8 @@ class Segmentation:
         labels = self._indices(cut["label"])
         valid = labels != 255
         right = jnp.sum((jnp.argmax(logits, axis=-1) == labels) & valid)
-        return losses.cross_entropy(logits, labels), {"OA": right / jnp.maximum(jnp.sum(valid), 1)}
+        weights = None if self.weights is None else jnp.asarray(self.weights)
+        return losses.cross_entropy(logits, labels, weights), {"OA": right / jnp.maximum(jnp.sum(valid), 1)}
 
     def count(self, model: nnx.Module, batch: dict) -> dict:
         """Evaluation sums of whole tiles: the confusion matrix, and how many pixels are left out of it."""

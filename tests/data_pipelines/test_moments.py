@@ -17,6 +17,7 @@ def test_sums_add_up_through_json():
     assert whole.count == len(values)
     np.testing.assert_allclose(whole.mean, values.mean(0), rtol=1e-12)
     np.testing.assert_allclose(whole.std, values.std(0), rtol=1e-6)
+    np.testing.assert_allclose(whole.correlation, np.corrcoef(values.T), atol=1e-6)
     assert (whole.low == values.min(0)).all() and (whole.high == values.max(0)).all()
 
 
@@ -33,4 +34,5 @@ def test_scaling_of_a_constant_band_divides_by_one():
     scaling = Moments.of(constant, None).scaling()
     assert scaling.scale[0] == 1.0 and scaling.scale[1] > 4
     assert np.isfinite([scaling.low, scaling.high, scaling.offset]).all()
+    np.testing.assert_array_equal(Moments.of(constant, None).correlation, np.eye(2))
     assert Moments.of_none(3).scaling().scale == (1.0, 1.0, 1.0)

@@ -1,11 +1,15 @@
 """Scaling against numpy; crops and turns that take every sensor and the label along."""
 
+import dataclasses
+
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from networks import RGB
 
-from data_pipelines.bands import SENSORS
+from data_pipelines.bands import SENSORS, whitened
+from data_pipelines.moments import Moments
 from lcjax import augment
 
 
@@ -28,6 +32,21 @@ def test_scaled_sentinels_lie_between_zero_and_one():
     assert augment.scale(stored, SENSORS["s1"].scaling).ravel().tolist() == [0, 1, 0, 1]
     s2 = augment.scale(jnp.full((1, 1, 1, 13), 12_000, jnp.uint16), SENSORS["s2"].scaling)
     assert set(s2.ravel().tolist()) == {1.0}
+
+
+def test_whitened_bands_are_uncorrelated_and_of_one_deviation():
+    generator = np.random.default_rng(0)
+    brightness, tints = generator.normal(120, 40, (64, 64, 1)), generator.normal(0, 3, (64, 64, 3))
+    image = (brightness + tints).clip(0, 255).astype(np.uint8)  # bands that are much alike
+    sensor = dataclasses.replace(RGB, scaling=Moments.of(image, None).scaling())
+    scaling = whitened(sensor, Moments.of(image, None).summary()).scaling
+    found = np.asarray(jax.jit(lambda stored: augment.scale(stored, scaling))(image[None])).reshape(-1, 3)
+    np.testing.assert_allclose(np.cov(found.T, bias=True), np.eye(3), atol=2e-3)
+    np.testing.assert_allclose(found.mean(0), 0, atol=1e-4)
+    plain = np.asarray(augment.scale(jnp.asarray(image[None]), sensor.scaling)).reshape(-1, 3)
+    assert np.corrcoef(plain.T)[0, 1] > 0.95
+    # ZCA: of all whitened bands those that are nearest to the bands themselves, each to its own.
+    assert (np.argmax(np.corrcoef(found.T, plain.T)[:3, 3:], axis=1) == np.arange(3)).all()
 
 
 EDGE = 8

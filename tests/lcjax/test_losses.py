@@ -5,6 +5,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from jax.sharding import NamedSharding, PartitionSpec
+from sklearn.metrics import log_loss
+from sklearn.utils.class_weight import compute_class_weight
 
 from data_pipelines.legends import IGNORE
 from lcjax import losses
@@ -33,6 +35,30 @@ def test_cross_entropy_and_its_gradient(dtype):
     np.testing.assert_allclose(loss, -np.log(of_truth[seen]).mean(), rtol=1e-6)
     expected = np.where(seen[..., None], share - np.eye(4)[np.where(seen, labels, 0)], 0.0) / seen.sum()
     np.testing.assert_allclose(gradient.astype(jnp.float32), expected, atol=1e-6 if dtype == jnp.float32 else 2e-4)
+
+
+def test_weighted_cross_entropy_is_that_of_scikit_learn():
+    generator = np.random.default_rng(0)
+    logits = generator.standard_normal((2, 5, 6, 4)).astype(np.float32)
+    labels = generator.choice(5, (2, 5, 6), p=[0.6, 0.2, 0.1, 0.05, 0.05])
+    pixels, seen = np.bincount(labels.ravel(), minlength=5)[:4], labels < 4
+    weights = losses.class_weights(pixels, 1.0)
+    expected = compute_class_weight("balanced", classes=np.arange(4), y=labels[seen])
+    np.testing.assert_allclose(weights, expected, rtol=1e-6)
+    stored = jnp.asarray(np.where(seen, labels, IGNORE).astype(np.uint8))
+    loss = jax.jit(losses.cross_entropy)(logits, stored, jnp.asarray(weights))
+    expected = log_loss(labels[seen], softmax(logits[seen].astype(np.float64)), sample_weight=weights[labels[seen]])
+    np.testing.assert_allclose(loss, expected, rtol=1e-5)
+
+
+def test_class_weights_between_none_and_all():
+    pixels = [900, 90, 10, 0]
+    for power in (0.0, 0.25, 0.5):
+        weights = losses.class_weights(pixels, power)
+        np.testing.assert_allclose(weights[1] / weights[0], 10**power, rtol=1e-5)
+        np.testing.assert_allclose((weights * np.array(pixels)).sum() / 1000, 1.0, rtol=1e-5)
+        assert weights[3] == 0
+    assert (losses.class_weights([0, 0], 0.5) == 0).all()  # nothing is labelled: nothing to learn, and no division
 
 
 def test_cross_entropy_of_ignored_pixels_alone_is_zero_and_moves_nothing():

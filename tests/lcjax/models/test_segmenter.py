@@ -7,11 +7,11 @@ import pytest
 from flax import nnx
 from networks import batch, make, smallest
 
-from lcjax.models import families
+from lcjax.models import families, unet
 from lcjax.parallel import mesh as meshes
 from lcjax.streams import STREAMS
 
-SHAPES = {"s1": 2, "s2": 13, "aerial": 5}
+SHAPES = {"s1": 2, "s2": 13, "aerial": 5, "image": 3}
 
 
 def images(size, edge):
@@ -31,6 +31,25 @@ def test_shape_of_the_logits(model, fusion):
     logits = jax.eval_shape(forward, images(2, (24, 40)))
     assert logits.shape == (2, 24, 40, 8)
     assert logits.dtype == jnp.float32
+
+
+@pytest.mark.parametrize("patch", [2, 4])
+def test_a_unet_on_patches_sees_each_pixel_once_and_answers_for_each(patch):
+    size = smallest("unet", patch=patch).model
+    known = {"streams": STREAMS["s2"], "channels": SHAPES, "classes": 8, "precision": "f32"}
+
+    def forward(inputs):
+        network = families.segmenter(size, rngs=nnx.Rngs(0), **known)
+        assert network.stride == 16 * patch
+        return network(inputs)
+
+    assert jax.eval_shape(forward, images(2, (24, 40))).shape == (2, 24, 40, 8)
+    image = jnp.arange(2 * 8 * 12 * 3).reshape(2, 8, 12, 3)
+    found = unet.blocks(image, patch)
+    for row, column in ((0, 0), (1, 2)):
+        expected = image[:, row * patch : (row + 1) * patch, column * patch : (column + 1) * patch]
+        np.testing.assert_array_equal(found[:, row, column], expected.reshape(2, patch**2, 3))
+    np.testing.assert_array_equal(found.max(3), nnx.max_pool(image.astype(jnp.float32), (patch,) * 2, (patch,) * 2))
 
 
 def network_of(model):
