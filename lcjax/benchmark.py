@@ -66,7 +66,8 @@ def benchmark(config, count: int) -> dict:
     own = datasets.is_rasters(config.dataset)
     data = loader.open_dataset(config.data_dir, config.dataset) if own else datasets.dataset(config.dataset)
     sensors = streams.sensors_of(config.fusion, data.sensors)
-    card = cards.Card(config.model.name, config.fusion, sensors, data.legend, data.tile, data.name, {}, {})
+    alike = {"train": {"class_pixels": {str(land_class.id): 1 for land_class in data.legend.scored}}}
+    card = cards.Card(config.model.name, config.fusion, sensors, data.legend, data.tile, data.name, alike, {})
     task = tasks.make(config, card)
     mesh = meshes.make(config.parallel.data, config.parallel.fsdp, config.batch_size)
     template = parameters.Template(task.build, config.freeze)

@@ -32,13 +32,20 @@ RGB = Sensor(
 CLASSES = Legend("rasters", tuple(LandClass(i, f"class_{i}", f"#{i:02x}{40 * i:02x}ff") for i in range(5)))
 
 
+def alike(legend: Legend) -> dict:
+    """Splits with one labelled pixel of each class."""
+    return {"train": {"class_pixels": {str(land_class.id): 1 for land_class in legend.scored}}}
+
+
 def card_of(config) -> cards.Card:
-    """The card that a run of this config would have, without its splits."""
+    """The card that a run of this config would have, if it had as many pixels of each class."""
     if datasets.is_rasters(config.dataset):
-        return cards.Card(config.model.name, config.fusion, (RGB,), CLASSES, 256, config.dataset, {}, {})
+        return cards.Card(config.model.name, config.fusion, (RGB,), CLASSES, 256, config.dataset, alike(CLASSES), {})
     spec = datasets.dataset(config.dataset)
     sensors = streams.sensors_of(config.fusion, spec.sensors)
-    return cards.Card(config.model.name, config.fusion, sensors, spec.legend, spec.tile, spec.name, {}, {})
+    return cards.Card(
+        config.model.name, config.fusion, sensors, spec.legend, spec.tile, spec.name, alike(spec.legend), {}
+    )
 
 
 def smallest(model: str, fusion: str = "", *, task: str = "segmentation", freeze: str = "", **sizes):

@@ -43,6 +43,7 @@ CASES = [
     ("rasters", ""),
     ("rasters", "model=swin_unet"),
     ("rasters", "validation=none"),
+    ("rasters", "validation=none,laptop=true"),
     ("rasters", "tiny=true"),
     ("rasters", "model=swin_unet,tiny=true"),
 ]
