@@ -26,7 +26,7 @@ More examples:
 
 Your own imagery (docs/own_data.md) is the data set rasters, or rasters/NAME for more than one: a CSV of images, masks
 and splits, and a CSV of classes. --init looks for pairs in a folder and writes both; edit them, then prepare:
-  lcjax prepare --dataset=rasters/town --source=photos --init=true
+  lcjax prepare --dataset=rasters/town --source=photos --init
   lcjax prepare --dataset=rasters/town --source=photos --data_dir=data
   lcjax prepare --dataset=rasters/town --source=photos/some.csv --legend=classes.csv --tile=512 --data_dir=data
 Images are cut into tiles of --tile= pixels; every labelled pixel is in one tile. Pixels without data (nodata, NaN,
