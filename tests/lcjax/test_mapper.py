@@ -5,6 +5,10 @@ import json
 import os
 import pathlib
 import re
+import signal
+import subprocess
+import sys
+import time
 import xml.etree.ElementTree
 
 import numpy as np
@@ -135,6 +139,47 @@ def test_stopped_in_the_middle_it_goes_on_to_the_same_bytes(world, calls, left_t
     for name in (*BESIDE, "map.json"):
         assert (output.parent / name).read_bytes() == (whole.parent / name).read_bytes()
     assert not list(world.folder.glob(".*"))
+
+
+_SLOW = """
+import datetime, pathlib, sys, time
+sys.path.insert(0, {tests!r})
+import worlds
+from lcjax import jobs, scene
+from lcjax.mapper import Mapper, Options
+
+def slow(inputs):
+    time.sleep(0.1)
+    return worlds.probabilities(inputs)
+
+card = worlds.card(tile=16)
+date = datetime.datetime(2020, 8, 23, tzinfo=datetime.UTC)
+with scene.open_scene(card, jobs.parse_scene({text!r}, card.sensors)) as opened:
+    Mapper(card, slow, "rule", dict(LCJAX_CHECKPOINT="best, step 7")).map(
+        opened, pathlib.Path({output!r}), Options(confidence=True), date=date
+    )
+"""
+
+
+def test_killed_three_times_it_ends_in_the_same_bytes(world):
+    whole, output = world.folder / "whole" / "map.tif", world.folder / "map.tif"
+    whole.parent.mkdir()
+    draw(world, whole, tile=16, confidence=True, date=DATE)
+    tests = str(pathlib.Path(__file__).parent.parent)
+    script = _SLOW.format(tests=tests, text=world.text, output=str(output))
+    rows, sizes = output.with_name(".map.tif.draft") / "rows", [0]
+    for _ in range(3):
+        with subprocess.Popen([sys.executable, "-c", script], stderr=subprocess.DEVNULL) as process:
+            while process.poll() is None and not (rows.exists() and rows.stat().st_size > sizes[-1]):
+                time.sleep(0.01)
+            process.kill()
+        assert process.returncode == -signal.SIGKILL and not output.exists()
+        sizes.append(rows.stat().st_size)
+    assert sizes == sorted(set(sizes))  # each run got farther than the one before
+    said = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True).stdout
+    assert "goes on from row" in said
+    for path in whole.parent.iterdir():
+        assert (world.folder / path.name).read_bytes() == path.read_bytes()
 
 
 def test_a_finished_map_is_left_alone_and_another_network_s_is_replaced(world):
