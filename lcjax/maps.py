@@ -192,8 +192,8 @@ def check_room(output: pathlib.Path, height: int, width: int, wanted: Sequence[P
     needed, free = (sum(bands) + max(bands)) * height * width, shutil.disk_usage(output.parent).free
     if needed > free:
         raise InputError(
-            f"--output={output}: {free / 1e9:.2f} GB are free there, but a map of {width} x {height} pixels with "
-            f"{sum(bands)} bands needs up to {needed / 1e9:.2f} GB while it is made; make room, or name another disk"
+            f"--output={output}: {free / 1e6:,.0f} MB are free there, but a map of {width} x {height} pixels with "
+            f"{sum(bands)} bands needs up to {needed / 1e6:,.0f} MB while it is made; make room, or name another disk"
         )
 
 

@@ -168,7 +168,7 @@ def test_outputs_that_cannot_be_are_refused_before_work(tmp_path):
 def test_a_map_that_the_disk_cannot_hold_is_refused_before_work(tmp_path):
     wanted = maps.products(DFC2020, probabilities=True)
     maps.check_room(tmp_path / "map.tif", 100, 100, wanted)
-    with pytest.raises(InputError, match=r"GB are free there, but a map of 1000000 x 1000000 pixels with 9 bands"):
+    with pytest.raises(InputError, match=r"MB are free there, but a map of 1000000 x 1000000 pixels with 9 bands"):
         maps.check_room(tmp_path / "map.tif", 10**6, 10**6, wanted)
 
 
