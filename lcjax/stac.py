@@ -12,8 +12,8 @@ from typing import Any
 
 from data_pipelines.legends import IGNORE, Legend
 from lcjax import __version__
+from lcjax.maps import SHARE
 
-SHARE_SCALE = 0.004  # shares are stored as 0 to 250
 _EXTENSION = "https://stac-extensions.github.io/{}/schema.json"
 _COG = "image/tiff; application=geotiff; profile=cloud-optimized"
 _ASSETS = {  # key: (title, media type, roles)
@@ -126,7 +126,7 @@ def _asset(key: str, href: str, legend: Legend) -> dict[str, Any]:
     asset |= {"data_type": "uint8", "nodata": IGNORE}
     if key == "data":
         return asset | {"classification:classes": _classes(legend)}
-    asset |= {"raster:scale": SHARE_SCALE, "raster:offset": 0}
+    asset |= {"raster:scale": 1 / SHARE, "raster:offset": 0}
     if key == "probabilities":
         names = [entry["name"] for entry in _classes(legend)]
         asset["bands"] = [
