@@ -1,5 +1,6 @@
 """A scene goes in, a map and what lies beside it come out; killed, it goes on."""
 
+import dataclasses
 import datetime
 import json
 import os
@@ -9,17 +10,21 @@ import signal
 import subprocess
 import sys
 import time
+import warnings
 import xml.etree.ElementTree
 
 import numpy as np
 import pytest
 import rasterio
+import rasterio.errors
 import worlds
+from networks import CLASSES, RGB
 
 from data_pipelines.errors import InputError
 from data_pipelines.legends import DFC2020
 from lcjax import jobs
 from lcjax import scene as scenes
+from lcjax.card import Card
 from lcjax.mapper import Mapper, Options
 
 BESIDE = ["map.areas.csv", "map.png", "map.qml", "map.tif", "map.tif.aux.xml"]
@@ -144,7 +149,9 @@ def test_stopped_in_the_middle_it_goes_on_to_the_same_bytes(world, calls, left_t
 _SLOW = """
 import datetime, pathlib, sys, time
 sys.path.insert(0, {tests!r})
+import rasterio.errors
 import worlds
+from networks import CLASSES, RGB
 from lcjax import jobs, scene
 from lcjax.mapper import Mapper, Options
 
@@ -215,6 +222,30 @@ def test_a_folder_that_is_taken_away_is_said_in_one_line(world):
     with pytest.raises(InputError, match=r"map\.tif: cannot be written") as caught:
         draw(world, world.folder / "map.tif", network=network, tile=99)
     assert "\n" not in str(caught.value)
+
+
+def test_a_picture_that_lies_nowhere_becomes_a_map_that_lies_nowhere(tmp_path):
+    values = np.random.default_rng(0).integers(0, 255, (3, 50, 70)).astype(np.uint8)
+    path, output = tmp_path / "photo.png", tmp_path / "map.tif"
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", rasterio.errors.NotGeoreferencedWarning)
+        with rasterio.open(path, "w", driver="PNG", count=3, height=50, width=70, dtype="uint8") as out:
+            out.write(values)
+
+    def brightest(inputs):
+        return np.eye(5, dtype=np.float32)[inputs["image"].argmax(-1)]
+
+    card = Card("fake", "image", (RGB,), CLASSES, 32, "rasters/mine 1.0.0", {}, {})
+    card = dataclasses.replace(card, sensors=(dataclasses.replace(RGB, ground_sampling=None),))
+    with scenes.open_scene(card, {"image": path}) as scene:
+        areas = Mapper(card, brightest, "rule", {}).map(scene, output, date=DATE)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", rasterio.errors.NotGeoreferencedWarning)
+        with rasterio.open(output) as result:
+            np.testing.assert_array_equal(result.read(1), CLASSES.id_of_index()[values.argmax(0)])
+            assert result.crs is None
+    assert all(row["hectares"] is None for row in areas.rows())
+    assert json.loads(output.with_suffix(".json").read_text())["geometry"] is None
 
 
 # ---- real scenes, where they are at hand ----------------------------------------------------------------------------
