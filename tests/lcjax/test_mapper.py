@@ -14,11 +14,13 @@ import warnings
 import xml.etree.ElementTree
 
 import numpy as np
+import pystac
 import pytest
 import rasterio
 import rasterio.errors
 import worlds
 from networks import CLASSES, RGB
+from pystac.validation.stac_validator import JsonSchemaSTACValidator
 
 from data_pipelines.errors import InputError
 from data_pipelines.legends import DFC2020
@@ -70,6 +72,7 @@ def test_what_lies_beside_the_map_and_is_said(world):
     entries = {e.get("value"): (e.get("label"), e.get("color")) for e in style.iter("paletteEntry")}
     assert entries == {str(c.id): (c.name, c.colour) for c in DFC2020.scored}
     item = json.loads(output.with_suffix(".json").read_text())
+    JsonSchemaSTACValidator().validate_core(item, pystac.STACObjectType.ITEM, item["stac_version"])
     assert item["properties"]["datetime"].startswith("2020-08-23")
     assert {asset["href"] for asset in item["assets"].values()} == {"map.tif", "map.png", "map.areas.csv", "map.qml"}
     assert all((output.parent / asset["href"]).is_file() for asset in item["assets"].values())
@@ -152,6 +155,7 @@ sys.path.insert(0, {tests!r})
 import rasterio.errors
 import worlds
 from networks import CLASSES, RGB
+from pystac.validation.stac_validator import JsonSchemaSTACValidator
 from lcjax import jobs, scene
 from lcjax.mapper import Mapper, Options
 
