@@ -46,6 +46,7 @@ def get_config(argument: str | None = None) -> ml_collections.ConfigDict:
     config.scaling = "sensor"
     config.batch_size = 8 if tiny else 32
     config.evaluation_batch_size = 4 if tiny else 16
+    config.window = 0
     config.threads = 2
 
     # Network

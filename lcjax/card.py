@@ -23,7 +23,7 @@ class Card:
       fusion: which sensors it takes and how: a name in `streams.STREAMS`.
       sensors: the sensors it takes, in order; each names its bands in order and how stored numbers are scaled.
       legend: the classes of the data set; the network's outputs are `legend.scored` in order.
-      tile: edge in pixels of the tiles that it was trained and evaluated on.
+      tile: edge in pixels of what it is shown at a time when it is evaluated and when it maps.
       dataset: name and version of the data set, e.g. "sample 1.0.0" or "rasters/town 1.0.0".
       splits: role ("train", "validation", "test") -> {"spec": TFDS split, "records": count, "id": hash of record ids};
         without the roles that the run has no split for.

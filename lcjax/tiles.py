@@ -1,8 +1,8 @@
 """A scene cut into overlapping tiles, and the tiles' answers blended back on the device, strip by strip.
 
-Memory holds one strip (tile rows x scene width), never the scene: the answers of a row of tiles are added to a strip,
-the rows that no later tile touches are summed up and handed on, the rest moves up. Every row of the scene is read once,
-the next ones while the network works.
+Images that the device holds whole go through `blended_windows`. Of a scene, memory holds one strip (tile rows x width):
+the answers of a row of tiles are added to it, the rows that no later tile touches are summed up and handed on, the rest
+moves up. Every row of the scene is read once, the next ones while the network works.
 """
 
 import concurrent.futures
@@ -64,6 +64,39 @@ class Tiling:
     def begin(self, first: int) -> int:
         """The row of tiles from which rows `first` and below can be computed: the first that reaches into them."""
         return next(row for row, top in enumerate(self.rows[0]) if top + self.tile[0] > first)
+
+
+def blended_windows(network: Callable[[dict], jax.Array], images: dict, edge: int) -> jax.Array:
+    """What a network says of images that are larger than what it was trained on: windows that overlap, blended.
+
+    Traced; the windows are `edge` pixels wide, share a quarter at least, and go through the network one after another.
+
+    Args:
+      network: {name: (B, h, w, bands)} -> (B, h, w, classes).
+      images: {name: (B, H, W, bands)}.
+      edge: of a window; an axis that is not longer is one window. 0 shows the network all at once.
+
+    Returns (B, H, W, classes).
+    """
+    count, height, width = next(iter(images.values())).shape[:3]
+    tiling = Tiling(height, width, edge or max(height, width), edge // 4)
+    (tops, row_weights), (lefts, column_weights), (h, w) = tiling.rows, tiling.columns, tiling.tile
+    if tiling.count == 1:
+        return network(images)
+
+    def answer(index: jax.Array) -> tuple[jax.Array, tuple]:
+        row, column = index // len(lefts), index % len(lefts)
+        at = (0, jnp.asarray(tops)[row], jnp.asarray(lefts)[column], 0)
+        shown = {name: jax.lax.dynamic_slice(x, at, (count, h, w, x.shape[-1])) for name, x in images.items()}
+        weights = jnp.asarray(row_weights)[row][:, None] * jnp.asarray(column_weights)[column][None]
+        return weights[None, :, :, None] * network(shown), at
+
+    def add(index: jax.Array, total: jax.Array) -> jax.Array:
+        found, at = answer(index)
+        return jax.lax.dynamic_update_slice(total, jax.lax.dynamic_slice(total, at, found.shape) + found, at)
+
+    classes = jax.eval_shape(lambda: answer(jnp.int32(0))[0]).shape[-1]
+    return jax.lax.fori_loop(0, tiling.count, add, jnp.zeros((count, height, width, classes), jnp.float32))
 
 
 def tile_starts(size: int, tile: int, overlap: int) -> list[int]:

@@ -282,7 +282,7 @@ def make_card(config, dataset: loader.Dataset) -> cards.Card:
             _scaled(config, dataset, sensor) for sensor in streams.sensors_of(config.fusion, dataset.sensors)
         ),
         legend=dataset.legend,
-        tile=dataset.tile,
+        tile=config.window or dataset.tile,
         dataset=f"{dataset.name} {dataset.version}",
         splits=roles,
         versions=cards.versions(),

@@ -9,6 +9,7 @@ from lcjax import augment, losses, metrics
 from lcjax.card import Card
 from lcjax.models import families
 from lcjax.streams import STREAMS
+from lcjax.tiles import blended_windows
 
 
 class Segmentation:
@@ -51,7 +52,7 @@ class Segmentation:
     def count(self, model: nnx.Module, batch: dict) -> dict:
         """Evaluation sums of whole tiles: the confusion matrix, and how many pixels are left out of it."""
         labels = jnp.where(batch["valid"][:, None, None], self._indices(batch["label"]), np.uint8(255))
-        predictions = jnp.argmax(model(self._inputs(batch)), axis=-1)
+        predictions = jnp.argmax(self.probabilities(model, batch), axis=-1)
         real = jnp.sum(batch["valid"]) * labels[0].size
         return {
             "confusion": metrics.confusion(labels, predictions, len(self.names)),
@@ -63,8 +64,8 @@ class Segmentation:
         return metrics.scores(sums["confusion"], self.names)[0]
 
     def probabilities(self, model: nnx.Module, batch: dict) -> jax.Array:
-        """Class probabilities (B, H, W, classes) float32 of stored integers."""
-        return jax.nn.softmax(model(self._inputs(batch)), axis=-1)
+        """Class probabilities (B, H, W, classes) float32 of stored numbers, in windows of `config.window`."""
+        return blended_windows(lambda x: jax.nn.softmax(model(x), axis=-1), self._inputs(batch), self.config.window)
 
     def _inputs(self, batch: dict) -> dict:
         return {sensor.name: augment.scale(batch[sensor.name], sensor.scaling) for sensor in self.card.sensors}

@@ -2,12 +2,13 @@
 
 import itertools
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 from scipy.ndimage import gaussian_filter
 
-from lcjax.tiles import BLENDS, Tiling, blend_weights, blended_strips, tile_starts
+from lcjax.tiles import BLENDS, Tiling, blend_weights, blended_strips, blended_windows, tile_starts
 
 SIZES = [(40, 16, 0), (40, 16, 4), (41, 16, 8), (16, 16, 4), (17, 16, 4), (100, 32, 15), (31, 10, 5)]
 
@@ -139,6 +140,22 @@ def test_the_result_does_not_depend_on_the_batch_size(scene, batch_size):
     found = blend(scene, network, tile=16, overlap=4, batch_size=batch_size)
     np.testing.assert_array_equal(found, blend(scene, local_mean, tile=16, overlap=4, batch_size=3))
     assert len(shapes) == 1 and next(iter(shapes))[0] <= batch_size  # one shape: one compilation
+
+
+@pytest.mark.parametrize("edge", [0, 16, 20, 64])
+def test_windows_inside_a_compiled_function_are_blended_as_strips_are(scene, edge):
+    kernel = jnp.asarray(np.ones((5, 5, 2, 3)) * np.arange(1, 4) / 1e5)
+
+    def network(inputs):
+        numbers = ("NHWC", "HWIO", "NHWC")
+        summed = jax.lax.conv_general_dilated(inputs["s2"] * 1.0, kernel, (1, 1), "SAME", dimension_numbers=numbers)
+        return jax.nn.softmax(jnp.sin(summed))
+
+    two = {"s2": jnp.stack([scene, scene[::-1]])}
+    found = jax.jit(lambda images: blended_windows(network, images, edge))(two)
+    for image, one in zip(found, (scene, scene[::-1]), strict=True):
+        strips = blend(one, network, tile=edge or 71, overlap=edge // 4, batch_size=4)
+        np.testing.assert_allclose(image, strips, atol=1e-5)
 
 
 @pytest.mark.parametrize(("height", "overlap"), [(53, 4), (53, 8), (41, 8), (33, 8), (16, 4), (9, 4)])
