@@ -15,7 +15,7 @@ from lcjax import metrics, restore, steps, workdir
 from lcjax.parallel import mesh as meshes
 from lcjax.train import evaluation_batch
 
-HELP = """Scores a trained network on a split, every pixel once: whole tiles, or blended windows of config.window pixels.
+HELP = """Scores a trained network on a split, every pixel once: whole tiles, or blended windows of config.window.
 
   lcjax evaluate --workdir=runs/unet                       the test split, by the best checkpoint
   lcjax evaluate --workdir=runs/unet,runs/swin_unet --split=validation --checkpoint=last
