@@ -12,10 +12,10 @@ from typing import Any
 
 import numpy as np
 
+from data_pipelines import ground
 from data_pipelines.files import write_atomically
+from data_pipelines.ground import CRS, Affine
 from data_pipelines.legends import IGNORE, Legend
-from lcjax import ground
-from lcjax.ground import CRS, Affine
 
 COLUMNS = ("id", "name", "colour", "pixels", "percent", "hectares", "hectares_grid")
 _HECTARE = 10_000  # square metres

@@ -10,10 +10,11 @@ import jax
 import numpy as np
 from tqdm import tqdm
 
+from data_pipelines import ground
 from data_pipelines.errors import InputError
 from data_pipelines.files import write_atomically
 from data_pipelines.legends import IGNORE
-from lcjax import __version__, areas, ground, maps, preview, restore, stac, styles
+from lcjax import __version__, areas, maps, preview, restore, stac, styles
 from lcjax.card import Card
 from lcjax.clock import Clock, duration
 from lcjax.parallel import mesh as meshes

@@ -20,10 +20,9 @@ from rasterio.enums import Resampling
 from rasterio.vrt import WarpedVRT
 from rasterio.windows import Window
 
-from data_pipelines import raster
+from data_pipelines import ground, raster
 from data_pipelines.bands import SENSORS, Sensor, band_indices, spelled, to_storage
 from data_pipelines.errors import InputError
-from lcjax import ground
 from lcjax.calibration import CALIBRATIONS
 from lcjax.card import Card
 

@@ -11,7 +11,7 @@ import numpy as np
 import rasterio
 from rasterio.enums import ColorInterp
 
-from data_pipelines import raster
+from data_pipelines import ground, raster
 from data_pipelines.bands import Scaling, Sensor
 from data_pipelines.errors import InputError
 from data_pipelines.legends import Legend
@@ -184,14 +184,10 @@ def _display(names: tuple[str, ...]) -> tuple[str, ...]:
 
 
 def _metres_per_pixel(dataset: rasterio.DatasetReader) -> float | None:
-    """The mean edge of a pixel; None where the file does not lie on the Earth."""
-    crs, t = dataset.crs, dataset.transform
-    if crs is None or t.is_identity or not (crs.is_geographic or crs.is_projected):
+    """The mean edge of a pixel on the ground; None where the file does not lie on the Earth."""
+    if dataset.crs is None or dataset.transform.is_identity:
         return None
-    if crs.is_geographic:
-        degree = np.pi / 180 * 6371008.8  # metres on the mean sphere, good to 0.5 %
-        latitude = t.f + t.d * dataset.width / 2 + t.e * dataset.height / 2
-        east, north = degree * np.cos(np.radians(latitude)), degree
-    else:
-        east = north = crs.linear_units_factor[1]
-    return float((np.hypot(t.a * east, t.d * north) + np.hypot(t.b * east, t.e * north)) / 2)
+    try:
+        return float(np.mean(ground.metres_per_pixel(dataset.crs, dataset.transform, *dataset.shape)))
+    except ValueError:
+        return None

@@ -9,8 +9,9 @@ from pystac.validation.stac_validator import JsonSchemaSTACValidator
 from rasterio import Affine
 from rasterio.crs import CRS
 
+from data_pipelines import ground
 from data_pipelines.legends import DFC2020, FLAIR1, IGNORE, LandClass, Legend
-from lcjax import __version__, ground, stac
+from lcjax import __version__, stac
 
 TIME = datetime.datetime(2020, 8, 23, 10, 15, 59, tzinfo=datetime.UTC)
 FILES = {

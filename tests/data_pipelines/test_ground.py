@@ -7,7 +7,7 @@ import pytest
 from rasterio import Affine
 from rasterio.crs import CRS
 
-from lcjax import ground
+from data_pipelines import ground
 
 UTM = CRS.from_epsg(32633)
 WGS84 = CRS.from_epsg(4326)
