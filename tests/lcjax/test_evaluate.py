@@ -96,9 +96,9 @@ def test_the_map_of_a_scene_is_the_network_s(trained, sample, tmp_path):
         assert drawn.crs == scene_file.crs and drawn.transform == scene_file.transform
         assert drawn.shape == (300, 300) and drawn.nodata == 255
         map_ = drawn.read(1)
-    # Away from the borders of tiles both see the same surroundings.
-    inner = (slice(60, 150), slice(60, 150))
-    assert (map_[inner] == expected[inner]).mean() > 0.99
+    # The first tile alone reaches these pixels, and it sees as much of their surroundings as the network looks at.
+    inner = (slice(0, 44), slice(0, 44))
+    assert (map_[inner] == expected[inner]).mean() > 0.999 and len(np.unique(map_[inner])) > 1
 
 
 def test_the_answers_are_the_same_on_all_devices_and_averaged_over_turns(trained, data_dir):
