@@ -27,9 +27,9 @@ from lcjax.calibration import CALIBRATIONS
 from lcjax.card import Card
 
 SMALLEST = 16  # pixels along an edge: below that a scene says nothing about its surroundings
-# MB of decoded blocks that GDAL keeps: its default, a share of the machine's memory, is gigabytes on large ones. A row
-# of 512 px blocks of a whole Sentinel-2 granule with 13 bands is 146 MB.
-_CACHE = 512
+# Bytes of decoded blocks that GDAL keeps: its default, a share of the machine's memory, is gigabytes on large ones. A
+# row of 512 px blocks of a whole Sentinel-2 granule with 13 bands is 146 MB, and each is wanted for several strips.
+_CACHE = 512 * 2**20
 _SAMPLE_GRID, _SAMPLE_EDGE = 6, 160  # statistics come from at most 6 x 6 windows of 160 x 160 pixels
 
 
