@@ -456,6 +456,11 @@ def test_the_fingerprint_is_of_what_is_shown(tmp_path):
     assert first != fingerprint(write(tmp_path / "d.tif", values, S2.bands))
 
 
+def test_gdal_keeps_enough_blocks_for_a_strip_and_not_gigabytes(tmp_path):
+    with scenes.open_scene(card(), {"s2": write(tmp_path / "s.tif", digital_numbers(), S2.bands)}):
+        assert 2 * 146e6 < rasterio.env.getenv()["GDAL_CACHEMAX"] < 1e9  # bytes
+
+
 def test_the_picture_is_8_bit_and_small(tmp_path):
     values = decibels()
     values[:, :5] = np.nan
