@@ -13,8 +13,8 @@ import rasterio
 from rasterio.errors import RasterioError
 
 from data_pipelines.errors import InputError
+from lcjax.areas import COLUMNS
 
-COLUMNS = ("id", "name", "colour", "pixels", "percent", "hectares", "hectares_grid")  # as lcjax.areas writes them
 _BESIDE = re.compile("(.*)_(confidence|probabilities)")  # rasters of a map that are no maps
 _PNG = b"\x89PNG\r\n\x1a\n"
 
