@@ -28,6 +28,17 @@ def blocks(x_BxHxWxC: jax.Array, edge: int) -> jax.Array:
     return x.reshape(b, h // edge, w // edge, edge * edge, c)
 
 
+def max_pool(x_BxHxWxC: jax.Array) -> jax.Array:
+    """The largest of each 2 x 2 pixels.
+
+    By comparisons, whose gradient takes a third of the time on CPU that it takes by windows. Not by `max` over an axis:
+    its gradient looks for the value again, and where the compiler has rounded it otherwise there, it divides by zero.
+    """
+    a, b, c, d = jnp.moveaxis(blocks(x_BxHxWxC, 2), 3, 0)
+    above, below = jnp.where(a >= b, a, b), jnp.where(c >= d, c, d)
+    return jnp.where(above >= below, above, below)
+
+
 class UNetEncoder(nnx.Module):
     """Double convolutions at strides 1, 2, 4, 8, 16 with max pooling between; returns all five features.
 
@@ -47,8 +58,7 @@ class UNetEncoder(nnx.Module):
         x = blocks(x_BxHxWxC, self.patch)
         pyramid = [self.levels[0](x.reshape(*x.shape[:3], -1))]
         for level in self.levels[1:]:
-            # Max pooling; by reshaping its gradient takes a third of the time on CPU that it takes by windows.
-            pyramid.append(level(blocks(pyramid[-1], 2).max(axis=3)))
+            pyramid.append(level(max_pool(pyramid[-1])))
         return pyramid
 
 

@@ -53,5 +53,5 @@ def test_help_and_flags_agree():
     kinds = ("string", "integer", "float", "bool")
     prepare.define_flags(types.SimpleNamespace(**{f"DEFINE_{kind}": define for kind in kinds}))
     assert set(defined) == {"dataset", "source", "data_dir", "workers", "max_refused", "legend", "tile", "init"}
-    assert all(f"--{name}=" in prepare.HELP for name in defined)
+    assert all((f"--{name}" if name == "init" else f"--{name}=") in prepare.HELP for name in defined)
     assert datasets.DATASETS.keys() == {"dfc2020", "sample"}

@@ -49,7 +49,23 @@ def test_a_unet_on_patches_sees_each_pixel_once_and_answers_for_each(patch):
     for row, column in ((0, 0), (1, 2)):
         expected = image[:, row * patch : (row + 1) * patch, column * patch : (column + 1) * patch]
         np.testing.assert_array_equal(found[:, row, column], expected.reshape(2, patch**2, 3))
-    np.testing.assert_array_equal(found.max(3), nnx.max_pool(image.astype(jnp.float32), (patch,) * 2, (patch,) * 2))
+
+
+def test_pooling_and_its_gradient_are_those_of_windows():
+    image = np.random.default_rng(0).standard_normal((2, 8, 12, 3)).astype(np.float32)
+    weights = np.random.default_rng(1).standard_normal((2, 4, 6, 3)).astype(np.float32)
+
+    def by_windows(x):
+        return nnx.max_pool(x, (2, 2), (2, 2))
+
+    np.testing.assert_array_equal(unet.max_pool(image), by_windows(image))
+    one, other = (
+        jax.grad(lambda x, pool=pool: jnp.sum(pool(x) * weights))(image) for pool in (unet.max_pool, by_windows)
+    )
+    np.testing.assert_array_equal(one, other)
+    # Ties, as after a ReLU: one of the pixels gets the whole gradient.
+    flat = jax.grad(lambda x: jnp.sum(unet.max_pool(x)))(jnp.zeros((1, 2, 2, 1)))
+    assert sorted(flat.ravel().tolist()) == [0, 0, 0, 1]
 
 
 def network_of(model):
