@@ -1,12 +1,23 @@
 """GeoTIFFs of published data sets: read whole, and checked, or refused by name and reason."""
 
+import contextlib
 import dataclasses
+import functools
+import math
 import pathlib
+import threading
+import zlib
+from collections.abc import Iterator
 
 import numpy as np
 
 from data_pipelines.legends import Legend
-from data_pipelines.spec import Place
+from data_pipelines.spec import Place, Refused
+
+_LABEL_DTYPES = ("uint8", "uint16", "int16", "int32", "uint32")
+_UNLABELLED = 0.9  # share of pixels without a label at which a label is refused
+_JUMPS = 0.1  # share of neighbours half the range of the dtype apart at which an image is refused
+_OPENING = threading.Lock()
 
 
 @dataclasses.dataclass(frozen=True)
@@ -29,16 +40,172 @@ class Patch:
 
 
 def read(path: pathlib.Path, *, count: int, dtypes: tuple[str, ...], max_nodata: float = 0.0) -> Patch:
-    raise NotImplementedError
+    """The image in a file.
+
+    Args:
+      path: a GeoTIFF.
+      count: of its bands.
+      dtypes: one of which it must have.
+      max_nodata: share of pixels that may be NaN, infinite or nodata.
+
+    Raises Refused for a file that is not there, truncated or damaged, of another band count or dtype, not square, with
+    too many pixels without data, empty (one value throughout) or noise.
+    """
+    patch = _read(path, count, dtypes)
+    missing, pixels = np.count_nonzero(~patch.valid), patch.valid.size
+    if missing > max_nodata * pixels or missing == pixels:
+        most = f"at most {max_nodata:.4g} of them" if max_nodata else "none"
+        raise Refused(path, f"{missing:,} of {pixels:,} pixels are NaN, infinite or nodata, expected {most}")
+    values = patch.values[patch.valid] if missing else patch.values
+    if values.min() == values.max():
+        raise Refused(path, f"every value is {values.max()}, expected an image")
+    _check_smooth(path, patch.values)
+    return patch
 
 
 def label(path: pathlib.Path, legend: Legend, *, count: int = 1, band: int = 1) -> Patch:
-    raise NotImplementedError
+    """The labels in a file: `values` (H, W, 1) uint8, from band number `band` (from 1) of `count`.
+
+    Raises Refused as `read` does, and for ids that are not in the legend; one class throughout is a label. A pixel
+    without data must carry an id of the legend, too, and counts as valid.
+    """
+    patch = _read(path, count, _LABEL_DTYPES)
+    ids = patch.values[:, :, band - 1 : band]
+    found, counts = np.unique(ids, return_counts=True)
+    strange = np.setdiff1d(found, legend.allowed_ids)
+    if strange.size:
+        some = ", ".join(map(str, strange[:5])) + (", ..." if strange.size > 5 else "")
+        known = ", ".join(map(str, legend.allowed_ids))
+        raise Refused(path, f"label {some} is not in the legend {legend.name}, expected {known}")
+    unlabelled = counts[~np.isin(found, [c.id for c in legend.classes])].sum() / ids.size
+    if unlabelled >= _UNLABELLED:
+        raise Refused(path, f"{unlabelled:.1%} of the pixels have no label, expected less than {_UNLABELLED:.0%}")
+    return dataclasses.replace(patch, values=ids.astype(np.uint8), valid=np.ones(ids.shape[:2], bool))
 
 
 def same_size(path: pathlib.Path, patch: Patch, partner: pathlib.Path, of_partner: Patch) -> None:
-    raise NotImplementedError
+    """Raises Refused for `path` where it has not as many rows and columns as its partner."""
+    (height, width), (rows, columns) = patch.values.shape[:2], of_partner.values.shape[:2]
+    if (height, width) != (rows, columns):
+        raise Refused(path, f"{width} x {height} pixels, expected {columns} x {rows} as in {partner.name}")
 
 
 def filled(values: np.ndarray, valid: np.ndarray) -> np.ndarray:
-    raise NotImplementedError
+    """`values` (H, W, C) with the mean of the valid pixels of each band where `valid` (H, W) is false.
+
+    Means of integers are rounded. At least one pixel must be valid.
+    """
+    if valid.all():
+        return values
+    mean = values[valid].mean(axis=0, dtype=np.float64)
+    mean = mean if values.dtype.kind == "f" else np.rint(mean)
+    return np.where(valid[:, :, None], values, mean.astype(values.dtype))
+
+
+def _read(path: pathlib.Path, count: int, dtypes: tuple[str, ...]) -> Patch:
+    """A whole file that is what it says it is, whatever its values are."""
+    with _refusing(path), _opened(path) as file:
+        if file.count != count:
+            raise Refused(path, f"{file.count} bands, expected {count}")
+        if file.dtypes[0] not in dtypes:
+            raise Refused(path, f"dtype {file.dtypes[0]}, expected {' or '.join(dtypes)}")
+        if file.height != file.width:
+            raise Refused(path, f"{file.width} x {file.height} pixels, expected a square")
+        _check_streams(path, file)
+        values = np.ascontiguousarray(np.moveaxis(file.read(), 0, -1))
+        data = np.isfinite(values)
+        if file.nodata is not None:
+            data &= values != file.nodata
+        t, x, y = file.transform, file.width / 2, file.height / 2
+        centre = (t.a * x + t.b * y + t.c, t.d * x + t.e * y + t.f)
+        return Patch(values, data.all(-1), file.descriptions, _place(file.crs, centre), centre)
+
+
+@contextlib.contextmanager
+def _opened(path: pathlib.Path) -> Iterator:
+    # Not at the top: training reads shards and needs no GeoTIFF library.
+    import rasterio
+
+    from data_pipelines import raster
+
+    if not path.is_file():
+        raise Refused(path, "no such file")
+    # Filters of warnings are of the whole process, so threads open one file at a time; they read side by side. Another
+    # format than GeoTIFF under the name of one could draw in other files (VRT), or read text as numbers.
+    with _OPENING, raster.anywhere():
+        file = rasterio.open(path, driver="GTiff")
+    with file:
+        yield file
+
+
+@contextlib.contextmanager
+def _refusing(path: pathlib.Path) -> Iterator[None]:
+    """Turns what rasterio raises for damaged files into Refused."""
+    from rasterio._err import CPLE_BaseError  # what GDAL refuses may come out as this; it has no public name
+    from rasterio.errors import CRSError, RasterioError
+
+    try:
+        yield
+    except (RasterioError, CRSError, CPLE_BaseError, UnicodeDecodeError) as error:
+        reason = " ".join(str(error.__cause__ or error).split())
+        raise Refused(path, f"cannot be read as GeoTIFF ({reason}); damaged or truncated, download it again") from error
+
+
+def _check_streams(path: pathlib.Path, file) -> None:
+    """Raises Refused where a strip or tile is not there, of another size than the tags say, or fails its checksum.
+
+    GDAL stops at the last pixel of a deflate stream and does not look at the Adler-32 behind it (RFC 1950): one flipped
+    bit can end in other pixels without an error. Other compressions carry no checksum.
+    """
+    structure = file.tags(ns="IMAGE_STRUCTURE")
+    compression, apart = structure.get("COMPRESSION"), structure.get("INTERLEAVE") == "BAND"
+    if compression not in (None, "DEFLATE"):
+        return
+    content = path.read_bytes()
+    pixel = np.dtype(file.dtypes[0]).itemsize * (1 if apart else file.count)
+    for band in file.indexes if apart else (1,):
+        height, width = file.block_shapes[band - 1]
+        for row, column in np.ndindex(math.ceil(file.height / height), math.ceil(file.width / width)):
+            tags = [file.get_tag_item(f"BLOCK_{what}_{column}_{row}", "TIFF", bidx=band) for what in ("OFFSET", "SIZE")]
+            if not all(tags):
+                raise Refused(path, f"no pixels at row {row * height}, column {column * width}; download it again")
+            offset, size = map(int, tags)
+            block = content[offset : offset + size]
+            rows = min(height, file.height - row * height)  # the last strip ends with the image, tiles go on
+            if _length(path, block, compression) not in (rows * width * pixel, height * width * pixel):
+                raise Refused(path, f"damaged at row {row * height}, column {column * width}; download it again")
+
+
+def _length(path: pathlib.Path, block: bytes, compression: str | None) -> int:
+    """Bytes in a block when it is decompressed; raises Refused where it cannot be."""
+    if compression is None:
+        return len(block)
+    try:
+        return len(zlib.decompress(block))
+    except zlib.error as error:
+        raise Refused(path, f"a compressed stream is damaged ({error}); download it again") from error
+
+
+def _check_smooth(path: pathlib.Path, values: np.ndarray) -> None:
+    """Raises Refused for an image of 8 or 16 bits that is noise, as it is when its tag of the predictor is lost.
+
+    The differences that are stored are small numbers, up and down: read as pixels they are near 0 and near the end of
+    the range in turn. Photographs have such jumps at few edges. Every eighth row is enough to see it.
+    """
+    if values.dtype.name not in ("uint8", "uint16"):
+        return
+    jumps = np.abs(np.diff(values[::8].astype(np.int32), axis=1)) > np.iinfo(values.dtype).max // 2
+    if jumps.mean() > _JUMPS:
+        raise Refused(path, f"noise: {jumps.mean():.0%} of neighbouring values differ by half of the range; damaged")
+
+
+def _place(crs, centre: tuple[float, float]) -> Place | None:
+    epsg = _epsg(crs.to_wkt()) if crs else None
+    return Place(epsg, *centre) if epsg and np.isfinite(centre).all() else None
+
+
+@functools.lru_cache(maxsize=1024)  # a search through PROJ's database; there are few systems, and many files
+def _epsg(wkt: str) -> int | None:
+    from rasterio.crs import CRS
+
+    return CRS.from_wkt(wkt).to_epsg()
