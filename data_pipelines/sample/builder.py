@@ -1,0 +1,35 @@
+"""The sample as a data set of its own: DFC2020's labelled splits and the pairs of SEN12MS, in one."""
+
+import dataclasses
+import pathlib
+from collections.abc import Sequence
+
+from data_pipelines.dfc2020 import builder as dfc2020
+from data_pipelines.sen12ms import layout
+from data_pipelines.sen12ms.builder import SEASONS
+from data_pipelines.spec import Item
+
+_PAIRS = layout.names(SEASONS, ("s1", "s2"))
+
+
+def index(folders: Sequence[pathlib.Path]) -> dict[str, list[Item]]:
+    """`validation` and `test` as in DFC2020; `unlabelled`: the pairs of all seasons, without their land cover."""
+    pairs = layout.find(folders, _PAIRS)
+    unlabelled = [layout.item(patch, files, {"s1": "s1", "s2": "s2"}) for patch, files in pairs.items()]
+    return dfc2020.index(folders) | ({"unlabelled": unlabelled} if unlabelled else {})
+
+
+SAMPLE = dataclasses.replace(
+    dfc2020.DFC2020,
+    name="sample",
+    title="Synthetic landscapes in the layout of SEN12MS and DFC2020, for trials and tests",
+    licence="Apache-2.0",
+    homepage="",
+    citation="",
+    layout=(
+        "what python -m data_pipelines.sample.make makes: "
+        "ROIs0000_{validation,test}/{s1,s2,dfc}_0/*.tif and ROIs1158_spring/{s1,s2}_1/*.tif"
+    ),
+    index=index,
+    members=None,
+)

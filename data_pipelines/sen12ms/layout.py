@@ -1,0 +1,221 @@
+"""The layout that SEN12MS, DFC2020 and the sample share: names of files, the walk over folders, reading of a triplet.
+
+Files are recognised by their own names, wherever they lie below a folder, so that both published namings of folders
+(`s2_0` and `s2_validation`), copies that were renamed or nested, and unpacked archives all work.
+"""
+
+import dataclasses
+import os
+import pathlib
+import re
+from collections.abc import Iterable, Mapping, Sequence
+
+import numpy as np
+
+from data_pipelines import bands, geotiff, legends
+from data_pipelines.errors import InputError
+from data_pipelines.legends import Legend
+from data_pipelines.spec import Item, Record, Refused
+
+_NAME = r"ROIs(?P<code>\d{{4}})_(?P<season>{seasons})_(?P<part>{parts})_(?P<scene>\d+|{seasons})_p(?P<patch>\d+)\.tif"
+_ID = re.compile(r"ROIs(?P<code>\d{4})_(?P<season>[a-z]+)_(?P<scene>\d+)_p(?P<patch>\d+)")
+
+
+@dataclasses.dataclass(frozen=True, order=True)
+class PatchId:
+    """One patch; in the order of region, season, scene and patch number. As text: ROIs1158_spring_63_p100."""
+
+    code: str
+    season: str
+    scene: int
+    patch: int
+
+    def __str__(self) -> str:
+        return f"ROIs{self.code}_{self.season}_{self.scene}_p{self.patch}"
+
+    @staticmethod
+    def parse(text: str) -> "PatchId":
+        """The patch whose text this is. Raises ValueError for other texts."""
+        match = _ID.fullmatch(text)
+        if match is None:
+            raise ValueError(f"{text!r}: expected for example ROIs1158_spring_63_p100")
+        return _patch_of(match)
+
+
+def _patch_of(match: re.Match) -> PatchId:
+    # DFC2020 has one scene; its files call it "0" or repeat the name of the split.
+    scene = int(match["scene"]) if match["scene"].isdigit() else 0
+    return PatchId(match["code"], match["season"], scene, int(match["patch"]))
+
+
+def names(seasons: Iterable[str], parts: Iterable[str]) -> re.Pattern[str]:
+    """Matches the names of the files of these seasons ("spring", "test") and parts ("s1", "s2", "lc", "dfc")."""
+    return re.compile(_NAME.format(seasons="|".join(seasons), parts="|".join(parts)))
+
+
+def find(folders: Sequence[pathlib.Path], wanted: re.Pattern[str]) -> dict[PatchId, dict[str, pathlib.Path]]:
+    """The files of every patch by part, in the order of patches; a file in an earlier folder hides that of a later one.
+
+    Args:
+      folders: each is walked with all that is below it. Hidden folders and `__MACOSX` are left out.
+      wanted: one of `names`.
+
+    Raises InputError when two files below one folder claim the same part of a patch.
+    """
+    found: dict[PatchId, dict[str, pathlib.Path]] = {}
+    for folder in reversed(folders):
+        for patch, files in _below(folder, wanted).items():
+            found.setdefault(patch, {}).update(files)
+    return dict(sorted(found.items()))
+
+
+def _below(root: pathlib.Path, wanted: re.Pattern[str]) -> dict[PatchId, dict[str, pathlib.Path]]:
+    found: dict[PatchId, dict[str, pathlib.Path]] = {}
+    for folder, folders, files in os.walk(root, followlinks=True):
+        folders[:] = sorted(f for f in folders if not f.startswith(".") and f != "__MACOSX")
+        for match in filter(None, map(wanted.fullmatch, sorted(files))):
+            path = pathlib.Path(folder) / match[0]
+            parts = found.setdefault(_patch_of(match), {})
+            if match["part"] in parts:
+                raise InputError(
+                    f"{path}: the same patch is also in {parts[match['part']]}; expected one file for each sensor and "
+                    "patch; move one of the two folders out of --source"
+                )
+            parts[match["part"]] = path
+    return found
+
+
+def item(patch: PatchId, found: Mapping[str, pathlib.Path], parts: Mapping[str, str]) -> Item:
+    """The record of a patch.
+
+    Args:
+      found: its files by part.
+      parts: what the record calls a part -> what the files call it, e.g. {"label": "lc"}. For one that was not found
+        the path where it should be is given, so that reading refuses the record by name.
+    """
+    files = {field: found.get(part) or _beside(found, part) for field, part in parts.items()}
+    return Item(str(patch), files)
+
+
+def _beside(found: Mapping[str, pathlib.Path], missing: str) -> pathlib.Path:
+    """Where the missing part of a patch should be, judged by where a partner is."""
+    part, path = next(iter(found.items()))
+    folder = path.parent.with_name(path.parent.name.replace(part, missing, 1))
+    return folder / path.name.replace(f"_{part}_", f"_{missing}_")
+
+
+def read(item: Item, legend: Legend, label_bands: int, *, max_nodata: float = 0.0, offset: int = 0) -> Record:
+    """One record: s1 (H, W, 2) int16 in 0.01 dB, s2 (H, W, 13) uint16, label (H, W) uint8 (255 where there are none).
+
+    Args:
+      legend: of the first band of the label's file, which has `label_bands` bands.
+      max_nodata: the share of pixels that may be without data. They are filled with the mean of their band, their
+        label is 255, and they are not counted.
+      offset: added to the numbers of Sentinel-2, which stay 0 or more: -1000 for processing baseline 04.00 and later.
+
+    Raises Refused for a file that is missing or unreadable, of another band count or dtype, not square, of another
+    size than its partner, with too many pixels without data, with numbers that are not what the unit says (see
+    `_check_backscatter` and `_check_reflectance`), or with a label outside the legend.
+    """
+    for path in item.files.values():
+        if not path.is_file():
+            raise Refused(path, "no such file, but its partners are there")
+    radar = _sensor(item.files["s1"], bands.S1, ("float32", "float64"), max_nodata)
+    optical = _sensor(item.files["s2"], bands.S2, ("uint8", "int16", "uint16", "int32", "uint32"), max_nodata)
+    geotiff.same_size(item.files["s2"], optical, item.files["s1"], radar)
+    _check_backscatter(item.files["s1"], radar.values[radar.valid])
+    _check_reflectance(item.files["s2"], optical.values[optical.valid], offset)
+    valid = radar.valid & optical.valid
+    if "label" in item.files:
+        mask = geotiff.label(item.files["label"], legend, count=label_bands)
+        geotiff.same_size(item.files["label"], mask, item.files["s1"], radar)
+        label = np.where(valid, mask.values[:, :, 0], np.uint8(legends.IGNORE))
+    else:
+        label = np.full(valid.shape, legends.IGNORE, np.uint8)
+    s1 = bands.to_storage(bands.S1, geotiff.filled(radar.values, radar.valid))
+    s2 = bands.to_storage(bands.S2, geotiff.filled(_shifted(optical.values, offset), optical.valid))
+    nodata = int(valid.size - np.count_nonzero(valid))
+    return Record(
+        {"s1": s1, "s2": s2, "label": label},
+        counted=valid if nodata else None,
+        nodata=nodata,
+        place=optical.place or radar.place,
+    )
+
+
+def _sensor(path: pathlib.Path, sensor: bands.Sensor, dtypes: tuple[str, ...], max_nodata: float) -> geotiff.Patch:
+    """The file with its bands in the order of the sensor. A pixel that is 0 in every band has no data."""
+    patch = geotiff.read(path, count=len(sensor.bands), dtypes=dtypes, max_nodata=max_nodata)
+    known = [bands.canonical(name) for name in patch.names]
+    if any(name in sensor.bands for name in known):
+        if set(known) != set(sensor.bands):
+            raise Refused(path, f"bands named {', '.join(map(str, patch.names))}, expected {', '.join(sensor.bands)}")
+        patch = dataclasses.replace(patch, values=patch.values[:, :, [known.index(band) for band in sensor.bands]])
+    valid = patch.valid & (patch.values != 0).any(axis=2)
+    empty = valid.size - np.count_nonzero(valid)
+    if empty > max_nodata * valid.size or empty == valid.size:
+        raise Refused(
+            path,
+            f"{empty} of {valid.size} pixels are without data (0 in every band, or nodata), expected at most "
+            f"{100 * max_nodata:g} %; --max_nodata= is the share that is accepted",
+        )
+    return dataclasses.replace(patch, valid=valid)
+
+
+_DECIBELS = (-100.0, 50.0)  # no ground and no instrument gives less or more
+_STRAY = 0.001  # the share of values of Sentinel-1 beyond them that is clipped rather than refused
+_BRIGHT = 30_000  # a reflectance of 3: sunlit slopes under a low sun, glints and saturation come near it
+_GLARE = 0.1  # the share of values of Sentinel-2 above it that such places explain
+_CIRRUS = bands.S2.bands.index("B10")
+_DARKEST = (-50, 950)  # where the darkest hundredth of B10 lies: cirrus and noise move it by tens, an offset by 1000
+
+
+def _check_backscatter(path: pathlib.Path, values: np.ndarray) -> None:
+    """Raises Refused where numbers (pixels, 2) cannot be decibels: damage that a decoder misses, or another unit."""
+    strange = np.count_nonzero((values < _DECIBELS[0]) | (values > _DECIBELS[1]))
+    if strange > _STRAY * values.size:
+        raise Refused(
+            path,
+            f"{strange} of {values.size} values are below {_DECIBELS[0]:g} or above {_DECIBELS[1]:g}, as no "
+            "backscatter in dB is; damaged (download it again), or another unit",
+        )
+    if values.min() >= 0:
+        raise Refused(path, "no value is below 0, as in power or amplitude; expected backscatter in dB")
+
+
+def _check_reflectance(path: pathlib.Path, values: np.ndarray, offset: int) -> None:
+    """Raises Refused where numbers (pixels, 13) cannot be reflectance x 10,000, or are with another offset.
+
+    B10 sees only what is above most of the air's water: its darkest hundredth is 4 to 42 in SEN12MS, DFC2020 and
+    cloudy scenes alike, and 1,004 and more where the offset of +1000 has not been taken off.
+    """
+    low, high = values.min(), values.max()
+    if low < 0 or high > np.iinfo(np.uint16).max:
+        raise Refused(path, f"reflectance from {low} to {high}, expected 0 to 65535")
+    strange = np.count_nonzero(values > _BRIGHT)
+    if strange > _GLARE * values.size:
+        raise Refused(
+            path,
+            f"{strange} of {values.size} values are above {_BRIGHT}, a reflectance of 3; damaged (download it again), "
+            "or not reflectance x 10,000",
+        )
+    darkest = float(np.percentile(values[:, _CIRRUS], 1)) + offset
+    if darkest >= _DARKEST[1]:
+        raise Refused(
+            path,
+            f"B10 (cirrus) is {darkest:g} or more in 99 % of the pixels, expected near 0; products of processing "
+            "baseline 04.00 (January 2022 on) carry an offset of +1000: prepare them with --offset=-1000",
+        )
+    if darkest < _DARKEST[0]:
+        raise Refused(
+            path,
+            f"B10 (cirrus) would be {darkest:g} after --offset={offset}, expected 0 or more; this product carries no "
+            "such offset: prepare it without --offset",
+        )
+
+
+def _shifted(values: np.ndarray, offset: int) -> np.ndarray:
+    """Numbers of Sentinel-2 (H, W, 13), checked, with the offset taken off: uint16."""
+    if not offset:
+        return values.astype(np.uint16)
+    return np.clip(values.astype(np.int32) + offset, 0, np.iinfo(np.uint16).max).astype(np.uint16)
