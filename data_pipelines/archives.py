@@ -1,0 +1,299 @@
+"""Archives as they are downloaded, unpacked: only what is wanted, nothing outside the target, on again after a kill."""
+
+import contextlib
+import dataclasses
+import errno
+import functools
+import gzip
+import json
+import lzma
+import os
+import pathlib
+import re
+import shutil
+import stat
+import struct
+import tarfile
+import zipfile
+import zlib
+from collections.abc import Callable, Iterable, Iterator
+from typing import IO, Any, NamedTuple, Self
+
+from tqdm import tqdm
+
+from data_pipelines.errors import InputError
+from data_pipelines.files import write_atomically
+
+_CHUNK = 1 << 20
+# What the libraries raise for damaged bytes. Decompressors also raise OSError without a number (bz2, gzip).
+_DAMAGED = (
+    zipfile.BadZipFile, tarfile.TarError, zlib.error, lzma.LZMAError, struct.error, EOFError, RuntimeError, ValueError,
+    OverflowError,
+)  # fmt: skip
+# A name that the file system does not take: too long, or a file where a folder should be.
+_NOT_A_NAME = (errno.ENAMETOOLONG, errno.ENOTDIR, errno.EISDIR, errno.EEXIST, errno.EILSEQ, errno.EINVAL)
+
+
+class Refusal(NamedTuple):
+    """One member that was not unpacked."""
+
+    archive: str
+    member: str
+    reason: str
+
+
+def unpack(source: pathlib.Path, target: pathlib.Path, members: re.Pattern[str]) -> list[Refusal]:
+    """Unpacks the wanted members of every archive (.zip, .tar, .tar.gz, .tgz) below `source`.
+
+    A member becomes TARGET/<path of the archive below source, with its suffix>/<path of the member>. It appears under
+    its name when it is complete. A note beside each folder says what the archive was and what was refused: finished
+    archives are not opened again, and of those begun zips go on with the members that are missing.
+
+    Args:
+      source: a folder; folders and files with a dot in front, and __MACOSX, are left out.
+      target: a folder, made if it is not there.
+      members: matches the names (without folders) of the files that are wanted.
+
+    Returns the members that match and were refused: those that would leave the target, links and devices, encrypted
+    ones, those that a zip cannot yield whole, and the second one of two of the same name.
+
+    Raises InputError for an archive that cannot be opened or ends early, and where the target cannot be written.
+    """
+    archives = find(source)
+    folders = {archive: target / archive.relative_to(source) for archive in archives}
+    refused = {archive: _finished(folders[archive], _identity(archive, members)) for archive in archives}
+    todo = [archive for archive in archives if refused[archive] is None]
+    total = sum(archive.stat().st_size for archive in todo)
+    with tqdm(total=total, unit="B", unit_scale=True, desc=f"unpacking {source}", disable=not todo) as bar:
+        for archive in todo:
+            with _explained(archive, folders[archive]):
+                refused[archive] = _unpack(archive, folders[archive], members, bar)
+    return [row for rows in refused.values() for row in rows or ()]
+
+
+def find(source: pathlib.Path) -> list[pathlib.Path]:
+    """The archives below `source`, in a fixed order."""
+    found = []
+    for folder, folders, names in os.walk(source, followlinks=True):
+        folders[:] = sorted(name for name in folders if not name.startswith(".") and name != "__MACOSX")
+        archives = (name for name in names if name.lower().endswith(tuple(_OPENERS)) and not name.startswith("."))
+        found += [pathlib.Path(folder, name) for name in sorted(archives)]
+    return found
+
+
+# The note: {"archive": what it was, "refused": rows, or null while it is being unpacked}.
+
+
+def _note(folder: pathlib.Path) -> pathlib.Path:
+    return folder.with_name(f".{folder.name}.json")
+
+
+def _identity(archive: pathlib.Path, members: re.Pattern[str]) -> dict:
+    found = archive.stat()
+    return {"bytes": found.st_size, "modified_ns": found.st_mtime_ns, "members": members.pattern}
+
+
+def _noted(folder: pathlib.Path, identity: dict) -> dict:
+    """The note if it is of this archive, else an empty one."""
+    try:
+        note = json.loads(_note(folder).read_text())
+    except FileNotFoundError:
+        return {}
+    return note if note["archive"] == identity else {}
+
+
+def _finished(folder: pathlib.Path, identity: dict) -> list[Refusal] | None:
+    rows = _noted(folder, identity).get("refused")
+    return None if rows is None else [Refusal(*row) for row in rows]
+
+
+def _unpack(archive: pathlib.Path, folder: pathlib.Path, members: re.Pattern[str], bar: tqdm) -> list[Refusal]:
+    identity = _identity(archive, members)
+    if not _noted(folder, identity) and folder.exists():
+        shutil.rmtree(folder)  # of an archive that was another one
+    folder.mkdir(parents=True, exist_ok=True)
+    write_atomically(_note(folder), json.dumps({"archive": identity, "refused": None}))
+
+    refused, seen, begun = [], set(), bar.n
+    with _opened(archive) as found:
+        if isinstance(found, list):  # a tar tells what is in it only as it is read
+            _check_room(archive, folder, [member for member in found if _is_wanted(member.name, members)])
+        for member in found:
+            if _is_wanted(member.name, members):
+                path = folder / member.name.replace("\0", "")
+                reason = _unsafe(member.name) or member.wrong or ("a second member of this name" * (path in seen))
+                reason = reason or _write(member, path)
+                seen.add(path)
+                if reason:
+                    refused.append(Refusal(str(archive), _printable(member.name), reason))
+            bar.update(begun + member.begin - bar.n)
+    bar.update(begun + identity["bytes"] - bar.n)
+    write_atomically(_note(folder), json.dumps({"archive": identity, "refused": refused}))
+    return refused
+
+
+def _is_wanted(name: str, members: re.Pattern[str]) -> bool:
+    *folders, name = re.split(r"[/\\]", name.partition("\0")[0])
+    return "__MACOSX" not in folders and members.fullmatch(name) is not None
+
+
+def _unsafe(name: str) -> str:
+    """Why a name could lead out of the target, here or on Windows; empty where it cannot."""
+    if "\0" in name or "\\" in name:
+        return "NUL or backslash in its name, expected a plain path"
+    if name.startswith("/") or re.match("[A-Za-z]:", name):
+        return "an absolute path, expected one inside the archive"
+    return '".." in its path, expected a path inside the archive' if ".." in name.split("/") else ""
+
+
+def _printable(name: str) -> str:
+    return name if name.isprintable() else ascii(name)[1:-1]
+
+
+def _check_room(archive: pathlib.Path, folder: pathlib.Path, members: list["_Member"]) -> None:
+    free = shutil.disk_usage(folder).free
+    missing = (m for m in members if not _unsafe(m.name) and not os.path.exists(folder / m.name))
+    needed = sum(member.size for member in missing)
+    if needed > free:
+        raise InputError(
+            f"{archive}: needs {needed / 1e9:,.2f} GB in {folder}, where {free / 1e9:,.2f} GB are free; make room or "
+            "give a --data_dir on a larger disk"
+        )
+
+
+# What is in an archive.
+
+
+@dataclasses.dataclass(frozen=True)
+class _Member:
+    """One file, folder, link, ... in an archive.
+
+    Attributes:
+      size: in bytes, unpacked.
+      begin: in the bytes of the archive.
+      open: gives its bytes.
+      wrong: why it is refused unread.
+      alone: the others can be read when it is damaged, as in a zip; a tar is one stream.
+    """
+
+    name: str
+    size: int
+    begin: int
+    open: Callable[[], Any]
+    wrong: str
+    alone: bool
+
+
+def _write(member: _Member, path: pathlib.Path) -> str:
+    """Writes a member and returns an empty string, or why it cannot be."""
+    temporary = path.with_name(f".{path.name}.part")
+    try:
+        if member.alone and path.is_file() and path.stat().st_size == member.size:
+            return ""  # written before a kill
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with member.open() as packed, temporary.open("wb") as file:
+            left = member.size  # no more than what was declared and room was found for
+            while left and (chunk := packed.read(min(left, _CHUNK))):
+                left -= file.write(chunk)
+            # The end of the stream is where its checksum is compared.
+            if left or packed.read(1):
+                raise EOFError(f"{member.size:,} bytes are declared, {member.size - left:,} found")
+        temporary.replace(path)
+    except _DAMAGED as error:
+        temporary.unlink(missing_ok=True)
+        if not member.alone:
+            raise
+        return f"cannot be unpacked ({error}); download the archive again"
+    except OSError as error:
+        if error.errno not in (*_NOT_A_NAME, None) or (error.errno is None and not member.alone):
+            temporary.unlink(missing_ok=True)
+            raise
+        return f"cannot be unpacked ({error.strerror or error})"
+    return ""
+
+
+@contextlib.contextmanager
+def _zipped(archive: pathlib.Path) -> Iterator[list[_Member]]:
+    with zipfile.ZipFile(archive) as file:
+        # In the order in which they lie on the disk.
+        infos = sorted(file.infolist(), key=lambda info: info.header_offset)
+        # zipfile cuts `filename` at a NUL.
+        yield [
+            _Member(
+                i.orig_filename, i.file_size, i.header_offset, functools.partial(file.open, i), _wrong(i), alone=True
+            )
+            for i in infos
+        ]
+
+
+def _wrong(info: zipfile.ZipInfo) -> str:
+    kind = stat.S_IFMT(info.external_attr >> 16)  # zero where the archive was not made on Unix
+    if kind not in (0, stat.S_IFREG):
+        return "a link or a device, expected a file"
+    return "encrypted, expected a file without a password" if info.flag_bits & 1 else ""
+
+
+@contextlib.contextmanager
+def _tarred(archive: pathlib.Path) -> Iterator[Iterable[_Member]]:
+    packed = archive.suffix.lower() != ".tar"
+    with contextlib.ExitStack() as stack:
+        raw = stack.enter_context(archive.open("rb"))
+        stream = stack.enter_context(gzip.GzipFile(fileobj=raw)) if packed else raw
+        file = stack.enter_context(tarfile.open(fileobj=stream, mode="r|", tarinfo=_Header))
+        yield _tar_members(file, raw)
+        # To the end of the stream, where its checksum is.
+        while stream.read(_CHUNK):
+            pass
+
+
+def _tar_members(file: tarfile.TarFile, raw: IO[bytes]) -> Iterator[_Member]:
+    for info in file:
+        wrong = "" if info.isreg() else "a link or a device, expected a file"
+        yield _Member(info.name, info.size, raw.tell(), functools.partial(file.extractfile, info), wrong, alone=False)
+        file.members.clear()  # type: ignore[attr-defined]  # it would grow with the archive
+
+
+class _Header(tarfile.TarInfo):
+    """A header that must be whole: tarfile takes a damaged or missing one for the end of the archive."""
+
+    @classmethod
+    def fromtarfile(cls, file: tarfile.TarFile) -> Self:
+        try:
+            return super().fromtarfile(file)
+        except tarfile.EOFHeaderError:  # type: ignore[attr-defined]  # the blocks of zeros at the end
+            raise
+        except tarfile.HeaderError as error:
+            raise tarfile.ReadError(str(error)) from error
+
+
+_OPENERS = {".zip": _zipped, ".tar": _tarred, ".tar.gz": _tarred, ".tgz": _tarred}
+
+
+def _opened(archive: pathlib.Path) -> contextlib.AbstractContextManager[Iterable[_Member]]:
+    return next(opener for suffix, opener in _OPENERS.items() if archive.name.lower().endswith(suffix))(archive)
+
+
+@contextlib.contextmanager
+def _explained(archive: pathlib.Path, folder: pathlib.Path) -> Iterator[None]:
+    """Turns what the libraries raise for a whole archive, and a full disk, into InputError."""
+    try:
+        yield
+    except InputError:
+        raise
+    except OSError as error:
+        if error.errno is None:
+            raise _damaged(archive, error) from error
+        full = "the disk is full" if error.errno in (errno.ENOSPC, errno.EDQUOT) else str(error)
+        raise InputError(
+            f"{archive}: cannot be unpacked into {folder} ({full}); make room or give a --data_dir that can be "
+            "written; what is complete stays, and the same command goes on"
+        ) from error
+    except _DAMAGED as error:
+        raise _damaged(archive, error) from error
+
+
+def _damaged(archive: pathlib.Path, error: Exception) -> InputError:
+    return InputError(
+        f"{archive}: cannot be read to its end ({error}); found {archive.stat().st_size:,} bytes, damaged or incomplete; "
+        "download it again"
+    )
