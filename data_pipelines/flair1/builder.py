@@ -1,0 +1,180 @@
+"""FLAIR-1 in either release of IGN: the zips of images and of labels, or one zip a domain from Hugging Face.
+
+Files are recognised by their own names, domain and zone by the folders that they lie in, so that both layouts, the toy
+set and renamed copies work. Layouts, splits and faults: data_pipelines/flair1/README.md.
+"""
+
+import os
+import pathlib
+import re
+from collections.abc import Iterator, Sequence
+
+import numpy as np
+
+from data_pipelines import bands, geotiff
+from data_pipelines.errors import InputError
+from data_pipelines.flair1 import metadata, partitions
+from data_pipelines.flair1.legend import FLAIR1 as LEGEND
+from data_pipelines.flair1.legend import FLAIR1_12, FLAIR1_13
+from data_pipelines.legends import IGNORE
+from data_pipelines.spec import DatasetSpec, Item, Place, Record, Refused
+
+_NAME = re.compile(r"(?P<kind>IMG|MSK)_(?P<number>\d{6})\.tif")
+_DOMAIN = re.compile(r"(?<![A-Z0-9])D\d{3}_\d{4}(?!\d)")
+_ZONE = re.compile(r"(?<![A-Z0-9])Z(?P<number>\d+)_[A-Z]{2}(?![A-Z])")
+_PARTS = {"IMG": "aerial", "MSK": "label"}
+# Words in the path of an image, and those that stand for them in the path of its mask.
+_WORDS = (("aerial", "labels"), ("img", "msk"), ("IMG_", "MSK_"))
+_PARTNERS = {"aerial": tuple(words[::-1] for words in _WORDS), "label": _WORDS}
+_EPSG = 2154  # Lambert-93; the files say metres and no more
+_EXTENT = ((-400_000, 1_400_000), (6_000_000, 7_300_000))  # of EPSG:2154, in metres
+
+_Key = tuple[str, str, int]  # domain, zone, number; "" where the folders do not tell
+
+
+def index(folders: Sequence[pathlib.Path]) -> dict[str, list[Item]]:
+    """All patches below the folders, by split, in the order of domain, zone and number.
+
+    A patch is listed when its image or its mask is there; for the other one the path where it should be is given, so
+    that reading refuses the patch by name. Patches whose folders do not tell domain and zone, and those whose entry in
+    the metadata cannot be understood, are listed as refused. Files of an earlier folder hide those of a later one.
+
+    Raises InputError when one folder holds a file twice, and for metadata that is not JSON.
+    """
+    found: dict[_Key, dict[str, pathlib.Path]] = {}
+    entries: dict[str, tuple[pathlib.Path, object]] = {}
+    for folder in folders:
+        here: dict[_Key, dict[str, pathlib.Path]] = {}
+        for path in _files(folder):
+            if match := _NAME.fullmatch(path.name):
+                part, parts = _PARTS[match["kind"]], here.setdefault(_key(path, int(match["number"])), {})
+                if part in parts:
+                    raise InputError(
+                        f"{path}: the same patch is also in {parts[part]}; expected one image and one mask of each "
+                        "patch; move one of the two folders out of --source"
+                    )
+                parts[part] = path
+            elif metadata.NAME.fullmatch(path.name):
+                entries = {name: (path, entry) for name, entry in metadata.read(path).items()} | entries
+        for key, parts in here.items():
+            found[key] = parts | found.get(key, {})
+
+    splits: dict[str, list[Item]] = {split: [] for split in (*partitions.OFFICIAL, partitions.OTHER)}
+    for key in sorted(found, key=_order):
+        domain, _, number = key
+        files = {part: found[key].get(part) or _partner(found[key], part, folders) for part in _PARTNERS}
+        splits[partitions.split_of(domain, number)].append(_item(key, files, entries))
+    return {split: items for split, items in splits.items() if items}
+
+
+def _files(folder: pathlib.Path) -> Iterator[pathlib.Path]:
+    """All files below a folder in a fixed order, without what macOS and unpackers leave behind."""
+    for here, folders, names in os.walk(folder, followlinks=True):
+        folders[:] = sorted(f for f in folders if not f.startswith(".") and f != "__MACOSX")
+        yield from (pathlib.Path(here, name) for name in sorted(names))
+
+
+def _key(path: pathlib.Path, number: int) -> _Key:
+    """Domain and zone as the innermost folders tell them that do."""
+    folders = path.absolute().parts[-2::-1]
+    domain, zone = (next(filter(None, map(name.search, folders)), None) for name in (_DOMAIN, _ZONE))
+    return domain[0] if domain else "", zone[0] if zone else "", number
+
+
+def _order(key: _Key) -> tuple[str, int, str, int]:
+    domain, zone, number = key
+    match = _ZONE.fullmatch(zone)
+    return domain, int(match["number"]) if match else -1, zone, number
+
+
+def _item(key: _Key, files: dict[str, pathlib.Path], entries: dict[str, tuple[pathlib.Path, object]]) -> Item:
+    domain, zone, number = key
+    name = f"IMG_{number:06d}"
+    vector, refused = metadata.UNKNOWN, None
+    if not (domain and zone):
+        path = next(path for path in files.values() if path.exists())
+        refused = Refused(path, "no domain and zone in its folders, expected some such as D004_2021/Z10_AU")
+    elif name in entries:
+        path, entry = entries[name]
+        try:
+            vector = metadata.numbers(entry)
+        except ValueError as error:
+            refused = Refused(path, f"{name}: {error}; download it again, or move it out of --source to go without")
+    return Item("/".join(filter(None, (domain, zone, name))), files, {metadata.VECTOR.name: vector}, refused=refused)
+
+
+def _partner(parts: dict[str, pathlib.Path], missing: str, folders: Sequence[pathlib.Path]) -> pathlib.Path:
+    """Where the missing part of a patch should be, judged by where the other one is."""
+    (there,) = parts.values()
+    folder = next(folder for folder in folders if there.is_relative_to(folder))
+    name = there.relative_to(folder).as_posix()
+    for old, new in _PARTNERS[missing]:
+        name = name.replace(old, new)
+    return folder / name
+
+
+def read(item: Item, *, max_nodata: float = 0.0) -> Record:
+    """One patch: aerial (H, W, 5) uint8 in the order R, G, B, NIR, elevation, label (H, W) uint8, ids 1 to 19.
+
+    Pixels without data, at most the share `max_nodata`, hold the mean of their band and label 255. The place is the
+    centre in EPSG:2154, which the published files do not name.
+
+    Raises Refused for a file that is missing or unreadable, of another band count or dtype, not square, of another
+    size than its partner, with too many pixels without data, or with a label outside the legend.
+    """
+    for path in item.files.values():
+        if not path.is_file():
+            raise Refused(path, "no such file, but its partner is there")
+    image_path, mask_path = item.files["aerial"], item.files["label"]
+    image = geotiff.read(image_path, count=len(bands.AERIAL.bands), dtypes=("uint8",), max_nodata=max_nodata)
+    mask = geotiff.label(mask_path, LEGEND)
+    geotiff.same_size(mask_path, mask, image_path, image)
+    nodata = int(np.count_nonzero(~image.valid))
+    values = geotiff.filled(image.values, image.valid)[:, :, _order_of_bands(image_path, image.names)]
+    parts = {
+        "aerial": np.ascontiguousarray(values),
+        "label": np.where(image.valid, mask.values[:, :, 0], np.uint8(IGNORE)),
+        metadata.VECTOR.name: np.array(item.vectors[metadata.VECTOR.name]),
+    }
+    return Record(parts, counted=image.valid if nodata else None, nodata=nodata, place=_place(image))
+
+
+def _order_of_bands(path: pathlib.Path, names: Sequence[str | None]) -> list[int]:
+    """Where each of the sensor's bands is in the file: by name, or as published where the file names none of them."""
+    wanted, known = bands.AERIAL.bands, [bands.canonical(name) for name in names]
+    if not set(known) & set(wanted):
+        return list(range(len(wanted)))
+    if set(known) != set(wanted):
+        raise Refused(path, f"bands named {', '.join(map(str, names))}, expected {', '.join(wanted)}")
+    return [known.index(band) for band in wanted]
+
+
+def _place(image: geotiff.Patch) -> Place | None:
+    """The centre, in EPSG:2154 where the file names no other and the numbers can be that."""
+    inside = all(low <= value <= high for value, (low, high) in zip(image.centre, _EXTENT, strict=True))
+    return image.place or (Place(_EPSG, *image.centre) if inside else None)
+
+
+FLAIR1 = DatasetSpec(
+    name="flair1",
+    version="1.0.0",
+    title="FLAIR-1: land cover of France from aerial images at 0.2 m",
+    sensors=(bands.AERIAL,),
+    legends=(LEGEND, FLAIR1_13, FLAIR1_12),
+    tile=512,
+    licence="Licence Ouverte / Open Licence 2.0 (Etalab); IGN",
+    homepage="https://ignf.github.io/FLAIR/",
+    citation=(
+        "Garioud et al. (2022), FLAIR #1: semantic segmentation and domain adaptation dataset, "
+        "doi:10.13140/RG.2.2.30183.73128/1, arXiv:2211.12979"
+    ),
+    layout=(
+        "flair_aerial_train/D004_2021/Z10_AU/img/IMG_000826.tif with flair_labels_train/D004_2021/Z10_AU/msk/"
+        "MSK_000826.tif, or D004_2021/{aerial/Z10_AU/IMG_000826.tif,labels/Z10_AU/MSK_000826.tif}"
+    ),
+    index=index,
+    read=read,
+    members=re.compile(f"{_NAME.pattern}|(?i:{metadata.NAME.pattern})"),
+    vectors=(metadata.VECTOR,),
+    partitions=partitions.partitions,
+)

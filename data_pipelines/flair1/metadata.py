@@ -1,0 +1,110 @@
+"""flair-1_metadata_aerial.json: where, when and with which camera each patch was taken.
+
+{"IMG_000826": {"patch_centroid_x": 953051.2, "patch_centroid_y": 6345948.8, "patch_centroid_z": 280.0,
+                "date": "2021-06-14", "time": "08h06", "camera": "UCE-M3-f100-s04", ...}, ...}
+"""
+
+import datetime
+import json
+import math
+import pathlib
+import re
+from collections.abc import Sequence
+
+import numpy as np
+
+from data_pipelines.errors import InputError
+from data_pipelines.spec import Vector
+
+NAME = re.compile(r"flair.*metadata.*\.json", re.IGNORECASE)  # flair-1_metadata_aerial, flair_aerial_metadata
+# Cameras have names such as "UCE-M3-f120-s06" and "CAMERA#030", of which no list is published: stored is, as the
+# baseline does it, whether the name has UCE (UltraCam Eagle) in it.
+_EAGLE = "UCE"
+VECTOR = Vector(
+    "metadata",
+    ("x", "y", "z", "camera", "year", "month", "day", "minute"),
+    "centre x, y in EPSG:2154 (m), altitude of the ground (m), camera (0: UltraCam Eagle, 1: another), date of the "
+    "flight, minute of the day; NaN where not known",
+)
+UNKNOWN = (math.nan,) * len(VECTOR.numbers)
+
+_PLACE = ("patch_centroid_x", "patch_centroid_y", "patch_centroid_z")
+_TIME = re.compile(r"(?P<hour>\d{1,2})h(?P<minute>\d{2})")
+_YEARS = (2018, 2019, 2020, 2021)
+_HIGHEST = 3164.9099121094  # metres, of all patches
+_LONGEST, _WAVES = 1e8, 8  # metres, and how many sines of each coordinate
+
+
+def read(path: pathlib.Path) -> dict[str, object]:
+    """Image name -> its entry. Raises InputError for a file that is not such a table."""
+    try:
+        entries = json.loads(path.read_text(encoding="utf-8"))
+    except (ValueError, RecursionError) as error:
+        raise InputError(
+            f"{path}: cannot be read as JSON ({error}); damaged or cut short: download it again, or move it out of "
+            "--source to go without"
+        ) from error
+    if not isinstance(entries, dict) or not any(name.startswith("IMG_") for name in entries):
+        raise InputError(
+            f'{path}: expected an object {{"IMG_000826": {{...}}, ...}}, the metadata of FLAIR images; download it '
+            "again, or move it out of --source to go without"
+        )
+    return entries
+
+
+def numbers(entry: object) -> tuple[float, ...]:
+    """The numbers of `VECTOR` in one entry. Raises ValueError that says what was found and what was expected."""
+    if not isinstance(entry, dict):
+        raise ValueError(f"found {entry!r:.40}, expected an object")
+    missing = [key for key in (*_PLACE, "camera", "date", "time") if key not in entry]
+    if missing:
+        raise ValueError(f"no {', '.join(missing)}, expected all of {', '.join(_PLACE)}, camera, date, time")
+    place = [_number(key, entry[key]) for key in _PLACE]
+    date, time = str(entry["date"]), _TIME.fullmatch(str(entry["time"]))
+    try:
+        day = datetime.date.fromisoformat(date)
+    except ValueError:
+        raise ValueError(f"date {date!r}, expected one such as '2021-06-14'") from None
+    if not time or int(time["hour"]) > 23 or int(time["minute"]) > 59:
+        raise ValueError(f"time {entry['time']!r}, expected one such as '08h06'")
+    camera = 0 if _EAGLE in str(entry["camera"]) else 1
+    minute = 60 * int(time["hour"]) + int(time["minute"])
+    return (*place, *map(float, (camera, day.year, day.month, day.day, minute)))
+
+
+def _number(key: str, value: object) -> float:
+    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
+        raise ValueError(f"{key} {value!r:.40}, expected a number of metres")
+    return float(value)
+
+
+def encode(vector: Sequence[float] | np.ndarray) -> np.ndarray:
+    """The (45,) float32 that the baseline gives to its network, from the (8,) numbers of `VECTOR`.
+
+      0-31   of x, then of y: sin and cos in turn of u * f_k, where u = metres / 1e8, f_k = 1e8 ** (-k / 8), k = 0 to 7
+      32     altitude / 3164.91 m, the highest of the data set
+      33-34  one-hot: UltraCam Eagle, another camera
+      35-38  one-hot: 2018 to 2021; zeros for another year
+      39-44  sin and cos of the month, of the day and of the time of day as angles, moved from [-1, 1] to [0, 1]
+
+    What is made of a number that is not known is NaN.
+
+    Source: parsing_metadata in src/flair/tasks_utils.py of github.com/IGNF/FLAIR-1-AI-Challenge, commit c7c2f20. But
+    for the month: there, 2 pi (month - 1/12) gives every month the same angle; here it is 2 pi (month - 1) / 12.
+    """
+    x, y, z, camera, year, month, day, minute = np.asarray(vector, np.float64)
+    waves = np.outer([x, y], _LONGEST ** (-np.arange(_WAVES) / _WAVES)) / _LONGEST
+    angles = 2 * np.pi * np.array([(month - 1) / 12, day / 31, minute / (24 * 60)])
+    return np.concatenate(
+        [
+            np.stack([np.sin(waves), np.cos(waves)], axis=-1).ravel(),
+            [z / _HIGHEST],
+            _one_hot(camera, range(2)),
+            _one_hot(year, _YEARS),
+            (np.stack([np.sin(angles), np.cos(angles)], axis=-1).ravel() + 1) / 2,
+        ]
+    ).astype(np.float32)
+
+
+def _one_hot(value: float, values: Sequence[int]) -> np.ndarray:
+    return np.where(np.isnan(value), np.nan, np.equal(value, values))
