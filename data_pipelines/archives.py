@@ -249,7 +249,7 @@ def _tarred(archive: pathlib.Path) -> Iterator[Iterable[_Member]]:
 def _tar_members(file: tarfile.TarFile, raw: IO[bytes]) -> Iterator[_Member]:
     for info in file:
         wrong = "" if info.isreg() else "a link or a device, expected a file"
-        yield _Member(info.name, info.size, raw.tell(), functools.partial(file.extractfile, info), wrong, alone=False)
+        yield _Member(info.name, info.size, raw.tell(), functools.partial(file.extractfile, info), wrong, False)
         file.members.clear()  # type: ignore[attr-defined]  # it would grow with the archive
 
 
@@ -294,6 +294,6 @@ def _explained(archive: pathlib.Path, folder: pathlib.Path) -> Iterator[None]:
 
 def _damaged(archive: pathlib.Path, error: Exception) -> InputError:
     return InputError(
-        f"{archive}: cannot be read to its end ({error}); found {archive.stat().st_size:,} bytes, damaged or incomplete; "
-        "download it again"
+        f"{archive}: cannot be read to its end ({error}); found {archive.stat().st_size:,} bytes, damaged or "
+        "incomplete; download it again"
     )
