@@ -1,1 +1,1 @@
-"""DFC2020 and SEN12MS: Sentinel-1, Sentinel-2 and land cover at 10 m."""
+"""DFC2020: Sentinel-1, Sentinel-2 and semi-manual land cover at 10 m."""

@@ -1,1 +1,1 @@
-"""SEN12MS: Sentinel-1 and Sentinel-2 pairs of four seasons with MODIS land cover."""
+"""SEN12MS: Sentinel-1, Sentinel-2 and MODIS land cover of four seasons."""

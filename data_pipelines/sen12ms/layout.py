@@ -134,7 +134,7 @@ def read(item: Item, legend: Legend, label_bands: int, *, max_nodata: float = 0.
         label = np.full(valid.shape, legends.IGNORE, np.uint8)
     s1 = bands.to_storage(bands.S1, geotiff.filled(radar.values, radar.valid))
     s2 = bands.to_storage(bands.S2, geotiff.filled(_shifted(optical.values, offset), optical.valid))
-    nodata = int(valid.size - np.count_nonzero(valid))
+    nodata = int(np.count_nonzero(~valid))
     return Record(
         {"s1": s1, "s2": s2, "label": label},
         counted=valid if nodata else None,
@@ -152,13 +152,10 @@ def _sensor(path: pathlib.Path, sensor: bands.Sensor, dtypes: tuple[str, ...], m
             raise Refused(path, f"bands named {', '.join(map(str, patch.names))}, expected {', '.join(sensor.bands)}")
         patch = dataclasses.replace(patch, values=patch.values[:, :, [known.index(band) for band in sensor.bands]])
     valid = patch.valid & (patch.values != 0).any(axis=2)
-    empty = valid.size - np.count_nonzero(valid)
-    if empty > max_nodata * valid.size or empty == valid.size:
-        raise Refused(
-            path,
-            f"{empty} of {valid.size} pixels are without data (0 in every band, or nodata), expected at most "
-            f"{100 * max_nodata:g} %; --max_nodata= is the share that is accepted",
-        )
+    missing, pixels = np.count_nonzero(~valid), valid.size
+    if missing > max_nodata * pixels or missing == pixels:
+        most = f"at most {max_nodata:.4g} of them" if max_nodata else "none"
+        raise Refused(path, f"{missing:,} of {pixels:,} pixels are 0 in every band or nodata, expected {most}")
     return dataclasses.replace(patch, valid=valid)
 
 
@@ -176,7 +173,7 @@ def _check_backscatter(path: pathlib.Path, values: np.ndarray) -> None:
     if strange > _STRAY * values.size:
         raise Refused(
             path,
-            f"{strange} of {values.size} values are below {_DECIBELS[0]:g} or above {_DECIBELS[1]:g}, as no "
+            f"{strange:,} of {values.size:,} values are below {_DECIBELS[0]:g} or above {_DECIBELS[1]:g}, as no "
             "backscatter in dB is; damaged (download it again), or another unit",
         )
     if values.min() >= 0:
@@ -196,8 +193,8 @@ def _check_reflectance(path: pathlib.Path, values: np.ndarray, offset: int) -> N
     if strange > _GLARE * values.size:
         raise Refused(
             path,
-            f"{strange} of {values.size} values are above {_BRIGHT}, a reflectance of 3; damaged (download it again), "
-            "or not reflectance x 10,000",
+            f"{strange:,} of {values.size:,} values are above {_BRIGHT}, a reflectance of 3; damaged (download it "
+            "again), or not reflectance x 10,000",
         )
     darkest = float(np.percentile(values[:, _CIRRUS], 1)) + offset
     if darkest >= _DARKEST[1]:

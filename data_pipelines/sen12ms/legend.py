@@ -1,7 +1,7 @@
 """The classes of SEN12MS: the 17 of the IGBP scheme, which are stored, and the two schemes that merge them.
 
-Sources: MODIS MCD12Q1 (ids and names of the IGBP scheme; palette of its layer LC_Type1 in Earth Engine); Yokoya et al.
-2020 and Schmitt and Wu 2021 (the simplified scheme, which is that of DFC2020).
+Sources: MODIS MCD12Q1 (ids and names of the IGBP scheme; palette of its layer LC_Type1 in Earth Engine); Schmitt and
+Wu 2021 (the simplified scheme, which is that of DFC2020).
 """
 
 from data_pipelines.dfc2020.legend import DFC2020

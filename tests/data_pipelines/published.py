@@ -23,11 +23,14 @@ def write_geotiff(path: pathlib.Path, values: np.ndarray, names: tuple[str, ...]
 def parts(number: int, edge: int = EDGE) -> dict[str, np.ndarray]:
     """The published arrays (bands, H, W) of one patch; every patch differs."""
     rng = np.random.default_rng(number)
-    return {
+    arrays = {
         "s1": rng.uniform(-24, -2, (2, edge, edge)).astype(np.float32),
         "s2": rng.integers(0, 10_000, (13, edge, edge)).astype(np.uint16),
         "dfc": rng.integers(1, 11, (1, edge, edge)).astype(np.uint8),
+        "lc": rng.integers(1, 18, (4, edge, edge)).astype(np.uint8),
     }
+    arrays["s2"][10] //= 200  # B10 sees next to nothing
+    return arrays
 
 
 def path_of(root: pathlib.Path, roi: str, part: str, patch: int, scene: str = "0", folder: str = "") -> pathlib.Path:
