@@ -199,16 +199,15 @@ def _write(member: _Member, path: pathlib.Path) -> str:
             if left or packed.read(1):
                 raise EOFError(f"{member.size:,} bytes are declared, {member.size - left:,} found")
         temporary.replace(path)
-    except _DAMAGED as error:
-        temporary.unlink(missing_ok=True)
-        if not member.alone:
+    except (*_DAMAGED, OSError) as error:
+        with contextlib.suppress(OSError):
+            temporary.unlink()
+        number = getattr(error, "errno", None)
+        if number in _NOT_A_NAME:
+            return f"cannot be unpacked ({os.strerror(number)})"
+        if number is not None or not member.alone:
             raise
         return f"cannot be unpacked ({error}); download the archive again"
-    except OSError as error:
-        if error.errno not in (*_NOT_A_NAME, None) or (error.errno is None and not member.alone):
-            temporary.unlink(missing_ok=True)
-            raise
-        return f"cannot be unpacked ({error.strerror or error})"
     return ""
 
 
