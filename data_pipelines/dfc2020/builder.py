@@ -15,9 +15,8 @@ FILES = layout.names(SPLITS, ("s1", "s2", "dfc"))
 _PARTS = {"s1": "s1", "s2": "s2", "label": "dfc"}
 _VALIDATION_SHARE = 0.2
 
-_PUBLISHED_PROTOCOL = (
-    "the published protocol has no part to choose a checkpoint with: a choice by the test part makes its "
-    "score too high (by_scene has a validation part)"
+_NOTHING_TO_CHOOSE_BY = (
+    "the published protocol has no part to choose a checkpoint with: a choice by the test part makes its score too high"
 )
 
 
@@ -33,13 +32,14 @@ def index(folders: Sequence[pathlib.Path]) -> dict[str, list[Item]]:
 def partitions(records: dict[str, list[Kept]]) -> dict[str, Partition]:
     """`reference`, the published protocol, and `by_scene`, which parts the split that it trains on.
 
-    Left out: both without one of the splits, and `by_scene` where places are not known or all are one scene.
+    The first needs both splits. The second is left out where places are not known or all are one scene.
     """
     train, test = ([record.id for record in records.get(split, ())] for split in SPLITS)
-    if not (train and test):
-        return {}
-    found = {"reference": Partition({"train": train, "test": test}, warning=_PUBLISHED_PROTOCOL)}
-    places = [record.place for record in records["validation"] if record.place]
+    tested = {"test": test} if test else {}
+    found = {}
+    if train and test:
+        found["reference"] = Partition({"train": train} | tested, _NOTHING_TO_CHOOSE_BY)
+    places = [record.place for record in records.get("validation", ()) if record.place]
     groups = scenes.group(places) if len(places) == len(train) else []
     if len(groups) > 1:
         chosen = scenes.choose([len(group) for group in groups], _VALIDATION_SHARE)
@@ -47,9 +47,8 @@ def partitions(records: dict[str, list[Kept]]) -> dict[str, Partition]:
         parts = {
             "train": [record for record in train if record not in held],
             "validation": [record for record in train if record in held],
-            "test": test,
         }
-        found["by_scene"] = Partition(parts)
+        found["by_scene"] = Partition(parts | tested)
     return found
 
 

@@ -243,7 +243,9 @@ def test_the_published_protocol_and_one_with_a_part_to_choose_with():
 def test_partitions_that_make_no_sense_are_left_out():
     all_of_them = records()
     assert set(DFC2020.partitions(all_of_them)) == {"reference", "by_scene"}
-    assert DFC2020.partitions({"validation": all_of_them["validation"]}) == {}
+    untested = DFC2020.partitions({"validation": all_of_them["validation"]})
+    assert {name: set(partition.parts) for name, partition in untested.items()} == {"by_scene": {"train", "validation"}}
+    assert DFC2020.partitions({"test": all_of_them["test"]}) == {}
     one_scene = kept("validation", [Place(32614, 2560.0 * n, 0.0) for n in range(9)])
     assert set(DFC2020.partitions({**all_of_them, "validation": one_scene})) == {"reference"}
     unknown = [*all_of_them["validation"], Kept("ROIs0000_validation_0_p99", None)]
