@@ -30,6 +30,7 @@ UNKNOWN = (math.nan,) * len(VECTOR.numbers)
 
 _PLACE = ("patch_centroid_x", "patch_centroid_y", "patch_centroid_z")
 _TIME = re.compile(r"(?P<hour>\d{1,2})h(?P<minute>\d{2})")
+_FAR = 1e8  # metres: no coordinate is; NaN is not less, either
 _YEARS = (2018, 2019, 2020, 2021)
 _HIGHEST = 3164.9099121094  # metres, of all patches
 _LONGEST, _WAVES = 1e8, 8  # metres, and how many sines of each coordinate
@@ -73,7 +74,7 @@ def numbers(entry: object) -> tuple[float, ...]:
 
 
 def _number(key: str, value: object) -> float:
-    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
+    if isinstance(value, bool) or not isinstance(value, int | float) or not abs(value) < _FAR:
         raise ValueError(f"{key} {value!r:.40}, expected a number of metres")
     return float(value)
 

@@ -1,36 +1,37 @@
 """How FLAIR-1 is parted: the official split by domain, the other lists that are around, and the subset of two domains.
 
-A domain is a departement in the year of its flight (D071_2020); zones (Z7_UA) are areas of some 25 to 100 patches that
-touch each other.
+A domain is a departement in the year of its flight (D071_2020). A zone (Z7_UA) is one area of it, of 25 to 400 patches
+that touch each other.
 """
 
 import numpy as np
 
 from data_pipelines.spec import Kept, Partition
 
-# csv_full/flair-1-paths-{train,val,test}.csv of github.com/IGNF/FLAIR-1, commit 5ae35eb.
+# Validation and test: csv_full/flair-1-paths-{val,test}.csv of github.com/IGNF/FLAIR-1, commit 5ae35eb, which name
+# 14,125 and 15,700 patches. Train: the other domains of the release, 47,587 patches.
 OFFICIAL = {
     "train": (
-        *("D006_2020", "D007_2020", "D008_2019", "D009_2019", "D013_2020", "D016_2020", "D017_2018", "D021_2020"),
-        *("D023_2020", "D030_2021", "D032_2019", "D033_2021", "D034_2021", "D035_2020", "D038_2021", "D041_2021"),
-        *("D044_2020", "D046_2019", "D049_2020", "D051_2019", "D052_2019", "D055_2018", "D060_2021", "D063_2019"),
-        *("D072_2019", "D074_2020", "D077_2021", "D078_2021", "D080_2021", "D081_2020", "D086_2020", "D091_2021"),
+        "D006_2020", "D007_2020", "D008_2019", "D009_2019", "D013_2020", "D016_2020", "D017_2018", "D021_2020",
+        "D023_2020", "D030_2021", "D032_2019", "D033_2021", "D034_2021", "D035_2020", "D038_2021", "D041_2021",
+        "D044_2020", "D046_2019", "D049_2020", "D051_2019", "D052_2019", "D055_2018", "D060_2021", "D063_2019",
+        "D072_2019", "D074_2020", "D077_2021", "D078_2021", "D080_2021", "D081_2020", "D086_2020", "D091_2021",
     ),
     "validation": (
-        *("D004_2021", "D014_2020", "D029_2021", "D031_2019", "D058_2020", "D066_2021", "D067_2021", "D070_2020"),
+        "D004_2021", "D014_2020", "D029_2021", "D031_2019", "D058_2020", "D066_2021", "D067_2021", "D070_2020",
     ),
     "test": (
-        *("D012_2019", "D022_2021", "D026_2020", "D064_2021", "D068_2021", "D071_2020", "D075_2021", "D076_2019"),
-        *("D083_2020", "D085_2019"),
+        "D012_2019", "D022_2021", "D026_2020", "D064_2021", "D068_2021", "D071_2020", "D075_2021", "D076_2019",
+        "D083_2020", "D085_2019",
     ),
-}
+}  # fmt: skip
 OTHER = "other"  # of FLAIR-2, or from folders that tell no domain
 _SPLITS = {domain: split for split, domains in OFFICIAL.items() for domain in domains}
-# FLAIR-2 has a test set of its own: other zones of five of these domains, and five more domains. Its patches go on
-# counting where those of FLAIR-1 end: IMG_077413 lies in D022_2021.
+# FLAIR-2 has a test set of its own, with more images of five of these domains and of five others. They go on counting
+# where those of FLAIR-1 end: IMG_077413 lies in D022_2021.
 _LAST = 77_412
 
-# Copies of the lists of the baseline, as published with code of third parties, have these two the other way round.
+# Copies of the baseline's lists, as published with code of third parties, have these two the other way round.
 _SWAPPED = {"D070_2020": "train", "D077_2021": "validation"}
 _SUBSET = ("D034_2021", "D071_2020")
 _SEED = 42
@@ -84,9 +85,8 @@ def _by_baseline(ids: list[str]) -> dict[str, list[str]]:
 def _at_random(ids: list[str], test: int, validation: int) -> dict[str, list[str]]:
     """The first `test` of a random order, the next `validation`, and the rest; each in the order of `ids`."""
     order = np.random.default_rng(_SEED).permutation(len(ids))
-    chosen = np.split(order, [test, test + validation])
-    parts = zip(("test", "validation", "train"), chosen, strict=True)
-    return {part: [ids[i] for i in np.sort(positions)] for part, positions in parts}
+    chosen = dict(zip(("test", "validation", "train"), np.split(order, [test, test + validation]), strict=True))
+    return {part: [ids[i] for i in np.sort(chosen[part])] for part in _SHARES}
 
 
 def _by_zone(ids: list[str]) -> dict[str, list[str]]:
