@@ -90,16 +90,11 @@ def _at_random(ids: list[str], test: int, validation: int) -> dict[str, list[str
 
 
 def _by_zone(ids: list[str]) -> dict[str, list[str]]:
-    """Whole zones, the largest first, each to the part that is furthest from its share.
-
-    Zones of the same size come in random order, or each part would have its zones from one domain.
-    """
+    """Whole zones, the largest first, each to the part that is furthest from its share."""
     zones: dict[str, list[str]] = {}
     for record_id in ids:
         zones.setdefault(record_id.rpartition("/")[0], []).append(record_id)
-    order = np.random.default_rng(_SEED).permutation(len(zones))
-    shuffled = [list(zones.values())[i] for i in order]
     parts: dict[str, list[str]] = {part: [] for part in _SHARES}
-    for zone in sorted(shuffled, key=len, reverse=True):
+    for zone in sorted(zones.values(), key=len, reverse=True):
         parts[min(parts, key=lambda part: len(parts[part]) / _SHARES[part])] += zone
     return {part: sorted(chosen) for part, chosen in parts.items()}

@@ -209,7 +209,7 @@ def test_order_is_by_number_and_one_folder_may_be_the_source(tmp_path):
         write_patch(zips(tmp_path / DOMAIN, zone=zone, number=number))
     ids = ["D004_2021/Z2_UU/IMG_000007", "D004_2021/Z2_UU/IMG_000012", "D004_2021/Z10_AU/IMG_000003"]
     assert [item.id for item in builder.index([tmp_path])["validation"]] == ids
-    flat = tmp_path / "flat" / "D004_2021" / "Z10_AU"
+    flat = tmp_path / "D071_2020 Z1_UU" / "D004_2021" / "Z10_AU"  # the innermost folders count
     write_patch((flat / "IMG_000003.tif", flat / "MSK_000003.tif"))
     assert only_item(flat).id == ids[2]
 
@@ -491,6 +491,24 @@ def test_the_reports_subset_has_the_reports_counts():
     assert found["report_by_zone"].warning.startswith("D071_2020 is an official test domain")
     for ids in found["report_by_zone"].parts.values():
         assert {record_id.split("/")[0] for record_id in ids} == {"D034_2021", "D071_2020"}
+
+
+def test_random_parts_are_of_the_published_seed():
+    """By the rule in words: test is the beginning of numpy's permutation 42 of the sorted ids, then validation."""
+    ids = np.array(sorted(kept_one.id for some in kept(SUBSET).values() for kept_one in some))
+    order = np.random.default_rng(42).permutation(2600)
+    found = partitions.partitions(kept(SUBSET))
+    for name, end in (("report_60_20_20", 1040), ("report_64_16_20", 936)):
+        assert set(found[name].parts["test"]) == set(ids[order[:520]])
+        assert set(found[name].parts["validation"]) == set(ids[order[520:end]])
+
+
+def test_whole_zones_come_near_to_the_shares():
+    """As far as small zones, which come last, can mend what large ones did: 1,000 patches in zones of 25 to 225."""
+    sizes = (25, 25, 225, 100, 50, 150, 25, 75, 200, 50, 25, 50)
+    zones = {(("D034_2021", "D071_2020")[n % 2], f"Z{n}_UU"): size for n, size in enumerate(sizes)}
+    parts = partitions.partitions(kept(zones))["report_by_zone"].parts
+    assert {part: len(ids) for part, ids in parts.items()} == {"train": 600, "validation": 200, "test": 200}
 
 
 def test_partitions_whose_domains_are_not_there_are_left_out():
