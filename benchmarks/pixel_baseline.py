@@ -22,7 +22,7 @@ from data_pipelines.bands import SENSORS
 from data_pipelines.errors import InputError
 from data_pipelines.files import write_atomically
 from data_pipelines.legends import IGNORE
-from data_pipelines.loader import Dataset, Source, open_dataset
+from data_pipelines.prepared import Dataset, Source, open_dataset
 from lcjax.evaluate import chosen_samples, segmentation_result, write_confusion, write_samples
 from lcjax.streams import sensors_of
 
@@ -80,6 +80,7 @@ def run(options: argparse.Namespace) -> None:
         out = options.output / name / "evaluation" / "test"
         out.mkdir(parents=True, exist_ok=True)
         confusion, ignored = _score(model, test, dataset, options.fusion, out / "samples.npz", name)
+        distribution = {"train": dataset.class_pixels(options.train), "test": dataset.class_pixels(options.test)}
         result = {
             "run": name,
             "model": name,
@@ -91,7 +92,7 @@ def run(options: argparse.Namespace) -> None:
             "split": {"role": "test", "spec": options.test, "id": dataset.split_id(options.test)},
             "checkpoint": None,
             "trained_on": {"spec": options.train, "pixels": len(classes), "seed": options.seed},
-        } | segmentation_result(confusion, dataset.legend, ignored, dataset.statistics)
+        } | segmentation_result(confusion, dataset.legend, ignored, distribution)
         write_confusion(out, confusion, result["class_set"])
         write_atomically(out / "metrics.json", json.dumps(result, indent=1))
         shown = "  ".join(f"{key} {value:.4f}" for key, value in result["scores"].items() if "/" not in key)

@@ -41,6 +41,8 @@ def get_config(argument: str | None = None) -> ml_collections.ConfigDict:
     config.split = ml_collections.ConfigDict(
         {"train": "validation[:80%]", "validation": "validation[80%:]", "test": "test"}
     )
+    config.legend = ""
+    config.bands = "all"
     config.crop = 64 if tiny else 224
     config.turn = True
     config.scaling = "sensor"
@@ -48,6 +50,7 @@ def get_config(argument: str | None = None) -> ml_collections.ConfigDict:
     config.evaluation_batch_size = 4 if tiny else 16
     config.window = 0
     config.threads = 2
+    config.workers = 0
 
     # Network
     family = families.family(args["model"])

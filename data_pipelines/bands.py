@@ -5,7 +5,7 @@ DFC2020 baseline (Liebel & Schmitt 2020); means and deviations from the FLAIR-1 
 """
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 
@@ -18,6 +18,7 @@ class Scaling:
 
     value = mix @ ((clip(stored * unit, low, high) - offset) / scale). Low, high, offset and scale are each one number
     for all bands, or one per band in the sensor's order; `mix` is a matrix (bands, bands), None where bands stay apart.
+    With `by_maximum` each band is at last divided by its largest value in the image that the network is shown (+ 1e-5).
     """
 
     unit: float
@@ -26,6 +27,18 @@ class Scaling:
     offset: float | tuple[float, ...]
     scale: float | tuple[float, ...]
     mix: tuple[tuple[float, ...], ...] | None = None
+    by_maximum: bool = False
+
+    def of_bands(self, indices: Sequence[int]) -> "Scaling":
+        """The scaling of some of the bands, in this order."""
+        assert self.mix is None, "mixed bands cannot be parted"
+
+        def some(number: float | tuple[float, ...]) -> float | tuple[float, ...]:
+            return tuple(number[i] for i in indices) if isinstance(number, tuple) else number
+
+        return dataclasses.replace(
+            self, low=some(self.low), high=some(self.high), offset=some(self.offset), scale=some(self.scale)
+        )
 
 
 @dataclasses.dataclass(frozen=True)
@@ -41,6 +54,12 @@ class Sensor:
     display: tuple[str, ...]  # the bands shown as red, green, blue (or one as grey)
     ground_sampling: float | None  # metres; None where the imagery does not tell
     zero_is_nodata: bool = True  # whether a pixel that is 0 in every band holds no data
+
+    def with_bands(self, bands: Sequence[str]) -> "Sensor":
+        """The sensor with some of its bands, in this order."""
+        indices = [self.bands.index(band) for band in bands]
+        shown = self.display if set(self.display) <= set(bands) else tuple(bands[:3] if len(bands) >= 3 else bands[:1])
+        return dataclasses.replace(self, bands=tuple(bands), scaling=self.scaling.of_bands(indices), display=shown)
 
     @staticmethod
     def from_dict(fields: dict) -> "Sensor":
@@ -60,32 +79,57 @@ def _tuples(fields: dict) -> dict:
 _FLOOR = 1e-4  # of the variance of a mixture of bands, where theirs is 1: what is flatter is not blown up further
 
 
-def whitened(sensor: Sensor, statistics: dict) -> Sensor:
-    """The sensor with a scaling that makes its bands uncorrelated, each with mean 0 and deviation 1 (ZCA).
-
-    Bands of one picture are much alike: what tells classes apart, their small differences, is drowned in the common
-    brightness. Whitening gives both the same say.
+def standardised(sensor: Sensor, statistics: dict) -> Sensor:
+    """The sensor with a scaling that gives each band mean 0 and deviation 1; clipped to what the statistics saw.
 
     Args:
       sensor: whose stored numbers the statistics are of.
-      statistics: of a split, as statistics.json holds them: mean, std, min, max (bands), correlation (bands, bands).
-
-    Source: Bell and Sejnowski (1997), Vision Research 37(23), section 2.1.
+      statistics: as statistics.json holds them: mean, std, min, max (bands).
     """
     unit = sensor.scaling.unit
     mean, std, low, high = (unit * np.asarray(statistics[name], float) for name in ("mean", "std", "min", "max"))
-    variances, axes = np.linalg.eigh(np.asarray(statistics["correlation"], float))
-    mix = axes @ np.diag(np.maximum(variances, _FLOOR) ** -0.5) @ axes.T
-    scale = np.where(std > 0, std, 1.0)
     scaling = Scaling(
         unit=unit,
         low=tuple(low.tolist()),
         high=tuple(high.tolist()),
         offset=tuple(mean.tolist()),
-        scale=tuple(scale.tolist()),
-        mix=tuple(map(tuple, mix.tolist())),
+        scale=tuple(np.where(std > 0, std, 1.0).tolist()),
     )
     return dataclasses.replace(sensor, scaling=scaling)
+
+
+def whitened(sensor: Sensor, statistics: dict) -> Sensor:
+    """The sensor with a scaling that makes its bands uncorrelated, each with mean 0 and deviation 1 (ZCA).
+
+    Bands of one picture are much alike: what tells classes apart, their small differences, is drowned in the common
+    brightness. Whitening gives both the same say. Arguments as of `standardised`, with correlation (bands, bands).
+
+    Source: Bell and Sejnowski (1997), Vision Research 37(23), section 2.1.
+    """
+    variances, axes = np.linalg.eigh(np.asarray(statistics["correlation"], float))
+    mix = axes @ np.diag(np.maximum(variances, _FLOOR) ** -0.5) @ axes.T
+    alone = standardised(sensor, statistics)
+    return dataclasses.replace(alone, scaling=dataclasses.replace(alone.scaling, mix=tuple(map(tuple, mix.tolist()))))
+
+
+def by_maximum(sensor: Sensor, statistics: dict) -> Sensor:
+    """The sensor with the scaling of the code that came with Scheibenreif et al. 2022, for replication only.
+
+    Clipped as by default, moved to begin at 0, and each band divided by its largest value in the crop. That loses the
+    ratio of the bands, and a crop is seen differently as soon as it holds one brighter pixel.
+    """
+    del statistics
+    scaling = dataclasses.replace(sensor.scaling, offset=sensor.scaling.low, scale=1.0, by_maximum=True)
+    return dataclasses.replace(sensor, scaling=scaling)
+
+
+# config.scaling -> how a sensor is scaled, from the sensor and the statistics of the training split.
+SCALINGS: dict[str, Callable[[Sensor, dict], Sensor]] = {
+    "sensor": lambda sensor, statistics: sensor,
+    "standardised": standardised,
+    "whitened": whitened,
+    "by_maximum": by_maximum,
+}
 
 
 S1 = Sensor(
@@ -125,6 +169,44 @@ AERIAL = Sensor(
     ground_sampling=0.2,
 )
 SENSORS = {sensor.name: sensor for sensor in (S1, S2, AERIAL)}
+
+# Subsets of bands by name, for the sensors that have them.
+SUBSETS: dict[str, dict[str, tuple[str, ...]]] = {
+    "rgb": {"s2": ("B4", "B3", "B2"), "aerial": ("R", "G", "B")},
+    "rgbn": {"s2": ("B4", "B3", "B2", "B8"), "aerial": ("R", "G", "B", "NIR")},
+    "s2-10m": {"s2": ("B2", "B3", "B4", "B8")},
+    "s2-no-60m": {"s2": ("B2", "B3", "B4", "B5", "B6", "B7", "B8", "B8A", "B11", "B12")},
+}
+_ALL = "all"
+
+
+def chosen(sensors: Sequence[Sensor], text: str) -> tuple[Sensor, ...]:
+    """The sensors with the bands that a text names; those that it says nothing of keep all of theirs.
+
+    Args:
+      text: "all", a name of `SUBSETS`, or names of bands in the order wanted, with + between them: "B8+B4+B3".
+
+    Raises InputError for a name that none of the sensors knows, and for a band that is named twice.
+    """
+    if text == _ALL:
+        return tuple(sensors)
+    subset = {s.name: s_bands for s in sensors if (s_bands := SUBSETS.get(text, {}).get(s.name))}
+    if not subset and text not in SUBSETS:
+        for word in filter(None, (word.strip() for word in text.split("+"))):
+            owner = next((s for s in sensors if spelled(s, word)), None)
+            band = owner and spelled(owner, word)
+            if not owner or not band or band in subset.get(owner.name, ()):
+                subset = {}
+                break
+            subset[owner.name] = (*subset.get(owner.name, ()), band)
+    if not subset:
+        held = "; ".join(f"{s.name}: {', '.join(s.bands)}" for s in sensors)
+        named = [name for name, of in SUBSETS.items() if any(s.name in of for s in sensors)]
+        raise InputError(
+            f"config.bands={text!r}: expected {', '.join([_ALL, *named])}, or bands of the data set with + between "
+            f"them, each once ({held})"
+        )
+    return tuple(s.with_bands(subset[s.name]) if s.name in subset else s for s in sensors)
 
 
 def canonical(name: str | None) -> str | None:

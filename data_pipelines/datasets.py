@@ -1,21 +1,17 @@
 """Every data set that `prepare` and the loader know, by name."""
 
-import dataclasses
 import re
 
 from data_pipelines.dfc2020.builder import DFC2020
 from data_pipelines.errors import InputError
+from data_pipelines.flair1.builder import FLAIR1
+from data_pipelines.legends import Legend
+from data_pipelines.sample.builder import SAMPLE
+from data_pipelines.sen12ms.builder import SEN12MS
 from data_pipelines.spec import DatasetSpec
 
-SAMPLE = dataclasses.replace(
-    DFC2020,
-    name="sample",
-    title="Synthetic landscapes in the layout of SEN12MS and DFC2020, for trials and tests",
-    licence="Apache-2.0",
-    homepage="",
-    citation="",
-)
-DATASETS: dict[str, DatasetSpec] = {spec.name: spec for spec in (DFC2020, SAMPLE)}
+DATASETS: dict[str, DatasetSpec] = {spec.name: spec for spec in (SEN12MS, DFC2020, FLAIR1, SAMPLE)}
+LEGENDS: dict[str, Legend] = {legend.name: legend for spec in DATASETS.values() for legend in spec.legends}
 
 # Own imagery, described by a CSV (data_pipelines/rasters): "rasters", or "rasters/NAME" for more than one of them.
 RASTERS = "rasters"

@@ -2,6 +2,7 @@
 
 import dataclasses
 import math
+from collections.abc import Sequence
 
 import numpy as np
 
@@ -96,3 +97,12 @@ class Moments:
         scale = [deviation if deviation > 0 and math.isfinite(deviation) else 1.0 for deviation in self.std.tolist()]
         low, high, mean = (tuple(array.tolist()) for array in (self.low, self.high, self.mean))
         return Scaling(unit=1.0, low=low, high=high, offset=mean, scale=tuple(scale))
+
+
+def of_bands(summary: dict, bands: Sequence[int]) -> dict:
+    """The `summary` of some of the bands, in this order."""
+    if not summary["pixels"]:
+        return summary
+    found = {name: np.asarray(summary[name])[bands].tolist() for name in ("mean", "std", "min", "max")}
+    found["correlation"] = np.asarray(summary["correlation"])[np.ix_(bands, bands)].tolist()
+    return {"pixels": summary["pixels"]} | found

@@ -1,28 +1,37 @@
 """The verb `prepare`: from the files that people download, or their own, to shards, statistics and pictures."""
 
+import csv
 import json
 import os
 import pathlib
 
-from data_pipelines import datasets, loader, pictures, shards
+from data_pipelines import datasets, pictures, seal, shards
 from data_pipelines.errors import InputError
+from data_pipelines.prepared import Dataset, open_dataset
 
 HELP = """Turns a downloaded data set, or your own images and masks, into shards that training reads fast.
 
   lcjax prepare --dataset=dfc2020 --source=~/downloads/dfc2020 --data_dir=~/lcjax_data
 
-It checks every file. A record with a file that is missing, truncated, of another size, band count or data type, with
-NaN or nodata, or with a label outside the legend is refused by name: refused.csv lists id, file and reason, and the
-rest goes on, unless more than the share --max_refused is refused.
+--source is the folder as it was downloaded: files, archives (zip, tar, tar.gz) or both, nested or not. It checks every
+file. A record with a file that is missing, truncated, damaged, of another size, band count or data type, with more NaN
+or nodata than --max_nodata=0, or with a label outside the legend is refused by name: refused.csv lists id, file and
+reason, and the rest goes on, unless more than the share --max_refused is refused.
 
 It writes into DATA_DIR/NAME/VERSION: the shards (ArrayRecord, read by TensorFlow Datasets without TensorFlow),
 statistics.json (records, pixels of each class, mean and deviation of each band, by split), description.json (bands,
-scaling, classes), refused.csv, class_distribution.png and contact_sheet.png. Stopped or killed, the same command goes
-on and ends in the same bytes. Done, it does nothing.
+scaling, classes), records.csv (each record: place and pixels of each class), partitions.json (other ways to part it),
+refused.csv, and pictures: class_distribution.png, band_histograms.png and contact_sheet.png. Stopped or killed, the
+same command goes on and ends in the same bytes. Done, it does nothing. What each data set needs and how it is parted is
+told in data_pipelines/NAME/README.md, disk and hours in docs/data.md.
 
 More examples:
   lcjax prepare --dataset=sample --source=build/sample --data_dir=build/data
-  lcjax prepare --dataset=dfc2020 --source=/data/dfc --data_dir=/data/shards --workers=16 --max_refused=0.01
+  lcjax prepare --dataset=sen12ms --source=/data/sen12ms --data_dir=/data/shards --workers=16 --max_refused=0.01
+  lcjax prepare --dataset=flair1 --source=~/downloads/flair-1 --data_dir=/data/shards
+Sentinel-2 products from January 2022 on carry an offset; on many machines (docs/clusters.md):
+  lcjax prepare --dataset=dfc2020 --source=new_places --data_dir=/data/shards --offset=-1000
+  lcjax prepare --dataset=sen12ms --source=/mnt/sen12ms --data_dir=/mnt/shards --beam="--runner=SparkRunner ..."
 
 Your own imagery (docs/own_data.md) is the data set rasters, or rasters/NAME for more than one: a CSV of images, masks
 and splits, and a CSV of classes. --init looks for pairs in a folder and writes both; edit them, then prepare:
@@ -47,6 +56,12 @@ def define_flags(flags) -> None:
         "max_refused", 0.2, "The share of records (of rasters: of images) that may be refused.", lower_bound=0.0,
         upper_bound=1.0,
     )  # fmt: skip
+    flags.DEFINE_float(
+        "max_nodata", 0.0, "The share of the pixels of a file that may be NaN or nodata: filled with the mean of the "
+        "others and not labelled. Not for rasters, which take any.", lower_bound=0.0, upper_bound=1.0,
+    )  # fmt: skip
+    flags.DEFINE_integer("offset", 0, "Added to Sentinel-2: -1000 for products from January 2022 on.")
+    flags.DEFINE_string("beam", "", "Options of an Apache Beam pipeline that writes the shards (docs/clusters.md).")
     flags.DEFINE_string("legend", None, "For rasters: the CSV of classes, if it is not legend.csv beside the other.")
     flags.DEFINE_integer("tile", None, "For rasters: edge of a tile in pixels; 256 where it is not given.")
     flags.DEFINE_bool("init", False, "For rasters: only write the two CSVs, for you to edit, into the folder --source.")
@@ -63,6 +78,7 @@ def run(flags) -> None:
     if not datasets.is_rasters(flags.dataset):
         for name in [name for name, value in own.items() if value]:
             raise InputError(f"--{name}: only for your own imagery (--dataset=rasters/NAME); leave it out")
+    options = {name: getattr(flags, name) for name in ("max_nodata", "offset") if getattr(flags, name)}
     if flags.init:
         from data_pipelines.rasters import propose
 
@@ -74,6 +90,8 @@ def run(flags) -> None:
         pathlib.Path(flags.data_dir).expanduser(),
         workers=flags.workers,
         max_refused=flags.max_refused,
+        options=options,
+        beam=flags.beam,
         legend=pathlib.Path(flags.legend).expanduser() if flags.legend else None,
         tile=flags.tile,
     )
@@ -86,30 +104,33 @@ def prepare(
     *,
     workers: int = 1,
     max_refused: float = 0.2,
+    options: dict[str, float] | None = None,
+    beam: str = "",
     legend: pathlib.Path | None = None,
     tile: int | None = None,
-) -> loader.Dataset:
+) -> Dataset:
     """Prepares a data set, or finds it prepared, and prints what is there.
 
-    `legend` and `tile` are for own imagery. Raises InputError where `source` is not there or holds no record, where an
-    earlier preparation is from another source or from files that have changed, where too many records are refused, and
-    where `data_dir` cannot be written.
+    `options` (max_nodata, offset) are for published data sets, `legend` and `tile` for own imagery. Raises InputError
+    where `source` is not there or holds no record, where an earlier preparation is from another source or from files
+    that have changed, where too many records are refused, and where `data_dir` cannot be written.
     """
     folder = shards.folder_of(name, datasets.version(name), data_dir)
     own = _describe(name, source, legend, tile) if datasets.is_rasters(name) else None
     if own is None and not source.is_dir():
         raise InputError(
-            f"--source={source}: no such folder; expected the unpacked files: {datasets.dataset(name).layout}"
+            f"--source={source}: no such folder; expected the files or archives: {datasets.dataset(name).layout}"
         )
+    options = _checked(name, options or {})
     source = own.csv if own else source
     if (folder / "dataset_info.json").is_file():
-        _check_same(folder, name, source, own.fingerprint if own else "")
+        _check_same(folder, name, source, own.fingerprint if own else "", options)
         print(f"{folder}: already prepared from {source}; nothing to do (delete the folder to prepare it anew)")
     else:
         print(f"{name} {folder.name}: {source} -> {folder}", flush=True)
         spec = _rasters().spec(own) if own else datasets.dataset(name)
-        shards.write(spec, source, data_dir, workers=workers, max_refused=max_refused)
-    dataset = loader.open_dataset(data_dir, name)
+        shards.write(spec, source, data_dir, workers=workers, max_refused=max_refused, options=options, beam=beam)
+    dataset = open_dataset(data_dir, name)
     drawn = pictures.draw(dataset)
     _say(dataset, drawn, dataset.tile if own else datasets.dataset(name).tile)
     return dataset
@@ -126,9 +147,21 @@ def _describe(name: str, source: pathlib.Path, legend: pathlib.Path | None, tile
     return builder.describe(name, source, legend, builder.TILE if tile is None else tile)
 
 
-def _check_same(folder: pathlib.Path, name: str, source: pathlib.Path, fingerprint: str) -> None:
+def _checked(name: str, options: dict[str, float]) -> dict[str, float]:
+    """The options; raises InputError for one that the data set does not have."""
+    own = datasets.is_rasters(name)
+    optical = not own and "s2" in {sensor.name for sensor in datasets.dataset(name).sensors}
+    for option, fits, what in (("max_nodata", not own, "published data sets"), ("offset", optical, "Sentinel-2")):
+        if option in options and not fits:
+            raise InputError(f"--{option}={options[option]:g}: only for {what}, not for {name}; leave it out")
+    return options
+
+
+def _check_same(
+    folder: pathlib.Path, name: str, source: pathlib.Path, fingerprint: str, options: dict[str, float]
+) -> None:
     """Raises InputError where a finished data set was made from something else."""
-    made = json.loads((folder / "statistics.json").read_text())
+    made = json.loads((folder / seal.STATISTICS).read_text())
     if made["source"] != str(source.resolve()):
         other = "give another --data_dir" if not fingerprint else "give another name (--dataset=rasters/NAME)"
         raise InputError(
@@ -140,9 +173,14 @@ def _check_same(folder: pathlib.Path, name: str, source: pathlib.Path, fingerpri
             f"{folder}: already prepared from {source}, but a CSV, an image, a mask or --tile has changed since; "
             "prepare it under another name (--dataset=rasters/NAME), or delete this folder to prepare it anew"
         )
+    if made.get("options", {}) != options:
+        raise InputError(
+            f"{folder}: already prepared with the options {made.get('options', {})}, now asked for {options}; expected "
+            "the same; give another --data_dir, or delete this folder to prepare it anew"
+        )
 
 
-def _say(dataset: loader.Dataset, drawn: list[pathlib.Path], published_tile: int) -> None:
+def _say(dataset: Dataset, drawn: list[pathlib.Path], published_tile: int) -> None:
     """The closing lines: path, records by split, what was refused, where to look."""
     if dataset.tile != published_tile:
         print(f"warning: tiles are {dataset.tile} pixels wide, the published ones {published_tile}; prepared as found")
@@ -151,9 +189,16 @@ def _say(dataset: loader.Dataset, drawn: list[pathlib.Path], published_tile: int
         off, labelled = counts["off_legend_pixels"], sum(counts["class_pixels"].values())
         share = 100 * off / (off + labelled) if off else 0
         colours = f"; {share:.2f} % of the pixels have colours off the legend, not labelled" if off else ""
+        filled = counts["nodata_pixels"]
+        colours += f"; {filled:,} pixels without data, filled and not labelled" if filled else ""
         print(f"  {split:<12}{records:>9,} records of {dataset.tile} x {dataset.tile} pixels{colours}")
-    refused = len((dataset.folder / "refused.csv").read_text().splitlines()) - 1
+    for part, records in dataset.partitions.items():
+        print(f"    {part:<28}{records:>9,}")
+    for name, warning in dataset.partition_warnings.items():
+        print(f"    warning: {name}: {warning}")
+    with (dataset.folder / seal.REFUSED).open(newline="") as file:
+        refused = sum(1 for _ in csv.reader(file)) - 1
     if refused:
-        print(f"  refused     {refused:>9,} records; which and why: {dataset.folder / 'refused.csv'}")
+        print(f"  refused     {refused:>9,}; which and why: {dataset.folder / seal.REFUSED}")
     print(f"  shards and statistics: {dataset.folder}")
     print(f"  look at: {', '.join(str(path) for path in drawn)}")

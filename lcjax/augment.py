@@ -1,6 +1,7 @@
-"""On the device: from stored integers to floats, and the random crop, flips and turns of training.
+"""On the device: from stored integers to floats, and the crop, flips and turns of training.
 
-Drawn once per example for all its sensors and its label, from a key per example, so that no draw depends on how a
+All draws are made once per example for all its sensors and its label: the corner of the crop by the loader, which may
+cut it itself (data_pipelines.loader.shipped), flips and turns from a key per example, so that no draw depends on how a
 batch is spread over devices.
 """
 
@@ -20,6 +21,8 @@ def scale(stored_BxHxWxC: jax.Array, scaling: Scaling) -> jax.Array:
     )
     physical = stored_BxHxWxC.astype(jnp.float32) * jnp.float32(scaling.unit)
     scaled = (jnp.clip(physical, low, high) - offset) / divisor
+    if scaling.by_maximum:
+        return scaled / (jnp.max(scaled, axis=(1, 2), keepdims=True) + jnp.float32(1e-5))
     if scaling.mix is None:
         return scaled
     return jnp.einsum("bhwc,dc->bhwd", scaled, jnp.asarray(scaling.mix, jnp.float32), precision="highest")
@@ -31,32 +34,33 @@ def example_keys(seed: int, step: jax.Array, example_B: jax.Array) -> jax.Array:
     return jax.vmap(lambda example: jax.random.fold_in(key, example))(example_B)
 
 
-def crop_and_turn(images: Mapping[str, jax.Array], keys_B: jax.Array, *, crop: int, turn: bool) -> dict:
-    """One random crop and, with `turn`, one of the eight flips and rotations of a square, for all images alike.
+def crop_and_turn(
+    images: Mapping[str, jax.Array], corner_Bx2: jax.Array, keys_B: jax.Array, *, crop: int, turn: bool
+) -> dict:
+    """One crop and, with `turn`, one of the eight flips and rotations of a square, for all images alike.
 
     Args:
       images: name -> (B, H, W, ...); equal B, H and W.
-      keys_B: one key per example.
+      corner_Bx2: top and left of each crop, int32.
+      keys_B: one key per example, for the turn.
       crop: edge in pixels, at most H and W; 0 keeps the whole (square) tile.
       turn: whether to flip and rotate.
     """
     height, width = next(iter(images.values())).shape[1:3]
     edge_h, edge_w = (crop or height), (crop or width)
 
-    def one(key: jax.Array, example: dict) -> dict:
-        # One draw for all: each random operation costs compile time. The bias of the remainder is below 2^-20.
-        bits = jax.random.bits(key, (3,))
-        top = (bits[0] % (height - edge_h + 1)).astype(jnp.int32)
-        left = (bits[1] % (width - edge_w + 1)).astype(jnp.int32)
+    def one(corner: jax.Array, key: jax.Array, example: dict) -> dict:
+        bits = jax.random.bits(key)
 
         def cut(image: jax.Array) -> jax.Array:
             rest = image.ndim - 2
-            piece = jax.lax.dynamic_slice(image, (top, left, *(0,) * rest), (edge_h, edge_w, *image.shape[2:]))
-            return turned(piece, bits[2] >> 8) if turn else piece
+            start = [corner[0], corner[1], *[jnp.int32(0)] * rest]
+            piece = jax.lax.dynamic_slice(image, start, (edge_h, edge_w, *image.shape[2:]))
+            return turned(piece, bits >> 8) if turn else piece
 
         return {name: cut(image) for name, image in example.items()}
 
-    return jax.vmap(one)(keys_B, dict(images))
+    return jax.vmap(one)(corner_Bx2, keys_B, dict(images))
 
 
 def turned(image_HxW: jax.Array, which: jax.Array) -> jax.Array:

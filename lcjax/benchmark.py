@@ -1,5 +1,6 @@
 """`lcjax benchmark`: how fast a config trains on this machine, and what it costs."""
 
+import dataclasses
 import json
 import math
 import pathlib
@@ -8,9 +9,10 @@ import time
 import jax
 import numpy as np
 
-from data_pipelines import datasets, loader
+from data_pipelines import bands, datasets, loader
 from data_pipelines.errors import InputError
 from data_pipelines.files import write_atomically
+from data_pipelines.prepared import open_dataset
 from lcjax import card as cards
 from lcjax import optim, parameters, steps, streams, tasks
 from lcjax.parallel import mesh as meshes
@@ -64,7 +66,11 @@ def benchmark(config, count: int) -> dict:
     """The figures of one config: times are of `count` steps after warm-up."""
     # A published data set need not be there; own imagery is known by what was prepared alone.
     own = datasets.is_rasters(config.dataset)
-    data = loader.open_dataset(config.data_dir, config.dataset) if own else datasets.dataset(config.dataset)
+    data = (
+        open_dataset(config.data_dir, config.dataset, legend=config.legend, bands=config.bands)
+        if own
+        else _as_published(config)
+    )
     sensors = streams.sensors_of(config.fusion, data.sensors)
     alike = {"train": {"class_pixels": {str(land_class.id): 1 for land_class in data.legend.scored}}}
     card = cards.Card(config.model.name, config.fusion, sensors, data.legend, data.tile, data.name, alike, {})
@@ -125,23 +131,47 @@ def benchmark(config, count: int) -> dict:
     return figures
 
 
+def _as_published(config):
+    """The data set of a config as it is published, with its legend and bands."""
+    spec = datasets.dataset(config.dataset)
+    legends = {legend.name: legend for legend in spec.legends} | {"": spec.legend}
+    if config.legend not in legends:
+        raise InputError(f"config.legend={config.legend!r}: expected one of {', '.join(filter(None, legends))}")
+    sensors = bands.chosen(spec.sensors, config.bands)
+    return dataclasses.replace(spec, sensors=sensors, legends=(legends[config.legend],))
+
+
 def _random_batch(keys: tuple[str, ...], card: cards.Card, config) -> dict[str, np.ndarray]:
     generator = np.random.default_rng(config.seed)
-    shape = (config.batch_size, card.tile, card.tile)
+    edge = loader.shipped(card.tile, config.crop)
+    shape = (config.batch_size, edge, edge)
     ids = [land_class.id for land_class in card.legend.scored]
     batch = {
         sensor.name: generator.integers(0, 2000, (*shape, len(sensor.bands))).astype(sensor.dtype)
         for sensor in card.sensors
     }
     batch["label"] = generator.choice(np.array(ids, np.uint8), shape)
-    return {key: batch[key] for key in keys} | {"example": np.arange(config.batch_size, dtype=np.uint32)}
+    drawn = {
+        "example": np.arange(config.batch_size, dtype=np.uint32),
+        "corner": np.zeros((config.batch_size, 2), np.int32),
+    }
+    return {key: batch[key] for key in keys} | drawn
 
 
 def _data_wait(config, task, compiled, state, sharding, count: int, seconds: float) -> float:
     """The share of the loop's time, with the real loader, that is not the step's own `seconds`."""
-    source = loader.open_dataset(config.data_dir, config.dataset).source(config.split.train)
+    source = open_dataset(config.data_dir, config.dataset, legend=config.legend, bands=config.bands).source(
+        config.split.train
+    )
     batches = loader.train_batches(
-        source, batch_size=config.batch_size, seed=config.seed, position=0, keys=task.keys, threads=config.threads
+        source,
+        batch_size=config.batch_size,
+        seed=config.seed,
+        position=0,
+        keys=task.keys,
+        crop=config.crop,
+        threads=config.threads,
+        workers=config.workers,
     )
     batch = meshes.global_batch(next(batches), sharding)
     start = time.perf_counter()

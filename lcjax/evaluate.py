@@ -11,6 +11,7 @@ import numpy as np
 from data_pipelines import display, loader
 from data_pipelines.errors import InputError
 from data_pipelines.files import write_atomically
+from data_pipelines.prepared import open_dataset
 from lcjax import metrics, restore, steps, workdir
 from lcjax.parallel import mesh as meshes
 from lcjax.train import evaluation_batch
@@ -48,7 +49,7 @@ def evaluate(folder: pathlib.Path, role: str, kind: str, data_dir: str | None = 
     config, card, task = trained.config, trained.card, trained.task
     if role not in card.splits:
         raise InputError(f"--split={role}: expected one of {', '.join(card.splits)}")
-    dataset = loader.open_dataset(data_dir or config.data_dir, config.dataset)
+    dataset = open_dataset(data_dir or config.data_dir, config.dataset, legend=config.legend, bands=config.bands)
     split = card.splits[role]
     source = dataset.source(split["spec"])
     if dataset.split_id(split["spec"]) != split["id"]:
@@ -70,7 +71,8 @@ def evaluate(folder: pathlib.Path, role: str, kind: str, data_dir: str | None = 
     out.mkdir(parents=True, exist_ok=True)
     result = _context(trained, folder, split | {"role": role}, kind)
     if "confusion" in sums:
-        result |= segmentation_result(sums["confusion"], card.legend, int(sums["ignored"]), dataset.statistics)
+        distribution = {part: of_part["class_pixels"] for part, of_part in card.splits.items()}
+        result |= segmentation_result(sums["confusion"], card.legend, int(sums["ignored"]), distribution)
         records = [source[index] for index in chosen_samples(len(source))]
         write_samples(out / "samples.npz", dataset.sensors[-1], records, _predict(trained, records))
         write_confusion(out, sums["confusion"], result["class_set"])
@@ -86,15 +88,14 @@ def evaluate(folder: pathlib.Path, role: str, kind: str, data_dir: str | None = 
     return result
 
 
-def segmentation_result(confusion: np.ndarray, legend, ignored: int, statistics: dict) -> dict:
-    """What metrics.json says of a confusion matrix and its class set; also used for baselines."""
+def segmentation_result(confusion: np.ndarray, legend, ignored: int, distribution: dict) -> dict:
+    """What metrics.json says of a confusion matrix and its class set; also used for baselines.
+
+    `distribution` is of each role the labelled pixels by id of the legend, as text.
+    """
     names = [land_class.name for land_class in legend.scored]
     scores, absent = metrics.scores(confusion, names)
     name_of = {str(land_class.id): land_class.name for land_class in legend.scored}
-    distribution = {
-        split: {name: int(counts["class_pixels"].get(key, 0)) for key, name in name_of.items()}
-        for split, counts in statistics["splits"].items()
-    }
     return {
         "scores": scores,
         "class_set": names,
@@ -104,7 +105,10 @@ def segmentation_result(confusion: np.ndarray, legend, ignored: int, statistics:
         "pixels": int(np.sum(confusion)),
         "ignored_pixels": ignored,
         "confusion": np.asarray(confusion).tolist(),
-        "distribution": distribution,
+        "distribution": {
+            role: {name: int(pixels.get(key, 0)) for key, name in name_of.items()}
+            for role, pixels in distribution.items()
+        },
     }
 
 

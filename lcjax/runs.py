@@ -14,8 +14,9 @@ from typing import Any
 
 import numpy as np
 
+from data_pipelines.datasets import LEGENDS
 from data_pipelines.errors import InputError
-from data_pipelines.legends import LEGENDS, Legend
+from data_pipelines.legends import Legend
 from lcjax import card as cards
 
 _REQUIRED = {  # key of metrics.json -> its type

@@ -8,8 +8,9 @@ import jax
 import numpy as np
 
 from data_pipelines import loader
-from data_pipelines.bands import Sensor, whitened
+from data_pipelines.bands import SCALINGS, Sensor
 from data_pipelines.errors import InputError
+from data_pipelines.prepared import Dataset, open_dataset
 from lcjax import card as cards
 from lcjax import checkpoint, durations, optim, parameters, restore, steps, streams, tasks, workdir
 from lcjax.clock import Clock, duration
@@ -85,9 +86,11 @@ def train(config, folder: pathlib.Path) -> None:
       FloatingPointError: loss or gradient are not finite; says the step, the norms and the record ids.
     """
     # ------------------------------------------------------------------ data
-    dataset = loader.open_dataset(config.data_dir, config.dataset)
+    dataset = open_dataset(config.data_dir, config.dataset, legend=config.legend, bands=config.bands)
     source = dataset.source(config.split.train)
     held_out = dataset.source(config.split.validation) if config.split.validation else None
+    for warning in dataset.warnings("+".join(filter(None, config.split.values()))):
+        workdir.say(f"warning: {warning}")
     card = make_card(config, dataset)
     if config.crop > dataset.tile:
         raise InputError(f"config.crop={config.crop}: larger than the {dataset.tile} px tiles of {dataset.name}")
@@ -151,9 +154,11 @@ def train(config, folder: pathlib.Path) -> None:
         seed=config.seed,
         position=progress.position,
         keys=task.keys,
+        crop=config.crop,
         process_index=jax.process_index(),
         process_count=jax.process_count(),
         threads=config.threads,
+        workers=config.workers,
     )
     batch: dict[str, jax.Array] | None  # the next one, where it is there already
     with clock.measure("compile"):
@@ -263,7 +268,7 @@ def train(config, folder: pathlib.Path) -> None:
     workdir.say(f"{folder}: ended at step {step} ({progress.ended}); {score}; {spent}")
 
 
-def make_card(config, dataset: loader.Dataset) -> cards.Card:
+def make_card(config, dataset: Dataset) -> cards.Card:
     """The card of a run of this config on this data set. Raises InputError where it lacks a sensor or a split."""
     roles = {
         role: {
@@ -271,6 +276,7 @@ def make_card(config, dataset: loader.Dataset) -> cards.Card:
             "records": len(dataset.source(spec)),
             "id": dataset.split_id(spec),
             "class_pixels": dataset.class_pixels(spec),
+            "warnings": dataset.warnings(spec),
         }
         for role, spec in sorted(config.split.items())
         if spec
@@ -278,9 +284,7 @@ def make_card(config, dataset: loader.Dataset) -> cards.Card:
     return cards.Card(
         model=config.model.name,
         fusion=config.fusion,
-        sensors=tuple(
-            _scaled(config, dataset, sensor) for sensor in streams.sensors_of(config.fusion, dataset.sensors)
-        ),
+        sensors=streams.sensors_of(config.fusion, _scaled(config, dataset).values()),
         legend=dataset.legend,
         tile=config.window or dataset.tile,
         dataset=f"{dataset.name} {dataset.version}",
@@ -289,14 +293,14 @@ def make_card(config, dataset: loader.Dataset) -> cards.Card:
     )
 
 
-def _scaled(config, dataset: loader.Dataset, sensor: Sensor) -> Sensor:
-    """The sensor with the scaling that the config names."""
-    if config.scaling not in ("sensor", "whitened"):
-        raise InputError(f"config.scaling={config.scaling!r}: expected sensor or whitened")
-    if config.scaling == "sensor":
-        return sensor
-    first = loader.parts(config.split.train)[0]
-    return whitened(sensor, dataset.statistics["splits"][first]["sensors"][sensor.name])
+def _scaled(config, dataset: Dataset) -> dict[str, Sensor]:
+    """The sensors by name, with the scaling that the config names."""
+    if config.scaling not in SCALINGS:
+        raise InputError(f"config.scaling={config.scaling!r}: expected one of {', '.join(SCALINGS)}")
+    # Of parts of splits they are summed up when they are asked for, and not before.
+    needed = config.scaling in ("standardised", "whitened")
+    statistics = dataset.moments(config.split.train) if needed else {}
+    return {s.name: SCALINGS[config.scaling](s, statistics.get(s.name, {})) for s in dataset.sensors}
 
 
 def evaluation_batch(config, devices: int) -> int:

@@ -82,7 +82,7 @@ def batch(config, size: int, edge: int = 32, seed: int = 0) -> dict[str, np.ndar
         image = spectra[drawn] + generator.normal(0, 30, (*drawn.shape, 1))
         result[sensor.name] = image.clip(low, high).astype(dtype)
     result["label"] = ids[drawn]
-    return result | {"example": np.arange(size, dtype=np.uint32)}
+    return result | {"example": np.arange(size, dtype=np.uint32), "corner": np.zeros((size, 2), np.int32)}
 
 
 def small(config, data_dir: pathlib.Path, steps: int = 6):

@@ -7,7 +7,7 @@ import numpy as np
 import rasterio
 
 from data_pipelines.bands import S1, S2, SENSORS, to_storage
-from data_pipelines.legends import DFC2020
+from data_pipelines.dfc2020.legend import DFC2020
 from lcjax.card import Card
 from lcjax.streams import sensors_of
 

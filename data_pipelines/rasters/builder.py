@@ -75,7 +75,7 @@ def spec(description: Description, say: Callable[[str], None] = print) -> Datase
         version=datasets.RASTERS_VERSION,
         title="Own imagery",
         sensors=(sensor,),
-        legend=description.legend,
+        legends=(description.legend,),
         tile=description.tile,
         licence="",
         homepage="",
@@ -100,7 +100,7 @@ def index(description: Description, found: list[survey.Image | Refused]) -> dict
         for top, seen_rows in starts(image.height, description.tile):
             for left, seen_columns in starts(image.width, description.tile):
                 cut = Cut(top, left, seen_rows, seen_columns)
-                items.append(Item(f"{pair.name}_r{top}_c{left}", files, cut))
+                items.append(Item(f"{pair.name}_r{top}_c{left}", files, cut=cut))
     return splits
 
 

@@ -36,7 +36,7 @@ class Contrastive:
     def loss(self, model: nnx.Module, batch: dict, keys_B: jax.Array) -> tuple[jax.Array, dict]:
         """NT-Xent over the global batch, and the share of anchors that find their place first."""
         images = {key: batch[key] for key in self.keys}
-        cut = augment.crop_and_turn(images, keys_B, crop=self.config.crop, turn=self.config.turn)
+        cut = augment.crop_and_turn(images, batch["corner"], keys_B, crop=self.config.crop, turn=self.config.turn)
         first, second = model(self._inputs(cut), keys_B).values()
         loss, sums = losses.nt_xent(first, second, self.config.temperature)
         return loss, {"retrieval": sums["hits"] / sums["anchors"]}

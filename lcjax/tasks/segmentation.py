@@ -41,7 +41,7 @@ class Segmentation:
     def loss(self, model: nnx.Module, batch: dict, keys_B: jax.Array) -> tuple[jax.Array, dict]:
         """Cross-entropy of an augmented batch, and further values to log."""
         images = {key: batch[key] for key in self.keys}
-        cut = augment.crop_and_turn(images, keys_B, crop=self.config.crop, turn=self.config.turn)
+        cut = augment.crop_and_turn(images, batch["corner"], keys_B, crop=self.config.crop, turn=self.config.turn)
         logits = model(self._inputs(cut), keys_B)
         labels = self._indices(cut["label"])
         valid = labels != 255

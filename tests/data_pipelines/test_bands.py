@@ -48,3 +48,51 @@ def test_to_storage_rounds_and_clips():
     assert stored.dtype == np.int16
     np.testing.assert_array_equal(stored, [-1234, -1235, 0, -32768, 32767])
     np.testing.assert_array_equal(bands.to_storage(bands.S2, np.array([-5, 70_000])), [0, 65535])
+
+
+SENTINELS = (bands.S1, bands.S2)
+
+
+@pytest.mark.parametrize(
+    ("text", "s1", "s2"),
+    [
+        ("all", ("VV", "VH"), bands.S2.bands),
+        ("rgb", ("VV", "VH"), ("B4", "B3", "B2")),
+        ("s2-10m", ("VV", "VH"), ("B2", "B3", "B4", "B8")),
+        ("s2-no-60m", ("VV", "VH"), tuple(b for b in bands.S2.bands if b not in ("B1", "B9", "B10"))),
+        ("B8 + b04+VH", ("VH",), ("B8", "B4")),
+    ],
+)
+def test_bands_are_chosen_by_name(text, s1, s2):
+    found = bands.chosen(SENTINELS, text)
+    assert [sensor.bands for sensor in found] == [s1, s2]
+    assert [sensor.name for sensor in found] == ["s1", "s2"]
+    assert all(set(sensor.display) <= set(sensor.bands) for sensor in found)
+
+
+def test_chosen_bands_keep_their_scaling():
+    (aerial,) = bands.chosen([bands.AERIAL], "elevation+G")
+    assert aerial.scaling.offset == (53.26, 110.87)
+    assert aerial.scaling.scale == (79.3, 45.38)
+    assert aerial.scaling.low == 0.0
+    (rgb,) = bands.chosen([bands.AERIAL], "rgb")
+    assert rgb.display == ("R", "G", "B")
+
+
+@pytest.mark.parametrize("text", ["", "B4+B4", "B4+B99", "rgb+B4", "infrared"])
+def test_bands_that_are_not_there(text):
+    with pytest.raises(
+        InputError, match=r"config\.bands=.*expected all, rgb, rgbn, s2-10m, s2-no-60m, or .*s1: VV, VH"
+    ):
+        bands.chosen(SENTINELS, text)
+    with pytest.raises(InputError, match="expected all, or bands"):
+        bands.chosen([bands.S1], "rgb")
+
+
+def test_standardised_bands_have_mean_0_and_deviation_1():
+    statistics = {"mean": [-1200.0, -1900.0], "std": [300.0, 0.0], "min": [-3000.0, -1900.0], "max": [0.0, -1900.0]}
+    scaling = bands.standardised(bands.S1, statistics).scaling
+    np.testing.assert_allclose(scaling.offset, (-12.0, -19.0))
+    np.testing.assert_allclose(scaling.scale, (3.0, 1.0))  # a constant band becomes 0
+    np.testing.assert_allclose((scaling.low, scaling.high), ((-30.0, -19.0), (0.0, -19.0)))
+    assert scaling.unit == 0.01

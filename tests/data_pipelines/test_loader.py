@@ -1,3 +1,4 @@
+import dataclasses
 import itertools
 import os
 import pathlib
@@ -8,8 +9,10 @@ import numpy as np
 import pytest
 from published import EDGE, parts
 
-from data_pipelines import datasets, loader, shards
+from data_pipelines import datasets, loader, prepared, shards
+from data_pipelines.dfc2020.legend import DFC2020
 from data_pipelines.errors import InputError
+from data_pipelines.legends import LandClass, Legend
 
 KEYS = ("s1", "s2", "label")
 ROOT = pathlib.Path(__file__).parents[2]
@@ -18,7 +21,7 @@ ROOT = pathlib.Path(__file__).parents[2]
 @pytest.fixture
 def dataset(source, tmp_path):
     shards.write(datasets.DATASETS["sample"], source, tmp_path / "data", workers=1, max_refused=0.0)
-    return loader.open_dataset(tmp_path / "data", "sample")
+    return prepared.open_dataset(tmp_path / "data", "sample")
 
 
 def take(batches, count):
@@ -51,7 +54,7 @@ def test_source_reads_what_was_published(dataset):
 def test_ids_are_those_of_the_records(dataset, spec, count):
     source = dataset.source(spec)
     assert len(source) == count
-    assert [source._records[i]["id"].decode() for i in range(count)] == list(source.ids)
+    assert [source._record(i)["id"].decode() for i in range(count)] == list(source.ids)
 
 
 def test_split_id_is_of_the_records(dataset):
@@ -67,22 +70,80 @@ def test_source_refuses(dataset, spec):
 
 def test_open_dataset_refuses(tmp_path):
     with pytest.raises(InputError, match=r"no prepared data set.*lcjax prepare --dataset=sample"):
-        loader.open_dataset(tmp_path, "sample")
+        prepared.open_dataset(tmp_path, "sample")
     (tmp_path / "sample" / "1.0.0.incomplete").mkdir(parents=True)
     with pytest.raises(InputError, match="its preparation is unfinished"):
-        loader.open_dataset(tmp_path, "sample")
+        prepared.open_dataset(tmp_path, "sample")
     with pytest.raises(InputError, match="unknown; expected one of"):
-        loader.open_dataset(tmp_path, "nothing")
+        prepared.open_dataset(tmp_path, "nothing")
     with pytest.raises(InputError, match=r"rasters.town.1\.0\.0: no prepared data set.*--dataset=rasters/town"):
-        loader.open_dataset(tmp_path, "rasters/town")
+        prepared.open_dataset(tmp_path, "rasters/town")
     with pytest.raises(InputError, match=r"'rasters/1\.0\.0': expected letters, digits"):
-        loader.open_dataset(tmp_path, "rasters/1.0.0")
+        prepared.open_dataset(tmp_path, "rasters/1.0.0")
 
 
 def test_open_dataset_of_an_earlier_version(dataset, tmp_path):
     (dataset.folder / "description.json").unlink()
     with pytest.raises(InputError, match=r"without description\.json; delete the folder and run"):
-        loader.open_dataset(tmp_path / "data", "sample")
+        prepared.open_dataset(tmp_path / "data", "sample")
+
+
+@pytest.mark.parametrize("missing", ["records.csv", "partitions.json"])
+def test_open_dataset_without_its_tables(dataset, tmp_path, missing):
+    (dataset.folder / missing).unlink()
+    with pytest.raises(InputError, match=f"without {missing}; delete the folder and run"):
+        prepared.open_dataset(tmp_path / "data", "sample")
+
+
+def test_bands_are_read_by_name(dataset, tmp_path):
+    whole = dataset.source("validation")[3]
+    some = prepared.open_dataset(tmp_path / "data", "sample", bands="B8+B2")
+    assert [sensor.bands for sensor in some.sensors] == [("VV", "VH"), ("B8", "B2")]
+    record = some.source("validation")[3]
+    np.testing.assert_array_equal(record["s2"], whole["s2"][..., [7, 1]])
+    np.testing.assert_array_equal(record["s1"], whole["s1"])
+    found = some.moments("validation")["s2"]
+    everything = dataset.statistics["splits"]["validation"]["sensors"]["s2"]
+    assert found["mean"] == [everything["mean"][7], everything["mean"][1]]
+    assert found["correlation"][0][1] == everything["correlation"][7][1]
+    with pytest.raises(InputError, match=r"config\.bands='B77'"):
+        prepared.open_dataset(tmp_path / "data", "sample", bands="B77")
+
+
+def test_moments_of_a_part_are_those_of_its_pixels(dataset):
+    stored = np.rint(np.stack([parts(n)["s1"] for n in (18, 19)], 1).astype(np.float64) * 100).reshape(2, -1)
+    for _ in range(2):  # summed up, and read again
+        found = dataset.moments("validation[18:]")["s1"]
+        assert found["pixels"] == stored.shape[1]
+        np.testing.assert_allclose(found["mean"], stored.mean(1), rtol=1e-12)
+        np.testing.assert_allclose(found["std"], stored.std(1), rtol=1e-9)
+    assert len(list(dataset.folder.glob("moments-*.json"))) == 1
+
+
+def test_class_pixels_are_of_the_records(dataset):
+    labels = np.concatenate([parts(n)["dfc"].ravel() for n in range(5)])
+    expected = {str(label): int((labels == label).sum()) for label in range(1, 11)}
+    assert dataset.class_pixels("validation[:5]") == expected
+    assert dataset.class_pixels("unlabelled") == {}
+
+
+def test_labels_are_read_as_a_legend(source, tmp_path):
+    stored = DFC2020
+    water = Legend("water", (LandClass(1, "land", "#00ff00"), LandClass(10, "water", "#0000ff")),
+                   merges=tuple((label, 1) for label in range(2, 10)), ignored=(0,))  # fmt: skip
+    spec = dataclasses.replace(datasets.DATASETS["sample"], legends=(stored, water))
+    shards.write(spec, source, tmp_path / "data")
+    plain, merged = (prepared.open_dataset(tmp_path / "data", "sample", legend=name) for name in ("", "water"))
+    assert (plain.legend, merged.legend) == (stored, water)
+    expected = np.where(parts(2)["dfc"][0] == 10, 10, 1)
+    np.testing.assert_array_equal(merged.source("validation")[2]["label"], expected)
+    np.testing.assert_array_equal(plain.source("validation")[2]["label"], parts(2)["dfc"][0])
+    land, sea = (int((expected == label).sum()) for label in (1, 10))
+    assert merged.class_pixels("validation[2:3]") == {"1": land, "10": sea}
+    every = merged.statistics["splits"]["validation"]["class_pixels"]
+    assert every == merged.class_pixels("validation")
+    with pytest.raises(InputError, match=r"'sea': sample has no such legend; expected one of dfc2020, water"):
+        prepared.open_dataset(tmp_path / "data", "sample", legend="sea")
 
 
 def test_every_epoch_holds_each_record_once_in_another_order():
@@ -117,13 +178,60 @@ def test_train_batches_go_on_from_a_position(dataset):
         assert all(np.array_equal(expected[key], batch[key]) for key in expected)
 
 
+@pytest.mark.parametrize(("crop", "edge"), [(0, EDGE), (8, 8), (12, EDGE), (EDGE, EDGE)])
+def test_crops_are_cut_where_that_saves(dataset, crop, edge):
+    """The same square for every sensor and the label, wherever it is cut."""
+    source = dataset.source("validation")
+    for batch in take(loader.train_batches(source, batch_size=5, seed=1, position=7, keys=KEYS, crop=crop), 4):
+        assert {batch[key].shape[1:3] for key in KEYS} == {(edge, edge)}
+        for i, at in enumerate(batch["example"]):
+            top, left = loader.corner(int(at), EDGE, crop, 1)
+            record = source[loader.record_index(int(at), 20, 1)]
+            down, right = batch["corner"][i]
+            for key in KEYS:
+                expected = record[key][top : top + (crop or EDGE), left : left + (crop or EDGE)]
+                found = batch[key][i][down : down + (crop or EDGE), right : right + (crop or EDGE)]
+                np.testing.assert_array_equal(found, expected)
+
+
+def test_corners_are_spread_and_stay_inside():
+    corners = np.array([loader.corner(position, 10, 8, 0) for position in range(900)])
+    assert corners.min() == 0
+    assert corners.max() == 2
+    counts = np.unique(corners[:, 0] * 3 + corners[:, 1], return_counts=True)[1]
+    assert len(counts) == 9
+    assert counts.min() > 60  # 100 each on average
+    other = np.array([loader.corner(position, 10, 8, 1) for position in range(900)])
+    assert (corners != other).any(1).mean() > 0.8
+
+
+def examples_of(source, workers, position, process=0, processes=1, count=3):
+    """What follows a position: for each batch the examples, and the pixels."""
+    batches = loader.train_batches(
+        source, batch_size=4, seed=1, position=position, keys=("s1", "label"), crop=8, process_index=process,
+        process_count=processes, threads=1, workers=workers,
+    )  # fmt: skip
+    return take(batches, count)
+
+
+def test_a_run_goes_on_with_any_number_of_workers_and_hosts(dataset):
+    source = dataset.source("validation")
+    whole = examples_of(source, 0, 0, count=6)
+    for workers, processes, done in ((0, 1, 3), (0, 2, 3), (1, 1, 0), (2, 1, 3), (1, 2, 2)):
+        shares = [examples_of(source, workers, 4 * done, p, processes) for p in range(processes)]
+        for number in range(3):
+            for key, values in whole[done + number].items():
+                joined = np.concatenate([share[number][key] for share in shares])
+                np.testing.assert_array_equal(joined, values, err_msg=f"{workers}, {processes}, {key}")
+
+
 def test_processes_share_each_global_batch(dataset):
     source = dataset.source("validation")
     arguments = {"batch_size": 6, "seed": 1, "position": 5, "keys": ("s2",)}
     whole = take(loader.train_batches(source, **arguments), 4)
     shares = [take(loader.train_batches(source, **arguments, process_index=p, process_count=3), 4) for p in range(3)]
     for number, batch in enumerate(whole):
-        assert set(batch) == {"s2", "example"}
+        assert set(batch) == {"s2", "corner", "example"}
         for key, values in batch.items():
             np.testing.assert_array_equal(values, np.concatenate([share[number][key] for share in shares]))
 
@@ -173,7 +281,7 @@ def test_a_batch_that_does_not_divide(dataset):
 
 def test_reading_needs_no_heavy_library():
     code = (
-        "import sys; from data_pipelines import loader; "
+        "import sys; from data_pipelines import loader, prepared; "
         "print([name for name in ('tensorflow', 'rasterio', 'matplotlib') if name in sys.modules])"
     )
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
@@ -184,7 +292,7 @@ def test_reading_needs_no_heavy_library():
 def test_real_places(tmp_path):
     source = pathlib.Path(os.environ["LCJAX_REAL_DATA"]) / "sentinel_dfc2020"
     shards.write(datasets.DATASETS["dfc2020"], source, tmp_path, workers=1, max_refused=0.0)
-    dataset = loader.open_dataset(tmp_path, "dfc2020")
+    dataset = prepared.open_dataset(tmp_path, "dfc2020")
     assert dataset.splits == {"validation": 3}
     assert dataset.tile == 224
     record = dataset.source("validation")[2]

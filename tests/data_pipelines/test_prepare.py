@@ -12,7 +12,7 @@ def test_prepare_writes_pictures_and_says_what_it_did(source, tmp_path, capsys):
     dataset = prepare.prepare("sample", source, tmp_path / "data")
     said = capsys.readouterr().out
     assert "warning: tiles are 16 pixels wide, the published ones 256" in said
-    assert "refused             1 records" in said
+    assert "refused             1; which and why: " in said
     assert f"shards and statistics: {dataset.folder}" in said
     for name in (pictures.DISTRIBUTION, pictures.CONTACT_SHEET):
         assert (dataset.folder / name).read_bytes().startswith(b"\x89PNG")
@@ -41,9 +41,9 @@ def test_a_missing_flag_is_named_with_an_example(missing):
 
 
 def test_unknown_data_set_and_folder(tmp_path):
-    with pytest.raises(InputError, match="'sampel' is unknown; expected one of dfc2020, sample"):
+    with pytest.raises(InputError, match="'sampel' is unknown; expected one of dfc2020, flair1, sample"):
         prepare.prepare("sampel", tmp_path, tmp_path)
-    with pytest.raises(InputError, match=r"no such folder; expected the unpacked files: ROIs0000"):
+    with pytest.raises(InputError, match=r"no such folder; expected the files or archives: what python -m"):
         prepare.prepare("sample", tmp_path / "nowhere", tmp_path)
 
 
@@ -52,6 +52,7 @@ def test_help_and_flags_agree():
     define = lambda name, default, text, **bounds: defined.append(name)  # noqa: E731
     kinds = ("string", "integer", "float", "bool")
     prepare.define_flags(types.SimpleNamespace(**{f"DEFINE_{kind}": define for kind in kinds}))
-    assert set(defined) == {"dataset", "source", "data_dir", "workers", "max_refused", "legend", "tile", "init"}
+    own = {"legend", "tile", "init"}
+    common = {"dataset", "source", "data_dir", "workers", "max_refused", "max_nodata", "offset", "beam"}
+    assert set(defined) == own | common
     assert all((f"--{name}" if name == "init" else f"--{name}=") in prepare.HELP for name in defined)
-    assert datasets.DATASETS.keys() == {"dfc2020", "sample"}

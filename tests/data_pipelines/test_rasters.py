@@ -15,14 +15,14 @@ import pytest
 import rasterio
 from rasterio.enums import ColorInterp
 
-from data_pipelines import loader, pictures, prepare, shards
+from data_pipelines import pictures, prepare, prepared, shards
 from data_pipelines.errors import InputError
 from data_pipelines.rasters import builder, tables
 
 NAME, TILE = "rasters/town", 32
 
 
-def make(source, data_dir, **how) -> loader.Dataset:
+def make(source, data_dir, **how) -> prepared.Dataset:
     return prepare.prepare(NAME, source, data_dir, **({"tile": TILE} | how))
 
 
@@ -79,7 +79,7 @@ def test_every_labelled_pixel_is_in_one_record(table, tmp_path):
 
 def test_the_data_set_says_what_it_is(table, tmp_path):
     dataset = make(table, tmp_path / "data", legend=table.with_name("legend.csv"))
-    again = loader.open_dataset(tmp_path / "data", NAME)
+    again = prepared.open_dataset(tmp_path / "data", NAME)
     assert (again.name, again.version, again.tile) == (NAME, "1.0.0", TILE)
     assert again.folder == tmp_path / "data" / "rasters" / "town" / "1.0.0"
     (sensor,) = again.sensors
@@ -102,7 +102,7 @@ def test_the_data_set_says_what_it_is(table, tmp_path):
 
 def test_plain_rasters_needs_no_name(table, tmp_path):
     dataset = prepare.prepare("rasters", table, tmp_path, tile=TILE)
-    assert dataset.folder == tmp_path / "rasters" / "1.0.0" and loader.open_dataset(tmp_path, "rasters").splits
+    assert dataset.folder == tmp_path / "rasters" / "1.0.0" and prepared.open_dataset(tmp_path, "rasters").splits
 
 
 def test_pictures_can_be_drawn(table, tmp_path):
@@ -438,14 +438,14 @@ def test_any_number_of_workers_writes_the_same_bytes(table, tmp_path):
 
 KILLED = """
 import os, pathlib, signal, sys
-from data_pipelines import prepare, shards
-write, done = shards._write_shard, []
+from data_pipelines import prepare, shard
+write, done = shard.write, []
 def killed(task):
     if len(done) == 2:
         os.kill(os.getpid(), signal.SIGKILL)
     done.append(task)
     return write(task)
-shards._write_shard = killed
+shard.write = killed
 prepare.prepare("rasters/town", pathlib.Path(sys.argv[1]), pathlib.Path(sys.argv[2]), tile=32)
 """
 

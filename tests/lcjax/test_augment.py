@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 from networks import RGB
 
-from data_pipelines.bands import SENSORS, whitened
+from data_pipelines import loader
+from data_pipelines.bands import SENSORS, by_maximum, whitened
 from data_pipelines.moments import Moments
 from lcjax import augment
 
@@ -25,6 +26,20 @@ def test_scale_equals_numpy(sensor):
     found = jax.jit(lambda stored: augment.scale(stored, scaling))(stored)
     assert found.dtype == jnp.float32
     np.testing.assert_allclose(found, expected, atol=1e-5)
+
+
+@pytest.mark.parametrize("name", ["s1", "s2"])
+def test_scaled_by_the_maximum_of_the_crop(name):
+    """S1 clipped to [-25, 0] dB and moved by 25, S2 clipped to [0, 1e4]; each band through its own maximum + 1e-5."""
+    sensor = by_maximum(SENSORS[name], {})
+    stored = np.random.default_rng(1).integers(
+        -3000 if name == "s1" else 0, 12_000 if name == "s2" else 200, (2, 6, 6, len(sensor.bands))
+    )
+    stored = stored.astype(sensor.dtype)
+    physical = np.clip(stored / 100.0, -25, 0) + 25 if name == "s1" else np.clip(stored.astype(float), 0, 1e4)
+    expected = physical / (physical.max((1, 2), keepdims=True) + 1e-5)
+    found = jax.jit(lambda stored: augment.scale(stored, sensor.scaling))(stored)
+    np.testing.assert_allclose(found, expected, atol=1e-6)
 
 
 def test_scaled_sentinels_lie_between_zero_and_one():
@@ -67,9 +82,14 @@ def keys(size, step=0, first=0):
     return augment.example_keys(7, jnp.int32(step), jnp.arange(first, first + size, dtype=jnp.uint32))
 
 
+def corners(size, crop):
+    """As the loader draws them, (size, 2) int32."""
+    return np.array([loader.corner(position, EDGE, crop, 5) for position in range(size)], np.int32)
+
+
 def cut(size, *, crop, turn, step=0):
-    function = jax.jit(lambda images, keys: augment.crop_and_turn(images, keys, crop=crop, turn=turn))
-    return jax.tree.map(np.asarray, function(coordinates(size), keys(size, step)))
+    function = jax.jit(lambda images, where, keys: augment.crop_and_turn(images, where, keys, crop=crop, turn=turn))
+    return jax.tree.map(np.asarray, function(coordinates(size), corners(size, crop), keys(size, step)))
 
 
 @pytest.mark.parametrize("crop", [3, 8, 0])
@@ -123,11 +143,28 @@ def test_the_whole_tile_without_turning_stays_as_it_is():
 
 def test_a_draw_does_not_depend_on_the_layout_of_the_batch():
     images = coordinates(8)
-    function = jax.jit(lambda images, keys: augment.crop_and_turn(images, keys, crop=5, turn=True))
-    together = function(images, keys(8))
-    alone = [function({name: image[i : i + 1] for name, image in images.items()}, keys(1, first=i)) for i in range(8)]
+    function = jax.jit(lambda images, where, keys: augment.crop_and_turn(images, where, keys, crop=5, turn=True))
+    where = corners(8, 5)
+    together = function(images, where, keys(8))
+    alone = [
+        function({name: image[i : i + 1] for name, image in images.items()}, where[i : i + 1], keys(1, first=i))
+        for i in range(8)
+    ]
     for name in images:
         np.testing.assert_array_equal(together[name], np.concatenate([one[name] for one in alone]))
+
+
+@pytest.mark.parametrize("turn", [False, True])
+def test_a_crop_that_the_loader_cut_is_that_of_the_device(turn):
+    images, where = coordinates(16), corners(16, 5)
+    pieces = {
+        name: np.stack([image[i, top : top + 5, left : left + 5] for i, (top, left) in enumerate(where)])
+        for name, image in images.items()
+    }
+    device = augment.crop_and_turn(images, where, keys(16), crop=5, turn=turn)
+    host = augment.crop_and_turn(pieces, np.zeros_like(where), keys(16), crop=5, turn=turn)
+    for name in images:
+        np.testing.assert_array_equal(device[name], host[name])
 
 
 def test_a_draw_depends_on_seed_step_and_example():

@@ -6,8 +6,9 @@ import json
 import pytest
 
 from data_pipelines.bands import AERIAL, S1, S2, SENSORS, Scaling, Sensor
+from data_pipelines.dfc2020.legend import DFC2020
 from data_pipelines.errors import InputError
-from data_pipelines.legends import DFC2020, FLAIR1
+from data_pipelines.flair1.legend import FLAIR1
 from lcjax import card as cards
 from lcjax import streams
 

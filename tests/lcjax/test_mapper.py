@@ -22,8 +22,8 @@ import worlds
 from networks import CLASSES, RGB
 from pystac.validation.stac_validator import JsonSchemaSTACValidator
 
+from data_pipelines.dfc2020.legend import DFC2020
 from data_pipelines.errors import InputError
-from data_pipelines.legends import DFC2020
 from lcjax import jobs
 from lcjax import scene as scenes
 from lcjax.card import Card

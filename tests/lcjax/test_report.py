@@ -11,8 +11,9 @@ import numpy as np
 import pytest
 
 from data_pipelines.bands import SENSORS
+from data_pipelines.dfc2020.legend import DFC2020
 from data_pipelines.errors import InputError
-from data_pipelines.legends import DFC2020, FLAIR1
+from data_pipelines.flair1.legend import FLAIR1
 from lcjax import page, report, runs, tables
 from lcjax.card import Card
 from lcjax.streams import sensors_of

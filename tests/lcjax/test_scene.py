@@ -8,8 +8,8 @@ import pytest
 import rasterio
 
 from data_pipelines.bands import S1, S2, SENSORS, Scaling, Sensor
+from data_pipelines.dfc2020.legend import DFC2020
 from data_pipelines.errors import InputError
-from data_pipelines.legends import DFC2020
 from lcjax import scene as scenes
 from lcjax.card import Card
 from lcjax.streams import sensors_of

@@ -9,7 +9,9 @@ import rasterio.shutil
 from matplotlib import colormaps
 from matplotlib.colors import to_hex
 
-from data_pipelines.legends import DFC2020, LEGENDS, LandClass, Legend
+from data_pipelines.datasets import LEGENDS
+from data_pipelines.dfc2020.legend import DFC2020
+from data_pipelines.legends import LandClass, Legend
 from lcjax import styles
 
 ODD = Legend("odd", (LandClass(3, 'moor & "bog" <wet>', "#112233"), LandClass(4, "Wälder", "#445566")), ignored=(4,))

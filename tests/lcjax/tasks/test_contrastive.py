@@ -19,7 +19,7 @@ def pair():
 def places(size=16):
     config = smallest("unet", task="contrastive")
     drawn = batch(config, size, edge=48, seed=5)
-    return {key: drawn[key] for key in ("s1", "s2", "example")} | {"valid": np.ones(size, bool)}
+    return {key: drawn[key] for key in ("s1", "s2", "corner", "example")} | {"valid": np.ones(size, bool)}
 
 
 def test_embeddings_have_unit_length(pair):

@@ -65,7 +65,7 @@ def trained(config, count=3):
     before_host = jax.tree.map(np.array, before)
     rate = optim.LearningRate(1e-2, 0, 10, "constant")
     data = meshes.global_batch(batch(config, 8), meshes.batch_sharding(mesh))
-    data = {key: data[key] for key in (*task.keys, "example")}
+    data = {key: data[key] for key in (*task.keys, "corner", "example")}
     step = steps.compile_train_step(steps.train_step(task, template, optimizer, rate, 0), before, data)
     state = before
     for _ in range(count):

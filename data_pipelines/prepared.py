@@ -1,0 +1,235 @@
+"""A prepared data set: what it holds, and access to its records by split, bands and legend."""
+
+import dataclasses
+import functools
+import hashlib
+import json
+import pathlib
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import tensorflow_datasets as tfds
+import tqdm
+
+from data_pipelines import datasets, moments, seal, shards
+from data_pipelines.bands import Sensor, chosen
+from data_pipelines.errors import InputError
+from data_pipelines.files import write_atomically
+from data_pipelines.legends import Legend
+from data_pipelines.splits import Splits
+
+
+class Source:
+    """Random access to some records: len(), and [i] -> {"id": str, sensor name: ..., "label": ..., vectors}.
+
+    Arrays are (H, W, bands) in the sensor's numbers, label (H, W) uint8 in ids of the legend, 255 where there is none.
+    `ids` are the record ids in order; they are known without reading a record. `tile` is the edge in pixels.
+
+    Args:
+      stored: split -> its records.
+      where: for each record the name of its split, and its place there.
+      bands: sensor -> which of its stored bands are read.
+      read_as: (256,) uint8, stored label -> label.
+    """
+
+    def __init__(
+        self,
+        stored: Mapping[str, Sequence[dict[str, Any]]],
+        where: Sequence[tuple[str, int]],
+        ids: tuple[str, ...],
+        tile: int,
+        bands: Mapping[str, list[int]],
+        read_as: np.ndarray,
+    ):
+        self.ids, self.tile = ids, tile
+        self._stored, self._where, self._bands = stored, where, bands
+        self._read_as = None if (read_as == np.arange(256)).all() else read_as
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+    def __getitem__(self, index: int) -> dict[str, Any]:
+        record = self._record(index)
+        return {"id": self.ids[index]} | self._taken(record, [key for key in record if key != "id"], (0, 0), self.tile)
+
+    def read(
+        self, index: int, keys: Sequence[str], corner: tuple[int, int] = (0, 0), edge: int | None = None
+    ) -> dict[str, np.ndarray]:
+        """These parts of a record; of images the square of `edge` pixels whose upper left pixel is `corner`."""
+        return self._taken(self._record(index), keys, corner, edge or self.tile)
+
+    def _record(self, index: int) -> dict[str, Any]:
+        split, place = self._where[index]
+        return self._stored[split][place]
+
+    def _taken(self, record: dict, keys: Sequence[str], corner: tuple[int, int], edge: int) -> dict[str, Any]:
+        window = np.s_[corner[0] : corner[0] + edge, corner[1] : corner[1] + edge]
+        taken = {key: record[key] if record[key].ndim == 1 else record[key][window] for key in keys}
+        for sensor in taken.keys() & self._bands.keys():
+            taken[sensor] = taken[sensor][..., self._bands[sensor]]
+        if self._read_as is not None and "label" in taken:
+            taken["label"] = self._read_as[taken["label"]]
+        return taken
+
+
+@dataclasses.dataclass(frozen=True)
+class Dataset:
+    """A prepared data set, as it is to be read.
+
+    Attributes:
+      stored: its sensors, each with its bands by name and in order.
+      sensors: the same, with the bands that are read.
+      legend: what its labels are read as.
+      tile: edge of every record in pixels.
+      statistics: statistics.json, with pixels by id of `legend`: for each split its records, the pixels of each class,
+        and of each stored sensor's bands mean, deviation, minimum, maximum and correlation.
+      splits: name -> number of records.
+    """
+
+    name: str
+    version: str
+    folder: pathlib.Path
+    stored: tuple[Sensor, ...]
+    sensors: tuple[Sensor, ...]
+    legend: Legend
+    tile: int
+    statistics: dict[str, Any]
+    splits: dict[str, int]
+
+    def source(self, spec: str) -> Source:
+        """The records of a split; `Splits.ids` says what can be given. Raises InputError as it does."""
+        ids = self._names.ids(spec)
+        where = [self._where[record_id] for record_id in ids]
+        stored = {split: self._builder.as_data_source(split) for split in dict.fromkeys(split for split, _ in where)}
+        bands = {
+            sensor.name: [every.bands.index(band) for band in sensor.bands]
+            for sensor, every in zip(self.sensors, self.stored, strict=True)
+            if sensor.bands != every.bands
+        }
+        return Source(stored, where, ids, self.tile, bands, self.legend.read_as())
+
+    def split_id(self, spec: str) -> str:
+        """A short hash of the ids of a split's records, in order: equal if and only if the records are the same."""
+        return hashlib.sha256("\n".join(self._names.ids(spec)).encode()).hexdigest()[:12]
+
+    def warnings(self, spec: str) -> list[str]:
+        """What a reader of scores on a split must know, as lines; empty for most."""
+        return self._names.warnings_of(spec)
+
+    @property
+    def partition_warnings(self) -> dict[str, str]:
+        """What a reader of scores on a partition must know, by its name."""
+        return {name: warning for name, warning in self._names.warnings.items() if warning}
+
+    @property
+    def partitions(self) -> dict[str, int]:
+        """The parts of partitions: "by_scene/train" -> number of records."""
+        return {name: len(ids) for name, ids in self._names.parts.items()}
+
+    def class_pixels(self, spec: str) -> dict[str, int]:
+        """Labelled pixels by id of the legend, as text, of the records of a split."""
+        return _pixels_as(self.legend, self._records.pixels_of(self._names.ids(spec)))
+
+    def moments(self, spec: str) -> dict[str, dict]:
+        """Of each sensor the mean, deviation, extremes and correlation of its bands, over the records of a split.
+
+        Of whole stored splits they are known; others are read once, with progress, and kept in the folder.
+        """
+        if spec in self.splits:
+            found = self.statistics["splits"][spec]["sensors"]
+        else:
+            path = self.folder / f"moments-{self.split_id(spec)}.json"
+            if not path.exists():
+                write_atomically(path, json.dumps(self._summed(spec), indent=1) + "\n")
+            found = json.loads(path.read_text())
+        return {
+            sensor.name: moments.of_bands(found[sensor.name], [every.bands.index(band) for band in sensor.bands])
+            for sensor, every in zip(self.sensors, self.stored, strict=True)
+        }
+
+    def _summed(self, spec: str) -> dict[str, dict]:
+        source = dataclasses.replace(self, sensors=self.stored).source(spec)
+        sums = {sensor.name: moments.Moments.of_none(len(sensor.bands)) for sensor in self.stored}
+        for index in tqdm.tqdm(range(len(source)), desc=f"statistics of {self.name} {spec}", unit="record"):
+            record = source[index]
+            for name in sums:
+                sums[name] += moments.Moments.of(record[name], None)
+        return {name: of_sensor.summary() for name, of_sensor in sums.items()}
+
+    @functools.cached_property
+    def _builder(self) -> tfds.core.DatasetBuilder:
+        return tfds.builder_from_directory(self.folder)
+
+    @functools.cached_property
+    def _records(self) -> seal.Records:
+        return seal.read_records(self.folder)
+
+    @functools.cached_property
+    def _where(self) -> dict[str, tuple[str, int]]:
+        return {
+            record_id: (split, place)
+            for split, ids in self._records.by_split.items()
+            for place, record_id in enumerate(ids)
+        }
+
+    @functools.cached_property
+    def _names(self) -> Splits:
+        partitions = json.loads((self.folder / seal.PARTITIONS).read_text())
+        return Splits(
+            title=f"{self.name} {self.version}",
+            stored=self._records.by_split,
+            parts={f"{name}/{part}": ids for name, one in partitions.items() for part, ids in one["parts"].items()},
+            warnings={name: one["warning"] for name, one in partitions.items()},
+        )
+
+
+def open_dataset(data_dir: pathlib.Path | str, name: str, *, legend: str = "", bands: str = "all") -> Dataset:
+    """Opens a data set that `prepare` has made.
+
+    Args:
+      legend: what its labels are read as, by name; empty for what is stored.
+      bands: which bands are read: "all", a subset by name ("rgb", ...), or their names ("B8+B4+B3"); see bands.chosen.
+
+    Raises InputError where there is none, or an unfinished one, and where it has no such legend or bands.
+    """
+    version = datasets.version(name)
+    folder = shards.folder_of(name, version, pathlib.Path(data_dir))
+    command = f"lcjax prepare --dataset={name} --source=DIR --data_dir={data_dir}"
+    if not (folder / "dataset_info.json").is_file():
+        state = "its preparation is unfinished" if shards.incomplete(folder).exists() else "no prepared data set"
+        raise InputError(f"{folder}: {state}; expected the shards of {name} {version}; run `{command}`")
+    missing = [part for part in (seal.DESCRIPTION, seal.RECORDS, seal.PARTITIONS) if not (folder / part).is_file()]
+    if missing:
+        raise InputError(
+            f"{folder}: prepared by an earlier version, without {missing[0]}; delete the folder and run `{command}`"
+        )
+    description = json.loads((folder / seal.DESCRIPTION).read_text())
+    statistics = json.loads((folder / seal.STATISTICS).read_text())
+    legends = {one["name"]: Legend.from_dict(one) for one in description["legends"]}
+    if legend and legend not in legends:
+        raise InputError(f"config.legend={legend!r}: {name} has no such legend; expected one of {', '.join(legends)}")
+    read_as = legends[legend] if legend else next(iter(legends.values()))
+    for counts in statistics["splits"].values():
+        counts["class_pixels"] = _pixels_as(read_as, {int(i): n for i, n in counts["class_pixels"].items()})
+    stored = tuple(map(Sensor.from_dict, description["sensors"]))
+    return Dataset(
+        name=description["name"],
+        version=description["version"],
+        folder=folder,
+        stored=stored,
+        sensors=chosen(stored, bands),
+        legend=read_as,
+        tile=description["tile"],
+        statistics=statistics,
+        splits={split: counts["records"] for split, counts in statistics["splits"].items()},
+    )
+
+
+def _pixels_as(legend: Legend, pixels: Mapping[int, int]) -> dict[str, int]:
+    """Pixels by stored id as pixels by id of a legend; ids as text."""
+    table = legend.read_as()
+    found: dict[int, int] = {}
+    for stored, count in pixels.items():
+        found[int(table[stored])] = found.get(int(table[stored]), 0) + count
+    return {str(label): found[label] for label in sorted(found)}

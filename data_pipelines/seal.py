@@ -1,0 +1,192 @@
+"""What makes a folder of finished shards a data set: statistics, tables, partitions and the metadata of TFDS."""
+
+import collections
+import csv
+import dataclasses
+import functools
+import itertools
+import json
+import pathlib
+from collections.abc import Iterable
+
+import tensorflow_datasets as tfds
+
+from data_pipelines.errors import InputError
+from data_pipelines.files import write_atomically
+from data_pipelines.legends import IGNORE
+from data_pipelines.moments import Moments
+from data_pipelines.shard import Layout, Note
+from data_pipelines.spec import DatasetSpec, Kept, Partition
+
+DESCRIPTION = "description.json"  # name, version, sensors, legends and tile: all that the loader must know
+STATISTICS = "statistics.json"
+RECORDS = "records.csv"
+PARTITIONS = "partitions.json"
+REFUSED = "refused.csv"
+_CLASS = "class_"  # begins the column of a label id in records.csv
+_TEMPLATE = "{DATASET}-{SPLIT}.{FILEFORMAT}-{SHARD_X_OF_Y}"
+
+
+def seal(
+    spec: DatasetSpec,
+    layout: Layout,
+    made: dict,
+    splits: dict[str, list[Note]],
+    refused: list[list[str]],
+    folder: pathlib.Path,
+) -> None:
+    """Sums up the notes of all shards and writes what the folder needs to be read.
+
+    Args:
+      made: what the data set is made from; goes into statistics.json.
+      splits: the notes of each split's shards, in order.
+      refused: rows (id, file, reason) of what was refused before any shard was written.
+
+    Raises InputError where nothing is left of a split.
+    """
+    rows = refused + [row for notes in splits.values() for note in notes for row in note.refused]
+    write_refused(folder, rows)
+    empty = [split for split, notes in splits.items() if not any(note.kept for note in notes)]
+    if empty:
+        first = next(row for note in splits[empty[0]] for row in note.refused)
+        raise InputError(
+            f"{folder / REFUSED}: every record of split {', '.join(empty)} was refused (the first: "
+            f"{first[1]}: {first[2]}); put the files right and run the same command again"
+        )
+    sums = {
+        split: {
+            sensor.name: functools.reduce(Moments.__add__, (note.sensors[sensor.name] for note in notes))
+            for sensor in spec.sensors
+        }
+        for split, notes in splits.items()
+    }
+    statistics = made | {"splits": {split: _statistics(notes, sums[split]) for split, notes in splits.items()}}
+    sensors = spec.sensors
+    if spec.scaled_by:
+        sensors = tuple(
+            dataclasses.replace(sensor, scaling=sums[spec.scaled_by][sensor.name].scaling()) for sensor in sensors
+        )
+    description = {
+        "name": spec.name,
+        "version": spec.version,
+        "sensors": [dataclasses.asdict(sensor) for sensor in sensors],
+        "legends": [dataclasses.asdict(legend) for legend in spec.legends],
+        "vectors": [dataclasses.asdict(vector) for vector in spec.vectors],
+        "tile": layout.tile,
+    }
+    _write_json(folder / STATISTICS, statistics)
+    _write_json(folder / DESCRIPTION, description)
+    _write_records(folder / RECORDS, spec, splits)
+    kept = {split: [one for note in notes for one in note.kept] for split, notes in splits.items()}
+    partitions = spec.partitions(kept)
+    _check(spec.name, partitions, kept)
+    _write_json(folder / PARTITIONS, {name: dataclasses.asdict(one) for name, one in partitions.items()})
+    _write_tfds(spec, layout, splits, folder)
+
+
+def write_refused(folder: pathlib.Path, rows: list[list[str]]) -> None:
+    """Writes refused.csv."""
+    with (folder / REFUSED).open("w", newline="") as file:
+        csv.writer(file, lineterminator="\n").writerows([["id", "file", "reason"], *rows])
+
+
+def file_stem(spec: DatasetSpec) -> str:
+    """How TFDS names the files of "rasters/town": by what stands before the slash."""
+    return spec.name.partition("/")[0]
+
+
+@dataclasses.dataclass(frozen=True)
+class Records:
+    """What records.csv tells.
+
+    Attributes:
+      by_split: split -> ids of its records, in order.
+      pixels: for each record by id, labelled pixels by stored id, without zeros.
+    """
+
+    by_split: dict[str, list[str]]
+    pixels: dict[str, dict[int, int]]
+
+    def pixels_of(self, ids: Iterable[str]) -> collections.Counter[int]:
+        """Labelled pixels of some records by stored id."""
+        found: collections.Counter[int] = collections.Counter()
+        for record_id in ids:
+            found.update(self.pixels[record_id])
+        return found
+
+
+def read_records(folder: pathlib.Path) -> Records:
+    """Reads records.csv."""
+    with (folder / RECORDS).open(newline="") as file:
+        names, *rows = csv.reader(file)
+    labels = [(column, int(name.removeprefix(_CLASS))) for column, name in enumerate(names) if name.startswith(_CLASS)]
+    by_split: dict[str, list[str]] = {}
+    for record_id, split, *_ in rows:
+        by_split.setdefault(split, []).append(record_id)
+    pixels = {row[0]: {label: int(row[column]) for column, label in labels if row[column] != "0"} for row in rows}
+    return Records(by_split, pixels)
+
+
+def _statistics(notes: list[Note], sums: dict[str, Moments]) -> dict:
+    pixels: collections.Counter[int] = collections.Counter()
+    for of_record in itertools.chain.from_iterable(note.pixels for note in notes):
+        pixels.update(of_record)
+    return {
+        "records": sum(len(note.kept) for note in notes),
+        "class_pixels": {str(label): count for label, count in sorted(pixels.items())},
+        "off_legend_pixels": sum(note.off_legend for note in notes),
+        "nodata_pixels": sum(sum(note.nodata) for note in notes),
+        "sensors": {name: of_sensor.summary() for name, of_sensor in sums.items()},
+    }
+
+
+def _write_records(path: pathlib.Path, spec: DatasetSpec, splits: dict[str, list[Note]]) -> None:
+    """A row for each record: id, split, where its centre lies, filled pixels, and pixels by label id."""
+    labels = [label for label in spec.legend.allowed_ids if label != IGNORE]
+    temporary = path.with_name(f".{path.name}")
+    with temporary.open("w", newline="") as file:
+        writer = csv.writer(file, lineterminator="\n")
+        writer.writerow(["id", "split", "epsg", "x", "y", "nodata", *(f"{_CLASS}{label}" for label in labels)])
+        for split, notes in splits.items():
+            for note in notes:
+                for kept, nodata, pixels in zip(note.kept, note.nodata, note.pixels, strict=True):
+                    place = (kept.place.epsg, kept.place.x, kept.place.y) if kept.place else ("", "", "")
+                    writer.writerow([kept.id, split, *place, nodata, *(pixels.get(label, 0) for label in labels)])
+    temporary.replace(path)
+
+
+def _check(name: str, partitions: dict[str, Partition], kept: dict[str, list[Kept]]) -> None:
+    """A partition that is not one would leak from training into scores."""
+    known = {one.id for records in kept.values() for one in records}
+    for title, partition in partitions.items():
+        ids = [record_id for part in partition.parts.values() for record_id in part]
+        assert len(set(ids)) == len(ids) and known.issuperset(ids), f"{name}: {title} does not part its records"
+
+
+def _write_json(path: pathlib.Path, value: dict) -> None:
+    write_atomically(path, json.dumps(value, indent=1) + "\n")
+
+
+def _write_tfds(spec: DatasetSpec, layout: Layout, splits: dict[str, list[Note]], folder: pathlib.Path) -> None:
+    template = tfds.core.ShardedFileTemplate(
+        data_dir=folder, dataset_name=file_stem(spec), filetype_suffix="array_record", template=_TEMPLATE
+    )
+    tfds.folder_dataset.write_metadata(
+        data_dir=folder,
+        features=layout.features(),
+        split_infos=[
+            tfds.core.SplitInfo(
+                name=split,
+                shard_lengths=[len(note.kept) for note in notes],
+                num_bytes=sum(note.size for note in notes),
+                filename_template=template,
+            )
+            for split, notes in splits.items()
+        ],
+        version=spec.version,
+        check_data=False,  # the check needs TensorFlow
+        description=spec.title,
+        homepage=spec.homepage,
+        citation=spec.citation,
+        license=spec.licence,
+    )

@@ -1,0 +1,182 @@
+"""One shard: what a worker reads, checks, writes and notes."""
+
+import dataclasses
+import functools
+import json
+import os
+import pathlib
+from collections.abc import Callable
+
+import numpy as np
+import tensorflow_datasets as tfds
+from array_record.python import array_record_module
+from tensorflow_datasets.core import example_serializer
+
+from data_pipelines import moments
+from data_pipelines.bands import Sensor
+from data_pipelines.files import write_atomically
+from data_pipelines.legends import IGNORE
+from data_pipelines.spec import Item, Kept, Place, Record, Refused, Vector
+
+# One record a group, or a random read decodes its neighbours too; no compression, or the reader spends its cores on it.
+OPTIONS = "group_size:1,uncompressed"
+PARTS = ".parts"  # the folder of notes
+
+
+@dataclasses.dataclass(frozen=True)
+class Layout:
+    """What a record of a data set holds."""
+
+    sensors: tuple[Sensor, ...]
+    vectors: tuple[Vector, ...]
+    tile: int
+
+    def features(self) -> tfds.features.FeaturesDict:
+        """The TFDS features: id, a tensor a sensor, label, the vectors. Raw bytes: others are upcast to 64 bits."""
+        tensor = functools.partial(tfds.features.Tensor, encoding=tfds.features.Encoding.BYTES)
+        edges = (self.tile, self.tile)
+        images = {
+            s.name: tensor(
+                shape=(*edges, len(s.bands)),
+                dtype=np.dtype(s.dtype),
+                doc=f"{s.title}: {', '.join(s.bands)}; {s.meaning}",
+            )
+            for s in self.sensors
+        }
+        label = tensor(
+            shape=edges, dtype=np.dtype(np.uint8), doc=f"ids of the legend in description.json; {IGNORE} is no label"
+        )
+        vectors = {
+            v.name: tensor(
+                shape=(len(v.numbers),), dtype=np.dtype(np.float64), doc=f"{', '.join(v.numbers)}; {v.meaning}"
+            )
+            for v in self.vectors
+        }
+        return tfds.features.FeaturesDict(
+            {"id": tfds.features.Text(doc="names the record"), **images, "label": label, **vectors}
+        )
+
+    def serialiser(self) -> Callable[[str, Record], bytes]:
+        """A function (id, record) -> the bytes of the record as TFDS reads them."""
+        features = self.features()
+        serialiser = example_serializer.ExampleSerializer(features.get_serialized_info())
+
+        def serialise(record_id: str, record: Record) -> bytes:
+            example = serialiser.get_tf_example(features.encode_example({"id": record_id, **record.parts}))
+            return example.SerializeToString(deterministic=True)  # else the order of fields differs by process
+
+        return serialise
+
+
+@dataclasses.dataclass(frozen=True)
+class Task:
+    """One shard: what a worker must know to write it."""
+
+    layout: Layout
+    read: Callable[[Item], Record]
+    split: str
+    items: tuple[Item, ...]
+    shard: pathlib.Path
+
+    @property
+    def note_path(self) -> pathlib.Path:
+        return self.shard.parent / PARTS / f"{self.shard.name}.json"
+
+    def note(self) -> "Note":
+        """What was noted when the shard was written."""
+        return Note.from_json(self.note_path.read_text())
+
+
+@dataclasses.dataclass(frozen=True)
+class Note:
+    """What one shard holds, and what was refused.
+
+    Attributes:
+      size: bytes of its records.
+      kept: its records, in order.
+      pixels: for each of them, pixels by label id, without those that have no label.
+      nodata: for each of them, pixels without data that were filled.
+      refused: rows (id, file, reason).
+      refused_places: the first file of each record that was refused.
+      off_legend: labelled pixels that the legend does not know.
+      sensors: sums over the pixels of each sensor.
+    """
+
+    size: int
+    kept: list[Kept]
+    pixels: list[dict[int, int]]
+    nodata: list[int]
+    refused: list[list[str]]
+    refused_places: list[str]
+    off_legend: int
+    sensors: dict[str, moments.Moments]
+
+    def to_json(self) -> str:
+        fields = dataclasses.asdict(self)
+        return json.dumps(fields | {"sensors": {name: sums.to_json() for name, sums in self.sensors.items()}}) + "\n"
+
+    @staticmethod
+    def from_json(text: str) -> "Note":
+        fields = json.loads(text)
+        kept = [Kept(one["id"], Place(**one["place"]) if one["place"] else None) for one in fields["kept"]]
+        pixels = [{int(label): count for label, count in of_record.items()} for of_record in fields["pixels"]]
+        sensors = {name: moments.Moments.from_json(sums) for name, sums in fields["sensors"].items()}
+        return Note(**fields | {"kept": kept, "pixels": pixels, "sensors": sensors})
+
+
+def read_item(read: Callable[[Item], Record], item: Item) -> Record:
+    """The record of an item. Raises Refused."""
+    if item.refused:
+        raise item.refused
+    return read(item)
+
+
+def first_file(item: Item) -> pathlib.Path:
+    """What names the place of a record."""
+    return next(iter(item.files.values()))
+
+
+def refusal_row(item: Item, refusal: Refused) -> list[str]:
+    """A row of refused.csv."""
+    return [item.id, str(refusal.file), refusal.reason]
+
+
+def write(task: Task) -> Note:
+    """Reads the records of one shard, and writes it and its note, each there completely or not at all.
+
+    The note comes first: a shard that is in place has one.
+    """
+    serialise = task.layout.serialiser()
+    tile = task.layout.tile
+    temporary = task.note_path.with_name(f"{task.shard.name}.{os.getpid()}")
+    writer = array_record_module.ArrayRecordWriter(str(temporary), OPTIONS)
+    note = Note(0, [], [], [], [], [], 0, {})
+    size = off_legend = 0
+    sums = {sensor.name: moments.Moments.of_none(len(sensor.bands)) for sensor in task.layout.sensors}
+    for item in task.items:
+        try:
+            record = read_item(task.read, item)
+            edge = record.parts["label"].shape[0]
+            if edge != tile:
+                raise Refused(
+                    first_file(item), f"{edge} pixels wide, expected {tile} as in the first record of the data set"
+                )
+        except Refused as refusal:
+            note.refused.append(refusal_row(item, refusal))
+            note.refused_places.append(str(first_file(item)))
+            continue
+        serialised = serialise(item.id, record)
+        writer.write(serialised)
+        size += len(serialised)
+        off_legend += int(record.off_legend)
+        note.kept.append(Kept(item.id, record.place))
+        note.nodata.append(int(record.nodata))
+        found, counts = np.unique(record.parts["label"], return_counts=True)
+        note.pixels.append({int(i): int(n) for i, n in zip(found, counts, strict=True) if i != IGNORE})
+        for name in sums:
+            sums[name] += moments.Moments.of(record.parts[name], record.counted)
+    writer.close()
+    note = dataclasses.replace(note, size=size, off_legend=off_legend, sensors=sums)
+    write_atomically(task.note_path, note.to_json())
+    temporary.replace(task.shard)
+    return note

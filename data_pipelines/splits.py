@@ -1,0 +1,109 @@
+"""Which records a split means: "train", "validation[:80%]", "a+b", a part of a partition, "list:FILE"."""
+
+import dataclasses
+import pathlib
+import re
+from collections.abc import Mapping, Sequence
+
+from data_pipelines.errors import InputError
+
+_TERM = re.compile(r"(?P<name>[^\[\]+]+)(\[(?P<start>-?\d+%?)?:(?P<stop>-?\d+%?)?\])?")
+_LIST = "list:"
+# In file names of SEN12MS and DFC2020 the sensor stands where the id of the record has nothing.
+_SENSOR = re.compile(r"_(s1|s2|lc|dfc)_")
+_MASK = re.compile(r"^MSK_")
+
+
+@dataclasses.dataclass(frozen=True)
+class Splits:
+    """The names that the records of a data set go by.
+
+    Attributes:
+      title: of the data set, for messages.
+      stored: split -> ids of its records, in order; no id is in two of them.
+      parts: "NAME/PART" of a partition -> ids.
+      warnings: "NAME" of a partition -> what a reader of its scores must know.
+    """
+
+    title: str
+    stored: Mapping[str, Sequence[str]]
+    parts: Mapping[str, Sequence[str]]
+    warnings: Mapping[str, str]
+
+    def ids(self, spec: str) -> tuple[str, ...]:
+        """The ids that a text means, in order: terms joined by "+", each a name with or without a slice.
+
+        A name is a stored split, NAME/PART of a partition, or list:FILE, a text or CSV file that names records or
+        their files, one a line. A slice is [a:b], [a%:b%] or a mixture, as TensorFlow Datasets has it.
+
+        Raises InputError for a name that is not there, for a text that cannot be parsed and for one that means nothing.
+        """
+        found: list[str] = []
+        for term in self._terms(spec):
+            ids = self._named(term["name"].strip(), spec)
+            found += ids[_edge(term["start"], len(ids), 0) : _edge(term["stop"], len(ids), len(ids))]
+        if not found:
+            raise self._error(spec, "it holds no record; expected at least one")
+        return tuple(found)
+
+    def warnings_of(self, spec: str) -> list[str]:
+        """What a reader of scores on these records must know, one line for each partition that it takes a part of."""
+        names = dict.fromkeys(term["name"].strip().partition("/")[0] for term in self._terms(spec))
+        return [f"{name}: {self.warnings[name]}" for name in names if self.warnings.get(name)]
+
+    def _terms(self, spec: str) -> list[re.Match[str]]:
+        terms = [_TERM.fullmatch(term.strip()) for term in spec.split("+")]
+        if not all(terms):
+            raise self._error(spec, "it cannot be read")
+        return [term for term in terms if term]
+
+    def _named(self, name: str, spec: str) -> Sequence[str]:
+        if name.startswith(_LIST):
+            return self._listed(pathlib.Path(name.removeprefix(_LIST)).expanduser())
+        ids = self.stored.get(name) or self.parts.get(name)
+        if ids is None:
+            raise self._error(spec, f"there is no {name!r}")
+        return ids
+
+    def _listed(self, path: pathlib.Path) -> list[str]:
+        """The records that a file names, in its order: by id, or by one of their files, with or without folders."""
+        if not path.is_file():
+            raise InputError(f"{path}: no such file; expected a list of records or of their files, one a line")
+        try:
+            lines = path.read_text(encoding="utf-8").splitlines()
+        except UnicodeDecodeError as error:
+            raise InputError(f"{path}: no text ({error}); expected records or their files, one a line") from error
+        known = {record_id.rpartition("/")[2]: record_id for ids in self.stored.values() for record_id in ids}
+        named = [_plain(line.split(",")[0]) for line in lines if line.strip()]
+        unknown = [name for name in named if name not in known]
+        if unknown:
+            raise InputError(
+                f"{path}: {len(unknown)} of {len(named)} lines name no record of {self.title} (the first: "
+                f"{unknown[0]!r}); expected ids such as {next(iter(known))!r}, or names of their files; records that "
+                "were refused are in refused.csv"
+            )
+        twice = len(named) - len(set(named))
+        if twice:
+            raise InputError(f"{path}: {twice} records are named more than once; expected each once")
+        return [known[name] for name in named]
+
+    def _error(self, spec: str, what: str) -> InputError:
+        names = ", ".join([*self.stored, *self.parts])
+        return InputError(
+            f"split {spec!r} of {self.title}: {what}. Expected one of {names}, or list:FILE; a slice of it such as "
+            "validation[:75%]; or a sum such as validation+test"
+        )
+
+
+def _edge(text: str | None, count: int, default: int) -> int:
+    """A boundary of a slice as a number of records; percents are rounded to the nearest, as TFDS does."""
+    if text is None:
+        return default
+    number = round(int(text[:-1]) * count / 100) if text.endswith("%") else int(text)
+    return min(max(number + count if number < 0 else number, 0), count)
+
+
+def _plain(cell: str) -> str:
+    """The last part of a record's id, from a path of one of its files or from the id itself."""
+    name = cell.strip().strip('"').replace("\\", "/").rpartition("/")[2]
+    return _MASK.sub("IMG_", _SENSOR.sub("_", name.removesuffix(".tif")))
