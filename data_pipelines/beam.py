@@ -22,6 +22,8 @@ import traceback
 from collections.abc import Iterator, Sequence
 from multiprocessing.process import BaseProcess
 
+import tqdm
+
 from data_pipelines import shard
 from data_pipelines.errors import InputError
 from data_pipelines.files import write_atomically
@@ -56,6 +58,9 @@ def run(tasks: Sequence[Task], options: str) -> Iterator[tuple[Task, Note]]:
         raise InputError("--beam: Apache Beam is not installed; run `pip install 'lcjax[beam]'`, on the workers too")
     if not tasks:
         return
+    for path in (tasks[0].shard, shard.first_file(tasks[0].items[0])):
+        if not path.is_absolute():
+            raise InputError(f"{path}: expected absolute --source and --data_dir with --beam: workers start elsewhere")
     folder = tasks[0].note_path.parent / "beam"
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
@@ -63,6 +68,7 @@ def run(tasks: Sequence[Task], options: str) -> Iterator[tuple[Task, Note]]:
         task.shard.unlink(missing_ok=True)
         task.note_path.unlink(missing_ok=True)
         (folder / f"{task.shard.name}.task").write_bytes(pickle.dumps(task))
+    tqdm.tqdm.write(f"Beam's log: {folder / LOG}")
     job = multiprocessing.get_context("spawn").Process(target=_drive, args=(folder, options))
     job.start()
     try:

@@ -83,12 +83,13 @@ def histograms(dataset: Dataset):
     from matplotlib.lines import Line2D
 
     values = {split: _sample(dataset.source(split), dataset) for split in dataset.splits}
-    rows = [-(-len(sensor.bands) // _PANELS) for sensor in dataset.sensors]
-    figure = Figure(figsize=(2.6 * _PANELS, 0.8 + sum(0.4 + 1.7 * count for count in rows)), layout="constrained")
+    columns = min(_PANELS, max(3, *(len(sensor.bands) for sensor in dataset.sensors)))
+    rows = [-(-len(sensor.bands) // columns) for sensor in dataset.sensors]
+    figure = Figure(figsize=(2.6 * columns, 0.8 + sum(0.4 + 1.7 * count for count in rows)), layout="constrained")
     blocks = figure.subfigures(len(rows), 1, squeeze=False, height_ratios=[0.4 + 1.7 * count for count in rows])[:, 0]
     for sensor, block, count in zip(dataset.sensors, blocks, rows, strict=True):
         block.suptitle(f"{sensor.name}: {sensor.title}", fontsize=11)
-        panels = block.subplots(count, _PANELS, squeeze=False)
+        panels = block.subplots(count, columns, squeeze=False)
         for axis in panels.flat[len(sensor.bands) :]:
             axis.set_axis_off()
         for row in panels:
@@ -97,7 +98,7 @@ def histograms(dataset: Dataset):
             _panel(axis, sensor, band, {split: of_split[sensor.name][:, band] for split, of_split in values.items()})
     sampled = ", ".join(f"{min(_SAMPLED, n):,} of {n:,} {split}" for split, n in dataset.splits.items())
     step = _step(dataset.tile)
-    thinned = f", every {step}th pixel of every {step}th row" if step > 1 else ""
+    thinned = f"; 1 pixel of {step**2}" if step > 1 else ""
     figure.suptitle(f"{dataset.name} {dataset.version}: bands by split\nrecords: {sampled}{thinned}", fontsize=12)
     keys = [Line2D([], [], color=_colour(k), label=split) for k, split in enumerate(dataset.splits)]
     keys.append(Line2D([], [], color="0.4", linestyle="--", label="where the scaling clips, if within the range shown"))

@@ -101,6 +101,12 @@ def test_options_that_beam_does_not_take(source, tmp_path, options, message):
         next(beam.run(_tasks(source, tmp_path, SPEC.read), options))
 
 
+def test_relative_paths(source, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(InputError, match=r"some\.array_record: expected absolute --source and --data_dir with --beam"):
+        next(beam.run(_tasks(source, pathlib.Path(), SPEC.read), ONE))
+
+
 def test_without_beam(source, tmp_path, monkeypatch):
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
     with pytest.raises(InputError, match=r"not installed; run `pip install 'lcjax\[beam\]'`"):
