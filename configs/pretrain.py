@@ -4,33 +4,44 @@
 
 Arguments:
   model   family of the encoders: two_stream_swin (one Swin-T per sensor), swin_unet or unet
-  data    dfc2020 or sample
+  data    sen12ms (180,662 pairs of four seasons), dfc2020 (6,114 pairs) or sample
   tiny    true shrinks the networks, the crop and the run
 
 After Scheibenreif et al. 2022: NT-Xent with temperature 0.2 between image embeddings of the two sensors, random crop
 224 of 256, AdamW, cosine schedule. Here with two-layer projection heads, as in the article's figure, and with the
 learning rate really applied (the released code stayed at its warm-up rate).
 
-With data=dfc2020 the pairs of both published parts are seen, without their labels: pre-training is transductive there.
+With data=sen12ms the pairs outside the official hold-out scenes are trained on, and the first tenth of the hold-out
+watches. With data=dfc2020 the pairs of both published parts are seen, without their labels: pre-training is
+transductive there.
 """
 
 import ml_collections
 
 from configs import arguments, dfc2020
+from data_pipelines.errors import InputError
+
+# What is trained on, and what is watched.
+_SPLITS = {
+    "sen12ms": ("official/train", "official/test[:10%]"),
+    "dfc2020": ("validation[:90%]+test[:90%]", "validation[90%:]+test[90%:]"),
+    "sample": ("unlabelled[:90%]", "unlabelled[90%:]"),
+}
 
 
 def get_config(argument: str | None = None) -> ml_collections.ConfigDict:
     """The config for the arguments above."""
-    args = arguments.parse(argument, model="two_stream_swin", data="dfc2020", tiny=False)
+    args = arguments.parse(argument, model="two_stream_swin", data="sen12ms", tiny=False)
     tiny = args["tiny"]
     # The encoders, sizes and data of the run that will take them over.
     config = dfc2020.get_config(f"model={args['model']},fusion=late,data={args['data']},tiny={tiny}")
     config.task = "contrastive"
     config.temperature = 0.2
     config.projection = 32 if tiny else 128
-    unlabelled = "unlabelled" if args["data"] == "sample" else "validation+test"
-    first, rest = (f"{part}[:90%]" for part in unlabelled.split("+")), (f"{p}[90%:]" for p in unlabelled.split("+"))
-    config.split = ml_collections.ConfigDict({"train": "+".join(first), "validation": "+".join(rest)})
+    if args["data"] not in _SPLITS:
+        raise InputError(f"data={args['data']}: no pairs to train on; expected one of {', '.join(_SPLITS)}")
+    train, validation = _SPLITS[args["data"]]
+    config.split = ml_collections.ConfigDict({"train": train, "validation": validation})
     config.batch_size = 32 if tiny else 256
     config.evaluation_batch_size = 16 if tiny else 128
     config.optimizer.learning_rate = 1e-3 if tiny else 5e-4

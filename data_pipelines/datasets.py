@@ -1,11 +1,13 @@
 """Every data set that `prepare` and the loader know, by name."""
 
+import dataclasses
 import re
 
+from data_pipelines.bands import chosen
 from data_pipelines.dfc2020.builder import DFC2020
 from data_pipelines.errors import InputError
 from data_pipelines.flair1.builder import FLAIR1
-from data_pipelines.legends import Legend
+from data_pipelines.legends import Legend, named
 from data_pipelines.sample.builder import SAMPLE
 from data_pipelines.sen12ms.builder import SEN12MS
 from data_pipelines.spec import DatasetSpec
@@ -31,9 +33,15 @@ def version(name: str) -> str:
     return RASTERS_VERSION if is_rasters(name) else dataset(name).version
 
 
-def dataset(name: str) -> DatasetSpec:
-    """The description of one published data set. Raises InputError for a name that is not in the table."""
+def dataset(name: str, *, legend: str = "", bands: str = "all") -> DatasetSpec:
+    """The description of one published data set, with the bands and the legend that are wanted of it.
+
+    Raises InputError for a name that is not in the table, and for bands and legends that it does not have.
+    """
     if name not in DATASETS:
         known = ", ".join([*sorted(DATASETS), f"{RASTERS}/NAME (your own imagery)"])
         raise InputError(f"data set {name!r} is unknown; expected one of {known}")
-    return DATASETS[name]
+    spec = DATASETS[name]
+    return dataclasses.replace(
+        spec, sensors=chosen(spec.sensors, bands), legends=(named(spec.legends, legend),) if legend else spec.legends
+    )

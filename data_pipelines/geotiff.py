@@ -11,6 +11,7 @@ from collections.abc import Iterator
 
 import numpy as np
 
+from data_pipelines.bands import Sensor, canonical
 from data_pipelines.legends import Legend
 from data_pipelines.spec import Place, Refused
 
@@ -26,7 +27,7 @@ class Patch:
 
     Attributes:
       values: (H, W, bands), in the dtype of the file.
-      valid: (H, W) bool, where no band is NaN, infinite or nodata.
+      valid: (H, W) bool, where no band is NaN, infinite or nodata (where nodata is 0: not all of them).
       names: the description of each band, None where it has none.
       place: the centre; None where the file is not georeferenced or its CRS has no EPSG code.
       centre: x, y of the centre in the coordinates of the file, whatever they are.
@@ -83,6 +84,20 @@ def label(path: pathlib.Path, legend: Legend, *, count: int = 1, band: int = 1) 
     return dataclasses.replace(patch, values=ids.astype(np.uint8), valid=np.ones(ids.shape[:2], bool))
 
 
+def in_order(path: pathlib.Path, patch: Patch, sensor: Sensor) -> Patch:
+    """The image with the bands of a sensor in its order: by their names, or as published where none is named.
+
+    Raises Refused where the names are not those of the sensor's bands.
+    """
+    known = [canonical(name) for name in patch.names]
+    if not any(name in sensor.bands for name in known):
+        return patch
+    if sorted(map(str, known)) != sorted(sensor.bands):
+        raise Refused(path, f"bands named {', '.join(map(str, patch.names))}, expected {', '.join(sensor.bands)}")
+    order = [known.index(band) for band in sensor.bands]
+    return dataclasses.replace(patch, values=patch.values[:, :, order], names=sensor.bands)
+
+
 def same_size(path: pathlib.Path, patch: Patch, partner: pathlib.Path, of_partner: Patch) -> None:
     """Raises Refused for `path` where it has not as many rows and columns as its partner."""
     (height, width), (rows, columns) = patch.values.shape[:2], of_partner.values.shape[:2]
@@ -115,12 +130,19 @@ def _read(path: pathlib.Path, count: int, dtypes: tuple[str, ...]) -> Patch:
             raise Refused(path, f"{file.width} x {file.height} pixels, expected a square")
         _check_streams(path, file)
         values = np.ascontiguousarray(np.moveaxis(file.read(), 0, -1))
-        data = np.isfinite(values)
-        if file.nodata is not None:
-            data &= values != file.nodata
         t, x, y = file.transform, file.width / 2, file.height / 2
         centre = (t.a * x + t.b * y + t.c, t.d * x + t.e * y + t.f)
-        return Patch(values, data.all(-1), file.descriptions, _place(file.crs, centre), centre)
+        return Patch(values, _valid(values, file.nodata), file.descriptions, _place(file.crs, centre), centre)
+
+
+def _valid(values: np.ndarray, nodata: float | None) -> np.ndarray:
+    """Where (H, W) no band of `values` (H, W, C) is NaN, infinite or nodata."""
+    valid = np.isfinite(values).all(axis=2)
+    if nodata is None:
+        return valid
+    # 0 is also a number: of a band that sees nothing there, or of the height of flat ground.
+    found = values == nodata
+    return valid & ~(found.all(axis=2) if nodata == 0 else found.any(axis=2))
 
 
 @contextlib.contextmanager

@@ -6,8 +6,11 @@ sets are in their folders: sen12ms/legend.py, dfc2020/legend.py, flair1/legend.p
 """
 
 import dataclasses
+from collections.abc import Sequence
 
 import numpy as np
+
+from data_pipelines.errors import InputError
 
 IGNORE = 255  # class index of a pixel that is neither trained on nor scored; also nodata in maps
 
@@ -77,3 +80,12 @@ class Legend:
         for land_class in self.classes:
             table[land_class.id] = [int(land_class.colour[i : i + 2], 16) for i in (1, 3, 5)]
         return table
+
+
+def named(legends: Sequence[Legend], name: str) -> Legend:
+    """The legend of this name, or the first one where it is empty. Raises InputError for a name that none has."""
+    found = [legend for legend in legends if name in ("", legend.name)]
+    if not found:
+        names = ", ".join(legend.name for legend in legends)
+        raise InputError(f"config.legend={name!r}: the data set has no such legend; expected one of {names}")
+    return found[0]

@@ -128,7 +128,7 @@ def prepare(
         print(f"{folder}: already prepared from {source}; nothing to do (delete the folder to prepare it anew)")
     else:
         print(f"{name} {folder.name}: {source} -> {folder}", flush=True)
-        spec = _rasters().spec(own) if own else datasets.dataset(name)
+        spec = _rasters().spec(own) if own else datasets.DATASETS[name]
         shards.write(spec, source, data_dir, workers=workers, max_refused=max_refused, options=options, beam=beam)
     dataset = open_dataset(data_dir, name)
     drawn = pictures.draw(dataset)

@@ -16,7 +16,7 @@ from data_pipelines import datasets, moments, seal, shards
 from data_pipelines.bands import Sensor, chosen
 from data_pipelines.errors import InputError
 from data_pipelines.files import write_atomically
-from data_pipelines.legends import Legend
+from data_pipelines.legends import Legend, named
 from data_pipelines.splits import Splits
 
 
@@ -206,10 +206,7 @@ def open_dataset(data_dir: pathlib.Path | str, name: str, *, legend: str = "", b
         )
     description = json.loads((folder / seal.DESCRIPTION).read_text())
     statistics = json.loads((folder / seal.STATISTICS).read_text())
-    legends = {one["name"]: Legend.from_dict(one) for one in description["legends"]}
-    if legend and legend not in legends:
-        raise InputError(f"config.legend={legend!r}: {name} has no such legend; expected one of {', '.join(legends)}")
-    read_as = legends[legend] if legend else next(iter(legends.values()))
+    read_as = named([Legend.from_dict(one) for one in description["legends"]], legend)
     for counts in statistics["splits"].values():
         counts["class_pixels"] = _pixels_as(read_as, {int(i): n for i, n in counts["class_pixels"].items()})
     stored = tuple(map(Sensor.from_dict, description["sensors"]))

@@ -147,7 +147,7 @@ def _plan(
     options: dict[str, float],
 ) -> dict:
     """What is being made; written once, and compared when a run goes on in the same folder."""
-    ids = "\n".join(f"{split} {item.id}" for split, items in splits.items() for item in items)
+    ids = "\n".join(f"{split} {item.id} {item.vectors}" for split, items in splits.items() for item in items)
     made: dict = {"source": str(source.resolve())} | ({"fingerprint": spec.fingerprint} if spec.fingerprint else {})
     made |= {"options": options} if options else {}
     wanted = made | {"records": hashlib.sha256(ids.encode()).hexdigest()}

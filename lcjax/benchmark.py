@@ -1,6 +1,5 @@
 """`lcjax benchmark`: how fast a config trains on this machine, and what it costs."""
 
-import dataclasses
 import json
 import math
 import pathlib
@@ -9,7 +8,7 @@ import time
 import jax
 import numpy as np
 
-from data_pipelines import bands, datasets, loader
+from data_pipelines import datasets, loader
 from data_pipelines.errors import InputError
 from data_pipelines.files import write_atomically
 from data_pipelines.prepared import open_dataset
@@ -69,7 +68,7 @@ def benchmark(config, count: int) -> dict:
     data = (
         open_dataset(config.data_dir, config.dataset, legend=config.legend, bands=config.bands)
         if own
-        else _as_published(config)
+        else datasets.dataset(config.dataset, legend=config.legend, bands=config.bands)
     )
     sensors = streams.sensors_of(config.fusion, data.sensors)
     alike = {"train": {"class_pixels": {str(land_class.id): 1 for land_class in data.legend.scored}}}
@@ -129,16 +128,6 @@ def benchmark(config, count: int) -> dict:
     if (pathlib.Path(config.data_dir) / data.name / data.version / "dataset_info.json").is_file():
         figures["data_wait_share"] = _data_wait(config, task, compiled, state, sharding, count, median / 1e3)
     return figures
-
-
-def _as_published(config):
-    """The data set of a config as it is published, with its legend and bands."""
-    spec = datasets.dataset(config.dataset)
-    legends = {legend.name: legend for legend in spec.legends} | {"": spec.legend}
-    if config.legend not in legends:
-        raise InputError(f"config.legend={config.legend!r}: expected one of {', '.join(filter(None, legends))}")
-    sensors = bands.chosen(spec.sensors, config.bands)
-    return dataclasses.replace(spec, sensors=sensors, legends=(legends[config.legend],))
 
 
 def _random_batch(keys: tuple[str, ...], card: cards.Card, config) -> dict[str, np.ndarray]:

@@ -41,7 +41,7 @@ def card_of(config) -> cards.Card:
     """The card that a run of this config would have, if it had as many pixels of each class."""
     if datasets.is_rasters(config.dataset):
         return cards.Card(config.model.name, config.fusion, (RGB,), CLASSES, 256, config.dataset, alike(CLASSES), {})
-    spec = datasets.dataset(config.dataset)
+    spec = datasets.dataset(config.dataset, legend=config.legend, bands=config.bands)
     sensors = streams.sensors_of(config.fusion, spec.sensors)
     return cards.Card(
         config.model.name, config.fusion, sensors, spec.legend, spec.tile, spec.name, alike(spec.legend), {}

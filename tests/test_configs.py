@@ -11,13 +11,13 @@ import pathlib
 import pytest
 from networks import card_of
 
-from configs import arguments, dfc2020, pretrain, rasters
+from configs import arguments, dfc2020, flair1, pretrain, rasters
 from data_pipelines.errors import InputError
 from lcjax import optim, parameters, tasks
 
 ROOT = pathlib.Path(__file__).parent.parent
 GOLDEN = ROOT / "configs" / "golden"
-FILES = {"dfc2020": dfc2020, "pretrain": pretrain, "rasters": rasters}
+FILES = {"dfc2020": dfc2020, "flair1": flair1, "pretrain": pretrain, "rasters": rasters}
 CASES = [
     ("dfc2020", ""),
     ("dfc2020", "model=unet,fusion=s1"),
@@ -34,7 +34,12 @@ CASES = [
     ("dfc2020", "model=two_stream_swin,init=runs/pretrain,freeze=encoder,tiny=true"),
     ("dfc2020", "data=sample"),
     ("dfc2020", "data=sample,model=two_stream_swin,tiny=true"),
+    ("flair1", ""),
+    ("flair1", "model=swin_unet,legend=flair1_13,split=report_by_zone"),
+    ("flair1", "bands=rgb,split=report_64_16_20,legend=flair1_13"),
+    ("flair1", "tiny=true"),
     ("pretrain", ""),
+    ("pretrain", "data=dfc2020"),
     ("pretrain", "model=unet"),
     ("pretrain", "model=swin_unet,tiny=true"),
     ("pretrain", "tiny=true"),

@@ -127,26 +127,16 @@ def read(item: Item, *, max_nodata: float = 0.0) -> Record:
             raise Refused(path, "no such file, but its partner is there")
     image_path, mask_path = item.files["aerial"], item.files["label"]
     image = geotiff.read(image_path, count=len(bands.AERIAL.bands), dtypes=("uint8",), max_nodata=max_nodata)
+    image = geotiff.in_order(image_path, image, bands.AERIAL)
     mask = geotiff.label(mask_path, LEGEND)
     geotiff.same_size(mask_path, mask, image_path, image)
     nodata = int(np.count_nonzero(~image.valid))
-    values = geotiff.filled(image.values, image.valid)[:, :, _order_of_bands(image_path, image.names)]
     parts = {
-        "aerial": np.ascontiguousarray(values),
+        "aerial": np.ascontiguousarray(geotiff.filled(image.values, image.valid)),
         "label": np.where(image.valid, mask.values[:, :, 0], np.uint8(IGNORE)),
         metadata.VECTOR.name: np.array(item.vectors[metadata.VECTOR.name]),
     }
     return Record(parts, counted=image.valid if nodata else None, nodata=nodata, place=_place(image))
-
-
-def _order_of_bands(path: pathlib.Path, names: Sequence[str | None]) -> list[int]:
-    """Where each of the sensor's bands is in the file: by name, or as published where the file names none of them."""
-    wanted, known = bands.AERIAL.bands, [bands.canonical(name) for name in names]
-    if not set(known) & set(wanted):
-        return list(range(len(wanted)))
-    if set(known) != set(wanted):
-        raise Refused(path, f"bands named {', '.join(map(str, names))}, expected {', '.join(wanted)}")
-    return [known.index(band) for band in wanted]
 
 
 def _place(image: geotiff.Patch) -> Place | None:

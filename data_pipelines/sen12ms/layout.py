@@ -146,11 +146,7 @@ def read(item: Item, legend: Legend, label_bands: int, *, max_nodata: float = 0.
 def _sensor(path: pathlib.Path, sensor: bands.Sensor, dtypes: tuple[str, ...], max_nodata: float) -> geotiff.Patch:
     """The file with its bands in the order of the sensor. A pixel that is 0 in every band has no data."""
     patch = geotiff.read(path, count=len(sensor.bands), dtypes=dtypes, max_nodata=max_nodata)
-    known = [bands.canonical(name) for name in patch.names]
-    if any(name in sensor.bands for name in known):
-        if set(known) != set(sensor.bands):
-            raise Refused(path, f"bands named {', '.join(map(str, patch.names))}, expected {', '.join(sensor.bands)}")
-        patch = dataclasses.replace(patch, values=patch.values[:, :, [known.index(band) for band in sensor.bands]])
+    patch = geotiff.in_order(path, patch, sensor)
     valid = patch.valid & (patch.values != 0).any(axis=2)
     missing, pixels = np.count_nonzero(~valid), valid.size
     if missing > max_nodata * pixels or missing == pixels:

@@ -179,6 +179,15 @@ def test_pixels_without_data_are_refused_beyond_a_share(tmp_path, missing):
     assert {tuple(where) for where in np.argwhere(~patch.valid)} == {(3, 4), (5, 6)}
 
 
+def test_nodata_that_is_0_is_0_in_every_band(tmp_path):
+    """0 is also the height of flat ground, and what a band sees where it is dark."""
+    values = IMAGE.copy()
+    values[2, 3, 1] = 0
+    values[7, 7] = 0
+    patch = read(write(tmp_path / "a.tif", values, nodata=0), max_nodata=0.1)
+    assert {tuple(where) for where in np.argwhere(~patch.valid)} == {(7, 7)}
+
+
 def test_an_image_without_any_data_is_refused_whatever_the_share(tmp_path):
     path = write(tmp_path / "a.tif", np.full((EDGE, EDGE, 3), np.nan, np.float32))
     with pytest.raises(Refused, match="576 of 576 pixels"):

@@ -142,7 +142,7 @@ def test_labels_are_read_as_a_legend(source, tmp_path):
     assert merged.class_pixels("validation[2:3]") == {"1": land, "10": sea}
     every = merged.statistics["splits"]["validation"]["class_pixels"]
     assert every == merged.class_pixels("validation")
-    with pytest.raises(InputError, match=r"'sea': sample has no such legend; expected one of dfc2020, water"):
+    with pytest.raises(InputError, match=r"'sea': the data set has no such legend; expected one of dfc2020, water"):
         prepared.open_dataset(tmp_path / "data", "sample", legend="sea")
 
 

@@ -3,7 +3,7 @@ import types
 import pytest
 from published import parts, path_of, write_geotiff
 
-from data_pipelines import datasets, pictures, prepare
+from data_pipelines import pictures, prepare
 from data_pipelines.errors import InputError
 
 
