@@ -37,11 +37,8 @@ def small_shards(monkeypatch):
 
 
 def test_one_and_four_workers_local_and_beam_write_the_same_bytes(source, tmp_path, small_shards):
-    local = {"one": {"workers": 1}, "four": {"workers": 4}}
-    folders = [
-        prepare.prepare("sample", source, tmp_path / name, **how).folder
-        for name, how in (local | {"beam": {"beam": FOUR}}).items()
-    ]
+    ways = {"one": {"workers": 1}, "four": {"workers": 4}, "beam": {"beam": FOUR}}
+    folders = [shards.write(SPEC, source, tmp_path / name, **how) for name, how in ways.items()]
     one, four, on_beam = map(_contents, folders)
     assert len([name for name in one if "array_record" in name]) == 14
     assert one == four == on_beam
@@ -98,7 +95,7 @@ def _tasks(source: pathlib.Path, folder: pathlib.Path, read) -> list:
 )
 def test_options_that_beam_does_not_take(source, tmp_path, options, message):
     with pytest.raises(InputError, match=message):
-        next(beam.run(_tasks(source, tmp_path, SPEC.read), options))
+        prepare.prepare("sample", source, tmp_path, beam=options)
 
 
 def test_relative_paths(source, tmp_path, monkeypatch):
