@@ -3,6 +3,7 @@
 import contextlib
 import dataclasses
 import functools
+import itertools
 import math
 import pathlib
 import threading
@@ -176,17 +177,16 @@ def _refusing(path: pathlib.Path) -> Iterator[None]:
 
 
 def _check_streams(path: pathlib.Path, file) -> None:
-    """Raises Refused where a strip or tile is not there, of another size than the tags say, or fails its checksum.
+    """Raises Refused where strips or tiles are missing, overlap, have another size than the tags say, or are damaged.
 
     GDAL stops at the last pixel of a deflate stream and does not look at the Adler-32 behind it (RFC 1950): of 300
     single flipped bits 24 ended in other pixels without an error. Other compressions carry no checksum.
     """
     structure = file.tags(ns="IMAGE_STRUCTURE")
     compression, apart = structure.get("COMPRESSION"), structure.get("INTERLEAVE") == "BAND"
-    if compression not in (None, "DEFLATE"):
-        return
     content = path.read_bytes()
     pixel = np.dtype(file.dtypes[0]).itemsize * (1 if apart else file.count)
+    blocks = [(0, 8)]  # offset and size in bytes, of the header for a start
     for band in file.indexes if apart else (1,):
         height, width = file.block_shapes[band - 1]
         for row, column in np.ndindex(math.ceil(file.height / height), math.ceil(file.width / width)):
@@ -194,16 +194,19 @@ def _check_streams(path: pathlib.Path, file) -> None:
             if not all(tags):
                 raise Refused(path, f"no pixels at row {row * height}, column {column * width}; download it again")
             offset, size = map(int, tags)
-            block = content[offset : offset + size]
+            blocks.append((offset, size))
             rows = min(height, file.height - row * height)  # the last strip ends with the image, tiles go on
-            if _length(path, block, compression) not in (rows * width * pixel, height * width * pixel):
+            length = _length(path, content[offset : offset + size], compression)
+            if length not in (None, rows * width * pixel, height * width * pixel):
                 raise Refused(path, f"damaged at row {row * height}, column {column * width}; download it again")
+    if any(offset + size > after for (offset, size), (after, _) in itertools.pairwise(sorted(blocks))):
+        raise Refused(path, "strips or tiles of its pixels overlap; damaged, download it again")
 
 
-def _length(path: pathlib.Path, block: bytes, compression: str | None) -> int:
-    """Bytes in a block when it is decompressed; raises Refused where it cannot be."""
-    if compression is None:
-        return len(block)
+def _length(path: pathlib.Path, block: bytes, compression: str | None) -> int | None:
+    """Bytes in a block when it is decompressed, None where that is left to GDAL; raises Refused where it cannot be."""
+    if compression != "DEFLATE":
+        return len(block) if compression is None else None
     try:
         return len(zlib.decompress(block))
     except zlib.error as error:

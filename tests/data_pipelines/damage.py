@@ -72,7 +72,7 @@ def flipped(path: pathlib.Path, rng: np.random.Generator, where: np.ndarray | No
     path.write_bytes(data)
 
 
-def _streams(path: pathlib.Path) -> np.ndarray:
+def streams(path: pathlib.Path) -> np.ndarray:
     """(bytes,) bool: whether a byte is of compressed pixels."""
     inside = np.zeros(path.stat().st_size, bool)
     with raster.anywhere(), rasterio.open(path) as file:
@@ -83,11 +83,11 @@ def _streams(path: pathlib.Path) -> np.ndarray:
 
 
 def flipped_in_streams(path: pathlib.Path, rng: np.random.Generator) -> None:
-    flipped(path, rng, np.flatnonzero(_streams(path)))
+    flipped(path, rng, np.flatnonzero(streams(path)))
 
 
 def flipped_in_tags(path: pathlib.Path, rng: np.random.Generator) -> None:
-    flipped(path, rng, np.flatnonzero(~_streams(path)))
+    flipped(path, rng, np.flatnonzero(~streams(path)))
 
 
 # What is in a raster.

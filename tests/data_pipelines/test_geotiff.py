@@ -156,6 +156,21 @@ def test_every_flipped_bit_of_a_deflate_stream_is_refused_or_harmless(tmp_path, 
     assert refused > 0.9 * 8 * size / 3
 
 
+@pytest.mark.parametrize("compress", [None, "lzw", "deflate"])
+@pytest.mark.parametrize("begin", ["first", "before", "header"])
+def test_a_strip_that_begins_elsewhere_is_refused(tmp_path, compress, begin):
+    path = write(tmp_path / "a.tif", IMAGE, compress=compress, interleave="pixel", blockysize=5)
+    with rasterio.open(path) as file:
+        offsets = [int(file.get_tag_item(f"BLOCK_OFFSET_0_{strip}", "TIFF", bidx=1)) for strip in range(5)]
+    moved = offsets.copy()
+    moved[2] = {"first": offsets[0], "before": offsets[2] - 16, "header": 0}[begin]
+    whole, table = path.read_bytes(), struct.pack("<5I", *offsets)
+    assert whole.count(table) == 1
+    path.write_bytes(whole.replace(table, struct.pack("<5I", *moved)))
+    with pytest.raises(Refused, match="download it again"):
+        read(path)
+
+
 def test_pixels_that_were_never_written_are_refused(tmp_path):
     path = tmp_path / "a.tif"
     sparse = {"compress": "deflate", "tiled": True, "blockxsize": 16, "blockysize": 16, "SPARSE_OK": True}
