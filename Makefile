@@ -41,9 +41,6 @@ lint: venv
 # Stopped and started again, the demo goes on where it was. Runs that compile the same program compile it once.
 demo: export JAX_COMPILATION_CACHE_DIR = $(CURDIR)/$(DEMO)/compiled
 demo: export JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS = 0
-# glibc would hand every large buffer back to the system and get it cleared anew; kept, records read three times faster.
-demo: export MALLOC_MMAP_THRESHOLD_ = 1000000000
-demo: export MALLOC_TRIM_THRESHOLD_ = 4000000000
 LCJAX    := .venv/bin/lcjax
 SEGMENT  := configs/dfc2020.py:data=sample,tiny=true
 DATA_DIR := --config.data_dir=$(DEMO)/data

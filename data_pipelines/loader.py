@@ -14,9 +14,12 @@ from typing import Any
 import grain
 import numpy as np
 
+from data_pipelines import memory
 from data_pipelines.errors import InputError
 from data_pipelines.legends import IGNORE
 from data_pipelines.prepared import Source
+
+memory.keep_freed()  # here, so that worker processes do it too
 
 _CORNER = 1  # tells the draw of an example's corner from that of an epoch's order
 

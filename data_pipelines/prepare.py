@@ -115,6 +115,8 @@ def prepare(
     where `source` is not there or holds no record, where an earlier preparation is from another source or from files
     that have changed, where too many records are refused, and where `data_dir` cannot be written.
     """
+    if beam:  # its workers start in other folders
+        source, data_dir = source.absolute(), data_dir.absolute()
     folder = shards.folder_of(name, datasets.version(name), data_dir)
     own = _describe(name, source, legend, tile) if datasets.is_rasters(name) else None
     if own is None and not source.is_dir():

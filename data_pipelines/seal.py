@@ -12,7 +12,7 @@ from collections.abc import Iterable
 import tensorflow_datasets as tfds
 
 from data_pipelines.errors import InputError
-from data_pipelines.files import write_atomically
+from data_pipelines.files import temporary, write_atomically
 from data_pipelines.legends import IGNORE
 from data_pipelines.moments import Moments
 from data_pipelines.shard import Layout, Note
@@ -143,8 +143,8 @@ def _statistics(notes: list[Note], sums: dict[str, Moments]) -> dict:
 def _write_records(path: pathlib.Path, spec: DatasetSpec, splits: dict[str, list[Note]]) -> None:
     """A row for each record: id, split, where its centre lies, filled pixels, and pixels by label id."""
     labels = [label for label in spec.legend.allowed_ids if label != IGNORE]
-    temporary = path.with_name(f".{path.name}")
-    with temporary.open("w", newline="") as file:
+    begun = temporary(path)
+    with begun.open("w", newline="") as file:
         writer = csv.writer(file, lineterminator="\n")
         writer.writerow(["id", "split", "epsg", "x", "y", "nodata", *(f"{_CLASS}{label}" for label in labels)])
         for split, notes in splits.items():
@@ -152,7 +152,7 @@ def _write_records(path: pathlib.Path, spec: DatasetSpec, splits: dict[str, list
                 for kept, nodata, pixels in zip(note.kept, note.nodata, note.pixels, strict=True):
                     place = (kept.place.epsg, kept.place.x, kept.place.y) if kept.place else ("", "", "")
                     writer.writerow([kept.id, split, *place, nodata, *(pixels.get(label, 0) for label in labels)])
-    temporary.replace(path)
+    begun.replace(path)
 
 
 def _check(name: str, partitions: dict[str, Partition], kept: dict[str, list[Kept]]) -> None:

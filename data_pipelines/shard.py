@@ -3,7 +3,6 @@
 import dataclasses
 import functools
 import json
-import os
 import pathlib
 from collections.abc import Callable
 
@@ -14,7 +13,7 @@ from tensorflow_datasets.core import example_serializer
 
 from data_pipelines import moments
 from data_pipelines.bands import Sensor
-from data_pipelines.files import write_atomically
+from data_pipelines.files import temporary, write_atomically
 from data_pipelines.legends import IGNORE
 from data_pipelines.spec import Item, Kept, Place, Record, Refused, Vector
 
@@ -148,8 +147,8 @@ def write(task: Task) -> Note:
     """
     serialise = task.layout.serialiser()
     tile = task.layout.tile
-    temporary = task.note_path.with_name(f"{task.shard.name}.{os.getpid()}")
-    writer = array_record_module.ArrayRecordWriter(str(temporary), OPTIONS)
+    begun = temporary(task.note_path.with_suffix(""))
+    writer = array_record_module.ArrayRecordWriter(str(begun), OPTIONS)
     note = Note(0, [], [], [], [], [], 0, {})
     size = off_legend = 0
     sums = {sensor.name: moments.Moments.of_none(len(sensor.bands)) for sensor in task.layout.sensors}
@@ -178,5 +177,5 @@ def write(task: Task) -> Note:
     writer.close()
     note = dataclasses.replace(note, size=size, off_legend=off_legend, sensors=sums)
     write_atomically(task.note_path, note.to_json())
-    temporary.replace(task.shard)
+    begun.replace(task.shard)
     return note

@@ -3,6 +3,7 @@
 import json
 import math
 import pathlib
+import tempfile
 import time
 
 import jax
@@ -20,11 +21,16 @@ HELP = """Measures the compiled training step of a config on the devices of this
 
   lcjax benchmark --config=configs/dfc2020.py:model=swin_unet --steps=20 --json=swin_unet.json
   lcjax benchmark --config=configs/dfc2020.py:model=unet,data=sample,tiny=true --config.data_dir=build/demo/data
+  lcjax benchmark --input --json=input.json
 
 Batches are random integers of the published tile size, already on the device: the step alone is timed. Where
 config.data_dir holds the prepared data set, the same number of steps is run once more with the loader, and
 data_wait_share says what part of that time the step waited for data. FLOPs are the compiler's count. mfu stands only
-where the device's peak is known."""
+where the device's peak is known.
+
+--input measures reading instead, and needs neither config nor accelerator: synthetic records like those of SEN12MS and
+FLAIR-1 from shards, from shards otherwise compressed, and from GeoTIFFs with rasterio, in one run, in a temporary
+folder (about 25 MB a record). docs/input_speed.md says what the figures mean."""
 
 # Dense bf16 FLOP/s of one device, from the vendors' data sheets, by a part of the name that JAX gives it.
 _PEAKS = {
@@ -45,16 +51,27 @@ def define_flags(flags) -> None:
 
     config_flags.DEFINE_config_file("config", None, "Config file and its arguments: configs/FILE.py:key=value,...")
     flags.DEFINE_integer("steps", 20, "Steps that are timed.", lower_bound=1)
+    flags.DEFINE_bool("input", False, "Measure how fast records are read, instead of a config.")
+    flags.DEFINE_integer("records", 64, "With --input: records of each kind.", lower_bound=1)
     flags.DEFINE_string("json", None, "File for the figures; they are printed in any case.")
 
 
 def run(flags) -> None:
     """Runs the verb."""
-    if flags.config is None:
-        raise InputError("benchmark needs --config, e.g. --config=configs/dfc2020.py:model=unet")
-    figures = benchmark(flags.config, flags.steps)
-    text = json.dumps(figures, indent=1)
-    print(text)
+    if flags.input == (flags.config is not None):
+        raise InputError(
+            "benchmark needs either --config, e.g. --config=configs/dfc2020.py:model=unet, or --input, not both"
+        )
+    if flags.input:
+        from data_pipelines import throughput  # here, because GeoTIFFs are written for it
+
+        with tempfile.TemporaryDirectory() as folder:
+            figures = throughput.measure(pathlib.Path(folder), records=flags.records)
+        text = json.dumps(figures, indent=1)
+        print(throughput.table(figures))
+    else:
+        text = json.dumps(benchmark(flags.config, flags.steps), indent=1)
+        print(text)
     if flags.json:
         path = pathlib.Path(flags.json)
         path.parent.mkdir(parents=True, exist_ok=True)

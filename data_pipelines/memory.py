@@ -1,0 +1,19 @@
+"""What the C library does with the memory of arrays that are freed."""
+
+import ctypes
+
+_M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3  # mallopt(3), malloc.h of glibc
+_LARGEST = 1 << 28  # bytes of an array whose memory is kept
+_KEPT = 1 << 30  # bytes that are free and kept
+
+
+def keep_freed() -> None:
+    """Keeps the memory of freed arrays for the next ones; does nothing where the C library is not glibc.
+
+    glibc maps every array of megabytes from the kernel and hands it back, so each record that is read costs a thousand
+    page faults: reading them took twice the time.
+    """
+    mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
+    if mallopt:
+        mallopt(_M_MMAP_THRESHOLD, _LARGEST)
+        mallopt(_M_TRIM_THRESHOLD, _KEPT)
