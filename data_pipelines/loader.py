@@ -8,7 +8,7 @@ processes, the position is all that is needed.
 
 import functools
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from typing import Any
 
 import grain
@@ -63,7 +63,7 @@ def train_batches(
     process_count: int = 1,
     threads: int = 2,
     workers: int = 0,
-) -> Iterator[dict[str, np.ndarray]]:
+) -> Generator[dict[str, np.ndarray], None, None]:
     """Batches for ever: {key: (b, H, W, ...), "corner": (b, 2) int32, "example": (b,) uint32}.
 
     b = batch_size / process_count; H = W = `shipped(tile, crop)`.
@@ -77,7 +77,7 @@ def train_batches(
       workers: processes that read and cut; 0 does it in this one. For hosts with many cores.
 
     "corner" is where in these images (top, left) the crop lies; it has been cut where it is (0, 0) and H = crop.
-    "example" is each example's position in the stream. Raises InputError where the batch does not divide.
+    "example" is each example's position in the stream. Close it to end the workers. Raises InputError where the batch does not divide.
     """
     local = _share(batch_size, process_count)
     first = position + process_index * local
@@ -125,7 +125,9 @@ def eval_batches(
         yield batch | {"ids": [source.ids[record] for record in batch.pop("record")]}
 
 
-def _batches(example: Callable[[int], dict], count: int, batch_size: int, threads: int, workers: int) -> Iterator[dict]:
+def _batches(
+    example: Callable[[int], dict], count: int, batch_size: int, threads: int, workers: int
+) -> Generator[dict, None, None]:
     """example(0), example(1), ... up to `count`, read ahead by threads for about two batches, and stacked.
 
     Worker w of n reads the elements w, w + n, w + 2n, ... and the batches of the workers are taken in turn: numbered so
@@ -142,7 +144,11 @@ def _batches(example: Callable[[int], dict], count: int, batch_size: int, thread
     batches = grain.MapDataset.range(count).map(element).to_iter_dataset(options).batch(batch_size)
     if workers:
         batches = batches.mp_prefetch(grain.MultiprocessingOptions(num_workers=workers, per_worker_buffer_size=2))
-    return iter(batches)
+    iterator = iter(batches)
+    try:
+        yield from iterator
+    finally:  # closed, or no longer wanted by anyone: ends the processes and frees what they share
+        iterator.close()
 
 
 def _share(batch_size: int, process_count: int) -> int:

@@ -1,17 +1,19 @@
-"""Three pictures of a prepared data set: how its classes and the numbers in its bands are distributed, and records."""
+"""Pictures of a prepared data set: how its classes and the numbers in its bands are distributed, and records."""
 
+import functools
 import itertools
-import os
 import pathlib
+from collections.abc import Mapping
 
 import numpy as np
 
 from data_pipelines import display
 from data_pipelines.bands import Sensor
+from data_pipelines.files import temporary
 from data_pipelines.legends import IGNORE, Legend
 from data_pipelines.prepared import Dataset, Source
 
-DISTRIBUTION = "class_distribution.png"
+DISTRIBUTION = "class_distribution{}.png"  # of the stored splits, and of each partition
 HISTOGRAMS = "band_histograms.png"
 CONTACT_SHEET = "contact_sheet.png"
 _ROWS = 4  # records of each split in the contact sheet
@@ -28,20 +30,30 @@ _LINES = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#56b4e9", "#e69f00", "#00
 
 def draw(dataset: Dataset) -> list[pathlib.Path]:
     """Draws the pictures that are not there yet into the folder of the data set. Returns the paths of all."""
-    pictures = {DISTRIBUTION: distribution, HISTOGRAMS: histograms, CONTACT_SHEET: contact_sheet}
+    parts: dict[str, dict[str, int]] = {}
+    for part, records in dataset.partitions.items():
+        parts.setdefault(part.partition("/")[0], {})[part] = records
+    pictures = {DISTRIBUTION.format(""): functools.partial(distribution, dataset, dataset.splits)}
+    for name, of_partition in parts.items():
+        pictures[DISTRIBUTION.format(f"_{name}")] = functools.partial(distribution, dataset, of_partition)
+    pictures[HISTOGRAMS] = functools.partial(histograms, dataset)
+    pictures[CONTACT_SHEET] = functools.partial(contact_sheet, dataset)
     for name, picture in pictures.items():
         if not (dataset.folder / name).exists():
-            temporary = dataset.folder / f"{name}.{os.getpid()}"
-            picture(dataset).savefig(temporary, format="png", dpi=110, bbox_inches="tight")
-            temporary.replace(dataset.folder / name)
+            begun = temporary(dataset.folder / name)
+            picture().savefig(begun, format="png", dpi=110, bbox_inches="tight")
+            begun.replace(dataset.folder / name)
     return [dataset.folder / name for name in pictures]
 
 
-def distribution(dataset: Dataset):
-    """Bars of the share of each class among the labelled pixels of each split, as a matplotlib figure."""
+def distribution(dataset: Dataset, splits: Mapping[str, int]):
+    """Bars of the share of each class among the labelled pixels of each split, as a matplotlib figure.
+
+    `splits` are stored splits, or parts of a partition, with their number of records.
+    """
     from matplotlib.figure import Figure  # here, because training never draws this
 
-    labelled = {n: s["class_pixels"] for n, s in dataset.statistics["splits"].items() if s["class_pixels"]}
+    labelled = {split: pixels for split in splits if (pixels := dataset.class_pixels(split))}
     classes = dataset.legend.classes
     ignored = dataset.legend.ignored
     names = [f"{c.id} {c.name}" + (" (ignored)" if c.id in ignored else "") for c in classes]
@@ -53,8 +65,7 @@ def distribution(dataset: Dataset):
         shares = [100 * pixels.get(str(c.id), 0) / total for c in classes]
         bars = axis.bar(range(len(classes)), shares, color=[c.colour for c in classes], edgecolor="0.3", linewidth=0.6)
         axis.bar_label(bars, [_percent(share) for share in shares], fontsize=8, padding=2)
-        records = dataset.splits[split]
-        axis.set_title(f"{split}: {_records(records)}, {total:,} labelled pixels", loc="left", fontsize=10)
+        axis.set_title(f"{split}: {_records(splits[split])}, {total:,} labelled pixels", loc="left", fontsize=10)
         axis.set_ylabel("share of pixels [%]")
         axis.set_ylim(0, 1.15 * max(shares))
         axis.spines[["top", "right"]].set_visible(False)

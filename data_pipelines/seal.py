@@ -15,7 +15,7 @@ from data_pipelines.errors import InputError
 from data_pipelines.files import temporary, write_atomically
 from data_pipelines.legends import IGNORE
 from data_pipelines.moments import Moments
-from data_pipelines.shard import Layout, Note
+from data_pipelines.shard import PARTS, Layout, Note
 from data_pipelines.spec import DatasetSpec, Kept, Partition
 
 DESCRIPTION = "description.json"  # name, version, sensors, legends and tile: all that the loader must know
@@ -85,9 +85,15 @@ def seal(
 
 
 def write_refused(folder: pathlib.Path, rows: list[list[str]]) -> None:
-    """Writes refused.csv."""
+    """Writes refused.csv. What was unpacked into the folder is named by its archive: the copies will be gone."""
+    rows = [[record, file.removeprefix(f"{unpacked(folder)}/"), reason] for record, file, reason in rows]
     with (folder / REFUSED).open("w", newline="") as file:
         csv.writer(file, lineterminator="\n").writerows([["id", "file", "reason"], *rows])
+
+
+def unpacked(folder: pathlib.Path) -> pathlib.Path:
+    """Where archives are unpacked while a data set is made in `folder`."""
+    return folder / PARTS / "unpacked"
 
 
 def file_stem(spec: DatasetSpec) -> str:

@@ -27,14 +27,13 @@ import tqdm
 from data_pipelines import archives, shard
 from data_pipelines.errors import InputError
 from data_pipelines.files import write_atomically
-from data_pipelines.seal import REFUSED, file_stem, seal, write_refused
+from data_pipelines.seal import REFUSED, file_stem, seal, unpacked, write_refused
 from data_pipelines.shard import Layout, Note, Task
 from data_pipelines.spec import DatasetSpec, Item, Refused
 
 # Shards a split, bounded by records a shard: enough for every worker, not too many open files, little lost by a kill.
 _SHARDS = 64
 _RECORDS_PER_SHARD = (16, 512)
-_UNPACKED = "unpacked"
 
 
 def folder_of(name: str, version: str, data_dir: pathlib.Path) -> pathlib.Path:
@@ -70,14 +69,13 @@ def write(
     """
     final = folder_of(spec.name, spec.version, data_dir)
     folder = incomplete(final)
-    parts = folder / shard.PARTS
     try:
         roots: list[pathlib.Path] = [source]
         refused: list[list[str]] = []
         if spec.members and archives.find(source):
-            found = archives.unpack(source, parts / _UNPACKED, spec.members)
+            found = archives.unpack(source, unpacked(folder), spec.members)
             refused = [["", f"{one.archive}/{one.member}", one.reason] for one in found]
-            roots.append(parts / _UNPACKED)
+            roots.append(unpacked(folder))
         splits = spec.index(roots)
         if not splits:
             raise InputError(f"--source={source}: no file of {spec.name} found; expected {spec.layout}")

@@ -1,5 +1,6 @@
 """`lcjax train`: one loop for every task."""
 
+import contextlib
 import dataclasses
 import math
 import pathlib
@@ -226,7 +227,7 @@ def train(config, folder: pathlib.Path) -> None:
 
     # ------------------------------------------------------------------ the loop
     step = found or 0
-    with workdir.Log(folder, step) as log, jax.transfer_guard("disallow"):
+    with workdir.Log(folder, step) as log, contextlib.closing(batches), jax.transfer_guard("disallow"):
         while True:
             ending = step == total
             due = held_out is not None and ((step % evaluate_every == 0 and step > 0) or ending)

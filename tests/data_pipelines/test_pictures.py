@@ -1,4 +1,5 @@
 import dataclasses
+import functools
 import io
 import pathlib
 from typing import Any
@@ -30,11 +31,11 @@ class Prepared:
     version: str = "1.0.0"
     tile: int = TILE
 
-    @property
-    def statistics(self) -> dict[str, Any]:
+    partitions: dict[str, int] = dataclasses.field(default_factory=dict)
+
+    def class_pixels(self, split: str) -> dict[str, int]:
         ids = [c.id for c in self.legend.classes]
-        pixels = {str(i): 10**k for k, i in enumerate(ids[:-1])} if self.labelled else {}
-        return {"splits": {split: {"class_pixels": pixels} for split in self.splits}}
+        return {str(i): 10**k for k, i in enumerate(ids[:-1])} if self.labelled else {}
 
     def source(self, split: str) -> list[dict]:
         return [self._record(split, k) for k in range(self.splits[split])]
@@ -88,11 +89,20 @@ def test_all_pictures_are_drawn_once(case, tmp_path):
     assert sorted(path.name for path in tmp_path.iterdir()) == sorted(path.name for path in drawn)
 
 
+def test_the_distribution_of_each_partition_is_drawn(tmp_path):
+    parts = {"by_zone/train": 3, "by_zone/test": 2, "random/train": 4}
+    drawn = pictures.draw(Prepared(tmp_path, **CASES["aerial"], partitions=parts))
+    assert [path.name for path in drawn][:3] == [
+        "class_distribution.png", "class_distribution_by_zone.png", "class_distribution_random.png"
+    ]  # fmt: skip
+
+
 @pytest.mark.parametrize("case", CASES)
 def test_nothing_is_drawn_outside_or_over_another(case, tmp_path):
     """Texts and legends of every picture lie inside it; legends do not cover axes."""
     dataset = Prepared(tmp_path, **CASES[case])
-    for draw in (pictures.distribution, pictures.histograms, pictures.contact_sheet):
+    distribution = functools.partial(pictures.distribution, splits=dataset.splits)
+    for draw in (distribution, pictures.histograms, pictures.contact_sheet):
         figure = draw(dataset)
         figure.savefig(io.BytesIO(), format="png", dpi=50)
         width, height = figure.get_size_inches() * figure.dpi
