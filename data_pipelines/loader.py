@@ -77,7 +77,8 @@ def train_batches(
       workers: processes that read and cut; 0 does it in this one. For hosts with many cores.
 
     "corner" is where in these images (top, left) the crop lies; it has been cut where it is (0, 0) and H = crop.
-    "example" is each example's position in the stream. Close it to end the workers. Raises InputError where the batch does not divide.
+    "example" is each example's position in the stream. Whoever closes the batches ends the workers. Raises InputError
+    where the batch does not divide.
     """
     local = _share(batch_size, process_count)
     first = position + process_index * local

@@ -12,7 +12,7 @@ import numpy as np
 import tensorflow_datasets as tfds
 import tqdm
 
-from data_pipelines import datasets, moments, seal, shards
+from data_pipelines import datasets, example, moments, seal, shards
 from data_pipelines.bands import Sensor, chosen
 from data_pipelines.errors import InputError
 from data_pipelines.files import write_atomically
@@ -27,7 +27,8 @@ class Source:
     `ids` are the record ids in order; they are known without reading a record. `tile` is the edge in pixels.
 
     Args:
-      stored: split -> its records.
+      stored: split -> its records, as bytes (example.py).
+      layout: what they hold: name -> dtype and shape.
       where: for each record the name of its split, and its place there.
       bands: sensor -> which of its stored bands are read.
       read_as: (256,) uint8, stored label -> label.
@@ -35,7 +36,8 @@ class Source:
 
     def __init__(
         self,
-        stored: Mapping[str, Sequence[dict[str, Any]]],
+        stored: Mapping[str, Sequence[bytes]],
+        layout: Mapping[str, tuple[np.dtype, tuple[int, ...]]],
         where: Sequence[tuple[str, int]],
         ids: tuple[str, ...],
         tile: int,
@@ -43,29 +45,24 @@ class Source:
         read_as: np.ndarray,
     ):
         self.ids, self.tile = ids, tile
-        self._stored, self._where, self._bands = stored, where, bands
+        self._stored, self._layout, self._where, self._bands = stored, layout, where, bands
         self._read_as = None if (read_as == np.arange(256)).all() else read_as
 
     def __len__(self) -> int:
         return len(self.ids)
 
     def __getitem__(self, index: int) -> dict[str, Any]:
-        record = self._record(index)
-        return {"id": self.ids[index]} | self._taken(record, [key for key in record if key != "id"], (0, 0), self.tile)
+        return {"id": self.ids[index]} | self.read(index, list(self._layout))
 
     def read(
         self, index: int, keys: Sequence[str], corner: tuple[int, int] = (0, 0), edge: int | None = None
     ) -> dict[str, np.ndarray]:
         """These parts of a record; of images the square of `edge` pixels whose upper left pixel is `corner`."""
-        return self._taken(self._record(index), keys, corner, edge or self.tile)
-
-    def _record(self, index: int) -> dict[str, Any]:
         split, place = self._where[index]
-        return self._stored[split][place]
-
-    def _taken(self, record: dict, keys: Sequence[str], corner: tuple[int, int], edge: int) -> dict[str, Any]:
-        window = np.s_[corner[0] : corner[0] + edge, corner[1] : corner[1] + edge]
-        taken = {key: record[key] if record[key].ndim == 1 else record[key][window] for key in keys}
+        record = example.arrays(self._stored[split][place], {key: self._layout[key] for key in keys})
+        top, left, edge = *corner, edge or self.tile
+        window = np.s_[top : top + edge, left : left + edge]
+        taken = {key: array if array.ndim == 1 else array[window] for key, array in record.items()}
         for sensor in taken.keys() & self._bands.keys():
             taken[sensor] = taken[sensor][..., self._bands[sensor]]
         if self._read_as is not None and "label" in taken:
@@ -101,13 +98,19 @@ class Dataset:
         """The records of a split; `Splits.ids` says what can be given. Raises InputError as it does."""
         ids = self._names.ids(spec)
         where = [self._where[record_id] for record_id in ids]
-        stored = {split: self._builder.as_data_source(split) for split in dict.fromkeys(split for split, _ in where)}
+        raw = tfds.decode.DeserializeMethod.RAW_BYTES
+        stored = {
+            split: self._builder.as_data_source(split, deserialize_method=raw)
+            for split in dict.fromkeys(split for split, _ in where)
+        }
+        features = self._builder.info.features.items()
+        layout = {name: (feature.np_dtype, feature.shape) for name, feature in features if name != "id"}
         bands = {
             sensor.name: [every.bands.index(band) for band in sensor.bands]
             for sensor, every in zip(self.sensors, self.stored, strict=True)
             if sensor.bands != every.bands
         }
-        return Source(stored, where, ids, self.tile, bands, self.legend.read_as())
+        return Source(stored, layout, where, ids, self.tile, bands, self.legend.read_as())
 
     def split_id(self, spec: str) -> str:
         """A short hash of the ids of a split's records, in order: equal if and only if the records are the same."""
