@@ -188,7 +188,7 @@ def _distribution(table: Table) -> str:
         order = [c.name for c in table.legend.classes] if table.legend else list(table.names)
         held = {name for split in counts.values() for name, pixels in split.items() if pixels or name in table.names}
         names = [name for name in order if name in held] + sorted(held - set(order))
-        caption = "Scored pixels of each class by split of the prepared data set, in percent." + (
+        caption = "Scored pixels of each class in what the runs train on, choose by and test on, in percent." + (
             f" As seen by {markup.listed(runs)}." if len(drawn) > 1 else ""
         )
         image = figures.distribution(counts, names, table.colours)

@@ -51,7 +51,8 @@ class Table:
 
     def notes(self) -> list[str]:
         """What a reader of the table must know beyond its definitions."""
-        notes = []
+        warnings = dict.fromkeys(text for e in self.evaluations for text in e.fields["split"].get("warnings", ()))
+        notes = [f"Warning: {text}." for text in warnings]
         absent = {e.run: ", ".join(e.fields.get("absent", [])) for e in self.evaluations}
         if len(set(absent.values())) > 1:
             told = "; ".join(f"{run}: {names or 'none'}" for run, names in absent.items())

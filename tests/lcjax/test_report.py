@@ -268,6 +268,15 @@ def test_runs_with_different_absent_classes_or_pixels_are_pointed_out(tmp_path):
     assert "different numbers of pixels" in pixels and "b: 4,000" in pixels
 
 
+def test_what_a_reader_of_a_split_must_know_is_told(tmp_path):
+    leaks = "report_60_20_20: patches of one zone fall on both sides"
+    split = {"role": "test", "spec": "report_60_20_20/test", "id": "test-1", "warnings": [leaks]}
+    for seed, name in enumerate("ab"):
+        make_run(tmp_path / "runs" / name, seed, split=split, samples=False)
+    page = make_report(f"{tmp_path}/runs/*", tmp_path / "out")
+    assert page.notes[0].startswith(f"Warning: {leaks}.")
+
+
 def test_a_score_without_value_is_a_dash_and_comes_last(tmp_path):
     broken = score(np.eye(8, dtype=int), NAMES) | {"mIoU_8": float("nan"), "IoU/Barren": None}
     found = compare(make_run(tmp_path / "a", 0, scores=broken), make_run(tmp_path / "b", 1))
