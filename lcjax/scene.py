@@ -229,7 +229,8 @@ def _check_ground(dataset: rasterio.DatasetReader, sensor: Sensor, path: pathlib
         found = ground.metres_per_pixel(dataset.crs, dataset.transform, *dataset.shape)
     except ValueError as error:
         raise InputError(
-            f"{path}: {error}; expected a map projection or longitude and latitude; warp it, e.g. "
+            f"{path}: {error}; expected a map projection or longitude and latitude; if the file only lacks its name, "
+            f"write it in, e.g. for FLAIR-1 `rio edit-info --crs EPSG:2154 {path.name}`; else warp it, e.g. "
             "`rio warp --dst-crs EPSG:32633`"
         ) from error
     if any(not 1 / 1.5 <= metres / expected <= 1.5 for metres in found):

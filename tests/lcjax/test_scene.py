@@ -10,6 +10,7 @@ import rasterio
 from data_pipelines.bands import S1, S2, SENSORS, Scaling, Sensor
 from data_pipelines.dfc2020.legend import DFC2020
 from data_pipelines.errors import InputError
+from data_pipelines.sample.make import FLAIR_CRS
 from lcjax import scene as scenes
 from lcjax.card import Card
 from lcjax.streams import sensors_of
@@ -141,6 +142,16 @@ def test_tiny_scenes_are_refused_and_small_ones_announced(tmp_path):
     assert "expected at least 16 x 16" in refusal(write(tmp_path / "a.tif", digital_numbers(12, 50), S2.bands))
     _, _, said = read_all(write(tmp_path / "b.tif", digital_numbers(20, 50), S2.bands))
     assert len(said) == 1 and "50 x 20 pixels, smaller than a tile of 32" in said[0]
+
+
+def test_a_projection_without_a_name_is_to_be_written_in(tmp_path):
+    """As the published files of FLAIR-1 have it."""
+    path = write(tmp_path / "a.tif", digital_numbers(), S2.bands, crs=FLAIR_CRS)
+    with (
+        pytest.raises(InputError, match=r"a\.tif: CRS LOCAL_CS.*`rio edit-info --crs EPSG:2154 a\.tif`"),
+        scenes.open_scene(card(), {"s2": path}),
+    ):
+        pass
 
 
 @pytest.mark.parametrize(
