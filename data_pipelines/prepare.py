@@ -127,6 +127,7 @@ def prepare(
     source = own.csv if own else source
     if (folder / "dataset_info.json").is_file():
         _check_same(folder, name, source, own.fingerprint if own else "", options)
+        shards.tidy(folder)
         print(f"{folder}: already prepared from {source}; nothing to do (delete the folder to prepare it anew)")
     else:
         print(f"{name} {folder.name}: {source} -> {folder}", flush=True)

@@ -95,13 +95,19 @@ def write(
         notes = {split: [task.note() for task in some] for split, some in tasks.items()}
         seal(spec, layout, made, notes, refused, folder)
         folder.replace(final)
-        shutil.rmtree(final / shard.PARTS)
+        tidy(final)
     except OSError as error:
         raise InputError(
             f"{error.filename or folder}: {error.strerror}; expected a --data_dir that can be written and has room "
             "for all images, not compressed; run the same command again to go on"
         ) from error
     return final
+
+
+def tidy(folder: pathlib.Path) -> None:
+    """Removes from a finished data set what was needed to make it, and files that a kill left half-written."""
+    for left in folder.glob(".*"):
+        shutil.rmtree(left) if left.is_dir() else left.unlink()
 
 
 class _Limit:

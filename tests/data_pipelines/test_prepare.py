@@ -14,7 +14,7 @@ def test_prepare_writes_pictures_and_says_what_it_did(source, tmp_path, capsys):
     assert "warning: tiles are 16 pixels wide, the published ones 256" in said
     assert "refused             1; which and why: " in said
     assert f"shards and statistics: {dataset.folder}" in said
-    for name in (pictures.DISTRIBUTION, pictures.CONTACT_SHEET):
+    for name in (pictures.DISTRIBUTION.format(""), pictures.CONTACT_SHEET):
         assert (dataset.folder / name).read_bytes().startswith(b"\x89PNG")
 
 
@@ -56,3 +56,14 @@ def test_help_and_flags_agree():
     common = {"dataset", "source", "data_dir", "workers", "max_refused", "max_nodata", "offset", "beam"}
     assert set(defined) == own | common
     assert all((f"--{name}" if name == "init" else f"--{name}=") in prepare.HELP for name in defined)
+
+
+def test_what_a_kill_left_in_a_finished_data_set_is_removed(source, tmp_path):
+    folder = prepare.prepare("sample", source, tmp_path / "data").folder
+    names = sorted(path.name for path in folder.iterdir())
+    (folder / ".parts").mkdir()
+    (folder / ".parts" / "plan.json").write_text("{}")
+    for name in (".statistics.json.host.17", ".contact_sheet.png.host.17"):
+        (folder / name).write_text("half")
+    prepare.prepare("sample", source, tmp_path / "data")
+    assert sorted(path.name for path in folder.iterdir()) == names

@@ -107,7 +107,7 @@ def test_plain_rasters_needs_no_name(table, tmp_path):
 
 def test_pictures_can_be_drawn(table, tmp_path):
     folder = make(table, tmp_path / "data").folder
-    for name in (pictures.DISTRIBUTION, pictures.CONTACT_SHEET):
+    for name in (pictures.DISTRIBUTION.format(""), pictures.CONTACT_SHEET):
         assert (folder / name).read_bytes().startswith(b"\x89PNG")
 
 
