@@ -134,7 +134,13 @@ def prepare(
         spec = _rasters().spec(own) if own else datasets.DATASETS[name]
         shards.write(spec, source, data_dir, workers=workers, max_refused=max_refused, options=options, beam=beam)
     dataset = open_dataset(data_dir, name)
-    drawn = pictures.draw(dataset)
+    try:
+        drawn = pictures.draw(dataset)
+    except OSError as error:
+        raise InputError(
+            f"{dataset.folder}: the data set is complete, but its pictures cannot be written ({error.strerror}); make "
+            "room and run the same command again"
+        ) from error
     _say(dataset, drawn, dataset.tile if own else datasets.dataset(name).tile)
     return dataset
 

@@ -1,10 +1,11 @@
 """One shard: what a worker reads, checks, writes and notes."""
 
+import contextlib
 import dataclasses
 import functools
 import json
 import pathlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 import numpy as np
 import tensorflow_datasets as tfds
@@ -13,6 +14,7 @@ from tensorflow_datasets.core import example_serializer
 
 from data_pipelines import moments
 from data_pipelines.bands import Sensor
+from data_pipelines.errors import InputError
 from data_pipelines.files import temporary, write_atomically
 from data_pipelines.legends import IGNORE
 from data_pipelines.spec import Item, Kept, Place, Record, Refused, Vector
@@ -140,6 +142,19 @@ def refusal_row(item: Item, refusal: Refused) -> list[str]:
     return [item.id, str(refusal.file), refusal.reason]
 
 
+@contextlib.contextmanager
+def _explained(shard: pathlib.Path) -> Iterator[None]:
+    """ArrayRecord says RuntimeError of a disk that is full."""
+    try:
+        yield
+    except RuntimeError as error:
+        reason = str(error).partition(";")[0]
+        raise InputError(
+            f"{shard}: {reason}; expected a --data_dir that can be written and has room for all images, not "
+            "compressed; run the same command again to go on"
+        ) from error
+
+
 def write(task: Task) -> Note:
     """Reads the records of one shard, and writes it and its note, each there completely or not at all.
 
@@ -165,7 +180,8 @@ def write(task: Task) -> Note:
             note.refused_places.append(str(first_file(item)))
             continue
         serialised = serialise(item.id, record)
-        writer.write(serialised)
+        with _explained(task.shard):
+            writer.write(serialised)
         size += len(serialised)
         off_legend += int(record.off_legend)
         note.kept.append(Kept(item.id, record.place))
@@ -174,7 +190,8 @@ def write(task: Task) -> Note:
         note.pixels.append({int(i): int(n) for i, n in zip(found, counts, strict=True) if i != IGNORE})
         for name in sums:
             sums[name] += moments.Moments.of(record.parts[name], record.counted)
-    writer.close()
+    with _explained(task.shard):
+        writer.close()
     note = dataclasses.replace(note, size=size, off_legend=off_legend, sensors=sums)
     write_atomically(task.note_path, note.to_json())
     begun.replace(task.shard)

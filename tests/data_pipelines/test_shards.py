@@ -3,6 +3,7 @@ import dataclasses
 import json
 import os
 import pathlib
+import re
 import signal
 import subprocess
 import sys
@@ -158,6 +159,24 @@ def test_a_folder_that_cannot_be_written(source, tmp_path):
 
 def _dies(item):
     os._exit(9)
+
+
+FULL = """
+import pathlib, resource, sys
+from data_pipelines import datasets, shards
+resource.setrlimit(resource.RLIMIT_FSIZE, (40_000, 40_000))
+shards.write(datasets.DATASETS["sample"], pathlib.Path(sys.argv[1]), pathlib.Path(sys.argv[2]))
+"""
+
+
+def test_a_disk_that_is_full_in_the_middle_of_a_shard(source, tmp_path):
+    """A limit on the size of files stands for it: the writer fails in the same place."""
+    whole = contents(write(source, tmp_path / "whole"))
+    command = [sys.executable, "-c", FULL, str(source), str(tmp_path / "data")]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
+    last = done.stderr.splitlines()[-1]
+    assert re.search(r"InputError: .*array_record-0000\d-of-0000\d: .*File too large; expected .* has room", last), last
+    assert contents(write(source, tmp_path / "data")) == whole
 
 
 def test_a_worker_that_is_ended_from_outside(source, tmp_path, monkeypatch):
