@@ -38,7 +38,8 @@ def test_the_card_comes_back_equal(tmp_path, fusion, legend):
 def test_the_card_holds_what_it_needs_without_the_tables():
     fields = json.loads(CARD.to_json())
     assert [sensor["bands"] for sensor in fields["sensors"]] == [list(S1.bands), list(S2.bands)]
-    scaling = {"unit": 0.01, "low": -25.0, "high": 0.0, "offset": -25.0, "scale": 25.0, "mix": None, "by_maximum": False}
+    scaling = {"unit": 0.01, "low": -25.0, "high": 0.0, "offset": -25.0, "scale": 25.0}
+    scaling |= {"mix": None, "by_maximum": False}
     assert fields["sensors"][0]["scaling"] == scaling
     assert {"id": 7, "name": "Urban/Built-up", "colour": "#a5a5a5"} in fields["legend"]["classes"]
 
