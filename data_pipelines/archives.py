@@ -21,6 +21,7 @@ from typing import IO, Any, NamedTuple, Self
 
 from tqdm import tqdm
 
+from data_pipelines import files
 from data_pipelines.errors import InputError
 from data_pipelines.files import write_atomically
 
@@ -73,12 +74,12 @@ def unpack(source: pathlib.Path, target: pathlib.Path, members: re.Pattern[str])
 
 def find(source: pathlib.Path) -> list[pathlib.Path]:
     """The archives below `source`, in a fixed order."""
-    found = []
-    for folder, folders, names in os.walk(source, followlinks=True):
-        folders[:] = sorted(name for name in folders if not name.startswith(".") and name != "__MACOSX")
-        archives = (name for name in names if name.lower().endswith(tuple(_OPENERS)) and not name.startswith("."))
-        found += [pathlib.Path(folder, name) for name in sorted(archives)]
-    return found
+    return [path for path in files.below(source) if path.name.lower().endswith(tuple(_OPENERS))]
+
+
+def others(source: pathlib.Path) -> list[pathlib.Path]:
+    """Archives below `source` of kinds that are not opened."""
+    return [path for path in files.below(source) if path.name.lower().endswith(_OTHERS)]
 
 
 # The note: {"archive": what it was, "refused": rows, or null while it is being unpacked}.
@@ -121,7 +122,7 @@ def _unpack(archive: pathlib.Path, folder: pathlib.Path, members: re.Pattern[str
         for member in found:
             if _is_wanted(member.name, members):
                 path = folder / member.name.replace("\0", "")
-                reason = _unsafe(member.name) or member.wrong or ("a second member of this name" * (path in seen))
+                reason = unsafe(member.name) or member.wrong or ("a second member of this name" * (path in seen))
                 reason = reason or _write(member, path)
                 seen.add(path)
                 if reason:
@@ -137,7 +138,7 @@ def _is_wanted(name: str, members: re.Pattern[str]) -> bool:
     return "__MACOSX" not in folders and members.fullmatch(name) is not None
 
 
-def _unsafe(name: str) -> str:
+def unsafe(name: str) -> str:
     """Why a name could lead out of the target, here or on Windows; empty where it cannot."""
     if "\0" in name or "\\" in name:
         return "NUL or backslash in its name, expected a plain path"
@@ -152,7 +153,7 @@ def _printable(name: str) -> str:
 
 def _check_room(archive: pathlib.Path, folder: pathlib.Path, members: list["_Member"]) -> None:
     free = shutil.disk_usage(folder).free
-    missing = (m for m in members if not _unsafe(m.name) and not os.path.exists(folder / m.name))
+    missing = (m for m in members if not unsafe(m.name) and not os.path.exists(folder / m.name))
     needed = sum(member.size for member in missing)
     if needed > free:
         raise InputError(
@@ -265,6 +266,7 @@ class _Header(tarfile.TarInfo):
             raise tarfile.ReadError(str(error)) from error
 
 
+_OTHERS = (".7z", ".rar", ".tar.bz2", ".tar.xz", ".tar.zst")
 _OPENERS = {".zip": _zipped, ".tar": _tarred, ".tar.gz": _tarred, ".tgz": _tarred}
 
 

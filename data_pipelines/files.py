@@ -1,8 +1,28 @@
-"""Files that are there completely or not at all."""
+"""Files: found below a folder, and written so that they are there completely or not at all."""
 
 import os
 import pathlib
 import platform
+from collections.abc import Iterator
+
+from data_pipelines.errors import InputError
+
+
+def below(folder: pathlib.Path) -> Iterator[pathlib.Path]:
+    """All files below a folder, in a fixed order, without what is hidden and what macOS leaves; none where it is not.
+
+    Raises InputError for a folder that cannot be listed: what is in it would be missing without a word.
+    """
+
+    if not folder.exists():
+        return
+
+    def fail(error: OSError) -> None:
+        raise InputError(f"{error.filename}: {error.strerror}; expected a folder that can be listed") from error
+
+    for here, folders, names in os.walk(folder, onerror=fail, followlinks=True):
+        folders[:] = sorted(name for name in folders if not name.startswith(".") and name != "__MACOSX")
+        yield from (pathlib.Path(here, name) for name in sorted(names) if not name.startswith("."))
 
 
 def temporary(path: pathlib.Path) -> pathlib.Path:

@@ -1,5 +1,6 @@
 """GeoTIFFs of published data sets: read whole, and checked, or refused by name and reason."""
 
+import collections
 import contextlib
 import dataclasses
 import functools
@@ -8,7 +9,7 @@ import math
 import pathlib
 import threading
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
 import numpy as np
 
@@ -99,11 +100,14 @@ def in_order(path: pathlib.Path, patch: Patch, sensor: Sensor) -> Patch:
     return dataclasses.replace(patch, values=patch.values[:, :, order], names=sensor.bands)
 
 
-def same_size(path: pathlib.Path, patch: Patch, partner: pathlib.Path, of_partner: Patch) -> None:
-    """Raises Refused for `path` where it has not as many rows and columns as its partner."""
-    (height, width), (rows, columns) = patch.values.shape[:2], of_partner.values.shape[:2]
-    if (height, width) != (rows, columns):
-        raise Refused(path, f"{width} x {height} pixels, expected {columns} x {rows} as in {partner.name}")
+def same_size(patches: Mapping[pathlib.Path, Patch]) -> None:
+    """Raises Refused for the first file that has not as many rows and columns as most, of two for the second."""
+    sizes = {path: patch.values.shape[:2] for path, patch in patches.items()}
+    (height, width), _ = collections.Counter(sizes.values()).most_common(1)[0]
+    like = next(path for path, size in sizes.items() if size == (height, width))
+    for path, (rows, columns) in sizes.items():
+        if (rows, columns) != (height, width):
+            raise Refused(path, f"{columns} x {rows} pixels, expected {width} x {height} as in {like.name}")
 
 
 def filled(values: np.ndarray, valid: np.ndarray) -> np.ndarray:
@@ -171,7 +175,7 @@ def _refusing(path: pathlib.Path) -> Iterator[None]:
 
     try:
         yield
-    except (RasterioError, CRSError, CPLE_BaseError, UnicodeDecodeError) as error:
+    except (OSError, RasterioError, CRSError, CPLE_BaseError, UnicodeDecodeError) as error:
         reason = " ".join(str(error.__cause__ or error).split())
         raise Refused(path, f"cannot be read as GeoTIFF ({reason}); damaged or truncated, download it again") from error
 

@@ -13,6 +13,7 @@ from typing import Any
 
 import grain
 import numpy as np
+from absl import flags
 
 from data_pipelines import memory
 from data_pipelines.errors import InputError
@@ -81,6 +82,7 @@ def train_batches(
     where the batch does not divide.
     """
     local = _share(batch_size, process_count)
+    check_readers(threads, workers)
     first = position + process_index * local
 
     def example(number: int) -> dict[str, Any]:
@@ -144,12 +146,21 @@ def _batches(
     options = grain.ReadOptions(num_threads=threads, prefetch_buffer_size=max(2 * batch_size, threads))
     batches = grain.MapDataset.range(count).map(element).to_iter_dataset(options).batch(batch_size)
     if workers:
+        if not flags.FLAGS.is_parsed():  # Grain asks for flags of its own; notebooks have parsed none
+            flags.FLAGS.mark_as_parsed()
         batches = batches.mp_prefetch(grain.MultiprocessingOptions(num_workers=workers, per_worker_buffer_size=2))
     iterator = iter(batches)
     try:
         yield from iterator
     finally:  # closed, or no longer wanted by anyone: ends the processes and frees what they share
         iterator.close()
+
+
+def check_readers(threads: int, workers: int) -> None:
+    """Raises InputError for numbers of threads and worker processes that cannot be."""
+    for name, number in (("threads", threads), ("workers", workers)):
+        if number < 0:
+            raise InputError(f"config.{name}={number}: expected 0 or more")
 
 
 def _share(batch_size: int, process_count: int) -> int:

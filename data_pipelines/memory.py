@@ -3,7 +3,7 @@
 import ctypes
 
 _M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3  # mallopt(3), malloc.h of glibc
-_LARGEST = 1 << 28  # bytes of an array whose memory is kept
+_LARGEST = (1 << 28, 1 << 25)  # bytes of an array whose memory is kept; glibc before 2.35 takes the second at most
 _KEPT = 1 << 30  # bytes that are free and kept
 
 
@@ -14,6 +14,5 @@ def keep_freed() -> None:
     page faults: reading them took twice the time.
     """
     mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
-    if mallopt:
-        mallopt(_M_MMAP_THRESHOLD, _LARGEST)
+    if mallopt and any(mallopt(_M_MMAP_THRESHOLD, size) for size in _LARGEST):
         mallopt(_M_TRIM_THRESHOLD, _KEPT)

@@ -60,6 +60,16 @@ class Moments:
             return Moments.of_none(len(total))
         return Moments(fields["count"], total, products, np.array(fields["low"]), np.array(fields["high"]))
 
+    @staticmethod
+    def from_summary(fields: dict) -> "Moments":
+        """The sums that a `summary` tells of."""
+        count, std = fields["pixels"], np.asarray(fields.get("std", ()), np.float64)
+        if not count:
+            raise ValueError("a summary of no pixel does not tell its bands")
+        mean = np.asarray(fields["mean"], np.float64)
+        products = count * (np.asarray(fields["correlation"]) * np.outer(std, std) + np.outer(mean, mean))
+        return Moments(count, count * mean, products, np.asarray(fields["min"]), np.asarray(fields["max"]))
+
     @property
     def mean(self) -> np.ndarray:
         return self.total / self.count

@@ -48,7 +48,7 @@ def define_flags(flags) -> None:
     known = ", ".join([*sorted(datasets.DATASETS), f"{datasets.RASTERS}/NAME"])
     flags.DEFINE_string("dataset", None, f"What is prepared: {known}.")
     flags.DEFINE_string(
-        "source", None, "The folder with the unpacked files, nested or not; for rasters also the CSV itself."
+        "source", None, "The folder with the files or archives, nested or not; for rasters also the CSV itself."
     )
     flags.DEFINE_string("data_dir", None, "The folder that holds prepared data sets; config.data_dir of training.")
     flags.DEFINE_integer("workers", len(os.sched_getaffinity(0)), "Processes that read and write.", lower_bound=1)
@@ -120,9 +120,8 @@ def prepare(
     folder = shards.folder_of(name, datasets.version(name), data_dir)
     own = _describe(name, source, legend, tile) if datasets.is_rasters(name) else None
     if own is None and not source.is_dir():
-        raise InputError(
-            f"--source={source}: no such folder; expected the files or archives: {datasets.dataset(name).layout}"
-        )
+        what = "is a file, not the folder that holds it" if source.is_file() else "no such folder"
+        raise InputError(f"--source={source}: {what}; expected the files or archives: {datasets.dataset(name).layout}")
     options = _checked(name, options or {})
     source = own.csv if own else source
     if (folder / "dataset_info.json").is_file():
@@ -163,6 +162,8 @@ def _checked(name: str, options: dict[str, float]) -> dict[str, float]:
     for option, fits, what in (("max_nodata", not own, "published data sets"), ("offset", optical, "Sentinel-2")):
         if option in options and not fits:
             raise InputError(f"--{option}={options[option]:g}: only for {what}, not for {name}; leave it out")
+    if not 0 <= options.get("max_nodata", 0) <= 1:
+        raise InputError(f"--max_nodata={options['max_nodata']}: expected a share from 0 to 1, e.g. 0.05 for 5 %")
     return options
 
 

@@ -1,5 +1,6 @@
 """A prepared data set: what it holds, and access to its records by split, bands and legend."""
 
+import contextlib
 import dataclasses
 import functools
 import hashlib
@@ -16,7 +17,7 @@ from data_pipelines import datasets, example, moments, seal, shards
 from data_pipelines.bands import Sensor, chosen
 from data_pipelines.errors import InputError
 from data_pipelines.files import write_atomically
-from data_pipelines.legends import Legend, named
+from data_pipelines.legends import IGNORE, Legend, named
 from data_pipelines.splits import Splits
 
 
@@ -137,18 +138,35 @@ class Dataset:
     def moments(self, spec: str) -> dict[str, dict]:
         """Of each sensor the mean, deviation, extremes and correlation of its bands, over the records of a split.
 
-        Of whole stored splits they are known; others are read once, with progress, and kept in the folder.
+        Of whole stored splits they are known; parts of them are read once, with progress, and what was found is kept in
+        the folder where it can be written.
         """
-        if spec in self.splits:
-            found = self.statistics["splits"][spec]["sensors"]
-        else:
-            path = self.folder / f"moments-{self.split_id(spec)}.json"
-            if not path.exists():
-                write_atomically(path, json.dumps(self._summed(spec), indent=1) + "\n")
+        path = self.folder / f"moments-{self.split_id(spec)}.json"
+        whole = [part.strip() for part in spec.split("+")]
+        if self.splits.keys() >= set(whole):
+            found = self._added(whole)
+        elif path.exists():
             found = json.loads(path.read_text())
+        else:
+            found = self._summed(spec)
+            with contextlib.suppress(OSError):  # a folder that is only read: it will be summed up again
+                write_atomically(path, json.dumps(found, indent=1) + "\n")
         return {
             sensor.name: moments.of_bands(found[sensor.name], [every.bands.index(band) for band in sensor.bands])
             for sensor, every in zip(self.sensors, self.stored, strict=True)
+        }
+
+    def _added(self, splits: Sequence[str]) -> dict[str, dict]:
+        """The statistics of whole stored splits together."""
+        of_splits = [self.statistics["splits"][split]["sensors"] for split in splits]
+        if len(of_splits) == 1:
+            return of_splits[0]
+        counted = {
+            sensor.name: [one[sensor.name] for one in of_splits if one[sensor.name]["pixels"]] for sensor in self.stored
+        }
+        return {
+            name: functools.reduce(moments.Moments.__add__, map(moments.Moments.from_summary, some)).summary()
+            for name, some in counted.items()
         }
 
     def _summed(self, spec: str) -> dict[str, dict]:
@@ -156,8 +174,12 @@ class Dataset:
         sums = {sensor.name: moments.Moments.of_none(len(sensor.bands)) for sensor in self.stored}
         for index in tqdm.tqdm(range(len(source)), desc=f"statistics of {self.name} {spec}", unit="record"):
             record = source[index]
+            # Tiles of own images overlap and go beyond them, and pixels without data were filled: what of a record must
+            # not be counted twice, or at all, has no label.
+            partly = datasets.is_rasters(self.name) or source.ids[index] in self._records.filled
+            counted = record["label"] != IGNORE if partly else None
             for name in sums:
-                sums[name] += moments.Moments.of(record[name], None)
+                sums[name] += moments.Moments.of(record[name], counted)
         return {name: of_sensor.summary() for name, of_sensor in sums.items()}
 
     @functools.cached_property

@@ -4,6 +4,7 @@ import collections
 import csv
 import dataclasses
 import functools
+import io
 import itertools
 import json
 import pathlib
@@ -87,8 +88,9 @@ def seal(
 def write_refused(folder: pathlib.Path, rows: list[list[str]]) -> None:
     """Writes refused.csv. What was unpacked into the folder is named by its archive: the copies will be gone."""
     rows = [[record, file.removeprefix(f"{unpacked(folder)}/"), reason] for record, file, reason in rows]
-    with (folder / REFUSED).open("w", newline="") as file:
-        csv.writer(file, lineterminator="\n").writerows([["id", "file", "reason"], *rows])
+    text = io.StringIO()
+    csv.writer(text, lineterminator="\n").writerows([["id", "file", "reason"], *rows])
+    write_atomically(folder / REFUSED, text.getvalue())
 
 
 def unpacked(folder: pathlib.Path) -> pathlib.Path:
@@ -108,10 +110,12 @@ class Records:
     Attributes:
       by_split: split -> ids of its records, in order.
       pixels: for each record by id, labelled pixels by stored id, without zeros.
+      filled: the records that have pixels without data.
     """
 
     by_split: dict[str, list[str]]
     pixels: dict[str, dict[int, int]]
+    filled: frozenset[str]
 
     def pixels_of(self, ids: Iterable[str]) -> collections.Counter[int]:
         """Labelled pixels of some records by stored id."""
@@ -130,7 +134,8 @@ def read_records(folder: pathlib.Path) -> Records:
     for record_id, split, *_ in rows:
         by_split.setdefault(split, []).append(record_id)
     pixels = {row[0]: {label: int(row[column]) for column, label in labels if row[column] != "0"} for row in rows}
-    return Records(by_split, pixels)
+    column = names.index("nodata")
+    return Records(by_split, pixels, frozenset(row[0] for row in rows if row[column] != "0"))
 
 
 def _statistics(notes: list[Note], sums: dict[str, Moments]) -> dict:
@@ -166,7 +171,8 @@ def _check(name: str, partitions: dict[str, Partition], kept: dict[str, list[Kep
     known = {one.id for records in kept.values() for one in records}
     for title, partition in partitions.items():
         ids = [record_id for part in partition.parts.values() for record_id in part]
-        assert len(set(ids)) == len(ids) and known.issuperset(ids), f"{name}: {title} does not part its records"
+        if len(set(ids)) < len(ids) or not known.issuperset(ids):
+            raise ValueError(f"{name}: {title} does not part its records")
 
 
 def _write_json(path: pathlib.Path, value: dict) -> None:

@@ -11,15 +11,15 @@ of workers, and any number of restarts, end in the same bytes. All of it happens
   4. The folder is renamed to `VERSION`. A data set is there completely or not at all.
 """
 
-import concurrent.futures
+import collections
+import contextlib
+import dataclasses
+import fcntl
 import functools
 import hashlib
 import json
-import multiprocessing
-import os
 import pathlib
 import shutil
-import threading
 from collections.abc import Iterable, Iterator
 
 import tqdm
@@ -28,12 +28,14 @@ from data_pipelines import archives, shard
 from data_pipelines.errors import InputError
 from data_pipelines.files import write_atomically
 from data_pipelines.seal import REFUSED, file_stem, seal, unpacked, write_refused
-from data_pipelines.shard import Layout, Note, Task
+from data_pipelines.shard import Layout, Task
 from data_pipelines.spec import DatasetSpec, Item, Refused
+from data_pipelines.workers import run
 
 # Shards a split, bounded by records a shard: enough for every worker, not too many open files, little lost by a kill.
 _SHARDS = 64
 _RECORDS_PER_SHARD = (16, 512)
+_LOOKED_AT = 5  # records that tell the size of all
 
 
 def folder_of(name: str, version: str, data_dir: pathlib.Path) -> pathlib.Path:
@@ -70,32 +72,10 @@ def write(
     final = folder_of(spec.name, spec.version, data_dir)
     folder = incomplete(final)
     try:
-        roots: list[pathlib.Path] = [source]
-        refused: list[list[str]] = []
-        if spec.members and archives.find(source):
-            found = archives.unpack(source, unpacked(folder), spec.members)
-            refused = [["", f"{one.archive}/{one.member}", one.reason] for one in found]
-            roots.append(unpacked(folder))
-        splits = spec.index(roots)
-        if not splits:
-            raise InputError(f"--source={source}: no file of {spec.name} found; expected {spec.layout}")
-        limit = _Limit(folder, max_refused, _places(item for items in splits.values() for item in items))
-        made = _plan(spec, source, splits, folder, limit, options or {})
-        read = functools.partial(spec.read, **options) if options else spec.read
-        layout = Layout(spec.sensors, spec.vectors, made["tile"])
-        tasks = {
-            split: [
-                Task(layout, read, split, chunk, folder / _shard_name(spec, split, k, len(chunks)))
-                for k, chunk in enumerate(chunks)
-            ]
-            for split, items in splits.items()
-            for chunks in [_chunks(items)]
-        }
-        _write_shards(spec.name, [task for some in tasks.values() for task in some], limit, workers, beam)
-        notes = {split: [task.note() for task in some] for split, some in tasks.items()}
-        seal(spec, layout, made, notes, refused, folder)
-        folder.replace(final)
-        tidy(final)
+        with _alone(folder / shard.PARTS):
+            _write(spec, source, folder, workers, max_refused, options or {}, beam)
+            folder.replace(final)
+            tidy(final)
     except OSError as error:
         raise InputError(
             f"{error.filename or folder}: {error.strerror}; expected a --data_dir that can be written and has room "
@@ -104,17 +84,104 @@ def write(
     return final
 
 
+def _write(
+    spec: DatasetSpec,
+    source: pathlib.Path,
+    folder: pathlib.Path,
+    workers: int,
+    max_refused: float,
+    options: dict[str, float],
+    beam: str,
+) -> None:
+    """Everything but the last name of the folder."""
+    lost = _unpack(spec, source, unpacked(folder))
+    splits = {
+        split: [_without_lost(item, lost) for item in items]
+        for split, items in spec.index([source, unpacked(folder)]).items()
+    }
+    if not splits:
+        raise InputError(f"--source={source}: no file of {spec.name} found; expected {spec.layout}")
+    everything = [item for items in splits.values() for item in items]
+    limit = Limit(folder, max_refused, _places(everything))
+    named = {item.refused.file for item in everything if item.refused}
+    nameless = [["", str(path), reason] for path, reason in lost.items() if path not in named]
+    made = _plan(spec, source, splits, folder, max_refused, options)
+    read = functools.partial(spec.read, **options) if options else spec.read
+    layout = Layout(spec.sensors, spec.vectors, made["tile"])
+    tasks = {
+        split: [
+            Task(layout, read, split, chunk, folder / _shard_name(spec, split, k, len(chunks)))
+            for k, chunk in enumerate(chunks)
+        ]
+        for split, items in splits.items()
+        for chunks in [_chunks(items)]
+    }
+    _write_shards(spec.name, [task for some in tasks.values() for task in some], limit, workers, beam)
+    notes = {split: [task.note() for task in some] for split, some in tasks.items()}
+    seal(spec, layout, made, notes, nameless, folder)
+
+
+@contextlib.contextmanager
+def _alone(parts: pathlib.Path) -> Iterator[None]:
+    """Holds a lock on the folder, which ends with the process. Raises InputError where another one holds it."""
+    parts.mkdir(parents=True, exist_ok=True)
+    with (parts / "lock").open("w") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise InputError(
+                f"{parts.parent}: another `lcjax prepare` is at work on it; wait for its end, or give another "
+                "--data_dir"
+            ) from None
+        yield
+
+
+def _unpack(spec: DatasetSpec, source: pathlib.Path, target: pathlib.Path) -> dict[pathlib.Path, str]:
+    """Unpacks the archives below `source`. Returns the files that could not be had, and why.
+
+    An empty file stands for each of them, so that what it belongs to is known, refused by name and counted.
+    """
+    if spec.members is None:
+        return {}
+    if others := archives.others(source):
+        print(f"warning: left out {', '.join(map(str, others))}: expected .zip, .tar, .tar.gz or .tgz; unpack by hand")
+    if not archives.find(source):
+        return {}
+    lost = {}
+    for one in archives.unpack(source, target, spec.members):
+        path = target / pathlib.Path(one.archive).relative_to(source) / one.member
+        stands = not archives.unsafe(one.member) and _stands_for(path)
+        lost[path if stands else pathlib.Path(f"{one.archive}/{one.member}")] = one.reason
+    return lost
+
+
+def _stands_for(path: pathlib.Path) -> bool:
+    """Leaves an empty file where one should be; False where another one is there, or none can be."""
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.touch()
+        return path.stat().st_size == 0
+    except (FileExistsError, NotADirectoryError):
+        return False
+
+
+def _without_lost(item: Item, lost: dict[pathlib.Path, str]) -> Item:
+    """The item, refused where one of its files could not be unpacked."""
+    found = next((path for path in item.files.values() if path in lost), None)
+    return dataclasses.replace(item, refused=Refused(found, lost[found])) if found and not item.refused else item
+
+
 def tidy(folder: pathlib.Path) -> None:
     """Removes from a finished data set what was needed to make it, and files that a kill left half-written."""
     for left in folder.glob(".*"):
         shutil.rmtree(left) if left.is_dir() else left.unlink()
 
 
-class _Limit:
+class Limit:
     """How many places may be refused."""
 
     def __init__(self, folder: pathlib.Path, share: float, places: int):
-        self._folder, self._share, self._places = folder, share, places
+        self.folder, self._share, self._places = folder, share, places
         self._rows: list[list[str]] = []
         self._refused: set[str] = set()
 
@@ -123,10 +190,10 @@ class _Limit:
         self._rows += rows
         self._refused.update(places)
         if len(self._refused) > self._share * self._places:
-            write_refused(self._folder, self._rows)
+            write_refused(self.folder, self._rows)
             _, file, reason = self._rows[0]
             raise InputError(
-                f"{self._folder / REFUSED}: {len(self._refused)} of {self._places} records are refused so far, more "
+                f"{self.folder / REFUSED}: {len(self._refused)} of {self._places} records are refused so far, more "
                 f"than --max_refused={self._share:g} allows (the first: {file}: {reason}); put the files right, or "
                 "allow more, and run the same command again"
             )
@@ -147,7 +214,7 @@ def _plan(
     source: pathlib.Path,
     splits: dict[str, list[Item]],
     folder: pathlib.Path,
-    limit: _Limit,
+    max_refused: float,
     options: dict[str, float],
 ) -> dict:
     """What is being made; written once, and compared when a run goes on in the same folder."""
@@ -156,29 +223,32 @@ def _plan(
     made |= {"options": options} if options else {}
     wanted = made | {"records": hashlib.sha256(ids.encode()).hexdigest()}
     path = folder / shard.PARTS / "plan.json"
-    if spec.fingerprint and path.exists():
-        plan = json.loads(path.read_text())
-        if plan["source"] == wanted["source"] and not _same(wanted, plan):
-            # The owner has put something right, as an earlier message may have asked.
-            print(f"{folder}: begun before a file of {source} was changed; started anew", flush=True)
-            shutil.rmtree(folder)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    if not path.exists():
-        tile = _first_tile(spec, splits, limit, options)
-        write_atomically(path, json.dumps(wanted | {"tile": tile}, indent=1) + "\n")
-    plan = json.loads(path.read_text())
-    if not _same(wanted, plan):
-        what = (
-            "its list of files has changed since"
-            if plan["source"] == wanted["source"]
-            else "expected the same --source"
-        )
-        if plan.get("options", {}) != options:
+    plan = json.loads(path.read_text()) if path.exists() else None
+    if plan and not _same(wanted, plan):
+        if plan["source"] != wanted["source"]:
+            what = "expected the same --source"
+        elif plan.get("options", {}) != options:
             what = f"expected the same options, {plan.get('options', {})}"
-        raise InputError(
-            f"{folder}: an unfinished preparation from {plan['source']}; {what}; delete this folder to start anew"
-        )
+        else:
+            what = "its list of files has changed since"
+        if not spec.fingerprint or plan["source"] != wanted["source"]:
+            raise InputError(
+                f"{folder}: an unfinished preparation from {plan['source']}; {what}; delete this folder to start anew"
+            )
+        # The owner has put something right, as an earlier message may have asked.
+        print(f"{folder}: begun before a file of {source} was changed; started anew", flush=True)
+        for shards_begun in (*_finished(folder), *(folder / shard.PARTS).glob("*.array_record-*")):
+            shards_begun.unlink()
+        plan = None
+    if not plan or not _finished(folder):  # the file that gave the tile may have been put right
+        limit = Limit(folder, max_refused, _places(item for items in splits.values() for item in items))
+        plan = wanted | {"tile": _tile(spec, splits, limit, options)}
+        write_atomically(path, json.dumps(plan, indent=1) + "\n")
     return made | {"tile": plan["tile"]}
+
+
+def _finished(folder: pathlib.Path) -> list[pathlib.Path]:
+    return list(folder.glob("*.array_record-*"))
 
 
 def _same(wanted: dict, plan: dict) -> bool:
@@ -190,61 +260,38 @@ def _places(items: Iterable[Item]) -> int:
     return len({shard.first_file(item) for item in items})
 
 
-def _first_tile(spec: DatasetSpec, splits: dict[str, list[Item]], limit: _Limit, options: dict[str, float]) -> int:
-    """The edge in pixels of the first record that can be read; the others must have the same."""
-    found = _Limit(limit._folder, limit._share, limit._places)  # these records are counted again with their shards
+def _tile(spec: DatasetSpec, splits: dict[str, list[Item]], limit: Limit, options: dict[str, float]) -> int:
+    """The edge in pixels that most of some records evenly from all have, the published one where it is among the most.
+
+    Raises InputError where too many cannot be read.
+    """
     items = [item for items in splits.values() for item in items]
-    for item in filter(lambda item: item.refused, items):
-        assert item.refused
-        found.count([shard.refusal_row(item, item.refused)], [str(shard.first_file(item))])
-    for item in filter(lambda item: not item.refused, items):
+    for item in items:
+        if item.refused:
+            limit.count([shard.refusal_row(item, item.refused)], [str(shard.first_file(item))])
+    readable = [item for item in items if not item.refused]
+    edges: collections.Counter[int] = collections.Counter()
+    # Evenly first, then, while none could be read, all of them.
+    for k, item in enumerate([*readable[:: -(-len(readable) // _LOOKED_AT) or 1], *readable]):
+        if edges and k >= _LOOKED_AT:
+            break
         try:
-            return spec.read(item, **options).parts["label"].shape[0]
+            edges[spec.read(item, **options).parts["label"].shape[0]] += 1
         except Refused as refusal:
-            found.count([shard.refusal_row(item, refusal)], [str(shard.first_file(item))])
-    raise InputError(f"no record of {spec.name} can be read")
+            limit.count([shard.refusal_row(item, refusal)], [str(shard.first_file(item))])
+    if not edges:
+        raise InputError(f"{limit.folder}: no record of {spec.name} can be read")
+    most = max(edges.values())
+    return spec.tile if edges[spec.tile] == most else next(edge for edge, count in edges.items() if count == most)
 
 
-def _write_shards(name: str, tasks: list[Task], limit: _Limit, workers: int, beam: str) -> None:
+def _write_shards(name: str, tasks: list[Task], limit: Limit, workers: int, beam: str) -> None:
     """Writes the shards that are missing, and stops as soon as too many places are refused."""
+    for half in (limit.folder / shard.PARTS).glob(".*.array_record-*"):
+        half.unlink()  # what a kill left
     todo = [task for task in tasks if not task.shard.exists() or task.note().refused]
     total, left = (sum(len(task.items) for task in some) for some in (tasks, todo))
     with tqdm.tqdm(total=total, initial=total - left, unit="record", desc=name) as progress:
-        for task, note in _map(todo, min(workers, len(todo)), beam):
+        for task, note in run(todo, min(workers, len(todo)), beam):
             progress.update(len(task.items))
             limit.count(note.refused, note.refused_places)
-
-
-def _map(tasks: list[Task], workers: int, beam: str) -> Iterator[tuple[Task, Note]]:
-    """Each task with its note, in the order in which they are finished."""
-    if beam:
-        from data_pipelines import beam as pipeline  # here, because it is an extra
-
-        yield from pipeline.run(tasks, beam)
-        return
-    if workers <= 1:
-        yield from ((task, shard.write(task)) for task in tasks)
-        return
-    context = multiprocessing.get_context("spawn")  # forking a process that has threads is not safe
-    pool = concurrent.futures.ProcessPoolExecutor(workers, context, initializer=_end_with_parent)
-    try:
-        futures = {pool.submit(shard.write, task): task for task in tasks}
-        for future in concurrent.futures.as_completed(futures):
-            yield futures[future], future.result()
-    except concurrent.futures.process.BrokenProcessPool as error:
-        raise InputError(
-            "a worker was ended from outside, perhaps for want of memory; run the same command with fewer --workers: "
-            "finished shards are kept"
-        ) from error
-    finally:
-        pool.shutdown(cancel_futures=True)
-
-
-def _end_with_parent() -> None:
-    """Workers of a killed parent would wait for ever for their next task."""
-
-    def watch():
-        multiprocessing.parent_process().join()
-        os._exit(1)
-
-    threading.Thread(target=watch, daemon=True).start()

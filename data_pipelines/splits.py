@@ -1,5 +1,6 @@
 """Which records a split means: "train", "validation[:80%]", "a+b", a part of a partition, "list:FILE"."""
 
+import collections
 import dataclasses
 import pathlib
 import re
@@ -7,8 +8,10 @@ from collections.abc import Mapping, Sequence
 
 from data_pipelines.errors import InputError
 
-_TERM = re.compile(r"(?P<name>[^\[\]+]+)(\[(?P<start>-?\d+%?)?:(?P<stop>-?\d+%?)?\])?")
+_SLICE = r"(\[(?P<start>-?\d+%?)?:(?P<stop>-?\d+%?)?\])?"
+_TERM = re.compile(r"(?P<name>[^\[\]+]+)" + _SLICE)
 _LIST = "list:"
+_LISTED = re.compile(f"(?P<name>{_LIST}.+?)" + _SLICE)
 # In file names of SEN12MS and DFC2020 the sensor stands where the id of the record has nothing.
 _SENSOR = re.compile(r"_(s1|s2|lc|dfc)_")
 _MASK = re.compile(r"^MSK_")
@@ -34,7 +37,8 @@ class Splits:
         """The ids that a text means, in order: terms joined by "+", each a name with or without a slice.
 
         A name is a stored split, NAME/PART of a partition, or list:FILE, a text or CSV file that names records or
-        their files, one a line. A slice is [a:b], [a%:b%] or a mixture, as TensorFlow Datasets has it.
+        their files, one a line; a list stands alone. A slice is [a:b], [a%:b%] or a mixture, as TensorFlow Datasets has
+        it.
 
         Raises InputError for a name that is not there, for a text that cannot be parsed and for one that means nothing.
         """
@@ -44,6 +48,8 @@ class Splits:
             found += ids[_edge(term["start"], len(ids), 0) : _edge(term["stop"], len(ids), len(ids))]
         if not found:
             raise self._error(spec, "it holds no record; expected at least one")
+        if twice := len(found) - len(set(found)):
+            raise self._error(spec, f"it holds {twice} records more than once")
         return tuple(found)
 
     def warnings_of(self, spec: str) -> list[str]:
@@ -52,7 +58,9 @@ class Splits:
         return [f"{name}: {self.warnings[name]}" for name in names if self.warnings.get(name)]
 
     def _terms(self, spec: str) -> list[re.Match[str]]:
-        terms = [_TERM.fullmatch(term.strip()) for term in spec.split("+")]
+        # A list stands alone: its path may hold what parts other terms.
+        parts = [spec] if spec.strip().startswith(_LIST) else spec.split("+")
+        terms = [(_LISTED if part.strip().startswith(_LIST) else _TERM).fullmatch(part.strip()) for part in parts]
         if not all(terms):
             raise self._error(spec, "it cannot be read")
         return [term for term in terms if term]
@@ -70,22 +78,22 @@ class Splits:
         if not path.is_file():
             raise InputError(f"{path}: no such file; expected a list of records or of their files, one a line")
         try:
-            lines = path.read_text(encoding="utf-8").splitlines()
+            lines = path.read_text(encoding="utf-8-sig").splitlines()  # spreadsheets write a mark before the text
         except UnicodeDecodeError as error:
             raise InputError(f"{path}: no text ({error}); expected records or their files, one a line") from error
-        known = {record_id.rpartition("/")[2]: record_id for ids in self.stored.values() for record_id in ids}
-        named = [_plain(line.split(",")[0]) for line in lines if line.strip()]
-        unknown = [name for name in named if name not in known]
+        every = [record_id for ids in self.stored.values() for record_id in ids]
+        whole, last = set(every), collections.Counter(map(_last, every))
+        by_last = {_last(record_id): record_id for record_id in every if last[_last(record_id)] == 1}
+        cells = [line.split(",")[0].strip().strip('"') for line in lines if line.strip()]
+        found = [cell if cell in whole else by_last.get(_plain(cell), "") for cell in cells]
+        unknown = [cell for cell, record_id in zip(cells, found, strict=True) if not record_id]
         if unknown:
             raise InputError(
-                f"{path}: {len(unknown)} of {len(named)} lines name no record of {self.title} (the first: "
-                f"{unknown[0]!r}); expected ids such as {next(iter(known))!r}, or names of their files; records that "
-                "were refused are in refused.csv"
+                f"{path}: {len(unknown)} of {len(cells)} lines name no one record of {self.title} (the first: "
+                f"{unknown[0]!r}); expected ids such as {every[0]!r}, or names of their files; those that were refused "
+                "are in refused.csv"
             )
-        twice = len(named) - len(set(named))
-        if twice:
-            raise InputError(f"{path}: {twice} records are named more than once; expected each once")
-        return [known[name] for name in named]
+        return found
 
     def _error(self, spec: str, what: str) -> InputError:
         names = ", ".join([*self.stored, *self.parts])
@@ -103,7 +111,11 @@ def _edge(text: str | None, count: int, default: int) -> int:
     return min(max(number + count if number < 0 else number, 0), count)
 
 
+def _last(record_id: str) -> str:
+    """The last part of an id, which a file is named by."""
+    return record_id.rpartition("/")[2]
+
+
 def _plain(cell: str) -> str:
-    """The last part of a record's id, from a path of one of its files or from the id itself."""
-    name = cell.strip().strip('"').replace("\\", "/").rpartition("/")[2]
-    return _MASK.sub("IMG_", _SENSOR.sub("_", name.removesuffix(".tif")))
+    """The last part of a record's id, from a path of one of its files."""
+    return _MASK.sub("IMG_", _SENSOR.sub("_", _last(cell.replace("\\", "/")).removesuffix(".tif")))

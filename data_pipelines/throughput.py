@@ -90,7 +90,7 @@ def _of_kind(
     kind = ways.KINDS[name]
     ways.write_geotiffs(kind, folder, records)
     with _Clock() as preparing:
-        shards.write(datasets.dataset(name), folder / "geotiff", folder, workers=1)
+        shards.write(datasets.dataset(name), folder / "geotiff_deflate", folder)  # with checksums to check
     found = ways.ways_of(name, folder, records)
     rates = _in_turns({key: functools.partial(_read_all, way) for key, way in found.items()}, repeats)
     source = ways.source_of(open_dataset(folder, name))

@@ -8,7 +8,7 @@ from lcjax import figures, markup
 from lcjax.atlas import atlas
 from lcjax.runs import Evaluation, Run
 from lcjax.sheets import Sheet
-from lcjax.tables import MEANS, PER_CLASS, SETTINGS, Table, checkpoint, number_text
+from lcjax.tables import MEANS, PER_CLASS, Table, checkpoint, number_text
 
 SAMPLE_ROWS = 6
 
@@ -106,7 +106,7 @@ def _score_table(table: Table) -> str:
     known = any(e.fields.get("parameters") for e in table.evaluations)
     head = [
         markup.heading("run"),
-        *map(markup.heading, SETTINGS),
+        *map(markup.heading, table.settings),
         *(markup.heading(table.heading(key), "n") for key in MEANS),
         markup.heading("checkpoint"),
     ]
@@ -114,7 +114,7 @@ def _score_table(table: Table) -> str:
     for e in table.evaluations:
         badge = ' <span class="badge">baseline</span>' if e.baseline else ""
         cells = [f'<th scope="row">{markup.text(e.run)}{badge}</th>']
-        cells += [f"<td>{markup.text(e.fields.get(key) or '–')}</td>" for key in SETTINGS]
+        cells += [f"<td>{markup.text(e.fields.get(key) or '–')}</td>" for key in table.settings]
         cells += [_score_cell(e.score(key), table.best(key)) for key in MEANS]
         cells.append(f"<td>{markup.text(checkpoint(e))}</td>")
         if known:

@@ -10,7 +10,8 @@ from lcjax.runs import Evaluation, Run, legend_of
 
 MEANS = ("OA", "mCA", "mIoU", "kappa")  # stems: in the files mCA and mIoU carry the number of classes
 PER_CLASS = ("IoU", "Acc", "Precision", "F1")
-SETTINGS = ("model", "fusion", "init", "freeze")
+SETTINGS = ("model", "fusion", "init", "freeze", "bands", "scaling")
+_ALWAYS = SETTINGS[:4]  # the others are shown where the rows differ in them
 
 
 @dataclasses.dataclass(frozen=True)
@@ -37,6 +38,12 @@ class Table:
     def colours(self) -> dict[str, str]:
         """Class name -> "#rrggbb"; empty where no legend is known."""
         return {c.name: c.colour for c in self.legend.classes} if self.legend else {}
+
+    @property
+    def settings(self) -> tuple[str, ...]:
+        """What tells the rows apart."""
+        trained = [e.fields for e in self.evaluations if not e.baseline]
+        return tuple(key for key in SETTINGS if key in _ALWAYS or len({str(fields.get(key)) for fields in trained}) > 1)
 
     def heading(self, stem: str) -> str:
         """The key of the files ("mIoU_8"), or the stem where the rows do not agree on one."""
@@ -115,18 +122,18 @@ def to_markdown(found: Sequence[Table]) -> str:
     blocks = []
     for number, table in enumerate(found, 1):
         split = table.fields["split"]
-        head = ["run", *SETTINGS, *map(table.heading, MEANS)]
+        head = ["run", *table.settings, *map(table.heading, MEANS)]
         lines = [
             f"## Table {number}: {table.title}",
             "",
             f"Split `{split.get('spec', '')}`, id `{split.get('id', '')}`. Classes: {_cell(', '.join(table.names))}.",
             "",
             "| " + " | ".join(head) + " |",
-            "|" + "---|" * (1 + len(SETTINGS)) + "---:|" * len(MEANS),
+            "|" + "---|" * (1 + len(table.settings)) + "---:|" * len(MEANS),
         ]
         for e in table.evaluations:
             name = _cell(e.run) + (" (baseline)" if e.baseline else "")
-            cells = [name, *(_cell(str(e.fields.get(key) or "–")) for key in SETTINGS)]
+            cells = [name, *(_cell(str(e.fields.get(key) or "–")) for key in table.settings)]
             for key in MEANS:
                 value = e.score(key)
                 bold = "**" if value is not None and value == table.best(key) else ""

@@ -90,9 +90,10 @@ def train(config, folder: pathlib.Path) -> None:
     dataset = open_dataset(config.data_dir, config.dataset, legend=config.legend, bands=config.bands)
     source = dataset.source(config.split.train)
     held_out = dataset.source(config.split.validation) if config.split.validation else None
-    for warning in dataset.warnings("+".join(filter(None, config.split.values()))):
-        workdir.say(f"warning: {warning}")
     card = make_card(config, dataset)
+    for warning in dict.fromkeys(text for split in card.splits.values() for text in split["warnings"]):
+        workdir.say(f"warning: {warning}")
+    loader.check_readers(config.threads, config.workers)
     if config.crop > dataset.tile:
         raise InputError(f"config.crop={config.crop}: larger than the {dataset.tile} px tiles of {dataset.name}")
     if config.task == "contrastive" and config.batch_size > len(source):
@@ -271,16 +272,16 @@ def train(config, folder: pathlib.Path) -> None:
 
 def make_card(config, dataset: Dataset) -> cards.Card:
     """The card of a run of this config on this data set. Raises InputError where it lacks a sensor or a split."""
+    ids = {role: dataset.source(spec).ids for role, spec in sorted(config.split.items()) if spec}
     roles = {
         role: {
-            "spec": spec,
-            "records": len(dataset.source(spec)),
-            "id": dataset.split_id(spec),
-            "class_pixels": dataset.class_pixels(spec),
-            "warnings": dataset.warnings(spec),
+            "spec": config.split[role],
+            "records": len(of_role),
+            "id": dataset.split_id(config.split[role]),
+            "class_pixels": dataset.class_pixels(config.split[role]),
+            "warnings": _warnings(config, dataset, ids, role),
         }
-        for role, spec in sorted(config.split.items())
-        if spec
+        for role, of_role in ids.items()
     }
     return cards.Card(
         model=config.model.name,
@@ -292,6 +293,18 @@ def make_card(config, dataset: Dataset) -> cards.Card:
         splits=roles,
         versions=cards.versions(),
     )
+
+
+def _warnings(config, dataset: Dataset, ids: dict[str, tuple[str, ...]], role: str) -> list[str]:
+    """What a reader of scores on a role of the run must know: of its records, and of those that it was trained on."""
+    seen = set(ids[role])
+    shared = {other: len(seen & set(ids[other])) for other in ids if other != role and "train" in (role, other)}
+    return [
+        *(f"{n:,} of the {len(seen):,} records of {role} are also in {other}" for other, n in shared.items() if n),
+        *dict.fromkeys(
+            text for spec in (config.split.train, config.split[role]) if spec for text in dataset.warnings(spec)
+        ),
+    ]
 
 
 def _scaled(config, dataset: Dataset) -> dict[str, Sensor]:

@@ -26,6 +26,9 @@ def index(folders: Sequence[pathlib.Path]) -> dict[str, list[Item]]:
     splits: dict[str, list[Item]] = {}
     for patch, files in found.items():
         splits.setdefault(patch.season, []).append(layout.item(patch, files, _PARTS))
+    for split in splits:
+        of_split = [files for patch, files in found.items() if patch.season == split]
+        layout.check_whole(split, of_split, _PARTS)
     return splits
 
 

@@ -4,14 +4,13 @@ Files are recognised by their own names, domain and zone by the folders that the
 set and renamed copies work. Layouts, splits and faults: data_pipelines/flair1/README.md.
 """
 
-import os
 import pathlib
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 
-from data_pipelines import bands, geotiff
+from data_pipelines import bands, files, geotiff
 from data_pipelines.errors import InputError
 from data_pipelines.flair1 import metadata, partitions
 from data_pipelines.flair1.legend import FLAIR1 as LEGEND
@@ -45,7 +44,7 @@ def index(folders: Sequence[pathlib.Path]) -> dict[str, list[Item]]:
     entries: dict[str, tuple[pathlib.Path, object]] = {}
     for folder in folders:
         here: dict[_Key, dict[str, pathlib.Path]] = {}
-        for path in _files(folder):
+        for path in files.below(folder):
             if match := _NAME.fullmatch(path.name):
                 part, parts = _PARTS[match["kind"]], here.setdefault(_key(path, int(match["number"])), {})
                 if part in parts:
@@ -60,18 +59,15 @@ def index(folders: Sequence[pathlib.Path]) -> dict[str, list[Item]]:
             found[key] = parts | found.get(key, {})
 
     splits: dict[str, list[Item]] = {split: [] for split in (*partitions.OFFICIAL, partitions.OTHER)}
+    nowhere: list[Item] = []
     for key in sorted(found, key=_order):
-        domain, _, number = key
-        files = {part: found[key].get(part) or _partner(found[key], part, folders) for part in _PARTNERS}
-        splits[partitions.split_of(domain, number)].append(_item(key, files, entries))
+        domain, zone, number = key
+        paths = {part: found[key].get(part) or _partner(found[key], part, folders) for part in _PARTNERS}
+        to = splits[partitions.split_of(domain, number)] if domain and zone else nowhere
+        to.append(_item(key, paths, entries))
+    # Refused wherever they are counted: a split of their own would hold nothing.
+    next(filter(None, splits.values()), splits[partitions.OTHER]).extend(nowhere)
     return {split: items for split, items in splits.items() if items}
-
-
-def _files(folder: pathlib.Path) -> Iterator[pathlib.Path]:
-    """All files below a folder in a fixed order, without what macOS and unpackers leave behind."""
-    for here, folders, names in os.walk(folder, followlinks=True):
-        folders[:] = sorted(f for f in folders if not f.startswith(".") and f != "__MACOSX")
-        yield from (pathlib.Path(here, name) for name in sorted(names))
 
 
 def _key(path: pathlib.Path, number: int) -> _Key:
@@ -87,12 +83,12 @@ def _order(key: _Key) -> tuple[str, int, str, int]:
     return domain, int(match["number"]) if match else -1, zone, number
 
 
-def _item(key: _Key, files: dict[str, pathlib.Path], entries: dict[str, tuple[pathlib.Path, object]]) -> Item:
+def _item(key: _Key, paths: dict[str, pathlib.Path], entries: dict[str, tuple[pathlib.Path, object]]) -> Item:
     domain, zone, number = key
     name = f"IMG_{number:06d}"
     vector, refused = metadata.UNKNOWN, None
     if not (domain and zone):
-        path = next(path for path in files.values() if path.exists())
+        path = next(path for path in paths.values() if path.exists())
         refused = Refused(path, "no domain and zone in its folders, expected some such as D004_2021/Z10_AU")
     elif name in entries:
         path, entry = entries[name]
@@ -100,7 +96,7 @@ def _item(key: _Key, files: dict[str, pathlib.Path], entries: dict[str, tuple[pa
             vector = metadata.numbers(entry)
         except ValueError as error:
             refused = Refused(path, f"{name}: {error}; download it again, or move it out of --source to go without")
-    return Item("/".join(filter(None, (domain, zone, name))), files, {metadata.VECTOR.name: vector}, refused=refused)
+    return Item("/".join(filter(None, (domain, zone, name))), paths, {metadata.VECTOR.name: vector}, refused=refused)
 
 
 def _partner(parts: dict[str, pathlib.Path], missing: str, folders: Sequence[pathlib.Path]) -> pathlib.Path:
@@ -129,7 +125,7 @@ def read(item: Item, *, max_nodata: float = 0.0) -> Record:
     image = geotiff.read(image_path, count=len(bands.AERIAL.bands), dtypes=("uint8",), max_nodata=max_nodata)
     image = geotiff.in_order(image_path, image, bands.AERIAL)
     mask = geotiff.label(mask_path, LEGEND)
-    geotiff.same_size(mask_path, mask, image_path, image)
+    geotiff.same_size({image_path: image, mask_path: mask})
     nodata = int(np.count_nonzero(~image.valid))
     parts = {
         "aerial": np.ascontiguousarray(geotiff.filled(image.values, image.valid)),

@@ -40,7 +40,7 @@ def read(path: pathlib.Path) -> dict[str, object]:
     """Image name -> its entry. Raises InputError for a file that is not such a table."""
     try:
         entries = json.loads(path.read_text(encoding="utf-8"))
-    except (ValueError, RecursionError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise InputError(
             f"{path}: cannot be read as JSON ({error}); damaged or cut short: download it again, or move it out of "
             "--source to go without"

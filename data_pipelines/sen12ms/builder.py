@@ -38,6 +38,7 @@ def index(folders: Sequence[pathlib.Path]) -> dict[str, list[Item]]:
         labelled = any("lc" in files for files in patches.values())
         parts = {"s1": "s1", "s2": "s2"} | ({"label": "lc"} if labelled else {})
         if patches:
+            layout.check_whole(season, patches.values(), parts)
             seasons[season] = [layout.item(patch, files, parts) for patch, files in patches.items()]
     return seasons
 

@@ -5,14 +5,13 @@ Files are recognised by their own names, wherever they lie below a folder, so th
 """
 
 import dataclasses
-import os
 import pathlib
 import re
 from collections.abc import Iterable, Mapping, Sequence
 
 import numpy as np
 
-from data_pipelines import bands, geotiff, legends
+from data_pipelines import bands, files, geotiff, legends
 from data_pipelines.errors import InputError
 from data_pipelines.legends import Legend
 from data_pipelines.spec import Item, Record, Refused
@@ -64,25 +63,35 @@ def find(folders: Sequence[pathlib.Path], wanted: re.Pattern[str]) -> dict[Patch
     """
     found: dict[PatchId, dict[str, pathlib.Path]] = {}
     for folder in reversed(folders):
-        for patch, files in _below(folder, wanted).items():
-            found.setdefault(patch, {}).update(files)
+        for patch, parts in _below(folder, wanted).items():
+            found.setdefault(patch, {}).update(parts)
     return dict(sorted(found.items()))
 
 
-def _below(root: pathlib.Path, wanted: re.Pattern[str]) -> dict[PatchId, dict[str, pathlib.Path]]:
+def _below(folder: pathlib.Path, wanted: re.Pattern[str]) -> dict[PatchId, dict[str, pathlib.Path]]:
     found: dict[PatchId, dict[str, pathlib.Path]] = {}
-    for folder, folders, files in os.walk(root, followlinks=True):
-        folders[:] = sorted(f for f in folders if not f.startswith(".") and f != "__MACOSX")
-        for match in filter(None, map(wanted.fullmatch, sorted(files))):
-            path = pathlib.Path(folder) / match[0]
-            parts = found.setdefault(_patch_of(match), {})
-            if match["part"] in parts:
-                raise InputError(
-                    f"{path}: the same patch is also in {parts[match['part']]}; expected one file for each sensor and "
-                    "patch; move one of the two folders out of --source"
-                )
-            parts[match["part"]] = path
+    for path in files.below(folder):
+        match = wanted.fullmatch(path.name)
+        if match is None:
+            continue
+        parts = found.setdefault(_patch_of(match), {})
+        if match["part"] in parts:
+            raise InputError(
+                f"{path}: the same patch is also in {parts[match['part']]}; expected one file for each sensor and "
+                "patch; move one of the two folders out of --source"
+            )
+        parts[match["part"]] = path
     return found
+
+
+def check_whole(title: str, found: Iterable[Mapping[str, pathlib.Path]], parts: Mapping[str, str]) -> None:
+    """Raises InputError where a part is missing of all patches, as when one archive was not downloaded."""
+    counts = {part: sum(part in files for files in found) for part in parts.values()}
+    if not all(counts.values()):
+        told = ", ".join(f"{count:,} {part}" for part, count in counts.items())
+        raise InputError(
+            f"{title}: {told} files found below --source; download the missing ones, or move the others out"
+        )
 
 
 def item(patch: PatchId, found: Mapping[str, pathlib.Path], parts: Mapping[str, str]) -> Item:
@@ -93,8 +102,7 @@ def item(patch: PatchId, found: Mapping[str, pathlib.Path], parts: Mapping[str, 
       parts: what the record calls a part -> what the files call it, e.g. {"label": "lc"}. For one that was not found
         the path where it should be is given, so that reading refuses the record by name.
     """
-    files = {field: found.get(part) or _beside(found, part) for field, part in parts.items()}
-    return Item(str(patch), files)
+    return Item(str(patch), {field: found.get(part) or _beside(found, part) for field, part in parts.items()})
 
 
 def _beside(found: Mapping[str, pathlib.Path], missing: str) -> pathlib.Path:
@@ -122,16 +130,16 @@ def read(item: Item, legend: Legend, label_bands: int, *, max_nodata: float = 0.
             raise Refused(path, "no such file, but its partners are there")
     radar = _sensor(item.files["s1"], bands.S1, ("float32", "float64"), max_nodata)
     optical = _sensor(item.files["s2"], bands.S2, ("uint8", "int16", "uint16", "int32", "uint32"), max_nodata)
-    geotiff.same_size(item.files["s2"], optical, item.files["s1"], radar)
+    patches = {item.files["s1"]: radar, item.files["s2"]: optical}
+    if "label" in item.files:
+        patches[item.files["label"]] = geotiff.label(item.files["label"], legend, count=label_bands)
+    geotiff.same_size(patches)
     _check_backscatter(item.files["s1"], radar.values[radar.valid])
     _check_reflectance(item.files["s2"], optical.values[optical.valid], offset)
     valid = radar.valid & optical.valid
+    label = np.full(valid.shape, legends.IGNORE, np.uint8)
     if "label" in item.files:
-        mask = geotiff.label(item.files["label"], legend, count=label_bands)
-        geotiff.same_size(item.files["label"], mask, item.files["s1"], radar)
-        label = np.where(valid, mask.values[:, :, 0], np.uint8(legends.IGNORE))
-    else:
-        label = np.full(valid.shape, legends.IGNORE, np.uint8)
+        label[valid] = patches[item.files["label"]].values[valid, 0]
     s1 = bands.to_storage(bands.S1, geotiff.filled(radar.values, radar.valid))
     s2 = bands.to_storage(bands.S2, geotiff.filled(_shifted(optical.values, offset), optical.valid))
     nodata = int(np.count_nonzero(~valid))

@@ -178,9 +178,30 @@ def test_read_refuses_a_truncated_file(tmp_path, kept):
 @pytest.mark.parametrize("part", ["s1", "s2", "dfc"])
 def test_read_refuses_a_record_without_partner(tmp_path, part):
     write_patch(tmp_path, VALIDATION, 1)
+    write_patch(tmp_path, VALIDATION, 2)
     path = path_of(tmp_path, VALIDATION, part, 1)
     path.unlink()
     with pytest.raises(Refused, match="no such file") as refusal:
+        DFC2020.read(DFC2020.index([tmp_path])["validation"][0])
+    assert refusal.value.file == path
+
+
+@pytest.mark.parametrize("part", ["s1", "s2", "dfc"])
+def test_an_archive_that_was_not_downloaded_is_told_at_once(tmp_path, part):
+    for patch in (1, 2):
+        write_patch(tmp_path, VALIDATION, patch)
+        path_of(tmp_path, VALIDATION, part, patch).unlink()
+    with pytest.raises(InputError, match=f"validation: .*0 {part}.*download the missing ones"):
+        DFC2020.index([tmp_path])
+
+
+def test_the_file_whose_size_is_another_than_its_partners_is_named(tmp_path):
+    write_patch(tmp_path, VALIDATION, 1)
+    path = path_of(tmp_path, VALIDATION, "s1", 1)
+    write_geotiff(path, parts(1)["s1"][:, :12, :12])
+    with pytest.raises(
+        Refused, match=r"12 x 12 pixels, expected 16 x 16 as in ROIs0000_validation_s2_0_p1\.tif"
+    ) as refusal:
         DFC2020.read(only_item(tmp_path))
     assert refusal.value.file == path
 

@@ -267,6 +267,14 @@ def test_patch_without_domain_or_zone_is_refused_by_name(tmp_path, folders):
     assert "no domain and zone in its folders, expected some such as D004_2021/Z10_AU" in item.refused.reason
 
 
+def test_a_stray_patch_is_counted_with_the_others(tmp_path, patch):
+    """It must not make a split of its own, of which nothing would be left."""
+    write(tmp_path / "source" / "IMG_000007.tif", image())
+    splits = builder.index([tmp_path / "source"])
+    (items,) = splits.values()
+    assert [bool(item.refused) for item in items] == [False, True]
+
+
 def test_named_bands_are_put_in_order(patch):
     order = [4, 3, 0, 2, 1]
     write(patch[0], image()[order], names=[bands.AERIAL.bands[i] for i in order])

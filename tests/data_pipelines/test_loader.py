@@ -7,7 +7,7 @@ import sys
 
 import numpy as np
 import pytest
-from published import EDGE, parts
+from published import EDGE, parts, path_of, write_geotiff
 
 from data_pipelines import datasets, loader, prepared, shards
 from data_pipelines.dfc2020.legend import DFC2020
@@ -122,6 +122,67 @@ def test_moments_of_a_part_are_those_of_its_pixels(dataset):
         np.testing.assert_allclose(found["mean"], stored.mean(1), rtol=1e-12)
         np.testing.assert_allclose(found["std"], stored.std(1), rtol=1e-9)
     assert len(list(dataset.folder.glob("moments-*.json"))) == 1
+
+
+def test_moments_of_whole_splits_add_up(dataset):
+    both = dataset.moments("validation+test")["s2"]
+    stored = np.concatenate([parts(n)["s2"].reshape(13, -1).astype(np.float64) for n in (*range(20), *range(3))], 1)
+    assert both["pixels"] == stored.shape[1]
+    np.testing.assert_allclose(both["mean"], stored.mean(1), rtol=1e-9)
+    np.testing.assert_allclose(both["std"], stored.std(1), rtol=1e-6)
+    np.testing.assert_allclose(both["correlation"], np.corrcoef(stored), atol=1e-6)
+    assert not list(dataset.folder.glob("moments-*.json"))  # nothing was read
+
+
+def test_moments_leave_out_what_was_filled(source, tmp_path):
+    """As the statistics of whole splits do."""
+    changed = parts(2)["s2"].copy()
+    changed[:, 3:9, :] = 0  # no data
+    write_geotiff(path_of(source, "ROIs0000_validation", "s2", 2), changed)
+    shards.write(datasets.DATASETS["sample"], source, tmp_path / "data", options={"max_nodata": 0.9})
+    dataset = prepared.open_dataset(tmp_path / "data", "sample")
+    whole = dataset.moments("validation")
+    assert whole["s1"]["pixels"] == 20 * EDGE**2 - 6 * EDGE
+    for sensor, found in dataset.moments("validation[:7]+validation[7:]").items():
+        assert found["pixels"] == whole[sensor]["pixels"]
+        np.testing.assert_allclose(found["std"], whole[sensor]["std"], rtol=1e-9)
+
+
+def test_moments_in_a_folder_that_is_only_read(dataset, monkeypatch):
+    def refuse(*_):
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr(prepared, "write_atomically", refuse)
+    assert dataset.moments("validation[:2]")["s1"]["pixels"] == 2 * EDGE**2
+
+
+@pytest.mark.parametrize("wrong", [{"threads": -1}, {"workers": -2}])
+def test_fewer_than_no_readers(dataset, wrong):
+    (name,) = wrong
+    with pytest.raises(InputError, match=rf"config\.{name}=-\d: expected 0 or more"):
+        loader.train_batches(dataset.source("test"), batch_size=2, seed=0, position=0, keys=KEYS, **wrong)
+
+
+NOTEBOOK = """
+import sys
+from data_pipelines import loader, prepared
+
+if __name__ == "__main__":
+    source = prepared.open_dataset(sys.argv[1], "sample").source("validation")
+    batches = loader.train_batches(source, batch_size=2, seed=0, position=0, keys=("s1",), workers=1)
+    print(next(batches)["s1"].shape)
+    batches.close()
+"""
+
+
+def test_workers_in_a_program_without_flags(dataset, tmp_path):
+    script = tmp_path / "script.py"
+    script.write_text(NOTEBOOK)
+    command = [sys.executable, str(script), str(tmp_path / "data")]
+    done = subprocess.run(
+        command, cwd=tmp_path, capture_output=True, text=True, env=os.environ | {"PYTHONPATH": str(ROOT)}
+    )
+    assert (done.returncode, done.stdout.strip()) == (0, f"(2, {EDGE}, {EDGE}, 2)"), done.stderr
 
 
 def test_class_pixels_are_of_the_records(dataset):

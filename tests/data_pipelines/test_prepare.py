@@ -18,6 +18,13 @@ def test_prepare_writes_pictures_and_says_what_it_did(source, tmp_path, capsys):
         assert (dataset.folder / name).read_bytes().startswith(b"\x89PNG")
 
 
+@pytest.mark.parametrize("share", [float("nan"), -0.1, 1.5])
+def test_a_share_is_a_share(source, tmp_path, share):
+    with pytest.raises(InputError, match=r"--max_nodata=.*expected a share from 0 to 1"):
+        prepare.prepare("sample", source, tmp_path / "data", options={"max_nodata": share})
+    assert not (tmp_path / "data").exists()
+
+
 def test_prepared_twice_does_nothing(source, tmp_path, capsys):
     folder = prepare.prepare("sample", source, tmp_path / "data").folder
     before = {path: path.stat().st_mtime_ns for path in folder.iterdir()}

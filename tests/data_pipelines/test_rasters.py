@@ -495,7 +495,8 @@ def test_what_was_put_right_is_prepared_anew(table, tmp_path, capsys):
     assert "started anew" not in capsys.readouterr().out  # nothing had been written
 
 
-def test_what_was_put_right_half_way_is_prepared_anew(table, tmp_path, capsys):
+def test_what_was_put_right_half_way_is_prepared_anew(table, tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr(shards, "_LOOKED_AT", 1)
     whole = (table.parent / "i3.tif").read_bytes()
     (table.parent / "i3.tif").write_bytes(whole[: len(whole) // 2])  # found when its tiles are read
     with pytest.raises(InputError, match=r"1 of 4 records are refused so far.*i3\.tif: cannot be read"):

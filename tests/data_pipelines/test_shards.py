@@ -4,9 +4,11 @@ import json
 import os
 import pathlib
 import re
+import shutil
 import signal
 import subprocess
 import sys
+import zipfile
 
 import numpy as np
 import pytest
@@ -79,7 +81,7 @@ shards.write(dataclasses.replace(spec, read=read), source, data_dir, workers=1, 
 def test_killed_and_started_again_ends_in_the_same_bytes(source, tmp_path):
     whole = contents(write(source, tmp_path / "whole"))
     data_dir = tmp_path / "killed"
-    command = [sys.executable, "-c", KILLED_AT, str(source), str(data_dir), "21"]
+    command = [sys.executable, "-c", KILLED_AT, str(source), str(data_dir), "26"]
     killed = subprocess.run(command, cwd=ROOT, capture_output=True)
     assert killed.returncode == -signal.SIGKILL, killed.stderr.decode()
     folder = shards.folder_of(SPEC.name, SPEC.version, data_dir)
@@ -132,8 +134,78 @@ def test_all_refused_stops_before_any_shard(source, tmp_path):
 
 def test_a_split_of_which_nothing_is_left_stops(source, tmp_path):
     for path in source.rglob("ROIs0000_test_s1_*.tif"):
-        path.unlink()
+        path.write_bytes(b"")
     with pytest.raises(InputError, match="every record of split test was refused"):
+        write(source, tmp_path)
+
+
+def test_the_size_is_that_of_most_records_and_can_be_put_right(source, tmp_path):
+    whole = contents(write(source, tmp_path / "whole"))
+    small = next(iter(SPEC.index([source]).values()))[0].files
+    saved = {path: path.read_bytes() for path in small.values()}
+    number = int(small["s1"].stem.rpartition("_p")[2])
+    for part, values in parts(number, edge=8).items():
+        for path in small.values():
+            if f"_{part}_" in path.name:
+                write_geotiff(path, values)
+    with pytest.raises(InputError, match=r"1 of 27 records .*8 pixels wide, expected 16"):
+        write(source, tmp_path / "data", max_refused=0.0)
+    for path, content in saved.items():
+        path.write_bytes(content)
+    assert contents(write(source, tmp_path / "data", max_refused=0.0)) == whole
+
+
+def archive(source, damaged) -> None:
+    """Moves the validation patches into a zip whose members of some patches fail their checksum."""
+    folder = source / "ROIs0000_validation"
+    with zipfile.ZipFile(source / "validation.zip", "w") as file:
+        for path in sorted(folder.rglob("*.tif")):
+            file.write(path, path.relative_to(source))
+    content = bytearray((source / "validation.zip").read_bytes())
+    for patch in damaged:
+        for path in folder.rglob(f"*_p{patch}.tif"):
+            content[content.index(path.read_bytes()) + 20] ^= 1
+    (source / "validation.zip").write_bytes(content)
+    shutil.rmtree(folder)
+
+
+DFC = datasets.DATASETS["dfc2020"]
+
+
+def test_what_an_archive_could_not_yield_is_refused_by_name_and_counted(source, tmp_path):
+    whole = contents(write(source, tmp_path / "whole", DFC))
+    kept = source / "ROIs0000_validation"
+    shutil.copytree(kept, tmp_path / "kept")
+    archive(source, damaged=[3, 4])
+    with pytest.raises(InputError, match=r"2 of 23 records are refused so far.*validation\.zip"):
+        write(source, tmp_path / "data", DFC, max_refused=0.05)
+    with (shards.incomplete(tmp_path / "data" / "dfc2020" / "1.0.0") / "refused.csv").open(newline="") as file:
+        rows = {row["id"]: row for row in csv.DictReader(file)}
+    assert set(rows) == {"ROIs0000_validation_0_p3", "ROIs0000_validation_0_p4"}
+    assert all("CRC" in row["reason"] or "checksum" in row["reason"] for row in rows.values()), rows
+    # Downloaded again, the same command goes on.
+    shutil.copytree(tmp_path / "kept", kept)
+    archive(source, damaged=[])
+    assert contents(write(source, tmp_path / "data", DFC, max_refused=0.05)) == whole
+
+
+def test_two_preparations_of_one_data_set_at_a_time(source, tmp_path):
+    folder = shards.incomplete(shards.folder_of(SPEC.name, SPEC.version, tmp_path))
+    with shards._alone(folder / ".parts"), pytest.raises(InputError, match="another `lcjax prepare` is at work on it"):
+        write(source, tmp_path)
+    write(source, tmp_path)
+
+
+def test_a_folder_that_cannot_be_listed_is_no_empty_one(source, tmp_path, monkeypatch):
+    scandir = os.scandir
+
+    def refuse(path):
+        if str(path).endswith("s2_0"):
+            raise PermissionError(13, "Permission denied", str(path))
+        return scandir(path)
+
+    monkeypatch.setattr(os, "scandir", refuse)
+    with pytest.raises(InputError, match=r"s2_0: Permission denied; expected a folder that can be listed"):
         write(source, tmp_path)
 
 
@@ -180,7 +252,7 @@ def test_a_disk_that_is_full_in_the_middle_of_a_shard(source, tmp_path):
 
 
 def test_a_worker_that_is_ended_from_outside(source, tmp_path, monkeypatch):
-    monkeypatch.setattr(shards, "_first_tile", lambda *_: EDGE)
+    monkeypatch.setattr(shards, "_tile", lambda *_: EDGE)
     with pytest.raises(InputError, match="fewer --workers"):
         write(source, tmp_path, dataclasses.replace(SPEC, read=_dies), workers=2)
 

@@ -93,9 +93,9 @@ def test_lists_of_flair(tmp_path):
     [
         (
             b"ROIs1158_spring_3_p0\nROIs1158_spring_s1_99_p0.tif\n",
-            "1 of 2 lines name no record .*'ROIs1158_spring_99_p0'",
+            "1 of 2 lines name no one record .*'ROIs1158_spring_s1_99_p0.tif'",
         ),
-        (b"ROIs1158_spring_3_p0\n" * 2, "1 records are named more than once"),
+        (b"ROIs1158_spring_3_p0\n" * 2, "holds 1 records more than once"),
         (b"\xff\xfe\x00", "no text"),
         (b"", "holds no record"),
     ],
@@ -107,6 +107,26 @@ def test_lists_that_cannot_be_used(tmp_path, content, words):
         SPLITS.ids(f"list:{path}")
     with pytest.raises(InputError, match=r"other\.txt: no such file"):
         SPLITS.ids(f"list:{tmp_path}/other.txt")
+
+
+def test_records_of_one_name_are_told_apart_by_their_whole_id(tmp_path):
+    """As own images in two folders are."""
+    splits = Splits(
+        "town", {"train": ["a/img.png_r0_c0"], "validation": ["b/img.png_r0_c0", "b/_s1_x.png_r0_c0"]}, {}, {}
+    )
+    path = tmp_path / "some+where[1].csv"
+    path.write_bytes("\ufeffa/img.png_r0_c0\nb/_s1_x.png_r0_c0\n".encode())
+    assert splits.ids(f"list:{path}") == ("a/img.png_r0_c0", "b/_s1_x.png_r0_c0")
+    assert splits.ids(f"list:{path}[1:]") == ("b/_s1_x.png_r0_c0",)
+    path.write_text("img.png_r0_c0\n")
+    with pytest.raises(InputError, match="1 of 1 lines name no one record of town"):
+        splits.ids(f"list:{path}")
+
+
+@pytest.mark.parametrize("spec", ["train+train", "train[:4]+train[3:]", "train+by_scene/train"])
+def test_a_record_is_in_a_split_once(spec):
+    with pytest.raises(InputError, match="records more than once"):
+        SPLITS.ids(spec)
 
 
 def test_warnings_follow_the_partition():

@@ -268,6 +268,14 @@ def test_runs_with_different_absent_classes_or_pixels_are_pointed_out(tmp_path):
     assert "different numbers of pixels" in pixels and "b: 4,000" in pixels
 
 
+def test_bands_and_scaling_are_shown_where_runs_differ_in_them(tmp_path):
+    make_run(tmp_path / "a", 0, samples=False, bands="rgb", scaling="sensor")
+    make_run(tmp_path / "b", 1, samples=False, bands="all", scaling="sensor")
+    (table,) = compare(tmp_path / "a", tmp_path / "b")
+    assert table.settings == ("model", "fusion", "init", "freeze", "bands")
+    assert "| bands |" in tables.to_markdown([table])
+
+
 def test_what_a_reader_of_a_split_must_know_is_told(tmp_path):
     leaks = "report_60_20_20: patches of one zone fall on both sides"
     split = {"role": "test", "spec": "report_60_20_20/test", "id": "test-1", "warnings": [leaks]}

@@ -16,6 +16,7 @@ from networks import small
 from configs import dfc2020, pretrain, rasters
 from data_pipelines import prepare
 from data_pipelines.errors import InputError
+from data_pipelines.prepared import open_dataset
 from lcjax import evaluate, restore
 from lcjax.train import train
 
@@ -179,6 +180,18 @@ def test_own_imagery_of_other_bands_and_classes(tmp_path):
     counts = [int((own.ids(3) == label).sum()) for label in (1, 2)]  # the third is ignored
     assert np.array(result["confusion"]).sum(axis=1).tolist() == counts
     assert result["dataset"] == "rasters/town 1.0.0"
+
+
+def test_records_that_are_trained_on_and_scored_are_told(data_dir, tmp_path, capsys):
+    config = small(dfc2020.get_config("model=unet,data=sample,tiny=true"), data_dir, steps=2)
+    config.split = {"train": "validation+test[:1]", "validation": "", "test": "test"}
+    train(config, tmp_path / "run")
+    records = open_dataset(data_dir, "sample").splits["test"]
+    told = f"1 of the {records} records of test are also in train"
+    assert f"warning: {told}" in capsys.readouterr().out
+    result = evaluate.evaluate(tmp_path / "run", "test", "best")
+    assert result["split"]["warnings"] == [told]
+    assert (result["bands"], result["scaling"], result["legend"]) == ("all", "sensor", "dfc2020")
 
 
 def test_without_a_validation_split_the_best_is_the_last(data_dir, tmp_path):

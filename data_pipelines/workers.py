@@ -1,0 +1,58 @@
+"""Shards written by processes of this machine, or by those of an Apache Beam pipeline."""
+
+import concurrent.futures
+import multiprocessing
+import os
+import signal
+import threading
+from collections.abc import Iterator
+
+from data_pipelines import shard
+from data_pipelines.errors import InputError
+from data_pipelines.shard import Note, Task
+
+
+def run(tasks: list[Task], workers: int, beam: str) -> Iterator[tuple[Task, Note]]:
+    """Writes shards, and yields each task with its note, in the order in which they are finished.
+
+    `workers` is a number of processes; `beam` the options of a pipeline that is used instead, or empty. Raises
+    InputError where a worker was ended from outside, and what the workers raise.
+    """
+    if beam:
+        from data_pipelines import beam as pipeline  # here, because it is an extra
+
+        yield from pipeline.run(tasks, beam)
+        return
+    if workers <= 1:
+        yield from ((task, shard.write(task)) for task in tasks)
+        return
+    context = multiprocessing.get_context("spawn")  # forking a process that has threads is not safe
+    pool = concurrent.futures.ProcessPoolExecutor(workers, context, initializer=_start_worker)
+    try:
+        # Workers begin with Ctrl-C held back, until they know what to do then.
+        signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+        try:
+            futures = {pool.submit(shard.write, task): task for task in tasks}
+        finally:
+            signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
+        for future in concurrent.futures.as_completed(futures):
+            yield futures[future], future.result()
+    except concurrent.futures.process.BrokenProcessPool as error:
+        raise InputError(
+            "a worker was ended from outside, perhaps for want of memory; run the same command with fewer --workers: "
+            "finished shards are kept"
+        ) from error
+    finally:
+        pool.shutdown(cancel_futures=True)
+
+
+def _start_worker() -> None:
+    """A worker ends with its parent, which may be killed; and without a word at Ctrl-C, which the parent answers."""
+    signal.signal(signal.SIGINT, lambda *_: os._exit(130))
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
+
+    def watch():
+        multiprocessing.parent_process().join()
+        os._exit(1)
+
+    threading.Thread(target=watch, daemon=True).start()
