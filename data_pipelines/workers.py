@@ -37,6 +37,10 @@ def run(tasks: list[Task], workers: int, beam: str) -> Iterator[tuple[Task, Note
             signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
         for future in concurrent.futures.as_completed(futures):
             yield futures[future], future.result()
+    except (KeyboardInterrupt, GeneratorExit):  # or the caller wants no more
+        for worker in multiprocessing.active_children():
+            worker.terminate()
+        raise
     except concurrent.futures.process.BrokenProcessPool as error:
         raise InputError(
             "a worker was ended from outside, perhaps for want of memory; run the same command with fewer --workers: "
@@ -47,8 +51,8 @@ def run(tasks: list[Task], workers: int, beam: str) -> Iterator[tuple[Task, Note
 
 
 def _start_worker() -> None:
-    """A worker ends with its parent, which may be killed; and without a word at Ctrl-C, which the parent answers."""
-    signal.signal(signal.SIGINT, lambda *_: os._exit(130))
+    """A worker ends with its parent, which may be killed, and leaves it to its parent to answer Ctrl-C."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
 
     def watch():
