@@ -35,6 +35,7 @@ from data_pipelines.workers import run
 # Shards a split, bounded by records a shard: enough for every worker, not too many open files, little lost by a kill.
 _SHARDS = 64
 _RECORDS_PER_SHARD = (16, 512)
+_PLAN = "plan.json"
 _LOOKED_AT = 5  # records that tell the size of all
 
 
@@ -100,6 +101,8 @@ def _write(
         for split, items in spec.index([source, unpacked(folder)]).items()
     }
     if not splits:
+        if not (folder / shard.PARTS / _PLAN).exists():
+            shutil.rmtree(folder)  # nothing was begun
         raise InputError(f"--source={source}: no file of {spec.name} found; expected {spec.layout}")
     everything = [item for items in splits.values() for item in items]
     limit = Limit(folder, max_refused, _places(everything))
@@ -222,7 +225,7 @@ def _plan(
     made: dict = {"source": str(source.resolve())} | ({"fingerprint": spec.fingerprint} if spec.fingerprint else {})
     made |= {"options": options} if options else {}
     wanted = made | {"records": hashlib.sha256(ids.encode()).hexdigest()}
-    path = folder / shard.PARTS / "plan.json"
+    path = folder / shard.PARTS / _PLAN
     plan = json.loads(path.read_text()) if path.exists() else None
     if plan and not _same(wanted, plan):
         if plan["source"] != wanted["source"]:

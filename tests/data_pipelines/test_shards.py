@@ -221,6 +221,7 @@ def test_an_unfinished_preparation_is_not_mixed_with_other_files(source, tmp_pat
 def test_nothing_found_shows_the_layout(tmp_path):
     with pytest.raises(InputError, match=r"no file of sample found; expected what python -m"):
         write(tmp_path, tmp_path / "data")
+    assert not list((tmp_path / "data" / "sample").iterdir())  # nothing was begun
 
 
 def test_a_folder_that_cannot_be_written(source, tmp_path):
