@@ -10,13 +10,19 @@ import time
 from published import write_patch
 
 ROOT = pathlib.Path(__file__).parents[2]
+# What runs in the background of a script has Ctrl-C switched off, and so have its children.
+LISTENING = """
+import runpy, signal
+signal.signal(signal.SIGINT, signal.default_int_handler)
+runpy.run_path("launch.py", run_name="__main__")
+"""
 
 
 def test_interrupted_by_ctrl_c(tmp_path):
     for patch in range(120):  # several shards for each of two workers
         write_patch(tmp_path / "source", "ROIs0000_validation", patch)
     flags = ["--dataset=dfc2020", f"--source={tmp_path / 'source'}", f"--data_dir={tmp_path / 'data'}", "--workers=2"]
-    command = [sys.executable, "launch.py", "prepare", *flags]
+    command = [sys.executable, "-c", LISTENING, "prepare", *flags]
     run = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, start_new_session=True)
     parts = tmp_path / "data" / "dfc2020" / "1.0.0.incomplete" / ".parts"
     while not list(parts.glob(".*.array_record-*")) and run.poll() is None:  # workers are at work
