@@ -73,13 +73,11 @@ def unpack(source: pathlib.Path, target: pathlib.Path, members: re.Pattern[str])
 
 
 def find(source: pathlib.Path) -> list[pathlib.Path]:
-    """The archives below `source`, in a fixed order."""
-    return [path for path in files.below(source) if path.name.lower().endswith(tuple(_OPENERS))]
-
-
-def others(source: pathlib.Path) -> list[pathlib.Path]:
-    """Archives below `source` of kinds that are not opened."""
-    return [path for path in files.below(source) if path.name.lower().endswith(_OTHERS)]
+    """The archives below `source`, in a fixed order; warns of those of kinds that are not opened."""
+    paths = list(files.below(source))
+    if others := [path for path in paths if path.name.lower().endswith(_OTHERS)]:
+        tqdm.write(f"warning: left out {', '.join(map(str, others))}: expected {', '.join(_OPENERS)}; unpack by hand")
+    return [path for path in paths if path.name.lower().endswith(tuple(_OPENERS))]
 
 
 # The note: {"archive": what it was, "refused": rows, or null while it is being unpacked}.

@@ -146,10 +146,6 @@ def _unpack(spec: DatasetSpec, source: pathlib.Path, target: pathlib.Path) -> di
     """
     if spec.members is None:
         return {}
-    if others := archives.others(source):
-        print(f"warning: left out {', '.join(map(str, others))}: expected .zip, .tar, .tar.gz or .tgz; unpack by hand")
-    if not archives.find(source):
-        return {}
     lost = {}
     for one in archives.unpack(source, target, spec.members):
         path = target / pathlib.Path(one.archive).relative_to(source) / one.member
