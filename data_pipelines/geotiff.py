@@ -55,15 +55,20 @@ def read(path: pathlib.Path, *, count: int, dtypes: tuple[str, ...], max_nodata:
     too many pixels without data, empty (one value throughout) or noise.
     """
     patch = _read(path, count, dtypes)
-    missing, pixels = np.count_nonzero(~patch.valid), patch.valid.size
-    if missing > max_nodata * pixels or missing == pixels:
-        most = f"at most {max_nodata:.4g} of them" if max_nodata else "none"
-        raise Refused(path, f"{missing:,} of {pixels:,} pixels are NaN, infinite or nodata, expected {most}")
-    values = patch.values[patch.valid] if missing else patch.values
+    check_data(path, patch.valid, max_nodata, "NaN, infinite or nodata")
+    values = patch.values if patch.valid.all() else patch.values[patch.valid]
     if values.min() == values.max():
         raise Refused(path, f"every value is {values.max()}, expected an image")
     _check_smooth(path, patch.values)
     return patch
+
+
+def check_data(path: pathlib.Path, valid: np.ndarray, max_nodata: float, what: str) -> None:
+    """Raises Refused where more pixels than the share `max_nodata`, or all, are not `valid` (H, W), but `what`."""
+    missing, pixels = np.count_nonzero(~valid), valid.size
+    if missing > max_nodata * pixels or missing == pixels:
+        most = f"at most {max_nodata:.4g} of them" if max_nodata else "none"
+        raise Refused(path, f"{missing:,} of {pixels:,} pixels are {what}, expected {most}")
 
 
 def label(path: pathlib.Path, legend: Legend, *, count: int = 1, band: int = 1) -> Patch:
@@ -113,11 +118,11 @@ def same_size(patches: Mapping[pathlib.Path, Patch]) -> None:
 def filled(values: np.ndarray, valid: np.ndarray) -> np.ndarray:
     """`values` (H, W, C) with the mean of the valid pixels of each band where `valid` (H, W) is false.
 
-    Means of integers are rounded. At least one pixel must be valid.
+    Means of integers are rounded; where no pixel is valid they are 0.
     """
     if valid.all():
         return values
-    mean = values[valid].mean(axis=0, dtype=np.float64)
+    mean = values[valid].mean(axis=0, dtype=np.float64) if valid.any() else np.zeros(values.shape[2])
     mean = mean if values.dtype.kind == "f" else np.rint(mean)
     return np.where(valid[:, :, None], values, mean.astype(values.dtype))
 

@@ -172,9 +172,7 @@ def write(task: Task) -> Note:
             record = read_item(task.read, item)
             edge = record.parts["label"].shape[0]
             if edge != tile:
-                raise Refused(
-                    first_file(item), f"{edge} pixels wide, expected {tile} as in the first record of the data set"
-                )
+                raise Refused(first_file(item), f"{edge} pixels wide, expected {tile} as most records are")
         except Refused as refusal:
             note.refused.append(refusal_row(item, refusal))
             note.refused_places.append(str(first_file(item)))

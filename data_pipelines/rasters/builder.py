@@ -10,7 +10,7 @@ import numpy as np
 import rasterio
 from rasterio.windows import Window
 
-from data_pipelines import datasets, raster
+from data_pipelines import datasets, geotiff, raster
 from data_pipelines.bands import Sensor
 from data_pipelines.errors import InputError
 from data_pipelines.legends import IGNORE, Legend
@@ -144,23 +144,15 @@ def read(item: Item, *, sensor: Sensor, legend: Legend, tile: int) -> Record:
     counted[:, : cut.seen_columns] = False
     label[~counted] = IGNORE
     edges = (0, tile - valid.shape[0]), (0, tile - valid.shape[1])
+    image_HxWxC = np.ascontiguousarray(np.moveaxis(raw, 0, -1))
     return Record(
         parts={
-            "image": np.pad(_filled(raw, valid), (*edges, (0, 0)), mode="symmetric"),
+            "image": np.pad(geotiff.filled(image_HxWxC, valid), (*edges, (0, 0)), mode="symmetric"),
             "label": np.pad(label, edges, constant_values=IGNORE),
         },
         counted=np.pad(counted, edges, constant_values=False),
         off_legend=int((off & counted).sum()),
     )
-
-
-def _filled(raw: np.ndarray, valid: np.ndarray) -> np.ndarray:
-    """(bands, h, w) as (h, w, bands), with the mean of the valid pixels of each band where there are no data."""
-    image = np.ascontiguousarray(np.moveaxis(raw, 0, -1))
-    if not valid.all():
-        mean = image[valid].mean(0, dtype=np.float64) if valid.any() else np.zeros(image.shape[-1])
-        image[~valid] = (mean if np.issubdtype(image.dtype, np.floating) else np.rint(mean)).astype(image.dtype)
-    return image
 
 
 def _stamp(path: pathlib.Path) -> tuple[int, int]:

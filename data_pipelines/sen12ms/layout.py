@@ -156,10 +156,7 @@ def _sensor(path: pathlib.Path, sensor: bands.Sensor, dtypes: tuple[str, ...], m
     patch = geotiff.read(path, count=len(sensor.bands), dtypes=dtypes, max_nodata=max_nodata)
     patch = geotiff.in_order(path, patch, sensor)
     valid = patch.valid & (patch.values != 0).any(axis=2)
-    missing, pixels = np.count_nonzero(~valid), valid.size
-    if missing > max_nodata * pixels or missing == pixels:
-        most = f"at most {max_nodata:.4g} of them" if max_nodata else "none"
-        raise Refused(path, f"{missing:,} of {pixels:,} pixels are 0 in every band or nodata, expected {most}")
+    geotiff.check_data(path, valid, max_nodata, "0 in every band or nodata")
     return dataclasses.replace(patch, valid=valid)
 
 
