@@ -47,7 +47,7 @@ def corner(position: int, tile: int, crop: int, seed: int) -> tuple[int, int]:
 def shipped(tile: int, crop: int) -> int:
     """The edge in pixels of what goes to the device: the crop where that saves more than half, else the whole tile.
 
-    Elsewhere the device cuts: that costs it nothing, and the host one copy less.
+    Elsewhere the device cuts.
     """
     return crop if crop and 2 * crop**2 < tile**2 else tile
 

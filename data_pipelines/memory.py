@@ -11,7 +11,7 @@ def keep_freed() -> None:
     """Keeps the memory of freed arrays for the next ones; does nothing where the C library is not glibc.
 
     glibc maps every array of megabytes from the kernel and hands it back, so each record that is read costs a thousand
-    page faults: reading them took twice the time.
+    page faults (docs/input_speed.md).
     """
     mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
     if mallopt and any(mallopt(_M_MMAP_THRESHOLD, size) for size in _LARGEST):
