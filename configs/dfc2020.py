@@ -3,7 +3,10 @@
   lcjax train --config=configs/dfc2020.py:model=unet,fusion=early --workdir=runs/unet --config.data_dir=DIR
 
 Arguments:
-  model   unet, swin_unet or two_stream_swin
+  model   unet, resnet18_unet, resnet34_unet, resnet50_unet, resnet101_unet, efficientnet_lite0_unet, swin_unet,
+          two_stream_swin, swin_upernet or vit_pyramid (docs/models.md)
+  size    of the model, where it has several: unet bilinear or transposed, Swin t, s or b, ViT b or s; empty takes the
+          first
   fusion  s1, s2, early (bands side by side in one encoder) or late (an encoder per sensor); empty chooses late for
           two_stream_swin and early for the others
   data    dfc2020, or sample: the same layout, made by `python -m data_pipelines.sample.make`
@@ -24,10 +27,15 @@ import ml_collections
 from configs import arguments
 from lcjax.models import families
 
+# By transformer or not, then by tiny or not: batch norm stands a higher rate than layer norm does.
+_LEARNING_RATES = {False: {False: 1e-3, True: 1e-2}, True: {False: 3e-4, True: 4e-3}}
+
 
 def get_config(argument: str | None = None) -> ml_collections.ConfigDict:
     """The config for the arguments above."""
-    args = arguments.parse(argument, model="unet", fusion="", data="dfc2020", init="random", freeze="", tiny=False)
+    args = arguments.parse(
+        argument, model="unet", size="", fusion="", data="dfc2020", init="random", freeze="", tiny=False
+    )
     two_streams = args["model"] == "two_stream_swin"
     tiny = args["tiny"]
 
@@ -53,10 +61,10 @@ def get_config(argument: str | None = None) -> ml_collections.ConfigDict:
     config.workers = 0
 
     # Network
-    family = families.family(args["model"])
-    config.model = ml_collections.ConfigDict({"name": args["model"]} | (family.tiny if tiny else family.published))
+    config.model = ml_collections.ConfigDict(families.sized(args["model"], "tiny" if tiny else args["size"]))
     config.fusion = args["fusion"] or ("late" if two_streams else "early")
     config.precision = "f32" if tiny else "bf16"
+    config.remat = False
     config.init = args["init"]
     config.freeze = args["freeze"]
 
@@ -65,8 +73,7 @@ def get_config(argument: str | None = None) -> ml_collections.ConfigDict:
     config.optimizer = ml_collections.ConfigDict(
         {
             "name": "adamw",
-            # Batch norm stands a higher rate than the Swin networks do.
-            "learning_rate": (1e-2 if tiny else 1e-3) if args["model"] == "unet" else (4e-3 if tiny else 3e-4),
+            "learning_rate": _LEARNING_RATES["swin" in args["model"] or "vit" in args["model"]][tiny],
             "schedule": "cosine",
             "warmup": "5 percent",
             "weight_decay": 0.01,

@@ -53,7 +53,7 @@ def _shrink(config: ml_collections.ConfigDict) -> None:
     """Half of the resolution inside the network, a quarter of its width: what pays most on slow machines."""
     if config.model.name != "unet":
         raise InputError(f"laptop=true: only for model=unet, not {config.model.name}")
-    config.model = ml_collections.ConfigDict({"name": "unet", "base": 16, "patch": 2})
+    config.model = ml_collections.ConfigDict({**config.model, "base": 16, "patch": 2})
     config.crop = config.window = 128
     config.batch_size = 8
     config.evaluation_batch_size = 8

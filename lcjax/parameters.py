@@ -16,6 +16,7 @@ import numpy as np
 from flax import nnx
 
 from data_pipelines.errors import InputError
+from lcjax.models import swin
 
 Flat = dict[str, jax.Array]
 
@@ -31,13 +32,17 @@ def _constant(value: float):
     return lambda generator, shape: np.full(shape, value, np.float32)
 
 
-# Initial values by path, the first match decides. Dense layers and bias tables as in Swin (normal, 0.02);
-# convolutions as He et al. 2015: deviation sqrt(2 / fan-in).
+def _kernel(shape: tuple[int, ...]) -> float:
+    """Convolutions as He et al. 2015, sqrt(2 / fan-in); dense layers as in Swin."""
+    return math.sqrt(2.0 / math.prod(shape[:-1])) if len(shape) == 4 else 0.02
+
+
+# Initial values by path, the first match decides.
 _INITIAL = (
     (r"/(scale|var)$", _constant(1.0)),
     (r"/(bias|mean)$", _constant(0.0)),
-    (r"/conv\d/kernel$|/embed/kernel$", _normal(lambda shape: math.sqrt(2.0 / math.prod(shape[:-1])))),
-    (r"/(kernel|bias_table)$", _normal(lambda shape: 0.02)),
+    (r"/kernel$", _normal(_kernel)),
+    (r"/(bias_table|position|class_token)$", _normal(lambda shape: 0.02)),
 )
 
 
@@ -127,7 +132,8 @@ def initial(shapes: Mapping[str, jax.ShapeDtypeStruct], seed: int) -> dict[str, 
 def transfer(values: dict[str, np.ndarray], source: Mapping[str, np.ndarray], module: str, origin: str) -> dict:
     """`values` with every entry of `module` ("encoders") taken from `source`, which `origin` names in errors.
 
-    Raises InputError when the source lacks an entry or holds another shape.
+    Tables of relative positions are interpolated where the windows have another size. Raises InputError when the source
+    lacks an entry or holds another shape.
     """
     taken = dict(values)
     for path in values:
@@ -139,12 +145,15 @@ def transfer(values: dict[str, np.ndarray], source: Mapping[str, np.ndarray], mo
                 f"config.init={origin}: it holds no {path}; its {module} are {', '.join(streams)}: "
                 "choose the config.fusion and config.model that the pre-training run had"
             )
-        if tuple(source[path].shape) != tuple(values[path].shape):
+        found, wanted = np.asarray(source[path]), values[path]
+        if path.endswith("/bias_table") and found.shape[1:] == wanted.shape[1:] and len(found) != len(wanted):
+            found = np.asarray(swin.resized_bias(jnp.asarray(found), len(wanted)))
+        if found.shape != wanted.shape:
             raise InputError(
-                f"config.init={origin}: {path} has shape {tuple(source[path].shape)}, expected "
-                f"{tuple(values[path].shape)}: choose the config.model that the pre-training run had"
+                f"config.init={origin}: {path} has shape {found.shape}, expected "
+                f"{tuple(wanted.shape)}: choose the config.model that the pre-training run had"
             )
-        taken[path] = source[path]
+        taken[path] = found
     return taken
 
 

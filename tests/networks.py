@@ -2,7 +2,6 @@
 
 import pathlib
 
-import ml_collections
 import numpy as np
 
 from configs import dfc2020, pretrain
@@ -12,9 +11,16 @@ from data_pipelines.legends import LandClass, Legend
 from lcjax import card as cards
 from lcjax import parameters, streams, tasks
 
-# Shifted windows, a merge, an expand with a skip; a UNet has five levels whatever its width.
-_SWIN = {"embed": 8, "depths": (2, 1), "heads": (1, 2), "window": 4, "patch": 4, "drop_path": 0.0}
-SMALLEST = {"unet": {"base": 4, "patch": 1}, "swin_unet": _SWIN, "two_stream_swin": _SWIN}
+# What is smaller than the tiny size: shifted windows, a merge, an expand with a skip; a UNet has five levels whatever
+# its width.
+_SWIN = {"embed": 8, "depths": (2, 1), "decoder_depths": (2,), "heads": (1, 2)}
+SMALLEST = {
+    "unet": {"base": 4},
+    "swin_unet": _SWIN,
+    "two_stream_swin": _SWIN,
+    "swin_upernet": _SWIN | {"hidden": 16},
+    "vit_pyramid": {"embed": 24, "depth": 1, "hidden": 16},
+}
 
 
 # Three bands and five classes stand for any own imagery.
@@ -54,7 +60,7 @@ def smallest(model: str, fusion: str = "", *, task: str = "segmentation", freeze
         config = pretrain.get_config(f"model={model},tiny=true")
     else:
         config = dfc2020.get_config(f"model={model},fusion={fusion},freeze={freeze},tiny=true")
-    config.model = ml_collections.ConfigDict({"name": model} | SMALLEST[model] | sizes)
+    config.model.update(SMALLEST.get(model, {}) | sizes)
     config.crop = 32
     return config
 
@@ -98,5 +104,5 @@ def small(config, data_dir: pathlib.Path, steps: int = 6):
     if config.model.name == "unet":
         config.model.base = 4
     else:
-        config.model.update({"embed": 12, "depths": (1, 1, 1)})
+        config.model.update({"embed": 12, "depths": (1, 1, 1), "decoder_depths": (1, 1)})
     return config

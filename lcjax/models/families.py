@@ -1,4 +1,4 @@
-"""Names to networks: the table of families, their published and tiny sizes, and how each is put together."""
+"""Names to networks: the table of families, and how each is put together."""
 
 import dataclasses
 from collections.abc import Callable, Mapping
@@ -7,58 +7,101 @@ import jax.numpy as jnp
 from flax import nnx
 
 from data_pipelines.errors import InputError
+from lcjax.models import sizes
+from lcjax.models.backbone_unet import BackboneDecoder
 from lcjax.models.dual_encoder import DualEncoder
-from lcjax.models.parts import Decoder, Encoder, Head
+from lcjax.models.efficientnet import EfficientNetEncoder
+from lcjax.models.heads import ConvHead, LinearHead
+from lcjax.models.resnet import ResNetEncoder
 from lcjax.models.segmenter import Segmenter
 from lcjax.models.swin import SwinDecoder, SwinEncoder, SwinHead
-from lcjax.models.unet import UNetDecoder, UNetEncoder, UNetHead
+from lcjax.models.unet import UNetDecoder, UNetEncoder
+from lcjax.models.upernet import UPerNetDecoder
+from lcjax.models.vit import ViTEncoder
 
 DTYPES = {"f32": jnp.float32, "bf16": jnp.bfloat16}
 
 
-@dataclasses.dataclass(frozen=True)
-class Family:
-    """How the parts of a network are built, and its sizes as published and for tests and demonstrations.
+class Part:
+    """A class of modules, and which of the numbers of a network it is built with.
 
-    Attributes:
-      encoder: (bands, size, dtype=, rngs=) -> Encoder.
-      decoder: (channels, size, dtype=, rngs=) -> Decoder.
-      head: (channels, classes, size, dtype=, rngs=) -> Head.
-      published, tiny: the sizes, by name.
+    Args:
+      build: the class.
+      takes: names of its keyword arguments, from `config.model` and of `HOW`.
+      fixed: keyword arguments that are the same for all sizes.
     """
 
-    encoder: Callable[..., Encoder]
-    decoder: Callable[..., Decoder]
-    head: Callable[..., Head]
-    published: dict
-    tiny: dict
+    def __init__(self, build: Callable, *takes: str, **fixed):
+        self._build, self._takes, self._fixed = build, takes, fixed
+
+    def __call__(self, *args, **known):
+        return self._build(*args, **{name: known[name] for name in self._takes}, **self._fixed)
 
 
-def _only(size: Mapping, *names: str) -> dict:
-    return {name: size[name] for name in names}
+@dataclasses.dataclass(frozen=True)
+class Family:
+    """How the parts of a network are built, and its sizes.
+
+    Attributes:
+      encoder: (bands, ...) -> Encoder.
+      decoder: (channels, ...) -> Decoder.
+      head: (channels, classes, ...) -> Head.
+      sizes: the numbers, by name of the size.
+    """
+
+    encoder: Part
+    decoder: Part
+    head: Part
+    sizes: sizes.Sizes
 
 
-_UNET = Family(
-    encoder=lambda bands, size, **how: UNetEncoder(bands, **_only(size, "base", "patch"), **how),
-    decoder=lambda channels, size, **how: UNetDecoder(channels, **how),
-    head=lambda channels, classes, size, **how: UNetHead(channels, classes, **_only(size, "patch"), **how),
-    published={"base": 64, "patch": 1},
-    tiny={"base": 12, "patch": 1},
+_HOW = ("remat", "dtype", "rngs")
+_BACKBONE_DECODER = Part(BackboneDecoder, "widths", *_HOW)
+_CONV_HEAD = Part(ConvHead, "rngs")
+_LINEAR_HEAD = Part(LinearHead, "rngs")
+_SWIN_STAGES = ("depths", "heads", "window", "drop_path")
+_SWIN_PARTS = (
+    Part(SwinEncoder, "embed", "patch", *_SWIN_STAGES, *_HOW, skips="entering"),
+    Part(SwinDecoder, "decoder_depths", *_SWIN_STAGES, *_HOW),
+    Part(SwinHead, "patch", "dtype", "rngs"),
 )
-_STAGES = ("depths", "heads", "window", "drop_path")
-_SWIN_T = {"embed": 96, "heads": (3, 6, 12, 24), "window": 7, "patch": 4}
-# Cao et al. 2021: two blocks in every stage; drop path of the released configuration.
-_SWIN_UNET = Family(
-    encoder=lambda bands, size, **how: SwinEncoder(bands, **_only(size, "embed", "patch", *_STAGES), **how),
-    decoder=lambda channels, size, **how: SwinDecoder(channels, **_only(size, *_STAGES), **how),
-    head=lambda channels, classes, size, **how: SwinHead(channels, classes, **_only(size, "patch"), **how),
-    published=_SWIN_T | {"depths": (2, 2, 2, 2), "drop_path": 0.2},
-    tiny={"embed": 24, "heads": (1, 2, 4), "window": 4, "patch": 4, "depths": (1, 2, 1), "drop_path": 0.0},
-)
-# Scheibenreif et al. 2022: a Swin-T per sensor, its decoder mirrored.
-_TWO_STREAM = dataclasses.replace(_SWIN_UNET, published=_SWIN_T | {"depths": (2, 2, 6, 2), "drop_path": 0.1})
+_UPERNET_DECODER = Part(UPerNetDecoder, "hidden", *_HOW)
 
-FAMILIES = {"unet": _UNET, "swin_unet": _SWIN_UNET, "two_stream_swin": _TWO_STREAM}
+
+def _resnet_unet(block: str, depths: tuple[int, ...]) -> Family:
+    encoder = Part(ResNetEncoder, "depths", "width", *_HOW, block=block)
+    return Family(encoder, _BACKBONE_DECODER, _CONV_HEAD, sizes.resnet(depths))
+
+
+FAMILIES = {
+    "unet": Family(
+        Part(UNetEncoder, "base", "patch", "upsampling", *_HOW),
+        Part(UNetDecoder, "upsampling", *_HOW),
+        _LINEAR_HEAD,
+        sizes.UNET,
+    ),
+    "resnet18_unet": _resnet_unet("basic", (2, 2, 2, 2)),
+    "resnet34_unet": _resnet_unet("basic", (3, 4, 6, 3)),
+    "resnet50_unet": _resnet_unet("bottleneck", (3, 4, 6, 3)),
+    "resnet101_unet": _resnet_unet("bottleneck", (3, 4, 23, 3)),
+    "efficientnet_lite0_unet": Family(
+        Part(EfficientNetEncoder, "stem", "stages", *_HOW), _BACKBONE_DECODER, _CONV_HEAD, sizes.EFFICIENTNET_LITE0
+    ),
+    "swin_unet": Family(*_SWIN_PARTS, sizes.SWIN_UNET),
+    "two_stream_swin": Family(*_SWIN_PARTS, sizes.TWO_STREAM_SWIN),
+    "swin_upernet": Family(
+        Part(SwinEncoder, "embed", "patch", *_SWIN_STAGES, *_HOW, skips="leaving"),
+        _UPERNET_DECODER,
+        _LINEAR_HEAD,
+        sizes.SWIN_UPERNET,
+    ),
+    "vit_pyramid": Family(
+        Part(ViTEncoder, "embed", "depth", "heads", "patch", "grid", "drop_path", *_HOW),
+        _UPERNET_DECODER,
+        _LINEAR_HEAD,
+        sizes.VIT,
+    ),
+}
 
 
 def family(name: str) -> Family:
@@ -66,6 +109,17 @@ def family(name: str) -> Family:
     if name not in FAMILIES:
         raise InputError(f"config.model.name={name!r}: expected one of {', '.join(FAMILIES)}")
     return FAMILIES[name]
+
+
+def sized(name: str, size: str = "") -> dict:
+    """`config.model` of a family: its name, and the numbers of one of its sizes; "" is the first.
+
+    Raises InputError for an unknown name or size.
+    """
+    known = family(name).sizes
+    if size and size not in known:
+        raise InputError(f"size={size!r}: {name} has the sizes {', '.join(known)}")
+    return {"name": name} | known[size or next(iter(known))]
 
 
 def _dtype(precision: str):
@@ -81,6 +135,7 @@ def segmenter(
     channels: Mapping[str, int],
     classes: int,
     precision: str,
+    remat: bool = False,
     rngs: nnx.Rngs,
 ) -> Segmenter:
     """Builds a segmentation network.
@@ -90,24 +145,31 @@ def segmenter(
       streams: name of each encoder -> its sensors, bands side by side.
       channels: bands by sensor.
       classes: number of classes.
-      precision: "f32" or "bf16", of the computation; parameters are float32.
+      precision: "f32" or "bf16", of the computation; parameters and logits are float32.
+      remat: the backward pass computes each stage again instead of keeping what is inside it.
       rngs: where the initial parameters come from.
     """
     parts = family(model["name"])
-    how = {"dtype": _dtype(precision), "rngs": rngs}
-    encoders = {
-        stream: parts.encoder(sum(channels[sensor] for sensor in sensors), model, **how)
-        for stream, sensors in streams.items()
-    }
-    decoders = {stream: parts.decoder(encoder.channels, model, **how) for stream, encoder in encoders.items()}
+    known = {**model, "remat": remat, "dtype": _dtype(precision), "rngs": rngs}
+    bands = {stream: sum(channels[sensor] for sensor in sensors) for stream, sensors in streams.items()}
+    encoders = {stream: parts.encoder(count, **known) for stream, count in bands.items()}
+    decoders = {stream: parts.decoder(encoder.channels, **known) for stream, encoder in encoders.items()}
     joined = sum(decoder.outputs for decoder in decoders.values())
-    return Segmenter(streams, encoders, decoders, parts.head(joined, classes, model, **how))
+    return Segmenter(streams, encoders, decoders, parts.head(joined, classes, **known))
 
 
 def dual_encoder(
-    model: Mapping, *, channels: Mapping[str, int], projection: int, precision: str, rngs: nnx.Rngs
+    model: Mapping,
+    *,
+    channels: Mapping[str, int],
+    projection: int,
+    precision: str,
+    remat: bool = False,
+    rngs: nnx.Rngs,
 ) -> DualEncoder:
     """Builds the contrastive network: projection heads on the encoders that a late-fusion `segmenter` would have."""
     how = {"dtype": _dtype(precision), "rngs": rngs}
-    encoders = {sensor: family(model["name"]).encoder(bands, model, **how) for sensor, bands in channels.items()}
+    known = {**model, "remat": remat, **how}
+    build = family(model["name"]).encoder
+    encoders = {sensor: build(bands, **known) for sensor, bands in channels.items()}
     return DualEncoder(encoders, projection=projection, **how)

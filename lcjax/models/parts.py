@@ -26,23 +26,23 @@ class Encoder(Protocol):
 
 
 class Decoder(Protocol):
-    """Pyramid of features to one feature, at the first stride of its encoder.
+    """Pyramid of features to one feature, at the stride that its head expects.
 
     Attributes:
-      outputs: its channels.
+      outputs: channels of the last feature.
     """
 
     @property
     def outputs(self) -> int: ...
 
-    def __call__(self, pyramid: list[jax.Array], noise_BxN: jax.Array | None = None) -> jax.Array:
-        """The feature (B, H, W, outputs)."""
+    def __call__(self, pyramid: list[jax.Array], noise_BxN: jax.Array | None = None) -> list[jax.Array]:
+        """What leaves each of its stages, coarsest first; the head takes the last, (B, H, W, outputs)."""
         ...
 
 
 class Head(Protocol):
-    """Features to logits at full resolution."""
+    """Features to logits."""
 
     def __call__(self, x_BxHxWxC: jax.Array) -> jax.Array:
-        """Logits (B, H, W, classes)."""
+        """Logits (B, H, W, classes) float32, at the resolution of the feature or a finer one."""
         ...

@@ -7,6 +7,7 @@ import jax.numpy as jnp
 from flax import nnx
 
 from lcjax.models.parts import Decoder, Encoder, Head
+from lcjax.models.resample import resize
 
 BRANCHES = 128  # residual branches that one stream can drop: more than any family has
 
@@ -26,7 +27,8 @@ class Segmenter(nnx.Module):
       streams: stream name -> the sensors whose bands it takes, side by side. Early fusion is one stream with two
         sensors, late fusion two streams with one each.
       encoders, decoders: by stream name.
-      head: from the concatenated decoder outputs to class logits at full resolution.
+      head: from the concatenated decoder outputs to class logits; where they are coarser than the image they are
+        interpolated bilinearly.
     """
 
     def __init__(
@@ -49,8 +51,11 @@ class Segmenter(nnx.Module):
         for (stream, sensors), noise_BxN in zip(self.streams, noise_SxBxN, strict=True):
             image = jnp.concatenate([inputs[sensor] for sensor in sensors], axis=-1)
             _, h, w, _ = image.shape
-            edges = ((0, 0), (0, -h % self.stride), (0, -w % self.stride), (0, 0))
-            pyramid = self.encoders[stream](jnp.pad(image, edges, mode="symmetric"), noise_BxN)
-            features.append(self.decoders[stream](pyramid, noise_BxN))
+            bottom, right = -h % self.stride, -w % self.stride
+            image = jnp.pad(image, ((0, 0), (0, bottom), (0, right), (0, 0)), mode="symmetric")
+            pyramid = self.encoders[stream](image, noise_BxN)
+            features.append(self.decoders[stream](pyramid, noise_BxN)[-1])
         logits = self.head(jnp.concatenate(features, axis=-1))
+        if logits.shape[1:3] != (h + bottom, w + right):
+            logits = resize(logits, h + bottom, w + right)
         return logits[:, :h, :w].astype(jnp.float32)

@@ -1,7 +1,7 @@
 """Swin transformer (Liu et al. 2021): encoder, and the mirrored decoder of Swin-Unet (Cao et al. 2021).
 
 Any input size: a stage pads its tokens to whole windows and cuts the padding off again. Attention masks are computed
-from the resolution when the network is traced; nothing of them is stored. Dimension suffixes: B batch, H and W rows
+from the resolution where they are needed; nothing of them is stored. Dimension suffixes: B batch, H and W rows
 and columns of tokens, C channels, N tokens of a window, K windows of an image.
 """
 
@@ -12,18 +12,10 @@ import jax.numpy as jnp
 import numpy as np
 from flax import nnx
 
+from lcjax.models.layers import DropPath, linear, norm, run_stage
+from lcjax.models.resample import depth_to_space, resized_table
+
 _MASKED = -100.0  # added to the logits of token pairs that do not touch; the value of the original
-_EPSILON = 1e-5  # of layer norms, as in the original
-
-
-def linear(inputs: int, outputs: int, *, dtype, rngs: nnx.Rngs, use_bias: bool = True) -> nnx.Linear:
-    """A dense layer."""
-    return nnx.Linear(inputs, outputs, use_bias=use_bias, dtype=dtype, rngs=rngs)
-
-
-def norm(channels: int, *, dtype, rngs: nnx.Rngs) -> nnx.LayerNorm:
-    """A layer norm; its statistics are float32 whatever the dtype."""
-    return nnx.LayerNorm(channels, epsilon=_EPSILON, dtype=dtype, rngs=rngs)
 
 
 def relative_index(window: int) -> np.ndarray:
@@ -33,15 +25,29 @@ def relative_index(window: int) -> np.ndarray:
     return (offset[0] * (2 * window - 1) + offset[1]).astype(np.int32)
 
 
-def shift_mask(height: int, width: int, window: int, shift: int) -> np.ndarray:
-    """Logit offsets (K, N, N) that keep a rolled image's torn-apart neighbours from attending to each other."""
+def regions(height: int, width: int, window: int, shift: int) -> np.ndarray:
+    """(K, N) int32: which piece of the image each token of a window comes from, after a roll tore the image apart."""
     region = np.zeros((height, width), np.int32)
     cuts = (slice(0, -window), slice(-window, -shift), slice(-shift, None))
     for index, (rows, columns) in enumerate((r, c) for r in cuts for c in cuts):
         region[rows, columns] = index
     grid = region.reshape(height // window, window, width // window, window).transpose(0, 2, 1, 3)
-    windows = grid.reshape(-1, window * window)
-    return np.where(windows[:, :, None] == windows[:, None, :], 0.0, _MASKED).astype(np.float32)
+    return grid.reshape(-1, window * window)
+
+
+def shift_mask(height: int, width: int, window: int, shift: int) -> jax.Array:
+    """Logit offsets (K, N, N) that keep a rolled image's torn-apart neighbours from attending to each other.
+
+    From two numbers a token, when it is needed: kept as it is it would take megabytes for each block of a large image.
+    """
+    region = jnp.asarray(regions(height, width, window, shift))
+    return jnp.where(region[:, :, None] == region[:, None, :], 0.0, _MASKED)
+
+
+def resized_bias(table_TxH: jax.Array, offsets: int) -> jax.Array:
+    """A table of relative position biases, for windows of another size: (T, heads) -> (offsets, heads)."""
+    old, new = (round(count**0.5) for count in (table_TxH.shape[0], offsets))
+    return resized_table(table_TxH.reshape(old, old, -1), new, new).reshape(offsets, -1)
 
 
 def partition(x_BxHxWxC: jax.Array, window: int) -> jax.Array:
@@ -68,7 +74,7 @@ class WindowAttention(nnx.Module):
         self.out = linear(channels, channels, dtype=dtype, rngs=rngs)
         self.bias_table = nnx.Param(jnp.zeros(((2 * window - 1) ** 2, heads), jnp.float32))
 
-    def __call__(self, x_BxKxNxC: jax.Array, mask_KxNxN: np.ndarray | None) -> jax.Array:
+    def __call__(self, x_BxKxNxC: jax.Array, mask_KxNxN: jax.Array | None) -> jax.Array:
         b, k, n, c = x_BxKxNxC.shape
         qkv = self.qkv(x_BxKxNxC).reshape(b, k, n, 3, self.heads, c // self.heads)
         query, key, value = (qkv[:, :, :, i] for i in range(3))
@@ -80,26 +86,6 @@ class WindowAttention(nnx.Module):
             logits = logits + mask_KxNxN[None, :, None]
         weights = jax.nn.softmax(logits, axis=-1).astype(value.dtype)
         return self.out(jnp.einsum("bkhqn,bknhd->bkqhd", weights, value).reshape(b, k, n, c))
-
-
-class DropPath(nnx.Module):
-    """Stochastic depth: drops a residual branch for whole examples, where the branch's uniform number is too high.
-
-    The numbers come with the call, one per example and branch: the draw does not depend on how a batch is spread, and
-    one random operation serves the whole network (compiling one per branch took longer than the network itself).
-    """
-
-    def __init__(self, rate: float, branch: int):
-        self.rate = rate
-        self.branch = branch
-        self.deterministic = False  # set by nnx.Module.train() and .eval()
-
-    def __call__(self, x: jax.Array, noise_BxN: jax.Array | None) -> jax.Array:
-        if self.deterministic or self.rate == 0.0 or noise_BxN is None:
-            return x
-        keep = 1.0 - self.rate
-        draw = (noise_BxN[:, self.branch] < keep).reshape(-1, *(1,) * (x.ndim - 1))
-        return jnp.where(draw, x / keep, jnp.zeros((), x.dtype))
 
 
 class SwinBlock(nnx.Module):
@@ -171,10 +157,7 @@ class PatchExpand(nnx.Module):
         self.norm = norm(outputs, dtype=dtype, rngs=rngs)
 
     def __call__(self, x_BxHxWxC: jax.Array) -> jax.Array:
-        b, h, w, _ = x_BxHxWxC.shape
-        f = self.factor
-        x = self.expand(x_BxHxWxC).reshape(b, h, w, f, f, -1).transpose(0, 1, 3, 2, 4, 5)
-        return self.norm(x.reshape(b, h * f, w * f, -1))
+        return self.norm(depth_to_space(self.expand(x_BxHxWxC), self.factor))
 
 
 def _blocks(channels, heads, window, rates, first, *, dtype, rngs) -> nnx.List:
@@ -194,10 +177,10 @@ def drop_rates(depths: Sequence[int], highest: float) -> list[list[float]]:
 
 
 class SwinEncoder(nnx.Module):
-    """Patches, then stages of Swin blocks.
+    """Patches, then stages of Swin blocks; from stage to stage strides and channels double.
 
-    Returns a pyramid: what enters stages 1 to n-1 (the skips of Swin-Unet), and the normalised output of the last
-    stage; strides patch, 2 patch, 4 patch, ... and channels embed, 2 embed, 4 embed, ...
+    The last feature is what leaves the last stage, normalised. The others are, by `skips`, what enters their stage
+    ("entering", the skips of Swin-Unet) or what leaves it, normalised ("leaving", for UPerNet).
     """
 
     def __init__(
@@ -210,39 +193,49 @@ class SwinEncoder(nnx.Module):
         window: int,
         patch: int,
         drop_path: float,
+        skips: str = "entering",
+        remat: bool,
         dtype,
         rngs: nnx.Rngs,
     ):
+        how = {"dtype": dtype, "rngs": rngs}
+        self.remat = remat
         self.channels = tuple(embed * 2**stage for stage in range(len(depths)))
         self.strides = tuple(patch * 2**stage for stage in range(len(depths)))
-        self.embed = nnx.Conv(inputs, embed, (patch, patch), (patch, patch), padding="VALID", dtype=dtype, rngs=rngs)
-        self.embed_norm = norm(embed, dtype=dtype, rngs=rngs)
+        self.embed = nnx.Conv(inputs, embed, (patch, patch), (patch, patch), padding="VALID", **how)
+        self.embed_norm = norm(embed, **how)
         rates = drop_rates(depths, drop_path)
         self.stages = nnx.List(
             [
-                _blocks(width, head, window, rate, sum(depths[:stage]), dtype=dtype, rngs=rngs)
+                _blocks(width, head, window, rate, sum(depths[:stage]), **how)
                 for stage, (width, head, rate) in enumerate(zip(self.channels, heads, rates, strict=True))
             ]
         )
-        self.merges = nnx.List([PatchMerging(width, dtype=dtype, rngs=rngs) for width in self.channels[:-1]])
-        self.norm = norm(self.channels[-1], dtype=dtype, rngs=rngs)
+        self.merges = nnx.List([PatchMerging(width, **how) for width in self.channels[:-1]])
+        self.norms = nnx.List([norm(width, **how) for width in self.channels[:-1] if skips == "leaving"])
+        self.norm = norm(self.channels[-1], **how)
 
     def __call__(self, x_BxHxWxC: jax.Array, noise_BxN: jax.Array | None = None) -> list[jax.Array]:
         x = self.embed_norm(self.embed(x_BxHxWxC))
         pyramid = []
         for stage, blocks in enumerate(self.stages):
-            pyramid.append(x)
-            for block in blocks:
-                x = block(x, noise_BxN)
+            entered = x
+            x = run_stage(blocks, x, noise_BxN, remat=self.remat)
             if stage < len(self.merges):
+                pyramid.append(self.norms[stage](x) if self.norms else entered)
                 x = self.merges[stage](x)
-        return [*pyramid[:-1], self.norm(x)]
+        return [*pyramid, self.norm(x)]
 
 
 class SwinDecoder(nnx.Module):
     """The decoder of Swin-Unet: expand, join the skip by a linear layer, Swin blocks; ends at the first stride.
 
-    `depths` are those of the encoder: the decoder's stage at a resolution has as many blocks as the encoder's.
+    Args:
+      channels: of the encoder's features, finest first.
+      depths: of the encoder; the number of its blocks.
+      decoder_depths: blocks of each stage of the decoder, finest first: one less than the encoder has stages. As many
+        as the encoder has there is the mirrored network of the article.
+      heads: of the encoder's stages.
     """
 
     def __init__(
@@ -250,43 +243,42 @@ class SwinDecoder(nnx.Module):
         channels: Sequence[int],
         *,
         depths: Sequence[int],
+        decoder_depths: Sequence[int],
         heads: Sequence[int],
         window: int,
         drop_path: float,
+        remat: bool,
         dtype,
         rngs: nnx.Rngs,
     ):
+        how = {"dtype": dtype, "rngs": rngs}
+        self.remat = remat
         self.outputs = channels[0]
         levels = list(range(len(channels) - 1))[::-1]
-        rates = drop_rates(depths, drop_path)
+        # Drop paths rise towards the bottleneck as they do in the encoder.
+        rates = drop_rates((*decoder_depths, depths[-1]), drop_path)
         first = sum(depths)  # the encoder's blocks are numbered before these
-        self.expands = nnx.List(
-            [PatchExpand(channels[level + 1], channels[level], 2, dtype=dtype, rngs=rngs) for level in levels]
-        )
-        self.joins = nnx.List([linear(2 * channels[i], channels[i], dtype=dtype, rngs=rngs) for i in levels])
+        self.expands = nnx.List([PatchExpand(channels[i + 1], channels[i], 2, **how) for i in levels])
+        self.joins = nnx.List([linear(2 * channels[i], channels[i], **how) for i in levels])
         self.stages = nnx.List(
-            [
-                _blocks(channels[i], heads[i], window, rates[i], first + sum(depths[:i]), dtype=dtype, rngs=rngs)
-                for i in levels
-            ]
+            [_blocks(channels[i], heads[i], window, rates[i], first + sum(decoder_depths[:i]), **how) for i in levels]
         )
-        self.norm = norm(channels[0], dtype=dtype, rngs=rngs)
+        self.norm = norm(channels[0], **how)
 
-    def __call__(self, pyramid: list[jax.Array], noise_BxN: jax.Array | None = None) -> jax.Array:
-        x, skips = pyramid[-1], pyramid[-2::-1]
-        for expand, join, blocks, skip in zip(self.expands, self.joins, self.stages, skips, strict=True):
-            x = join(jnp.concatenate([expand(x), skip], axis=-1))
-            for block in blocks:
-                x = block(x, noise_BxN)
-        return self.norm(x)
+    def __call__(self, pyramid: list[jax.Array], noise_BxN: jax.Array | None = None) -> list[jax.Array]:
+        features = [pyramid[-1]]
+        for expand, join, blocks, skip in zip(self.expands, self.joins, self.stages, pyramid[-2::-1], strict=True):
+            x = join(jnp.concatenate([expand(features[-1]), skip], axis=-1))
+            features.append(run_stage(blocks, x, noise_BxN, remat=self.remat))
+        return [*features[1:-1], self.norm(features[-1])]
 
 
 class SwinHead(nnx.Module):
-    """Final expansion by the patch size, then a 1x1 convolution without bias to the classes."""
+    """Final expansion by the patch size, then a 1x1 convolution without bias to the classes, in float32."""
 
     def __init__(self, channels: int, classes: int, *, patch: int, dtype, rngs: nnx.Rngs):
         self.expand = PatchExpand(channels, channels, patch, dtype=dtype, rngs=rngs)
-        self.classify = linear(channels, classes, use_bias=False, dtype=dtype, rngs=rngs)
+        self.classify = linear(channels, classes, use_bias=False, dtype=jnp.float32, rngs=rngs)
 
     def __call__(self, x_BxHxWxC: jax.Array) -> jax.Array:
         return self.classify(self.expand(x_BxHxWxC))

@@ -30,6 +30,7 @@ class Contrastive:
             channels={sensor.name: len(sensor.bands) for sensor in self.card.sensors},
             projection=self.config.projection,
             precision=self.config.precision,
+            remat=self.config.remat,
             rngs=rngs,
         )
 

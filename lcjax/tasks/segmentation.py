@@ -35,6 +35,7 @@ class Segmentation:
             channels={sensor.name: len(sensor.bands) for sensor in self.card.sensors},
             classes=len(self.names),
             precision=self.config.precision,
+            remat=self.config.remat,
             rngs=rngs,
         )
 

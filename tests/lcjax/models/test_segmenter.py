@@ -7,7 +7,7 @@ import pytest
 from flax import nnx
 from networks import batch, make, smallest
 
-from lcjax.models import families, unet
+from lcjax.models import families, resample
 from lcjax.parallel import mesh as meshes
 from lcjax.streams import STREAMS
 
@@ -45,7 +45,7 @@ def test_a_unet_on_patches_sees_each_pixel_once_and_answers_for_each(patch):
 
     assert jax.eval_shape(forward, images(2, (24, 40))).shape == (2, 24, 40, 8)
     image = jnp.arange(2 * 8 * 12 * 3).reshape(2, 8, 12, 3)
-    found = unet.blocks(image, patch)
+    found = resample.space_to_depth(image, patch)
     for row, column in ((0, 0), (1, 2)):
         expected = image[:, row * patch : (row + 1) * patch, column * patch : (column + 1) * patch]
         np.testing.assert_array_equal(found[:, row, column], expected.reshape(2, patch**2, 3))
@@ -58,13 +58,13 @@ def test_pooling_and_its_gradient_are_those_of_windows():
     def by_windows(x):
         return nnx.max_pool(x, (2, 2), (2, 2))
 
-    np.testing.assert_array_equal(unet.max_pool(image), by_windows(image))
+    np.testing.assert_array_equal(resample.max_pool(image), by_windows(image))
     one, other = (
-        jax.grad(lambda x, pool=pool: jnp.sum(pool(x) * weights))(image) for pool in (unet.max_pool, by_windows)
+        jax.grad(lambda x, pool=pool: jnp.sum(pool(x) * weights))(image) for pool in (resample.max_pool, by_windows)
     )
     np.testing.assert_array_equal(one, other)
     # Ties, as after a ReLU: one of the pixels gets the whole gradient.
-    flat = jax.grad(lambda x: jnp.sum(unet.max_pool(x)))(jnp.zeros((1, 2, 2, 1)))
+    flat = jax.grad(lambda x: jnp.sum(resample.max_pool(x)))(jnp.zeros((1, 2, 2, 1)))
     assert sorted(flat.ravel().tolist()) == [0, 0, 0, 1]
 
 
@@ -83,7 +83,7 @@ def test_padding_is_by_reflection_and_only_where_it_is_needed(model):
     def without_padding(inputs):
         parts = network()
         image = jnp.concatenate([inputs["s1"], inputs["s2"]], axis=-1)
-        return parts.head(parts.decoders["s1_s2"](parts.encoders["s1_s2"](image)))
+        return parts.head(parts.decoders["s1_s2"](parts.encoders["s1_s2"](image))[-1])
 
     run = jax.jit(lambda inputs: network()(inputs))
     expected = without_padding(padded)

@@ -11,7 +11,7 @@ from jax.extend.core import jaxprs_in_params
 from networks import make, smallest
 
 from lcjax import parameters
-from lcjax.models import families, segmenter, swin
+from lcjax.models import families, layers, segmenter, swin
 from lcjax.streams import STREAMS
 
 
@@ -96,13 +96,13 @@ def count(build):
 
 
 def sized(name, **build):
-    size = {"name": name} | families.family(name).published
+    size = families.sized(name)
     return lambda rngs: families.segmenter(size, precision="f32", rngs=rngs, **build)
 
 
 def encoder(inputs):
-    family = families.family("two_stream_swin")
-    return lambda rngs: family.encoder(inputs, family.published, dtype=jnp.float32, rngs=rngs)
+    size = families.sized("two_stream_swin") | {"remat": False, "dtype": jnp.float32}
+    return lambda rngs: families.family("two_stream_swin").encoder(inputs, rngs=rngs, **size)
 
 
 @pytest.mark.parametrize(
@@ -130,7 +130,7 @@ def test_drop_rates_rise_over_all_blocks():
 
 
 def dropping(rate=0.25):
-    drop = swin.DropPath(rate, branch=3)
+    drop = layers.DropPath(rate, branch=3)
     drop.train()
     return drop
 
@@ -165,13 +165,13 @@ def test_drop_path_of_an_example_does_not_depend_on_the_batch():
 
 def test_every_branch_of_a_network_has_a_number_of_its_own():
     for name in ("swin_unet", "two_stream_swin"):
-        size = families.family(name).published | {"name": name, "embed": 24, "heads": (1, 2, 4, 8)}
+        size = families.sized(name) | {"embed": 24, "heads": (1, 2, 4, 8)}
         network = nnx.eval_shape(
             lambda size=size: families.segmenter(
                 size, streams=STREAMS["s1"], channels={"s1": 2}, classes=8, precision="f32", rngs=nnx.Rngs(0)
             )
         )
-        branches = [module.branch for _, module in nnx.iter_modules(network) if isinstance(module, swin.DropPath)]
+        branches = [module.branch for _, module in nnx.iter_modules(network) if isinstance(module, layers.DropPath)]
         assert sorted(branches) == list(range(len(branches)))
         assert len(branches) <= segmenter.BRANCHES
 
@@ -203,7 +203,7 @@ def test_bf16_computes_so_and_keeps_f32_at_both_ends(model):
 
     jaxpr = jax.make_jaxpr(forward)(values, statistics)
     assert jaxpr.out_avals[0].dtype == jnp.float32
-    products = [
+    *products, last = [
         equation.invars[0].aval.dtype
         for equation in equations(jaxpr.jaxpr)
         if equation.primitive.name in ("dot_general", "conv_general_dilated")
@@ -211,6 +211,7 @@ def test_bf16_computes_so_and_keeps_f32_at_both_ends(model):
     # The bilinear upsampling of the UNet is a product too, and stays in the dtype of its input.
     assert len(products) > 15
     assert set(products) == {jnp.dtype("bfloat16")}
+    assert last == jnp.float32  # the logits
 
 
 def equations(jaxpr):

@@ -1,0 +1,27 @@
+"""Heads: features to logits, in float32."""
+
+import jax
+import jax.numpy as jnp
+from flax import nnx
+
+from lcjax.models.layers import linear
+
+
+class ConvHead(nnx.Module):
+    """A 3x3 convolution to the classes."""
+
+    def __init__(self, channels: int, classes: int, *, rngs: nnx.Rngs):
+        self.classify = nnx.Conv(channels, classes, (3, 3), dtype=jnp.float32, rngs=rngs)
+
+    def __call__(self, x_BxHxWxC: jax.Array) -> jax.Array:
+        return self.classify(x_BxHxWxC)
+
+
+class LinearHead(nnx.Module):
+    """A 1x1 convolution to the classes, at the stride of the feature."""
+
+    def __init__(self, channels: int, classes: int, *, rngs: nnx.Rngs):
+        self.classify = linear(channels, classes, dtype=jnp.float32, rngs=rngs)
+
+    def __call__(self, x_BxHxWxC: jax.Array) -> jax.Array:
+        return self.classify(x_BxHxWxC)

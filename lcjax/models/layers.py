@@ -1,0 +1,100 @@
+"""Layers that several families are made of."""
+
+from collections.abc import Callable
+
+import jax
+import jax.numpy as jnp
+from flax import nnx
+
+Activation = Callable[[jax.Array], jax.Array]
+
+
+def linear(inputs: int, outputs: int, *, dtype, rngs: nnx.Rngs, use_bias: bool = True) -> nnx.Linear:
+    """A dense layer."""
+    return nnx.Linear(inputs, outputs, use_bias=use_bias, dtype=dtype, rngs=rngs)
+
+
+def norm(channels: int, *, dtype, rngs: nnx.Rngs, epsilon: float = 1e-5) -> nnx.LayerNorm:
+    """A layer norm; its statistics are float32 whatever the dtype."""
+    return nnx.LayerNorm(channels, epsilon=epsilon, dtype=dtype, rngs=rngs)
+
+
+def batch_norm(channels: int, *, dtype, rngs: nnx.Rngs, epsilon: float = 1e-5) -> nnx.BatchNorm:
+    """A batch norm over the whole (global) batch; its statistics are float32 whatever the dtype."""
+    return nnx.BatchNorm(channels, momentum=0.9, epsilon=epsilon, dtype=dtype, rngs=rngs)
+
+
+def identity(x: jax.Array) -> jax.Array:
+    """The activation of a layer that has none."""
+    return x
+
+
+class ConvNorm(nnx.Module):
+    """Square convolution without bias, batch norm, activation.
+
+    Padded with (edge - 1) / 2 zeros on all sides, or with `padding`, as nnx.Conv takes it.
+    """
+
+    def __init__(
+        self,
+        inputs: int,
+        outputs: int,
+        edge: int,
+        *,
+        stride: int = 1,
+        groups: int = 1,
+        padding: str = "",
+        activation: Activation = nnx.relu,
+        epsilon: float = 1e-5,
+        dtype,
+        rngs: nnx.Rngs,
+    ):
+        self.conv = nnx.Conv(
+            inputs,
+            outputs,
+            (edge, edge),
+            (stride, stride),
+            # The same on both sides whatever the size, which "SAME" is not.
+            padding=padding or (edge // 2, edge // 2),
+            feature_group_count=groups,
+            use_bias=False,
+            dtype=dtype,
+            rngs=rngs,
+        )
+        self.norm = batch_norm(outputs, epsilon=epsilon, dtype=dtype, rngs=rngs)
+        self.activation = activation
+
+    def __call__(self, x_BxHxWxC: jax.Array) -> jax.Array:
+        return self.activation(self.norm(self.conv(x_BxHxWxC)))
+
+
+class DropPath(nnx.Module):
+    """Stochastic depth: drops a residual branch for whole examples, where the branch's uniform number is too high.
+
+    The numbers come with the call, one per example and branch: the draw does not depend on how a batch is spread, and
+    one random operation serves the whole network (compiling one per branch took longer than the network itself).
+    """
+
+    def __init__(self, rate: float, branch: int):
+        self.rate = rate
+        self.branch = branch
+        self.deterministic = False  # set by nnx.Module.train() and .eval()
+
+    def __call__(self, x: jax.Array, noise_BxN: jax.Array | None) -> jax.Array:
+        if self.deterministic or self.rate == 0.0 or noise_BxN is None:
+            return x
+        keep = 1.0 - self.rate
+        draw = (noise_BxN[:, self.branch] < keep).reshape(-1, *(1,) * (x.ndim - 1))
+        return jnp.where(draw, x / keep, jnp.zeros((), x.dtype))
+
+
+def run(blocks: nnx.List, x: jax.Array, noise_BxN: jax.Array | None) -> jax.Array:
+    """One block after the other; each takes (x, noise_BxN)."""
+    for block in blocks:
+        x = block(x, noise_BxN)
+    return x
+
+
+def run_stage(blocks: nnx.List, x: jax.Array, noise_BxN: jax.Array | None, *, remat: bool) -> jax.Array:
+    """As `run`; with `remat` the backward pass computes the stage again instead of keeping what is inside."""
+    return (nnx.remat(run) if remat else run)(blocks, x, noise_BxN)

@@ -1,0 +1,88 @@
+"""Features made larger and smaller: pooling, interpolation, and blocks of pixels traded for channels.
+
+Pixels are areas: the centre of pixel i lies at i + 1/2, and a resized image covers the same ground ("align_corners
+= False" of other libraries).
+"""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+
+def space_to_depth(x_BxHxWxC: jax.Array, edge: int) -> jax.Array:
+    """Blocks of edge x edge pixels side by side: (B, H / edge, W / edge, edge * edge, C)."""
+    b, h, w, c = x_BxHxWxC.shape
+    x = x_BxHxWxC.reshape(b, h // edge, edge, w // edge, edge, c).swapaxes(2, 3)
+    return x.reshape(b, h // edge, w // edge, edge * edge, c)
+
+
+def depth_to_space(x_BxHxWxC: jax.Array, edge: int) -> jax.Array:
+    """The inverse, channels being (row, column, C) of a block: (B, H * edge, W * edge, C / edge²)."""
+    b, h, w, _ = x_BxHxWxC.shape
+    x = x_BxHxWxC.reshape(b, h, w, edge, edge, -1).transpose(0, 1, 3, 2, 4, 5)
+    return x.reshape(b, h * edge, w * edge, -1)
+
+
+def max_pool(x_BxHxWxC: jax.Array) -> jax.Array:
+    """The largest of each 2 x 2 pixels.
+
+    By comparisons, whose gradient needs no search through windows. Not by `max` over an axis: its gradient looks for
+    the value again, and where the compiler has rounded it otherwise there, it divides by zero.
+    """
+    a, b, c, d = jnp.moveaxis(space_to_depth(x_BxHxWxC, 2), 3, 0)
+    above, below = jnp.where(a >= b, a, b), jnp.where(c >= d, c, d)
+    return jnp.where(above >= below, above, below)
+
+
+def repeat(x_BxHxWxC: jax.Array) -> jax.Array:
+    """Twice as high and wide, each pixel four times."""
+    b, h, w, c = x_BxHxWxC.shape
+    return jnp.broadcast_to(x_BxHxWxC[:, :, None, :, None], (b, h, 2, w, 2, c)).reshape(b, 2 * h, 2 * w, c)
+
+
+def resize(x_BxHxWxC: jax.Array, height: int, width: int) -> jax.Array:
+    """Bilinear interpolation, without smoothing where it makes smaller."""
+    b, _, _, c = x_BxHxWxC.shape
+    return jax.image.resize(x_BxHxWxC, (b, height, width, c), "bilinear", antialias=False)
+
+
+def average_pool(x_BxHxWxC: jax.Array, bins: int) -> jax.Array:
+    """Means over a grid of bins x bins that covers the image; bins share a pixel where it does not divide."""
+    _, h, w, _ = x_BxHxWxC.shape
+    rows, columns = (jnp.asarray(_bins(bins, size), x_BxHxWxC.dtype) for size in (h, w))
+    return jnp.einsum("ih,jw,bhwc->bijc", rows, columns, x_BxHxWxC)
+
+
+def _bins(bins: int, size: int) -> np.ndarray:
+    """(bins, size): row i weighs the pixels from floor(i * size / bins) to ceil((i + 1) * size / bins)."""
+    weights = np.zeros((bins, size))
+    for i in range(bins):
+        weights[i, i * size // bins : -(-(i + 1) * size // bins)] = 1
+    return weights / weights.sum(axis=1, keepdims=True)
+
+
+def resized_table(table_HxWxC: jax.Array, height: int, width: int) -> jax.Array:
+    """A learned table on another grid, by cubic convolution (Keys 1981, a = -0.75, edges repeated), float32.
+
+    As the published Swin and ViT weights are moved to other windows and sizes; `jax.image.resize` has another a, and
+    leaves out what lies beyond the edges.
+    """
+    rows, columns = (
+        jnp.asarray(_cubic(new, old)) for new, old in zip((height, width), table_HxWxC.shape, strict=False)
+    )
+    return jnp.einsum("ih,jw,hwc->ijc", rows, columns, table_HxWxC.astype(jnp.float32), precision="highest")
+
+
+def _cubic(outputs: int, inputs: int) -> np.ndarray:
+    """(outputs, inputs) float32: the weights of the four nearest of the old points for each new one."""
+    centre = (np.arange(outputs) + 0.5) * inputs / outputs - 0.5
+    first = np.floor(centre).astype(int) - 1
+    weights = np.zeros((outputs, inputs))
+    a = -0.75
+    for tap in range(4):
+        distance = np.abs(centre - (first + tap))
+        near = ((a + 2) * distance - (a + 3)) * distance**2 + 1
+        far = a * (((distance - 5) * distance + 8) * distance - 4)
+        weight = np.where(distance <= 1, near, far)
+        np.add.at(weights, (np.arange(outputs), np.clip(first + tap, 0, inputs - 1)), weight)
+    return weights.astype(np.float32)

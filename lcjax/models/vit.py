@@ -1,0 +1,102 @@
+"""Plain vision transformer (Dosovitskiy et al. 2021) with the simple pyramid of Li et al. 2022 (ViTDet)."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from flax import nnx
+
+from lcjax.models.layers import DropPath, linear, norm, run_stage
+from lcjax.models.resample import depth_to_space, max_pool, resized_table
+
+_EPSILON = 1e-12  # of layer norms, as in the published weights
+
+
+class ViTBlock(nnx.Module):
+    """Pre-norm attention among all tokens, then an MLP, each with a residual. Softmax in float32."""
+
+    def __init__(self, channels: int, heads: int, drop_path: float, number: int, *, dtype, rngs: nnx.Rngs):
+        how = {"dtype": dtype, "rngs": rngs}
+        self.heads = heads
+        self.norm1 = norm(channels, epsilon=_EPSILON, **how)
+        self.qkv = linear(channels, 3 * channels, **how)
+        self.out = linear(channels, channels, **how)
+        self.drop1 = DropPath(drop_path, 2 * number)
+        self.norm2 = norm(channels, epsilon=_EPSILON, **how)
+        self.mlp_in = linear(channels, 4 * channels, **how)
+        self.mlp_out = linear(4 * channels, channels, **how)
+        self.drop2 = DropPath(drop_path, 2 * number + 1)
+
+    def __call__(self, x_BxNxC: jax.Array, noise_BxN: jax.Array | None = None) -> jax.Array:
+        x = x_BxNxC + self.drop1(self._attend(self.norm1(x_BxNxC)), noise_BxN)
+        hidden = nnx.gelu(self.mlp_in(self.norm2(x)), approximate=False)
+        return x + self.drop2(self.mlp_out(hidden), noise_BxN)
+
+    def _attend(self, x: jax.Array) -> jax.Array:
+        b, n, c = x.shape
+        query, key, value = jnp.moveaxis(self.qkv(x).reshape(b, n, 3, self.heads, c // self.heads), 2, 0)
+        return self.out(jax.nn.dot_product_attention(query, key, value).reshape(b, n, c))
+
+
+class ViTEncoder(nnx.Module):
+    """Patches of `patch` pixels and a class token through `depth` blocks; a pyramid from the last feature alone.
+
+    The pyramid has strides patch / 4, patch / 2, patch and 2 patch: the finer levels by dense layers unfolded in space
+    (transposed convolutions with equal kernel and stride), the coarsest by max pooling.
+
+    Args:
+      inputs: bands.
+      grid: edge in tokens of the learned position embedding; it is interpolated to any other grid.
+    """
+
+    def __init__(
+        self,
+        inputs: int,
+        *,
+        embed: int,
+        depth: int,
+        heads: int,
+        patch: int,
+        grid: int,
+        drop_path: float,
+        remat: bool,
+        dtype,
+        rngs: nnx.Rngs,
+    ):
+        how = {"dtype": dtype, "rngs": rngs}
+        self.grid = grid
+        self.remat = remat
+        self.channels = (embed // 4, embed // 2, embed, embed)
+        self.strides = (patch // 4, patch // 2, patch, 2 * patch)
+        self.embed = nnx.Conv(inputs, embed, (patch, patch), (patch, patch), padding="VALID", **how)
+        self.class_token = nnx.Param(jnp.zeros((1, embed), jnp.float32))
+        self.position = nnx.Param(jnp.zeros((1 + grid * grid, embed), jnp.float32))
+        rates = [float(rate) for rate in np.linspace(0.0, drop_path, depth)]
+        # Each block is a stage of its own: that is where memory is to be saved in a network without stages.
+        self.stages = nnx.List(
+            [nnx.List([ViTBlock(embed, heads, rate, number, **how)]) for number, rate in enumerate(rates)]
+        )
+        self.norm = norm(embed, epsilon=_EPSILON, **how)
+        self.finest1 = linear(embed, 2 * embed, **how)
+        self.finest_norm = norm(embed // 2, **how)
+        self.finest2 = linear(embed // 2, embed, **how)
+        self.finer = linear(embed, 2 * embed, **how)
+
+    def __call__(self, x_BxHxWxC: jax.Array, noise_BxN: jax.Array | None = None) -> list[jax.Array]:
+        rows, columns = (size // self.strides[2] for size in x_BxHxWxC.shape[1:3])
+        tokens = self.norm(self.tokens(x_BxHxWxC, noise_BxN)[-1])[:, 1:]
+        x = tokens.reshape(tokens.shape[0], rows, columns, -1)
+        finest = nnx.gelu(self.finest_norm(depth_to_space(self.finest1(x), 2)), approximate=False)
+        return [depth_to_space(self.finest2(finest), 2), depth_to_space(self.finer(x), 2), x, max_pool(x)]
+
+    def tokens(self, x_BxHxWxC: jax.Array, noise_BxN: jax.Array | None = None) -> list[jax.Array]:
+        """What enters the first block, and what leaves each: (B, 1 + rows * columns, C), the class token first."""
+        patches = self.embed(x_BxHxWxC)
+        b, rows, columns, c = patches.shape
+        table = self.position[...]
+        where = resized_table(table[1:].reshape(self.grid, self.grid, c), rows, columns).reshape(-1, c)
+        first = jnp.broadcast_to((self.class_token[...] + table[:1])[None].astype(patches.dtype), (b, 1, c))
+        rest = patches.reshape(b, -1, c) + where[None].astype(patches.dtype)
+        states = [jnp.concatenate([first, rest], axis=1)]
+        for blocks in self.stages:
+            states.append(run_stage(blocks, states[-1], noise_BxN, remat=self.remat))
+        return states
