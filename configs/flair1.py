@@ -3,7 +3,8 @@
   lcjax train --config=configs/flair1.py:model=unet --workdir=runs/flair --config.data_dir=DIR
 
 Arguments:
-  model   unet or swin_unet
+  model   as in configs/dfc2020.py, but for two_stream_swin
+  size    as in configs/dfc2020.py
   split   official (by domain; the default), or a partition of data_pipelines/flair1/partitions.py: baseline_lists,
           report_by_zone, or report_60_20_20 and report_64_16_20, whose random parts leak
   legend  flair1_12 (the rare classes ignored, as published scores are; the default), flair1_13 (merged into "other" and
@@ -25,8 +26,10 @@ _ROLES = ("train", "validation", "test")
 
 def get_config(argument: str | None = None) -> ml_collections.ConfigDict:
     """The config for the arguments above."""
-    args = arguments.parse(argument, model="unet", split="official", legend="flair1_12", bands="all", tiny=False)
-    config = dfc2020.get_config(f"model={args['model']},fusion=early,tiny={args['tiny']}")
+    args = arguments.parse(
+        argument, model="unet", size="", split="official", legend="flair1_12", bands="all", tiny=False
+    )
+    config = dfc2020.get_config(f"model={args['model']},size={args['size']},fusion=early,tiny={args['tiny']}")
     config.dataset = "flair1"
     config.fusion = "aerial"
     config.legend = args["legend"]

@@ -3,7 +3,8 @@
   lcjax train --config=configs/pretrain.py:data=sample,tiny=true --workdir=runs/pretrain --config.data_dir=DIR
 
 Arguments:
-  model   family of the encoders: two_stream_swin (one Swin-T per sensor), swin_unet or unet
+  model   family of the encoders: two_stream_swin (one Swin-T per sensor), or any other of configs/dfc2020.py
+  size    as in configs/dfc2020.py
   data    sen12ms (180,662 pairs of four seasons), dfc2020 (6,114 pairs) or sample
   tiny    true shrinks the networks, the crop and the run
 
@@ -31,10 +32,12 @@ _SPLITS = {
 
 def get_config(argument: str | None = None) -> ml_collections.ConfigDict:
     """The config for the arguments above."""
-    args = arguments.parse(argument, model="two_stream_swin", data="sen12ms", tiny=False)
+    args = arguments.parse(argument, model="two_stream_swin", size="", data="sen12ms", tiny=False)
     tiny = args["tiny"]
     # The encoders, sizes and data of the run that will take them over.
-    config = dfc2020.get_config(f"model={args['model']},fusion=late,data={args['data']},tiny={tiny}")
+    config = dfc2020.get_config(
+        f"model={args['model']},size={args['size']},fusion=late,data={args['data']},tiny={tiny}"
+    )
     config.task = "contrastive"
     config.temperature = 0.2
     config.projection = 32 if tiny else 128

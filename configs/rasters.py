@@ -4,7 +4,8 @@
 
 Arguments:
   data        rasters, or rasters/NAME: what `lcjax prepare` made
-  model       unet or swin_unet
+  model       as in configs/dfc2020.py, but for two_stream_swin
+  size        as in configs/dfc2020.py
   validation  the split that chooses the checkpoint, or none: then the last one is taken, and nothing stops early
   test        the split that `lcjax evaluate` scores, or none
   laptop      true takes a small UNet and a run of under an hour on two cores
@@ -34,9 +35,9 @@ from data_pipelines.errors import InputError
 def get_config(argument: str | None = None) -> ml_collections.ConfigDict:
     """The config for the arguments above."""
     args = arguments.parse(
-        argument, data="rasters", model="unet", validation="validation", test="test", laptop=False, tiny=False
+        argument, data="rasters", model="unet", size="", validation="validation", test="test", laptop=False, tiny=False
     )
-    config = dfc2020.get_config(f"model={args['model']},fusion=early,tiny={args['tiny']}")
+    config = dfc2020.get_config(f"model={args['model']},size={args['size']},fusion=early,tiny={args['tiny']}")
     config.dataset = args["data"]
     config.fusion = "image"
     held_out = {role: "" if args[role] == "none" else args[role] for role in ("validation", "test")}
