@@ -6,6 +6,8 @@ import jax
 import jax.numpy as jnp
 from flax import nnx
 
+from lcjax.models.resample import depth_to_space
+
 Activation = Callable[[jax.Array], jax.Array]
 
 
@@ -66,6 +68,21 @@ class ConvNorm(nnx.Module):
 
     def __call__(self, x_BxHxWxC: jax.Array) -> jax.Array:
         return self.activation(self.norm(self.conv(x_BxHxWxC)))
+
+
+class UpConv(nnx.Module):
+    """A transposed 2x2 convolution with stride 2: each pixel becomes four, by four matrices and one bias.
+
+    As a dense layer unfolded in space: the weight gradient of a transposed convolution is very slow in XLA on a CPU.
+    """
+
+    def __init__(self, inputs: int, outputs: int, *, dtype, rngs: nnx.Rngs):
+        self.linear = linear(inputs, 4 * outputs, use_bias=False, dtype=dtype, rngs=rngs)
+        self.bias = nnx.Param(jnp.zeros((outputs,), jnp.float32))
+
+    def __call__(self, x_BxHxWxC: jax.Array) -> jax.Array:
+        x = depth_to_space(self.linear(x_BxHxWxC), 2)
+        return x + self.bias[...].astype(x.dtype).reshape(1, 1, 1, -1)
 
 
 class DropPath(nnx.Module):

@@ -6,8 +6,8 @@ import jax
 import jax.numpy as jnp
 from flax import nnx
 
-from lcjax.models.layers import batch_norm, linear
-from lcjax.models.resample import depth_to_space, max_pool, resize, space_to_depth
+from lcjax.models.layers import UpConv, batch_norm
+from lcjax.models.resample import max_pool, resize, space_to_depth
 
 
 class DoubleConv(nnx.Module):
@@ -67,8 +67,7 @@ class UNetDecoder(nnx.Module):
         for index in range(len(channels) - 2, -1, -1):
             skip = channels[index]
             if upsampling == "transposed":
-                # The same as a transposed convolution, whose weight gradient XLA computes very slowly on CPU.
-                ups.append(linear(below, 4 * skip, **how))
+                ups.append(UpConv(below, skip, **how))
                 levels.append(DoubleConv(2 * skip, skip, skip, **how))
                 below = skip
             else:
@@ -84,6 +83,6 @@ class UNetDecoder(nnx.Module):
         features = [pyramid[-1]]
         for index, (level, skip) in enumerate(zip(self.levels, pyramid[-2::-1], strict=True)):
             x = features[-1]
-            x = depth_to_space(self.ups[index](x), 2) if self.ups else resize(x, *skip.shape[1:3])
+            x = self.ups[index](x) if self.ups else resize(x, *skip.shape[1:3])
             features.append(apply(level, jnp.concatenate([skip, x], axis=-1)))
         return features[1:]

@@ -5,8 +5,8 @@ import jax.numpy as jnp
 import numpy as np
 from flax import nnx
 
-from lcjax.models.layers import DropPath, linear, norm, run_stage
-from lcjax.models.resample import depth_to_space, max_pool, resized_table
+from lcjax.models.layers import DropPath, UpConv, linear, norm, run_stage
+from lcjax.models.resample import max_pool, resized_table
 
 _EPSILON = 1e-12  # of layer norms, as in the published weights
 
@@ -40,8 +40,8 @@ class ViTBlock(nnx.Module):
 class ViTEncoder(nnx.Module):
     """Patches of `patch` pixels and a class token through `depth` blocks; a pyramid from the last feature alone.
 
-    The pyramid has strides patch / 4, patch / 2, patch and 2 patch: the finer levels by dense layers unfolded in space
-    (transposed convolutions with equal kernel and stride), the coarsest by max pooling.
+    The pyramid has strides patch / 4, patch / 2, patch and 2 patch: the finer levels by transposed convolutions, the
+    coarsest by max pooling.
 
     Args:
       inputs: bands.
@@ -76,17 +76,17 @@ class ViTEncoder(nnx.Module):
             [nnx.List([ViTBlock(embed, heads, rate, number, **how)]) for number, rate in enumerate(rates)]
         )
         self.norm = norm(embed, epsilon=_EPSILON, **how)
-        self.finest1 = linear(embed, 2 * embed, **how)
+        self.finest1 = UpConv(embed, embed // 2, **how)
         self.finest_norm = norm(embed // 2, **how)
-        self.finest2 = linear(embed // 2, embed, **how)
-        self.finer = linear(embed, 2 * embed, **how)
+        self.finest2 = UpConv(embed // 2, embed // 4, **how)
+        self.finer = UpConv(embed, embed // 2, **how)
 
     def __call__(self, x_BxHxWxC: jax.Array, noise_BxN: jax.Array | None = None) -> list[jax.Array]:
         rows, columns = (size // self.strides[2] for size in x_BxHxWxC.shape[1:3])
         tokens = self.norm(self.tokens(x_BxHxWxC, noise_BxN)[-1])[:, 1:]
         x = tokens.reshape(tokens.shape[0], rows, columns, -1)
-        finest = nnx.gelu(self.finest_norm(depth_to_space(self.finest1(x), 2)), approximate=False)
-        return [depth_to_space(self.finest2(finest), 2), depth_to_space(self.finer(x), 2), x, max_pool(x)]
+        finest = nnx.gelu(self.finest_norm(self.finest1(x)), approximate=False)
+        return [self.finest2(finest), self.finer(x), x, max_pool(x)]
 
     def tokens(self, x_BxHxWxC: jax.Array, noise_BxN: jax.Array | None = None) -> list[jax.Array]:
         """What enters the first block, and what leaves each: (B, 1 + rows * columns, C), the class token first."""
