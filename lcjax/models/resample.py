@@ -8,6 +8,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+# Interpolation and averages stand under this name in a traced program: their dot products are no work of the network.
+SCOPE = "resampling"
+
 
 def space_to_depth(x_BxHxWxC: jax.Array, edge: int) -> jax.Array:
     """Blocks of edge x edge pixels side by side: (B, H / edge, W / edge, edge * edge, C)."""
@@ -40,12 +43,14 @@ def repeat(x_BxHxWxC: jax.Array) -> jax.Array:
     return jnp.broadcast_to(x_BxHxWxC[:, :, None, :, None], (b, h, 2, w, 2, c)).reshape(b, 2 * h, 2 * w, c)
 
 
+@jax.named_scope(SCOPE)
 def resize(x_BxHxWxC: jax.Array, height: int, width: int) -> jax.Array:
     """Bilinear interpolation, without smoothing where it makes smaller."""
     b, _, _, c = x_BxHxWxC.shape
     return jax.image.resize(x_BxHxWxC, (b, height, width, c), "bilinear", antialias=False)
 
 
+@jax.named_scope(SCOPE)
 def average_pool(x_BxHxWxC: jax.Array, bins: int) -> jax.Array:
     """Means over a grid of bins x bins that covers the image; bins share a pixel where it does not divide."""
     _, h, w, _ = x_BxHxWxC.shape
@@ -61,6 +66,7 @@ def _bins(bins: int, size: int) -> np.ndarray:
     return weights / weights.sum(axis=1, keepdims=True)
 
 
+@jax.named_scope(SCOPE)
 def resized_table(table_HxWxC: jax.Array, height: int, width: int) -> jax.Array:
     """A learned table on another grid, by cubic convolution (Keys 1981, a = -0.75, edges repeated), float32.
 

@@ -6,9 +6,11 @@ import jax
 import jax.numpy as jnp
 from flax import nnx
 
+from lcjax.models.metadata import MetadataBranch
 from lcjax.models.parts import Decoder, Encoder, Head
 from lcjax.models.resample import resize
 
+PARTS = ("encoder", "decoder", "head")  # names of scopes: of costs, and of profiles
 BRANCHES = 128  # residual branches that one stream can drop: more than any family has
 
 
@@ -29,6 +31,8 @@ class Segmenter(nnx.Module):
       encoders, decoders: by stream name.
       head: from the concatenated decoder outputs to class logits; where they are coarser than the image they are
         interpolated bilinearly.
+      metadata: what makes features of the numbers beside an image, if there is such a branch; they are added at every
+        place of the deepest feature of each encoder.
     """
 
     def __init__(
@@ -37,25 +41,36 @@ class Segmenter(nnx.Module):
         encoders: Mapping[str, Encoder],
         decoders: Mapping[str, Decoder],
         head: Head,
+        metadata: MetadataBranch | None = None,
     ):
         self.streams = tuple(streams.items())
         self.encoders = nnx.Dict(**encoders)
         self.decoders = nnx.Dict(**decoders)
         self.head = head
+        self.metadata = metadata
         self.stride = max(encoder.strides[-1] for encoder in encoders.values())
 
     def __call__(self, inputs: Mapping[str, jax.Array], keys_B: jax.Array | None = None) -> jax.Array:
-        """Logits (B, H, W, classes) float32 of images {sensor: (B, H, W, bands)} of any size."""
+        """Logits (B, H, W, classes) float32 of images {sensor: (B, H, W, bands)} of any size.
+
+        With a metadata branch inputs["metadata"] are the (B, N) numbers that it takes.
+        """
         features = []
+        added = {} if self.metadata is None else self.metadata(inputs["metadata"], keys_B)
         noise_SxBxN = branch_noise(keys_B, len(self.streams))
         for (stream, sensors), noise_BxN in zip(self.streams, noise_SxBxN, strict=True):
             image = jnp.concatenate([inputs[sensor] for sensor in sensors], axis=-1)
             _, h, w, _ = image.shape
             bottom, right = -h % self.stride, -w % self.stride
             image = jnp.pad(image, ((0, 0), (0, bottom), (0, right), (0, 0)), mode="symmetric")
-            pyramid = self.encoders[stream](image, noise_BxN)
-            features.append(self.decoders[stream](pyramid, noise_BxN)[-1])
-        logits = self.head(jnp.concatenate(features, axis=-1))
+            with jax.named_scope("encoder"):
+                pyramid = self.encoders[stream](image, noise_BxN)
+            if stream in added:
+                pyramid[-1] += added[stream][:, None, None].astype(pyramid[-1].dtype)
+            with jax.named_scope("decoder"):
+                features.append(self.decoders[stream](pyramid, noise_BxN)[-1])
+        with jax.named_scope("head"):
+            logits = self.head(jnp.concatenate(features, axis=-1))
         if logits.shape[1:3] != (h + bottom, w + right):
             logits = resize(logits, h + bottom, w + right)
         return logits[:, :h, :w].astype(jnp.float32)
