@@ -51,6 +51,7 @@ def get_config(argument: str | None = None) -> ml_collections.ConfigDict:
     )
     config.legend = ""
     config.bands = "all"
+    config.metadata = False
     config.crop = 64 if tiny else 224
     config.turn = True
     config.scaling = "sensor"

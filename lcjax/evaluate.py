@@ -11,6 +11,7 @@ import numpy as np
 from data_pipelines import display, loader
 from data_pipelines.errors import InputError
 from data_pipelines.files import write_atomically
+from data_pipelines.flair1 import metadata
 from data_pipelines.prepared import open_dataset
 from lcjax import metrics, restore, steps, workdir
 from lcjax.parallel import mesh as meshes
@@ -57,6 +58,8 @@ def evaluate(folder: pathlib.Path, role: str, kind: str, data_dir: str | None = 
             f"{dataset.name} in {data_dir or config.data_dir}: {split['spec']!r} holds other records than in training; "
             "name the folder that the run was trained from with --data_dir"
         )
+    if metadata.VECTOR.name in task.keys and not source.knows(metadata.VECTOR.name):
+        workdir.say(f"warning: the records of {split['spec']!r} know no metadata, which this network has learned from")
     mesh = meshes.make(-1, 1, jax.device_count())
     sharding = meshes.batch_sharding(mesh)
     batches = loader.eval_batches(
@@ -134,6 +137,7 @@ def _context(trained: restore.Trained, folder: pathlib.Path, split: dict, kind: 
         "freeze": config.freeze,
         "bands": config.bands,
         "scaling": config.scaling,
+        "metadata": config.metadata,
         "legend": trained.card.legend.name,
         "dataset": trained.card.dataset,
         "parameters": int(sum(np.prod(leaf.shape) for leaf in trained.parameters.values())),
@@ -162,6 +166,5 @@ def write_samples(path: pathlib.Path, sensor, records: list[dict], predictions: 
 
 
 def _predict(trained: restore.Trained, records: list[dict]) -> list[np.ndarray]:
-    card = trained.card
-    batch = {sensor.name: np.stack([record[sensor.name] for record in records]) for sensor in card.sensors}
-    return list(card.legend.id_of_index()[np.asarray(trained.probabilities()(batch)).argmax(axis=-1)])
+    batch = {key: np.stack([record[key] for record in records]) for key in trained.task.keys if key != "label"}
+    return list(trained.card.legend.id_of_index()[np.asarray(trained.probabilities()(batch)).argmax(axis=-1)])

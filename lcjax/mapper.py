@@ -78,6 +78,12 @@ class Mapper:
         trained = restore.restore(workdir, checkpoint)
         mesh = meshes.make(-1, 1, jax.device_count())
         card = trained.card
+        if trained.config.metadata:
+            print(
+                "note: this network learned from metadata, too (place, altitude, time, camera); of a scene it is told "
+                "none, which it saw in one example of ten",
+                flush=True,
+            )
         tags = {
             "LCJAX_MODEL": f"{card.model}, fusion {card.fusion}",
             "LCJAX_DATASET": card.dataset,

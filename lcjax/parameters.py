@@ -41,6 +41,7 @@ def _kernel(shape: tuple[int, ...]) -> float:
 _INITIAL = (
     (r"/(scale|var)$", _constant(1.0)),
     (r"/(bias|mean)$", _constant(0.0)),
+    (r"^metadata/hidden/.*/kernel$", _normal(lambda shape: math.sqrt(2.0 / shape[0]))),  # He et al.: ReLUs follow
     (r"/kernel$", _normal(_kernel)),
     (r"/(bias_table|position|class_token)$", _normal(lambda shape: 0.02)),
 )

@@ -42,6 +42,8 @@ class Trained:
     def probabilities(self, mesh: jax.sharding.Mesh | None = None, *, turns: bool = False) -> Probabilities:
         """A function {sensor: stored integers (B, H, W, bands)} -> class probabilities (B, H, W, classes) float32.
 
+        A network that takes metadata may be given the stored numbers (B, 8), too, as "metadata".
+
         Args:
           mesh: devices that share the examples of a batch, a multiple of their number; None takes the first alone.
           turns: average over the eight flips and rotations (the four flips of an image that is not square).
@@ -54,18 +56,20 @@ class Trained:
         first = jax.local_devices()[0]
         mesh = mesh or jax.make_mesh((1, 1), meshes.AXES, axis_types=(AxisType.Auto,) * 2, devices=[first])
         examples, everywhere = meshes.batch_sharding(mesh), NamedSharding(mesh, PartitionSpec())
+        images = [sensor.name for sensor in self.card.sensors]
         values, statistics = jax.device_put((self.parameters, self.statistics), everywhere)
 
         @jax.jit
         def forward(values: dict, statistics: dict, batch: dict) -> jax.Array:
             def one(which: jax.Array) -> jax.Array:
-                turned = {name: jax.vmap(augment.turned, (0, None))(image, which) for name, image in batch.items()}
+                turn = jax.vmap(augment.turned, (0, None))
+                turned = batch | {name: turn(batch[name], which) for name in images}
                 answer = task.probabilities(self.template.merge(values, statistics, train=False), turned)
                 return jax.vmap(augment.turned_back, (0, None))(answer, which)
 
             if not turns:
                 return task.probabilities(self.template.merge(values, statistics, train=False), batch)
-            height, width = next(iter(batch.values())).shape[1:3]
+            height, width = batch[images[0]].shape[1:3]
             count = 8 if height == width else 4
             # One pass after the other: the network is compiled once, and memory holds one pass.
             total = jax.lax.fori_loop(1, count, lambda which, total: total + one(which), one(jnp.int32(0)))

@@ -10,7 +10,7 @@ from lcjax.runs import Evaluation, Run, legend_of
 
 MEANS = ("OA", "mCA", "mIoU", "kappa")  # stems: in the files mCA and mIoU carry the number of classes
 PER_CLASS = ("IoU", "Acc", "Precision", "F1")
-SETTINGS = ("model", "fusion", "init", "freeze", "bands", "scaling")
+SETTINGS = ("model", "fusion", "init", "freeze", "bands", "scaling", "metadata")
 _ALWAYS = SETTINGS[:4]  # the others are shown where the rows differ in them
 
 

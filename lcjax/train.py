@@ -11,6 +11,7 @@ import numpy as np
 from data_pipelines import loader
 from data_pipelines.bands import SCALINGS, Sensor
 from data_pipelines.errors import InputError
+from data_pipelines.flair1 import metadata
 from data_pipelines.prepared import Dataset, open_dataset
 from lcjax import card as cards
 from lcjax import checkpoint, durations, optim, parameters, restore, steps, streams, tasks, workdir
@@ -86,16 +87,23 @@ def train(config, folder: pathlib.Path) -> None:
       InputError: config, data or workdir are not what they should be.
       FloatingPointError: loss or gradient are not finite; says the step, the norms and the record ids.
     """
-    # ------------------------------------------------------------------ data
+    # ------------------------------------------------------------------ data, task
     dataset = open_dataset(config.data_dir, config.dataset, legend=config.legend, bands=config.bands)
     source = dataset.source(config.split.train)
     held_out = dataset.source(config.split.validation) if config.split.validation else None
     card = make_card(config, dataset)
+    task = tasks.make(config, card)
     for warning in dict.fromkeys(text for split in card.splits.values() for text in split["warnings"]):
         workdir.say(f"warning: {warning}")
     loader.check_readers(config.threads, config.workers)
     if config.crop > dataset.tile:
         raise InputError(f"config.crop={config.crop}: larger than the {dataset.tile} px tiles of {dataset.name}")
+    if metadata.VECTOR.name in task.keys and not source.knows(metadata.VECTOR.name):
+        raise InputError(
+            f"config.metadata=True: the records of {config.split.train!r} in {dataset.folder} know no metadata, as far "
+            "as they were looked at; prepare the data set from a --source that holds its metadata file, too, or set "
+            "config.metadata=False"
+        )
     if config.task == "contrastive" and config.batch_size > len(source):
         raise InputError(
             f"config.batch_size={config.batch_size}: {config.split.train!r} holds {len(source)} places, and a place "
@@ -111,10 +119,9 @@ def train(config, folder: pathlib.Path) -> None:
 
     log_every, evaluate_every, save_every = every("log_every"), every("evaluate_every"), every("save_every")
 
-    # ------------------------------------------------------------------ mesh, task, optimiser
+    # ------------------------------------------------------------------ mesh, optimiser
     mesh = meshes.make(config.parallel.data, config.parallel.fsdp, config.batch_size)
     batch_sharding = meshes.batch_sharding(mesh)
-    task = tasks.make(config, card)
     template = parameters.Template(task.build, config.freeze)
     optimizer = optim.transformation(config.optimizer)
     warmup = durations.steps(config.optimizer.warmup, name="config.optimizer.warmup", **units, total=total)

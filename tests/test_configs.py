@@ -50,6 +50,7 @@ CASES = [
     ("flair1", "bands=rgb,split=report_64_16_20,legend=flair1_13"),
     ("flair1", "model=resnet34_unet,legend=flair1"),
     ("flair1", "model=swin_upernet,size=b"),
+    ("flair1", "model=resnet34_unet,metadata=true"),
     ("flair1", "tiny=true"),
     ("pretrain", ""),
     ("pretrain", "data=dfc2020"),

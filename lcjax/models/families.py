@@ -12,6 +12,7 @@ from lcjax.models.backbone_unet import BackboneDecoder
 from lcjax.models.dual_encoder import DualEncoder
 from lcjax.models.efficientnet import EfficientNetEncoder
 from lcjax.models.heads import ConvHead, LinearHead
+from lcjax.models.metadata import MetadataBranch
 from lcjax.models.resnet import ResNetEncoder
 from lcjax.models.segmenter import Segmenter
 from lcjax.models.swin import SwinDecoder, SwinEncoder, SwinHead
@@ -136,6 +137,7 @@ def segmenter(
     classes: int,
     precision: str,
     remat: bool = False,
+    metadata: int = 0,
     rngs: nnx.Rngs,
 ) -> Segmenter:
     """Builds a segmentation network.
@@ -147,6 +149,7 @@ def segmenter(
       classes: number of classes.
       precision: "f32" or "bf16", of the computation; parameters and logits are float32.
       remat: the backward pass computes each stage again instead of keeping what is inside it.
+      metadata: how many numbers beside the images the network takes, if any.
       rngs: where the initial parameters come from.
     """
     parts = family(model["name"])
@@ -155,7 +158,10 @@ def segmenter(
     encoders = {stream: parts.encoder(count, **known) for stream, count in bands.items()}
     decoders = {stream: parts.decoder(encoder.channels, **known) for stream, encoder in encoders.items()}
     joined = sum(decoder.outputs for decoder in decoders.values())
-    return Segmenter(streams, encoders, decoders, parts.head(joined, classes, **known))
+    head = parts.head(joined, classes, **known)
+    deepest = {stream: encoder.channels[-1] for stream, encoder in encoders.items()}
+    branch = MetadataBranch(metadata, deepest, rngs=rngs) if metadata else None
+    return Segmenter(streams, encoders, decoders, head, branch)
 
 
 def dual_encoder(

@@ -19,6 +19,8 @@ class Contrastive:
             raise InputError(f"config.fusion={config.fusion!r}: the contrastive task needs two sensors: fusion='late'")
         if config.freeze:
             raise InputError(f"config.freeze={config.freeze!r}: the contrastive task trains all of its network")
+        if config.metadata:
+            raise InputError(f"config.metadata={config.metadata!r}: the contrastive task takes images alone")
         self.config = config
         self.card = card
         self.keys = tuple(sensor.name for sensor in card.sensors)

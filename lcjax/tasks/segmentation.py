@@ -5,6 +5,9 @@ import jax.numpy as jnp
 import numpy as np
 from flax import nnx
 
+from data_pipelines import datasets
+from data_pipelines.errors import InputError
+from data_pipelines.flair1 import metadata
 from lcjax import augment, losses, metrics
 from lcjax.card import Card
 from lcjax.models import families
@@ -13,13 +16,19 @@ from lcjax.tiles import blended_windows
 
 
 class Segmentation:
-    """Batches {sensor: stored integers (B, H, W, bands), "label": legend ids (B, H, W)} and a Segmenter."""
+    """Batches {sensor: stored integers (B, H, W, bands), "label": legend ids (B, H, W)} and a Segmenter.
+
+    With `config.metadata` also "metadata": the stored numbers (B, 8), NaN where not known.
+    """
 
     def __init__(self, config, card: Card):
         self.config = config
         self.card = card
         self.names = [land_class.name for land_class in card.legend.scored]
-        self.keys = (*(sensor.name for sensor in card.sensors), "label")
+        self.keys = self._images = (*(sensor.name for sensor in card.sensors), "label")
+        if config.metadata:
+            _check_stored(config.dataset)
+            self.keys = (*self._images, metadata.VECTOR.name)
         self.monitor = f"mIoU_{len(self.names)}"
         self.weights = None
         if config.class_weights:
@@ -36,14 +45,15 @@ class Segmentation:
             classes=len(self.names),
             precision=self.config.precision,
             remat=self.config.remat,
+            metadata=metadata.ENCODED if self.config.metadata else 0,
             rngs=rngs,
         )
 
     def loss(self, model: nnx.Module, batch: dict, keys_B: jax.Array) -> tuple[jax.Array, dict]:
         """Cross-entropy of an augmented batch, and further values to log."""
-        images = {key: batch[key] for key in self.keys}
+        images = {key: batch[key] for key in self._images}
         cut = augment.crop_and_turn(images, batch["corner"], keys_B, crop=self.config.crop, turn=self.config.turn)
-        logits = model(self._inputs(cut), keys_B)
+        logits = model(self._scaled(cut) | self._encoded(batch), keys_B)
         labels = self._indices(cut["label"])
         valid = labels != 255
         right = jnp.sum((jnp.argmax(logits, axis=-1) == labels) & valid)
@@ -65,11 +75,36 @@ class Segmentation:
         return metrics.scores(sums["confusion"], self.names)[0]
 
     def probabilities(self, model: nnx.Module, batch: dict) -> jax.Array:
-        """Class probabilities (B, H, W, classes) float32 of stored numbers, in windows of `config.window`."""
-        return blended_windows(lambda x: jax.nn.softmax(model(x), axis=-1), self._inputs(batch), self.config.window)
+        """Class probabilities (B, H, W, classes) float32 of stored numbers, in windows of `config.window`.
 
-    def _inputs(self, batch: dict) -> dict:
+        A batch may come without "metadata": it is not known, then.
+        """
+        images = self._scaled(batch)
+        count = len(next(iter(images.values())))
+        beside = self._encoded({metadata.VECTOR.name: jnp.full((count, len(metadata.UNKNOWN)), jnp.nan)} | batch)
+        return blended_windows(
+            lambda windows: jax.nn.softmax(model(windows | beside), axis=-1), images, self.config.window
+        )
+
+    def _scaled(self, batch: dict) -> dict:
         return {sensor.name: augment.scale(batch[sensor.name], sensor.scaling) for sensor in self.card.sensors}
+
+    def _encoded(self, batch: dict) -> dict:
+        """What the network takes beside images."""
+        name = metadata.VECTOR.name
+        return {name: jax.vmap(metadata.encode)(batch[name])} if self.config.metadata else {}
 
     def _indices(self, labels: jax.Array) -> jax.Array:
         return jnp.asarray(self.card.legend.index_of_id())[labels.astype(jnp.int32)]
+
+
+def _check_stored(dataset: str) -> None:
+    """Raises InputError for a data set without metadata."""
+    vectors = () if datasets.is_rasters(dataset) else datasets.dataset(dataset).vectors
+    if metadata.VECTOR not in vectors:
+        held = ", ".join(vector.name for vector in vectors) or "nothing"
+        fitting = ", ".join(name for name, spec in datasets.DATASETS.items() if metadata.VECTOR in spec.vectors)
+        raise InputError(
+            f"config.metadata=True: {dataset} holds {held} beside its images, needed is {metadata.VECTOR.name} "
+            f"({', '.join(metadata.VECTOR.numbers)}), which {fitting} holds; set config.metadata=False"
+        )

@@ -10,7 +10,7 @@ class Task(Protocol):
     """What a batch means: a task owns the network, its inputs, the loss, the evaluation sums and their scores.
 
     Attributes:
-      keys: what it reads of each record: names of sensors, and "label" if it learns from labels.
+      keys: what it reads of each record: names of sensors, "label" if it learns from labels, and of vectors.
       monitor: the score that chooses the best checkpoint and stops early; higher is better.
     """
 
