@@ -33,8 +33,8 @@ class LearningRate:
         return self.peak * jnp.where(step < self.warmup, rise, fall)
 
 
-def _no_decay(path: str) -> bool:
-    return path.endswith(("bias", "scale", "bias_table"))
+def _decays(path: str) -> bool:
+    return path.endswith("/kernel")
 
 
 def transformation(config) -> optax.GradientTransformation:
@@ -42,13 +42,13 @@ def transformation(config) -> optax.GradientTransformation:
 
     Args:
       config: `config.optimizer`: name ("adamw" or "sgd"), weight_decay, momentum, clip (global norm; 0 is off).
-        Biases, norms and bias tables do not decay.
+        Kernels decay; biases, norms, tables of positions and tokens do not.
     """
     rules = {"adamw": lambda: optax.scale_by_adam(), "sgd": lambda: optax.trace(decay=config.momentum)}
     if config.name not in rules:
         raise InputError(f"config.optimizer.name={config.name!r}: expected one of {', '.join(rules)}")
     decay = optax.add_decayed_weights(
-        config.weight_decay, mask=lambda parameters: {path: not _no_decay(path) for path in parameters}
+        config.weight_decay, mask=lambda parameters: {path: _decays(path) for path in parameters}
     )
     clip = optax.clip_by_global_norm(config.clip) if config.clip else optax.identity()
     return optax.chain(clip, rules[config.name](), decay)

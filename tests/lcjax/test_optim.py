@@ -96,10 +96,10 @@ def direction(gradient, values, **changes):
     return transformation.update(gradient, transformation.init(values), values)[0]
 
 
-PATHS = ("a/kernel", "a/bias", "norm/scale", "norm/bias", "attention/bias_table", "embed/kernel")
+PATHS = ("a/kernel", "a/bias", "norm/scale", "norm/bias", "attention/bias_table", "embed/kernel", "vit/position")
 
 
-def test_biases_norms_and_bias_tables_do_not_decay():
+def test_kernels_alone_decay():
     values = {path: jnp.full(3, 2.0) for path in PATHS}
     found = direction({path: jnp.zeros(3) for path in PATHS}, values, name="sgd", weight_decay=0.1)
     decayed = {path for path in PATHS if np.any(found[path])}
@@ -110,12 +110,11 @@ def test_biases_norms_and_bias_tables_do_not_decay():
 def test_every_parameter_of_a_network_is_on_the_right_side():
     from networks import make, smallest
 
-    for model in ("unet", "two_stream_swin"):
+    tables = ("bias_table", "position", "class_token")
+    for model in ("unet", "two_stream_swin", "resnet50_unet", "efficientnet_lite0_unet", "vit_pyramid"):
         _, template, _, _ = make(smallest(model))
         for path, shape in template.parameters.items():
-            matrix = path.endswith("/kernel")
-            assert optim._no_decay(path) != matrix, path
-            assert matrix == (len(shape.shape) >= 2 and not path.endswith("bias_table")), path
+            assert optim._decays(path) == (len(shape.shape) >= 2 and not path.endswith(tables)), path
 
 
 def test_the_clip_is_of_the_global_norm():
