@@ -96,7 +96,7 @@ def direction(gradient, values, **changes):
     return transformation.update(gradient, transformation.init(values), values)[0]
 
 
-PATHS = ("a/kernel", "a/bias", "norm/scale", "norm/bias", "attention/bias_table", "embed/kernel", "vit/position")
+PATHS = ("a/kernel", "a/bias", "norm/scale", "norm/bias", "attention/bias_table", "embed/kernel")
 
 
 def test_kernels_alone_decay():
