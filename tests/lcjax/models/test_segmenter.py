@@ -1,11 +1,11 @@
-"""Every network on every fusion: shape, padding, devices, and that it can learn a batch by heart."""
+"""Every network on every fusion: shape, padding, devices."""
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 from flax import nnx
-from networks import batch, make, smallest
+from networks import make, smallest
 
 from lcjax.models import families, resample
 from lcjax.parallel import mesh as meshes
@@ -102,35 +102,3 @@ def test_logits_over_eight_devices_are_those_over_one(model):
     assert len(eight.sharding.device_set) == 8
     assert float(jnp.abs(one).max()) > 1e-3
     np.testing.assert_allclose(eight, one, atol=1e-5)
-
-
-@pytest.mark.parametrize("model", families.FAMILIES)
-def test_a_network_learns_a_batch_by_heart(model):
-    config = smallest(model)
-    config.crop, config.turn = 0, False
-    task, template, values, statistics = make(config)
-    fixed = batch(config, 2)
-    keys = jax.random.split(jax.random.key(0), 2)
-
-    @jax.jit
-    def gradient_of(values, statistics):
-        def loss_of(values):
-            network = template.merge(values, statistics, train=True)
-            return task.loss(network, fixed, keys)[0], template.statistics_of(network)
-
-        return jax.value_and_grad(loss_of, has_aux=True)(values)
-
-    # Adam in numpy: compiling it for every array takes longer than running it here.
-    first, second = ({path: np.zeros_like(value) for path, value in values.items()} for _ in range(2))
-    losses = []
-    for step in range(1, 251):
-        (loss, statistics), gradient = jax.device_get(gradient_of(values, statistics))
-        losses.append(float(loss))
-        if losses[-1] < losses[0] / 10:
-            break
-        for path, slope in gradient.items():
-            first[path] += 0.1 * (slope - first[path])
-            second[path] += 0.001 * (slope**2 - second[path])
-            length = np.sqrt(second[path] / (1 - 0.999**step)) + 1e-8
-            values[path] = values[path] - 0.01 / (1 - 0.9**step) * first[path] / length
-    assert losses[-1] < losses[0] / 10, losses[::25]
