@@ -1,6 +1,8 @@
 # make demo    the whole way on made-up landscapes: a map, a page of scores (about ten minutes on two cores)
 # make test    the tests
 # make soak    the long runs
+# make parity  the networks against those of PyTorch libraries, which it installs beside (6 GB); WRITE_ANSWERS=1 keeps
+#              what they answer for `make test`
 # make lint    style
 # make venv    only .venv; EXTRAS=test,tpu chooses the extras, PYTHON=python3.12 the interpreter
 
@@ -17,7 +19,7 @@ STAMP       := .venv/installed-$(VERSION)-$(EXTRAS)
 
 export JAX_PLATFORMS ?= cpu
 
-.PHONY: venv demo test soak lint clean
+.PHONY: venv demo test soak parity lint clean
 venv: $(STAMP)
 
 $(STAMP): setup.cfg pyproject.toml $(CONSTRAINTS)
@@ -33,6 +35,15 @@ test: venv
 
 soak: venv
 	.venv/bin/python -m pytest -m slow
+
+.venv-parity/installed-$(VERSION): setup.cfg pyproject.toml $(CONSTRAINTS)
+	$(PYTHON) -m venv .venv-parity
+	.venv-parity/bin/pip install --quiet --disable-pip-version-check $(CONSTRAINTS:%=--constraint %) \
+	    --editable '.[parity]'
+	touch $@
+
+parity: .venv-parity/installed-$(VERSION)
+	.venv-parity/bin/python -m pytest tests/parity
 
 lint: venv
 	.venv/bin/ruff check --fix .

@@ -1,0 +1,100 @@
+"""Whole networks against those of other libraries, or against their articles: every stage, even and odd sizes."""
+
+import filled
+import jax
+import jax.numpy as jnp
+import numpy as np
+import peers
+import pytest
+import torch
+from compare import compare, gradient_errors
+
+from lcjax.models import families
+
+EVEN, ODD = (224, 224), (97, 130)
+RGB = {"image": 3}
+# Family and size, peer, bands by stream, sizes of images.
+CASES = {
+    "swin_unet t": ("swin_unet", "t", peers.swin_unet, {"image": 5}, [EVEN, ODD]),
+    "two_stream_swin t": ("two_stream_swin", "t", peers.swin_unet, {"s1": 2, "s2": 13}, [EVEN, ODD]),
+    "swin_upernet t": ("swin_upernet", "t", peers.swin_upernet, RGB, [(256, 256), ODD]),
+    "vit_pyramid s": ("vit_pyramid", "s", peers.vit_pyramid, RGB, [EVEN, ODD]),
+    "vit_pyramid b": ("vit_pyramid", "b", peers.vit_pyramid, RGB, [EVEN]),
+    **{
+        f"resnet{number}_unet": (
+            f"resnet{number}_unet",
+            "",
+            peers.smp_resnet(f"resnet{number}"),
+            {"image": 5},
+            [EVEN, ODD],
+        )
+        for number in (18, 34, 50, 101)
+    },
+    "efficientnet_lite0_unet": ("efficientnet_lite0_unet", "", peers.SMP_LITE0, {"image": 5}, [EVEN, ODD]),
+    "unet bilinear": ("unet", "bilinear", peers.unet, {"image": 5}, [EVEN, (61, 75)]),
+    "unet transposed": ("unet", "transposed", peers.unet, {"image": 5}, [EVEN, (61, 75)]),
+}
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_every_stage(name, note):
+    family, size, build, bands, sizes = CASES[name]
+    model = families.sized(family, size)
+    ours = filled.segmenter(model, bands)
+    peer = build(model, bands, filled.CLASSES).load(ours.values)
+    assert peer.count == ours.count
+    for height, width in sizes:
+        images = {stream: filled.image(stream, 1, height, width, count) for stream, count in bands.items()}
+        whole = {stream: filled.padded(image, ours.stride) for stream, image in images.items()}
+        theirs = peer.whole_stages(whole, height, width)
+        compare(f"{name} {height}x{width}", ours.stages((images, whole)), theirs, note)
+
+
+@pytest.mark.parametrize(
+    ("family", "size", "build", "edge"),
+    [
+        ("resnet34_unet", "", peers.smp_resnet("resnet34"), 96),
+        ("swin_unet", "t", peers.swin_unet, 224),
+    ],
+)
+def test_gradients(family, size, build, edge, note):
+    """Of the cross-entropy, batch norms by the statistics of the batch, without dropped paths."""
+    model, bands = families.sized(family, size), {"image": 5}
+    ours, peer = filled.segmenter(model, bands), build(model, bands, filled.CLASSES)
+    images = {"image": filled.image("image", 4, edge, edge, 5)}
+    label = np.random.default_rng(0).integers(0, filled.CLASSES, (4, edge, edge))
+
+    def loss(network):
+        logits = jax.nn.log_softmax(network(images))
+        return -jnp.take_along_axis(logits, label[..., None], axis=-1).mean()
+
+    def theirs(stages):
+        return torch.nn.functional.cross_entropy(stages["head"].permute(0, 3, 1, 2), torch.tensor(label))
+
+    gradient_errors(family, ours.gradients(loss), peer.load(ours.values), images, theirs, note)
+
+
+# Counted by independent code: parameters by bands and classes.
+COUNTS = [
+    ("swin_unet", peers.swin_unet, {"image": 3}, 9, 27_168_900),
+    ("swin_unet", peers.swin_unet, {"image": 5}, 13, 27_172_356),
+    ("swin_unet", peers.swin_unet, {"image": 15}, 8, 27_187_236),
+    ("unet", peers.unet, {"image": 5}, 13, 17_269_325),
+    ("unet", peers.unet, {"image": 15}, 8, 17_274_760),
+    ("resnet34_unet", peers.smp_resnet("resnet34"), {"image": 5}, 19, 24_445_251),
+    ("resnet50_unet", peers.smp_resnet("resnet50"), {"image": 5}, 13, 32_529_117),
+]
+
+
+@pytest.mark.parametrize(("family", "build", "bands", "classes", "count"), COUNTS)
+def test_counts(family, build, bands, classes, count):
+    model = families.sized(family)
+    assert filled.segmenter(model, bands, classes).count == count
+    assert build(model, bands, classes).count == count
+
+
+def test_count_of_two_streams():
+    bands, model = {"s1": 2, "s2": 13}, families.sized("two_stream_swin")
+    ours = filled.segmenter(model, bands, 8).count
+    assert peers.swin_unet(model, bands, 8).count == ours
+    assert round(ours / 1e6, 2) == 83.07
