@@ -13,11 +13,12 @@ from lcjax import parameters, streams, tasks
 
 # What is smaller than the tiny size: shifted windows, a merge, an expand with a skip; a UNet has five levels whatever
 # its width.
-_SWIN = {"embed": 8, "depths": (2, 1), "decoder_depths": (2,), "heads": (1, 2)}
+_SWIN = {"embed": 8, "depths": (2, 1), "heads": (1, 2)}
+_SWIN_UNET = _SWIN | {"decoder_depths": (2,)}
 SMALLEST = {
     "unet": {"base": 4},
-    "swin_unet": _SWIN,
-    "two_stream_swin": _SWIN,
+    "swin_unet": _SWIN_UNET,
+    "two_stream_swin": _SWIN_UNET,
     "swin_upernet": _SWIN | {"hidden": 16},
     "vit_pyramid": {"embed": 24, "depth": 1, "hidden": 16},
 }

@@ -153,6 +153,7 @@ def segmenter(
       rngs: where the initial parameters come from.
     """
     parts = family(model["name"])
+    sizes.check(model, parts.sizes)
     known = {**model, "remat": remat, "dtype": _dtype(precision), "rngs": rngs}
     bands = {stream: sum(channels[sensor] for sensor in sensors) for stream, sensors in streams.items()}
     encoders = {stream: parts.encoder(count, **known) for stream, count in bands.items()}
@@ -175,7 +176,8 @@ def dual_encoder(
 ) -> DualEncoder:
     """Builds the contrastive network: projection heads on the encoders that a late-fusion `segmenter` would have."""
     how = {"dtype": _dtype(precision), "rngs": rngs}
+    parts = family(model["name"])
+    sizes.check(model, parts.sizes)
     known = {**model, "remat": remat, **how}
-    build = family(model["name"]).encoder
-    encoders = {sensor: build(bands, **known) for sensor, bands in channels.items()}
+    encoders = {sensor: parts.encoder(bands, **known) for sensor, bands in channels.items()}
     return DualEncoder(encoders, projection=projection, **how)
