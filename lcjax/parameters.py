@@ -16,7 +16,7 @@ import numpy as np
 from flax import nnx
 
 from data_pipelines.errors import InputError
-from lcjax.models import swin
+from lcjax.models.resample import resized_table
 
 Flat = dict[str, jax.Array]
 
@@ -45,6 +45,10 @@ _INITIAL = (
     (r"/kernel$", _normal(_kernel)),
     (r"/(bias_table|position|class_token)$", _normal(lambda shape: 0.02)),
 )
+
+
+# Learned tables over a square of places, after so many rows of another kind: they can be had for another square.
+_TABLES = {"bias_table": 0, "position": 1}
 
 
 def flatten(nested: Mapping) -> dict:
@@ -133,8 +137,8 @@ def initial(shapes: Mapping[str, jax.ShapeDtypeStruct], seed: int) -> dict[str, 
 def transfer(values: dict[str, np.ndarray], source: Mapping[str, np.ndarray], module: str, origin: str) -> dict:
     """`values` with every entry of `module` ("encoders") taken from `source`, which `origin` names in errors.
 
-    Tables of relative positions are interpolated where the windows have another size. Raises InputError when the source
-    lacks an entry or holds another shape.
+    Tables of positions are interpolated where the windows, or the grid of tokens, have another size. Raises InputError
+    when the source lacks an entry or holds another shape.
     """
     taken = dict(values)
     for path in values:
@@ -146,9 +150,8 @@ def transfer(values: dict[str, np.ndarray], source: Mapping[str, np.ndarray], mo
                 f"config.init={origin}: it holds no {path}; its {module} are {', '.join(streams)}: "
                 "choose the config.fusion and config.model that the pre-training run had"
             )
-        found, wanted = np.asarray(source[path]), values[path]
-        if path.endswith("/bias_table") and found.shape[1:] == wanted.shape[1:] and len(found) != len(wanted):
-            found = np.asarray(swin.resized_bias(jnp.asarray(found), len(wanted)))
+        wanted = values[path]
+        found = _fitted(path, np.asarray(source[path]), wanted.shape)
         if found.shape != wanted.shape:
             raise InputError(
                 f"config.init={origin}: {path} has shape {found.shape}, expected "
@@ -156,6 +159,18 @@ def transfer(values: dict[str, np.ndarray], source: Mapping[str, np.ndarray], mo
             )
         taken[path] = found
     return taken
+
+
+def _fitted(path: str, found: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
+    """A table of positions for as many places as `shape` has; all else, and what is no square, as it is."""
+    own = _TABLES.get(path.rsplit("/", 1)[-1])
+    if own is None or found.shape == shape or found.shape[1:] != shape[1:]:
+        return found
+    old, new = (math.isqrt(max(rows - own, 0)) for rows in (len(found), shape[0]))
+    if (own + old**2, own + new**2) != (len(found), shape[0]):
+        return found
+    places = resized_table(jnp.asarray(found[own:]).reshape(old, old, -1), new, new).reshape(new**2, -1)
+    return np.concatenate([found[:own], np.asarray(places)])
 
 
 def norm(flat: Flat) -> jax.Array:

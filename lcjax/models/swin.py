@@ -13,7 +13,7 @@ import numpy as np
 from flax import nnx
 
 from lcjax.models.layers import DropPath, linear, norm, run_stage
-from lcjax.models.resample import depth_to_space, resized_table
+from lcjax.models.resample import depth_to_space
 
 _MASKED = -100.0  # added to the logits of token pairs that do not touch; the value of the original
 
@@ -25,29 +25,23 @@ def relative_index(window: int) -> np.ndarray:
     return (offset[0] * (2 * window - 1) + offset[1]).astype(np.int32)
 
 
-def regions(height: int, width: int, window: int, shift: int) -> np.ndarray:
+def regions(height: int, width: int, window: int, shift: int) -> jax.Array:
     """(K, N) int32: which piece of the image each token of a window comes from, after a roll tore the image apart."""
-    region = np.zeros((height, width), np.int32)
-    cuts = (slice(0, -window), slice(-window, -shift), slice(-shift, None))
-    for index, (rows, columns) in enumerate((r, c) for r in cuts for c in cuts):
-        region[rows, columns] = index
-    grid = region.reshape(height // window, window, width // window, window).transpose(0, 2, 1, 3)
-    return grid.reshape(-1, window * window)
+    rows, columns = (
+        (place >= edge - window).astype(jnp.int32) + (place >= edge - shift)
+        for edge, place in ((height, jnp.arange(height)), (width, jnp.arange(width)))
+    )
+    pieces = 3 * rows[:, None] + columns[None, :]
+    return partition(pieces[None, :, :, None], window)[0, :, :, 0]
 
 
 def shift_mask(height: int, width: int, window: int, shift: int) -> jax.Array:
     """Logit offsets (K, N, N) that keep a rolled image's torn-apart neighbours from attending to each other.
 
-    From two numbers a token, when it is needed: kept as it is it would take megabytes for each block of a large image.
+    Computed when it is needed: kept as it is it would take megabytes for each block of a large image.
     """
-    region = jnp.asarray(regions(height, width, window, shift))
+    region = regions(height, width, window, shift)
     return jnp.where(region[:, :, None] == region[:, None, :], 0.0, _MASKED)
-
-
-def resized_bias(table_TxH: jax.Array, offsets: int) -> jax.Array:
-    """A table of relative position biases, for windows of another size: (T, heads) -> (offsets, heads)."""
-    old, new = (round(count**0.5) for count in (table_TxH.shape[0], offsets))
-    return resized_table(table_TxH.reshape(old, old, -1), new, new).reshape(offsets, -1)
 
 
 def partition(x_BxHxWxC: jax.Array, window: int) -> jax.Array:

@@ -115,6 +115,88 @@ def test_what_does_not_fit_is_refused(config, says):
     assert "\n" not in str(raised.value)
 
 
+def table(rows, heads=3):
+    return np.random.default_rng(rows).standard_normal((rows, heads)).astype(np.float32)
+
+
+def transferred(name, found, wanted):
+    path = f"encoders/s2/{name}"
+    values = {path: np.zeros(wanted, np.float32)}
+    return parameters.transfer(values, {path: found}, "encoders", "runs/pretrain")[path]
+
+
+# Window 4 has 7 x 7 relative positions, window 8 15 x 15; a grid of 14 x 14 tokens has a row more, for the class token.
+TABLES = [("bias_table", 0, 7, 15), ("bias_table", 0, 15, 7), ("bias_table", 0, 13, 23), ("position", 1, 14, 4),
+          ("position", 1, 4, 14)]  # fmt: skip
+
+
+@pytest.mark.parametrize(("name", "own", "old", "new"), TABLES)
+def test_tables_of_positions_are_interpolated_where_their_size_differs(name, own, old, new):
+    found = table(own + old**2)
+    taken = transferred(name, found, (own + new**2, 3))
+    assert taken.dtype == np.float32
+    np.testing.assert_array_equal(taken[:own], found[:own])
+    # Each place by itself, along columns and then along rows, from the four nearest of each.
+    square = found[own:].reshape(old, old, 3)
+    expected = along(along(square, new).swapaxes(0, 1), new).swapaxes(0, 1)
+    np.testing.assert_allclose(taken[own:], expected.reshape(-1, 3), atol=1e-5)
+
+
+def along(square, new):
+    """Cubic convolution with a = -0.75 along the first axis, written out."""
+    old = len(square)
+
+    def weight(x):
+        x, a = abs(x), -0.75
+        return (a + 2) * x**3 - (a + 3) * x**2 + 1 if x <= 1 else a * x**3 - 5 * a * x**2 + 8 * a * x - 4 * a
+
+    rows = []
+    for i in range(new):
+        centre = (i + 0.5) * old / new - 0.5
+        first = math.floor(centre)
+        taps = range(first - 1, first + 3)
+        rows.append(sum(weight(centre - tap) * square[min(max(tap, 0), old - 1)] for tap in taps))
+    return np.stack(rows)
+
+
+@pytest.mark.parametrize(("name", "rows"), [("bias_table", 49), ("position", 17)])
+def test_tables_of_equal_size_are_untouched(name, rows):
+    found = table(rows)
+    assert transferred(name, found, (rows, 3)) is found
+
+
+def test_a_constant_table_stays_so():
+    taken = transferred("bias_table", np.full((49, 3), 2.5, np.float32), (225, 3))
+    np.testing.assert_allclose(taken, 2.5, atol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("name", "found", "wanted"),
+    [
+        ("bias_table", (50, 3), (225, 3)),  # no square
+        ("bias_table", (49, 2), (225, 3)),  # other heads
+        ("position", (16, 3), (197, 3)),  # no class token
+        ("kernel", (49, 3), (225, 3)),  # no table
+    ],
+)
+def test_other_shapes_are_not_interpolated(name, found, wanted):
+    with pytest.raises(InputError, match=rf"{name} has shape \({found[0]}, {found[1]}\), expected \({wanted[0]}, "):
+        transferred(name, np.zeros(found, np.float32), wanted)
+
+
+@pytest.mark.parametrize(
+    ("model", "before", "after"),
+    [("swin_upernet", {"window": 2}, {"window": 4}), ("vit_pyramid", {"grid": 4}, {"grid": 2})],
+)
+def test_pre_training_with_another_window_or_grid_is_taken(model, before, after):
+    source = make(smallest(model, task="contrastive", **before))[2]
+    values = make(smallest(model, "late", **after))[2]
+    taken = parameters.transfer(values, source, "encoders", "runs/pretrain")
+    resized = {path for path in values if taken[path] is not (source if path.startswith("encoders/") else values)[path]}
+    assert {path.rsplit("/", 1)[-1] for path in resized} == {"bias_table" if "window" in after else "position"}
+    assert all(taken[path].shape == values[path].shape for path in values)
+
+
 def test_norm_is_over_all_entries():
     assert float(parameters.norm({"a": np.full((2, 2), 3.0, np.float32), "b": np.full(7, 2.0, np.float16)})) == 8.0
     assert float(parameters.norm({})) == 0.0
