@@ -1,4 +1,4 @@
-"""`lcjax benchmark`: how fast a config trains on this machine, and what it costs."""
+"""`lcjax benchmark`: how fast a config trains on this machine, and what it costs; what every network costs anywhere."""
 
 import json
 import math
@@ -8,25 +8,33 @@ import time
 
 import jax
 import numpy as np
+from tqdm import tqdm
 
 from data_pipelines import datasets, loader
 from data_pipelines.errors import InputError
 from data_pipelines.files import write_atomically
 from data_pipelines.prepared import open_dataset
 from lcjax import card as cards
-from lcjax import optim, parameters, steps, streams, tasks
+from lcjax import catalogue, flops, optim, parameters, steps, streams, tasks
 from lcjax.parallel import mesh as meshes
 
 HELP = """Measures the compiled training step of a config on the devices of this machine.
 
   lcjax benchmark --config=configs/dfc2020.py:model=swin_unet --steps=20 --json=swin_unet.json
   lcjax benchmark --config=configs/dfc2020.py:model=unet,data=sample,tiny=true --config.data_dir=build/demo/data
+  lcjax benchmark --list --json=networks.json
   lcjax benchmark --input --json=input.json
 
 Batches are random integers of the published tile size, already on the device: the step alone is timed. Where
 config.data_dir holds the prepared data set, the same number of steps is run once more with the loader, and
-data_wait_share says what part of that time the step waited for data. FLOPs are the compiler's count. mfu stands only
-where the device's peak is known.
+data_wait_share says what part of that time the step waited for data. flops_per_image is what the network needs for
+forward and backward pass, counted in the program before it is compiled: dot products and convolutions, nothing that
+config.remat computes again. mfu is its share of the device's dense bf16 peak, and stands only where that is known.
+compiler_flops_per_image is the compiler's count of what it made, elementwise work included; library calls hide from it.
+
+--list measures nothing: it prints parameters and multiply-accumulates (GMACs) of every network in every size for an
+image with both Sentinel sensors and for an aerial one, and which multiple the edges of images are padded to. With
+--tiny the sizes for tests and demonstrations are listed, too. It takes about half a minute.
 
 --input measures reading instead, and needs neither config nor accelerator: synthetic records like those of SEN12MS and
 FLAIR-1 from shards, from shards otherwise compressed, and from GeoTIFFs with rasterio, in one run, in a temporary
@@ -51,6 +59,8 @@ def define_flags(flags) -> None:
 
     config_flags.DEFINE_config_file("config", None, "Config file and its arguments: configs/FILE.py:key=value,...")
     flags.DEFINE_integer("steps", 20, "Steps that are timed.", lower_bound=1)
+    flags.DEFINE_bool("list", False, "List parameters and multiply-accumulates of every network, instead of a config.")
+    flags.DEFINE_bool("tiny", False, "With --list: the tiny sizes, too.")
     flags.DEFINE_bool("input", False, "Measure how fast records are read, instead of a config.")
     flags.DEFINE_integer("records", 64, "With --input: records of each kind.", lower_bound=1)
     flags.DEFINE_string("json", None, "File for the figures; they are printed in any case.")
@@ -58,11 +68,17 @@ def define_flags(flags) -> None:
 
 def run(flags) -> None:
     """Runs the verb."""
-    if flags.input == (flags.config is not None):
+    if (flags.config is not None) + flags.list + flags.input != 1:
         raise InputError(
-            "benchmark needs either --config, e.g. --config=configs/dfc2020.py:model=unet, or --input, not both"
+            "benchmark needs --config, e.g. --config=configs/dfc2020.py:model=unet, or --list or --input, one of them"
         )
-    if flags.input:
+    if flags.tiny and not flags.list:
+        raise InputError("--tiny goes with --list; a config is made tiny by --config=configs/dfc2020.py:tiny=true")
+    if flags.list:
+        found = catalogue.rows(tqdm(catalogue.networks(flags.tiny), desc="networks", unit="network", leave=False))
+        text = json.dumps(found, indent=1)
+        print(catalogue.table(found))
+    elif flags.input:
         from data_pipelines import throughput  # here, because GeoTIFFs are written for it
 
         with tempfile.TemporaryDirectory() as folder:
@@ -129,14 +145,16 @@ def benchmark(config, count: int) -> dict:
         "step_ms": {"median": median, "p10": _percentile(milliseconds, 10), "p90": _percentile(milliseconds, 90)},
         "compile_seconds": compile_seconds,
     }
+    needed = _step_flops(config, card, optimizer, rate, state, batch)
+    figures["flops_per_image"] = needed / config.batch_size
+    peak = next((peak for name, peak in _PEAKS.items() if name in device.device_kind), None)
+    if peak:
+        figures["mfu"] = needed / (median / 1e3) / (peak * mesh.size)
     if cost.get("flops", 0) > 0:
         figures |= {
-            "flops_per_image": cost["flops"] / images,
+            "compiler_flops_per_image": cost["flops"] / images,
             "bytes_per_image": cost.get("bytes accessed", 0) / images,
         }
-        peak = next((peak for name, peak in _PEAKS.items() if name in device.device_kind), None)
-        if peak:
-            figures["mfu"] = cost["flops"] / (median / 1e3) / peak
     if memory:
         figures["memory_bytes"] = memory.temp_size_in_bytes + memory.argument_size_in_bytes
         capacity = (device.memory_stats() or {}).get("bytes_limit")
@@ -145,6 +163,15 @@ def benchmark(config, count: int) -> dict:
     if (pathlib.Path(config.data_dir) / data.name / data.version / "dataset_info.json").is_file():
         figures["data_wait_share"] = _data_wait(config, task, compiled, state, sharding, count, median / 1e3)
     return figures
+
+
+def _step_flops(config, card: cards.Card, optimizer, rate, state: steps.State, batch: dict) -> int:
+    """What one step of the whole mesh needs, without what config.remat computes again."""
+    plain = config.copy_and_resolve_references()
+    plain.remat = False
+    task = tasks.make(plain, card)
+    template = parameters.Template(task.build, config.freeze)
+    return flops.cost(steps.train_step(task, template, optimizer, rate, config.seed), state, batch).flops
 
 
 def _random_batch(keys: tuple[str, ...], card: cards.Card, config) -> dict[str, np.ndarray]:

@@ -44,7 +44,7 @@ FLAGS_OF = {
     "evaluate": ("workdir", "split", "checkpoint", "data_dir"),
     "predict": ("workdir", "scene", "output", "bands", "offset", "overlap", "checkpoint", "batch_size"),
     "report": ("workdirs", "output"),
-    "benchmark": ("config", "steps", "input", "records", "json"),
+    "benchmark": ("config", "steps", "list", "tiny", "input", "records", "json"),
 }
 
 
@@ -84,8 +84,11 @@ def test_help_of_a_verb_shows_its_flags_and_an_example(command, verb):
         (("train", "--config", "configs/dfc2021.py", WORKDIR), "No such file or directory: 'configs/dfc2021.py'"),
         (("train",), "train needs --config and --workdir"),
         (("train", CONFIG), "train needs --config and --workdir"),
-        (("benchmark",), "benchmark needs either --config"),
-        (("benchmark", CONFIG, "--input"), "or --input, not both"),
+        (("benchmark",), "benchmark needs --config, e.g."),
+        (("benchmark", CONFIG, "--input"), "or --list or --input, one of them"),
+        (("benchmark", CONFIG, "--list"), "or --list or --input, one of them"),
+        (("benchmark", "--list", "--input"), "or --list or --input, one of them"),
+        (("benchmark", CONFIG, "--tiny"), "--tiny goes with --list"),
         (("benchmark", CONFIG, "--steps=0"), "--steps=0"),
         (("evaluate",), "evaluate needs --workdir"),
         (("evaluate", WORKDIR), "nowhere/config.json: no such file; expected the workdir of a training run"),

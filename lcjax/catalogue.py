@@ -1,0 +1,149 @@
+"""Every network in every size: parameters, multiply-accumulates, and which images it takes. From shapes alone."""
+
+import dataclasses
+import math
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from flax import nnx
+
+from data_pipelines.bands import AERIAL, S1, S2, Sensor
+from lcjax import flops
+from lcjax.models import families
+from lcjax.parameters import Template
+from lcjax.streams import STREAMS
+
+
+@dataclasses.dataclass(frozen=True)
+class Input:
+    """What networks are compared on.
+
+    Attributes:
+      title: for people.
+      sensors: whose bands it holds.
+      fusion: of all families but those in `others`; None where a family cannot take it.
+    """
+
+    title: str
+    sensors: tuple[Sensor, ...]
+    classes: int
+    edge: int
+    fusion: str
+    others: dict[str, str | None]
+
+    @property
+    def text(self) -> str:
+        """All of it in a line."""
+        bands = sum(len(sensor.bands) for sensor in self.sensors)
+        return f"{self.title}, {bands} bands, {self.classes} classes, {self.edge} x {self.edge} px"
+
+
+# As DFC2020 and the whole tiles of FLAIR-1 are, and as their configs fuse sensors by default.
+INPUTS = {
+    "sentinel": Input("Sentinel-1 and Sentinel-2", (S1, S2), 8, 224, "early", {"two_stream_swin": "late"}),
+    "aerial": Input("aerial images", (AERIAL,), 13, 512, "aerial", {"two_stream_swin": None}),
+}
+Row = dict[str, Any]
+
+
+def networks(tiny: bool) -> list[tuple[str, str]]:
+    """(family, size) of all networks, with or without the tiny sizes."""
+    found = [(name, size) for name, family in families.FAMILIES.items() for size in family.sizes]
+    return [(name, size) for name, size in found if tiny or size != "tiny"]
+
+
+def rows(wanted: Iterable[tuple[str, str]]) -> list[Row]:
+    """For each network its `model` and `size`, the `multiple` that images are padded to, and figures by input."""
+    return [_row(name, size) for name, size in wanted]
+
+
+def _row(name: str, size: str) -> Row:
+    row: Row = {"model": name, "size": size}
+    for key, given in INPUTS.items():
+        fusion = given.others.get(name, given.fusion)
+        if fusion is None:
+            continue
+        network = template(name, size, fusion, given.sensors, given.classes)
+        # What holds shapes in place of arrays can be asked, too.
+        row["multiple"] = network.merge(network.parameters, network.statistics, train=False).stride  # type: ignore[attr-defined]
+        cost = flops.cost(*forward(network, given.sensors, given.edge))
+        row[key] = {
+            "fusion": fusion,
+            "bands": sum(len(sensor.bands) for sensor in given.sensors),
+            "classes": given.classes,
+            "edge": given.edge,
+            "parameters": sum(math.prod(leaf.shape) for leaf in network.parameters.values()),
+            "macs": cost.macs,
+            "macs_by_part": cost.parts,
+        }
+    return row
+
+
+def template(name: str, size: str, fusion: str, sensors: Sequence[Sensor], classes: int) -> Template:
+    """A network without values."""
+
+    def build(rngs: nnx.Rngs) -> nnx.Module:
+        return families.segmenter(
+            families.sized(name, size),
+            streams=STREAMS[fusion],
+            channels={sensor.name: len(sensor.bands) for sensor in sensors},
+            classes=classes,
+            precision="f32",
+            rngs=rngs,
+        )
+
+    return Template(build)
+
+
+def forward(network: Template, sensors: Sequence[Sensor], edge: int) -> tuple[Callable, dict, dict, dict]:
+    """(function, parameters, statistics, inputs): one image through a network that has been trained, as shapes."""
+
+    def logits(parameters: dict, statistics: dict, inputs: dict) -> jax.Array:
+        return network.merge(parameters, statistics, train=False)(inputs)  # type: ignore[operator]
+
+    inputs = {s.name: jax.ShapeDtypeStruct((1, edge, edge, len(s.bands)), jnp.float32) for s in sensors}
+    return logits, network.parameters, network.statistics, inputs
+
+
+_NOTES = (
+    "GMACs: 1e9 multiply-accumulates of one image, forward, in dot products and convolutions; 1 MAC is 2 FLOPs, and a",
+    "training step takes about three times as many. lcjax/flops.py says what is counted.",
+    "Images of any size: they are padded to the multiple, and what was padded is cut off the result.",
+)
+
+
+def table(found: Sequence[Row]) -> str:
+    """The figures as a table in Markdown, aligned."""
+    head = ["model", "size", *(f"{key}: {what}" for key in INPUTS for what in ("parameters", "GMACs")), "padded to"]
+    cells = [head]
+    for row in found:
+        figures = [_figures(row.get(key)) for key in INPUTS]
+        cells.append([row["model"], row["size"], *(text for pair in figures for text in pair), str(row["multiple"])])
+    widths = [max(len(line[column]) for line in cells) for column in range(len(head))]
+    numbers = range(2, len(head))
+    rule = ["-" * (width - 1) + (":" if column in numbers else "-") for column, width in enumerate(widths)]
+    lines = [
+        "| "
+        + " | ".join(
+            text.rjust(width) if column in numbers else text.ljust(width)
+            for column, (text, width) in enumerate(zip(line, widths, strict=True))
+        )
+        + " |"
+        for line in (cells[0], rule, *cells[1:])
+    ]
+    inputs = [f"{key}: {given.text}{_exceptions(given)}" for key, given in INPUTS.items()]
+    return "\n".join([*lines, "", *(f"- {line}" for line in inputs), "", *_NOTES])
+
+
+def _figures(figures: dict | None) -> tuple[str, str]:
+    return (f"{figures['parameters']:,}", f"{figures['macs'] / 1e9:.2f}") if figures else ("-", "-")
+
+
+def _exceptions(given: Input) -> str:
+    texts = [
+        f"; {name}: {f'fusion {fusion}' if fusion else 'does not apply, it is for two sensors'}"
+        for name, fusion in given.others.items()
+    ]
+    return f"; fusion {given.fusion}" + "".join(texts)
