@@ -8,6 +8,7 @@ import numpy as np
 import optax
 
 from data_pipelines.legends import IGNORE
+from lcjax.parallel import mesh as meshes
 
 
 def cross_entropy(logits_BxHxWxK: jax.Array, labels_BxHxW: jax.Array, weights_K: jax.Array | None = None) -> jax.Array:
@@ -56,17 +57,20 @@ def nt_xent(
     """
     size = first_BxC.shape[0]
     valid = jnp.ones(size, bool) if valid_B is None else valid_B
-    both = jnp.concatenate([first_BxC, second_BxC]).astype(jnp.float32)
-    both_valid = jnp.concatenate([valid, valid])
-    logits = jnp.matmul(both, both.T, precision=jax.lax.Precision.HIGHEST) / temperature
-    itself = jnp.eye(2 * size, dtype=bool)
-    logits = jnp.where(itself | ~both_valid[None], -jnp.inf, logits)
-    partner = (jnp.arange(2 * size) + size) % (2 * size)
-    positive = jnp.take_along_axis(logits, partner[:, None], axis=1)[:, 0]
-    losses = jax.nn.logsumexp(logits, axis=1) - positive
-    loss_sum = jnp.sum(jnp.where(both_valid, losses, 0.0))
-    anchors = jnp.sum(both_valid)
-    other_view = jnp.concatenate([logits[:size, size:], logits[size:, :size]])
-    found = jnp.argmax(other_view, axis=1) == jnp.arange(2 * size) % size
-    sums = {"loss_sum": loss_sum, "anchors": anchors, "hits": jnp.sum(found & both_valid)}
+    # Anchors stay on the devices that computed them; only embeddings travel. Dimensions: V, W the two views, K keys.
+    views_VxBxC = meshes.spread(jnp.stack([first_BxC, second_BxC]).astype(jnp.float32), 1)
+    keys_WxKxC = meshes.everywhere(views_VxBxC)
+    products = jnp.einsum("vbc,wkc->vbwk", views_VxBxC, keys_WxKxC, precision="highest")
+    logits = meshes.spread(products / temperature, 1)
+    place = jnp.arange(size)
+    same_place = (place[:, None] == place[None])[None, :, None]
+    itself = jnp.eye(2, dtype=bool)[:, None, :, None] & same_place
+    logits = jnp.where(itself | ~valid[None, None, None], -jnp.inf, logits)
+    positive = jnp.sum(views_VxBxC * views_VxBxC[::-1], axis=-1) / temperature
+    losses = jax.nn.logsumexp(logits, axis=(2, 3)) - positive
+    loss_sum = jnp.sum(jnp.where(valid[None], losses, 0.0))
+    anchors = 2 * jnp.sum(valid)
+    other_view = jnp.stack([logits[0, :, 1], logits[1, :, 0]])
+    found = jnp.argmax(other_view, axis=-1) == place[None]
+    sums = {"loss_sum": loss_sum, "anchors": anchors, "hits": jnp.sum(found & valid[None])}
     return loss_sum / jnp.maximum(anchors, 1), sums

@@ -68,7 +68,8 @@ def train_step(task: Task, template: Template, optimizer: optax.GradientTransfor
 def compile_train_step(step, state: State, batch: dict) -> jax.stages.Compiled:
     """The step compiled for the shardings that state and batch have; the state is donated."""
     shardings = jax.tree.map(lambda leaf: leaf.sharding, state)
-    return jax.jit(step, donate_argnums=0, out_shardings=(shardings, None)).lower(state, batch).compile()
+    with jax.set_mesh(meshes.of(state.step)):
+        return jax.jit(step, donate_argnums=0, out_shardings=(shardings, None)).lower(state, batch).compile()
 
 
 def evaluation_step(task: Task, template: Template):
@@ -86,7 +87,8 @@ def evaluate(count, parameters: Flat, statistics: Flat, batches: Iterable[dict],
     running = None
     for batch in batches:
         arrays = meshes.global_batch({key: value for key, value in batch.items() if key != "ids"}, sharding)
-        previous, running = running, count(parameters, statistics, arrays)
+        with jax.set_mesh(sharding.mesh):
+            previous, running = running, count(parameters, statistics, arrays)
         total = _add(total, previous)
     return _add(total, running)
 

@@ -57,9 +57,32 @@ def shardings(tree, mesh: Mesh):
     return jax.tree_util.tree_map_with_path(one, tree)
 
 
+def of(array: jax.Array) -> Mesh:
+    """The mesh that an array lies on."""
+    assert isinstance(array.sharding, NamedSharding) and isinstance(array.sharding.mesh, Mesh)
+    return array.sharding.mesh
+
+
 def batch_sharding(mesh: Mesh) -> NamedSharding:
     """Examples spread over all devices."""
     return NamedSharding(mesh, PartitionSpec(AXES))
+
+
+def spread(x: jax.Array, axis: int) -> jax.Array:
+    """Inside a compiled function: this axis lies spread over all devices of the mesh that is set (jax.set_mesh).
+
+    Where none is set, as on one device, nothing happens.
+    """
+    return _constrained(x, PartitionSpec(*[None] * axis, AXES))
+
+
+def everywhere(x: jax.Array) -> jax.Array:
+    """Inside a compiled function: every device holds all of it. As `spread`, nothing happens where no mesh is set."""
+    return _constrained(x, PartitionSpec())
+
+
+def _constrained(x: jax.Array, how: PartitionSpec) -> jax.Array:
+    return x if jax.sharding.get_abstract_mesh().empty else jax.lax.with_sharding_constraint(x, how)
 
 
 def place(tree, targets):

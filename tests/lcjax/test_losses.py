@@ -1,5 +1,8 @@
 """Losses and their gradients against plain numpy in float64."""
 
+import math
+import re
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -180,3 +183,19 @@ def test_nt_xent_over_eight_devices_is_that_over_one():
     }
     np.testing.assert_allclose(np.stack(spread_gradient), np.stack(gradient), atol=1e-7)
     assert spread_gradient[0].sharding.is_equivalent_to(NamedSharding(mesh, PartitionSpec(meshes.AXES)), 2)
+
+
+def test_no_device_holds_all_logits():
+    size, devices = 64, 8
+    mesh = meshes.make(devices, 1, size)
+    generator = np.random.default_rng(0)
+    drawn = generator.standard_normal((2, size, 16)).astype(np.float32)
+    spread = jax.device_put(tuple(drawn), meshes.batch_sharding(mesh))
+    function = jax.jit(jax.value_and_grad(lambda *views: losses.nt_xent(*views, TEMPERATURE)[0], argnums=(0, 1)))
+    with jax.set_mesh(mesh):
+        text = function.lower(*spread).compile().as_text()
+    shapes = [tuple(map(int, shape.split(","))) for shape in re.findall(r"f32\[([\d,]+)\]", text)]
+    assert max(map(math.prod, shapes)) == (2 * size) ** 2 // devices
+    # Embeddings are gathered once, and once are the gradients of all that they did elsewhere added up.
+    assert len(re.findall(r"= f32\S* all-gather\(", text)) == 1
+    assert not re.findall(r" (all-to-all|collective-permute)\(", text)
