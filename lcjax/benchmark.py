@@ -13,6 +13,7 @@ from tqdm import tqdm
 from data_pipelines import datasets, loader
 from data_pipelines.errors import InputError
 from data_pipelines.files import write_atomically
+from data_pipelines.flair1 import metadata
 from data_pipelines.prepared import open_dataset
 from lcjax import card as cards
 from lcjax import catalogue, flops, optim, parameters, steps, streams, tasks
@@ -184,6 +185,7 @@ def _random_batch(keys: tuple[str, ...], card: cards.Card, config) -> dict[str, 
         for sensor in card.sensors
     }
     batch["label"] = generator.choice(np.array(ids, np.uint8), shape)
+    batch[metadata.VECTOR.name] = np.full((config.batch_size, len(metadata.UNKNOWN)), np.nan)
     drawn = {
         "example": np.arange(config.batch_size, dtype=np.uint32),
         "corner": np.zeros((config.batch_size, 2), np.int32),
