@@ -410,6 +410,7 @@ def _efficientnet(model: Mapping, bands: int) -> EfficientNetFeatures:
         in_chans=bands,
         stem_size=model["stem"],
         fix_stem=True,
+        round_chs_fn=lambda channels: channels,
         act_layer=nn.ReLU6,
         norm_layer=functools.partial(BatchNormAct2d, eps=1e-3, act_layer=nn.ReLU6),
         pad_type="same",
