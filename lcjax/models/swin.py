@@ -28,7 +28,7 @@ def relative_index(window: int) -> np.ndarray:
 def regions(height: int, width: int, window: int, shift: int) -> jax.Array:
     """(K, N) int32: which piece of the image each token of a window comes from, after a roll tore the image apart."""
     rows, columns = (
-        (place >= edge - window).astype(jnp.int32) + (place >= edge - shift)
+        (place >= edge - window).astype(jnp.int32) + (place >= edge - shift).astype(jnp.int32)
         for edge, place in ((height, jnp.arange(height)), (width, jnp.arange(width)))
     )
     pieces = 3 * rows[:, None] + columns[None, :]
