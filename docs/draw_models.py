@@ -338,7 +338,7 @@ def draw_pyramid(title: str, network: Network) -> bytes:
     if not trunk:
         _stride_labels(canvas, tops, heights)
     first, last = min(heights.keys() - {0}), max(heights)
-    widths = Widths(stream.encoder, 164, 176) if trunk else Widths(stream.encoder, 158, 196)
+    widths = Widths(stream.encoder, 160, 168) if trunk else Widths(stream.encoder, 158, 196)
     trunk_x, x = 109, 331 if trunk else 215
     lateral_x, sum_x, smooth_x = (507, 594, 692) if trunk else (420, 518, 640)
     lateral_w, smooth_w = (112, 132) if trunk else (116, 160)
