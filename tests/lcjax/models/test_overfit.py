@@ -9,6 +9,7 @@ from networks import make
 
 from configs import dfc2020
 from data_pipelines import loader, prepared
+from lcjax import augment, parameters
 from lcjax.models import families
 
 # One more than the names of `FAMILIES`: the UNet upsamples in two ways.
@@ -32,55 +33,81 @@ def crops(data_dir):
 
 
 @pytest.fixture(scope="module")
-def learn():
-    """The losses of a program, by its text: networks that are the same program in their tiny size learn once.
+def learned(crops):
+    """A function (network, fusion) -> the task and template, losses on the way, last parameters and statistics.
 
-    ResNet-18 and 34 are, ResNet-50 and 101, and the two of Swin; and initial values depend on paths and shapes alone.
+    Networks that are the same program in their tiny size learn once: ResNet-18 and 34, ResNet-50 and 101, and the two
+    of Swin. Initial values depend on paths and shapes alone.
     """
+    known: dict[str, tuple] = {}
 
-    def losses_of(text: str, slopes_of, values, statistics) -> list[float]:
-        if text not in known:
-            known[text] = list(losses(slopes_of.compile(), values, statistics))
-        return known[text]
+    def learn(network: str, fusion: str):
+        name, numbers = NETWORKS[network]
+        config = dfc2020.get_config(f"model={name},fusion={fusion},data=sample,tiny=true")
+        config.model.update(numbers)
+        config.crop, config.turn = 0, False
+        task, template, values, statistics = make(config)
+        keys = jax.random.split(jax.random.key(0), 2)
+        batch = {key: crops[key] for key in (*task.keys, "corner", "example")}
 
-    known: dict[str, list[float]] = {}
-    return losses_of
+        @functools.partial(jax.value_and_grad, has_aux=True)
+        def slopes_of(values, statistics):
+            model = template.merge(values, statistics, train=True)
+            return task.loss(model, batch, keys)[0], template.statistics_of(model)
+
+        lowered = jax.jit(slopes_of).lower(values, statistics)
+        program = lowered.as_text()
+        if program not in known:
+            known[program] = descend(lowered.compile(), values, statistics)
+        return task, template, *known[program]
+
+    return learn
 
 
-def losses(slopes_of, values, statistics):
-    """The losses while Adam learns, to a tenth of the first."""
+def descend(slopes_of, values, statistics):
+    """The losses while Adam learns, to a tenth of the first; the last parameters and statistics."""
     # Adam in numpy: compiling it for every array takes longer than running it here.
     mean, square = ({path: np.zeros_like(value) for path, value in values.items()} for _ in range(2))
-    values, highest = dict(values), None
+    values, losses = dict(values), []
     for step in range(1, STEPS + 1):
         (loss, statistics), slopes = jax.device_get(slopes_of(values, statistics))
-        yield float(loss)
-        highest = highest or float(loss)
-        if loss < highest / 10:
+        losses.append(float(loss))
+        if losses[-1] < losses[0] / 10:
             break
         for path, slope in slopes.items():
             mean[path] += 0.1 * (slope - mean[path])
             square[path] += 0.001 * (slope**2 - square[path])
             length = np.sqrt(square[path] / (1 - 0.999**step)) + 1e-8
             values[path] = values[path] - 0.01 / (1 - 0.9**step) * mean[path] / length
+    return losses, values, statistics
 
 
 @pytest.mark.parametrize("fusion", ["s1", "s2", "early", "late"])
 @pytest.mark.parametrize("network", NETWORKS)
-def test_a_network_learns_a_batch_by_heart(crops, learn, network, fusion):
-    name, numbers = NETWORKS[network]
-    config = dfc2020.get_config(f"model={name},fusion={fusion},data=sample,tiny=true")
-    config.model.update(numbers)
-    config.crop, config.turn = 0, False
-    task, template, values, statistics = make(config)
-    keys = jax.random.split(jax.random.key(0), 2)
+def test_a_network_learns_a_batch_by_heart(learned, network, fusion):
+    *_, losses, _, _ = learned(network, fusion)
+    assert losses[-1] < losses[0] / 10, losses[::20]
 
-    @functools.partial(jax.value_and_grad, has_aux=True)
-    def slopes_of(values, statistics, batch):
-        model = template.merge(values, statistics, train=True)
-        return task.loss(model, batch, keys)[0], template.statistics_of(model)
 
-    batch = {key: crops[key] for key in (*task.keys, "corner", "example")}
-    lowered = jax.jit(functools.partial(slopes_of, batch=batch)).lower(values, statistics)
-    found = learn(lowered.as_text(), lowered, values, statistics)
-    assert found[-1] < found[0] / 10, found[::20]
+@pytest.mark.parametrize("network", ["unet", "resnet18_unet", "efficientnet_lite0_unet", "swin_unet", "vit_pyramid"])
+def test_what_was_learnt_in_f32_is_answered_so_in_bf16(learned, crops, network, record_property):
+    """The same class on 99 % of pixels; test_bf16.py has longer runs, on what they were not trained on."""
+    task, _, _, values, statistics = learned(network, "s2")
+    logits = {}
+    for precision in ("f32", "bf16"):
+        task.config.precision = precision
+        template = parameters.Template(task.build)
+        image = {"s2": augment.scale(crops["s2"], task.card.sensors[0].scaling)}
+
+        def forward(values, statistics, template=template, image=image):
+            return template.merge(values, statistics, train=True)(image)
+
+        logits[precision] = np.asarray(jax.jit(forward)(values, statistics))
+    error = np.abs(logits["bf16"] - logits["f32"])
+    same = np.mean(logits["bf16"].argmax(-1) == logits["f32"].argmax(-1))
+    figures = {"highest": error.max(), "mean": error.mean(), "deviation": logits["f32"].std(), "same": same}
+    for name, value in figures.items():
+        record_property(name, float(value))
+    print(network, figures)
+    assert same >= 0.99, figures
+    assert error.mean() < 0.03 * logits["f32"].std(), figures

@@ -1,0 +1,46 @@
+"""bfloat16 against float32: networks trained on the sample, on tiles that they have not seen."""
+
+import jax
+import numpy as np
+import pytest
+
+from configs import dfc2020
+from data_pipelines import prepared
+from lcjax import augment, parameters, restore, tasks
+from lcjax.train import train
+
+
+@pytest.mark.slow  # a minute each
+@pytest.mark.parametrize("model", ["unet", "swin_unet"])
+def test_a_trained_network_gives_the_same_classes_in_bf16(model, data_dir, tmp_path, record_property):
+    config = dfc2020.get_config(f"model={model},data=sample,tiny=true")
+    config.data_dir = str(data_dir)
+    config.total = config.evaluate_every = config.save_every = "200 steps"
+    train(config, tmp_path / "run")
+    trained = restore.restore(tmp_path / "run", "last")
+    source = prepared.open_dataset(data_dir, "sample").source("test")
+    tiles = [source.read(index, trained.task.keys) for index in range(len(source))]
+    images = {
+        sensor.name: augment.scale(np.stack([tile[sensor.name] for tile in tiles]), sensor.scaling)
+        for sensor in trained.card.sensors
+    }
+    logits = {}
+    for precision in ("f32", "bf16"):
+        trained.config.precision = precision
+        template = parameters.Template(tasks.make(trained.config, trained.card).build)
+
+        def forward(values, statistics, images, template=template):
+            return template.merge(values, statistics, train=False)(images)
+
+        logits[precision] = np.asarray(jax.jit(forward)(trained.parameters, trained.statistics, images))
+    error = np.abs(logits["bf16"] - logits["f32"])
+    same = np.mean(logits["bf16"].argmax(-1) == logits["f32"].argmax(-1))
+    figures = {"highest": error.max(), "mean": error.mean(), "deviation": logits["f32"].std(), "same": same}
+    for name, value in figures.items():
+        record_property(name, float(value))
+    print(model, figures)
+    # Found: UNet 0.31 at most and 0.014 on average, where logits deviate by 2.3; Swin-Unet 0.07 and 0.004, by 2.0.
+    # The same class on 99.5 % and 99.9 % of the pixels.
+    assert same >= 0.99, figures
+    assert error.mean() < 0.02 * logits["f32"].std(), figures
+    assert error.max() < 0.5 * logits["f32"].std(), figures
