@@ -110,7 +110,8 @@ class Filled:
         @jax.jit
         @jax.value_and_grad
         def evaluate(learned):
-            return loss(self._merge(self.values | learned, train=True))
+            statistics = {path: jnp.asarray(self.values[path]) for path in self.template.statistics}
+            return loss(self._merge(statistics | learned, train=True))
 
         value, found = evaluate({path: self.values[path] for path in self.parameters})
         return float(value), {path: np.asarray(gradient) for path, gradient in found.items()}

@@ -1,14 +1,24 @@
-"""The differences, as a table behind the tests."""
+"""The differences, as a table behind the tests; in build/parity.txt too, as they come."""
+
+import pathlib
 
 import pytest
 
+_TABLE = pathlib.Path(__file__).parents[2] / "build" / "parity.txt"
 _ROWS: list[str] = []
 
 
 @pytest.fixture
 def note():
     """Takes a line of the table."""
-    return _ROWS.append
+
+    def take(row: str):
+        _TABLE.parent.mkdir(exist_ok=True)
+        with _TABLE.open("a" if _ROWS else "w") as table:
+            table.write(row + "\n")
+        _ROWS.append(row)
+
+    return take
 
 
 def pytest_terminal_summary(terminalreporter):

@@ -94,7 +94,7 @@ class Peer:
         value = loss({name: channels_last(x) for name, x in stages.items()})
         value.backward()
         found = pairs(self.network, self.parts, gradients, unused=self.unused, statistics=False)
-        return float(value), [
+        return value.item(), [
             (path, mine, self.network.get_parameter(name).grad) for name, (path, mine) in found.items()
         ]
 
