@@ -39,8 +39,8 @@ def test_a_trained_network_gives_the_same_classes_in_bf16(model, data_dir, tmp_p
     for name, value in figures.items():
         record_property(name, float(value))
     print(model, figures)
-    # Found: UNet 0.31 at most and 0.014 on average, where logits deviate by 2.3; Swin-Unet 0.07 and 0.004, by 2.0.
-    # The same class on 99.5 % and 99.9 % of the pixels.
+    # Found: UNet 0.3 to 0.6 at most, 0.014 to 0.022 on average, where logits deviate by 2.3; Swin-Unet 0.07 and 0.004,
+    # by 2.0. The same class on 99.4 % to 99.5 % of the pixels, and on 99.9 %.
     assert same >= 0.99, figures
     assert error.mean() < 0.02 * logits["f32"].std(), figures
     assert error.max() < 0.5 * logits["f32"].std(), figures
