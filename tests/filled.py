@@ -104,16 +104,18 @@ class Filled:
         """What leaves each stage, by its name, when it does not train."""
         return {name: np.asarray(stage) for name, stage in self._stages(self.values, images).items()}
 
-    def gradients(self, loss: Callable[[nnx.Module], jax.Array]) -> tuple[float, dict[str, np.ndarray]]:
-        """The loss of the network in training, and its gradient for each parameter."""
+    def gradients(
+        self, loss: Callable[[nnx.Module], jax.Array], dtype=np.float32
+    ) -> tuple[float, dict[str, np.ndarray]]:
+        """The loss of the network in training, and its gradient for each parameter; the values in this type."""
 
         @jax.jit
         @jax.value_and_grad
         def evaluate(learned):
-            statistics = {path: jnp.asarray(self.values[path]) for path in self.template.statistics}
+            statistics = {path: jnp.asarray(self.values[path], dtype) for path in self.template.statistics}
             return loss(self._merge(statistics | learned, train=True))
 
-        value, found = evaluate({path: self.values[path] for path in self.parameters})
+        value, found = evaluate({path: self.values[path].astype(dtype) for path in self.parameters})
         return float(value), {path: np.asarray(gradient) for path, gradient in found.items()}
 
     @property
@@ -122,12 +124,12 @@ class Filled:
         return sum(math.prod(shape.shape) for shape in self.template.parameters.values())
 
 
-def segmenter(model: Mapping, bands: Mapping[str, int], classes: int = CLASSES) -> Filled:
+def segmenter(model: Mapping, bands: Mapping[str, int], classes: int = CLASSES, precision: str = "f32") -> Filled:
     """A segmentation network with a stream for each of `bands`; its stages are of images as they are, and padded."""
     streams = {stream: (stream,) for stream in bands}
 
     def build(rngs):
-        known = {"streams": streams, "channels": bands, "classes": classes, "precision": "f32"}
+        known = {"streams": streams, "channels": bands, "classes": classes, "precision": precision}
         return families.segmenter(model, rngs=rngs, **known)
 
     def stages(network, images):
