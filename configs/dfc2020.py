@@ -25,6 +25,7 @@ full data set): mIoU 0.31 UNet on S2, 0.28 Swin-UNet on S2, 0.35 frozen and 0.37
 import ml_collections
 
 from configs import arguments
+from data_pipelines.errors import InputError
 from lcjax.models import families
 
 # By transformer or not, then by tiny or not: batch norm stands a higher rate than layer norm does.
@@ -38,6 +39,8 @@ def get_config(argument: str | None = None) -> ml_collections.ConfigDict:
     )
     two_streams = args["model"] == "two_stream_swin"
     tiny = args["tiny"]
+    if tiny and args["size"]:
+        raise InputError(f"size={args['size']},tiny=true: tiny is a size of its own; leave one of them out")
 
     config = ml_collections.ConfigDict()
     config.task = "segmentation"

@@ -161,3 +161,9 @@ def test_arguments():
 def test_arguments_that_are_refused(text):
     with pytest.raises(InputError, match="config argument"):
         arguments.parse(text, model="unet", tiny=False)
+
+
+@pytest.mark.parametrize("file", FILES)
+def test_tiny_is_a_size_of_its_own(file):
+    with pytest.raises(InputError, match="size=s,tiny=true"):
+        FILES[file].get_config("model=vit_pyramid,size=s,tiny=true")
