@@ -52,8 +52,10 @@ def nt_xent(
       valid_B: False for padding, which is neither an anchor nor a negative.
 
     Returns:
-      The sum over the 2B anchors divided by their number, and {"loss_sum", "anchors", "hits"}: the sum, the number of
-      anchors, and how many of them find their place first among the embeddings of the other view.
+      The sum over the 2B anchors divided by their number, and sums: "loss_sum" over "anchors"; "hits", (2,): how many
+      embeddings of the first view find their place first among those of the second, and the other way round;
+      "distance_sum": squared distances of the two views of each place; "potential_sum" over "pairs": exp(-2 d²) of the
+      ordered pairs of different places in one view, d their distance.
     """
     size = first_BxC.shape[0]
     valid = jnp.ones(size, bool) if valid_B is None else valid_B
@@ -72,5 +74,15 @@ def nt_xent(
     anchors = 2 * jnp.sum(valid)
     other_view = jnp.stack([logits[0, :, 1], logits[1, :, 0]])
     found = jnp.argmax(other_view, axis=-1) == place[None]
-    sums = {"loss_sum": loss_sum, "anchors": anchors, "hits": jnp.sum(found & valid[None])}
+    # Of unit vectors d² = 2 - 2 x'y.
+    same_view = jnp.stack([products[0, :, 0], products[1, :, 1]])
+    pairs = (valid[:, None] & valid[None])[None] & ~same_place[0, :, 0][None]
+    sums = {
+        "loss_sum": loss_sum,
+        "anchors": anchors,
+        "hits": jnp.sum(found & valid[None], axis=1),
+        "distance_sum": jnp.sum(jnp.where(valid, 2 - 2 * temperature * positive[0], 0.0)),
+        "potential_sum": jnp.sum(jnp.where(pairs, jnp.exp(4 * same_view - 4), 0.0)),
+        "pairs": 2 * jnp.sum(pairs),
+    }
     return loss_sum / jnp.maximum(anchors, 1), sums

@@ -203,6 +203,9 @@ def train(config, folder: pathlib.Path) -> None:
             log.write(step, "train", means, {"examples_per_second": speed})
             shown = "  ".join(f"{key} {means[key]:.4g}" for key in ("loss", *_extra(means), "learning_rate"))
             workdir.say(f"step {step}/{total}  {shown}  {speed:.1f} examples/s  ETA {left}")
+            alarm = task.alarm(means) if step > warmup else ""
+            if alarm:
+                workdir.say(f"warning: step {step}: {alarm}")
 
     def evaluate(step: int) -> None:
         """Scores the held-out split; keeps a copy of the best state."""

@@ -1,12 +1,15 @@
 """Contrastive pre-training: pull together the Sentinel-1 and the Sentinel-2 view of one place."""
 
 import jax
+import jax.numpy as jnp
 from flax import nnx
 
 from data_pipelines.errors import InputError
 from lcjax import augment, losses
 from lcjax.card import Card
 from lcjax.models import families
+
+_COLLAPSED = -0.1  # uniformity: the mean squared distance of places is below 0.05, where 4 is the largest
 
 
 class Contrastive:
@@ -37,12 +40,12 @@ class Contrastive:
         )
 
     def loss(self, model: nnx.Module, batch: dict, keys_B: jax.Array) -> tuple[jax.Array, dict]:
-        """NT-Xent over the global batch, and the share of anchors that find their place first."""
+        """NT-Xent over the global batch, and retrieval, alignment and uniformity in it."""
         images = {key: batch[key] for key in self.keys}
         cut = augment.crop_and_turn(images, batch["corner"], keys_B, crop=self.config.crop, turn=self.config.turn)
         first, second = model(self._inputs(cut), keys_B).values()
         loss, sums = losses.nt_xent(first, second, self.config.temperature)
-        return loss, {"retrieval": sums["hits"] / sums["anchors"]}
+        return loss, {key: value for key, value in self._measures(sums).items() if "/" not in key}
 
     def count(self, model: nnx.Module, batch: dict) -> dict:
         """Evaluation sums on the middle of each tile; retrieval is among the places of one evaluation batch."""
@@ -51,10 +54,30 @@ class Contrastive:
         return losses.nt_xent(first, second, self.config.temperature, batch["valid"])[1]
 
     def scores(self, sums: dict) -> dict[str, float]:
-        """Mean loss, and retrieval: the share of anchors that find their place first."""
+        """Mean loss; retrieval, the share of embeddings that find their place first, also by direction; alignment and
+        uniformity."""
+        measures = {key: float(value) for key, value in self._measures(sums).items()}
+        return {"loss": float(sums["loss_sum"] / sums["anchors"])} | measures
+
+    def alarm(self, means: dict[str, float]) -> str:
+        """Tells of a collapse: all places have come to lie at nearly one point."""
+        if means["uniformity"] < _COLLAPSED:
+            return ""
+        return (
+            f"the embeddings of all places are nearly the same (uniformity {means['uniformity']:.3f}, 0 is one point): "
+            "they have collapsed; start again with a longer config.optimizer.warmup or a lower learning_rate"
+        )
+
+    def _measures(self, sums: dict) -> dict:
+        """Retrieval, and alignment and uniformity as Wang and Isola 2020 define them (lower is better)."""
+        first, second = self.keys
+        hits, places = sums["hits"], sums["anchors"] / 2
         return {
-            "loss": float(sums["loss_sum"] / sums["anchors"]),
-            "retrieval": float(sums["hits"] / sums["anchors"]),
+            "retrieval": (hits[0] + hits[1]) / (2 * places),
+            f"retrieval/{first} to {second}": hits[0] / places,
+            f"retrieval/{second} to {first}": hits[1] / places,
+            "alignment": sums["distance_sum"] / places,
+            "uniformity": jnp.log(sums["potential_sum"] / sums["pairs"]),
         }
 
     def _inputs(self, batch: dict) -> dict:

@@ -74,6 +74,10 @@ class Segmentation:
         """Scores of the summed counts."""
         return metrics.scores(sums["confusion"], self.names)[0]
 
+    def alarm(self, means: dict[str, float]) -> str:
+        """None is known."""
+        return ""
+
     def probabilities(self, model: nnx.Module, batch: dict) -> jax.Array:
         """Class probabilities (B, H, W, classes) float32 of stored numbers, in windows of `config.window`.
 

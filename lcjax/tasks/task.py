@@ -42,6 +42,10 @@ class Task(Protocol):
         """Scores of the sums over a whole split, `monitor` among them; the part before a "/" groups them."""
         ...
 
+    def alarm(self, means: dict[str, float]) -> str:
+        """What the trainer should be warned of, by the means of what `loss` logs after the warm-up; or nothing."""
+        ...
+
 
 @runtime_checkable
 class PixelTask(Task, Protocol):

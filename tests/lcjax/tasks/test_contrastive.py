@@ -44,7 +44,7 @@ def test_padding_counts_nothing(pair):
     other["s2"][11:] = 9999
     again = jax.device_get(count(values, statistics, other))
     assert padded["anchors"] == again["anchors"] == 22
-    assert padded["hits"] == again["hits"]
+    assert padded["hits"].tolist() == again["hits"].tolist()
     np.testing.assert_allclose(padded["loss_sum"], again["loss_sum"], rtol=1e-5)
 
     def alone(data):
@@ -54,7 +54,12 @@ def test_padding_counts_nothing(pair):
     first, second = jax.jit(alone)({key: data[key] for key in ("s1", "s2")}).values()
     loss, _ = losses.nt_xent(first[:11], second[:11], task.config.temperature)
     assert task.scores(padded)["loss"] == pytest.approx(float(loss), rel=1e-5)
-    assert task.scores(padded)["retrieval"] == pytest.approx(padded["hits"] / 22)
+    scores = task.scores(padded)
+    assert scores["retrieval"] == pytest.approx(padded["hits"].sum() / 22)
+    assert scores["retrieval/s1 to s2"] == pytest.approx(padded["hits"][0] / 11)
+    assert scores["retrieval/s2 to s1"] == pytest.approx(padded["hits"][1] / 11)
+    for key in ("distance_sum", "potential_sum", "pairs"):
+        np.testing.assert_allclose(padded[key], again[key], rtol=1e-5)
     assert task.monitor in task.scores(padded)
 
 
@@ -85,3 +90,14 @@ def test_what_it_cannot_do_is_refused():
     config.freeze = "encoder"
     with pytest.raises(InputError, match="the contrastive task trains all of its network"):
         tasks.make(config, card_of(config))
+
+
+def test_the_alarm_tells_a_collapse_and_nothing_else(pair):
+    task = pair[0]
+    generator = np.random.default_rng(0)
+    for spread, collapsed in ((1e-3, True), (10.0, False)):
+        views = 1 + spread * generator.standard_normal((2, 16, 8)).astype(np.float32)
+        views /= np.linalg.norm(views, axis=-1, keepdims=True)
+        _, sums = losses.nt_xent(jnp.asarray(views[0]), jnp.asarray(views[1]), 0.2)
+        scores = task.scores(jax.device_get(sums))
+        assert ("collapsed" in task.alarm(scores)) == collapsed, scores
