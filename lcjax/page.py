@@ -231,7 +231,7 @@ def _panels(runs: Sequence[Run], pretraining: bool) -> list[figures.Panel]:
     )
     scores = [key for key in measured if key not in ("step", "loss")]
     if pretraining:
-        scores = sorted(scores, key=lambda key: "retrieval" not in key)[:2]
+        scores = [key for key in scores if key.startswith("retrieval")]
     else:
         scores = [key for key in scores if key.rpartition("_")[0] == "mIoU"]
     loss = [line for split in ("train", "validation") for line in _lines(runs, "loss", split)]
