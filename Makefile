@@ -1,10 +1,11 @@
-# make demo    the whole way on made-up landscapes: a map, a page of scores (about ten minutes on two cores)
-# make test    the tests
-# make soak    the long runs
-# make parity  the networks against those of PyTorch libraries, which it installs beside (6 GB); WRITE_ANSWERS=1 keeps
-#              what they answer for `make test`
-# make lint    style
-# make venv    only .venv; EXTRAS=test,tpu chooses the extras, PYTHON=python3.12 the interpreter
+# make demo      the whole way on made-up landscapes: a map, a page of scores (about ten minutes on two cores)
+# make test      the tests
+# make soak      the long runs
+# make parity    the networks against those of PyTorch libraries, which it installs beside (6 GB); WRITE_ANSWERS=1 keeps
+#                what they answer for `make test`
+# make pictures  the networks drawn anew from the code, docs/images/models
+# make lint      style
+# make venv      only .venv; EXTRAS=test,tpu chooses the extras, PYTHON=python3.12 the interpreter
 
 PYTHON ?= python3
 EXTRAS ?= demo,test
@@ -19,7 +20,7 @@ STAMP       := .venv/installed-$(VERSION)-$(EXTRAS)
 
 export JAX_PLATFORMS ?= cpu
 
-.PHONY: venv demo test soak parity lint clean
+.PHONY: venv demo test soak parity pictures lint clean
 venv: $(STAMP)
 
 $(STAMP): setup.cfg pyproject.toml $(CONSTRAINTS)
@@ -44,6 +45,9 @@ soak: venv
 
 parity: .venv-parity/installed-$(VERSION)
 	.venv-parity/bin/python -m pytest tests/parity
+
+pictures: venv
+	.venv/bin/python docs/draw_models.py
 
 lint: venv
 	.venv/bin/ruff check --fix .

@@ -1,6 +1,6 @@
 """The pictures of the architectures are of the present code.
 
-`python docs/draw_models.py` draws them anew, and writes the text that they are compared by; look at them, then commit.
+`make pictures` draws them anew, and writes the text that they are compared by; look at them, then commit.
 """
 
 import pathlib
@@ -13,6 +13,7 @@ sys.path.append(str(DOCS))  # where the scripts import each other from
 
 import anatomy  # noqa: E402
 import draw_models  # noqa: E402
+import stages  # noqa: E402
 
 COMMITTED = (DOCS / "images" / "models" / "anatomy.txt").read_text().split("\n\n")
 
@@ -21,7 +22,7 @@ COMMITTED = (DOCS / "images" / "models" / "anatomy.txt").read_text().split("\n\n
 def test_picture_shows_the_present_network(name):
     network = anatomy.network(name)
     (committed,) = (text for text in COMMITTED if text.startswith(f"{name} "))
-    assert anatomy.text(name, network).strip() == committed.strip()
+    assert stages.text(name, network).strip() == committed.strip()
     # Refuses words that do not fit, as a change of the network may bring.
     assert draw_models.picture(name, network).startswith(b"\x89PNG")
     assert (DOCS / "images" / "models" / f"{name}.png").is_file()
