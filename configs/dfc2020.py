@@ -28,8 +28,7 @@ from configs import arguments
 from data_pipelines.errors import InputError
 from lcjax.models import families
 
-# By transformer or not, then by tiny or not: batch norm stands a higher rate than layer norm does.
-_LEARNING_RATES = {False: {False: 1e-3, True: 1e-2}, True: {False: 3e-4, True: 4e-3}}
+_TRANSFORMERS = ("swin_unet", "two_stream_swin", "swin_upernet", "vit_pyramid")
 
 
 def get_config(argument: str | None = None) -> ml_collections.ConfigDict:
@@ -73,11 +72,13 @@ def get_config(argument: str | None = None) -> ml_collections.ConfigDict:
     config.freeze = args["freeze"]
 
     # Optimisation
+    # Transformers stand no rate as high as convolutions do, and small networks stand a higher one.
+    rate = ((3e-4, 4e-3) if args["model"] in _TRANSFORMERS else (1e-3, 1e-2))[tiny]
     config.class_weights = 0.0
     config.optimizer = ml_collections.ConfigDict(
         {
             "name": "adamw",
-            "learning_rate": _LEARNING_RATES["swin" in args["model"] or "vit" in args["model"]][tiny],
+            "learning_rate": rate,
             "schedule": "cosine",
             "warmup": "5 percent",
             "weight_decay": 0.01,

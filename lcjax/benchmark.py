@@ -13,7 +13,6 @@ from tqdm import tqdm
 from data_pipelines import datasets, loader
 from data_pipelines.errors import InputError
 from data_pipelines.files import write_atomically
-from data_pipelines.flair1 import metadata
 from data_pipelines.prepared import open_dataset
 from lcjax import card as cards
 from lcjax import catalogue, flops, optim, parameters, steps, streams, tasks
@@ -29,9 +28,9 @@ HELP = """Measures the compiled training step of a config on the devices of this
 Batches are random integers of the published tile size, already on the device: the step alone is timed. Where
 config.data_dir holds the prepared data set, the same number of steps is run once more with the loader, and
 data_wait_share says what part of that time the step waited for data. flops_per_image is what the network needs for
-forward and backward pass, counted in the program before it is compiled: dot products and convolutions, nothing that
-config.remat computes again. mfu is its share of the device's dense bf16 peak, and stands only where that is known.
-compiler_flops_per_image is the compiler's count of what it made, elementwise work included; library calls hide from it.
+forward and backward pass, counted in the program before it is compiled, without what config.remat computes again
+(lcjax/flops.py). mfu is its share of the device's dense bf16 peak, and stands only where that is known.
+compiler_flops_per_image is the compiler's count of what it made; library calls hide from it.
 
 --list measures nothing: it prints parameters and multiply-accumulates (GMACs) of every network in every size for an
 image with both Sentinel sensors and for an aerial one, and which multiple the edges of images are padded to. With
@@ -185,7 +184,8 @@ def _random_batch(keys: tuple[str, ...], card: cards.Card, config) -> dict[str, 
         for sensor in card.sensors
     }
     batch["label"] = generator.choice(np.array(ids, np.uint8), shape)
-    batch[metadata.VECTOR.name] = np.full((config.batch_size, len(metadata.UNKNOWN)), np.nan)
+    for vector in datasets.vectors(config.dataset):
+        batch[vector.name] = np.full((config.batch_size, len(vector.numbers)), np.nan)
     drawn = {
         "example": np.arange(config.batch_size, dtype=np.uint32),
         "corner": np.zeros((config.batch_size, 2), np.int32),

@@ -1,8 +1,7 @@
 """What a network costs: multiply-accumulates (MACs) counted in the traced program, before any compiler has seen it.
 
-Conventions, of all figures that come from here:
+Conventions of MACs, those of published figures:
 
-- 1 MAC is 2 FLOPs.
 - Counted are dot products and convolutions, those of attention (queries by keys, weights by values) among them.
   Counters that look at layers, as fvcore and ptflops do, leave the latter out.
 - Not counted: elementwise arithmetic, biases, norms, softmax, pooling by comparisons. Interpolation, averaging over
@@ -13,6 +12,9 @@ Conventions, of all figures that come from here:
 - What is padded to whole windows is work: an image whose size fits the windows costs less for each pixel.
 - A scan counts as often as it runs, a conditional as its dearest branch. A while loop with products inside is refused:
   its length does not stand in the program.
+
+FLOPs are what is really to be computed, and what compilers count: two for each MAC, without those on padding but with
+those of resampling, and one for each number that any other line makes, unless it is only moved.
 
 A training step counts forward and backward pass without what `config.remat` computes again: "model FLOPs", of which
 MFU is the quotient by time and by the peak of the device.
@@ -31,7 +33,24 @@ from jax.extend.core import ClosedJaxpr, Jaxpr
 from lcjax.models.resample import SCOPE
 from lcjax.models.segmenter import PARTS
 
-FLOPS = 2  # of one MAC
+# Lines that only move numbers.
+_MOVES = frozenset(
+    (
+        "broadcast_in_dim",
+        "concatenate",
+        "copy",
+        "pad",
+        "reshape",
+        "slice",
+        "squeeze",
+        "transpose",
+        "dynamic_slice",
+        "dynamic_update_slice",
+        "gather",
+        "rev",
+        "split",
+    )
+)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -54,41 +73,49 @@ class Equation:
         count = _PRODUCTS.get(self.traced.primitive.name)
         return self.times * count(self.traced) if count else 0
 
+    @property
+    def flops(self) -> int:
+        """Of all the times it runs."""
+        name = self.traced.primitive.name
+        if name == "conv_general_dilated":
+            return 2 * self.times * _convolution(self.traced, _on_inputs)
+        if name in _PRODUCTS:
+            return 2 * self.macs
+        return 0 if name in _MOVES else self.times * sum(made.aval.size for made in self.traced.outvars)
+
 
 @dataclasses.dataclass(frozen=True)
 class Cost:
-    """MACs of a function.
+    """What a function costs.
 
     Attributes:
-      parts: by part of the network, "other" what stands in none.
-      resampling: of interpolation and averages, which is in no part.
+      parts: MACs by part of the network, "other" what stands in none.
+      resampling: MACs of interpolation and averages, which is in no part.
+      flops: of all.
     """
 
     parts: dict[str, int]
     resampling: int
+    flops: int
 
     @property
     def macs(self) -> int:
         """Of all parts."""
         return sum(self.parts.values())
 
-    @property
-    def flops(self) -> int:
-        """Of all parts."""
-        return FLOPS * self.macs
-
 
 def cost(function: Callable, *arguments) -> Cost:
-    """The MACs of a function of arrays, or of trees of jax.ShapeDtypeStruct: nothing is compiled or run."""
+    """The cost of a function of arrays, or of trees of jax.ShapeDtypeStruct: nothing is compiled or run."""
     parts = dict.fromkeys((*PARTS, "other"), 0)
-    resampling = 0
+    resampling = flops = 0
     for equation in equations(function, *arguments):
+        flops += equation.flops
         names = re.findall(r"\w+", equation.scope)
         if SCOPE in names:
             resampling += equation.macs
         else:
             parts[next((part for part in PARTS if part in names), "other")] += equation.macs
-    return Cost({part: macs for part, macs in parts.items() if macs}, resampling)
+    return Cost({part: macs for part, macs in parts.items() if macs}, resampling, flops)
 
 
 def equations(function: Callable, *arguments) -> list[Equation]:
@@ -132,11 +159,18 @@ def _dot(line) -> int:
     return math.prod(result) * math.prod(left[axis] for axis in contracted)
 
 
-def _convolution(line) -> int:
-    return convolution_macs(line, touches=lambda place, size, dilation: place % dilation == 0)
+Touches = Callable[[np.ndarray, int, int], np.ndarray]
 
 
-def convolution_macs(line, touches: Callable[[np.ndarray, int, int], np.ndarray]) -> int:
+def _on_padding_too(places: np.ndarray, size: int, dilation: int) -> np.ndarray:
+    return places % dilation == 0
+
+
+def _on_inputs(places: np.ndarray, size: int, dilation: int) -> np.ndarray:
+    return (places % dilation == 0) & (places >= 0) & (places <= (size - 1) * dilation)
+
+
+def _convolution(line, touches: Touches = _on_padding_too) -> int:
     """MACs of a conv_general_dilated.
 
     Args:

@@ -138,27 +138,33 @@ def transfer(values: dict[str, np.ndarray], source: Mapping[str, np.ndarray], mo
     """`values` with every entry of `module` ("encoders") taken from `source`, which `origin` names in errors.
 
     Tables of positions are interpolated where the windows, or the grid of tokens, have another size. Raises InputError
-    when the source lacks an entry or holds another shape.
+    when the source lacks an entry, holds another shape, or holds more of the same stream.
     """
+    wanted = [path for path in values if path.startswith(f"{module}/")]
+    held = [path for path in source if path.startswith(f"{module}/")]
+    streams = {_stream(path) for path in wanted}
+    advice = "choose the config.fusion and config.model that the pre-training run had"
+    missing = [path for path in wanted if path not in source]
+    if missing:
+        there = ", ".join(sorted(set(map(_stream, held))))
+        raise InputError(f"config.init={origin}: it holds no {missing[0]}; its {module} are {there}: {advice}")
+    # A smaller network would find all that it looks for in a larger one, and be neither of them.
+    over = [path for path in held if _stream(path) in streams and path not in values]
+    if over:
+        raise InputError(f"config.init={origin}: it holds {over[0]}, which this network has not: {advice}")
     taken = dict(values)
-    for path in values:
-        if not path.startswith(module + "/"):
-            continue
-        if path not in source:
-            streams = sorted({name.split("/")[1] for name in source if name.startswith(module + "/")})
+    for path in wanted:
+        taken[path] = _fitted(path, np.asarray(source[path]), values[path].shape)
+        if taken[path].shape != values[path].shape:
             raise InputError(
-                f"config.init={origin}: it holds no {path}; its {module} are {', '.join(streams)}: "
-                "choose the config.fusion and config.model that the pre-training run had"
+                f"config.init={origin}: {path} has shape {taken[path].shape}, expected {tuple(values[path].shape)}: "
+                "choose the config.model that the pre-training run had"
             )
-        wanted = values[path]
-        found = _fitted(path, np.asarray(source[path]), wanted.shape)
-        if found.shape != wanted.shape:
-            raise InputError(
-                f"config.init={origin}: {path} has shape {found.shape}, expected "
-                f"{tuple(wanted.shape)}: choose the config.model that the pre-training run had"
-            )
-        taken[path] = found
     return taken
+
+
+def _stream(path: str) -> str:
+    return path.split("/")[1]
 
 
 def _fitted(path: str, found: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:

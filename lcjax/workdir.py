@@ -13,7 +13,15 @@ from lcjax import card as cards
 CONFIG = "config.json"
 METRICS = "metrics.jsonl"
 # What may change between a start and a restart: where things lie and how they are read, not what is computed.
-_FREE = ("data_dir", "threads")
+# What may change when a run goes on. With another remat the gradients are the same but for rounding.
+_FREE = ("data_dir", "remat", "threads")
+# What runs were before there was a choice; only networks that have the key.
+_BEFORE = {"metadata": False, "remat": False}
+_BEFORE_MODEL = {
+    "unet": lambda model: {"upsampling": "bilinear"},
+    "swin_unet": lambda model: {"decoder_depths": model["depths"][:-1]},
+    "two_stream_swin": lambda model: {"decoder_depths": model["depths"][:-1]},
+}
 
 
 def read_config(workdir: pathlib.Path) -> ml_collections.ConfigDict:
@@ -21,7 +29,14 @@ def read_config(workdir: pathlib.Path) -> ml_collections.ConfigDict:
     path = workdir / CONFIG
     if not path.is_file():
         raise InputError(f"{path}: no such file; expected the workdir of a training run (see `lcjax train --help`)")
-    return ml_collections.ConfigDict(json.loads(path.read_text()))
+    return ml_collections.ConfigDict(_read(path))
+
+
+def _read(path: pathlib.Path) -> dict:
+    found = _BEFORE | json.loads(path.read_text())
+    model = found["model"]
+    found["model"] = _BEFORE_MODEL.get(model["name"], lambda model: {})(model) | model
+    return found
 
 
 def start(workdir: pathlib.Path, config: ml_collections.ConfigDict, card: cards.Card) -> None:
@@ -34,7 +49,7 @@ def start(workdir: pathlib.Path, config: ml_collections.ConfigDict, card: cards.
     path = workdir / CONFIG
     # Without a checkpoint there is nothing to lose: an earlier start failed before its first one.
     if path.is_file() and any((workdir / "checkpoints" / "last").glob("*")):
-        found = json.loads(path.read_text())
+        found = _read(path)
         differing = [key for key in _differing(found, wanted) if key not in _FREE]
         if differing:
             shown = ", ".join(f"{k} (there {_at(found, k)}, now {_at(wanted, k)})" for k in differing[:3])

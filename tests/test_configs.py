@@ -167,3 +167,9 @@ def test_arguments_that_are_refused(text):
 def test_tiny_is_a_size_of_its_own(file):
     with pytest.raises(InputError, match="size=s,tiny=true"):
         FILES[file].get_config("model=vit_pyramid,size=s,tiny=true")
+
+
+@pytest.mark.parametrize("file", ["flair1", "rasters"])
+def test_two_streams_need_two_sensors(file):
+    with pytest.raises(InputError, match="there is one sensor here"):
+        FILES[file].get_config("model=two_stream_swin")

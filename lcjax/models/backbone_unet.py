@@ -7,7 +7,7 @@ import jax.numpy as jnp
 from flax import nnx
 
 from lcjax.models.layers import ConvNorm
-from lcjax.models.resample import repeat
+from lcjax.models.resample import double
 
 
 class Level(nnx.Module):
@@ -18,7 +18,7 @@ class Level(nnx.Module):
         self.second = ConvNorm(outputs, outputs, 3, dtype=dtype, rngs=rngs)
 
     def __call__(self, x_BxHxWxC: jax.Array, skip: jax.Array | None) -> jax.Array:
-        x = repeat(x_BxHxWxC)
+        x = double(x_BxHxWxC)
         if skip is not None:
             x = jnp.concatenate([x, skip], axis=-1)
         return self.second(self.first(x))

@@ -7,6 +7,7 @@ import jax.numpy as jnp
 from flax import nnx
 
 from lcjax.models.parts import Encoder
+from lcjax.models.resample import padded
 from lcjax.models.segmenter import branch_noise
 
 
@@ -34,11 +35,11 @@ class DualEncoder(nnx.Module):
         )
 
     def __call__(self, inputs: Mapping[str, jax.Array], keys_B: jax.Array | None = None) -> dict[str, jax.Array]:
-        """Embeddings {sensor: (B, projection)} float32, of unit length, of images {sensor: (B, H, W, bands)}."""
+        """Unit vectors {sensor: (B, projection)} float32 of images {sensor: (B, H, W, bands)} of any size."""
         embeddings = {}
         noise_SxBxN = branch_noise(keys_B, len(self.encoders))
         for (sensor, encoder), noise_BxN in zip(self.encoders.items(), noise_SxBxN, strict=True):
-            features = encoder(inputs[sensor], noise_BxN)[-1]
+            features = encoder(padded(inputs[sensor], encoder.strides[-1]), noise_BxN)[-1]
             pooled = jnp.mean(features.astype(jnp.float32), axis=(1, 2))
             z = self.projections[sensor](pooled).astype(jnp.float32)
             embeddings[sensor] = z / jnp.maximum(jnp.linalg.norm(z, axis=-1, keepdims=True), 1e-6)

@@ -28,7 +28,7 @@ class Part:
 
     Args:
       build: the class.
-      takes: names of its keyword arguments, from `config.model` and of `HOW`.
+      takes: names of its keyword arguments, from `config.model`, and of remat, dtype and rngs.
       fixed: keyword arguments that are the same for all sizes.
     """
 

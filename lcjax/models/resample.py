@@ -26,6 +26,12 @@ def depth_to_space(x_BxHxWxC: jax.Array, edge: int) -> jax.Array:
     return x.reshape(b, h * edge, w * edge, -1)
 
 
+def padded(x_BxHxWxC: jax.Array, multiple: int) -> jax.Array:
+    """The image with edges that are multiples: mirrored, the pixel at the edge repeated, at the bottom and right."""
+    _, h, w, _ = x_BxHxWxC.shape
+    return jnp.pad(x_BxHxWxC, ((0, 0), (0, -h % multiple), (0, -w % multiple), (0, 0)), mode="symmetric")
+
+
 def max_pool(x_BxHxWxC: jax.Array) -> jax.Array:
     """The largest of each 2 x 2 pixels.
 
@@ -37,8 +43,8 @@ def max_pool(x_BxHxWxC: jax.Array) -> jax.Array:
     return jnp.where(above >= below, above, below)
 
 
-def repeat(x_BxHxWxC: jax.Array) -> jax.Array:
-    """Twice as high and wide, each pixel four times."""
+def double(x_BxHxWxC: jax.Array) -> jax.Array:
+    """Twice as high and wide by nearest neighbours: each pixel four times."""
     b, h, w, c = x_BxHxWxC.shape
     return jnp.broadcast_to(x_BxHxWxC[:, :, None, :, None], (b, h, 2, w, 2, c)).reshape(b, 2 * h, 2 * w, c)
 
@@ -54,8 +60,10 @@ def resize(x_BxHxWxC: jax.Array, height: int, width: int) -> jax.Array:
 def average_pool(x_BxHxWxC: jax.Array, bins: int) -> jax.Array:
     """Means over a grid of bins x bins that covers the image; bins share a pixel where it does not divide."""
     _, h, w, _ = x_BxHxWxC.shape
-    rows, columns = (jnp.asarray(_bins(bins, size), x_BxHxWxC.dtype) for size in (h, w))
-    return jnp.einsum("ih,jw,bhwc->bijc", rows, columns, x_BxHxWxC)
+    rows, columns = (jnp.asarray(_bins(bins, size), jnp.float32) for size in (h, w))
+    # Exactly, because in bfloat16 the weights of a bin would not add up to one.
+    means = jnp.einsum("ih,jw,bhwc->bijc", rows, columns, x_BxHxWxC.astype(jnp.float32), precision="highest")
+    return means.astype(x_BxHxWxC.dtype)
 
 
 def _bins(bins: int, size: int) -> np.ndarray:

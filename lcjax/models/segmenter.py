@@ -8,7 +8,7 @@ from flax import nnx
 
 from lcjax.models.metadata import MetadataBranch
 from lcjax.models.parts import Decoder, Encoder, Head
-from lcjax.models.resample import resize
+from lcjax.models.resample import padded, resize
 
 PARTS = ("encoder", "decoder", "head")  # names of scopes: of costs, and of profiles
 BRANCHES = 128  # residual branches that one stream can drop: more than any family has
@@ -60,17 +60,15 @@ class Segmenter(nnx.Module):
         noise_SxBxN = branch_noise(keys_B, len(self.streams))
         for (stream, sensors), noise_BxN in zip(self.streams, noise_SxBxN, strict=True):
             image = jnp.concatenate([inputs[sensor] for sensor in sensors], axis=-1)
-            _, h, w, _ = image.shape
-            bottom, right = -h % self.stride, -w % self.stride
-            image = jnp.pad(image, ((0, 0), (0, bottom), (0, right), (0, 0)), mode="symmetric")
+            whole = padded(image, self.stride)
             with jax.named_scope("encoder"):
-                pyramid = self.encoders[stream](image, noise_BxN)
+                pyramid = self.encoders[stream](whole, noise_BxN)
             if stream in added:
                 pyramid[-1] += added[stream][:, None, None].astype(pyramid[-1].dtype)
             with jax.named_scope("decoder"):
                 features.append(self.decoders[stream](pyramid, noise_BxN)[-1])
         with jax.named_scope("head"):
             logits = self.head(jnp.concatenate(features, axis=-1))
-        if logits.shape[1:3] != (h + bottom, w + right):
-            logits = resize(logits, h + bottom, w + right)
-        return logits[:, :h, :w].astype(jnp.float32)
+        if logits.shape[1:3] != whole.shape[1:3]:
+            logits = resize(logits, *whole.shape[1:3])
+        return logits[:, : image.shape[1], : image.shape[2]].astype(jnp.float32)

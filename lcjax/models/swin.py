@@ -118,7 +118,7 @@ class SwinBlock(nnx.Module):
         pad_h, pad_w = -h % self.window, -w % self.window
         x = jnp.pad(x, ((0, 0), (0, pad_h), (0, pad_w), (0, 0)))
         height, width = h + pad_h, w + pad_w
-        # One window holds the whole image: there is nothing to shift into view.
+        # A window spans an edge of the image: no shift, as in the article's code, though there may be several windows.
         shift = self.shift if min(height, width) > self.window else 0
         if shift:
             x = jnp.roll(x, (-shift, -shift), axis=(1, 2))

@@ -34,18 +34,18 @@ class UPerNetDecoder(nnx.Module):
 
     def __call__(self, pyramid: list[jax.Array], noise_BxN: jax.Array | None = None) -> list[jax.Array]:
         """The levels, coarsest first, and last what joins them at the first stride of the encoder."""
-        return (nnx.remat(_decode) if self.remat else _decode)(self, pyramid)
+        decode = nnx.remat(UPerNetDecoder._decode) if self.remat else UPerNetDecoder._decode
+        return decode(self, pyramid)
 
-
-def _decode(self: UPerNetDecoder, pyramid: list[jax.Array]) -> list[jax.Array]:
-    top = pyramid[-1]
-    pooled = [
-        resize(conv(average_pool(top, bins)), *top.shape[1:3]) for conv, bins in zip(self.pools, POOLS, strict=True)
-    ]
-    sums = [self.bottleneck(jnp.concatenate([top, *pooled], axis=-1))]
-    for lateral, feature in zip(self.laterals[::-1], pyramid[-2::-1], strict=True):
-        sums.append(lateral(feature) + resize(sums[-1], *feature.shape[1:3]))
-    levels = [sums[0], *(smooth(level) for smooth, level in zip(self.smooths[::-1], sums[1:], strict=True))]
-    finest = levels[-1].shape[1:3]
-    joined = self.join(jnp.concatenate([resize(level, *finest) for level in levels[::-1]], axis=-1))
-    return [*levels, joined]
+    def _decode(self, pyramid: list[jax.Array]) -> list[jax.Array]:
+        top = pyramid[-1]
+        pooled = [
+            resize(conv(average_pool(top, bins)), *top.shape[1:3]) for conv, bins in zip(self.pools, POOLS, strict=True)
+        ]
+        sums = [self.bottleneck(jnp.concatenate([top, *pooled], axis=-1))]
+        for lateral, feature in zip(self.laterals[::-1], pyramid[-2::-1], strict=True):
+            sums.append(lateral(feature) + resize(sums[-1], *feature.shape[1:3]))
+        levels = [sums[0], *(smooth(level) for smooth, level in zip(self.smooths[::-1], sums[1:], strict=True))]
+        finest = levels[-1].shape[1:3]
+        joined = self.join(jnp.concatenate([resize(level, *finest) for level in levels[::-1]], axis=-1))
+        return [*levels, joined]

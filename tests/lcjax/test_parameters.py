@@ -102,8 +102,10 @@ def test_transfer_takes_the_encoders_and_nothing_else(two_streams):
         (smallest("two_stream_swin", "early"), "config.init=runs/pretrain: it holds no encoders/s1_s2/"),
         (smallest("unet", "late"), "config.init=runs/pretrain: it holds no encoders/s1/levels/0/"),
         (smallest("two_stream_swin", embed=16), "has shape ("),
+        # A smaller network would find all that it looks for.
+        (smallest("two_stream_swin", depths=(1, 1)), "which this network has not"),
     ],
-    ids=["fusion", "family", "size"],
+    ids=["fusion", "family", "size", "depth"],
 )
 def test_what_does_not_fit_is_refused(config, says):
     values = make(config)[2]

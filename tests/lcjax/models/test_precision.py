@@ -9,7 +9,7 @@ from flax import nnx
 from jax.extend.core import jaxprs_in_params
 from networks import make, smallest
 
-from lcjax.models import families
+from lcjax.models import families, resample
 
 BF16, F32 = jnp.dtype("bfloat16"), jnp.dtype("float32")
 PRODUCTS = ("dot_general", "conv_general_dilated")
@@ -108,3 +108,12 @@ def test_softmax_and_norms_are_in_f32(model):
 def test_a_promotion_that_is_not_written_down_would_be_found():
     with pytest.raises(jax.dtypes.TypePromotionError):
         jnp.zeros(2, BF16) + jnp.zeros(2, F32)
+
+
+def test_means_in_bf16_are_means():
+    image = jnp.full((1, 7, 7, 3), 1.0, jnp.bfloat16)
+    for bins in (1, 2, 3, 6):
+        found = resample.average_pool(image, bins)
+        assert found.dtype == jnp.bfloat16
+        assert found.shape == (1, bins, bins, 3)
+        assert jnp.all(found == 1)

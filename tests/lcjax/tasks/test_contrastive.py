@@ -101,3 +101,11 @@ def test_the_alarm_tells_a_collapse_and_nothing_else(pair):
         _, sums = losses.nt_xent(jnp.asarray(views[0]), jnp.asarray(views[1]), 0.2)
         scores = task.scores(jax.device_get(sums))
         assert ("collapsed" in task.alarm(scores)) == collapsed, scores
+
+
+def test_views_of_any_size():
+    config = smallest("vit_pyramid", task="contrastive")
+    _, template, values, statistics = make(config)
+    images = {"s1": jnp.zeros((2, 30, 41, 2)), "s2": jnp.zeros((2, 30, 41, 13))}
+    found = jax.eval_shape(lambda values: template.merge(values, statistics, train=False)(images), values)
+    assert {view.shape for view in found.values()} == {(2, config.projection)}
