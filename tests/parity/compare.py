@@ -3,8 +3,8 @@
 from collections.abc import Callable, Mapping
 
 import numpy as np
-import peers
 import torch
+from peer import Peer
 
 TOLERANCE = 1e-4
 GRADIENT_TOLERANCE = 1e-3
@@ -32,7 +32,7 @@ def compare(title: str, ours: Mapping[str, np.ndarray], theirs: Mapping[str, np.
 def gradient_errors(
     title: str,
     ours: tuple[float, Mapping[str, np.ndarray]],
-    peer: peers.Peer,
+    peer: Peer,
     images: Mapping[str, np.ndarray],
     loss: Callable[[dict[str, torch.Tensor]], torch.Tensor],
     note: Callable,

@@ -4,23 +4,24 @@ import functools
 import os
 
 import answers
+import attention
+import convolution
 import filled
 import numpy as np
-import peers
 import pytest
 from compare import TOLERANCE, compare
 
 BUILD = {
-    "unet": peers.unet,
-    "resnet18_unet": functools.partial(peers.resnet_unet, block="basic"),
-    "resnet34_unet": functools.partial(peers.resnet_unet, block="basic"),
-    "resnet50_unet": functools.partial(peers.resnet_unet, block="bottleneck"),
-    "resnet101_unet": functools.partial(peers.resnet_unet, block="bottleneck"),
-    "efficientnet_lite0_unet": peers.efficientnet_unet,
-    "swin_unet": peers.swin_unet,
-    "two_stream_swin": peers.swin_unet,
-    "swin_upernet": peers.swin_upernet,
-    "vit_pyramid": peers.vit_pyramid,
+    "unet": convolution.unet,
+    "resnet18_unet": functools.partial(convolution.resnet_unet, block="basic"),
+    "resnet34_unet": functools.partial(convolution.resnet_unet, block="basic"),
+    "resnet50_unet": functools.partial(convolution.resnet_unet, block="bottleneck"),
+    "resnet101_unet": functools.partial(convolution.resnet_unet, block="bottleneck"),
+    "efficientnet_lite0_unet": convolution.efficientnet_unet,
+    "swin_unet": attention.swin_unet,
+    "two_stream_swin": attention.swin_unet,
+    "swin_upernet": attention.swin_upernet,
+    "vit_pyramid": attention.vit_pyramid,
 }
 
 

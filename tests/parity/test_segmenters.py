@@ -1,10 +1,11 @@
 """Whole networks against those of other libraries, or against their articles: every stage, even and odd sizes."""
 
+import attention
+import convolution
 import filled
 import jax
 import jax.numpy as jnp
 import numpy as np
-import peers
 import pytest
 import torch
 from compare import compare, gradient_errors
@@ -15,24 +16,24 @@ EVEN, ODD = (224, 224), (97, 130)
 RGB = {"image": 3}
 # Family and size, peer, bands by stream, sizes of images.
 CASES = {
-    "swin_unet t": ("swin_unet", "t", peers.swin_unet, {"image": 5}, [EVEN, ODD]),
-    "two_stream_swin t": ("two_stream_swin", "t", peers.swin_unet, {"s1": 2, "s2": 13}, [EVEN, ODD]),
-    "swin_upernet t": ("swin_upernet", "t", peers.swin_upernet, RGB, [(256, 256), ODD]),
-    "vit_pyramid s": ("vit_pyramid", "s", peers.vit_pyramid, RGB, [EVEN, ODD]),
-    "vit_pyramid b": ("vit_pyramid", "b", peers.vit_pyramid, RGB, [EVEN]),
+    "swin_unet t": ("swin_unet", "t", attention.swin_unet, {"image": 5}, [EVEN, ODD]),
+    "two_stream_swin t": ("two_stream_swin", "t", attention.swin_unet, {"s1": 2, "s2": 13}, [EVEN, ODD]),
+    "swin_upernet t": ("swin_upernet", "t", attention.swin_upernet, RGB, [(256, 256), ODD]),
+    "vit_pyramid s": ("vit_pyramid", "s", attention.vit_pyramid, RGB, [EVEN, ODD]),
+    "vit_pyramid b": ("vit_pyramid", "b", attention.vit_pyramid, RGB, [EVEN]),
     **{
         f"resnet{number}_unet": (
             f"resnet{number}_unet",
             "",
-            peers.smp_resnet(f"resnet{number}"),
+            convolution.smp_resnet(f"resnet{number}"),
             {"image": 5},
             [EVEN, ODD],
         )
         for number in (18, 34, 50, 101)
     },
-    "efficientnet_lite0_unet": ("efficientnet_lite0_unet", "", peers.SMP_LITE0, {"image": 5}, [EVEN, ODD]),
-    "unet bilinear": ("unet", "bilinear", peers.unet, {"image": 5}, [EVEN, (61, 75)]),
-    "unet transposed": ("unet", "transposed", peers.unet, {"image": 5}, [EVEN, (61, 75)]),
+    "efficientnet_lite0_unet": ("efficientnet_lite0_unet", "", convolution.SMP_LITE0, {"image": 5}, [EVEN, ODD]),
+    "unet bilinear": ("unet", "bilinear", convolution.unet, {"image": 5}, [EVEN, (61, 75)]),
+    "unet transposed": ("unet", "transposed", convolution.unet, {"image": 5}, [EVEN, (61, 75)]),
 }
 
 
@@ -68,7 +69,7 @@ def _gradients(ours, peer, images, title, note, dtype=np.float32):
 def test_gradients_of_swin_unet(note):
     model, bands = families.sized("swin_unet"), {"image": 5}
     ours = filled.segmenter(model, bands)
-    peer = peers.swin_unet(model, bands, filled.CLASSES).load(ours.values)
+    peer = attention.swin_unet(model, bands, filled.CLASSES).load(ours.values)
     _gradients(ours, peer, {"image": filled.image("image", 4, 224, 224, 5)}, "swin_unet t", note)
 
 
@@ -82,7 +83,7 @@ def test_gradients_of_resnet_unet(note, monkeypatch):
     model, bands = families.sized("resnet34_unet"), {"image": 5}
     with jax.enable_x64(True):
         ours = filled.segmenter(model, bands, precision="f64")
-        peer = peers.smp_resnet("resnet34")(model, bands, filled.CLASSES).load(ours.values)
+        peer = convolution.smp_resnet("resnet34")(model, bands, filled.CLASSES).load(ours.values)
         peer.network.double()
         images = {"image": filled.image("image", 4, 96, 96, 5).astype(np.float64)}
         _gradients(ours, peer, images, "resnet34_unet in float64", note, np.float64)
@@ -90,13 +91,13 @@ def test_gradients_of_resnet_unet(note, monkeypatch):
 
 # Counted by independent code: parameters by bands and classes.
 COUNTS = [
-    ("swin_unet", peers.swin_unet, {"image": 3}, 9, 27_168_900),
-    ("swin_unet", peers.swin_unet, {"image": 5}, 13, 27_172_356),
-    ("swin_unet", peers.swin_unet, {"image": 15}, 8, 27_187_236),
-    ("unet", peers.unet, {"image": 5}, 13, 17_269_325),
-    ("unet", peers.unet, {"image": 15}, 8, 17_274_760),
-    ("resnet34_unet", peers.smp_resnet("resnet34"), {"image": 5}, 19, 24_445_251),
-    ("resnet50_unet", peers.smp_resnet("resnet50"), {"image": 5}, 13, 32_529_117),
+    ("swin_unet", attention.swin_unet, {"image": 3}, 9, 27_168_900),
+    ("swin_unet", attention.swin_unet, {"image": 5}, 13, 27_172_356),
+    ("swin_unet", attention.swin_unet, {"image": 15}, 8, 27_187_236),
+    ("unet", convolution.unet, {"image": 5}, 13, 17_269_325),
+    ("unet", convolution.unet, {"image": 15}, 8, 17_274_760),
+    ("resnet34_unet", convolution.smp_resnet("resnet34"), {"image": 5}, 19, 24_445_251),
+    ("resnet50_unet", convolution.smp_resnet("resnet50"), {"image": 5}, 13, 32_529_117),
 ]
 
 
@@ -110,5 +111,5 @@ def test_counts(family, build, bands, classes, count):
 def test_count_of_two_streams():
     bands, model = {"s1": 2, "s2": 13}, families.sized("two_stream_swin")
     ours = filled.segmenter(model, bands, 8).count
-    assert peers.swin_unet(model, bands, 8).count == ours
+    assert attention.swin_unet(model, bands, 8).count == ours
     assert round(ours / 1e6, 2) == 83.07
