@@ -10,7 +10,7 @@ from data_pipelines.flair1.builder import FLAIR1
 from data_pipelines.legends import Legend, named
 from data_pipelines.sample.builder import SAMPLE
 from data_pipelines.sen12ms.builder import SEN12MS
-from data_pipelines.spec import DatasetSpec
+from data_pipelines.spec import DatasetSpec, Vector
 
 DATASETS: dict[str, DatasetSpec] = {spec.name: spec for spec in (SEN12MS, DFC2020, FLAIR1, SAMPLE)}
 LEGENDS: dict[str, Legend] = {legend.name: legend for spec in DATASETS.values() for legend in spec.legends}
@@ -31,6 +31,11 @@ def is_rasters(name: str) -> bool:
 def version(name: str) -> str:
     """The version of a data set. Raises InputError for a name that is not known."""
     return RASTERS_VERSION if is_rasters(name) else dataset(name).version
+
+
+def vectors(name: str) -> tuple[Vector, ...]:
+    """What is stored of a data set beside its images. Raises InputError for a name that is not known."""
+    return () if is_rasters(name) else dataset(name).vectors
 
 
 def dataset(name: str, *, legend: str = "", bands: str = "all") -> DatasetSpec:

@@ -70,7 +70,7 @@ class Source:
             taken["label"] = self._read_as[taken["label"]]
         return taken
 
-    def knows(self, vector: str, looked_at: int = 32) -> bool:
+    def has_numbers(self, vector: str, looked_at: int = 32) -> bool:
         """Whether any number of a vector is known of any of some records, evenly through all of them."""
         some = np.unique(np.linspace(0, len(self) - 1, looked_at).astype(int))
         return any(not np.isnan(self.read(int(index), [vector])[vector]).all() for index in some)

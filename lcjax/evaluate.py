@@ -11,7 +11,6 @@ import numpy as np
 from data_pipelines import display, loader
 from data_pipelines.errors import InputError
 from data_pipelines.files import write_atomically
-from data_pipelines.flair1 import metadata
 from data_pipelines.prepared import open_dataset
 from lcjax import metrics, restore, steps, workdir
 from lcjax.parallel import mesh as meshes
@@ -58,8 +57,8 @@ def evaluate(folder: pathlib.Path, role: str, kind: str, data_dir: str | None = 
             f"{dataset.name} in {data_dir or config.data_dir}: {split['spec']!r} holds other records than in training; "
             "name the folder that the run was trained from with --data_dir"
         )
-    if metadata.VECTOR.name in task.keys and not source.knows(metadata.VECTOR.name):
-        workdir.say(f"warning: the records of {split['spec']!r} know no metadata, which this network has learned from")
+    if caveat := task.caveat(source, split["spec"]):
+        workdir.say(f"warning: {caveat}")
     mesh = meshes.make(-1, 1, jax.device_count())
     sharding = meshes.batch_sharding(mesh)
     batches = loader.eval_batches(

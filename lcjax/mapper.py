@@ -14,7 +14,7 @@ from data_pipelines import ground
 from data_pipelines.errors import InputError
 from data_pipelines.files import write_atomically
 from data_pipelines.legends import IGNORE
-from lcjax import __version__, areas, maps, preview, restore, stac, styles
+from lcjax import __version__, areas, maps, preview, restore, stac, styles, tasks
 from lcjax.card import Card
 from lcjax.clock import Clock, duration
 from lcjax.parallel import mesh as meshes
@@ -78,12 +78,8 @@ class Mapper:
         trained = restore.restore(workdir, checkpoint)
         mesh = meshes.make(-1, 1, jax.device_count())
         card = trained.card
-        if trained.config.metadata:
-            print(
-                "note: this network learned from metadata, too (place, altitude, time, camera); of a scene it is told "
-                "none, which it saw in one example of ten",
-                flush=True,
-            )
+        if isinstance(trained.task, tasks.PixelTask) and trained.task.scene_note:
+            print(f"note: {trained.task.scene_note}", flush=True)
         tags = {
             "LCJAX_MODEL": f"{card.model}, fusion {card.fusion}",
             "LCJAX_DATASET": card.dataset,

@@ -42,7 +42,7 @@ class Trained:
     def probabilities(self, mesh: jax.sharding.Mesh | None = None, *, turns: bool = False) -> Probabilities:
         """A function {sensor: stored integers (B, H, W, bands)} -> class probabilities (B, H, W, classes) float32.
 
-        A network that takes metadata may be given the stored numbers (B, 8), too, as "metadata".
+        A network that also takes numbers beside images may be given those that are stored, too, by their name.
 
         Args:
           mesh: devices that share the examples of a batch, a multiple of their number; None takes the first alone.

@@ -11,7 +11,6 @@ import numpy as np
 from data_pipelines import loader
 from data_pipelines.bands import SCALINGS, Sensor
 from data_pipelines.errors import InputError
-from data_pipelines.flair1 import metadata
 from data_pipelines.prepared import Dataset, open_dataset
 from lcjax import card as cards
 from lcjax import checkpoint, durations, optim, parameters, restore, steps, streams, tasks, workdir
@@ -98,17 +97,7 @@ def train(config, folder: pathlib.Path) -> None:
     loader.check_readers(config.threads, config.workers)
     if config.crop > dataset.tile:
         raise InputError(f"config.crop={config.crop}: larger than the {dataset.tile} px tiles of {dataset.name}")
-    if metadata.VECTOR.name in task.keys and not source.knows(metadata.VECTOR.name):
-        raise InputError(
-            f"config.metadata=True: the records of {config.split.train!r} in {dataset.folder} know no metadata, as far "
-            "as they were looked at; prepare the data set from a --source that holds its metadata file, too, or set "
-            "config.metadata=False"
-        )
-    if config.task == "contrastive" and config.batch_size > len(source):
-        raise InputError(
-            f"config.batch_size={config.batch_size}: {config.split.train!r} holds {len(source)} places, and a place "
-            f"twice in a batch would be its own negative; take at most {len(source)}"
-        )
+    task.check(source, dataset.folder)
 
     # ------------------------------------------------------------------ durations
     units = {"batch_size": config.batch_size, "epoch": len(source)}

@@ -1,5 +1,7 @@
 """Contrastive pre-training: pull together the Sentinel-1 and the Sentinel-2 view of one place."""
 
+import pathlib
+
 import jax
 import jax.numpy as jnp
 from flax import nnx
@@ -8,6 +10,7 @@ from data_pipelines.errors import InputError
 from lcjax import augment, losses
 from lcjax.card import Card
 from lcjax.models import families
+from lcjax.tasks.task import Records
 
 _COLLAPSED = -0.1  # uniformity: the mean squared distance of places is below 0.05, where 4 is the largest
 
@@ -27,6 +30,18 @@ class Contrastive:
         self.config = config
         self.card = card
         self.keys = tuple(sensor.name for sensor in card.sensors)
+
+    def check(self, records: Records, folder: pathlib.Path) -> None:
+        """Raises InputError for fewer records than a batch takes."""
+        if self.config.batch_size > len(records):
+            raise InputError(
+                f"config.batch_size={self.config.batch_size}: {self.config.split.train!r} holds {len(records)} places, "
+                f"and a place twice in a batch would be its own negative; take at most {len(records)}"
+            )
+
+    def caveat(self, records: Records, split: str) -> str:
+        """None is known."""
+        return ""
 
     def build(self, rngs: nnx.Rngs) -> nnx.Module:
         """The network."""

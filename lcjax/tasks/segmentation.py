@@ -1,5 +1,7 @@
 """Land-cover segmentation: a class for every pixel, from one sensor or two."""
 
+import pathlib
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -12,6 +14,7 @@ from lcjax import augment, losses, metrics
 from lcjax.card import Card
 from lcjax.models import families
 from lcjax.streams import STREAMS
+from lcjax.tasks.task import Records
 from lcjax.tiles import blended_windows
 
 
@@ -25,16 +28,36 @@ class Segmentation:
         self.config = config
         self.card = card
         self.names = [land_class.name for land_class in card.legend.scored]
+        self.scene_note = ""
         self.keys = self._images = (*(sensor.name for sensor in card.sensors), "label")
         if config.metadata:
             _check_stored(config.dataset)
             self.keys = (*self._images, metadata.VECTOR.name)
+            self.scene_note = (
+                "this network learned from metadata, too (place, altitude, time, camera); of a scene it is told none, "
+                "which it saw in one example of ten"
+            )
         self.monitor = f"mIoU_{len(self.names)}"
         self.weights = None
         if config.class_weights:
             pixels = card.splits["train"]["class_pixels"]
             counts = [pixels.get(str(land_class.id), 0) for land_class in card.legend.scored]
             self.weights = losses.class_weights(counts, config.class_weights)
+
+    def check(self, records: Records, folder: pathlib.Path) -> None:
+        """Raises InputError for records without metadata, where it is wanted."""
+        if self.config.metadata and not records.has_numbers(metadata.VECTOR.name):
+            raise InputError(
+                f"config.metadata=True: the records of {self.config.split.train!r} in {folder} know no metadata, as "
+                "far as they were looked at; prepare the data set from a --source that holds its metadata file, too, "
+                "or set config.metadata=False"
+            )
+
+    def caveat(self, records: Records, split: str) -> str:
+        """Tells of records without metadata, where the network learned from it."""
+        if not self.config.metadata or records.has_numbers(metadata.VECTOR.name):
+            return ""
+        return f"the records of {split!r} know no metadata, which this network has learned from"
 
     def build(self, rngs: nnx.Rngs) -> nnx.Module:
         """The network."""
@@ -104,7 +127,7 @@ class Segmentation:
 
 def _check_stored(dataset: str) -> None:
     """Raises InputError for a data set without metadata."""
-    vectors = () if datasets.is_rasters(dataset) else datasets.dataset(dataset).vectors
+    vectors = datasets.vectors(dataset)
     if metadata.VECTOR not in vectors:
         held = ", ".join(vector.name for vector in vectors) or "nothing"
         fitting = ", ".join(name for name, spec in datasets.DATASETS.items() if metadata.VECTOR in spec.vectors)

@@ -1,9 +1,20 @@
 """What training, evaluation and prediction ask of a task."""
 
+import pathlib
 from typing import Protocol, runtime_checkable
 
 import jax
 from flax import nnx
+
+
+class Records(Protocol):
+    """What a task may ask of stored records: a prepared.Source, which prediction does without."""
+
+    def __len__(self) -> int: ...
+
+    def has_numbers(self, vector: str) -> bool:
+        """Whether any number of a vector is known of them."""
+        ...
 
 
 class Task(Protocol):
@@ -19,6 +30,14 @@ class Task(Protocol):
 
     @property
     def monitor(self) -> str: ...
+
+    def check(self, records: Records, folder: pathlib.Path) -> None:
+        """Raises InputError for training records that it cannot learn from; `folder` is where their data set lies."""
+        ...
+
+    def caveat(self, records: Records, split: str) -> str:
+        """What a reader of scores on these records, of a split by name, should be told; or nothing."""
+        ...
 
     def build(self, rngs: nnx.Rngs) -> nnx.Module:
         """The network."""
@@ -53,10 +72,14 @@ class PixelTask(Task, Protocol):
 
     Attributes:
       names: of the classes, in the order of the outputs.
+      scene_note: what whoever maps scenes should be told, or nothing.
     """
 
     @property
     def names(self) -> list[str]: ...
+
+    @property
+    def scene_note(self) -> str: ...
 
     def probabilities(self, model: nnx.Module, batch: dict) -> jax.Array:
         """Class probabilities (B, H, W, classes) float32 of stored integers {sensor: (B, H, W, bands)}."""
