@@ -2,6 +2,7 @@
 
 import pathlib
 
+import jax
 import numpy as np
 
 from configs import dfc2020, pretrain
@@ -72,6 +73,30 @@ def make(config):
     template = parameters.Template(task.build, config.freeze)
     values, statistics = (parameters.initial(shapes, 0) for shapes in (template.parameters, template.statistics))
     return task, template, values, statistics
+
+
+def precisions_compared(task, values, statistics, images, *, train: bool = False) -> dict[str, float]:
+    """How logits in bf16 differ from those in f32, of images as `predict` gives them.
+
+    Normalised by the running statistics, as `predict` does; with `train` by those of the images.
+    "highest" and "mean" of the differences, "deviation" of the logits, and "same": the share of pixels that both give
+    the same class.
+    """
+    logits = {}
+    before = task.config.precision
+    for precision in ("f32", "bf16"):
+        task.config.precision = precision
+        template = parameters.Template(task.build)
+
+        def forward(values, statistics, template=template):
+            return template.merge(values, statistics, train=train)(images)
+
+        logits[precision] = np.asarray(jax.jit(forward)(values, statistics))
+    task.config.precision = before
+    error = np.abs(logits["bf16"] - logits["f32"])
+    same = np.mean(logits["bf16"].argmax(-1) == logits["f32"].argmax(-1))
+    figures = {"highest": error.max(), "mean": error.mean(), "deviation": logits["f32"].std(), "same": same}
+    return {name: float(value) for name, value in figures.items()}
 
 
 def batch(config, size: int, edge: int = 32, seed: int = 0) -> dict[str, np.ndarray]:

@@ -5,11 +5,11 @@ import functools
 import jax
 import numpy as np
 import pytest
-from networks import make
+from networks import make, precisions_compared
 
 from configs import dfc2020
 from data_pipelines import loader, prepared
-from lcjax import augment, parameters
+from lcjax import augment
 from lcjax.models import families
 
 # One more than the names of `FAMILIES`: the UNet upsamples in two ways.
@@ -93,21 +93,14 @@ def test_a_network_learns_a_batch_by_heart(learned, network, fusion):
 def test_what_was_learnt_in_f32_is_answered_so_in_bf16(learned, crops, network, record_property):
     """The same class on 99 % of pixels; test_bf16.py has longer runs, on what they were not trained on."""
     task, _, _, values, statistics = learned(network, "s2")
-    logits = {}
-    for precision in ("f32", "bf16"):
-        task.config.precision = precision
-        template = parameters.Template(task.build)
-        image = {"s2": augment.scale(crops["s2"], task.card.sensors[0].scaling)}
-
-        def forward(values, statistics, template=template, image=image):
-            return template.merge(values, statistics, train=True)(image)
-
-        logits[precision] = np.asarray(jax.jit(forward)(values, statistics))
-    error = np.abs(logits["bf16"] - logits["f32"])
-    same = np.mean(logits["bf16"].argmax(-1) == logits["f32"].argmax(-1))
-    figures = {"highest": error.max(), "mean": error.mean(), "deviation": logits["f32"].std(), "same": same}
+    images = {"s2": augment.scale(crops["s2"], task.card.sensors[0].scaling)}
+    # By the statistics of the crops, as they were learnt; test_bf16.py takes the running ones. So few steps do not
+    # bring those near: resnet18_unet and vit_pyramid (98.4 %) fail by them; brought there by 60 more looks, vit_pyramid
+    # (96.4 %) and efficientnet_lite0_unet (92.3 %) do. We suppose that where two crops leave two numbers for a channel,
+    # these may lie so close together that bf16 does not tell them apart.
+    figures = precisions_compared(task, values, statistics, images, train=True)
     for name, value in figures.items():
-        record_property(name, float(value))
+        record_property(name, value)
     print(network, figures)
-    assert same >= 0.99, figures
-    assert error.mean() < 0.03 * logits["f32"].std(), figures
+    assert figures["same"] >= 0.99, figures
+    assert figures["mean"] < 0.03 * figures["deviation"], figures
