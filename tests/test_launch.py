@@ -79,7 +79,7 @@ def test_help_of_a_verb_shows_its_flags_and_an_example(command, verb):
         ),
         (("train", f"{CONFIG}:model", WORKDIR), "config argument 'model': expected key=value"),
         (("train", f"{CONFIG}:tiny=yes", WORKDIR), "config argument 'tiny=yes': expected tiny=true or tiny=false"),
-        (("train", f"{CONFIG}:model=vgg", WORKDIR), "config.model.name='vgg': expected one of unet, swin_unet"),
+        (("train", f"{CONFIG}:model=vgg", WORKDIR), "config.model.name='vgg': expected one of unet, resnet18_unet"),
         (("train", "--config=configs/dfc2021.py", WORKDIR), "--config=configs/dfc2021.py: no such file"),
         (("train", "--config", "configs/dfc2021.py", WORKDIR), "No such file or directory: 'configs/dfc2021.py'"),
         (("train",), "train needs --config and --workdir"),

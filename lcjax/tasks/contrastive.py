@@ -1,6 +1,8 @@
 """Contrastive pre-training: pull together the Sentinel-1 and the Sentinel-2 view of one place."""
 
+import math
 import pathlib
+from collections.abc import Callable
 
 import jax
 import jax.numpy as jnp
@@ -27,6 +29,9 @@ class Contrastive:
             raise InputError(f"config.freeze={config.freeze!r}: the contrastive task trains all of its network")
         if config.metadata:
             raise InputError(f"config.metadata={config.metadata!r}: the contrastive task takes images alone")
+        for key in ("batch_size", "evaluation_batch_size"):
+            if config[key] < 2:
+                raise InputError(f"config.{key}={config[key]}: the contrastive task compares places: at least 2")
         self.config = config
         self.card = card
         self.keys = tuple(sensor.name for sensor in card.sensors)
@@ -60,7 +65,8 @@ class Contrastive:
         cut = augment.crop_and_turn(images, batch["corner"], keys_B, crop=self.config.crop, turn=self.config.turn)
         first, second = model(self._inputs(cut), keys_B).values()
         loss, sums = losses.nt_xent(first, second, self.config.temperature)
-        return loss, {key: value for key, value in self._measures(sums).items() if "/" not in key}
+        measures = self._measures(sums, jnp.log)
+        return loss, {key: value for key, value in measures.items() if "/" not in key}
 
     def count(self, model: nnx.Module, batch: dict) -> dict:
         """Evaluation sums on the middle of each tile; retrieval is among the places of one evaluation batch."""
@@ -71,7 +77,7 @@ class Contrastive:
     def scores(self, sums: dict) -> dict[str, float]:
         """Mean loss; retrieval, the share of embeddings that find their place first, also by direction; alignment and
         uniformity."""
-        measures = {key: float(value) for key, value in self._measures(sums).items()}
+        measures = {key: float(value) for key, value in self._measures(sums, math.log).items()}
         return {"loss": float(sums["loss_sum"] / sums["anchors"])} | measures
 
     def alarm(self, means: dict[str, float]) -> str:
@@ -83,7 +89,7 @@ class Contrastive:
             "they have collapsed; start again with a longer config.optimizer.warmup or a lower learning_rate"
         )
 
-    def _measures(self, sums: dict) -> dict:
+    def _measures(self, sums: dict, log: Callable) -> dict:
         """Retrieval, and alignment and uniformity as Wang and Isola 2020 define them (lower is better)."""
         first, second = self.keys
         hits, places = sums["hits"], sums["anchors"] / 2
@@ -92,7 +98,7 @@ class Contrastive:
             f"retrieval/{first} to {second}": hits[0] / places,
             f"retrieval/{second} to {first}": hits[1] / places,
             "alignment": sums["distance_sum"] / places,
-            "uniformity": jnp.log(sums["potential_sum"] / sums["pairs"]),
+            "uniformity": log(sums["potential_sum"] / sums["pairs"]),
         }
 
     def _inputs(self, batch: dict) -> dict:

@@ -90,6 +90,10 @@ def test_what_it_cannot_do_is_refused():
     config.freeze = "encoder"
     with pytest.raises(InputError, match="the contrastive task trains all of its network"):
         tasks.make(config, card_of(config))
+    config.freeze = ""
+    config.evaluation_batch_size = 1
+    with pytest.raises(InputError, match="config.evaluation_batch_size=1: the contrastive task compares places"):
+        tasks.make(config, card_of(config))
 
 
 def test_the_alarm_tells_a_collapse_and_nothing_else(pair):
