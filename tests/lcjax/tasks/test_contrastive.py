@@ -92,7 +92,7 @@ def test_what_it_cannot_do_is_refused():
         tasks.make(config, card_of(config))
     config.freeze = ""
     config.evaluation_batch_size = 1
-    with pytest.raises(InputError, match="config.evaluation_batch_size=1: the contrastive task compares places"):
+    with pytest.raises(InputError, match="evaluation_batch_size=1: the contrastive task compares places"):
         tasks.make(config, card_of(config))
 
 
