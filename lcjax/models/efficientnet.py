@@ -61,7 +61,7 @@ class EfficientNetEncoder(nnx.Module):
         self.remat = remat
         self.stem = ConvNorm(inputs, stem, 3, stride=2, padding="SAME", activation=jax.nn.relu6, epsilon=1e-3, **how)
         strides = [stride for _, _, stride, _, _ in stages]
-        # The stages that the next one leaves a resolution of, and the last.
+        # The last stage of each resolution.
         self.kept = tuple(i for i in range(len(stages)) if i + 1 == len(stages) or strides[i + 1] == 2)
         self.channels = tuple(stages[i][3] for i in self.kept)
         self.strides = tuple(2 ** (level + 1) for level in range(len(self.kept)))
