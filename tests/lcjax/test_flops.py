@@ -114,8 +114,8 @@ RGB = AERIAL.with_bands(("R", "G", "B"))
 @pytest.mark.parametrize(
     ("arguments", "part", "gmacs"),
     [
-        # All three are counts by other code, of the released networks. That of Swin-T has its classifier (0.001 G), and
-        # is published as 4.5 G; here it is the encoder, whatever stands behind the features.
+        # All three are counts by other code, of the released networks. That of Swin-T is published as 4.5 G; here it is
+        # the encoder, whatever stands behind the features.
         (("swin_upernet", (RGB,), 150, 224, "aerial"), "encoder", 4.49),
         # The released network of 3 bands and 9 classes.
         (("swin_unet", (RGB,), 9, 224, "aerial"), None, 6.11),
