@@ -155,8 +155,13 @@ def test_unknown_numbers_are_zeros_to_the_network_and_gradients_are_finite():
     assert all(np.abs(leaf).max() > 0 for path, leaf in found.items() if path.startswith("metadata/"))
 
 
-def test_labels_that_metadata_alone_tells_are_learned():
-    """All images are alike; half of the patches were taken in the winter of 2018, half in the summer of 2021."""
+def test_labels_that_metadata_alone_tells_are_learned(monkeypatch):
+    """All images are alike; half of the patches were taken in the winter of 2018, half in the summer of 2021.
+
+    Without dropout, under which so short a run learns on one machine and does not on another.
+    """
+    monkeypatch.setattr(metadata, "DROPOUT", 0.0)
+    monkeypatch.setattr(metadata, "FORGOTTEN", 0.0)
     config = config_of()
     config.crop = 16
     task, template, values, statistics = make(config)
@@ -169,7 +174,7 @@ def test_labels_that_metadata_alone_tells_are_learned():
     batch["label"][:] = np.array([1, 5] * 8)[:, None, None]
     shown = {key: batch[key] for key in (*task.keys, "corner", "example")}
     shown = meshes.global_batch(shown, meshes.batch_sharding(mesh))
-    rate = optim.LearningRate(3e-2, 0, 80, "cosine")
+    rate = optim.LearningRate(1e-2, 0, 80, "cosine")
     step = steps.compile_train_step(steps.train_step(task, template, optimizer, rate, 0), state, shown)
     for _ in range(80):
         state, _ = step(state, shown)
