@@ -95,3 +95,10 @@ def get_config(argument: str | None = None) -> ml_collections.ConfigDict:
     config.patience = 0 if tiny else 10
     config.parallel = ml_collections.ConfigDict({"data": -1, "fsdp": 1})
     return config
+
+
+def for_one_sensor(args: dict) -> ml_collections.ConfigDict:
+    """The same with the `model`, `size` and `tiny` of other arguments, for data sets of one sensor."""
+    if args["model"] == "two_stream_swin":
+        raise InputError("model=two_stream_swin: there is one sensor here; take swin_unet, which has the same blocks")
+    return get_config(f"model={args['model']},size={args['size']},fusion=early,tiny={args['tiny']}")

@@ -23,7 +23,6 @@ metadata and augmentation (Garioud et al. 2022). Here crops are flipped and turn
 import ml_collections
 
 from configs import arguments, dfc2020
-from data_pipelines.errors import InputError
 
 _ROLES = ("train", "validation", "test")
 
@@ -40,9 +39,7 @@ def get_config(argument: str | None = None) -> ml_collections.ConfigDict:
         metadata=False,
         tiny=False,
     )
-    if args["model"] == "two_stream_swin":
-        raise InputError("model=two_stream_swin: there is one sensor here; take swin_unet, which has the same blocks")
-    config = dfc2020.get_config(f"model={args['model']},size={args['size']},fusion=early,tiny={args['tiny']}")
+    config = dfc2020.for_one_sensor(args)
     config.dataset = "flair1"
     config.fusion = "aerial"
     config.legend = args["legend"]

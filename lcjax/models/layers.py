@@ -105,6 +105,34 @@ class DropPath(nnx.Module):
         return jnp.where(draw, x / keep, jnp.zeros((), x.dtype))
 
 
+class TransformerBlock(nnx.Module):
+    """Attention, then an MLP four times as wide, each behind a layer norm and beside an identity.
+
+    What attention is, the subclass says by `attend`.
+
+    Args:
+      number: of the block in its network: which of the numbers that drop residual branches are its own.
+    """
+
+    def __init__(self, channels: int, drop_path: float, number: int, *, epsilon: float = 1e-5, dtype, rngs: nnx.Rngs):
+        how = {"dtype": dtype, "rngs": rngs}
+        self.norm1 = norm(channels, epsilon=epsilon, **how)
+        self.drop1 = DropPath(drop_path, 2 * number)
+        self.norm2 = norm(channels, epsilon=epsilon, **how)
+        self.mlp_in = linear(channels, 4 * channels, **how)
+        self.mlp_out = linear(4 * channels, channels, **how)
+        self.drop2 = DropPath(drop_path, 2 * number + 1)
+
+    def __call__(self, x: jax.Array, noise_BxN: jax.Array | None = None) -> jax.Array:
+        x = x + self.drop1(self.attend(self.norm1(x)), noise_BxN)
+        hidden = nnx.gelu(self.mlp_in(self.norm2(x)), approximate=False)
+        return x + self.drop2(self.mlp_out(hidden), noise_BxN)
+
+    def attend(self, x: jax.Array) -> jax.Array:
+        """Attention among the tokens of each example, of the same shape."""
+        raise NotImplementedError
+
+
 def run(blocks: nnx.List, x: jax.Array, noise_BxN: jax.Array | None) -> jax.Array:
     """One block after the other; each takes (x, noise_BxN)."""
     for block in blocks:

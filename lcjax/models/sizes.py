@@ -42,13 +42,11 @@ EFFICIENTNET_LITE0: Sizes = {
     | _TINY_WIDTHS,
 }
 _SWIN: Size = {"embed": 96, "heads": (3, 6, 12, 24), "window": 7, "patch": 4}
-_SWIN_B: Size = _SWIN | {"embed": 128, "heads": (4, 8, 16, 32)}
 _TINY_SWIN: Size = {"embed": 24, "heads": (1, 2, 4), "window": 4, "patch": 4, "depths": (1, 2, 1), "drop_path": 0.0}
-_DEPTHS = {"t": (2, 2, 6, 2), "s": (2, 2, 18, 2), "b": (2, 2, 18, 2)}
 _SWINS: Sizes = {
-    "t": _SWIN | {"depths": _DEPTHS["t"]},
-    "s": _SWIN | {"depths": _DEPTHS["s"]},
-    "b": _SWIN_B | {"depths": _DEPTHS["b"]},
+    "t": _SWIN | {"depths": (2, 2, 6, 2)},
+    "s": _SWIN | {"depths": (2, 2, 18, 2)},
+    "b": _SWIN | {"embed": 128, "heads": (4, 8, 16, 32), "depths": (2, 2, 18, 2)},
 }
 # Cao et al. 2021: two blocks in every stage; drop path of the released configuration. The larger ones are ours.
 SWIN_UNET: Sizes = {

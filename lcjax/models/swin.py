@@ -12,7 +12,7 @@ import jax.numpy as jnp
 import numpy as np
 from flax import nnx
 
-from lcjax.models.layers import DropPath, linear, norm, run_stage
+from lcjax.models.layers import TransformerBlock, linear, norm, run_stage
 from lcjax.models.resample import depth_to_space
 
 _MASKED = -100.0  # added to the logits of token pairs that do not touch; the value of the original
@@ -82,8 +82,8 @@ class WindowAttention(nnx.Module):
         return self.out(jnp.einsum("bkhqn,bknhd->bkqhd", weights, value).reshape(b, k, n, c))
 
 
-class SwinBlock(nnx.Module):
-    """Pre-norm attention in (shifted) windows, then an MLP, each with a residual."""
+class SwinBlock(TransformerBlock):
+    """Attention in (shifted) windows: (B, H, W, C)."""
 
     def __init__(
         self,
@@ -94,26 +94,15 @@ class SwinBlock(nnx.Module):
         drop_path: float,
         number: int,
         *,
-        mlp_ratio: int = 4,
         dtype,
         rngs: nnx.Rngs,
     ):
+        super().__init__(channels, drop_path, number, dtype=dtype, rngs=rngs)
         self.window = window
         self.shift = shift
-        self.norm1 = norm(channels, dtype=dtype, rngs=rngs)
         self.attention = WindowAttention(channels, heads, window, dtype=dtype, rngs=rngs)
-        self.drop1 = DropPath(drop_path, 2 * number)
-        self.norm2 = norm(channels, dtype=dtype, rngs=rngs)
-        self.mlp_in = linear(channels, mlp_ratio * channels, dtype=dtype, rngs=rngs)
-        self.mlp_out = linear(mlp_ratio * channels, channels, dtype=dtype, rngs=rngs)
-        self.drop2 = DropPath(drop_path, 2 * number + 1)
 
-    def __call__(self, x_BxHxWxC: jax.Array, noise_BxN: jax.Array | None) -> jax.Array:
-        x = x_BxHxWxC + self.drop1(self._attend(self.norm1(x_BxHxWxC)), noise_BxN)
-        hidden = nnx.gelu(self.mlp_in(self.norm2(x)), approximate=False)
-        return x + self.drop2(self.mlp_out(hidden), noise_BxN)
-
-    def _attend(self, x: jax.Array) -> jax.Array:
+    def attend(self, x: jax.Array) -> jax.Array:
         _, h, w, _ = x.shape
         pad_h, pad_w = -h % self.window, -w % self.window
         x = jnp.pad(x, ((0, 0), (0, pad_h), (0, pad_w), (0, 0)))

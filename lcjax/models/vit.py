@@ -5,33 +5,23 @@ import jax.numpy as jnp
 import numpy as np
 from flax import nnx
 
-from lcjax.models.layers import DropPath, UpConv, linear, norm, run_stage
+from lcjax.models.layers import TransformerBlock, UpConv, linear, norm, run_stage
 from lcjax.models.resample import max_pool, resized_table
 
-_EPSILON = 1e-12  # of layer norms, as in the published weights
+_EPSILON = 1e-12  # of layer norms, as in the ViT of transformers
 
 
-class ViTBlock(nnx.Module):
-    """Pre-norm attention among all tokens, then an MLP, each with a residual. Softmax in float32."""
+class ViTBlock(TransformerBlock):
+    """Attention among all tokens: (B, N, C). Softmax in float32."""
 
     def __init__(self, channels: int, heads: int, drop_path: float, number: int, *, dtype, rngs: nnx.Rngs):
         how = {"dtype": dtype, "rngs": rngs}
+        super().__init__(channels, drop_path, number, epsilon=_EPSILON, **how)
         self.heads = heads
-        self.norm1 = norm(channels, epsilon=_EPSILON, **how)
         self.qkv = linear(channels, 3 * channels, **how)
         self.out = linear(channels, channels, **how)
-        self.drop1 = DropPath(drop_path, 2 * number)
-        self.norm2 = norm(channels, epsilon=_EPSILON, **how)
-        self.mlp_in = linear(channels, 4 * channels, **how)
-        self.mlp_out = linear(4 * channels, channels, **how)
-        self.drop2 = DropPath(drop_path, 2 * number + 1)
 
-    def __call__(self, x_BxNxC: jax.Array, noise_BxN: jax.Array | None = None) -> jax.Array:
-        x = x_BxNxC + self.drop1(self._attend(self.norm1(x_BxNxC)), noise_BxN)
-        hidden = nnx.gelu(self.mlp_in(self.norm2(x)), approximate=False)
-        return x + self.drop2(self.mlp_out(hidden), noise_BxN)
-
-    def _attend(self, x: jax.Array) -> jax.Array:
+    def attend(self, x: jax.Array) -> jax.Array:
         b, n, c = x.shape
         query, key, value = jnp.moveaxis(self.qkv(x).reshape(b, n, 3, self.heads, c // self.heads), 2, 0)
         return self.out(jax.nn.dot_product_attention(query, key, value).reshape(b, n, c))
