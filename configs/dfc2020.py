@@ -43,6 +43,8 @@ def get_config(argument: str | None = None) -> ml_collections.ConfigDict:
 
     config = ml_collections.ConfigDict()
     config.task = "segmentation"
+    config.recipe = "ours"
+    config.cell = ""
     config.seed = 42
 
     # Data
@@ -54,8 +56,11 @@ def get_config(argument: str | None = None) -> ml_collections.ConfigDict:
     config.legend = ""
     config.bands = "all"
     config.metadata = False
+    config.resize = 0
     config.crop = 64 if tiny else 224
     config.turn = True
+    config.speckle = 0
+    config.jitter = 0.0
     config.scaling = "sensor"
     config.batch_size = 8 if tiny else 32
     config.evaluation_batch_size = 4 if tiny else 16
@@ -75,11 +80,17 @@ def get_config(argument: str | None = None) -> ml_collections.ConfigDict:
     # Transformers stand no rate as high as convolutions do, and small networks stand a higher one.
     rate = ((3e-4, 4e-3) if args["model"] in _TRANSFORMERS else (1e-3, 1e-2))[tiny]
     config.class_weights = 0.0
+    config.accumulate = 1
     config.optimizer = ml_collections.ConfigDict(
         {
             "name": "adamw",
             "learning_rate": rate,
+            "batch_rule": "none",
+            "reference_batch": 256,
+            "layer_decay": 1.0,
             "schedule": "cosine",
+            "plateau_factor": 0.5,
+            "plateau_patience": 10,
             "warmup": "5 percent",
             "weight_decay": 0.01,
             "momentum": 0.9,

@@ -41,6 +41,7 @@ def get_config(argument: str | None = None) -> ml_collections.ConfigDict:
     config.task = "contrastive"
     config.temperature = 0.2
     config.projection = 32 if tiny else 128
+    config.probe = ml_collections.ConfigDict({"train": "", "test": ""})
     if args["data"] not in _SPLITS:
         raise InputError(f"data={args['data']}: no pairs to train on; expected one of {', '.join(_SPLITS)}")
     train, validation = _SPLITS[args["data"]]

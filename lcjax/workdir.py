@@ -16,7 +16,23 @@ METRICS = "metrics.jsonl"
 # is computed. With another remat the gradients are the same but for rounding.
 _FREE = ("data_dir", "remat", "threads")
 # What runs were before there was a choice; only networks that have the key.
-_BEFORE = {"metadata": False, "remat": False}
+_BEFORE = {
+    "accumulate": 1,
+    "cell": "",
+    "jitter": 0.0,
+    "metadata": False,
+    "recipe": "ours",
+    "remat": False,
+    "resize": 0,
+    "speckle": 0,
+}
+_BEFORE_OPTIMIZER = {
+    "batch_rule": "none",
+    "layer_decay": 1.0,
+    "plateau_factor": 0.5,
+    "plateau_patience": 10,
+    "reference_batch": 256,
+}
 _BEFORE_MODEL = {
     "unet": lambda model: {"upsampling": "bilinear"},
     "swin_unet": lambda model: {"decoder_depths": model["depths"][:-1]},
@@ -34,6 +50,9 @@ def read_config(workdir: pathlib.Path) -> ml_collections.ConfigDict:
 
 def _read(path: pathlib.Path) -> dict:
     found = _BEFORE | json.loads(path.read_text())
+    found["optimizer"] = _BEFORE_OPTIMIZER | found["optimizer"]
+    if found["task"] == "contrastive":
+        found.setdefault("probe", {"train": "", "test": ""})
     model = found["model"]
     found["model"] = _BEFORE_MODEL.get(model["name"], lambda model: {})(model) | model
     return found
