@@ -1,4 +1,6 @@
 # make demo      the whole way on made-up landscapes: a map, a page of scores (about ten minutes on two cores)
+# make tables    every cell of the report's tables in tiny form, on the same (about twenty minutes)
+# make study     what pre-training is worth where labels are few
 # make test      the tests
 # make soak      the long runs
 # make parity    the networks against those of PyTorch libraries, which it installs beside (6 GB); WRITE_ANSWERS=1 keeps
@@ -20,7 +22,7 @@ STAMP       := .venv/installed-$(VERSION)-$(EXTRAS)
 
 export JAX_PLATFORMS ?= cpu
 
-.PHONY: venv demo test soak parity pictures lint clean
+.PHONY: venv demo tables study test soak parity pictures lint clean
 venv: $(STAMP)
 
 $(STAMP): setup.cfg pyproject.toml $(CONSTRAINTS)
@@ -78,6 +80,35 @@ demo: venv
 	    --scene=s1=$(DEMO)/sample/scenes/scene_s1.tif,s2=$(DEMO)/sample/scenes/scene_s2.tif --confidence
 	$(LCJAX) report --workdirs='$(DEMO)/runs/*,$(DEMO)/runs/pixels/*' --maps=$(DEMO)/map.tif --output=$(DEMO)/report
 	@echo "map:  $(DEMO)/map.tif (open it in QGIS; picture: $(DEMO)/map.png)"
+
+# Every cell of the report's tables, and what the report recommends, on made-up landscapes and in tiny form. Stopped and
+# started again, it goes on where it was.
+TABLES ?= build/tables
+tables: export JAX_COMPILATION_CACHE_DIR = $(CURDIR)/$(TABLES)/compiled
+tables: export JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS = 0
+CELLS := .venv/bin/python -m configs.cells --data=sample --split=official --tiny --pretrain=$(TABLES)/runs/pretrain
+tables: venv
+	.venv/bin/python -m data_pipelines.sample.make $(TABLES)/sample
+	for name in sample flair1; do \
+	    $(LCJAX) prepare --dataset=$$name --source=$(TABLES)/sample --data_dir=$(TABLES)/data || exit; done
+	$(CELLS) > $(TABLES)/cells.txt
+	while read -r name config; do \
+	    run=$(TABLES)/runs/$$name; \
+	    $(LCJAX) train --config=$$config --workdir=$$run --config.data_dir=$(TABLES)/data \
+	        --config.total="100 steps" </dev/null || exit; \
+	    case $$name in pretrain*) continue;; esac; \
+	    test -f $$run/evaluation/test/metrics.json || $(LCJAX) evaluate --workdir=$$run </dev/null || exit; \
+	done < $(TABLES)/cells.txt
+	$(LCJAX) report --workdirs='$(TABLES)/runs/*' --output=$(TABLES)/report
+
+# What pre-training is worth where labels are few: docs/pretraining.md. Hours on two cores.
+STUDY ?= build/study
+study: export JAX_COMPILATION_CACHE_DIR = $(CURDIR)/$(STUDY)/compiled
+study: export JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS = 0
+study: venv
+	.venv/bin/python -m data_pipelines.sample.make $(STUDY)/sample --tiles=study
+	$(LCJAX) prepare --dataset=sample --source=$(STUDY)/sample --data_dir=$(STUDY)/data
+	.venv/bin/python benchmarks/few_labels.py --data_dir=$(STUDY)/data --output=$(STUDY)/runs
 
 clean:
 	rm -rf build

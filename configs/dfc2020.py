@@ -7,11 +7,12 @@ Arguments:
           two_stream_swin, swin_upernet or vit_pyramid (docs/models.md)
   size    of the model, where it has several: unet bilinear or transposed, Swin t, s or b, ViT b or s; empty takes the
           first
-  fusion  s1, s2, early (bands side by side in one encoder) or late (an encoder per sensor); empty chooses late for
-          two_stream_swin and early for the others
+  fusion  s1, s2, early (bands side by side in one encoder), late (an encoder per sensor) or beside (early, and an
+          encoder per sensor beside it); empty chooses late for two_stream_swin and early for the others
   data    dfc2020, or sample: the same layout, made by `python -m data_pipelines.sample.make`
   init    random, or the workdir of a pre-training run (configs/pretrain.py) whose encoders are taken
   freeze  empty, or encoder: the encoders keep what init gave them
+  recipe  ours, or report or code: one of the report's cells as it was printed, or as it was run (configs/recipes.py)
   tiny    true shrinks the network, the crop and the run: the same experiment in a minute on two cores
 
 Splits: as Scheibenreif et al. 2022 train on the published "validation" patches and test on "test"; the last fifth of
@@ -24,7 +25,7 @@ full data set): mIoU 0.31 UNet on S2, 0.28 Swin-UNet on S2, 0.35 frozen and 0.37
 
 import ml_collections
 
-from configs import arguments
+from configs import arguments, cells, recipes
 from data_pipelines.errors import InputError
 from lcjax.models import families
 
@@ -34,17 +35,25 @@ _TRANSFORMERS = ("swin_unet", "two_stream_swin", "swin_upernet", "vit_pyramid")
 def get_config(argument: str | None = None) -> ml_collections.ConfigDict:
     """The config for the arguments above."""
     args = arguments.parse(
-        argument, model="unet", size="", fusion="", data="dfc2020", init="random", freeze="", tiny=False
+        argument,
+        model="unet",
+        size="",
+        fusion="",
+        data="dfc2020",
+        init="random",
+        freeze="",
+        recipe="ours",
+        tiny=False,
     )
-    two_streams = args["model"] == "two_stream_swin"
+    fusion = args["fusion"] or ("late" if args["model"] == "two_stream_swin" else "early")
     tiny = args["tiny"]
     if tiny and args["size"]:
         raise InputError(f"size={args['size']},tiny=true: tiny is a size of its own; leave one of them out")
 
     config = ml_collections.ConfigDict()
     config.task = "segmentation"
-    config.recipe = "ours"
-    config.cell = ""
+    config.recipe = args["recipe"]
+    config.cell = cells.named("dfc2020", args["model"], fusion, args["init"], args["freeze"])
     config.seed = 42
 
     # Data
@@ -70,7 +79,7 @@ def get_config(argument: str | None = None) -> ml_collections.ConfigDict:
 
     # Network
     config.model = ml_collections.ConfigDict(families.sized(args["model"], "tiny" if tiny else args["size"]))
-    config.fusion = args["fusion"] or ("late" if two_streams else "early")
+    config.fusion = fusion
     config.precision = "f32" if tiny else "bf16"
     config.remat = False
     config.init = args["init"]
@@ -105,11 +114,5 @@ def get_config(argument: str | None = None) -> ml_collections.ConfigDict:
     config.save_every = "50 percent" if tiny else "2 percent"
     config.patience = 0 if tiny else 10
     config.parallel = ml_collections.ConfigDict({"data": -1, "fsdp": 1})
+    recipes.set_fields(config, recipes.fields(args["recipe"], config.cell), tiny and args["recipe"] != "ours")
     return config
-
-
-def for_one_sensor(args: dict) -> ml_collections.ConfigDict:
-    """The same with the `model`, `size` and `tiny` of other arguments, for data sets of one sensor."""
-    if args["model"] == "two_stream_swin":
-        raise InputError("model=two_stream_swin: there is one sensor here; take swin_unet, which has the same blocks")
-    return get_config(f"model={args['model']},size={args['size']},fusion=early,tiny={args['tiny']}")

@@ -3,15 +3,21 @@
   lcjax train --config=configs/flair1.py:model=unet --workdir=runs/flair --config.data_dir=DIR
 
 Arguments:
-  model     as in configs/dfc2020.py, but for two_stream_swin
+  model     as in configs/dfc2020.py
   size      as in configs/dfc2020.py
-  split     official (by domain; the default), or a partition of data_pipelines/flair1/partitions.py: baseline_lists,
+  fusion    aerial (all bands in one encoder), or as_sentinel, as the report did: R, G and B through a learned 1x1
+            convolution to the thirteen bands of a Sentinel-2 encoder, near infrared and height to a Sentinel-1 encoder
+  init      random, or the workdir of a pre-training run (configs/pretrain.py), whose encoders are taken; for aerial
+            that of Sentinel-2, by matching bands
+  freeze    empty, or encoder: the encoders keep what init gave them
+  split     official (by domain; our default), or a partition of data_pipelines/flair1/partitions.py: baseline_lists,
             report_by_zone, or report_60_20_20 and report_64_16_20, whose random parts leak
-  legend    flair1_12 (the rare classes ignored, as published scores are; the default), flair1_13 (merged into "other"
+  legend    flair1_12 (the rare classes ignored, as published scores are; our default), flair1_13 (merged into "other"
             and scored) or flair1 (all nineteen)
   bands     all, rgb, rgbn, or names with + between them, e.g. NIR+R+G
   metadata  true also tells the network where, at what altitude, when and with which camera a patch was taken
             (lcjax/models/metadata.py)
+  recipe    ours, or report or code: one of the report's cells as it was printed, or as it was run (configs/recipes.py)
   tiny      true shrinks the network, the crop and the run
 
 Crops of 224 px at native resolution, scored on whole tiles of 512 px; bands scaled by the published means and
@@ -22,7 +28,7 @@ metadata and augmentation (Garioud et al. 2022). Here crops are flipped and turn
 
 import ml_collections
 
-from configs import arguments, dfc2020
+from configs import arguments, cells, dfc2020, recipes
 
 _ROLES = ("train", "validation", "test")
 
@@ -33,20 +39,31 @@ def get_config(argument: str | None = None) -> ml_collections.ConfigDict:
         argument,
         model="unet",
         size="",
-        split="official",
-        legend="flair1_12",
+        fusion="aerial",
+        init="random",
+        freeze="",
+        split="",
+        legend="",
         bands="all",
         metadata=False,
+        recipe="ours",
         tiny=False,
     )
-    config = dfc2020.for_one_sensor(args)
+    tiny = args["tiny"]
+    config = dfc2020.get_config(f"model={args['model']},size={args['size']},fusion=early,tiny={tiny}")
     config.dataset = "flair1"
-    config.fusion = "aerial"
-    config.legend = args["legend"]
+    config.fusion = args["fusion"]
+    config.init, config.freeze = args["init"], args["freeze"]
     config.bands = args["bands"]
     config.metadata = args["metadata"]
-    folder = "" if args["split"] == "official" else f"{args['split']}/"
+    config.batch_size = 4 if tiny else 32
+    config.evaluation_batch_size = 2 if tiny else 8
+    config.recipe = args["recipe"]
+    config.cell = cells.named("flair1", args["model"], args["fusion"], args["init"], args["freeze"])
+    values = {"split": "official", "legend": "flair1_12"} | recipes.fields(args["recipe"], config.cell)
+    values |= {key: args[key] for key in ("split", "legend") if args[key]}
+    split = values.pop("split")
+    folder = "" if split == "official" else f"{split}/"
     config.split = ml_collections.ConfigDict({role: f"{folder}{role}" for role in _ROLES})
-    config.batch_size = 4 if args["tiny"] else 32
-    config.evaluation_batch_size = 2 if args["tiny"] else 8
+    recipes.set_fields(config, values, tiny and args["recipe"] != "ours")
     return config

@@ -6,6 +6,7 @@ Arguments:
   model   family of the encoders: two_stream_swin (one Swin-T per sensor), or any other of configs/dfc2020.py
   size    as in configs/dfc2020.py
   data    sen12ms (180,662 pairs of four seasons), dfc2020 (6,114 pairs) or sample
+  recipe  ours, or report or code: as the reference declares pre-training, or as it ran it (configs/recipes.py)
   tiny    true shrinks the networks, the crop and the run
 
 After Scheibenreif et al. 2022: NT-Xent with temperature 0.2 between image embeddings of the two sensors, random crop
@@ -19,7 +20,7 @@ transductive there.
 
 import ml_collections
 
-from configs import arguments, dfc2020
+from configs import arguments, dfc2020, recipes
 from data_pipelines.errors import InputError
 
 # What is trained on, and what is watched.
@@ -32,7 +33,7 @@ _SPLITS = {
 
 def get_config(argument: str | None = None) -> ml_collections.ConfigDict:
     """The config for the arguments above."""
-    args = arguments.parse(argument, model="two_stream_swin", size="", data="sen12ms", tiny=False)
+    args = arguments.parse(argument, model="two_stream_swin", size="", data="sen12ms", recipe="ours", tiny=False)
     tiny = args["tiny"]
     # The encoders, sizes and data of the run that will take them over.
     config = dfc2020.get_config(
@@ -55,4 +56,7 @@ def get_config(argument: str | None = None) -> ml_collections.ConfigDict:
     config.total = "200 steps" if tiny else "200 epochs"
     config.log_every = "50 steps"
     config.patience = 0
+    config.recipe, config.cell = args["recipe"], ""
+    values = recipes.fields(args["recipe"], f"pretrain/{args['model']}")
+    recipes.set_fields(config, values, tiny and args["recipe"] != "ours")
     return config

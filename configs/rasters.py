@@ -37,7 +37,9 @@ def get_config(argument: str | None = None) -> ml_collections.ConfigDict:
     args = arguments.parse(
         argument, data="rasters", model="unet", size="", validation="validation", test="test", laptop=False, tiny=False
     )
-    config = dfc2020.for_one_sensor(args)
+    if args["model"] == "two_stream_swin":
+        raise InputError("model=two_stream_swin: there is one sensor here; take swin_unet, which has the same blocks")
+    config = dfc2020.get_config(f"model={args['model']},size={args['size']},fusion=early,tiny={args['tiny']}")
     config.dataset = args["data"]
     config.fusion = "image"
     held_out = {role: "" if args[role] == "none" else args[role] for role in ("validation", "test")}

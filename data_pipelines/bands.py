@@ -123,11 +123,21 @@ def by_maximum(sensor: Sensor, statistics: dict) -> Sensor:
     return dataclasses.replace(sensor, scaling=scaling)
 
 
+def in_range(sensor: Sensor, statistics: dict) -> Sensor:
+    """The sensor with a scaling that makes its clipped range 0 to 1: of bytes, a division by 255."""
+    del statistics
+    low, high = sensor.scaling.low, sensor.scaling.high
+    extent = (np.asarray(high, float) - np.asarray(low, float)).tolist()
+    scale = tuple(extent) if isinstance(extent, list) else extent
+    return dataclasses.replace(sensor, scaling=dataclasses.replace(sensor.scaling, offset=low, scale=scale))
+
+
 # config.scaling -> how a sensor is scaled, from the sensor and the statistics of the training split.
 SCALINGS: dict[str, Callable[[Sensor, dict], Sensor]] = {
     "sensor": lambda sensor, statistics: sensor,
     "standardised": standardised,
     "whitened": whitened,
+    "range": in_range,
     "by_maximum": by_maximum,
 }
 

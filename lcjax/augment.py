@@ -9,6 +9,7 @@ from collections.abc import Mapping
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from data_pipelines.bands import Scaling
 
@@ -88,3 +89,33 @@ def centre_crop(images: Mapping[str, jax.Array], *, crop: int) -> dict:
     top, left = ((height - crop) // 2, (width - crop) // 2) if crop else (0, 0)
     bottom, right = (top + crop, left + crop) if crop else (height, width)
     return {name: image[:, top:bottom, left:right] for name, image in images.items()}
+
+
+def shrunk(image_BxHxWxC: jax.Array, height: int, width: int) -> jax.Array:
+    """An image made smaller, each new pixel the mean of the area that it covers (OpenCV's INTER_AREA); float32."""
+    if image_BxHxWxC.shape[1:3] == (height, width):
+        return image_BxHxWxC
+    rows, columns = (
+        jnp.asarray(_area(*edges)) for edges in zip((height, width), image_BxHxWxC.shape[1:3], strict=True)
+    )
+    image = image_BxHxWxC.astype(jnp.float32)
+    return jnp.einsum("ih,bhwc,jw->bijc", rows, image, columns, precision="highest")
+
+
+def _area(outputs: int, inputs: int) -> np.ndarray:
+    """What share of each new pixel each old one covers, (outputs, inputs); rows sum to 1."""
+    starts = np.arange(outputs)[:, None] * inputs / outputs
+    ends = starts + inputs / outputs
+    places = np.arange(inputs)[None]
+    covered = np.clip(np.minimum(ends, places + 1) - np.maximum(starts, places), 0, None)
+    return (covered * outputs / inputs).astype(np.float32)
+
+
+def thinned(labels_BxHxW: jax.Array, height: int, width: int) -> jax.Array:
+    """Labels made smaller: every new pixel is the old one at its first corner (OpenCV's INTER_NEAREST)."""
+    if labels_BxHxW.shape[1:] == (height, width):
+        return labels_BxHxW
+    rows, columns = (
+        np.arange(new) * old // new for new, old in zip((height, width), labels_BxHxW.shape[1:], strict=True)
+    )
+    return labels_BxHxW[:, rows][:, :, columns]

@@ -4,14 +4,16 @@
 """
 
 import functools
+import json
 import math
 import os
 import pathlib
 
+import ml_collections
 import pytest
 from networks import card_of
 
-from configs import arguments, dfc2020, flair1, pretrain, rasters
+from configs import arguments, cells, dfc2020, flair1, pretrain, rasters, recipes
 from data_pipelines.errors import InputError
 from lcjax import optim, parameters, tasks
 
@@ -69,8 +71,23 @@ CASES = [
 ]
 
 
+def parted(config: str) -> tuple[str, str]:
+    """File and argument of a --config."""
+    file, argument = config.removeprefix("configs/").split(".py:")
+    return file, argument
+
+
+# A golden text for every cell of the report's tables, by recipe, and for what the report recommends.
+CELLS = {
+    (recipe, name): parted(config)
+    for recipe in recipes.NAMES
+    for name, config in cells.commands("runs/pretrain", recipe=recipe).items()
+}
+CASES += [case for case in CELLS.values() if case not in CASES]
+
+
 def name_of(file: str, argument: str) -> str:
-    words = argument.replace("runs/pretrain", "pretrain").split(",")
+    words = argument.replace("runs/", "").split(",")
     return "_".join([file, *filter(None, words)])
 
 
@@ -83,27 +100,32 @@ def lines_of(config, prefix: str = "") -> list[str]:
     return sorted(lines)
 
 
-@functools.cache
-def sizes_of(file: str, argument: str) -> tuple[int, int]:
+# What decides on a network: networks take seconds to build.
+_NETWORK = ("task", "dataset", "model", "fusion", "bands", "legend", "metadata", "projection", "freeze")
+
+
+def sizes_of(config) -> tuple[int, int]:
     """(trained, frozen) parameters of the network that a config builds, from shapes alone."""
-    config = FILES[file].get_config(argument)
+    optim.transformation(config.optimizer)
+    return _sizes_of(json.dumps({key: config[key] for key in _NETWORK if key in config}, default=lambda v: v.to_dict()))
+
+
+@functools.cache
+def _sizes_of(network: str) -> tuple[int, int]:
+    config = dfc2020.get_config()
+    config.unlock()
+    config.update(ml_collections.ConfigDict(json.loads(network)))
     task = tasks.make(config, card_of(config))
     template = parameters.Template(task.build, config.freeze)
-    optim.transformation(config.optimizer)
     sizes = {path: math.prod(leaf.shape) for path, leaf in template.parameters.items()}
     frozen = sum(size for path, size in sizes.items() if template.is_frozen(path))
     return sum(sizes.values()) - frozen, frozen
 
 
 def text_of(file: str, argument: str) -> str:
-    trained, frozen = sizes_of(file, without_what_changes_no_network(argument))
-    counts = [f"# {trained:,} parameters trained, {frozen:,} frozen"]
-    return "\n".join(counts + lines_of(FILES[file].get_config(argument))) + "\n"
-
-
-def without_what_changes_no_network(argument: str) -> str:
-    """The argument without what leaves a network as it is: networks take seconds to build."""
-    return ",".join(part for part in argument.split(",") if not part.startswith(("data=", "init=", "validation=")))
+    config = FILES[file].get_config(argument)
+    trained, frozen = sizes_of(config)
+    return "\n".join([f"# {trained:,} parameters trained, {frozen:,} frozen", *lines_of(config)]) + "\n"
 
 
 @pytest.mark.parametrize(("file", "argument"), CASES, ids=[name_of(*case) for case in CASES])
@@ -121,7 +143,7 @@ def test_no_golden_text_is_left_over():
 
 
 def test_every_config_file_has_cases():
-    files = {path.stem for path in (ROOT / "configs").glob("*.py")} - {"__init__", "arguments"}
+    files = {path.stem for path in (ROOT / "configs").glob("*.py")} - {"__init__", "arguments", "cells", "recipes"}
     assert files == FILES.keys() == {file for file, _ in CASES}
 
 
@@ -169,7 +191,49 @@ def test_tiny_is_a_size_of_its_own(file):
         FILES[file].get_config("model=vit_pyramid,size=s,tiny=true")
 
 
-@pytest.mark.parametrize("file", ["flair1", "rasters"])
-def test_two_streams_need_two_sensors(file):
+def test_two_streams_need_two_sensors():
     with pytest.raises(InputError, match="there is one sensor here"):
-        FILES[file].get_config("model=two_stream_swin")
+        rasters.get_config("model=two_stream_swin")
+
+
+@pytest.mark.parametrize("recipe", recipes.NAMES)
+def test_runs_know_their_cell(recipe):
+    """Every printed cell, under every recipe, and nothing else."""
+    config_of = {name: FILES[file].get_config(text) for (of, name), (file, text) in CELLS.items() if of == recipe}
+    assert {config.recipe for config in config_of.values()} == {recipe}
+    printed = {name.replace("/", "_"): name for name in cells.PRINTED}
+    assert {name: config.cell for name, config in config_of.items()} == {
+        name: printed.get(name, "") for name in config_of
+    }
+    assert printed.keys() <= config_of.keys()
+
+
+def test_table_5_as_printed():
+    """The report's Table 5: image size, batch size, optimiser, rate; its Tables 3 and 4: epochs."""
+    printed = {
+        "flair_unet": (224, 32, "adam", 0.001, "5 epochs"),
+        "flair_swin_unet": (224, 32, "adam", 0.001, "45 epochs"),
+        "flair_ssl_frozen": (224, 32, "adam", 0.00001, "45 epochs"),
+        "flair_ssl_finetuned": (224, 32, "adam", 0.00001, "60 epochs"),
+        "flair_resnet_unet": (224, 32, "sgd", 0.02, "60 epochs"),
+    }
+    for name, expected in printed.items():
+        config = flair1.get_config(CELLS["report", name][1])
+        optimizer = config.optimizer
+        found = (config.resize, config.batch_size, optimizer.name, optimizer.learning_rate, config.total)
+        assert found == expected, name
+
+
+def test_what_was_called_frozen_was_trained():
+    for name in ("sentinel_ssl_frozen", "s2_ssl_frozen", "flair_ssl_frozen"):
+        freeze = {
+            recipe: FILES[CELLS[recipe, name][0]].get_config(CELLS[recipe, name][1]).freeze for recipe in recipes.NAMES
+        }
+        assert freeze == {"ours": "encoder", "report": "encoder", "code": ""}
+
+
+def test_recipes_are_of_the_cells_alone():
+    with pytest.raises(InputError, match="recipe=report: the reference has no such run"):
+        dfc2020.get_config("model=vit_pyramid,recipe=report")
+    with pytest.raises(InputError, match="recipe=theirs: expected one of ours, report, code"):
+        flair1.get_config("recipe=theirs")

@@ -68,6 +68,7 @@ FLAIR_CRS = 'LOCAL_CS["unnamed",UNIT["metre",1],AXIS["Easting",EAST],AXIS["North
 SIZES = {
     "tiny": {"validation": 8, "test": 4, "unlabelled": 8, "flair": 1, "scene": 300},
     "demo": {"validation": 48, "test": 16, "unlabelled": 96, "flair": 4, "scene": 700},
+    "study": {"validation": 100, "test": 24, "unlabelled": 400, "flair": 4, "scene": 700},
 }
 _SCENE_PART = 4
 _SCENE_CORNER = (600_000.0, 5_400_000.0)  # in EPSG:32632, far from the tiles

@@ -13,6 +13,7 @@ from data_pipelines.flair1 import metadata
 from lcjax import augment, losses, metrics
 from lcjax.card import Card
 from lcjax.models import families
+from lcjax.models.resample import resize
 from lcjax.streams import STREAMS
 from lcjax.tasks.task import Records
 from lcjax.tiles import blended_windows
@@ -38,6 +39,13 @@ class Segmentation:
                 "which it saw in one example of ten"
             )
         self.monitor = f"mIoU_{len(self.names)}"
+        if config.resize and (config.crop or config.window):
+            raise InputError(
+                f"config.resize={config.resize}: makes whole tiles smaller, so config.crop={config.crop} and "
+                f"config.window={config.window} must be 0"
+            )
+        if config.resize not in range(card.tile + 1):
+            raise InputError(f"config.resize={config.resize}: expected at most the {card.tile} px of a tile, or 0")
         self.weights = None
         if config.class_weights:
             pixels = card.splits["train"]["class_pixels"]
@@ -77,7 +85,7 @@ class Segmentation:
         images = {key: batch[key] for key in self._images}
         cut = augment.crop_and_turn(images, batch["corner"], keys_B, crop=self.config.crop, turn=self.config.turn)
         logits = model(self._scaled(cut) | self._encoded(batch), keys_B)
-        labels = self._indices(cut["label"])
+        labels = self._labels(cut["label"])
         valid = labels != 255
         right = jnp.sum((jnp.argmax(logits, axis=-1) == labels) & valid)
         weights = None if self.weights is None else jnp.asarray(self.weights)
@@ -85,8 +93,8 @@ class Segmentation:
 
     def count(self, model: nnx.Module, batch: dict) -> dict:
         """Evaluation sums of whole tiles: the confusion matrix, and how many pixels are left out of it."""
-        labels = jnp.where(batch["valid"][:, None, None], self._indices(batch["label"]), np.uint8(255))
-        predictions = jnp.argmax(self.probabilities(model, batch), axis=-1)
+        labels = jnp.where(batch["valid"][:, None, None], self._labels(batch["label"]), np.uint8(255))
+        predictions = jnp.argmax(self._answer(model, batch), axis=-1)
         real = jnp.sum(batch["valid"]) * labels[0].size
         return {
             "confusion": metrics.confusion(labels, predictions, len(self.names)),
@@ -104,8 +112,15 @@ class Segmentation:
     def probabilities(self, model: nnx.Module, batch: dict) -> jax.Array:
         """Class probabilities (B, H, W, classes) float32 of stored numbers, in windows of `config.window`.
 
-        A batch may come without "metadata": it is not known, then.
+        A batch may come without "metadata": it is not known, then. With `config.resize` the answers of the smaller
+        image are interpolated bilinearly.
         """
+        answer = self._answer(model, batch)
+        height, width = batch[self.card.sensors[0].name].shape[1:3]
+        return answer if answer.shape[1:3] == (height, width) else resize(answer, height, width)
+
+    def _answer(self, model: nnx.Module, batch: dict) -> jax.Array:
+        """Class probabilities at the resolution that the network sees."""
         images = self._scaled(batch)
         count = len(next(iter(images.values())))
         beside = self._encoded({metadata.VECTOR.name: jnp.full((count, len(metadata.UNKNOWN)), jnp.nan)} | batch)
@@ -114,15 +129,24 @@ class Segmentation:
         )
 
     def _scaled(self, batch: dict) -> dict:
-        return {sensor.name: augment.scale(batch[sensor.name], sensor.scaling) for sensor in self.card.sensors}
+        scaled = {sensor.name: augment.scale(batch[sensor.name], sensor.scaling) for sensor in self.card.sensors}
+        return {name: augment.shrunk(image, *self._edges(image)) for name, image in scaled.items()}
+
+    def _edges(self, image: jax.Array) -> tuple[int, int]:
+        """Height and width that the network sees an image with."""
+        height, width = image.shape[1:3]
+        share = self.config.resize / self.card.tile if self.config.resize else 1.0
+        return max(1, round(height * share)), max(1, round(width * share))
 
     def _encoded(self, batch: dict) -> dict:
         """What the network takes beside images."""
         name = metadata.VECTOR.name
         return {name: jax.vmap(metadata.encode)(batch[name])} if self.config.metadata else {}
 
-    def _indices(self, labels: jax.Array) -> jax.Array:
-        return jnp.asarray(self.card.legend.index_of_id())[labels.astype(jnp.int32)]
+    def _labels(self, labels: jax.Array) -> jax.Array:
+        """Class indices at the resolution that the network sees."""
+        small = augment.thinned(labels, *self._edges(labels))
+        return jnp.asarray(self.card.legend.index_of_id())[small.astype(jnp.int32)]
 
 
 def _check_stored(dataset: str) -> None:

@@ -1,6 +1,7 @@
 """Scaling against numpy; crops and turns that take every sensor and the label along."""
 
 import dataclasses
+import math
 
 import jax
 import jax.numpy as jnp
@@ -187,3 +188,21 @@ def test_centre_crop(crop, first):
 def test_centre_crop_of_nothing_keeps_all():
     found = augment.centre_crop(coordinates(2), crop=0)
     assert all(found[name] is not None and found[name].shape == image.shape for name, image in coordinates(2).items())
+
+
+def test_shrunk_is_the_mean_of_areas():
+    """Of a whole number of pixels the plain mean; else by hand: 3 to 2 pixels weighs the middle one half and half."""
+    image = np.random.default_rng(0).normal(size=(2, 8, 12, 3)).astype(np.float32)
+    np.testing.assert_allclose(
+        augment.shrunk(image, 4, 3), image.reshape(2, 4, 2, 3, 4, 3).mean((2, 4)), rtol=1e-5, atol=1e-6
+    )
+    row = jnp.array([3.0, 6.0, 12.0]).reshape(1, 1, 3, 1)
+    np.testing.assert_allclose(augment.shrunk(row, 1, 2).ravel(), [(3 + 6 / 2) / 1.5, (6 / 2 + 12) / 1.5], rtol=1e-6)
+    np.testing.assert_allclose(augment.shrunk(image, 5, 7).mean((1, 2)), image.mean((1, 2)), atol=1e-6)
+
+
+def test_thinned_takes_single_pixels():
+    labels = np.arange(512 * 512).reshape(1, 512, 512)
+    found = np.asarray(augment.thinned(jnp.asarray(labels), 224, 224))
+    places = [math.floor(i * 512 / 224) for i in range(224)]
+    np.testing.assert_array_equal(found[0], labels[0][np.ix_(places, places)])
