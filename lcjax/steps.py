@@ -43,8 +43,15 @@ def initial_state(template: Template, parameters: dict, statistics: dict, optimi
     shapes = jax.eval_shape(optimizer.init, trainable)
     # Every moment starts at zero, so the optimiser's state needs no computation, only its shapes.
     moments = jax.tree.map(lambda leaf: np.zeros(leaf.shape, leaf.dtype), shapes)
-    state = State(jax.device_put(np.int32(0)), trainable, frozen, statistics, moments, np.float32(1.0))
+    step, scale = jax.device_put((np.int32(0), np.float32(1.0)))
+    state = State(step, trainable, frozen, statistics, moments, scale)
     return meshes.place(state, meshes.shardings(state, mesh))
+
+
+def rescaled(state: State, scale: float) -> State:
+    """The state whose steps take the scheduled learning rate times `scale`."""
+    with jax.transfer_guard("allow"):  # one number, sent on purpose
+        return dataclasses.replace(state, scale=meshes.place(np.float32(scale), state.scale.sharding))
 
 
 def train_step(

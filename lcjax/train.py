@@ -138,7 +138,7 @@ def train(config, folder: pathlib.Path) -> None:
             workdir.say(f"{folder}: already ended at step {found}: {progress.ended}")
             return
         best.forget_after(found)
-        state = _restore(last, found, state, progress.scale)
+        state = steps.rescaled(_restore(last, found, state), progress.scale)
         workdir.say(f"{folder}: goes on from step {found} of {total}")
     progress.card = card.to_json()
     clock = Clock(progress.clock)
@@ -222,7 +222,7 @@ def train(config, folder: pathlib.Path) -> None:
         factor = optim.lowering(config.optimizer, progress.since_best)
         if factor != 1:
             progress.scale *= factor
-            state = dataclasses.replace(state, scale=meshes.place(np.float32(progress.scale), state.scale.sharding))
+            state = steps.rescaled(state, progress.scale)
             workdir.say(f"step {step}/{total}  the learning rate is lowered to {progress.scale:.4g} of its schedule")
         if better:
             progress.best = score
@@ -331,7 +331,7 @@ def evaluation_batch(config, devices: int) -> int:
     return math.ceil(config.evaluation_batch_size / devices) * devices
 
 
-def _restore(last: checkpoint.Checkpoints, step: int, state: steps.State, scale: float) -> steps.State:
+def _restore(last: checkpoint.Checkpoints, step: int, state: steps.State) -> steps.State:
     like = {"parameters": state.trainable | state.frozen, "statistics": state.statistics}
     model = last.restore_model(step, like)
     return steps.State(
@@ -340,7 +340,7 @@ def _restore(last: checkpoint.Checkpoints, step: int, state: steps.State, scale:
         frozen={path: model["parameters"][path] for path in state.frozen},
         statistics=model["statistics"],
         optimizer=last.restore_optimizer(step, state.optimizer),
-        scale=meshes.place(np.float32(scale), state.scale.sharding),
+        scale=state.scale,
     )
 
 
