@@ -2,6 +2,7 @@
 
 import json
 import pathlib
+import re
 import signal
 import subprocess
 import sys
@@ -200,6 +201,22 @@ def test_a_plateau_lowers_the_rate_also_after_an_interruption(data_dir, tmp_path
     train(config, tmp_path / "stopped")
     same_parameters(tmp_path / "whole", tmp_path / "stopped", "last")
     assert rates(tmp_path / "whole") == rates(tmp_path / "stopped")
+
+
+@pytest.mark.parametrize(
+    ("changes", "says"),
+    [
+        ({"optimizer.schedule": "plateau", "split.validation": ""}, "config.split.validation is empty"),
+        ({"optimizer.batch_rule": "cubic"}, "config.optimizer.batch_rule='cubic'"),
+        ({"accumulate": 3}, "does not divide over 8 devices, in 3 parts each"),
+    ],
+)
+def test_choices_that_do_not_fit_are_refused_before_anything_is_written(changes, says, data_dir, tmp_path):
+    config = small(dfc2020.get_config("model=unet,data=sample,tiny=true"), data_dir)
+    config.update_from_flattened_dict(changes)
+    with pytest.raises(InputError, match=re.escape(says)):
+        train(config, tmp_path / "run")
+    assert not (tmp_path / "run").exists()
 
 
 def test_a_run_of_before_the_plateau_goes_on():
