@@ -75,11 +75,11 @@ def check_plateau(config) -> None:
             "config.optimizer.schedule='plateau': it lowers the rate by validation scores, and config.split.validation "
             "is empty; name a split, or take cosine or constant"
         )
-    if 0 < config.patience <= optimizer.plateau_patience:
+    lowered = optimizer.plateau_patience + 1
+    if 0 < config.patience <= lowered:
         raise InputError(
-            f"config.patience={config.patience}: the run would end before its rate is first lowered, after "
-            f"{optimizer.plateau_patience + 1} evaluations (config.optimizer.plateau_patience + 1); "
-            "take a higher config.patience, or 0"
+            f"config.patience={config.patience}: the run would end before a step at a lowered rate, which comes after "
+            f"{lowered} evaluations (config.optimizer.plateau_patience + 1); take a higher config.patience, or 0"
         )
 
 
