@@ -107,7 +107,7 @@ def benchmark(config, count: int) -> dict:
     alike = {"train": {"class_pixels": {str(land_class.id): 1 for land_class in data.legend.scored}}}
     card = cards.Card(config.model.name, config.fusion, sensors, data.legend, data.tile, data.name, alike, {})
     task = tasks.make(config, card)
-    mesh = meshes.make(config.parallel.data, config.parallel.fsdp, config.batch_size)
+    mesh = meshes.make(config.parallel.data, config.parallel.fsdp, config.batch_size, config.accumulate)
     template = parameters.Template(task.build, config.freeze)
     optimizer = optim.transformation(config.optimizer)
     rate = optim.LearningRate(config.optimizer.learning_rate, 0, count, config.optimizer.schedule)
@@ -118,7 +118,7 @@ def benchmark(config, count: int) -> dict:
     batch = meshes.global_batch(_random_batch(task.keys, card, config), sharding)
 
     start = time.perf_counter()
-    step = steps.train_step(task, template, optimizer, rate, config.seed)
+    step = steps.train_step(task, template, optimizer, rate, config.seed, config.accumulate)
     compiled = steps.compile_train_step(step, state, batch)
     compile_seconds = time.perf_counter() - start
 

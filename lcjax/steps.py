@@ -4,6 +4,7 @@ import dataclasses
 from collections.abc import Iterable
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import optax
 
@@ -24,6 +25,7 @@ class State:
       trainable, frozen: parameters by path; the optimiser knows of the first only.
       statistics: running statistics of normalisation by path.
       optimizer: optax state.
+      scale: what the scheduled learning rate is multiplied by, float32; the host sets it between steps.
     """
 
     step: jax.Array
@@ -31,6 +33,7 @@ class State:
     frozen: Flat
     statistics: Flat
     optimizer: optax.OptState
+    scale: jax.Array
 
 
 def initial_state(template: Template, parameters: dict, statistics: dict, optimizer, mesh) -> State:
@@ -40,29 +43,77 @@ def initial_state(template: Template, parameters: dict, statistics: dict, optimi
     shapes = jax.eval_shape(optimizer.init, trainable)
     # Every moment starts at zero, so the optimiser's state needs no computation, only its shapes.
     moments = jax.tree.map(lambda leaf: np.zeros(leaf.shape, leaf.dtype), shapes)
-    state = State(jax.device_put(np.int32(0)), trainable, frozen, statistics, moments)
+    step, scale = jax.device_put((np.int32(0), np.float32(1.0)))
+    state = State(step, trainable, frozen, statistics, moments, scale)
     return meshes.place(state, meshes.shardings(state, mesh))
 
 
-def train_step(task: Task, template: Template, optimizer: optax.GradientTransformation, rate: LearningRate, seed: int):
-    """The step function (state, batch) -> (state, metrics); the caller compiles it."""
+def rescaled(state: State, scale: float) -> State:
+    """The state whose steps take the scheduled learning rate times `scale`."""
+    with jax.transfer_guard("allow"):  # one number, sent on purpose
+        return dataclasses.replace(state, scale=meshes.place(np.float32(scale), state.scale.sharding))
+
+
+def train_step(
+    task: Task,
+    template: Template,
+    optimizer: optax.GradientTransformation,
+    rate: LearningRate,
+    seed: int,
+    accumulate: int = 1,
+):
+    """The step function (state, batch) -> (state, metrics); the caller compiles it.
+
+    With `accumulate` the batch goes through the network in so many parts, one after the other.
+    """
 
     def step(state: State, batch: dict) -> tuple[State, dict]:
-        keys_B = augment.example_keys(seed, state.step, batch["example"])
+        def gradient_of(statistics: Flat, part: dict) -> tuple[Flat, Flat, dict]:
+            keys_B = augment.example_keys(seed, state.step, part["example"])
 
-        def loss_of(trainable: Flat):
-            model = template.merge(trainable | state.frozen, state.statistics, train=True)
-            loss, extra = task.loss(model, batch, keys_B)
-            return loss, (extra, template.statistics_of(model))
+            def loss_of(trainable: Flat):
+                model = template.merge(trainable | state.frozen, statistics, train=True)
+                loss, extra = task.loss(model, part, keys_B)
+                return loss, (extra, template.statistics_of(model))
 
-        (loss, (extra, statistics)), gradient = jax.value_and_grad(loss_of, has_aux=True)(state.trainable)
+            (loss, (extra, after)), gradient = jax.value_and_grad(loss_of, has_aux=True)(state.trainable)
+            return gradient, after, extra | {"loss": loss}
+
+        if accumulate == 1:
+            gradient, statistics, metrics = gradient_of(state.statistics, batch)
+        else:
+            gradient, statistics, metrics = _mean_over_parts(gradient_of, state, batch, accumulate)
         direction, moments = optimizer.update(gradient, state.optimizer, state.trainable)
-        applied = rate(state.step)
+        applied = rate(state.step) * state.scale
         trainable = {path: value - applied * direction[path] for path, value in state.trainable.items()}
-        metrics = extra | {"loss": loss, "learning_rate": applied, "gradient_norm": norm(gradient)}
-        return State(state.step + 1, trainable, state.frozen, statistics, moments), metrics
+        metrics |= {"learning_rate": applied, "gradient_norm": norm(gradient)}
+        return State(state.step + 1, trainable, state.frozen, statistics, moments, state.scale), metrics
 
     return step
+
+
+def _mean_over_parts(gradient_of, state: State, batch: dict, count: int) -> tuple[Flat, Flat, dict]:
+    """Means of gradient and metrics over `count` parts of a batch, and the statistics after the last.
+
+    A part takes every `count`-th example, so that each device keeps its own, and the parts are the same on any number
+    of devices. Each part normalises by itself, and hands its running statistics to the next.
+    """
+    parts = {
+        key: meshes.spread(value.reshape(-1, count, *value.shape[1:]).swapaxes(0, 1), 1) for key, value in batch.items()
+    }
+
+    def add(carry: tuple[Flat, Flat], part: dict):
+        total, statistics = carry
+        gradient, statistics, metrics = gradient_of(statistics, part)
+        return (jax.tree.map(jnp.add, total, gradient), statistics), metrics
+
+    nothing = jax.tree.map(jnp.zeros_like, state.trainable)
+    (total, statistics), metrics = jax.lax.scan(add, (nothing, state.statistics), parts)
+    return (
+        jax.tree.map(lambda gradient: gradient / count, total),
+        statistics,
+        {key: jnp.mean(values) for key, values in metrics.items()},
+    )
 
 
 def compile_train_step(step, state: State, batch: dict) -> jax.stages.Compiled:

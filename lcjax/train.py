@@ -60,6 +60,7 @@ class Progress:
       evaluated: step of the last evaluation; -1 before the first.
       best: highest score of the task's `monitor` so far.
       since_best: evaluations since then.
+      scale: what the scheduled learning rate is multiplied by.
       ended: why the run is over; empty while it is not.
       card: the card of the run, as JSON.
     """
@@ -70,6 +71,7 @@ class Progress:
     evaluated: int = -1
     best: float | None = None
     since_best: int = 0
+    scale: float = 1.0
     ended: str = ""
     card: str = ""
 
@@ -80,7 +82,8 @@ def train(config, folder: pathlib.Path) -> None:
     The order of the loop is a contract: (1) evaluate the state, keep the best; (2) save if due; (3) next batch;
     (4) dispatch the step; (5) fetch and write the metrics of the step before, and stop on NaN. Nothing is saved
     before the metrics of its last step were seen to be finite. Without a validation split (1) is left out, and the
-    best is the last.
+    best is the last. An evaluation sets the factor by which the schedule "plateau" lowers the learning rate, before
+    anything is saved: the steps after it take the lower rate, also those of a run that goes on from there.
 
     Raises:
       InputError: config, data or workdir are not what they should be.
@@ -98,6 +101,7 @@ def train(config, folder: pathlib.Path) -> None:
     if config.crop > dataset.tile:
         raise InputError(f"config.crop={config.crop}: larger than the {dataset.tile} px tiles of {dataset.name}")
     task.check(source, dataset.folder)
+    optim.check_plateau(config)
 
     # ------------------------------------------------------------------ durations
     units = {"batch_size": config.batch_size, "epoch": len(source)}
@@ -109,13 +113,13 @@ def train(config, folder: pathlib.Path) -> None:
     log_every, evaluate_every, save_every = every("log_every"), every("evaluate_every"), every("save_every")
 
     # ------------------------------------------------------------------ mesh, optimiser
-    mesh = meshes.make(config.parallel.data, config.parallel.fsdp, config.batch_size)
+    mesh = meshes.make(config.parallel.data, config.parallel.fsdp, config.batch_size, config.accumulate)
     batch_sharding = meshes.batch_sharding(mesh)
     template = parameters.Template(task.build, config.freeze)
     optimizer = optim.transformation(config.optimizer)
     warmup = durations.steps(config.optimizer.warmup, name="config.optimizer.warmup", **units, total=total)
-    rate = optim.LearningRate(config.optimizer.learning_rate, warmup, total, config.optimizer.schedule)
-    step_function = steps.train_step(task, template, optimizer, rate, config.seed)
+    rate = optim.learning_rate(config.optimizer, config.batch_size, warmup, total)
+    step_function = steps.train_step(task, template, optimizer, rate, config.seed, config.accumulate)
     count = steps.evaluation_step(task, template)
 
     # ------------------------------------------------------------------ initial state, or where an earlier run stood
@@ -134,7 +138,7 @@ def train(config, folder: pathlib.Path) -> None:
             workdir.say(f"{folder}: already ended at step {found}: {progress.ended}")
             return
         best.forget_after(found)
-        state = _restore(last, found, state)
+        state = steps.rescaled(_restore(last, found, state), progress.scale)
         workdir.say(f"{folder}: goes on from step {found} of {total}")
     progress.card = card.to_json()
     clock = Clock(progress.clock)
@@ -197,7 +201,8 @@ def train(config, folder: pathlib.Path) -> None:
                 workdir.say(f"warning: step {step}: {alarm}")
 
     def evaluate(step: int) -> None:
-        """Scores the held-out split; keeps a copy of the best state."""
+        """Scores the held-out split; keeps a copy of the best state, or lowers the rate where that is due."""
+        nonlocal state
         assert held_out is not None
         held_out_batches = loader.eval_batches(
             held_out,
@@ -214,6 +219,11 @@ def train(config, folder: pathlib.Path) -> None:
         better = progress.best is None or score > progress.best
         progress.evaluated = step
         progress.since_best = 0 if better else progress.since_best + 1
+        factor = optim.lowering(config.optimizer, progress.since_best)
+        if factor != 1:
+            progress.scale *= factor
+            state = steps.rescaled(state, progress.scale)
+            workdir.say(f"step {step}/{total}  the learning rate is lowered to {progress.scale:.4g} of its schedule")
         if better:
             progress.best = score
             save(best, step)
@@ -330,6 +340,7 @@ def _restore(last: checkpoint.Checkpoints, step: int, state: steps.State) -> ste
         frozen={path: model["parameters"][path] for path in state.frozen},
         statistics=model["statistics"],
         optimizer=last.restore_optimizer(step, state.optimizer),
+        scale=state.scale,
     )
 
 

@@ -17,8 +17,10 @@ AXES = ("data", "fsdp")
 RULES = ((r"bias_table$", math.inf), (r".*", 2**16))
 
 
-def make(data: int, fsdp: int, batch_size: int) -> Mesh:
+def make(data: int, fsdp: int, batch_size: int, accumulate: int = 1) -> Mesh:
     """A mesh of data x fsdp devices; data = -1 takes all that fsdp leaves.
+
+    Each device has as many examples of each of the `accumulate` parts of a batch.
 
     Raises:
       InputError: the devices or the global batch do not divide.
@@ -29,10 +31,13 @@ def make(data: int, fsdp: int, batch_size: int) -> Mesh:
     data = devices // fsdp if data == -1 else data
     if data < 1 or data * fsdp > devices:
         raise InputError(f"config.parallel: data={data} x fsdp={fsdp} needs more than the {devices} devices")
-    if batch_size % (data * fsdp):
+    if accumulate < 1:
+        raise InputError(f"config.accumulate={accumulate}: expected 1 or more parts of a batch")
+    if batch_size % (accumulate * data * fsdp):
+        parts = f", in {accumulate} parts each (config.accumulate)" if accumulate > 1 else ""
         raise InputError(
-            f"config.batch_size={batch_size}: does not divide over {data * fsdp} devices; "
-            f"take a multiple of {data * fsdp}, or fewer devices by config.parallel.data"
+            f"config.batch_size={batch_size}: does not divide over {data * fsdp} devices{parts}; "
+            f"take a multiple of {accumulate * data * fsdp}, or fewer devices by config.parallel.data"
         )
     return jax.make_mesh((data, fsdp), AXES, axis_types=(AxisType.Auto,) * 2, devices=jax.devices()[: data * fsdp])
 

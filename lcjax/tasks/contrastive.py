@@ -29,6 +29,10 @@ class Contrastive:
             raise InputError(f"config.freeze={config.freeze!r}: the contrastive task trains all of its network")
         if config.metadata:
             raise InputError(f"config.metadata={config.metadata!r}: the contrastive task takes images alone")
+        if config.accumulate > 1:
+            raise InputError(
+                f"config.accumulate={config.accumulate}: the contrastive loss compares all places of a batch"
+            )
         for key in ("batch_size", "evaluation_batch_size"):
             if config[key] < 2:
                 raise InputError(f"config.{key}={config[key]}: the contrastive task compares places: at least 2")

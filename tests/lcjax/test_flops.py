@@ -201,7 +201,7 @@ def test_a_training_step_costs_three_times_the_network_but_for_the_gradient_of_t
     config = dfc2020.get_config(f"model={model},tiny=true")
     task, template, values, statistics = networks.make(config)
     optimizer = optim.transformation(config.optimizer)
-    state = steps.State(jnp.int32(0), values, {}, statistics, jax.eval_shape(optimizer.init, values))
+    state = steps.State(jnp.int32(0), values, {}, statistics, jax.eval_shape(optimizer.init, values), jnp.float32(1))
     step = steps.train_step(task, template, optimizer, optim.LearningRate(1e-3, 0, 9, "cosine"), 0)
     trained = flops.cost(step, state, networks.batch(config, 2, config.crop))
     forward = counted(model, (S1, S2), 8, config.crop, "early", "tiny")

@@ -1,19 +1,23 @@
-"""The rate that is logged is the rate that is applied; what decays; what is refused."""
+"""Rates and directions against formulas and optax; the rate that is logged is the rate that is applied."""
 
 import jax
 import jax.numpy as jnp
 import ml_collections
+import networks
 import numpy as np
+import optax
 import pytest
 from flax import nnx
 
+from configs import dfc2020
 from data_pipelines.errors import InputError
 from lcjax import optim, parameters, steps
+from lcjax.models.families import FAMILIES
 from lcjax.parallel import mesh as meshes
 
 
 def config(**changes):
-    fields = {"name": "adamw", "weight_decay": 0.0, "momentum": 0.0, "clip": 0.0}
+    fields = {"name": "adamw", "weight_decay": 0.0, "momentum": 0.0, "clip": 0.0, "layer_decay": 1.0}
     return ml_collections.ConfigDict(fields | changes)
 
 
@@ -45,6 +49,49 @@ def test_without_warm_up_the_first_step_has_the_peak():
     assert float(optim.LearningRate(0.1, 0, 10, "cosine")(jnp.int32(0))) == pytest.approx(0.1)
 
 
+@pytest.mark.parametrize(
+    ("rule", "batch_size", "peak"),
+    [("none", 1024, 0.1), ("linear", 1024, 0.4), ("linear", 64, 0.025), ("sqrt", 1024, 0.2), ("sqrt", 64, 0.05)],
+)
+def test_the_peak_follows_the_batch(rule, batch_size, peak):
+    fields = {"learning_rate": 0.1, "batch_rule": rule, "reference_batch": 256, "schedule": "cosine"}
+    rate = optim.learning_rate(ml_collections.ConfigDict(fields), batch_size, warmup=2, total=9)
+    assert rate == optim.LearningRate(pytest.approx(peak), 2, 9, "cosine")
+
+
+def lowered(scores, factor=0.5, patience=2):
+    """The scale of the rate after each of the scores, as the loop counts."""
+    rules = ml_collections.ConfigDict({"schedule": "plateau", "plateau_factor": factor, "plateau_patience": patience})
+    best, since_best, scale, found = -np.inf, 0, 1.0, []
+    for score in scores:
+        since_best = 0 if score > best else since_best + 1
+        best = max(score, best)
+        scale *= optim.lowering(rules, since_best)
+        found.append(scale)
+    return found
+
+
+@pytest.mark.parametrize(
+    ("scores", "patience", "scales"),
+    [
+        # What torch.optim.lr_scheduler.ReduceLROnPlateau(mode="max", factor=0.5, threshold=0) did to a rate of 1.
+        ([1, 1, 1, 1, 1, 1, 1, 1], 2, [1, 1, 1, 0.5, 0.5, 0.5, 0.25, 0.25]),
+        ([1, 0, 0, 2, 0, 0, 0, 3, 0], 2, [1, 1, 1, 1, 1, 1, 0.5, 0.5, 0.5]),
+        ([1, 0, 0, 0, 0, 2, 0, 0, 0], 2, [1, 1, 1, 0.5, 0.5, 0.5, 0.5, 0.5, 0.25]),
+        ([3, 1, 2, 4, 4], 0, [1, 0.5, 0.25, 0.25, 0.125]),
+        ([1, 2, 3, 4], 0, [1, 1, 1, 1]),
+    ],
+)
+def test_a_plateau_lowers_the_rate_as_in_pytorch(scores, patience, scales):
+    assert lowered(scores, patience=patience) == scales
+
+
+def test_other_schedules_are_never_lowered():
+    fields = {"plateau_factor": 0.5, "plateau_patience": 0}
+    for schedule in ("cosine", "constant"):
+        assert optim.lowering(ml_collections.ConfigDict(fields | {"schedule": schedule}), 1) == 1.0
+
+
 class Line(nnx.Module):
     def __init__(self, rngs):
         self.conv1 = nnx.Linear(3, 1, rngs=rngs)
@@ -57,14 +104,14 @@ class Regression:
         return 0.5 * jnp.mean(model.conv1(batch["x"]) ** 2), {}
 
 
-def first_step(**changes):
+def first_step(schedule="cosine", scale=1.0, **changes):
     """(values before, values after, gradient, metrics) of one step of the real step function."""
     template = parameters.Template(Line)
     values = parameters.initial(template.parameters, 0) | {"conv1/bias": np.full(1, 0.5, np.float32)}
     optimizer = optim.transformation(config(**changes))
-    rate = optim.LearningRate(0.3, warmup=3, total=10, schedule="cosine")
+    rate = optim.LearningRate(0.3, warmup=3, total=10, schedule=schedule)
     mesh = meshes.make(1, 1, 4)
-    state = steps.initial_state(template, values, {}, optimizer, mesh)
+    state = steps.rescaled(steps.initial_state(template, values, {}, optimizer, mesh), scale)
     x = np.random.default_rng(0).standard_normal((4, 3)).astype(np.float32)
     batch = meshes.global_batch({"x": x, "example": np.arange(4, dtype=np.uint32)}, meshes.batch_sharding(mesh))
     step = steps.train_step(Regression(), template, optimizer, rate, 0)
@@ -74,9 +121,10 @@ def first_step(**changes):
     return values, jax.device_get(state.trainable), gradient, jax.device_get(metrics)
 
 
-def test_the_rate_that_is_logged_is_the_rate_that_is_applied():
-    before, after, gradient, metrics = first_step(name="sgd")
-    assert metrics["learning_rate"] == pytest.approx(0.1)  # a third of the way up
+@pytest.mark.parametrize(("schedule", "scale"), [("cosine", 1.0), ("constant", 1.0), ("plateau", 0.25)])
+def test_the_rate_that_is_logged_is_the_rate_that_is_applied(schedule, scale):
+    before, after, gradient, metrics = first_step(schedule, scale, name="sgd")
+    assert metrics["learning_rate"] == pytest.approx(0.1 * scale)  # a third of the way up
     for path in before:
         moved = before[path] - after[path]
         np.testing.assert_allclose(moved, metrics["learning_rate"] * gradient[path], rtol=1e-5)
@@ -136,8 +184,208 @@ def test_momentum_adds_up():
     assert found == pytest.approx([1.0, 1.9, 2.71])
 
 
+RATE, DECAY, MOMENTUM = 0.05, 0.1, 0.9
+
+
+def some_values():
+    generator = np.random.default_rng(0)
+    return {path: generator.standard_normal((4, 3)).astype(np.float32) for path in PATHS}
+
+
+def gradients(count):
+    generator = np.random.default_rng(1)
+    return [{path: generator.standard_normal((4, 3)).astype(np.float32) for path in PATHS} for _ in range(count)]
+
+
+def descended(name, rates=(RATE,) * 4):
+    """Values after steps of the optimiser of that name."""
+    transformation = optim.transformation(config(name=name, weight_decay=DECAY, momentum=MOMENTUM))
+    values = some_values()
+    state = transformation.init(values)
+    for rate, gradient in zip(rates, gradients(len(rates)), strict=True):
+        update, state = transformation.update(gradient, state, values)
+        values = {path: values[path] - rate * update[path] for path in values}
+    return values
+
+
+def close(found, expected):
+    for path in PATHS:
+        np.testing.assert_allclose(found[path], expected[path], rtol=2e-5, atol=1e-6, err_msg=path)
+
+
+KERNELS = {path: path in ("a/kernel", "embed/kernel") for path in PATHS}
+
+
+@pytest.mark.parametrize(
+    ("name", "theirs"),
+    [
+        ("adamw", optax.adamw(RATE, weight_decay=DECAY, mask=KERNELS)),
+        ("lars", optax.lars(RATE, DECAY, KERNELS, 0.001, trust_ratio_mask=KERNELS, momentum=MOMENTUM)),
+        ("lamb", optax.lamb(RATE, weight_decay=DECAY, mask=KERNELS)),
+    ],
+)
+def test_steps_are_those_of_optax(name, theirs):
+    values = some_values()
+    state = theirs.init(values)
+    for gradient in gradients(4):
+        update, state = theirs.update(gradient, state, values)
+        values = optax.apply_updates(values, update)
+    close(descended(name), values)
+
+
+def by_hand(path, rates, direction):
+    """One parameter after steps along direction(number, gradient, value), in float64."""
+    value = some_values()[path].astype(np.float64)
+    for number, (rate, gradient) in enumerate(zip(rates, gradients(len(rates)), strict=True), 1):
+        value = value - rate * direction(number, gradient[path].astype(np.float64), value)
+    return value
+
+
+class Momentum:
+    """v = m v + g, as torch.optim.SGD; g is the gradient and the decay, in LARS times their trust ratio."""
+
+    def __init__(self, decay, trust=None):
+        self.decay, self.trust, self.velocity = decay, trust, 0.0
+
+    def __call__(self, number, gradient, value):
+        gradient = gradient + self.decay * value
+        if self.trust:
+            gradient = gradient * self.trust * np.linalg.norm(value) / np.linalg.norm(gradient)
+        self.velocity = MOMENTUM * self.velocity + gradient
+        return self.velocity
+
+
+class CoupledAdam:
+    """As torch.optim.Adam: the decay is part of the gradient whose moments are taken."""
+
+    def __init__(self, decay):
+        self.decay, self.first, self.second = decay, 0.0, 0.0
+
+    def __call__(self, number, gradient, value):
+        gradient = gradient + self.decay * value
+        self.first = 0.9 * self.first + 0.1 * gradient
+        self.second = 0.999 * self.second + 0.001 * gradient**2
+        return self.first / (1 - 0.9**number) / (np.sqrt(self.second / (1 - 0.999**number)) + 1e-8)
+
+
+@pytest.mark.parametrize(
+    ("name", "kernel", "other"),
+    [
+        ("adam", lambda: CoupledAdam(DECAY), lambda: CoupledAdam(0.0)),
+        ("sgd", lambda: Momentum(DECAY), lambda: Momentum(0.0)),
+        ("lars", lambda: Momentum(DECAY, 0.001), lambda: Momentum(0.0)),
+    ],
+)
+def test_steps_of_changing_rates_are_those_of_the_formulas(name, kernel, other):
+    rates = (0.05, 0.1, 0.02, 0.02, 0.01)
+    close(
+        descended(name, rates), {path: by_hand(path, rates, kernel() if KERNELS[path] else other()) for path in PATHS}
+    )
+
+
+def test_the_state_of_adamw_is_that_of_earlier_checkpoints():
+    before = optax.chain(
+        optax.identity(), optax.scale_by_adam(), optax.add_decayed_weights(0.01, mask=lambda values: KERNELS)
+    )
+    values = some_values()
+    assert jax.tree.structure(optim.transformation(config()).init(values)) == jax.tree.structure(before.init(values))
+
+
+# How often the rate of each part of an encoder is multiplied by layer_decay.
+_BACKBONE = {"stem": 5, "stages/0": 4, "stages/1": 3, "stages/2": 2, "stages/3": 1}
+_SWIN = {"embed": 3, "embed_norm": 3, "stages/0": 2, "merges/0": 2, "stages/1": 1, "norm": 0}
+TIMES = {
+    "unet": {f"levels/{level}": 5 - level for level in range(5)},
+    **{f"resnet{depth}_unet": _BACKBONE for depth in (18, 34, 50, 101)},
+    "efficientnet_lite0_unet": {"stem": 6} | {f"stages/{stage}": 5 - stage for stage in range(5)},
+    "swin_unet": _SWIN,
+    "two_stream_swin": _SWIN,
+    "swin_upernet": _SWIN | {"norms/0": 2},
+    "vit_pyramid": dict.fromkeys(("embed", "position", "class_token"), 4)
+    | {f"stages/{block}": 3 - block for block in range(3)}
+    | dict.fromkeys(("norm", "finest1", "finest_norm", "finest2", "finer"), 0),
+}
+
+
+@pytest.mark.parametrize("model", FAMILIES)
+def test_rates_fall_from_layer_to_layer_towards_the_image(model):
+    _, template, _, _ = networks.make(networks.smallest(model, **({"depth": 3} if model == "vit_pyramid" else {})))
+    factors = optim.layer_factors(template.parameters, 0.5)
+    assert factors.keys() == template.parameters.keys()
+    found = set()
+    for path, factor in factors.items():
+        module, _, rest = path.partition("/")
+        if module != "encoders":
+            assert factor == 1.0, path
+            continue
+        part = next(part for part in TIMES[model] if f"{rest.partition('/')[2]}/".startswith(f"{part}/"))
+        assert factor == 0.5 ** TIMES[model][part], path
+        found.add(part)
+    assert found == TIMES[model].keys()
+
+
+def test_each_stream_is_counted_by_itself_and_what_is_not_an_encoder_keeps_the_rate():
+    paths = ("encoders/s1/stem/kernel", "encoders/s1/stages/0/kernel", "encoders/own/levels/0/kernel")
+    others = ("adapters/s2/kernel", "decoders/s1/stages/0/0/kernel", "head/kernel", "projections/s1/hidden/kernel")
+    assert optim.layer_factors((*paths, *others), 0.1) == dict.fromkeys(others, 1.0) | dict(
+        zip(paths, (0.1**2, 0.1, 0.1), strict=True)
+    )
+
+
+@pytest.mark.parametrize("name", ["adamw", "adam", "sgd", "lars", "lamb"])
+def test_the_direction_is_multiplied_by_the_factor_of_its_layer(name):
+    paths = ("encoders/s2/embed/kernel", "encoders/s2/stages/0/0/kernel", "encoders/s2/stages/1/0/bias", "head/kernel")
+    values = dict(zip(paths, list(some_values().values())[:4], strict=True))
+    gradient = dict(zip(paths, list(gradients(1)[0].values())[:4], strict=True))
+    how = {"name": name, "weight_decay": DECAY, "momentum": MOMENTUM, "clip": 1.0}
+    plain, layered = direction(gradient, values, **how), direction(gradient, values, layer_decay=0.5, **how)
+    for path, factor in zip(paths, (0.125, 0.25, 0.5, 1.0), strict=True):
+        np.testing.assert_array_equal(layered[path], factor * plain[path], err_msg=path)
+
+
 def test_unknown_names_are_refused():
-    with pytest.raises(InputError, match=r"config\.optimizer\.name='lion': expected one of adamw, sgd"):
+    with pytest.raises(
+        InputError, match=r"config\.optimizer\.name='lion': expected one of adamw, adam, sgd, lars, lamb"
+    ):
         optim.transformation(config(name="lion"))
-    with pytest.raises(InputError, match=r"config\.optimizer\.schedule='linear': expected one of cosine, constant"):
+    with pytest.raises(InputError, match=r"schedule='linear': expected one of cosine, constant, plateau"):
         optim.LearningRate(0.1, 0, 10, "linear")
+
+
+@pytest.mark.parametrize("decay", [0.0, 1.5])
+def test_layers_do_not_speed_up_nor_stand_still(decay):
+    with pytest.raises(InputError, match=rf"layer_decay={decay}: expected above 0 and at most 1"):
+        optim.transformation(config(layer_decay=decay))
+
+
+@pytest.mark.parametrize(
+    ("changes", "says"),
+    [
+        ({"batch_rule": "cubic"}, r"batch_rule='cubic': expected one of none, linear, sqrt"),
+        ({"reference_batch": 0}, r"reference_batch=0: expected 1 or more examples"),
+    ],
+)
+def test_rules_that_are_none_are_refused(changes, says):
+    rules = dfc2020.get_config().optimizer
+    rules.update(changes)
+    with pytest.raises(InputError, match=says):
+        optim.learning_rate(rules, 32, 0, 10)
+
+
+@pytest.mark.parametrize(
+    ("changes", "says"),
+    [
+        ({"optimizer.plateau_factor": 1.0}, r"plateau_factor=1\.0: expected between 0 and 1"),
+        ({"optimizer.plateau_patience": -1}, r"plateau_patience=-1: expected 0 or more"),
+        ({"split.validation": ""}, r"config\.split\.validation is empty"),
+        ({"patience": 11}, r"config\.patience=11: the run would end before .* which comes after 11 evaluations"),
+    ],
+)
+def test_a_plateau_that_cannot_come_is_refused(changes, says):
+    run = dfc2020.get_config()
+    run.patience = 0
+    run.update_from_flattened_dict(changes)
+    optim.check_plateau(run)  # no other schedule cares
+    run.optimizer.schedule = "plateau"
+    with pytest.raises(InputError, match=says):
+        optim.check_plateau(run)

@@ -2,6 +2,7 @@
 
 import json
 import pathlib
+import re
 import signal
 import subprocess
 import sys
@@ -18,7 +19,8 @@ from data_pipelines import prepare
 from data_pipelines.errors import InputError
 from data_pipelines.prepared import open_dataset
 from lcjax import evaluate, restore
-from lcjax.train import train
+from lcjax.tasks.segmentation import Segmentation
+from lcjax.train import Progress, train
 
 ROOT = pathlib.Path(__file__).parents[2]
 STEPS = 10
@@ -166,6 +168,60 @@ def test_early_stopping_keeps_the_best(data_dir, tmp_path):
     assert [line["step"] for line in scored] == [1, 2, 3]
     assert restore.restore(tmp_path / "run", "best").step == 1
     assert restore.restore(tmp_path / "run", "last").step == 3
+
+
+def rates(workdir: pathlib.Path) -> list[float]:
+    lines = map(json.loads, (workdir / "metrics.jsonl").read_text().splitlines())
+    return [line["learning_rate"] for line in lines if line["split"] == "train"]
+
+
+def test_a_plateau_lowers_the_rate_also_after_an_interruption(data_dir, tmp_path, monkeypatch):
+    config = small(dfc2020.get_config("model=unet,data=sample,tiny=true"), data_dir, steps=12)
+    config.evaluate_every = "2 steps"
+    config.save_every = "6 steps"
+    config.optimizer.update({"schedule": "plateau", "plateau_patience": 1, "warmup": "0 steps"})
+    monkeypatch.setattr(Segmentation, "scores", lambda task, sums: {task.monitor: 0.5})
+    train(config, tmp_path / "whole")
+    # Of the evaluations after 2, 4, 6, 8, 10 steps the first is the best, and every second one after it lowers.
+    peak = config.optimizer.learning_rate
+    np.testing.assert_allclose(rates(tmp_path / "whole"), [peak] * 6 + [peak / 2] * 4 + [peak / 4] * 2, rtol=1e-6)
+
+    evaluations = iter(range(100))
+
+    def interrupted(task, sums):
+        if next(evaluations) == 4:
+            raise KeyboardInterrupt
+        return {task.monitor: 0.5}
+
+    monkeypatch.setattr(Segmentation, "scores", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        train(config, tmp_path / "stopped")
+    assert checkpoints(tmp_path / "stopped") == 6
+    monkeypatch.setattr(Segmentation, "scores", lambda task, sums: {task.monitor: 0.5})
+    train(config, tmp_path / "stopped")
+    same_parameters(tmp_path / "whole", tmp_path / "stopped", "last")
+    assert rates(tmp_path / "whole") == rates(tmp_path / "stopped")
+
+
+@pytest.mark.parametrize(
+    ("changes", "says"),
+    [
+        ({"optimizer.schedule": "plateau", "split.validation": ""}, "config.split.validation is empty"),
+        ({"optimizer.batch_rule": "cubic"}, "config.optimizer.batch_rule='cubic'"),
+        ({"accumulate": 3}, "does not divide over 8 devices, in 3 parts each"),
+    ],
+)
+def test_choices_that_do_not_fit_are_refused_before_anything_is_written(changes, says, data_dir, tmp_path):
+    config = small(dfc2020.get_config("model=unet,data=sample,tiny=true"), data_dir)
+    config.update_from_flattened_dict(changes)
+    with pytest.raises(InputError, match=re.escape(says)):
+        train(config, tmp_path / "run")
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_run_of_before_the_plateau_goes_on():
+    before = {"position": 96, "clock": {"train": 1.25}, "window": {}, "evaluated": 4, "best": 0.5, "since_best": 2}
+    assert Progress(**before, ended="", card="").scale == 1.0
 
 
 def test_own_imagery_of_other_bands_and_classes(tmp_path):

@@ -1,0 +1,175 @@
+"""A batch in parts is the batch: gradients, metrics and draws; an encoder's layers step as far as they should."""
+
+import functools
+import re
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from flax import nnx
+from networks import batch, card_of, make, smallest
+
+from data_pipelines.errors import InputError
+from lcjax import optim, parameters, steps, tasks
+from lcjax.parallel import mesh as meshes
+
+BATCH = 32
+RATE = 0.5
+
+
+@functools.cache
+def after_one_step(accumulate: int, devices: int):
+    """(values before, values after, metrics) of one step of plain descent, on data whose pixels all have a label."""
+    config = smallest("swin_unet")
+    config.optimizer.update({"name": "sgd", "momentum": 0.0, "weight_decay": 0.0, "clip": 0.0})
+    task, template, values, statistics = make(config)
+    data = batch(config, BATCH, edge=40)
+    scored = [land_class.id for land_class in card_of(config).legend.scored]
+    data["label"] = np.where(np.isin(data["label"], scored), data["label"], np.uint8(scored[0]))
+    data["corner"] = np.random.default_rng(2).integers(0, 9, (BATCH, 2)).astype(np.int32)
+    mesh = meshes.make(devices, 1, BATCH, accumulate)
+    optimizer = optim.transformation(config.optimizer)
+    state = steps.initial_state(template, values, statistics, optimizer, mesh)
+    arrays = meshes.global_batch(data, meshes.batch_sharding(mesh))
+    rate = optim.LearningRate(RATE, 0, 10, "constant")
+    step = steps.train_step(task, template, optimizer, rate, 0, accumulate)
+    state, metrics = steps.compile_train_step(step, state, arrays)(state, arrays)
+    return values, jax.device_get(state.trainable), jax.device_get(metrics)
+
+
+def moved(accumulate: int, devices: int) -> dict[str, np.ndarray]:
+    before, after, _ = after_one_step(accumulate, devices)
+    return {path: (before[path] - after[path]) / RATE for path in before}
+
+
+@pytest.mark.parametrize(("accumulate", "devices"), [(4, 8), (4, 1)])
+def test_a_batch_in_parts_has_the_gradient_and_metrics_of_the_whole(accumulate, devices):
+    whole, parts = moved(1, 8), moved(accumulate, devices)
+    size = np.sqrt(sum(np.sum(leaf**2) for leaf in whole.values()))
+    error = np.sqrt(sum(np.sum((whole[path] - parts[path]) ** 2) for path in whole))
+    assert size > 0.01
+    assert error < 1e-4 * size
+    expected, found = after_one_step(1, 8)[2], after_one_step(accumulate, devices)[2]
+    assert found.keys() == expected.keys() >= {"loss", "OA", "learning_rate", "gradient_norm"}
+    for key, value in expected.items():
+        np.testing.assert_allclose(found[key], value, rtol=1e-5, err_msg=key)
+
+
+class Encoder(nnx.Module):
+    """A stem and one stage."""
+
+    def __init__(self, rngs):
+        self.embed = nnx.Linear(3, 4, rngs=rngs)
+        self.stages = nnx.List([nnx.Linear(4, 4, rngs=rngs)])
+
+
+class Layered(nnx.Module):
+    """An encoder and a head."""
+
+    def __init__(self, rngs):
+        self.encoders = nnx.Dict({"s2": Encoder(rngs)})
+        self.head = nnx.Linear(4, 1, rngs=rngs)
+
+
+class Square:
+    """Half the mean square of what comes out."""
+
+    def loss(self, model, batch, keys_B):
+        encoder = model.encoders["s2"]
+        return 0.5 * jnp.mean(model.head(encoder.stages[0](encoder.embed(batch["x"]))) ** 2), {}
+
+
+def test_two_states_differ_by_the_logged_rate_times_the_factor_of_the_layer_times_the_gradient():
+    template = parameters.Template(Layered)
+    generator = np.random.default_rng(0)
+    before = {path: generator.standard_normal(leaf.shape, np.float32) for path, leaf in template.parameters.items()}
+    rules = smallest("unet").optimizer
+    rules.update({"name": "sgd", "momentum": 0.0, "weight_decay": 0.0, "clip": 0.0, "layer_decay": 0.5})
+    optimizer = optim.transformation(rules)
+    mesh = meshes.make(1, 1, 8)
+    state = steps.initial_state(template, before, {}, optimizer, mesh)
+    x = generator.standard_normal((8, 3), np.float32)
+    arrays = meshes.global_batch({"x": x, "example": np.arange(8, dtype=np.uint32)}, meshes.batch_sharding(mesh))
+    step = steps.train_step(Square(), template, optimizer, optim.LearningRate(RATE, 2, 10, "cosine"), 0)
+    state, metrics = steps.compile_train_step(step, state, arrays)(state, arrays)
+    assert float(metrics["learning_rate"]) == pytest.approx(RATE / 2)
+
+    embed, stage, head = (before[f"{path}/kernel"] for path in ("encoders/s2/embed", "encoders/s2/stages/0", "head"))
+    first = x @ embed + before["encoders/s2/embed/bias"]
+    second = first @ stage + before["encoders/s2/stages/0/bias"]
+    error = (second @ head + before["head/bias"]) / 8
+    to_second, to_first = error @ head.T, error @ head.T @ stage.T
+    moved = {
+        "encoders/s2/embed": (0.25, x.T @ to_first, to_first.sum(0)),
+        "encoders/s2/stages/0": (0.5, first.T @ to_second, to_second.sum(0)),
+        "head": (1.0, second.T @ error, error.sum(0)),
+    }
+    for path, (factor, *gradients) in moved.items():
+        for name, gradient in zip(("kernel", "bias"), gradients, strict=True):
+            leaf = f"{path}/{name}"
+            expected = metrics["learning_rate"] * factor * gradient
+            np.testing.assert_allclose(
+                before[leaf] - state.trainable[leaf], expected, rtol=1e-4, atol=1e-5, err_msg=leaf
+            )
+
+
+class Normalised(nnx.Module):
+    """One number per example, through batch norm."""
+
+    def __init__(self, rngs):
+        self.norm = nnx.BatchNorm(1, momentum=0.9, rngs=rngs)
+
+
+class Regression:
+    """Half the mean square of normalised numbers less those that are wanted, and the first number of the batch."""
+
+    def loss(self, model, batch, keys_B):
+        y = model.norm(batch["x"])
+        return 0.5 * jnp.mean((y - batch["wanted"]) ** 2), {"mean": jnp.mean(batch["x"])}
+
+
+def test_parts_normalise_by_themselves_and_hand_their_statistics_on():
+    template = parameters.Template(Normalised)
+    values, statistics = (parameters.initial(shapes, 0) for shapes in (template.parameters, template.statistics))
+    generator = np.random.default_rng(0)
+    x, wanted = generator.normal(3.0, 2.0, (2, 16, 1)).astype(np.float32)
+    mesh = meshes.make(8, 1, 16, 2)
+    optimizer = optim.transformation(smallest("unet").optimizer)
+    state = steps.initial_state(template, values, statistics, optimizer, mesh)
+    data = {"x": x, "wanted": wanted, "example": np.arange(16, dtype=np.uint32)}
+    arrays = meshes.global_batch(data, meshes.batch_sharding(mesh))
+    step = steps.train_step(Regression(), template, optimizer, optim.LearningRate(0.1, 0, 10, "constant"), 0, 2)
+    compiled = steps.compile_train_step(step, state, arrays)
+    assert not re.search(r"all-gather|all-to-all|collective-permute", compiled.as_text())  # no example travels
+    state, metrics = compiled(state, arrays)
+
+    mean, variance, losses = 0.0, 1.0, []
+    for part in (slice(0, None, 2), slice(1, None, 2)):
+        mean = 0.9 * mean + 0.1 * x[part].mean()
+        variance = 0.9 * variance + 0.1 * x[part].var()
+        normalised = (x[part] - x[part].mean()) / np.sqrt(x[part].var() + 1e-5)
+        losses.append(0.5 * np.mean((normalised - wanted[part]) ** 2))
+    np.testing.assert_allclose(state.statistics["norm/mean"], [mean], rtol=1e-5)
+    np.testing.assert_allclose(state.statistics["norm/var"], [variance], rtol=1e-5)
+    assert float(metrics["loss"]) == pytest.approx(np.mean(losses), rel=1e-5)
+    assert float(metrics["mean"]) == pytest.approx(x.mean(), rel=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("accumulate", "batch_size", "says"),
+    [
+        (4, 8, r"batch_size=8: does not divide over 8 devices, in 4 parts each .*; take a multiple of 32"),
+        (0, 8, r"config\.accumulate=0: expected 1 or more parts of a batch"),
+    ],
+)
+def test_what_does_not_divide_is_refused(accumulate, batch_size, says):
+    with pytest.raises(InputError, match=says):
+        meshes.make(8, 1, batch_size, accumulate)
+
+
+def test_places_that_are_compared_stay_in_one_batch():
+    config = smallest("two_stream_swin", task="contrastive")
+    config.accumulate = 2
+    with pytest.raises(InputError, match=r"config\.accumulate=2: the contrastive loss compares all places"):
+        tasks.make(config, card_of(config))
