@@ -18,7 +18,8 @@ SAMPLE_ROWS = 6
 def html(runs: Sequence[Run], tables: Sequence[Table], maps: Sequence[Sheet] = (), paper: Paper | None = None) -> str:
     """The whole page, of runs, of maps or of both. The same input gives the same text."""
     contents = [(f"table-{number}", f"Table {number}: {table.title}") for number, table in enumerate(tables, 1)]
-    sections = [_table_section(number, table) for number, table in enumerate(tables, 1)]
+    known = [table for table in tables if set(published().confusion.names) <= set(table.names)][:1]
+    sections = [_table_section(number, table, table in known) for number, table in enumerate(tables, 1)]
     for name, title, section in (
         ("paper", paper_text.TITLE, paper_text.section(paper) if paper else ""),
         ("curves", "Learning curves", _curve_section(runs)),
@@ -82,7 +83,8 @@ def differences(tables: Sequence[Table]) -> str:
     return markup.listed([name for name, values in kinds.items() if len(values) > 1])
 
 
-def _table_section(number: int, table: Table) -> str:
+def _table_section(number: int, table: Table, matrix: bool) -> str:
+    """All of one table; `matrix`: with the published confusion matrix of its classes."""
     fields, split = table.fields, table.fields["split"]
     classes = ", ".join(_named(name, table) for name in table.names)
     ignored = ", ".join(map(str, fields["ignored_ids"])) or "none"
@@ -106,7 +108,7 @@ Ignored label ids: {ignored}.</p>
 <p class="soft">Acc is the class accuracy, which is the recall: the share of a class's true pixels that are found.
 Confusion matrices are in percent of each row of truth.</p>
 {"".join(_run_details(e, table) for e in table.evaluations)}
-{_published_confusion(table)}
+{_published_confusion() if matrix else ""}
 </section>
 """
 
@@ -161,11 +163,8 @@ def _run_details(e: Evaluation, table: Table) -> str:
     return f'<div class="run">{markup.table("classes", caption, head, rows)}{picture}</div>'
 
 
-def _published_confusion(table: Table) -> str:
-    """The published matrix of the same classes, if there is one."""
+def _published_confusion() -> str:
     known = published().confusion
-    if not set(known.names) <= set(table.names):
-        return ""
     drawn = figures.published_confusion(np.array(known.matrix), known.names, known.title)
     return "<h4>Published, for comparison</h4>" + markup.figure(drawn, known.title, f"Source: {known.source}.")
 

@@ -175,7 +175,7 @@ def _html_table(laid: Laid) -> str:
     notes = "".join(f"<li>{markup.text(note)}</li>" for note in laid.notes)
     title = f"<h3>{markup.text(laid.heading)}{_superscript(laid.marked)}</h3>"
     caption = "Shaded: our runs. Small numbers: notes below."
-    return f'{title}{markup.table(f"paper-{laid.number}", caption, head, rows)}<ol class="soft">{notes}</ol>'
+    return f'{title}{markup.table(f"paper paper-{laid.number}", caption, head, rows)}<ol class="soft">{notes}</ol>'
 
 
 def _html_best(paper: Paper) -> str:
