@@ -88,10 +88,9 @@ class _Notes:
         self.texts: list[str] = []
 
     def __call__(self, texts: Iterable[str]) -> tuple[int, ...]:
-        for text in (texts := list(dict.fromkeys(texts))):
-            if text not in self.texts:
-                self.texts.append(text)
-        return tuple(self.texts.index(text) + 1 for text in texts)
+        wanted = list(dict.fromkeys(texts))
+        self.texts += [text for text in wanted if text not in self.texts]
+        return tuple(self.texts.index(text) + 1 for text in wanted)
 
 
 def _laid(table: Table, scored: Sequence[Evaluation]) -> Laid:

@@ -10,6 +10,8 @@ from lcjax.paper import Laid, Paper
 from lcjax.published import Figure, published
 
 TITLE = "Beside the published figures"
+_BEST = "The best published figures"
+_BEST_HEAD = ("system", "data and protocol", "metric", "value", "source")
 
 
 def to_csv(paper: Paper) -> str:
@@ -38,9 +40,13 @@ def _best_text(figure: Figure) -> str:
     return f"{text} ± {figure.spread:.4f}" if figure.spread is not None else text
 
 
+def _best_cells(figure: Figure) -> tuple[str, ...]:
+    return figure.system, figure.data, figure.metric, _best_text(figure), figure.source
+
+
 def _sources_text() -> str:
     """What the published columns are."""
-    kinds = "; ".join(f"“{kind}”: {source}" for kind, source in published().sources.items())
+    kinds = "; ".join(f"'{kind}': {source}" for kind, source in published().sources.items())
     return f"All figures are fractions of 1. Columns {kinds}."
 
 
@@ -60,12 +66,8 @@ def to_markdown(paper: Paper) -> str:
             lines.append(f"| {_escaped(row)} | {' | '.join(cells)} |")
         lines += ["", *(f"{number}. {_escaped(note)}" for number, note in enumerate(laid.notes, 1)), ""]
     if paper.best:
-        lines += ["## The best published figures", "", "| system | data and protocol | metric | value | source |"]
-        lines += ["|---|---|---|---:|---|"]
-        lines += [
-            "| " + " | ".join(map(_escaped, (f.system, f.data, f.metric, _best_text(f), f.source))) + " |"
-            for f in paper.best
-        ]
+        lines += [f"## {_BEST}", "", f"| {' | '.join(_BEST_HEAD)} |", "|---|---|---|---:|---|"]
+        lines += [f"| {' | '.join(map(_escaped, _best_cells(figure)))} |" for figure in paper.best]
     return "\n".join(lines).rstrip("\n") + "\n"
 
 
@@ -79,7 +81,7 @@ def _escaped(text: str) -> str:
 
 def to_tex(paper: Paper) -> str:
     r"""The tables for `\input{paper}`; they need the packages booktabs and graphicx."""
-    blocks = [r"% For \input{...}. Needs \usepackage{booktabs,graphicx}."]
+    blocks = [f"% For \\input{{...}}. Needs \\usepackage{{booktabs,graphicx}}.\n% {_sources_text()}"]
     for laid in paper.tables:
         groups = dict.fromkeys((stack.cell, stack.title) for stack in laid.stacks)
         widths = [sum(stack.cell == cell for stack in laid.stacks) for cell, _ in groups]
@@ -101,9 +103,8 @@ def to_tex(paper: Paper) -> str:
         caption = _tex(laid.heading) + _tex_notes(laid.marked)
         blocks.append(_tex_table("l" + "r" * len(heads), caption, f"report-{laid.number}", body, notes))
     if paper.best:
-        head = _tex_row(["system", "data and protocol", "metric", "value", "source"])
-        rows = [_tex_row(map(_tex, (f.system, f.data, f.metric, _best_text(f), f.source))) for f in paper.best]
-        blocks.append(_tex_table("lllrl", "The best published figures", "best", [head, r"\midrule", *rows], []))
+        body = [_tex_row(_BEST_HEAD), r"\midrule", *(_tex_row(map(_tex, _best_cells(f))) for f in paper.best)]
+        blocks.append(_tex_table("lllrl", _BEST, "best", body, []))
     return "\n\n".join(blocks) + "\n"
 
 
@@ -181,16 +182,14 @@ def _html_table(laid: Laid) -> str:
 def _html_best(paper: Paper) -> str:
     if not paper.best:
         return ""
-    head = [markup.heading(words) for words in ("system", "data and protocol", "metric")]
-    head += [markup.heading("value", "n"), markup.heading("source")]
+    head = [markup.heading(words, "n" if words == "value" else "") for words in _BEST_HEAD]
     rows = []
     for figure in paper.best:
-        words = [f'<th scope="row">{markup.text(figure.system)}</th>']
-        words += [f"<td>{markup.text(text)}</td>" for text in (figure.data, figure.metric)]
-        words += [f'<td class="n">{markup.text(_best_text(figure))}</td>', f"<td>{markup.text(figure.source)}</td>"]
-        rows.append((words, ""))
+        system, data, metric, value, source = map(markup.text, _best_cells(figure))
+        cells = [f'<th scope="row">{system}</th>', f"<td>{data}</td>", f"<td>{metric}</td>"]
+        rows.append(([*cells, f'<td class="n">{value}</td>', f"<td>{source}</td>"], ""))
     caption = "Of other data and protocols than the tables above."
-    return "<h3>The best published figures</h3>" + markup.table("best", caption, head, rows)
+    return f"<h3>{_BEST}</h3>" + markup.table("best", caption, head, rows)
 
 
 def _superscript(numbers: Sequence[int]) -> str:
