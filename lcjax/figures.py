@@ -110,26 +110,13 @@ def confusion(matrix: np.ndarray, names: Sequence[str], title: str = "") -> byte
     counts = np.asarray(matrix, np.float64)
     totals = counts.sum(axis=1, keepdims=True)
     percent = np.divide(100 * counts, totals, out=np.full_like(counts, np.nan), where=totals > 0)
-    size = 0.43 * len(names)
-    figure = _figure(size + 2.1, size + 1.9)
-    axes = figure.subplots()
-    axes.set_facecolor("#f3f3f3")
-    axes.imshow(percent, cmap="Blues", vmin=0, vmax=100)
-    for row, column in np.argwhere(np.isfinite(percent)).tolist():
-        value = percent[row, column]
-        text = "0" if counts[row, column] == 0 else f"{value:.1f}" if value < 9.95 else f"{value:.0f}"
-        colour = "white" if value > 55 else "#99a" if value < 0.05 else "#223"
-        axes.text(column, row, text, ha="center", va="center", color=colour, fontsize=8)
-    for row in np.flatnonzero(totals[:, 0] == 0).tolist():
-        axes.text((len(names) - 1) / 2, row, "no true pixels", ha="center", va="center", color="#778", fontsize=8)
-    labels = [_clip(name, 22) for name in names]
-    axes.set_xticks(range(len(names)), labels, rotation=45, ha="right", rotation_mode="anchor")
-    axes.set_yticks(range(len(names)), labels)
-    axes.set(xlabel="prediction", ylabel="truth (each row sums to 100 %)")
-    axes.set_title(_clip(title, 10 + 6 * len(names)))
-    axes.spines[:].set_visible(False)
-    axes.tick_params(length=0)
-    return _png(figure)
+    return _matrix(percent, names, title, "truth (each row sums to 100 %)", decimals=1)
+
+
+@matplotlib.rc_context(_STYLE)
+def published_confusion(shares: np.ndarray, names: Sequence[str], title: str) -> bytes:
+    """A confusion matrix of which only (K, K) rounded shares of each row are known, in whole percent as given."""
+    return _matrix(100 * np.asarray(shares, np.float64), names, title, "truth (each row in percent)", decimals=0)
 
 
 @matplotlib.rc_context(_STYLE)
@@ -166,6 +153,7 @@ def samples(
     labels: Mapping[str, np.ndarray],
     classes: Sequence[tuple[int, str, str]],
     unlabelled: str = "not labelled, not scored",
+    side: float = 1.6,
 ) -> bytes:
     """Rows of image, truth and predictions, with one legend.
 
@@ -175,6 +163,7 @@ def samples(
       labels: column title -> (N, H, W) uint8 legend ids; the first is the truth.
       classes: (id, name, "#rrggbb") of every class of the legend; any other id is drawn grey, as `unlabelled`. Only
         classes that occur are listed in the figure.
+      side: of a picture, in inches.
     """
     palette = np.full((256, 3), _rgb(UNLABELLED), np.uint8)
     for number, _, colour in classes:
@@ -188,11 +177,11 @@ def samples(
         texts.append(unlabelled)
     columns = {"image": images} | {title: palette[values] for title, values in labels.items()}
     per_row = max(3, len(columns))
-    height = 1.6 * len(ids) + 0.55 + 0.22 * -(-len(handles) // per_row)
-    figure = _figure(0.3 + 1.6 * len(columns), height)
+    height = side * len(ids) + 0.55 + 0.22 * -(-len(handles) // per_row)
+    figure = _figure(0.3 + side * len(columns), height)
     grid = figure.subplots(len(ids), len(columns), squeeze=False)
     for column, (title, pictures) in enumerate(columns.items()):
-        grid[0, column].set_title(_fold(title, 18), fontsize=8, loc="center", fontweight="normal")
+        grid[0, column].set_title(_fold(title, round(11 * side)), fontsize=8, loc="center", fontweight="normal")
         for row, picture in enumerate(pictures):
             grid[row, column].imshow(picture, interpolation="nearest" if column else "antialiased")
     for row, name in enumerate(ids):
@@ -216,6 +205,30 @@ def _png(figure: Figure) -> bytes:
     stream = io.BytesIO()
     figure.savefig(stream, format="png", metadata={"Software": None})
     return stream.getvalue()
+
+
+def _matrix(percent: np.ndarray, names: Sequence[str], title: str, truth: str, decimals: int) -> bytes:
+    """A matrix of percentages; those below 10 have so many decimals, and a row of NaN is blank."""
+    size = 0.43 * len(names)
+    figure = _figure(size + 2.1, size + 1.9)
+    axes = figure.subplots()
+    axes.set_facecolor("#f3f3f3")
+    axes.imshow(percent, cmap="Blues", vmin=0, vmax=100)
+    for row, column in np.argwhere(np.isfinite(percent)).tolist():
+        value = percent[row, column]
+        text = "0" if value == 0 else f"{value:.{decimals}f}" if value < 9.95 else f"{value:.0f}"
+        colour = "white" if value > 55 else "#99a" if value < 0.05 else "#223"
+        axes.text(column, row, text, ha="center", va="center", color=colour, fontsize=8)
+    for row in np.flatnonzero(np.isnan(percent[:, 0])).tolist():
+        axes.text((len(names) - 1) / 2, row, "no true pixels", ha="center", va="center", color="#778", fontsize=8)
+    labels = [_clip(name, 22) for name in names]
+    axes.set_xticks(range(len(names)), labels, rotation=45, ha="right", rotation_mode="anchor")
+    axes.set_yticks(range(len(names)), labels)
+    axes.set(xlabel="prediction", ylabel=truth)
+    axes.set_title(_clip(title, 10 + 6 * len(names)))
+    axes.spines[:].set_visible(False)
+    axes.tick_params(length=0)
+    return _png(figure)
 
 
 def _draw_line(axes, line: Line, smoothed: bool, colour: str, style) -> None:

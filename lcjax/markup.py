@@ -33,6 +33,10 @@ tr.baseline, tr.baseline th[scope=row] { background: var(--wash); }
 .swatch { display: inline-block; width: .8em; height: .8em; border: 1px solid #556; margin-right: .4em;
   vertical-align: -.05em; print-color-adjust: exact; -webkit-print-color-adjust: exact; }
 td.n.shade { print-color-adjust: exact; -webkit-print-color-adjust: exact; }
+.paper thead th, .best th, .best td { white-space: normal; }
+td.ours, th.ours { background: #eaf3f9; print-color-adjust: exact; -webkit-print-color-adjust: exact; }
+sup { line-height: 0; color: var(--soft); white-space: nowrap; }
+ol { margin: .4rem 0; max-width: 60rem; }
 figure { margin: .75rem 0; }
 figure img { display: block; height: auto; }
 .bar { min-width: 9rem; }

@@ -4,8 +4,10 @@ from collections.abc import Iterable, Sequence
 
 import numpy as np
 
-from lcjax import figures, markup
+from lcjax import edges, figures, markup, paper_text
 from lcjax.atlas import atlas
+from lcjax.paper import Paper
+from lcjax.published import published
 from lcjax.runs import Evaluation, Run
 from lcjax.sheets import Sheet
 from lcjax.tables import MEANS, PER_CLASS, Table, checkpoint, number_text
@@ -13,11 +15,16 @@ from lcjax.tables import MEANS, PER_CLASS, Table, checkpoint, number_text
 SAMPLE_ROWS = 6
 
 
-def html(runs: Sequence[Run], tables: Sequence[Table], maps: Sequence[Sheet] = ()) -> str:
+def html(runs: Sequence[Run], tables: Sequence[Table], maps: Sequence[Sheet] = (), paper: Paper | None = None) -> str:
     """The whole page, of runs, of maps or of both. The same input gives the same text."""
     contents = [(f"table-{number}", f"Table {number}: {table.title}") for number, table in enumerate(tables, 1)]
-    sections = [_table_section(number, table) for number, table in enumerate(tables, 1)]
-    for name, title, section in (("curves", "Learning curves", _curve_section(runs)), ("maps", "Maps", atlas(maps))):
+    known = [table for table in tables if set(published().confusion.names) <= set(table.names)][:1]
+    sections = [_table_section(number, table, table in known) for number, table in enumerate(tables, 1)]
+    for name, title, section in (
+        ("paper", paper_text.TITLE, paper_text.section(paper) if paper else ""),
+        ("curves", "Learning curves", _curve_section(runs)),
+        ("maps", "Maps", atlas(maps)),
+    ):
         if section:
             contents.append((name, title))
             sections.append(section)
@@ -26,6 +33,7 @@ def html(runs: Sequence[Run], tables: Sequence[Table], maps: Sequence[Sheet] = (
     if len(contents) > 1:
         header.append(f'<nav aria-label="Contents"><ul>{links}</ul></nav>')
     files = [("scores.csv", "the same scores in full precision"), ("scores.md", "as Markdown")] if runs else []
+    files += [("paper.md, paper.csv, paper.tex", "the tables beside the published figures")] if paper else []
     files += [("areas.csv", "the areas of all maps")] if maps else []
     listed = "; ".join(f"<code>{name}</code>: {what}" for name, what in files)
     return markup.document(
@@ -75,7 +83,8 @@ def differences(tables: Sequence[Table]) -> str:
     return markup.listed([name for name, values in kinds.items() if len(values) > 1])
 
 
-def _table_section(number: int, table: Table) -> str:
+def _table_section(number: int, table: Table, matrix: bool) -> str:
+    """All of one table; `matrix`: with the published confusion matrix of its classes."""
     fields, split = table.fields, table.fields["split"]
     classes = ", ".join(_named(name, table) for name in table.names)
     ignored = ", ".join(map(str, fields["ignored_ids"])) or "none"
@@ -92,12 +101,14 @@ Ignored label ids: {ignored}.</p>
 {_score_table(table)}
 {"".join(f'<p class="note">{markup.text(note)}</p>' for note in table.notes())}
 {_samples(table)}
+{_edges(table)}
 {_iou_table(table)}
 {_distribution(table)}
 <h3>Each run by class</h3>
 <p class="soft">Acc is the class accuracy, which is the recall: the share of a class's true pixels that are found.
 Confusion matrices are in percent of each row of truth.</p>
 {"".join(_run_details(e, table) for e in table.evaluations)}
+{_published_confusion() if matrix else ""}
 </section>
 """
 
@@ -152,18 +163,22 @@ def _run_details(e: Evaluation, table: Table) -> str:
     return f'<div class="run">{markup.table("classes", caption, head, rows)}{picture}</div>'
 
 
+def _published_confusion() -> str:
+    known = published().confusion
+    drawn = figures.published_confusion(np.array(known.matrix), known.names, known.title)
+    return "<h4>Published, for comparison</h4>" + markup.figure(drawn, known.title, f"Source: {known.source}.")
+
+
 def _samples(table: Table) -> str:
     """Image, truth and predictions of the first records that every run kept."""
     having = [e for e in table.evaluations if e.samples]
     if not having:
         return ""
-    first = having[0].samples
-    where = [{str(name): row for row, name in enumerate(e.samples["ids"])} for e in having]
-    shared = [str(name) for name in first["ids"] if all(str(name) in rows for rows in where)][:SAMPLE_ROWS]
+    shared, picked = _shared(having)
     lacking = [e.run for e in table.evaluations if not e.samples]
     if not shared:
         return '<p class="note">No sample pictures: the runs kept no record in common.</p>'
-    picked = [[rows[name] for name in shared] for rows in where]
+    first = having[0].samples
     labels = {"truth": first["truth"][picked[0]]}
     labels |= {e.run: e.samples["prediction"][rows] for e, rows in zip(having, picked, strict=True)}
     drawn = figures.samples(shared, first["image"][picked[0]], labels, _classes(table))
@@ -173,6 +188,49 @@ def _samples(table: Table) -> str:
     return "<h3>Image, truth and predictions</h3>" + markup.figure(
         drawn, "Image, truth and predictions", caption, wide=True
     )
+
+
+def _shared(having: Sequence[Evaluation]) -> tuple[list[str], list[list[int]]]:
+    """The first records that every run kept, and their rows in the samples of each run."""
+    where = [{str(name): row for row, name in enumerate(e.samples["ids"])} for e in having]
+    shared = [name for name in where[0] if all(name in rows for rows in where)][:SAMPLE_ROWS]
+    return shared, [[rows[name] for name in shared] for rows in where]
+
+
+def _edges(table: Table) -> str:
+    """Smooth or rough masks: how often neighbours differ, and the place where most of them do, enlarged."""
+    measured = [(e, e.edges) for e in table.evaluations if e.edges]
+    if not measured:
+        return ""
+    head = [markup.heading("run")]
+    head += [markup.heading(words, "n") for words in ("edges, truth", "edges, prediction", "ratio", "tiles")]
+    rows = []
+    for e, found in measured:
+        cells = [_score_cell(value, None) for value in (found.truth, found.prediction, found.ratio)]
+        count = f'<td class="n">{len(e.samples["ids"])}</td>'
+        rows.append(([f'<th scope="row">{markup.text(e.run)}</th>', *cells, count], ""))
+    caption = (
+        "Edges: of all neighbouring pairs of scored pixels in the sample tiles, the share whose class differs. A ratio "
+        "below 1 is a mask smoother than the truth."
+    )
+    return "<h3>Smooth or rough masks</h3>" + markup.table("edges", caption, head, rows) + _enlarged(measured, table)
+
+
+def _enlarged(measured: Sequence[tuple[Evaluation, edges.Edges]], table: Table) -> str:
+    having = [e for e, _ in measured]
+    shared, picked = _shared(having)
+    if not shared:
+        return ""
+    first = having[0].samples
+    truth = first["truth"][picked[0]]
+    record, rows, columns = edges.busiest(truth, table.fields["class_ids"])
+    place = (slice(record, record + 1), rows, columns)
+    labels = {"truth": truth[place]}
+    labels |= {e.run: e.samples["prediction"][chosen][place] for e, chosen in zip(having, picked, strict=True)}
+    drawn = figures.samples([shared[record]], first["image"][picked[0]][place], labels, _classes(table), side=2.4)
+    size = f"{rows.stop - rows.start} x {columns.stop - columns.start} pixels"
+    caption = f"Enlarged, without smoothing: the {size} of {shared[record]} where most classes meet."
+    return markup.figure(drawn, "Truth and predictions enlarged", caption, wide=True)
 
 
 def _distribution(table: Table) -> str:

@@ -17,6 +17,9 @@ opens without a network, with OUTPUT/scores.csv (every score in full precision) 
 
 Runs that were scored on another split, class set or data set stand in tables of their own.
 
+Runs whose config names a cell of the 2024 report's tables (config.cell=flair/unet; docs/report.md has the names) are
+laid beside the printed figures too: on the page and in OUTPUT/paper.md, paper.csv and paper.tex.
+
 Of maps, the page shows the picture and the pixels, percent and hectares of each class that `lcjax predict` left beside
 them; OUTPUT/areas.csv has the tables of all maps below each other.
 """
@@ -47,14 +50,23 @@ def run(flags) -> None:
 
 def render(workdirs: list[str], maps: list[str]) -> dict[str, str]:
     """File name -> text of everything that a report consists of, for the workdirs and maps that match."""
-    from lcjax import page, runs, sheets, tables  # matplotlib is behind them: `--help` need not wait for it
+    from lcjax import (
+        page,
+        paper,
+        paper_text,
+        runs,
+        sheets,
+        tables,
+    )  # matplotlib is behind them: `--help` need not wait for it
 
     found = runs.read(runs.find(workdirs)) if workdirs else []
     shown = sheets.read(sheets.find(maps)) if maps else []
-    compared = tables.tables(found)
-    files = {"index.html": page.html(found, compared, shown)}
+    compared, laid = tables.tables(found), paper.lay(found)
+    files = {"index.html": page.html(found, compared, shown, laid)}
     if found:
         files |= {"scores.csv": tables.to_csv(compared), "scores.md": tables.to_markdown(compared)}
+    if laid:
+        files |= {name: written(laid) for name, written in paper_text.FILES.items()}
     if shown:
         files["areas.csv"] = sheets.to_csv(shown)
     return files

@@ -18,6 +18,7 @@ from data_pipelines.datasets import LEGENDS
 from data_pipelines.errors import InputError
 from data_pipelines.legends import Legend
 from lcjax import card as cards
+from lcjax.edges import Edges, edges
 
 _REQUIRED = {  # key of metrics.json -> its type
     "scores": dict,
@@ -66,11 +67,20 @@ class Evaluation:
     def names(self) -> tuple[str, ...]:
         return tuple(self.fields["class_set"])
 
-    def score(self, key: str) -> float | None:
-        """A score by its exact key or, where it carries the number of classes, by its stem ("mIoU" for "mIoU_8")."""
-        scores = self.fields["scores"]
-        found = next((name for name in scores if name == key or name.rpartition("_")[0] == key), None)
-        value = scores.get(found)
+    @property
+    def edges(self) -> Edges | None:
+        """How rough truth and prediction are, over the samples; None where the run kept none."""
+        if not self.samples:
+            return None
+        return edges(self.samples["truth"], self.samples["prediction"], self.fields["class_ids"])
+
+    def key(self, stem: str) -> str:
+        """The name in the file of a score given by it or without the number of classes ("mIoU": "mIoU_8"), or ""."""
+        return next((name for name in self.fields["scores"] if stem in (name, name.rpartition("_")[0])), "")
+
+    def score(self, stem: str) -> float | None:
+        """A score by its name, given whole or without the number of classes; None where there is no finite one."""
+        value = self.fields["scores"].get(self.key(stem))
         return float(value) if isinstance(value, (int, float)) and math.isfinite(value) else None
 
 

@@ -6,11 +6,12 @@ import io
 from collections.abc import Sequence
 
 from data_pipelines.legends import Legend
+from lcjax.edges import Edges
 from lcjax.runs import Evaluation, Run, legend_of
 
 MEANS = ("OA", "mCA", "mIoU", "kappa")  # stems: in the files mCA and mIoU carry the number of classes
 PER_CLASS = ("IoU", "Acc", "Precision", "F1")
-SETTINGS = ("model", "fusion", "init", "freeze", "bands", "scaling", "metadata")
+SETTINGS = ("model", "fusion", "init", "freeze", "bands", "scaling", "metadata", "recipe", "cell", "resize")
 _ALWAYS = SETTINGS[:4]  # the others are shown where the rows differ in them
 
 
@@ -43,7 +44,9 @@ class Table:
     def settings(self) -> tuple[str, ...]:
         """What tells the rows apart."""
         trained = [e.fields for e in self.evaluations if not e.baseline]
-        return tuple(key for key in SETTINGS if key in _ALWAYS or len({str(fields.get(key)) for fields in trained}) > 1)
+        return tuple(
+            key for key in SETTINGS if key in _ALWAYS or len({str(fields.get(key) or "") for fields in trained}) > 1
+        )
 
     def heading(self, stem: str) -> str:
         """The key of the files ("mIoU_8"), or the stem where the rows do not agree on one."""
@@ -103,7 +106,7 @@ def to_csv(found: Sequence[Table]) -> str:
     counts = ("records", "pixels", "ignored_pixels", "parameters")
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
-    writer.writerow([*about, *counts, *scores])
+    writer.writerow([*about, *counts, *(f"edges_{mask}" for mask in Edges._fields), *scores])
     for number, table in enumerate(found, 1):
         for e in table.evaluations:
             split, kept = e.fields["split"], e.fields.get("checkpoint") or {}
@@ -112,6 +115,7 @@ def to_csv(found: Sequence[Table]) -> str:
                 + [e.fields.get(key, "") for key in SETTINGS]
                 + ["yes" if e.baseline else "no", kept.get("kind", ""), kept.get("step", "")]
                 + [e.fields.get(key, "") for key in counts]
+                + ["" if share is None else repr(share) for share in e.edges or (None, None)]
                 + ["" if e.score(key) is None else repr(e.score(key)) for key in scores]
             )
     return text.getvalue()

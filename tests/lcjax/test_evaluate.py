@@ -48,6 +48,7 @@ def test_says_what_the_scores_are_of(trained, result):
     assert written["ignored_ids"] == [0, 3, 8]
     assert written["split"]["role"] == "test" and written["split"]["records"] == written["records"] == 4
     assert written["checkpoint"]["kind"] == "best"
+    assert (written["recipe"], written["cell"], written["resize"]) == ("ours", "", 0)
     assert {"OA", "mCA_8", "mIoU_8", "kappa"} <= written["scores"].keys()
     assert set(written["distribution"]) >= {"validation", "test"}
 

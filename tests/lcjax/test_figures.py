@@ -61,6 +61,13 @@ def test_confusion_shades_by_row_and_survives_an_absent_class():
     assert holds(halved, full) == 0
 
 
+def test_published_confusion_shades_shares_as_they_are():
+    """Rounded rows do not sum to 1, and are not made to: 0.99 is not the blue of 1."""
+    full = "#08306b"
+    assert holds(figures.published_confusion(np.array([[1, 0], [0, 1]]), NAMES[:2], "baseline"), full) > 2 * 30 * 30
+    assert holds(figures.published_confusion(np.array([[0.98, 0], [0, 0.98]]), NAMES[:2], "baseline"), full) == 0
+
+
 def test_confusion_of_nothing_at_all():
     assert figures.confusion(np.zeros((3, 3), int), NAMES)
 

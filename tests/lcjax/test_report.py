@@ -1,7 +1,6 @@
 """The report: numbers of the page are those of the files, unlike runs are kept apart, wrong input is told in a line."""
 
 import csv
-import html.parser
 import json
 import pathlib
 import re
@@ -9,134 +8,15 @@ import types
 
 import numpy as np
 import pytest
+from finished import make_pretraining, make_report, make_run, score
 
-from data_pipelines.bands import SENSORS
 from data_pipelines.dfc2020.legend import DFC2020
 from data_pipelines.errors import InputError
 from data_pipelines.flair1.legend import FLAIR1
 from lcjax import page, report, runs, tables
-from lcjax.card import Card
-from lcjax.streams import sensors_of
 
 LAND = DFC2020.scored
 NAMES = [c.name for c in LAND]
-
-
-class Page(html.parser.HTMLParser):
-    """The rows of every table by the id of its section and its class, the texts of notes, the tags and the links."""
-
-    def __init__(self, text: str):
-        super().__init__()
-        self.tables: dict[tuple[str, str], list[list[str]]] = {}
-        self.bold: list[str] = []
-        self.notes: list[str] = []
-        self.tags: list[str] = []
-        self.fetched: list[str] = []
-        self._section = self._table = ""
-        self._open: list[str] = []
-        self.feed(text)
-        assert not self._open, f"unclosed: {self._open}"
-
-    def handle_starttag(self, tag, attributes):
-        attributes = dict(attributes)
-        self.tags.append(tag)
-        self.fetched += [v for k, v in attributes.items() if k in ("src", "href") and not v.startswith(("data:", "#"))]
-        if tag not in ("meta", "img"):
-            self._open.append(tag)
-        if tag == "section":
-            self._section = attributes["id"]
-        elif tag == "table":
-            self._table = attributes["class"]
-        elif tag == "tr":
-            self.tables.setdefault((self._section, self._table), []).append([])
-        elif tag in ("td", "th"):
-            self.tables[self._section, self._table][-1].append("")
-        elif tag == "p" and attributes.get("class") == "note":
-            self.notes.append("")
-
-    def handle_endtag(self, tag):
-        assert self._open.pop() == tag
-
-    def handle_data(self, data):
-        if "td" in self._open or "th" in self._open:
-            self.tables[self._section, self._table][-1][-1] += data
-        if "b" in self._open and "td" in self._open:
-            self.bold.append(data)
-        if self._open and self._open[-1] == "p" and self.notes:
-            self.notes[-1] += data
-
-
-def score(confusion: np.ndarray, names: list[str]) -> dict:
-    hits, true, predicted = np.diag(confusion), confusion.sum(1), confusion.sum(0)
-    iou = hits / np.maximum(true + predicted - hits, 1)
-    scores = {"OA": hits.sum() / confusion.sum(), "mCA_8": 0.5, "mIoU_8": float(iou.mean()), "kappa": 0.25}
-    for i, name in enumerate(names):
-        scores |= {f"IoU/{name}": iou[i], f"Acc/{name}": hits[i] / max(true[i], 1)}
-        scores |= {
-            f"Precision/{name}": hits[i] / max(predicted[i], 1),
-            f"F1/{name}": 2 * hits[i] / (true + predicted)[i],
-        }
-    return scores
-
-
-def make_run(folder: pathlib.Path, seed: int, *, legend=DFC2020, samples=True, baseline=False, role="test", **changes):
-    """A workdir as training and evaluation leave it; a baseline's holds its evaluation only."""
-    draw = np.random.default_rng(seed)
-    names, ids = [c.name for c in legend.scored], [c.id for c in legend.scored]
-    counts = draw.integers(1, 200, (len(names),) * 2) + 300 * np.eye(len(names), dtype=int)
-    evaluation = folder / "evaluation" / role
-    evaluation.mkdir(parents=True)
-    fields = {
-        "run": folder.name,
-        "model": "random_forest" if baseline else "unet",
-        "fusion": "early",
-        "init": "random",
-        "freeze": "",
-        "dataset": "sample 1.0.0",
-        "scores": score(counts, names),
-        "class_set": names,
-        "class_ids": ids,
-        "absent": [],
-        "ignored_ids": list(legend.ignored),
-        "pixels": 4096,
-        "ignored_pixels": 12,
-        "records": 2,
-        "split": {"role": role, "spec": role, "id": f"{role}-1"},
-        "checkpoint": None if baseline else {"kind": "best", "step": 40},
-        "confusion": counts.tolist(),
-        "distribution": {role: {name: 10 + i for i, name in enumerate(names)}, "unlabelled": dict.fromkeys(names, 0)},
-    } | changes
-    (evaluation / "metrics.json").write_text(json.dumps(fields))
-    if baseline:
-        return folder
-    if samples:
-        truth = draw.choice([*ids, 255], (2, 16, 16)).astype(np.uint8)
-        image = draw.integers(0, 255, (2, 16, 16, 3)).astype(np.uint8)
-        np.savez(evaluation / "samples.npz", ids=np.array(["p0", "p1"]), image=image, truth=truth, prediction=truth)
-    splits = {"validation": {"spec": "validation", "records": 2, "id": "val-1"}}
-    card = Card("unet", "early", sensors_of("early", SENSORS.values()), legend, 256, fields["dataset"], splits, {})
-    (folder / "card.json").write_text(card.to_json())
-    (folder / "config.json").write_text(json.dumps({"task": "segmentation"}))
-    write_history(folder, "mIoU_8")
-    return folder
-
-
-def make_pretraining(folder: pathlib.Path) -> pathlib.Path:
-    folder.mkdir(parents=True)
-    (folder / "config.json").write_text(json.dumps({"task": "contrastive"}))
-    write_history(folder, "retrieval")
-    return folder
-
-
-def write_history(folder: pathlib.Path, key: str) -> None:
-    rows = [{"step": s, "split": "train", "loss": 3 / s, "learning_rate": 1e-3} for s in range(1, 9)]
-    rows += [{"step": s, "split": "validation", "loss": 3 / s, key: s / 10} for s in (4, 8)]
-    (folder / "metrics.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
-
-
-def make_report(workdirs: str, output: pathlib.Path) -> Page:
-    report.run(types.SimpleNamespace(workdirs=workdirs.split(","), maps=None, output=str(output)))
-    return Page((output / "index.html").read_text())
 
 
 @pytest.fixture(scope="module")
@@ -194,7 +74,7 @@ def test_the_page_stands_alone(compared):
     assert not {"script", "link", "iframe", "i"} & set(made.tags)  # "i": the name of a run is text, not markup
     text = (root / "out" / "index.html").read_text()
     assert "http" not in re.sub(r"base64,[^\"]*", "", text)
-    assert made.tags.count("img") == 3 + 1 + 1 + 2  # confusion matrices, samples, distribution, two sets of curves
+    assert made.tags.count("img") == 3 + 1 + 1 + 1 + 2  # confusion matrices, samples, enlarged, distribution, curves
 
 
 def test_swatches_have_the_colours_of_the_legend(compared):
@@ -396,3 +276,26 @@ def test_a_failed_write_keeps_the_old_page_and_no_scraps(tmp_path):
         report.write({"scores.csv": "new", "index.html": "new"}, tmp_path)
     assert sorted(path.name for path in tmp_path.iterdir()) == ["index.html", "scores.csv"]
     assert (tmp_path / "index.html").read_text() == "old"
+
+
+def test_edges_of_the_masks_are_told_and_shown(compared, tmp_path):
+    """Of the two runs that kept samples, truth is prediction: the masks are as rough as the truth."""
+    root, made = compared
+    head, *rows = made.tables["table-1", "edges"]
+    assert head == ["run", "edges, truth", "edges, prediction", "ratio", "tiles"]
+    assert [row[3:] for row in rows] == [["1.000", "2"]] * 2
+    text = (root / "out" / "index.html").read_text()
+    assert text.count('alt="Truth and predictions enlarged"') == 1
+    assert "the 16 x 16 pixels of p" in text
+    with open(root / "out" / "scores.csv", newline="") as stream:
+        shares = {row["run"]: row["edges_truth"] for row in csv.DictReader(stream)}
+    assert shares["forest"] == "" and float(shares["alpha"]) == pytest.approx(float(rows[0][1]), abs=0.2)
+    make_run(tmp_path / "bare", 0, samples=False)
+    assert ("table-1", "edges") not in make_report(str(tmp_path / "bare"), tmp_path / "out").tables
+
+
+def test_runs_from_before_a_setting_was_written_stand_beside_newer_ones(tmp_path):
+    make_run(tmp_path / "old", 0, samples=False)
+    make_run(tmp_path / "new", 1, samples=False, recipe="report", cell="", resize=0)
+    (table,) = compare(tmp_path / "old", tmp_path / "new")
+    assert table.settings == ("model", "fusion", "init", "freeze", "recipe")

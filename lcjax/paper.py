@@ -1,0 +1,183 @@
+"""Our runs laid beside the tables of the 2024 report; lcjax/paper_text.py writes them out."""
+
+import dataclasses
+from collections.abc import Iterable, Sequence
+
+from lcjax.published import Column, Figure, Table, published
+from lcjax.runs import Evaluation, Run
+
+_ROUNDING = 0.005 + 1e-9  # of a figure printed with two decimals
+_TRIAL = 16  # test records of the embedded sample, at most
+
+
+@dataclasses.dataclass(frozen=True)
+class Entry:
+    """One figure: a value or None, as it is shown, our name of the score ("mIoU_13") and the numbers of its notes."""
+
+    value: float | None
+    text: str
+    score: str = ""
+    notes: tuple[int, ...] = ()
+
+
+@dataclasses.dataclass(frozen=True)
+class Stack:
+    """One column: a source of figures of one printed column, top to bottom as the rows.
+
+    Attributes:
+      cell, title: of the printed column.
+      source: "printed", "article" or "notebook", or of a run its name, recipe and data set.
+      ours: whether it is of a run.
+      notes: numbers of the notes on the column as a whole.
+    """
+
+    cell: str
+    title: str
+    source: tuple[str, ...]
+    ours: bool
+    entries: tuple[Entry, ...]
+    notes: tuple[int, ...]
+
+
+@dataclasses.dataclass(frozen=True)
+class Laid:
+    """A printed table with our runs beside. `notes` are numbered from 1; `marked`: those on the table as a whole."""
+
+    number: int
+    heading: str
+    rows: tuple[str, ...]
+    stacks: tuple[Stack, ...]
+    notes: tuple[str, ...]
+    marked: tuple[int, ...]
+
+
+@dataclasses.dataclass(frozen=True)
+class Paper:
+    """Every printed table that has a run, the best published figures, and what must be said of runs without a place."""
+
+    tables: tuple[Laid, ...]
+    best: tuple[Figure, ...]
+    unplaced: tuple[str, ...]
+
+
+def lay(runs: Sequence[Run]) -> Paper | None:
+    """The paper of the runs, by their scores on test splits; None where no run names a cell (`config.cell`)."""
+    scored = [
+        e for run in runs for e in run.evaluations if e.fields["split"].get("role") == "test" and e.fields.get("cell")
+    ]
+    if not scored:
+        return None
+    known = {column.cell for table in published().tables for column in table.columns}
+    unplaced = tuple(
+        f"{e.run} stands in no printed table: its cell {e.fields['cell']!r} is none of {', '.join(sorted(known))}."
+        for e in scored
+        if e.fields["cell"] not in known
+    )
+    laid = [
+        _laid(table, scored)
+        for table in published().tables
+        if {column.cell for column in table.columns} & {e.fields["cell"] for e in scored}
+    ]
+    return Paper(tuple(laid), published().best if laid else (), unplaced)
+
+
+class _Notes:
+    """Notes numbered in the order of their first use."""
+
+    def __init__(self) -> None:
+        self.texts: list[str] = []
+
+    def __call__(self, texts: Iterable[str]) -> tuple[int, ...]:
+        wanted = list(dict.fromkeys(texts))
+        self.texts += [text for text in wanted if text not in self.texts]
+        return tuple(self.texts.index(text) + 1 for text in wanted)
+
+
+def _laid(table: Table, scored: Sequence[Evaluation]) -> Laid:
+    notes = _Notes()
+    marked = notes(mark.note for mark in table.marks if not mark.cell)
+    stacks = []
+    for column in table.columns:
+        stacks += _published_stacks(table, column, notes)
+        ours = [e for e in scored if e.fields["cell"] == column.cell]
+        stacks += [_run_stack(table, column, e, notes) for e in sorted(ours, key=lambda e: e.run)]
+    heading = f"Table {table.number} of the 2024 report: {table.title} ({table.data})"
+    return Laid(table.number, heading, tuple(n for n, _ in table.rows), tuple(stacks), tuple(notes.texts), marked)
+
+
+def _published_stacks(table: Table, column: Column, notes: _Notes) -> list[Stack]:
+    """What is printed, the article's figures if any, and the notebook's where they are not what is printed."""
+    marks: dict[str, list[str]] = {}
+    for mark in table.marks:
+        if mark.cell == column.cell:
+            marks.setdefault(mark.row, []).append(mark.note)
+    whole = notes(marks.get("", ()))
+    printed = [
+        Entry(value, _printed_text(value, score), notes=notes(marks.get(name, ())))
+        for value, (name, score) in zip(column.printed, table.rows, strict=True)
+    ]
+    article = [Entry(value, "" if value is None else f"{value:.2f}") for value in column.article]
+    notebook = [
+        Entry(stored, f"{stored:.4f}") if _differ(stored, value) else Entry(None, "")
+        for stored, value in zip(column.notebook, column.printed, strict=False)
+    ]
+    stacks = {"printed": (printed, whole), "article": (article, ()), "notebook": (notebook, ())}
+    return [
+        Stack(column.cell, column.title, (source,), False, tuple(entries), of_all)
+        for source, (entries, of_all) in stacks.items()
+        if any(entry.value is not None for entry in entries)
+    ]
+
+
+def _printed_text(value: float | None, score: str | None) -> str:
+    if value is None:
+        return ""
+    return f"{value:.2f}" if score else f"{value:g}"  # what is no score is a count of epochs
+
+
+def _differ(stored: float | None, printed: float | None) -> bool:
+    return stored is not None and printed is not None and abs(stored - printed) > _ROUNDING
+
+
+def _run_stack(table: Table, column: Column, e: Evaluation, notes: _Notes) -> Stack:
+    fields = e.fields
+    trial = _trial(table, fields)
+    source = (e.run, fields.get("recipe"), fields["dataset"], "not comparable" if trial else "")
+    caveats = notes([*trial, *_caveats(table, fields)])
+    entries = tuple(_our_entry(e, score, notes) for _, score in table.rows)
+    return Stack(column.cell, column.title, tuple(filter(None, source)), True, entries, caveats)
+
+
+def _trial(table: Table, fields: dict) -> list[str]:
+    """Why a run shows no more than that it runs, if so; FLAIR-1 made up has the name of the real one."""
+    if fields["dataset"].partition(" ")[0] == "sample":
+        return ["made-up data: shows that it runs; not comparable"]
+    if (records := fields.get("records")) and records <= _TRIAL:
+        few = f"{records} test records, the printed figures are of {table.records:,}"
+        return [f"made-up data or a trial: shows that it runs; not comparable ({few})"]
+    return []
+
+
+def _caveats(table: Table, fields: dict) -> list[str]:
+    """In what a run is unlike the printed figures."""
+    caveats = []
+    if (records := fields.get("records")) and _TRIAL < records != table.records:
+        caveats.append(f"scored on {records:,} test records, the printed figures on {table.records:,}")
+    if fields.get("resize"):
+        caveats.append(f"images made {fields['resize']} px wide and high")
+    return caveats + [f"split: {text}" for text in fields["split"].get("warnings", ())]
+
+
+def _our_entry(e: Evaluation, score: str | None, notes: _Notes) -> Entry:
+    if score is None:
+        return Entry(None, "")
+    value, key = e.score(score), e.key(score)
+    absent, classes = e.fields.get("absent", []), len(e.names)
+    if score.partition("/")[2] in absent:
+        return Entry(None, "absent")
+    if value is None:
+        return Entry(None, "–")
+    if "/" in score:
+        return Entry(value, f"{value:.3f}", key)
+    left_out = f"mean of {classes - len(absent)} of {classes} classes; absent: {', '.join(absent)}"
+    return Entry(value, f"{value:.3f} ({key})", key, notes([left_out] if absent else []))

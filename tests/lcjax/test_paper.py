@@ -1,0 +1,255 @@
+"""Our runs beside the printed tables: the right figure in the right place, with what a reader must know of it."""
+
+import csv
+import io
+import re
+
+import numpy as np
+import pytest
+from finished import make_pretraining, make_report, make_run
+
+from data_pipelines.dfc2020.legend import DFC2020
+from data_pipelines.flair1.legend import FLAIR1_12, FLAIR1_13
+from lcjax import metrics, paper, paper_text, runs
+
+REAL = {"dataset": "dfc2020 1.0.0", "records": 5128}
+AERIAL = {"dataset": "flair1 1.0.0", "records": 520, "legend": FLAIR1_13}
+
+
+def make(folder, seed: int, *, cell: str, legend=DFC2020, absent: str = "", **fields):
+    """The workdir of a run with a random confusion matrix and the scores that lcjax.metrics finds in it."""
+    names = [c.name for c in legend.scored]
+    counts = np.random.default_rng(seed).integers(1, 50, (len(names),) * 2) + 100 * np.eye(len(names), dtype=int)
+    if absent:
+        counts[names.index(absent)] = counts[:, names.index(absent)] = 0
+    scores, missing = metrics.scores(counts, names)
+    fields = {"recipe": "ours", "resize": 0, "samples": False} | fields
+    return make_run(
+        folder, seed, cell=cell, legend=legend, scores=scores, absent=missing, confusion=counts.tolist(), **fields
+    )
+
+
+def lay(root) -> paper.Paper | None:
+    return paper.lay(runs.read(runs.find([f"{root}/*"])))
+
+
+def stack_of(laid: paper.Laid, run: str) -> paper.Stack:
+    (found,) = (stack for stack in laid.stacks if stack.source[0] == run)
+    return found
+
+
+def notes_of(laid: paper.Laid, numbers) -> list[str]:
+    return [laid.notes[number - 1] for number in numbers]
+
+
+@pytest.fixture(scope="module")
+def four(tmp_path_factory):
+    """Runs of four cells, one of them twice, one on made-up data, with a run of no cell and a pre-training run."""
+    root = tmp_path_factory.mktemp("four") / "runs"
+    make(root / "frozen", 0, cell="sentinel/ssl_frozen", **REAL)
+    make(root / "again_$x_1", 1, cell="sentinel/ssl_frozen", **REAL | {"recipe": "code"})
+    make(root / "made_up", 2, cell="sentinel/swin_unet", dataset="sample 1.0.0", records=16)
+    make(root / "unet", 3, cell="flair/unet", absent="other", **AERIAL)
+    make(root / "resnet", 4, cell="flair/resnet_unet", **AERIAL | {"legend": FLAIR1_12, "records": 15700})
+    make(root / "s2", 5, cell="s2/unet", **REAL)
+    make(root / "elsewhere", 6, cell="", **REAL)
+    make_pretraining(root / "pretrain")
+    return root, lay(root)
+
+
+def test_every_printed_table_with_a_run_is_laid(four):
+    assert [laid.number for laid in four[1].tables] == [1, 2, 3, 4, 6]
+    assert four[1].unplaced == ()
+    assert not any(stack.source[0] == "elsewhere" for laid in four[1].tables for stack in laid.stacks)
+
+
+def test_only_those_with_a_run(tmp_path):
+    make(tmp_path / "resnet", 0, cell="flair/resnet_unet", **AERIAL)
+    assert [laid.number for laid in lay(tmp_path).tables] == [4]  # Table 3 has no such column
+
+
+def test_columns_stand_in_the_order_of_print_each_followed_by_its_runs(four):
+    order = [(stack.cell, stack.source[0]) for stack in four[1].tables[1].stacks]
+    assert order == [
+        ("sentinel/swin_unet", "printed"),
+        ("sentinel/swin_unet", "article"),
+        ("sentinel/swin_unet", "made_up"),
+        ("sentinel/ssl_frozen", "printed"),
+        ("sentinel/ssl_frozen", "article"),
+        ("sentinel/ssl_frozen", "notebook"),
+        ("sentinel/ssl_frozen", "again_$x_1"),
+        ("sentinel/ssl_frozen", "frozen"),
+        ("sentinel/ssl_finetuned", "printed"),
+        ("sentinel/ssl_finetuned", "article"),
+    ]
+
+
+@pytest.mark.parametrize(("index", "score", "mean"), [(0, "Acc", "mCA_8"), (1, "IoU", "mIoU_8")])
+def test_a_column_of_ours_holds_the_scores_of_the_run(four, index, score, mean):
+    (run,) = runs.read([four[0] / "frozen"])
+    scores = run.evaluations[0].fields["scores"]
+    stack = stack_of(four[1].tables[index], "frozen")
+    names = [c.name for c in DFC2020.scored]
+    assert [entry.value for entry in stack.entries] == [scores[f"{score}/{n}"] for n in names] + [scores[mean]]
+    assert stack.entries[-1].text == f"{scores[mean]:.3f} ({mean})"
+    assert stack.source == ("frozen", "ours", "dfc2020 1.0.0")
+    assert stack.notes == ()
+
+
+def test_table_6_holds_the_two_means(four):
+    (run,) = runs.read([four[0] / "s2"])
+    scores = run.evaluations[0].fields["scores"]
+    laid = four[1].tables[-1]
+    assert [entry.value for entry in stack_of(laid, "s2").entries] == [scores["mCA_8"], scores["mIoU_8"]]
+
+
+def test_absent_and_unscored_classes_are_told(four):
+    laid = four[1].tables[3]
+    other = laid.rows.index("other")
+    entry = stack_of(laid, "unet").entries
+    assert (entry[other].text, entry[other].value) == ("absent", None)
+    assert notes_of(laid, entry[-1].notes) == ["mean of 12 of 13 classes; absent: other"]
+    resnet = stack_of(laid, "resnet")
+    assert resnet.entries[other].text == "–"  # no class of its legend
+    assert resnet.entries[-1].text.endswith("(mIoU_12)")
+    assert notes_of(laid, resnet.notes) == ["scored on 15,700 test records, the printed figures on 520"]
+
+
+@pytest.mark.parametrize(
+    ("fields", "told", "compared"),
+    [
+        (REAL, [], True),
+        ({"dataset": "sample 1.0.0", "records": 16}, ["made-up data: shows that it runs; not comparable"], False),
+        (
+            {"dataset": "dfc2020 1.0.0", "records": 4},
+            ["made-up data or a trial: .* not comparable .4 test records, the printed figures are of 5,128."],
+            False,
+        ),
+        ({"dataset": "dfc2020 1.0.0", "records": 986}, ["scored on 986 test records, .* on 5,128"], True),
+        (REAL | {"resize": 224}, ["images made 224 px"], True),
+    ],
+)
+def test_how_a_run_differs_from_what_is_printed_is_told(tmp_path, fields, told, compared):
+    make(tmp_path / "a", 0, cell="sentinel/swin_unet", **fields)
+    laid = lay(tmp_path).tables[0]
+    stack = stack_of(laid, "a")
+    for note, pattern in zip(notes_of(laid, stack.notes), told, strict=True):
+        assert re.match(pattern, note)
+    assert ("not comparable" not in stack.source) == compared
+
+
+def test_marks_stand_at_the_figures(four):
+    accuracy, iou = four[1].tables[2:4]
+    swin = next(stack for stack in accuracy.stacks if stack.cell == "flair/swin_unet")
+    assert "overall accuracy" in notes_of(accuracy, swin.entries[-1].notes)[0]
+    frozen = next(stack for stack in accuracy.stacks if stack.cell == "flair/ssl_frozen")
+    assert "trains the whole network" in notes_of(accuracy, frozen.notes)[0]
+    herbs = accuracy.rows.index("herbaceous vegetation")
+    assert "misprint" in notes_of(accuracy, frozen.entries[herbs].notes)[0]
+    resnet = next(stack for stack in iou.stacks if stack.cell == "flair/resnet_unet")
+    assert "over 12 classes" in notes_of(iou, resnet.entries[-1].notes)[0]
+    for laid in four[1].tables:
+        used = {n for s in laid.stacks for n in (*s.notes, *(n for e in s.entries for n in e.notes))}
+        assert used | set(laid.marked) == set(range(1, len(laid.notes) + 1))
+
+
+def test_the_notebook_is_shown_where_it_differs_from_print(four):
+    laid = four[1].tables[2]
+    (stack,) = (stack for stack in laid.stacks if stack.source == ("notebook",))
+    shown = {row: entry.text for row, entry in zip(laid.rows, stack.entries, strict=True) if entry.text}
+    assert (stack.cell, shown) == ("flair/ssl_frozen", {"herbaceous vegetation": "0.7124"})
+
+
+def test_a_cell_of_no_table_is_told_and_no_cell_at_all_is_no_paper(tmp_path):
+    make(tmp_path / "a", 0, cell="flair/unett", **AERIAL)
+    found = lay(tmp_path)
+    assert found.tables == found.best == ()
+    assert "'flair/unett' is none of flair/resnet_unet, " in found.unplaced[0]
+    made = make_report(f"{tmp_path}/a", tmp_path / "out")
+    assert any("a stands in no printed table" in note for note in made.notes)
+    make(tmp_path / "other" / "b", 0, cell="", **AERIAL)
+    assert lay(tmp_path / "other") is None
+
+
+def test_validation_scores_and_old_runs_stand_in_no_printed_table(tmp_path):
+    make(tmp_path / "a", 0, cell="flair/unet", role="validation", **AERIAL)
+    make_run(tmp_path / "old", 1)  # knows no cells
+    assert lay(tmp_path) is None
+
+
+def test_csv_holds_every_figure_once_in_full_precision(four):
+    rows = list(csv.DictReader(io.StringIO(paper_text.to_csv(four[1]))))
+    assert list(rows[0]) == ["table", "cell", "row", "source", "score", "value", "mark"]
+    assert len({(row["table"], row["cell"], row["row"], row["source"], row["score"]) for row in rows}) == len(rows)
+    (run,) = runs.read([four[0] / "unet"])
+    scores = run.evaluations[0].fields["scores"]
+    ours = {row["row"]: row for row in rows if (row["table"], row["source"]) == ("4", "run, unet, ours, flair1 1.0.0")}
+    assert float(ours["water"]["value"]) == scores["IoU/water"]
+    assert (ours["mIoU"]["score"], float(ours["mIoU"]["value"])) == ("mIoU_13", scores["mIoU_13"])
+    assert ours["other"]["value"] == "" and "absent: other" in ours["mIoU"]["mark"]
+    average = next(
+        row for row in rows if (row["table"], row["cell"], row["row"]) == ("3", "flair/swin_unet", "Average")
+    )
+    assert average["value"] == "0.7" and "overall accuracy" in average["mark"] and "leak" in average["mark"]
+    baseline = next(row for row in rows if row["table"] == "best" and row["cell"] == "U-Net, ResNet-34")
+    assert (baseline["score"], baseline["value"]) == ("mIoU", "0.5443")
+
+
+def test_markdown_has_whole_tables(four):
+    text = paper_text.to_markdown(four[1])
+    lines = [re.sub(r"\\\|", "", line) for line in text.splitlines()]
+    tables = "\n".join(lines).split("\n\n")
+    grids = [block.splitlines() for block in tables if block.startswith("|")]
+    assert len(grids) == 5 + 1
+    for grid in grids:
+        assert len({line.count("|") for line in grid}) == 1
+    assert "again\\_$x\\_1, code, dfc2020 1.0.0" in text
+    assert "0.5443 ± 0.0014" in text
+
+
+def test_tex_is_whole_and_escaped(four):
+    r"""There is no LaTeX to try it with: braces and environments close, rows are as wide as the tabular says."""
+    text = paper_text.to_tex(four[1])
+    bare = text.replace("\\\\", "\n").replace("\\{", "").replace("\\}", "")
+    depth = 0
+    for character in bare:
+        depth += {"{": 1, "}": -1}.get(character, 0)
+        assert depth >= 0
+    assert depth == 0
+    for environment in ("table", "tabular"):
+        assert text.count(rf"\begin{{{environment}}}") == text.count(rf"\end{{{environment}}}") == 6
+    for columns, body in re.findall(r"\\begin\{tabular\}\{([lr]+)\}(.*?)\\end\{tabular\}", text, re.DOTALL):
+        rows = [line for line in body.splitlines() if line.endswith(r" \\")]
+        assert len(rows) > 2
+        for row in rows:
+            spans = [int(width) for width in re.findall(r"\\multicolumn\{(\d+)\}", row)]
+            assert len(re.findall(r"(?<!\\)&", row)) + 1 + sum(spans) - len(spans) == len(columns), row
+        assert [body.count(rule) for rule in (r"\toprule", r"\midrule", r"\bottomrule")] == [1, 1, 1]
+    assert r"again\_\$x\_1" in text
+    assert not re.search(r"(?<!\\)[#%_](?! For)", re.sub(r"(?m)^%.*$|\{%$", "", text))
+    assert re.sub(r"\\\$|\$\\pm\$", "", text).count("$") == 0
+    assert text.isascii()
+
+
+def test_page_and_files_agree_and_come_out_the_same_twice(four, tmp_path):
+    made = make_report(f"{four[0]}/*", tmp_path / "out")
+    laid = four[1].tables[3]
+    head, *rows = made.tables["paper", "paper paper-4"]
+    assert len(head) == 1 + len(laid.stacks) and [row[0] for row in rows] == list(laid.rows)
+    column = 1 + laid.stacks.index(stack_of(laid, "unet"))
+    assert head[column] == "UNetunetoursflair1 1.0.0"
+    texts = [entry.text for entry in stack_of(laid, "unet").entries]
+    assert [row[column] for row in rows][:-1] == texts[:-1]
+    assert rows[-1][column].startswith(texts[-1])
+    assert len(made.tables["paper", "best"]) == 1 + len(four[1].best)
+    assert made.fetched == []
+    make_report(f"{four[0]}/*", tmp_path / "again")
+    for name in ("index.html", "paper.csv", "paper.md", "paper.tex"):
+        assert (tmp_path / "again" / name).read_bytes() == (tmp_path / "out" / name).read_bytes()
+
+
+def test_the_published_matrix_is_drawn_once_beside_runs_of_its_classes(four, tmp_path):
+    make_report(f"{four[0]}/*", tmp_path / "out")  # two tables of aerial runs: of 13 and of 12 classes
+    assert (tmp_path / "out" / "index.html").read_text().count("flair-1_heatmap.png") == 1
+    make_report(f"{four[0]}/frozen", tmp_path / "sentinel")
+    assert "flair-1_heatmap.png" not in (tmp_path / "sentinel" / "index.html").read_text()
