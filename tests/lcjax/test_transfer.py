@@ -45,7 +45,10 @@ def pre_trained(model, **sizes):
     ]
 
 
-def plan_of(fusion, sensors=SENSORS.values(), other=("late", (S1, S2))):
+ALL = tuple(SENSORS.values())
+
+
+def plan_of(fusion, sensors=ALL, other=("late", (S1, S2))):
     return streams.taken(fusion, streams.sensors_of(fusion, sensors), *other, "runs/pretrain")
 
 
@@ -190,7 +193,7 @@ def test_aerial_bands_are_seen_as_those_of_sentinel_2_that_are_most_alike(model,
     elevation = np.zeros_like(image)
     elevation[..., 4] = image[..., 4]
     start = template.merge(before, statistics, train=False).encoders["aerial"]
-    expected += first_layer(start, elevation)
+    expected = expected + first_layer(start, elevation)
     found = first_layer(template.merge(after, statistics, train=False).encoders["aerial"], image)
     np.testing.assert_allclose(found, expected, rtol=1e-5, atol=1e-5)
 
