@@ -120,14 +120,14 @@ def taken(
                 f"config.init={origin}: it holds no encoder for {name}; its encoders are {', '.join(others)}: choose "
                 "the config.fusion and config.model that the pre-training run had"
             )
-        wanted = [band if band in places else _ALIKE.get(band, band) for band in bands]
-        unknown = [" ".join(band) for band in wanted if band and band not in places]
+        alike = {band: band if band in places else _ALIKE.get(band, band) for band in bands}
+        unknown = [" ".join(band) for band, other in alike.items() if other and other not in places]
         if unknown:
             raise InputError(
-                f"config.init={origin}: its encoders know nothing of {', '.join(unknown)}, which {name} is to take; "
+                f"config.init={origin}: its encoders know nothing like {', '.join(unknown)}, which {name} is to take; "
                 "choose the config.bands that the pre-training run had"
             )
-        result[name] = Taken(trunk, tuple(band and places[band] for band in wanted))
+        result[name] = Taken(trunk, tuple(other and places[other] for other in alike.values()))
     return result
 
 
@@ -139,11 +139,10 @@ def _names(fusion: str) -> list[str]:
 def _known(fusion: str, sensors: Sequence[Sensor]) -> dict[str, tuple[Band, ...]]:
     """The bands that each encoder knows: those of its stream, or those that they stand for."""
     held = {sensor.name: sensor.bands for sensor in sensors}
-    return {
-        name: tuple(
-            (sensor, band)
-            for sensor in ((stream.like,) if stream.like else stream.sensors)
-            for band in (SENSORS[sensor].bands if stream.like else held[sensor])
-        )
-        for name, stream in STREAMS[fusion].items()
-    }
+
+    def one(stream: Stream) -> tuple[Band, ...]:
+        if stream.like:
+            return tuple((stream.like, band) for band in SENSORS[stream.like].bands)
+        return tuple((name, band) for name in stream.sensors for band in stream.bands or held[name])
+
+    return {name: one(stream) for name, stream in STREAMS[fusion].items()}

@@ -65,7 +65,7 @@ class Segmenter(nnx.Module):
             image = given.of(inputs)
             with jax.named_scope("encoder"):
                 if stream in self.adapters:
-                    # What an encoder pads with zeros inside are zeros of the bands that it was pre-trained on, too.
+                    # Here, so that where the encoder pads with zeros they are zeros of the bands that it knows.
                     image = self.adapters[stream](image)
                 whole = padded(image, self.stride)
                 pyramid = self.encoders[stream](whole, noise_BxN)
