@@ -19,7 +19,7 @@ from data_pipelines.bands import SENSORS
 from data_pipelines.dfc2020.legend import DFC2020
 from lcjax import flops, parameters
 from lcjax.models import backbone_unet, efficientnet, families, heads, resnet, swin, unet, upernet, vit
-from lcjax.streams import STREAMS
+from lcjax.streams import STREAMS, inputs_of, sensors_of
 
 
 def count(*modules) -> int:
@@ -272,14 +272,12 @@ def _looked_at(build: Callable, look: Callable[[Any, dict], Network], images: Ma
 def segmenter(argument: str) -> Network:
     """The segmentation network of `configs/dfc2020.py:ARGUMENT`."""
     config = dfc2020.get_config(argument)
-    streams = STREAMS[config.fusion]
-    channels = {name: len(sensor.bands) for name, sensor in SENSORS.items()}
+    streams = inputs_of(config.fusion, SENSORS.values())
 
     def build(rngs):
         return families.segmenter(
             config.model,
             streams=streams,
-            channels=channels,
             classes=len(DFC2020.scored),
             precision=config.precision,
             rngs=rngs,
@@ -287,13 +285,13 @@ def segmenter(argument: str) -> Network:
 
     def look(model, images):
         found, last = [], []
-        for name, sensors in model.streams:
+        for name, given in model.streams:
             encoder, decoder = model.encoders[name], model.decoders[name]
-            image = jnp.concatenate([images[sensor] for sensor in sensors], axis=-1)
+            image = given.of(images)
             pyramid = encoder(image)
             features = decoder(pyramid)
             last.append(features[-1])
-            found.append(_stream(sensors, encoder, pyramid, image, decoder, features))
+            found.append(_stream(STREAMS[config.fusion][name].sensors, encoder, pyramid, image, decoder, features))
         joined = jnp.concatenate(last, axis=-1)
         logits = model.head(joined)
         *before, main = _head_steps(model.head)
@@ -308,7 +306,10 @@ def segmenter(argument: str) -> Network:
         head = Stage(1, tuple(before), main, shape, count(model.head))
         return Network(argument, tuple(found), head, count(model))
 
-    images = {name: (config.crop, config.crop, channels[name]) for names in streams.values() for name in names}
+    images = {
+        sensor.name: (config.crop, config.crop, len(sensor.bands))
+        for sensor in sensors_of(config.fusion, SENSORS.values())
+    }
     return _looked_at(build, look, images)
 
 

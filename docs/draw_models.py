@@ -230,7 +230,8 @@ def draw_fusion() -> bytes:
         canvas.text(middle, 93, f"fusion={fusion}", 10, colour=GREY, family="DejaVu Sans Mono")
         xs = [middle + 112 * (i - (len(streams) - 1) / 2) for i in range(len(streams))]
         ends = []
-        for x, sensors in zip(xs, streams.values(), strict=True):
+        for x, stream in zip(xs, streams.values(), strict=True):
+            sensors = stream.sensors
             bands = [len(SENSORS[sensor].bands) for sensor in sensors]
             encoder = Place(x, 226 if len(sensors) > 1 else 206, 104, 46 if len(sensors) > 1 else 66)
             entry = encoder.top

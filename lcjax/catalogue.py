@@ -13,7 +13,7 @@ from data_pipelines.bands import AERIAL, S1, S2, Sensor
 from lcjax import flops
 from lcjax.models import families
 from lcjax.parameters import Template
-from lcjax.streams import STREAMS
+from lcjax.streams import inputs_of
 
 
 @dataclasses.dataclass(frozen=True)
@@ -87,8 +87,7 @@ def template(name: str, size: str, fusion: str, sensors: Sequence[Sensor], class
     def build(rngs: nnx.Rngs) -> nnx.Module:
         return families.segmenter(
             families.sized(name, size),
-            streams=STREAMS[fusion],
-            channels={sensor.name: len(sensor.bands) for sensor in sensors},
+            streams=inputs_of(fusion, sensors),
             classes=classes,
             precision="f32",
             rngs=rngs,

@@ -4,6 +4,7 @@ A path is the module path and the parameter's name, joined by "/": "encoders/s2/
 flat language serves freezing, transfer, sharding and checkpoints.
 """
 
+import dataclasses
 import math
 import re
 import zlib
@@ -19,9 +20,13 @@ from data_pipelines.errors import InputError
 from lcjax.models.resample import resized_table
 
 Flat = dict[str, jax.Array]
+Host = Mapping[str, np.ndarray]  # the same in numpy
 
-# What each value of config.freeze keeps still: the module, by its attribute in the network.
-FROZEN = {"": None, "encoder": "encoders"}
+# The encoder of this name learns from scratch beside others: it takes nothing from another run and is never frozen.
+OWN = "own"
+
+# What each value of config.freeze keeps still, by path.
+FROZEN = {"": re.compile(r"(?!)"), "encoder": re.compile(rf"^encoders/(?!{OWN}/)\w+/")}
 
 
 def _normal(deviation: Callable[[tuple[int, ...]], float]):
@@ -46,6 +51,9 @@ _INITIAL = (
     (r"/(bias_table|position|class_token)$", _normal(lambda shape: 0.02)),
 )
 
+
+# The first layer of an encoder of any family: all else does not know of bands.
+_FIRST = re.compile(r"^(embed|stem/conv|levels/0/conv1)/(kernel|bias)$")
 
 # Learned tables over a square of places, after so many rows of another kind: they can be had for another square.
 _TABLES = {"bias_table": 0, "position": 1}
@@ -98,10 +106,11 @@ class Template:
             raise InputError(f"config.freeze={freeze!r}: expected one of {', '.join(map(repr, FROZEN))}")
         model = nnx.eval_shape(lambda: build(cast(nnx.Rngs, _OneKey())))
         model.train()
-        self.frozen_module = FROZEN[freeze]
-        if self.frozen_module:
-            # Frozen means frozen: its normalisation uses, and keeps, the statistics that it came with.
-            getattr(model, self.frozen_module).eval()
+        self._frozen = FROZEN[freeze]
+        for path, module in nnx.iter_modules(model):
+            if self.is_frozen("/".join(map(str, (*path, "")))):
+                # Frozen means frozen: its normalisation uses, and keeps, the statistics that it came with.
+                module.eval()
         structure, *states = nnx.split(model, nnx.Param, nnx.BatchStat)
         self._train = structure
         model.eval()
@@ -118,7 +127,7 @@ class Template:
 
     def is_frozen(self, path: str) -> bool:
         """Whether a parameter stays as it is."""
-        return self.frozen_module is not None and path.startswith(self.frozen_module + "/")
+        return self._frozen.match(path) is not None
 
 
 def initial(shapes: Mapping[str, jax.ShapeDtypeStruct], seed: int) -> dict[str, np.ndarray]:
@@ -134,37 +143,81 @@ def initial(shapes: Mapping[str, jax.ShapeDtypeStruct], seed: int) -> dict[str, 
     return values
 
 
-def transfer(values: dict[str, np.ndarray], source: Mapping[str, np.ndarray], module: str, origin: str) -> dict:
-    """`values` with every entry of `module` ("encoders") taken from `source`, which `origin` names in errors.
+@dataclasses.dataclass(frozen=True)
+class Taken:
+    """What one encoder takes from the encoders of another network.
 
-    Tables of positions are interpolated where the windows, or the grid of tokens, have another size. Raises InputError
-    when the source lacks an entry, holds another shape, or holds more of the same stream.
+    Attributes:
+      trunk: the encoder that all but the first layer is of.
+      bands: for each of its own bands the slice of a first layer that it gets: (encoder, place, of how many bands);
+        None keeps its initial values.
     """
-    wanted = [path for path in values if path.startswith(f"{module}/")]
-    held = [path for path in source if path.startswith(f"{module}/")]
-    streams = {_stream(path) for path in wanted}
-    advice = "choose the config.fusion and config.model that the pre-training run had"
-    missing = [path for path in wanted if path not in source]
-    if missing:
-        there = ", ".join(sorted(set(map(_stream, held))))
-        raise InputError(f"config.init={origin}: it holds no {missing[0]}; its {module} are {there}: {advice}")
-    # A smaller network would find all that it looks for in a larger one, and be neither of them.
-    over = [path for path in held if _stream(path) in streams and path not in values]
-    if over:
-        raise InputError(f"config.init={origin}: it holds {over[0]}, which this network has not: {advice}")
-    taken = dict(values)
-    for path in wanted:
-        taken[path] = _fitted(path, np.asarray(source[path]), values[path].shape)
-        if taken[path].shape != values[path].shape:
+
+    trunk: str
+    bands: tuple[tuple[str, int, int] | None, ...]
+
+    @property
+    def encoders(self) -> list[str]:
+        """All that anything is taken from."""
+        return list(dict.fromkeys([self.trunk, *(band[0] for band in self.bands if band)]))
+
+
+def transfer(values: Host, other: Host, taken: Mapping[str, Taken], origin: str) -> dict[str, np.ndarray]:
+    """`values` with what the encoders in `taken` take from `other`, which `origin` names in errors.
+
+    A first layer made of slices of several has the sum of their biases: what it answers is the sum of their answers.
+    Tables of positions are interpolated where the windows, or the grid of tokens, have another size. Raises InputError
+    when `other` lacks an entry, holds another shape, or holds more of the same encoder.
+    """
+    result = dict(values)
+    for name, plan in taken.items():
+        own, theirs = _encoder(values, name), {encoder: _encoder(other, encoder) for encoder in plan.encoders}
+        trunk = theirs[plan.trunk]
+        advice = "choose the config.fusion and config.model that the pre-training run had"
+        missing = [path for path in own if path not in trunk]
+        if missing:
+            raise InputError(f"config.init={origin}: it holds no encoders/{plan.trunk}/{missing[0]}: {advice}")
+        # A smaller network would find all that it looks for in a larger one, and be neither of them.
+        over = [path for path in trunk if path not in own]
+        if over:
             raise InputError(
-                f"config.init={origin}: {path} has shape {taken[path].shape}, expected {tuple(values[path].shape)}: "
-                "choose the config.model that the pre-training run had"
+                f"config.init={origin}: it holds encoders/{plan.trunk}/{over[0]}, which this network has not: {advice}"
             )
-    return taken
+        for path, value in own.items():
+            if _FIRST.match(path):
+                layers = {encoder: flat[path] for encoder, flat in theirs.items()}
+                found = _kernel_of(layers, value, plan) if value.ndim == 4 else np.sum(list(layers.values()), axis=0)
+            else:
+                found = _fitted(path, trunk[path], value.shape)
+            if found is None or found.shape != value.shape:
+                raise InputError(
+                    f"config.init={origin}: encoders/{plan.trunk}/{path} has shape {trunk[path].shape}, which does not "
+                    f"fit {value.shape} here: choose the config.model that the pre-training run had"
+                )
+            result[f"encoders/{name}/{path}"] = found
+    return result
 
 
-def _stream(path: str) -> str:
-    return path.split("/")[1]
+def _encoder(flat: Host, name: str) -> dict[str, np.ndarray]:
+    start = f"encoders/{name}/"
+    return {path.removeprefix(start): np.asarray(value) for path, value in flat.items() if path.startswith(start)}
+
+
+def _kernel_of(theirs: Host, own: np.ndarray, plan: Taken) -> np.ndarray | None:
+    """The kernel of a first layer from those of other encoders, by encoder; None where one of them does not fit."""
+    rows, columns, inputs, outputs = own.shape
+    # A UNet on patches sees (pixel, band) in this order, all others bands alone.
+    pixels = inputs // len(plan.bands)
+    slices = list(own.reshape(rows, columns, pixels, -1, outputs).transpose(3, 0, 1, 2, 4))
+    for place, band in enumerate(plan.bands):
+        if band is None:
+            continue
+        encoder, their_place, count = band
+        kernel = theirs[encoder]
+        if kernel.shape != (rows, columns, pixels * count, outputs):
+            return None
+        slices[place] = kernel.reshape(rows, columns, pixels, count, outputs)[:, :, :, their_place]
+    return np.stack(slices, axis=3).reshape(own.shape)
 
 
 def _fitted(path: str, found: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:

@@ -13,7 +13,7 @@ import numpy as np
 from jax.sharding import AxisType, NamedSharding, PartitionSpec
 
 from data_pipelines.errors import InputError
-from lcjax import augment, checkpoint, parameters, tasks, workdir
+from lcjax import augment, checkpoint, parameters, streams, tasks, workdir
 from lcjax import card as cards
 from lcjax.parallel import mesh as meshes
 
@@ -113,14 +113,16 @@ def restore(folder: pathlib.Path, kind: str = "best") -> Trained:
     return Trained(config, card, step, task, template, model["parameters"], model["statistics"])
 
 
-def pretrained(folder: pathlib.Path, values: dict, statistics: dict) -> tuple[dict, dict]:
-    """Initial values with the encoders of another run, from its last checkpoint.
+def pretrained(folder: pathlib.Path, card: cards.Card, values: dict, statistics: dict) -> tuple[dict, dict]:
+    """Initial values of a network of this card with the encoders of another run, from its last checkpoint.
 
-    The last, not the best: pre-training is judged by what is built on it, not by its own held-out score.
+    The last, not the best: pre-training is judged by what is built on it, not by its own held-out score. Raises
+    InputError where the other run has not what the network needs.
     """
-    source = restore(folder, "last")
-    taken = [dict(jax.device_get(flat)) for flat in (source.parameters, source.statistics)]
+    other = restore(folder, "last")
+    taken = streams.taken(card.fusion, card.sensors, other.card.fusion, other.card.sensors, str(folder))
+    learned, running = jax.device_get((other.parameters, other.statistics))
     return (
-        parameters.transfer(values, taken[0], "encoders", str(folder)),
-        parameters.transfer(statistics, taken[1], "encoders", str(folder)),
+        parameters.transfer(values, learned, taken, str(folder)),
+        parameters.transfer(statistics, running, taken, str(folder)),
     )

@@ -1,35 +1,148 @@
-"""Fusion as data: which sensors a network takes, and which of them share an encoder."""
+"""Fusion as data: which bands each encoder of a network takes, and what it takes from the encoders of another run."""
 
-from collections.abc import Iterable
+import dataclasses
+from collections.abc import Iterable, Sequence
 
-from data_pipelines.bands import Sensor
+from data_pipelines.bands import S2, SENSORS, Sensor
 from data_pipelines.errors import InputError
+from lcjax.models.parts import Inputs
+from lcjax.parameters import OWN, Taken
 
-# config.fusion -> the streams of the network, each with an encoder of its own: name -> sensors, bands side by side.
-STREAMS: dict[str, dict[str, tuple[str, ...]]] = {
-    "s1": {"s1": ("s1",)},
-    "s2": {"s2": ("s2",)},
-    "aerial": {"aerial": ("aerial",)},
-    "image": {"image": ("image",)},
-    "early": {"s1_s2": ("s1", "s2")},
-    "late": {"s1": ("s1",), "s2": ("s2",)},
+Band = tuple[str, str]  # sensor, band
+
+
+@dataclasses.dataclass(frozen=True)
+class Stream:
+    """What one encoder of a fusion takes.
+
+    Attributes:
+      sensors: bands side by side, in this order.
+      bands: which of theirs, in this order; none are all that the sensors have.
+      like: the sensor whose bands the encoder knows in place of these, one for one; "" is none.
+      adapted: a learned 1x1 convolution first makes as many bands as `like` has.
+      trunk: the encoder that it goes on from where the other run has none of its name.
+    """
+
+    sensors: tuple[str, ...]
+    bands: tuple[str, ...] = ()
+    like: str = ""
+    adapted: bool = False
+    trunk: str = ""
+
+
+_S1, _S2, _BOTH = Stream(("s1",)), Stream(("s2",)), Stream(("s1", "s2"), trunk="s2")
+
+# config.fusion -> the streams of the network, each with an encoder of its own.
+STREAMS: dict[str, dict[str, Stream]] = {
+    "s1": {"s1": _S1},
+    "s2": {"s2": _S2},
+    "aerial": {"aerial": Stream(("aerial",), trunk="s2")},
+    "image": {"image": Stream(("image",))},
+    "early": {"s1_s2": _BOTH},
+    "late": {"s1": _S1, "s2": _S2},
+    # Aerial images shown to the encoders of Sentinel-1 and Sentinel-2, as the 2024 report did.
+    "as_sentinel": {
+        "s1": Stream(("aerial",), ("NIR", "elevation"), like="s1"),
+        "s2": Stream(("aerial",), ("R", "G", "B"), like="s2", adapted=True),
+    },
+    # Whatever pre-training gives stands beside a network that learns from scratch.
+    "beside": {OWN: _BOTH, "s1": _S1, "s2": _S2},
+}
+
+# The bands that see nearly the same; None where there is nothing like it.
+_ALIKE: dict[Band, Band | None] = {
+    ("aerial", "R"): (S2.name, "B4"),
+    ("aerial", "G"): (S2.name, "B3"),
+    ("aerial", "B"): (S2.name, "B2"),
+    ("aerial", "NIR"): (S2.name, "B8"),
+    ("aerial", "elevation"): None,
 }
 
 
 def sensors_of(fusion: str, sensors: Iterable[Sensor]) -> tuple[Sensor, ...]:
     """Those of a data set's sensors that a fusion takes, in order.
 
-    Raises InputError for an unknown fusion, and for one that needs a sensor that is not there.
+    Raises InputError for an unknown fusion, and for one that needs a sensor or a band that is not there.
     """
     if fusion not in STREAMS:
         raise InputError(f"config.fusion={fusion!r}: expected one of {', '.join(STREAMS)}")
     held = {sensor.name: sensor for sensor in sensors}
-    wanted = [name for names in STREAMS[fusion].values() for name in names]
+    wanted = _names(fusion)
     missing = [name for name in wanted if name not in held]
     if missing:
-        fitting = [name for name, streams in STREAMS.items() if held.keys() >= {n for s in streams.values() for n in s}]
+        fitting = [name for name in STREAMS if held.keys() >= set(_names(name))]
         raise InputError(
             f"config.fusion={fusion!r}: the data set has no {', '.join(missing)}; it holds {', '.join(held)}; "
             f"expected one of {', '.join(fitting)}"
         )
-    return tuple(held[name] for name in wanted)
+    found = tuple(held[name] for name in wanted)
+    bands = [band for sensor in found for band in sensor.bands]
+    left_out = [band for stream in STREAMS[fusion].values() for band in stream.bands if band not in bands]
+    if left_out:
+        raise InputError(
+            f"config.fusion={fusion!r}: it needs {', '.join(left_out)}, which config.bands leaves out of "
+            f"{', '.join(bands)}; name {'it' if len(left_out) == 1 else 'them'}, too, or set config.bands=all"
+        )
+    return found
+
+
+def inputs_of(fusion: str, sensors: Iterable[Sensor]) -> dict[str, Inputs]:
+    """For each encoder of a fusion what it is given. Raises InputError as `sensors_of`."""
+    held = {sensor.name: sensor.bands for sensor in sensors_of(fusion, sensors)}
+
+    def one(stream: Stream) -> Inputs:
+        wanted = {name: stream.bands or held[name] for name in stream.sensors}
+        places = tuple((name, tuple(map(held[name].index, bands))) for name, bands in wanted.items())
+        return Inputs(places, len(SENSORS[stream.like].bands) if stream.adapted else 0)
+
+    return {name: one(stream) for name, stream in STREAMS[fusion].items()}
+
+
+def taken(
+    fusion: str, sensors: Sequence[Sensor], other_fusion: str, other_sensors: Sequence[Sensor], origin: str
+) -> dict[str, Taken]:
+    """For each encoder that takes anything what it takes from another run, which `origin` names in errors.
+
+    That is the encoder of its own name, or else the one that its stream names; and for each of its bands the place of
+    that band, or of the one that is most alike, among the bands of the other run's encoders.
+
+    Raises InputError where there is no such encoder, and where none has learned from a band.
+    """
+    others = {name: bands for name, bands in _known(other_fusion, other_sensors).items() if name != OWN}
+    places = {band: (name, place, len(bands)) for name, bands in others.items() for place, band in enumerate(bands)}
+    result = {}
+    for name, bands in _known(fusion, sensors).items():
+        if name == OWN:
+            continue
+        trunk = name if name in others else STREAMS[fusion][name].trunk
+        if trunk not in others:
+            raise InputError(
+                f"config.init={origin}: it holds no encoder for {name}; its encoders are {', '.join(others)}: choose "
+                "the config.fusion and config.model that the pre-training run had"
+            )
+        alike = {band: band if band in places else _ALIKE.get(band, band) for band in bands}
+        unknown = [" ".join(band) for band, other in alike.items() if other and other not in places]
+        if unknown:
+            raise InputError(
+                f"config.init={origin}: its encoders know nothing like {', '.join(unknown)}, which {name} is to take; "
+                "choose the config.bands that the pre-training run had"
+            )
+        result[name] = Taken(trunk, tuple(other and places[other] for other in alike.values()))
+    return result
+
+
+def _names(fusion: str) -> list[str]:
+    """Of the sensors of a fusion, each once."""
+    return list(dict.fromkeys(name for stream in STREAMS[fusion].values() for name in stream.sensors))
+
+
+def _known(fusion: str, sensors: Sequence[Sensor]) -> dict[str, tuple[Band, ...]]:
+    """The bands that each encoder knows: those of its stream, or those that they stand for."""
+    held = {sensor.name: sensor.bands for sensor in sensors}
+
+    def one(stream: Stream) -> tuple[Band, ...]:
+        if stream.like:
+            return tuple((stream.like, band) for band in SENSORS[stream.like].bands)
+        return tuple((name, band) for name in stream.sensors for band in stream.bands or held[name])
+
+    return {name: one(stream) for name, stream in STREAMS[fusion].items()}

@@ -102,6 +102,10 @@ def train(config, folder: pathlib.Path) -> None:
         raise InputError(f"config.crop={config.crop}: larger than the {dataset.tile} px tiles of {dataset.name}")
     task.check(source, dataset.folder)
     optim.check_plateau(config)
+    if config.freeze and config.init == "random":
+        workdir.say(
+            f"warning: config.freeze={config.freeze!r} with config.init='random': what is frozen has learned nothing"
+        )
 
     # ------------------------------------------------------------------ durations
     units = {"batch_size": config.batch_size, "epoch": len(source)}
@@ -130,7 +134,7 @@ def train(config, folder: pathlib.Path) -> None:
     progress = Progress()
     found = last.latest()
     if found is None and config.init != "random":
-        values, statistics = restore.pretrained(pathlib.Path(config.init), values, statistics)
+        values, statistics = restore.pretrained(pathlib.Path(config.init), card, values, statistics)
     state = steps.initial_state(template, values, statistics, optimizer, mesh)
     if found is not None:
         progress = Progress(**last.restore_meta(found))

@@ -17,6 +17,7 @@ from flax import nnx
 
 from lcjax import parameters
 from lcjax.models import families
+from lcjax.models.parts import whole
 
 CLASSES = 7
 
@@ -126,10 +127,9 @@ class Filled:
 
 def segmenter(model: Mapping, bands: Mapping[str, int], classes: int = CLASSES, precision: str = "f32") -> Filled:
     """A segmentation network with a stream for each of `bands`; its stages are of images as they are, and padded."""
-    streams = {stream: (stream,) for stream in bands}
 
     def build(rngs):
-        known = {"streams": streams, "channels": bands, "classes": classes, "precision": precision}
+        known = {"streams": whole(bands), "classes": classes, "precision": precision}
         return families.segmenter(model, rngs=rngs, **known)
 
     def stages(network, images):

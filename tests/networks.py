@@ -106,7 +106,7 @@ def batch(config, size: int, edge: int = 32, seed: int = 0) -> dict[str, np.ndar
     ids = np.array([*(land_class.id for land_class in card.legend.scored), 0, 255], np.uint8)
     coarse = generator.integers(0, len(ids), (size, -(-edge // 8), -(-edge // 8)))
     drawn = coarse.repeat(8, 1).repeat(8, 2)[:, :edge, :edge]
-    images = {"s1": (-2400, 0, np.int16), "s2": (0, 9000, np.uint16)}
+    images = {"s1": (-2400, 0, np.int16), "s2": (0, 9000, np.uint16), "aerial": (0, 255, np.uint8)}
     result = {}
     for sensor in card.sensors:
         low, high, dtype = images[sensor.name]

@@ -13,6 +13,7 @@ from lcjax.models.dual_encoder import DualEncoder
 from lcjax.models.efficientnet import EfficientNetEncoder
 from lcjax.models.heads import ConvHead, LinearHead
 from lcjax.models.metadata import MetadataBranch
+from lcjax.models.parts import Inputs
 from lcjax.models.resnet import ResNetEncoder
 from lcjax.models.segmenter import Segmenter
 from lcjax.models.swin import SwinDecoder, SwinEncoder, SwinHead
@@ -132,8 +133,7 @@ def _dtype(precision: str):
 def segmenter(
     model: Mapping,
     *,
-    streams: Mapping[str, tuple[str, ...]],
-    channels: Mapping[str, int],
+    streams: Mapping[str, Inputs],
     classes: int,
     precision: str,
     remat: bool = False,
@@ -144,8 +144,7 @@ def segmenter(
 
     Args:
       model: `name` and the family's sizes (see `FAMILIES`).
-      streams: name of each encoder -> its sensors, bands side by side.
-      channels: bands by sensor.
+      streams: name of each encoder -> what it is given.
       classes: number of classes.
       precision: "f32" or "bf16", of the computation; parameters and logits are float32.
       remat: the backward pass computes each stage again instead of keeping what is inside it.
@@ -155,14 +154,18 @@ def segmenter(
     parts = family(model["name"])
     sizes.check(model, parts.sizes)
     known = {**model, "remat": remat, "dtype": _dtype(precision), "rngs": rngs}
-    bands = {stream: sum(channels[sensor] for sensor in sensors) for stream, sensors in streams.items()}
-    encoders = {stream: parts.encoder(count, **known) for stream, count in bands.items()}
+    adapters = {
+        stream: nnx.Conv(given.bands, given.adapter, (1, 1), dtype=known["dtype"], rngs=rngs)
+        for stream, given in streams.items()
+        if given.adapter
+    }
+    encoders = {stream: parts.encoder(given.adapter or given.bands, **known) for stream, given in streams.items()}
     decoders = {stream: parts.decoder(encoder.channels, **known) for stream, encoder in encoders.items()}
     joined = sum(decoder.outputs for decoder in decoders.values())
     head = parts.head(joined, classes, **known)
     deepest = {stream: encoder.channels[-1] for stream, encoder in encoders.items()}
     branch = MetadataBranch(metadata, deepest, rngs=rngs) if metadata else None
-    return Segmenter(streams, encoders, decoders, head, branch)
+    return Segmenter(streams, adapters, encoders, decoders, head, branch)
 
 
 def dual_encoder(

@@ -1,9 +1,44 @@
 """What the parts of a network offer each other; the families fill them in."""
 
-from collections.abc import Sequence
+import dataclasses
+from collections.abc import Mapping, Sequence
 from typing import Protocol
 
 import jax
+import jax.numpy as jnp
+
+
+@dataclasses.dataclass(frozen=True)
+class Inputs:
+    """What an encoder is given.
+
+    Attributes:
+      places: sensor, and the places of the bands that are taken of it; one after the other, side by side.
+      adapter: how many bands a learned 1x1 convolution makes of them for the encoder; 0 is none.
+    """
+
+    places: tuple[tuple[str, tuple[int, ...]], ...]
+    adapter: int = 0
+
+    @property
+    def bands(self) -> int:
+        """How many are taken."""
+        return sum(len(places) for _, places in self.places)
+
+    def of(self, images: Mapping[str, jax.Array]) -> jax.Array:
+        """The image (B, H, W, bands) of images {sensor: (B, H, W, all of its bands)}."""
+        return jnp.concatenate([_bands(images[sensor], places) for sensor, places in self.places], axis=-1)
+
+
+def _bands(image: jax.Array, places: tuple[int, ...]) -> jax.Array:
+    if places == tuple(range(image.shape[-1])):
+        return image
+    return jnp.concatenate([image[..., place : place + 1] for place in places], axis=-1)
+
+
+def whole(bands: Mapping[str, int]) -> dict[str, Inputs]:
+    """An encoder for each sensor, which takes all of its bands: {sensor: how many} -> {sensor: what it is given}."""
+    return {sensor: Inputs(((sensor, tuple(range(count))),)) for sensor, count in bands.items()}
 
 
 class Encoder(Protocol):

@@ -7,7 +7,7 @@ import jax.numpy as jnp
 from flax import nnx
 
 from lcjax.models.metadata import MetadataBranch
-from lcjax.models.parts import Decoder, Encoder, Head
+from lcjax.models.parts import Decoder, Encoder, Head, Inputs
 from lcjax.models.resample import padded, resize
 
 PARTS = ("encoder", "decoder", "head")  # names of scopes: of costs, and of profiles
@@ -26,8 +26,9 @@ class Segmenter(nnx.Module):
     """Encoders, decoders and one head.
 
     Attributes:
-      streams: stream name -> the sensors whose bands it takes, side by side. Early fusion is one stream with two
-        sensors, late fusion two streams with one each.
+      streams: (name, what its encoder is given) of each. Early fusion is one stream with the bands of two sensors,
+        late fusion two streams with those of one each.
+      adapters: by the name of the streams that have one: a learned mixture of bands, pixel by pixel.
       encoders, decoders: by stream name.
       head: from the concatenated decoder outputs to class logits; where they are coarser than the image they are
         interpolated bilinearly.
@@ -37,13 +38,15 @@ class Segmenter(nnx.Module):
 
     def __init__(
         self,
-        streams: Mapping[str, tuple[str, ...]],
+        streams: Mapping[str, Inputs],
+        adapters: Mapping[str, nnx.Conv],
         encoders: Mapping[str, Encoder],
         decoders: Mapping[str, Decoder],
         head: Head,
         metadata: MetadataBranch | None = None,
     ):
         self.streams = tuple(streams.items())
+        self.adapters = nnx.Dict(**adapters)
         self.encoders = nnx.Dict(**encoders)
         self.decoders = nnx.Dict(**decoders)
         self.head = head
@@ -58,10 +61,13 @@ class Segmenter(nnx.Module):
         features = []
         added = {} if self.metadata is None else self.metadata(inputs["metadata"], keys_B)
         noise_SxBxN = branch_noise(keys_B, len(self.streams))
-        for (stream, sensors), noise_BxN in zip(self.streams, noise_SxBxN, strict=True):
-            image = jnp.concatenate([inputs[sensor] for sensor in sensors], axis=-1)
-            whole = padded(image, self.stride)
+        for (stream, given), noise_BxN in zip(self.streams, noise_SxBxN, strict=True):
+            image = given.of(inputs)
             with jax.named_scope("encoder"):
+                if stream in self.adapters:
+                    # Here, so that where the encoder pads with zeros they are zeros of the bands that it knows.
+                    image = self.adapters[stream](image)
+                whole = padded(image, self.stride)
                 pyramid = self.encoders[stream](whole, noise_BxN)
             if stream in added:
                 pyramid[-1] += added[stream][:, None, None].astype(pyramid[-1].dtype)

@@ -14,7 +14,7 @@ from lcjax import augment, losses, metrics
 from lcjax.card import Card
 from lcjax.models import families
 from lcjax.models.resample import resize
-from lcjax.streams import STREAMS
+from lcjax.streams import inputs_of
 from lcjax.tasks.task import Records
 from lcjax.tiles import blended_windows
 
@@ -71,8 +71,7 @@ class Segmentation:
         """The network."""
         return families.segmenter(
             self.config.model,
-            streams=STREAMS[self.config.fusion],
-            channels={sensor.name: len(sensor.bands) for sensor in self.card.sensors},
+            streams=inputs_of(self.config.fusion, self.card.sensors),
             classes=len(self.names),
             precision=self.config.precision,
             remat=self.config.remat,

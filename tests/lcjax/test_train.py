@@ -156,6 +156,16 @@ def test_frozen_encoders_stay_and_are_those_of_the_pretraining(data_dir, tmp_pat
         np.testing.assert_array_equal(source.parameters[path], tuned.parameters[path], err_msg=path)
 
 
+def test_freezing_what_has_learned_nothing_is_warned_of(data_dir, tmp_path, capsys):
+    config = small(dfc2020.get_config("model=unet,data=sample,tiny=true,freeze=encoder"), data_dir)
+    config.total = "soon"  # so that the run ends before it costs anything
+    for init, warned in (("random", True), ("runs/pretrain", False)):
+        config.init = init
+        with pytest.raises(InputError, match="soon"):
+            train(config, tmp_path / "run")
+        assert ("warning: config.freeze='encoder' with config.init='random'" in capsys.readouterr().out) == warned
+
+
 def test_early_stopping_keeps_the_best(data_dir, tmp_path):
     # Without a learning rate, and without batch norm, every score is the first one.
     config = small(dfc2020.get_config("model=swin_unet,data=sample,tiny=true"), data_dir, steps=12)

@@ -7,6 +7,7 @@ import pytest
 
 from lcjax import parameters
 from lcjax.models import families
+from lcjax.models.parts import whole
 
 
 def count(build) -> int:
@@ -28,9 +29,8 @@ def count(build) -> int:
 )
 def test_segmenters(name, bands, classes, expected):
     def build(rngs):
-        streams = {stream: (stream,) for stream in bands}
         size = families.sized(name)
-        return families.segmenter(size, streams=streams, channels=bands, classes=classes, precision="f32", rngs=rngs)
+        return families.segmenter(size, streams=whole(bands), classes=classes, precision="f32", rngs=rngs)
 
     assert count(build) == expected
 

@@ -5,11 +5,12 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from flax import nnx
-from networks import make, smallest
+from networks import RGB, make, smallest
 
+from data_pipelines.bands import SENSORS
 from lcjax.models import families, resample
 from lcjax.parallel import mesh as meshes
-from lcjax.streams import STREAMS
+from lcjax.streams import STREAMS, inputs_of
 
 SHAPES = {"s1": 2, "s2": 13, "aerial": 5, "image": 3}
 
@@ -23,7 +24,7 @@ def images(size, edge):
 @pytest.mark.parametrize("model", families.FAMILIES)
 def test_shape_of_the_logits(model, fusion):
     size = smallest(model).model
-    known = {"streams": STREAMS[fusion], "channels": SHAPES, "classes": 8, "precision": "f32"}
+    known = {"streams": inputs_of(fusion, (*SENSORS.values(), RGB)), "classes": 8, "precision": "f32"}
 
     def forward(inputs):
         return families.segmenter(size, rngs=nnx.Rngs(0), **known)(inputs)
@@ -36,7 +37,7 @@ def test_shape_of_the_logits(model, fusion):
 @pytest.mark.parametrize("patch", [2, 4])
 def test_a_unet_on_patches_sees_each_pixel_once_and_answers_for_each(patch):
     size = smallest("unet", patch=patch).model
-    known = {"streams": STREAMS["s2"], "channels": SHAPES, "classes": 8, "precision": "f32"}
+    known = {"streams": inputs_of("s2", SENSORS.values()), "classes": 8, "precision": "f32"}
 
     def forward(inputs):
         network = families.segmenter(size, rngs=nnx.Rngs(0), **known)

@@ -11,7 +11,7 @@ from networks import make, smallest
 from data_pipelines.errors import InputError
 from lcjax import parameters
 from lcjax.models import families, sizes
-from lcjax.streams import STREAMS
+from lcjax.models.parts import whole
 
 SIZES = [(name, size) for name, family in families.FAMILIES.items() for size in family.sizes]
 
@@ -25,9 +25,7 @@ def shapes(model):
     """Parameter shapes of a network on Sentinel-2."""
 
     def build(rngs: nnx.Rngs) -> nnx.Module:
-        return families.segmenter(
-            model, streams=STREAMS["s2"], channels={"s2": 13}, classes=8, precision="f32", rngs=rngs
-        )
+        return families.segmenter(model, streams=whole({"s2": 13}), classes=8, precision="f32", rngs=rngs)
 
     return {path: leaf.shape for path, leaf in parameters.Template(build).parameters.items()}
 

@@ -8,12 +8,12 @@ from flax import nnx
 from networks import make, smallest
 
 from lcjax.models import families, layers, segmenter, swin
-from lcjax.streams import STREAMS
+from lcjax.models.parts import whole
 
 
 def test_every_second_block_is_shifted_by_half_a_window():
     size = smallest("swin_unet", depths=(2, 3)).model
-    known = {"streams": STREAMS["s1"], "channels": {"s1": 2}, "classes": 8, "precision": "f32"}
+    known = {"streams": whole({"s1": 2}), "classes": 8, "precision": "f32"}
     network = nnx.eval_shape(lambda: families.segmenter(size, rngs=nnx.Rngs(0), **known))
     modules = nnx.iter_modules(network)
     shifts = {"/".join(map(str, path)): module.shift for path, module in modules if isinstance(module, swin.SwinBlock)}
@@ -75,7 +75,7 @@ def test_every_branch_of_a_network_has_a_number_of_its_own():
         size = families.sized(name) | {"embed": 24, "heads": (1, 2, 4, 8)}
         network = nnx.eval_shape(
             lambda size=size: families.segmenter(
-                size, streams=STREAMS["s1"], channels={"s1": 2}, classes=8, precision="f32", rngs=nnx.Rngs(0)
+                size, streams=whole({"s1": 2}), classes=8, precision="f32", rngs=nnx.Rngs(0)
             )
         )
         branches = [module.branch for _, module in nnx.iter_modules(network) if isinstance(module, layers.DropPath)]

@@ -10,7 +10,7 @@ from networks import make, smallest
 
 from lcjax import parameters
 from lcjax.models import families, layers, swin
-from lcjax.streams import STREAMS
+from lcjax.models.parts import whole
 
 
 def test_merge_is_the_inverse_of_partition():
@@ -200,7 +200,7 @@ def constants(jaxpr):
 def test_masks_are_computed_and_never_stored(model):
     """No entry of the state is one, and the program of a large image holds no more than that of a small one."""
     size = families.sized(model)
-    known = {"streams": STREAMS["s2"], "channels": {"s2": 13}, "classes": 8, "precision": "f32"}
+    known = {"streams": whole({"s2": 13}), "classes": 8, "precision": "f32"}
     template = parameters.Template(lambda rngs: families.segmenter(size, rngs=rngs, **known))
     names = {path.rsplit("/", 1)[-1] for path in template.parameters}
     assert names == {"kernel", "bias", "scale", "bias_table"}

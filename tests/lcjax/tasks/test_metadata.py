@@ -18,6 +18,7 @@ from data_pipelines.errors import InputError
 from data_pipelines.flair1.metadata import ENCODED, UNKNOWN, encode
 from lcjax import evaluate, mapper, optim, parameters, restore, scene, steps, tasks
 from lcjax.models import families, metadata
+from lcjax.models.parts import whole
 from lcjax.parallel import mesh as meshes
 from lcjax.train import train
 
@@ -65,8 +66,7 @@ def network(name: str, told: int):
     def build(rngs):
         return families.segmenter(
             families.sized(name, "tiny") | SMALLEST.get(name, {}),
-            streams={"a": ("a",), "b": ("b",)},
-            channels={"a": 2, "b": 1},
+            streams=whole({"a": 2, "b": 1}),
             classes=3,
             precision="f32",
             metadata=told,
