@@ -76,7 +76,8 @@ class Segmentation:
         """Cross-entropy of an augmented batch, and further values to log."""
         images = {key: batch[key] for key in self._images}
         cut = augment.crop_and_turn(images, batch["corner"], keys_B, crop=self.config.crop, turn=self.config.turn)
-        logits = model(self._scaled(cut) | self._encoded(batch), keys_B)
+        floats = augment.disturbed(cut, self.card.sensors, keys_B, self.config.speckle, self.config.jitter)
+        logits = model(floats | self._encoded(batch), keys_B)
         labels = self._indices(cut["label"])
         valid = labels != 255
         right = jnp.sum((jnp.argmax(logits, axis=-1) == labels) & valid)
