@@ -1,4 +1,4 @@
-"""Scaling against numpy; crops and turns that take every sensor and the label along; speckle and jitter by their laws."""
+"""Scaling against numpy; crops and turns take all sensors and the label along; speckle and jitter by their laws."""
 
 import dataclasses
 
@@ -205,9 +205,11 @@ def stored_pair(size, edge=EDGE, seed=0):
     }
 
 
-def disturbed(images, sensors, keys_B, **how):
-    settings = {"speckle": 0, "jitter": 0.0} | how
-    return jax.jit(lambda images, keys_B: augment.disturbed(images, sensors, keys_B, **settings))(images, keys_B)
+compiled = jax.jit(augment.disturbed, static_argnums=(1, 3, 4))
+
+
+def disturbed(images, sensors, keys_B, speckle=0, jitter=0.0):
+    return compiled(images, sensors, keys_B, speckle, jitter)
 
 
 def test_without_speckle_and_jitter_not_a_bit_changes():
@@ -248,16 +250,14 @@ def test_speckle_is_of_radar_alone_and_of_every_pixel_and_band():
 
 def test_jitter_is_a_gain_of_light_an_offset_of_decibels_and_nothing_to_heights():
     size, deviation = 400, 0.2
-    sensors = [dataclasses.replace(sensor, scaling=PLAIN) for sensor in (S1, AERIAL)]
+    sensors = tuple(dataclasses.replace(sensor, scaling=PLAIN) for sensor in (S1, AERIAL))
     images = {"s1": stored_pair(size, edge=2)["s1"]}
     images["aerial"] = np.random.default_rng(3).integers(1, 256, (size, 2, 2, 5)).astype(np.uint8)
     found = disturbed(images, sensors, keys(size), jitter=deviation)
     physical = {name: image.astype(np.float64) * 0.01 for name, image in images.items()}
     offset = found["s1"] - physical["s1"]  # in dB
     gain = np.log(found["aerial"][..., :4] / physical["aerial"][..., :4])
-    np.testing.assert_array_equal(
-        found["aerial"][..., 4], images["aerial"][..., 4].astype(np.float32) * np.float32(0.01)
-    )
+    np.testing.assert_allclose(found["aerial"][..., 4], physical["aerial"][..., 4], rtol=1e-6)
     drawn = []
     for log_gain in (offset * np.log(10) / 10, gain):
         np.testing.assert_allclose(log_gain, np.broadcast_to(log_gain[:, :1, :1], log_gain.shape), atol=2e-6)
@@ -280,15 +280,13 @@ def test_what_holds_no_data_stays_as_it_was():
         image[:, :3] = 0
         image[:, 3, :, 0] = 0  # one band alone is a measurement
     found = disturbed(images, (S1, S2), keys(2), speckle=2, jitter=0.1)
-    own = {"image": np.zeros((2, 4, 4, 3), np.uint8)}
     for sensor in (S1, S2):
         plain = augment.scale(jnp.asarray(images[sensor.name]), sensor.scaling)
         np.testing.assert_array_equal(found[sensor.name][:, :3], plain[:, :3])
         assert np.mean(np.asarray(found[sensor.name][:, 3:] != plain[:, 3:])) > 0.5
-    # A 0 in the radar of own data is a number like others only where its sensor says so.
+    # 0 dB is a measurement where the sensor does not say otherwise.
     says = dataclasses.replace(S1, zero_is_nodata=False)
     assert np.ptp(disturbed(images, (says,), keys(2), speckle=2)["s1"][:, :3]) > 0
-    assert np.isfinite(disturbed(own, (RGB,), keys(2), jitter=0.1)["image"]).all()
 
 
 def test_disturbances_do_not_depend_on_devices_or_on_the_rest_of_the_batch():
