@@ -55,6 +55,11 @@ class Sensor:
     ground_sampling: float | None  # metres; None where the imagery does not tell
     zero_is_nodata: bool = True  # whether a pixel that is 0 in every band holds no data
 
+    @property
+    def quantities(self) -> tuple[str, ...]:
+        """What each band measures: "light", "decibels" of backscatter, or "height"; of own imagery light is taken."""
+        return tuple(_QUANTITIES.get((self.name, band), "light") for band in self.bands)
+
     def with_bands(self, bands: Sequence[str]) -> "Sensor":
         """The sensor with some of its bands, in this order."""
         indices = [self.bands.index(band) for band in bands]
@@ -179,6 +184,9 @@ AERIAL = Sensor(
     ground_sampling=0.2,
 )
 SENSORS = {sensor.name: sensor for sensor in (S1, S2, AERIAL)}
+
+# Sensor and band -> what the physical value is, where it is not an amount of light.
+_QUANTITIES = {("s1", "VV"): "decibels", ("s1", "VH"): "decibels", ("aerial", "elevation"): "height"}
 
 # Subsets of bands by name, for the sensors that have them.
 SUBSETS: dict[str, dict[str, tuple[str, ...]]] = {

@@ -1,27 +1,100 @@
-"""On the device: from stored integers to floats, and the crop, flips and turns of training.
+"""On the device: from stored integers to floats, and the crop, flips, turns, speckle and jitter of training.
 
 All draws are made once per example for all its sensors and its label: the corner of the crop by the loader, which may
 cut it itself (data_pipelines.loader.shipped), flips and turns from a key per example, so that no draw depends on how a
-batch is spread over devices.
+batch is spread over devices. Speckle and jitter come from that key, too, but of each sensor alone.
 """
 
-from collections.abc import Mapping
+import functools
+import math
+from collections.abc import Mapping, Sequence
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
-from data_pipelines.bands import Scaling
+from data_pipelines.bands import Scaling, Sensor
+from data_pipelines.errors import InputError
+
+_DECIBELS = 10 / math.log(10)  # of a natural logarithm
+_DISTURBANCE = 2  # tells the keys of speckle and jitter from those of turns and of what networks drop
 
 
 def scale(stored_BxHxWxC: jax.Array, scaling: Scaling) -> jax.Array:
     """Floats of a stored image, float32; see `Scaling` for the formula."""
+    return _scaled(_physical(stored_BxHxWxC, scaling), scaling)
+
+
+def check_disturbance(sensors: Sequence[Sensor], speckle: int, jitter: float) -> None:
+    """Raises InputError for negative numbers, and for speckle where no band is radar."""
+    for name, number in (("speckle", speckle), ("jitter", jitter)):
+        if number < 0:
+            raise InputError(f"config.{name}={number}: expected 0, which is off, or more")
+    if speckle and not any("decibels" in sensor.quantities for sensor in sensors):
+        held = ", ".join(sensor.name for sensor in sensors)
+        raise InputError(f"config.speckle={speckle}: the network sees no radar (s1) but {held}; set config.speckle=0")
+
+
+def disturbed(
+    images: Mapping[str, jax.Array], sensors: Sequence[Sensor], keys_B: jax.Array, speckle: int, jitter: float
+) -> dict[str, jax.Array]:
+    """Floats of stored images {sensor: (B, H, W, bands)} as `scale` gives them, disturbed as measurements are.
+
+    Both act on physical values, before they are clipped. Pixels without data are left alone.
+
+    Args:
+      images: as stored; those of `sensors` are taken.
+      sensors: what they are of.
+      keys_B: one key per example.
+      speckle: looks L of the speckle on radar: the intensity of each pixel and band is multiplied by a draw from the
+        gamma distribution of shape L and mean 1 (Goodman 1976). 0 is off.
+      jitter: deviation of the logarithm of a gain for each example and band, exp(jitter N(0, 1)): bands of light are
+        multiplied by it, to those of radar it is added in dB; heights stay. 0 is off.
+    """
+    if not speckle and not jitter:
+        return {sensor.name: scale(images[sensor.name], sensor.scaling) for sensor in sensors}
+    floats = {}
+    for number, sensor in enumerate(sensors):
+        stored = images[sensor.name]
+        physical = _physical(stored, sensor.scaling)
+        own_B = jax.vmap(jax.random.fold_in, (0, None))(keys_B, _DISTURBANCE + number)
+        disturb = functools.partial(_disturbed, quantities=sensor.quantities, speckle=speckle, jitter=jitter)
+        empty = sensor.zero_is_nodata & jnp.all(stored == 0, axis=-1, keepdims=True)
+        floats[sensor.name] = _scaled(jnp.where(empty, physical, jax.vmap(disturb)(physical, own_B)), sensor.scaling)
+    return floats
+
+
+def _disturbed(
+    image_HxWxC: jax.Array, key: jax.Array, *, quantities: Sequence[str], speckle: int, jitter: float
+) -> jax.Array:
+    light, radar = (np.array([[[of == kind for of in quantities]]]) for kind in ("light", "decibels"))
+    of_jitter, of_speckle = jax.random.split(key)
+    gain = jitter * jax.random.normal(of_jitter, (1, 1, len(quantities)))
+    image = image_HxWxC * jnp.where(light, jnp.exp(gain), 1.0) + jnp.where(radar, _DECIBELS * gain, 0.0)
+    if not speckle or not radar.any():
+        return image
+    return jnp.where(radar, image + _DECIBELS * jnp.log(_gamma(of_speckle, image.shape, speckle)), image)
+
+
+def _gamma(key: jax.Array, shape: tuple[int, ...], looks: int) -> jax.Array:
+    """Draws of mean 1 from the gamma distribution of shape `looks`: means of so many exponential draws."""
+
+    def add(look: jax.Array, total: jax.Array) -> jax.Array:
+        return total + jax.random.exponential(jax.random.fold_in(key, look), shape)
+
+    return jax.lax.fori_loop(0, looks, add, jnp.zeros(shape, jnp.float32)) / looks
+
+
+def _physical(stored_BxHxWxC: jax.Array, scaling: Scaling) -> jax.Array:
+    return stored_BxHxWxC.astype(jnp.float32) * jnp.float32(scaling.unit)
+
+
+def _scaled(physical_BxHxWxC: jax.Array, scaling: Scaling) -> jax.Array:
     low, high, offset, divisor = (
-        jnp.asarray(jnp.broadcast_to(jnp.asarray(number, jnp.float32), (stored_BxHxWxC.shape[-1],)))[None, None, None]
+        jnp.asarray(jnp.broadcast_to(jnp.asarray(number, jnp.float32), (physical_BxHxWxC.shape[-1],)))[None, None, None]
         for number in (scaling.low, scaling.high, scaling.offset, scaling.scale)
     )
-    physical = stored_BxHxWxC.astype(jnp.float32) * jnp.float32(scaling.unit)
-    scaled = (jnp.clip(physical, low, high) - offset) / divisor
+    scaled = (jnp.clip(physical_BxHxWxC, low, high) - offset) / divisor
     if scaling.by_maximum:
         return scaled / (jnp.max(scaled, axis=(1, 2), keepdims=True) + jnp.float32(1e-5))
     if scaling.mix is None:

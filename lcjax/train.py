@@ -12,8 +12,8 @@ from data_pipelines import loader
 from data_pipelines.bands import SCALINGS, Sensor
 from data_pipelines.errors import InputError
 from data_pipelines.prepared import Dataset, open_dataset
+from lcjax import augment, checkpoint, durations, optim, parameters, probes, restore, steps, streams, tasks, workdir
 from lcjax import card as cards
-from lcjax import checkpoint, durations, optim, parameters, restore, steps, streams, tasks, workdir
 from lcjax.clock import Clock, duration
 from lcjax.parallel import mesh as meshes
 
@@ -106,6 +106,7 @@ def train(config, folder: pathlib.Path) -> None:
         workdir.say(
             f"warning: config.freeze={config.freeze!r} with config.init='random': what is frozen has learned nothing"
         )
+    augment.check_disturbance(card.sensors, config.speckle, config.jitter)
 
     # ------------------------------------------------------------------ durations
     units = {"batch_size": config.batch_size, "epoch": len(source)}
@@ -125,6 +126,7 @@ def train(config, folder: pathlib.Path) -> None:
     rate = optim.learning_rate(config.optimizer, config.batch_size, warmup, total)
     step_function = steps.train_step(task, template, optimizer, rate, config.seed, config.accumulate)
     count = steps.evaluation_step(task, template)
+    probe = probes.make(config, dataset, task, template, evaluation_batch(config, mesh.size), mesh)
 
     # ------------------------------------------------------------------ initial state, or where an earlier run stood
     workdir.start(folder, config, card)
@@ -218,6 +220,8 @@ def train(config, folder: pathlib.Path) -> None:
         )
         everything = state.trainable | state.frozen
         scores = task.scores(steps.evaluate(count, everything, state.statistics, held_out_batches, batch_sharding))
+        if probe:
+            scores |= probe(everything, state.statistics)
         log.write(step, "validation", scores)
         score = scores[task.monitor]
         better = progress.best is None or score > progress.best

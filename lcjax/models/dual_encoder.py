@@ -23,7 +23,10 @@ class Projection(nnx.Module):
 
 
 class DualEncoder(nnx.Module):
-    """Encoders by sensor and projection heads; the encoders bear the names that a late-fusion Segmenter gives them."""
+    """Encoders by sensor and projection heads; the encoders bear the names that a late-fusion Segmenter gives them.
+
+    With projection=0 there are no heads, as in the released Swin code: what is compared is the pooled feature itself.
+    """
 
     def __init__(self, encoders: Mapping[str, Encoder], *, projection: int, dtype, rngs: nnx.Rngs):
         self.encoders = nnx.Dict(**encoders)
@@ -31,16 +34,26 @@ class DualEncoder(nnx.Module):
             **{
                 sensor: Projection(encoder.channels[-1], projection, dtype=dtype, rngs=rngs)
                 for sensor, encoder in encoders.items()
+                if projection
             }
         )
 
     def __call__(self, inputs: Mapping[str, jax.Array], keys_B: jax.Array | None = None) -> dict[str, jax.Array]:
-        """Unit vectors {sensor: (B, projection)} float32 of images {sensor: (B, H, W, bands)} of any size."""
+        """Unit vectors {sensor: (B, projection)} float32 of images {sensor: (B, H, W, bands)} of any size.
+
+        Without projections they are as long as the encoders' last features have channels.
+        """
         embeddings = {}
+        for sensor, pooled in self.pooled(inputs, keys_B).items():
+            z = self.projections[sensor](pooled).astype(jnp.float32) if self.projections else pooled
+            embeddings[sensor] = z / jnp.maximum(jnp.linalg.norm(z, axis=-1, keepdims=True), 1e-6)
+        return embeddings
+
+    def pooled(self, inputs: Mapping[str, jax.Array], keys_B: jax.Array | None = None) -> dict[str, jax.Array]:
+        """The last feature of each encoder, averaged over space: {sensor: (B, C)} float32."""
+        pooled = {}
         noise_SxBxN = branch_noise(keys_B, len(self.encoders))
         for (sensor, encoder), noise_BxN in zip(self.encoders.items(), noise_SxBxN, strict=True):
             features = encoder(padded(inputs[sensor], encoder.strides[-1]), noise_BxN)[-1]
-            pooled = jnp.mean(features.astype(jnp.float32), axis=(1, 2))
-            z = self.projections[sensor](pooled).astype(jnp.float32)
-            embeddings[sensor] = z / jnp.maximum(jnp.linalg.norm(z, axis=-1, keepdims=True), 1e-6)
-        return embeddings
+            pooled[sensor] = jnp.mean(features.astype(jnp.float32), axis=(1, 2))
+        return pooled

@@ -177,7 +177,10 @@ def dual_encoder(
     remat: bool = False,
     rngs: nnx.Rngs,
 ) -> DualEncoder:
-    """Builds the contrastive network: projection heads on the encoders that a late-fusion `segmenter` would have."""
+    """Builds the contrastive network: projection heads on the encoders that a late-fusion `segmenter` would have.
+
+    With projection=0 there are no heads.
+    """
     how = {"dtype": _dtype(precision), "rngs": rngs}
     parts = family(model["name"])
     sizes.check(model, parts.sizes)

@@ -6,9 +6,9 @@ from data_pipelines.errors import InputError
 from lcjax.card import Card
 from lcjax.tasks.contrastive import Contrastive
 from lcjax.tasks.segmentation import Segmentation
-from lcjax.tasks.task import PixelTask, Task
+from lcjax.tasks.task import EmbeddingTask, PixelTask, Task
 
-__all__ = ["TASKS", "PixelTask", "Task", "make"]
+__all__ = ["TASKS", "EmbeddingTask", "PixelTask", "Task", "make"]
 
 TASKS: dict[str, Callable[..., Task]] = {"segmentation": Segmentation, "contrastive": Contrastive}
 

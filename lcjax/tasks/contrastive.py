@@ -12,6 +12,7 @@ from data_pipelines.errors import InputError
 from lcjax import augment, losses
 from lcjax.card import Card
 from lcjax.models import families
+from lcjax.models.dual_encoder import DualEncoder
 from lcjax.tasks.task import Records
 
 _COLLAPSED = -0.1  # uniformity: the mean squared distance of places is below 0.05, where 4 is the largest
@@ -33,6 +34,8 @@ class Contrastive:
             raise InputError(
                 f"config.accumulate={config.accumulate}: the contrastive loss compares all places of a batch"
             )
+        if config.projection < 0:
+            raise InputError(f"config.projection={config.projection}: expected 0, which is no projection, or more")
         for key in ("batch_size", "evaluation_batch_size"):
             if config[key] < 2:
                 raise InputError(f"config.{key}={config[key]}: the contrastive task compares places: at least 2")
@@ -67,7 +70,8 @@ class Contrastive:
         """NT-Xent over the global batch, and retrieval, alignment and uniformity in it."""
         images = {key: batch[key] for key in self.keys}
         cut = augment.crop_and_turn(images, batch["corner"], keys_B, crop=self.config.crop, turn=self.config.turn)
-        first, second = model(self._inputs(cut), keys_B).values()
+        floats = augment.disturbed(cut, self.card.sensors, keys_B, self.config.speckle, self.config.jitter)
+        first, second = model(floats, keys_B).values()
         loss, sums = losses.nt_xent(first, second, self.config.temperature)
         measures = self._measures(sums, jnp.log)
         return loss, {key: value for key, value in measures.items() if "/" not in key}
@@ -77,6 +81,11 @@ class Contrastive:
         cut = augment.centre_crop({key: batch[key] for key in self.keys}, crop=self.config.crop)
         first, second = model(self._inputs(cut)).values()
         return losses.nt_xent(first, second, self.config.temperature, batch["valid"])[1]
+
+    def embed(self, model: nnx.Module, batch: dict) -> jax.Array:
+        """What the encoders make of whole images, before the projections: both sensors side by side, (B, C) float32."""
+        assert isinstance(model, DualEncoder)
+        return jnp.concatenate(list(model.pooled(self._inputs(batch)).values()), axis=-1)
 
     def scores(self, sums: dict) -> dict[str, float]:
         """Mean loss; retrieval, the share of embeddings that find their place first, also by direction; alignment and

@@ -83,7 +83,8 @@ class Segmentation:
         """Cross-entropy of an augmented batch, and further values to log."""
         images = {key: batch[key] for key in self._images}
         cut = augment.crop_and_turn(images, batch["corner"], keys_B, crop=self.config.crop, turn=self.config.turn)
-        logits = model(self._scaled(cut) | self._encoded(batch), keys_B)
+        floats = augment.disturbed(cut, self.card.sensors, keys_B, self.config.speckle, self.config.jitter)
+        logits = model(self._shrunk(floats) | self._encoded(batch), keys_B)
         labels = self._labels(cut["label"])
         valid = labels != 255
         right = jnp.sum((jnp.argmax(logits, axis=-1) == labels) & valid)
@@ -120,16 +121,17 @@ class Segmentation:
 
     def _answer(self, model: nnx.Module, batch: dict) -> jax.Array:
         """Class probabilities at the resolution that the network sees."""
-        images = self._scaled(batch)
+        images = self._shrunk(
+            {sensor.name: augment.scale(batch[sensor.name], sensor.scaling) for sensor in self.card.sensors}
+        )
         count = len(next(iter(images.values())))
         beside = self._encoded({metadata.VECTOR.name: jnp.full((count, len(metadata.UNKNOWN)), jnp.nan)} | batch)
         return blended_windows(
             lambda windows: jax.nn.softmax(model(windows | beside), axis=-1), images, self.config.window
         )
 
-    def _scaled(self, batch: dict) -> dict:
-        scaled = {sensor.name: augment.scale(batch[sensor.name], sensor.scaling) for sensor in self.card.sensors}
-        return {name: augment.shrunk(image, *self._edges(image)) for name, image in scaled.items()}
+    def _shrunk(self, images: dict) -> dict:
+        return {name: augment.shrunk(image, *self._edges(image)) for name, image in images.items()}
 
     def _edges(self, image: jax.Array) -> tuple[int, int]:
         """Height and width that the network sees an image with."""

@@ -67,6 +67,15 @@ class Task(Protocol):
 
 
 @runtime_checkable
+class EmbeddingTask(Task, Protocol):
+    """A task whose network makes one vector of each place: what probes can learn from (lcjax/probes.py)."""
+
+    def embed(self, model: nnx.Module, batch: dict) -> jax.Array:
+        """Vectors (B, C) float32 of stored integers {sensor: (B, H, W, bands)}, of a network in evaluation mode."""
+        ...
+
+
+@runtime_checkable
 class PixelTask(Task, Protocol):
     """A task whose network gives every pixel a class: what maps can be drawn with.
 

@@ -1,3 +1,5 @@
+import dataclasses
+
 import numpy as np
 import pytest
 
@@ -31,6 +33,14 @@ def test_every_band_has_its_own_name():
         assert [bands.canonical(band) for band in sensor.bands] == list(sensor.bands)
         assert len(set(sensor.bands)) == len(sensor.bands)
         assert set(sensor.display) <= set(sensor.bands)
+
+
+def test_what_is_not_light_is_known_by_sensor_and_band():
+    assert bands.S1.with_bands(["VH"]).quantities == ("decibels",)
+    assert set(bands.S2.quantities) == {"light"}
+    assert bands.AERIAL.quantities == ("light",) * 4 + ("height",)
+    # What own files hold under such a name is not known: backscatter may be linear there.
+    assert dataclasses.replace(bands.S1, name="image").quantities == ("light", "light")
 
 
 def test_band_indices_finds_any_order_and_ignores_more():

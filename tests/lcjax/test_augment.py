@@ -1,4 +1,4 @@
-"""Scaling against numpy; crops and turns that take every sensor and the label along."""
+"""Scaling against numpy; crops and turns take all sensors and the label along; speckle and jitter by their laws."""
 
 import dataclasses
 import math
@@ -8,11 +8,14 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from networks import RGB
+from scipy import special, stats
 
 from data_pipelines import loader
-from data_pipelines.bands import SENSORS, by_maximum, whitened
+from data_pipelines.bands import SENSORS, Scaling, by_maximum, whitened
+from data_pipelines.errors import InputError
 from data_pipelines.moments import Moments
 from lcjax import augment
+from lcjax.parallel import mesh as meshes
 
 
 @pytest.mark.parametrize("sensor", SENSORS.values(), ids=SENSORS)
@@ -206,3 +209,131 @@ def test_thinned_takes_single_pixels():
     found = np.asarray(augment.thinned(jnp.asarray(labels), 224, 224))
     places = [math.floor(i * 512 / 224) for i in range(224)]
     np.testing.assert_array_equal(found[0], labels[0][np.ix_(places, places)])
+
+
+S1, S2, AERIAL = (SENSORS[name] for name in ("s1", "s2", "aerial"))
+# Neither clipped nor shifted: what comes back are the physical values.
+PLAIN = Scaling(unit=0.01, low=-np.inf, high=np.inf, offset=0.0, scale=1.0)
+
+
+def stored_pair(size, edge=EDGE, seed=0):
+    generator = np.random.default_rng(seed)
+    return {
+        "s1": generator.integers(-2400, -100, (size, edge, edge, 2)).astype(np.int16),
+        "s2": generator.integers(1, 9000, (size, edge, edge, 13)).astype(np.uint16),
+    }
+
+
+compiled = jax.jit(augment.disturbed, static_argnums=(1, 3, 4))
+
+
+def disturbed(images, sensors, keys_B, speckle=0, jitter=0.0):
+    return compiled(images, sensors, keys_B, speckle, jitter)
+
+
+def test_without_speckle_and_jitter_not_a_bit_changes():
+    images = stored_pair(3)
+    found = disturbed(images, (S1, S2), keys(3))
+    for sensor in (S1, S2):
+        scaled = jax.jit(augment.scale, static_argnums=1)(images[sensor.name], sensor.scaling)
+        np.testing.assert_array_equal(found[sensor.name], scaled)
+
+
+@pytest.mark.parametrize("looks", [1, 4, 16])
+def test_speckle_has_the_gamma_law(looks):
+    """By its moments (in dB: those of log-gamma, digamma and trigamma) and by the distance of the distributions."""
+    radar = dataclasses.replace(S1, scaling=PLAIN)
+    stored = np.full((4, 128, 128, 2), -1200, np.int16)
+    decibels = np.asarray(disturbed({"s1": stored}, (radar,), keys(4), speckle=looks)["s1"], np.float64).ravel() + 12
+    per_neper, count = 10 / np.log(10), decibels.size
+    variance = per_neper**2 * special.polygamma(1, looks)
+    mean = per_neper * (special.digamma(looks) - np.log(looks))
+    assert decibels.mean() == pytest.approx(mean, abs=5 * np.sqrt(variance / count))
+    assert decibels.var() == pytest.approx(variance, rel=0.05)
+    intensity = 10 ** (decibels / 10)
+    assert intensity.mean() == pytest.approx(1, abs=5 / np.sqrt(looks * count))
+    assert intensity.var() == pytest.approx(1 / looks, rel=0.05)
+    assert stats.kstest(intensity, stats.gamma(looks, scale=1 / looks).cdf).pvalue > 1e-3
+
+
+def test_speckle_is_of_radar_alone_and_of_every_pixel_and_band():
+    images = stored_pair(2)
+    found = disturbed(images, (S1, S2), keys(2), speckle=4)
+    np.testing.assert_array_equal(found["s2"], augment.scale(jnp.asarray(images["s2"]), S2.scaling))
+    radar = dataclasses.replace(S1, scaling=PLAIN)
+    draws = np.asarray(disturbed({"s1": np.full((2, 32, 32, 2), -999, np.int16)}, (radar,), keys(2), speckle=4)["s1"])
+    columns = np.moveaxis(draws, -1, 1).reshape(4, -1)  # two examples of two bands
+    assert np.abs(np.corrcoef(columns)[~np.eye(4, dtype=bool)]).max() < 0.15
+    assert np.abs(np.corrcoef(draws[:, :, :-1].ravel(), draws[:, :, 1:].ravel())[0, 1]) < 0.15
+
+
+def test_jitter_is_a_gain_of_light_an_offset_of_decibels_and_nothing_to_heights():
+    size, deviation = 400, 0.2
+    sensors = tuple(dataclasses.replace(sensor, scaling=PLAIN) for sensor in (S1, AERIAL))
+    images = {"s1": stored_pair(size, edge=2)["s1"]}
+    images["aerial"] = np.random.default_rng(3).integers(1, 256, (size, 2, 2, 5)).astype(np.uint8)
+    found = disturbed(images, sensors, keys(size), jitter=deviation)
+    physical = {name: image.astype(np.float64) * 0.01 for name, image in images.items()}
+    offset = found["s1"] - physical["s1"]  # in dB
+    gain = np.log(found["aerial"][..., :4] / physical["aerial"][..., :4])
+    np.testing.assert_allclose(found["aerial"][..., 4], physical["aerial"][..., 4], rtol=1e-6)
+    drawn = []
+    for log_gain in (offset * np.log(10) / 10, gain):
+        np.testing.assert_allclose(log_gain, np.broadcast_to(log_gain[:, :1, :1], log_gain.shape), atol=2e-6)
+        drawn.append(log_gain[:, 0, 0])
+        assert stats.kstest(drawn[-1].ravel(), stats.norm(scale=deviation).cdf).pvalue > 1e-3
+    correlation = np.corrcoef(np.concatenate(drawn, axis=1).T)
+    assert np.abs(correlation[~np.eye(6, dtype=bool)]).max() < 0.2
+
+
+def test_disturbance_comes_before_the_clip_and_the_scaling():
+    images = {"s2": np.full((64, 2, 2, 13), 9000, np.uint16)}
+    found = np.asarray(disturbed(images, (S2,), keys(64), jitter=0.3)["s2"])
+    assert found.max() == 1.0 and 0.1 < np.mean(found == 1.0) < 0.6  # P(N > log(1/0.9) / 0.3) = 0.36
+    assert len(np.unique(found)) > 100
+
+
+def test_what_holds_no_data_stays_as_it_was():
+    images = stored_pair(2)
+    for image in images.values():
+        image[:, :3] = 0
+        image[:, 3, :, 0] = 0  # one band alone is a measurement
+    found = disturbed(images, (S1, S2), keys(2), speckle=2, jitter=0.1)
+    for sensor in (S1, S2):
+        plain = augment.scale(jnp.asarray(images[sensor.name]), sensor.scaling)
+        np.testing.assert_array_equal(found[sensor.name][:, :3], plain[:, :3])
+        assert np.mean(np.asarray(found[sensor.name][:, 3:] != plain[:, 3:])) > 0.5
+    # 0 dB is a measurement where the sensor does not say otherwise.
+    says = dataclasses.replace(S1, zero_is_nodata=False)
+    assert np.ptp(disturbed(images, (says,), keys(2), speckle=2)["s1"][:, :3]) > 0
+
+
+def test_disturbances_do_not_depend_on_devices_or_on_the_rest_of_the_batch():
+    image, how = stored_pair(16)["s1"], {"speckle": 3, "jitter": 0.1}
+    runs = []
+    for devices in (1, 8):
+        sharding = meshes.batch_sharding(meshes.make(devices, 1, 16))
+        on_devices, keys_B = jax.device_put((image, keys(16)), sharding)
+        runs.append(disturbed({"s1": on_devices}, (S1,), keys_B, **how)["s1"])
+    alone = disturbed({"s1": image[5:6]}, (S1,), keys(1, first=5), **how)["s1"]
+    np.testing.assert_array_equal(runs[0], runs[1])
+    np.testing.assert_array_equal(runs[0][5:6], alone)
+    assert not np.array_equal(disturbed({"s1": image[5:6]}, (S1,), keys(1, step=1, first=5), **how)["s1"], alone)
+
+
+@pytest.mark.parametrize(
+    ("sensors", "speckle", "jitter", "words"),
+    [
+        ((S1, S2), -1, 0.0, "config.speckle=-1: expected 0"),
+        ((S1, S2), 0, -0.1, "config.jitter=-0.1: expected 0"),
+        ((S2,), 4, 0.0, "config.speckle=4: the network sees no radar"),
+    ],
+)
+def test_disturbances_that_cannot_be_are_refused(sensors, speckle, jitter, words):
+    with pytest.raises(InputError, match=words):
+        augment.check_disturbance(sensors, speckle, jitter)
+
+
+def test_disturbances_that_can_be_are_not_refused():
+    augment.check_disturbance((S1, S2), 4, 0.1)
+    augment.check_disturbance((AERIAL,), 0, 0.1)

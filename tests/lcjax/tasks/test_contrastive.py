@@ -33,6 +33,49 @@ def test_embeddings_have_unit_length(pair):
         np.testing.assert_allclose(np.linalg.norm(embedding, axis=-1), 1.0, atol=1e-5)
 
 
+def test_without_projections_it_is_the_pooled_feature():
+    config = smallest("unet", task="contrastive")
+    config.projection = 0
+    task, template, values, statistics = make(config)
+    assert {path.split("/")[0] for path in template.parameters} == {"encoders"}
+    images = {key: places(4)[key] for key in ("s1", "s2")}
+
+    def run(images):
+        model = template.merge(values, statistics, train=False)
+        floats = task._inputs(images)
+        features = {name: encoder(floats[name])[-1] for name, encoder in model.encoders.items()}
+        return model(floats), task.embed(model, images), features
+
+    unit, side_by_side, features = jax.device_get(jax.jit(run)(images))
+    means = {name: feature.astype(np.float64).mean((1, 2)) for name, feature in features.items()}
+    for name in ("s1", "s2"):
+        expected = means[name] / np.linalg.norm(means[name], axis=1, keepdims=True)
+        np.testing.assert_allclose(unit[name], expected, atol=1e-5)
+    np.testing.assert_allclose(side_by_side, np.concatenate([means["s1"], means["s2"]], axis=1), atol=1e-5)
+    config.projection = -1
+    with pytest.raises(InputError, match=r"config\.projection=-1: expected 0"):
+        tasks.make(config, card_of(config))
+
+
+@pytest.mark.parametrize("task_name", ["contrastive", "segmentation"])
+def test_speckle_and_jitter_are_of_training_alone(task_name):
+    """By the programs: each setting changes that of the loss, none that of evaluations."""
+    config = smallest("unet", "late", task=task_name)
+    data = batch(config, 4) | {"valid": np.ones(4, bool)}
+    losses_of, counts = set(), set()
+    for setting in ({}, {"speckle": 4}, {"jitter": 0.2}):
+        config.update({"speckle": 0, "jitter": 0.0} | setting)
+        task, template, values, statistics = make(config)
+
+        def loss(values, statistics, data, task=task, template=template):
+            keys = augment.example_keys(0, jnp.int32(3), data["example"])
+            return task.loss(template.merge(values, statistics, train=True), data, keys)[0]
+
+        losses_of.add(jax.jit(loss).lower(values, statistics, data).as_text())
+        counts.add(steps.evaluation_step(task, template).lower(values, statistics, data).as_text())
+    assert (len(losses_of), len(counts)) == (3, 1)
+
+
 def test_padding_counts_nothing(pair):
     task, template, values, statistics = pair
     count = steps.evaluation_step(task, template)
