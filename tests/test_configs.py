@@ -112,9 +112,7 @@ def sizes_of(config) -> tuple[int, int]:
 
 @functools.cache
 def _sizes_of(network: str) -> tuple[int, int]:
-    config = dfc2020.get_config()
-    config.unlock()
-    config.update(ml_collections.ConfigDict(json.loads(network)))
+    config = ml_collections.ConfigDict(json.loads(dfc2020.get_config().to_json()) | json.loads(network))
     task = tasks.make(config, card_of(config))
     template = parameters.Template(task.build, config.freeze)
     sizes = {path: math.prod(leaf.shape) for path, leaf in template.parameters.items()}
