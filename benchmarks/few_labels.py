@@ -31,7 +31,7 @@ ARMS = {
     "fine-tuned": (",init={}", "#0072B2"),
     "frozen": (",init={},freeze=encoder", "#009E73"),
 }
-PRETRAINING = ["--config.total=2000 steps", "--config.crop=32", "--config.batch_size=64"]
+PRETRAINING = ["--config.total=2000 steps"]
 
 
 def lcjax(*arguments: str) -> None:

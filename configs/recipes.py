@@ -22,6 +22,7 @@ _PLAIN = {
     "turn": False,
     "precision": "f32",
     "patience": 0,
+    "optimizer.layer_decay": 1.0,
     "optimizer.schedule": "constant",
     "optimizer.warmup": "0 steps",
     "optimizer.clip": 0.0,

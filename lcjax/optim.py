@@ -13,15 +13,18 @@ import jax.numpy as jnp
 import optax
 
 from data_pipelines.errors import InputError
+from lcjax.parameters import OWN
 
 SCHEDULES = ("cosine", "constant", "plateau")
 
 # What the peak is multiplied by, for a batch that is so many times the reference batch.
 _BATCH_RULES = {"none": lambda times: 1.0, "linear": lambda times: times, "sqrt": math.sqrt}
 
-# Where an encoder begins, and where its stages are told by their number; all else comes after the last stage.
-_STEM = re.compile(r"encoders/(\w+)/(embed|embed_norm|stem|position|class_token)(/|$)")
-_STAGE = re.compile(r"encoders/(\w+)/(stages|merges|norms|levels)/(\d+)/")
+# Where an encoder begins, and where its stages are told by their number; all else comes after the last stage. A path of
+# its own took nothing from another run that should be moved with care.
+_ENCODER = rf"encoders/(?!{OWN}/)(\w+)/"
+_STEM = re.compile(_ENCODER + r"(embed|embed_norm|stem|position|class_token)(/|$)")
+_STAGE = re.compile(_ENCODER + r"(stages|merges|norms|levels)/(\d+)/")
 
 
 @dataclasses.dataclass(frozen=True)

@@ -325,8 +325,14 @@ def test_rates_fall_from_layer_to_layer_towards_the_image(model):
 
 
 def test_each_stream_is_counted_by_itself_and_what_is_not_an_encoder_keeps_the_rate():
-    paths = ("encoders/s1/stem/kernel", "encoders/s1/stages/0/kernel", "encoders/own/levels/0/kernel")
-    others = ("adapters/s2/kernel", "decoders/s1/stages/0/0/kernel", "head/kernel", "projections/s1/hidden/kernel")
+    paths = ("encoders/s1/stem/kernel", "encoders/s1/stages/0/kernel", "encoders/s2/levels/0/kernel")
+    others = (
+        "adapters/s2/kernel",
+        "decoders/s1/stages/0/0/kernel",
+        "encoders/own/levels/0/kernel",
+        "head/kernel",
+        "projections/s1/hidden/kernel",
+    )
     assert optim.layer_factors((*paths, *others), 0.1) == dict.fromkeys(others, 1.0) | dict(
         zip(paths, (0.1**2, 0.1, 0.1), strict=True)
     )
