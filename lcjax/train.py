@@ -313,9 +313,9 @@ def make_card(config, dataset: Dataset) -> cards.Card:
 
 
 def _warnings(config, dataset: Dataset, ids: dict[str, tuple[str, ...]], role: str) -> list[str]:
-    """What a reader of scores on a role of the run must know: of its records, and of those that it was trained on."""
+    """What a reader of scores on a role of the run must know: of its records, and of those that other roles share."""
     seen = set(ids[role])
-    shared = {other: len(seen & set(ids[other])) for other in ids if other != role and "train" in (role, other)}
+    shared = {other: len(seen & set(ids[other])) for other in ids if other != role}
     return [
         *(f"{n:,} of the {len(seen):,} records of {role} are also in {other}" for other, n in shared.items() if n),
         *dict.fromkeys(
