@@ -50,14 +50,8 @@ def run(flags) -> None:
 
 def render(workdirs: list[str], maps: list[str]) -> dict[str, str]:
     """File name -> text of everything that a report consists of, for the workdirs and maps that match."""
-    from lcjax import (
-        page,
-        paper,
-        paper_text,
-        runs,
-        sheets,
-        tables,
-    )  # matplotlib is behind them: `--help` need not wait for it
+    # matplotlib is behind them: `--help` need not wait for it
+    from lcjax import page, paper, paper_text, runs, sheets, tables
 
     found = runs.read(runs.find(workdirs)) if workdirs else []
     shown = sheets.read(sheets.find(maps)) if maps else []
