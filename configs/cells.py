@@ -71,8 +71,10 @@ def transfer(init: str, freeze: str) -> str:
     return "frozen" if freeze else "finetuned"
 
 
-def named(file: str, model: str, fusion: str, init: str, freeze: str) -> str:
-    """The name of the column that a run stands in, or nothing."""
+def named(file: str, model: str, size: str, fusion: str, init: str, freeze: str) -> str:
+    """The name of the column that a run stands in, or nothing; networks of a size that is named stand in none."""
+    if size:
+        return ""
     wanted = Cell(file, model, fusion, transfer(init, freeze))
     return next((name for name, cell in [*PRINTED.items(), *_AS_RUN.items()] if cell == wanted), "")
 

@@ -207,10 +207,11 @@ def test_runs_know_their_cell(recipe):
 
 
 def test_what_is_no_cell_has_no_name():
-    """Other fusions, and random encoders that are frozen: they have learned nothing."""
+    """Other fusions and sizes, and random encoders that are frozen: they have learned nothing."""
     for name, (file, argument) in (("s2/unet", ("dfc2020", "model=unet,fusion=s2")), ("flair/unet", ("flair1", ""))):
         assert FILES[file].get_config(argument).cell == name
         assert FILES[file].get_config(f"{argument},freeze=encoder").cell == ""
+        assert FILES[file].get_config(f"{argument},size=transposed").cell == ""
     assert dfc2020.get_config("model=unet,fusion=late").cell == ""
 
 
