@@ -10,7 +10,7 @@ al. 2022 have it. "Resnet50-UNet" was a ResNet-34 in the report's code, so recip
 import argparse
 import dataclasses
 
-TRANSFERS = ("scratch", "frozen", "finetuned")
+from configs import recipes
 
 
 @dataclasses.dataclass(frozen=True)
@@ -65,12 +65,16 @@ FURTHER = {
 
 
 def transfer(init: str, freeze: str) -> str:
-    """What a run does with pre-trained encoders."""
-    return "scratch" if init == "random" else "frozen" if freeze else "finetuned"
+    """What a run does with pre-trained encoders; nothing that has a name where it freezes random ones."""
+    if init == "random":
+        return "" if freeze else "scratch"
+    return "frozen" if freeze else "finetuned"
 
 
-def named(file: str, model: str, fusion: str, init: str, freeze: str) -> str:
-    """The name of the column that a run stands in, or nothing."""
+def named(file: str, model: str, size: str, fusion: str, init: str, freeze: str) -> str:
+    """The name of the column that a run stands in, or nothing; networks of a size that is named stand in none."""
+    if size:
+        return ""
     wanted = Cell(file, model, fusion, transfer(init, freeze))
     return next((name for name, cell in [*PRINTED.items(), *_AS_RUN.items()] if cell == wanted), "")
 
@@ -118,8 +122,8 @@ def main(arguments: list[str] | None = None) -> None:
         prog="python -m configs.cells", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--pretrain", default="runs/pretrain", help="workdir of the pre-training run")
-    parser.add_argument("--recipe", default="ours", help="ours, report or code (configs/recipes.py)")
-    parser.add_argument("--data", default="dfc2020", help="dfc2020 or sample")
+    parser.add_argument("--recipe", default="ours", choices=recipes.NAMES, help="see configs/recipes.py")
+    parser.add_argument("--data", default="dfc2020", choices=("dfc2020", "sample"), help="of Sentinel images")
     parser.add_argument("--split", default="", help="of FLAIR-1")
     parser.add_argument("--tiny", action="store_true")
     options = vars(parser.parse_args(arguments))

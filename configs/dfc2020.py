@@ -54,7 +54,7 @@ def get_config(argument: str | None = None) -> ml_collections.ConfigDict:
     config = ml_collections.ConfigDict()
     config.task = "segmentation"
     config.recipe = args["recipe"]
-    config.cell = cells.named("dfc2020", args["model"], fusion, args["init"], args["freeze"])
+    config.cell = cells.named("dfc2020", args["model"], args["size"], fusion, args["init"], args["freeze"])
     config.seed = 42
 
     # Data

@@ -79,6 +79,7 @@ def differences(tables: Sequence[Table]) -> str:
         "class set": {(t.names, tuple(t.fields["class_ids"])) for t in tables},
         "ignored ids": {tuple(t.fields["ignored_ids"]) for t in tables},
         "split": {(t.fields["split"].get("role"), t.fields["split"].get("id")) for t in tables},
+        "size of tiles": {t.fields.get("resize") or 0 for t in tables},
     }
     return markup.listed([name for name, values in kinds.items() if len(values) > 1])
 

@@ -7,7 +7,7 @@ from lcjax.published import Column, Figure, Table, published
 from lcjax.runs import Evaluation, Run
 
 _ROUNDING = 0.005 + 1e-9  # of a figure printed with two decimals
-_TRIAL = 16  # test records of the embedded sample, at most
+_TRIAL = 16  # test records of made-up FLAIR-1, at most
 
 
 @dataclasses.dataclass(frozen=True)
@@ -165,6 +165,12 @@ def _caveats(table: Table, fields: dict) -> list[str]:
         caveats.append(f"scored on {records:,} test records, the printed figures on {table.records:,}")
     if fields.get("resize"):
         caveats.append(f"images made {fields['resize']} px wide and high")
+    if fields["cell"].endswith("_frozen") and not fields.get("freeze"):
+        caveats.append("not frozen: the whole network was trained")
+    if fields.get("metadata"):
+        caveats.append("with metadata beside the images")
+    if fields.get("bands", "all") != "all":
+        caveats.append(f"bands: {fields['bands']}")
     return caveats + [f"split: {text}" for text in fields["split"].get("warnings", ())]
 
 

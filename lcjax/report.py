@@ -15,7 +15,7 @@ Reads the config, the metric curves and the evaluations of every workdir (run `l
 pre-training runs need none: they appear in the curves) and writes OUTPUT/index.html, which holds all its pictures and
 opens without a network, with OUTPUT/scores.csv (every score in full precision) and OUTPUT/scores.md.
 
-Runs that were scored on another split, class set or data set stand in tables of their own.
+Runs that were scored on another split, class set, data set or size of tiles stand in tables of their own.
 
 Runs whose config names a cell of the 2024 report's tables (config.cell=flair/unet; docs/report.md has the names) are
 laid beside the printed figures too: on the page and in OUTPUT/paper.md, paper.csv and paper.tex.
@@ -50,14 +50,8 @@ def run(flags) -> None:
 
 def render(workdirs: list[str], maps: list[str]) -> dict[str, str]:
     """File name -> text of everything that a report consists of, for the workdirs and maps that match."""
-    from lcjax import (
-        page,
-        paper,
-        paper_text,
-        runs,
-        sheets,
-        tables,
-    )  # matplotlib is behind them: `--help` need not wait for it
+    # matplotlib is behind them: `--help` need not wait for it
+    from lcjax import page, paper, paper_text, runs, sheets, tables
 
     found = runs.read(runs.find(workdirs)) if workdirs else []
     shown = sheets.read(sheets.find(maps)) if maps else []

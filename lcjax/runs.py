@@ -56,6 +56,7 @@ class Evaluation:
             tuple(self.fields["ignored_ids"]),
             self.fields["split"].get("role", ""),
             self.fields["split"].get("id", ""),
+            self.fields.get("resize") or 0,
         )
 
     @property

@@ -33,7 +33,8 @@ class Table:
 
     @property
     def title(self) -> str:
-        return f"{self.fields['dataset']}, {self.fields['split'].get('role', 'unnamed')} split"
+        title = f"{self.fields['dataset']}, {self.fields['split'].get('role', 'unnamed')} split"
+        return title + (f", tiles made {resize} px wide" if (resize := self.fields.get("resize")) else "")
 
     @property
     def colours(self) -> dict[str, str]:
@@ -80,7 +81,7 @@ class Table:
 
 
 def tables(runs: Sequence[Run]) -> list[Table]:
-    """One table for each data set, class set and split that occurs; the test splits and the larger tables first."""
+    """One table for each data set, class set, split and size of tiles; the test splits and the larger tables first."""
     groups: dict[tuple, list[Evaluation]] = {}
     for run in runs:
         for evaluation in run.evaluations:

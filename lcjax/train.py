@@ -172,7 +172,7 @@ def train(config, folder: pathlib.Path) -> None:
     with clock.measure("compile"):
         batch = meshes.global_batch(next(batches), batch_sharding)
         compiled = steps.compile_train_step(step_function, state, batch)
-    workdir.say(f"{folder}: step compiled in {duration(clock.seconds['compile'])}{_cost(compiled)}")
+    workdir.say(f"{folder}: step compiled in {duration(clock.seconds['compile'])}{_cost(compiled, config.accumulate)}")
 
     # ------------------------------------------------------------------ what the loop calls
     pending: tuple[int, dict] | None = None
@@ -313,9 +313,9 @@ def make_card(config, dataset: Dataset) -> cards.Card:
 
 
 def _warnings(config, dataset: Dataset, ids: dict[str, tuple[str, ...]], role: str) -> list[str]:
-    """What a reader of scores on a role of the run must know: of its records, and of those that it was trained on."""
+    """What a reader of scores on a role of the run must know: of its records, and of those that other roles share."""
     seen = set(ids[role])
-    shared = {other: len(seen & set(ids[other])) for other in ids if other != role and "train" in (role, other)}
+    shared = {other: len(seen & set(ids[other])) for other in ids if other != role}
     return [
         *(f"{n:,} of the {len(seen):,} records of {role} are also in {other}" for other, n in shared.items() if n),
         *dict.fromkeys(
@@ -357,11 +357,12 @@ def _extra(means: dict) -> list[str]:
     return [key for key in means if key not in fixed]
 
 
-def _cost(compiled: jax.stages.Compiled) -> str:
+def _cost(compiled: jax.stages.Compiled, accumulate: int) -> str:
     cost, memory = compiled.cost_analysis(), compiled.memory_analysis()
+    counted = "step" if accumulate == 1 else "part of a step"  # the compiler sees the loop over parts as one of them
     parts = []
     if cost and cost.get("flops", 0) > 0:
-        parts.append(f"{cost['flops'] / 1e9:.1f} GFLOP a step and device by the compiler's count")
+        parts.append(f"{cost['flops'] / 1e9:.1f} GFLOP a {counted} and device by the compiler's count")
     if memory:
         parts.append(f"{(memory.temp_size_in_bytes + memory.argument_size_in_bytes) / 1e6:.0f} MB")
     return ", " + ", ".join(parts) if parts else ""

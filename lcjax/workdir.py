@@ -13,8 +13,8 @@ from lcjax import card as cards
 CONFIG = "config.json"
 METRICS = "metrics.jsonl"
 # What may change between a start and a restart: where things lie, how they are read, what is kept in memory; not what
-# is computed. With another remat the gradients are the same but for rounding.
-_FREE = ("data_dir", "remat", "threads")
+# is computed. With another remat the gradients are the same but for rounding. A cell is only a name.
+_FREE = ("cell", "data_dir", "remat", "threads")
 # What runs were before there was a choice; only networks that have the key.
 _BEFORE = {
     "accumulate": 1,

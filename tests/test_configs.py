@@ -206,6 +206,25 @@ def test_runs_know_their_cell(recipe):
     assert printed.keys() <= config_of.keys()
 
 
+def test_what_is_no_cell_has_no_name():
+    """Other fusions and sizes, and random encoders that are frozen: they have learned nothing."""
+    for name, (file, argument) in (("s2/unet", ("dfc2020", "model=unet,fusion=s2")), ("flair/unet", ("flair1", ""))):
+        assert FILES[file].get_config(argument).cell == name
+        assert FILES[file].get_config(f"{argument},freeze=encoder").cell == ""
+        assert FILES[file].get_config(f"{argument},size=transposed").cell == ""
+    assert dfc2020.get_config("model=unet,fusion=late").cell == ""
+
+
+def test_the_lists_of_cells_are_of_recipes_that_there_are(capsys):
+    cells.main(["--recipe=report"])
+    assert {line.partition(" ")[2] for line in capsys.readouterr().out.splitlines()} == set(
+        cells.commands("runs/pretrain", recipe="report").values()
+    )
+    with pytest.raises(SystemExit):
+        cells.main(["--recipe=theirs"])
+    assert "invalid choice: 'theirs'" in capsys.readouterr().err
+
+
 def test_table_5_as_printed():
     """The report's Table 5: image size, batch size, optimiser, rate; its Tables 3 and 4: epochs."""
     printed = {

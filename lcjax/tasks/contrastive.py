@@ -34,6 +34,8 @@ class Contrastive:
             raise InputError(
                 f"config.accumulate={config.accumulate}: the contrastive loss compares all places of a batch"
             )
+        if config.resize:
+            raise InputError(f"config.resize={config.resize}: the contrastive task takes crops, not whole tiles; set 0")
         if config.projection < 0:
             raise InputError(f"config.projection={config.projection}: expected 0, which is no projection, or more")
         for key in ("batch_size", "evaluation_batch_size"):

@@ -46,8 +46,8 @@ def notes_of(laid: paper.Laid, numbers) -> list[str]:
 def four(tmp_path_factory):
     """Runs of four cells, one of them twice, one on made-up data, with a run of no cell and a pre-training run."""
     root = tmp_path_factory.mktemp("four") / "runs"
-    make(root / "frozen", 0, cell="sentinel/ssl_frozen", **REAL)
-    make(root / "again_$x_1", 1, cell="sentinel/ssl_frozen", **REAL | {"recipe": "code"})
+    make(root / "frozen", 0, cell="sentinel/ssl_frozen", freeze="encoder", **REAL)
+    make(root / "again_$x_1", 1, cell="sentinel/ssl_frozen", freeze="encoder", **REAL | {"recipe": "code"})
     make(root / "made_up", 2, cell="sentinel/swin_unet", dataset="sample 1.0.0", records=16)
     make(root / "unet", 3, cell="flair/unet", absent="other", **AERIAL)
     make(root / "resnet", 4, cell="flair/resnet_unet", **AERIAL | {"legend": FLAIR1_12, "records": 15700})
@@ -127,6 +127,8 @@ def test_absent_and_unscored_classes_are_told(four):
         ),
         ({"dataset": "dfc2020 1.0.0", "records": 986}, ["scored on 986 test records, .* on 5,128"], True),
         (REAL | {"resize": 224}, ["images made 224 px"], True),
+        (REAL | {"metadata": True, "bands": "rgb"}, ["with metadata", "bands: rgb"], True),
+        (REAL | {"metadata": False, "bands": "all"}, [], True),
     ],
 )
 def test_how_a_run_differs_from_what_is_printed_is_told(tmp_path, fields, told, compared):
@@ -136,6 +138,15 @@ def test_how_a_run_differs_from_what_is_printed_is_told(tmp_path, fields, told, 
     for note, pattern in zip(notes_of(laid, stack.notes), told, strict=True):
         assert re.match(pattern, note)
     assert ("not comparable" not in stack.source) == compared
+
+
+def test_a_run_that_stands_under_frozen_and_was_not_is_told(tmp_path):
+    """As the reference's code was run (recipe=code)."""
+    make(tmp_path / "a", 0, cell="sentinel/ssl_frozen", **REAL)
+    make(tmp_path / "b", 1, cell="sentinel/ssl_frozen", freeze="encoder", **REAL)
+    laid = lay(tmp_path).tables[0]
+    assert notes_of(laid, stack_of(laid, "a").notes) == ["not frozen: the whole network was trained"]
+    assert stack_of(laid, "b").notes == ()
 
 
 def test_marks_stand_at_the_figures(four):

@@ -132,6 +132,7 @@ def test_runs_of_different_splits_stand_in_separate_tables_of_the_page(tmp_path)
         ({"dataset": "dfc2020 1.0.0"}, "data set"),
         ({"ignored_ids": [0, 3]}, "ignored ids"),
         ({"legend": FLAIR1}, "class set and ignored ids"),
+        ({"resize": 224}, "size of tiles"),
     ],
 )
 def test_what_separates_tables(tmp_path, changes, words):

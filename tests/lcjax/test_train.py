@@ -20,7 +20,7 @@ from data_pipelines.errors import InputError
 from data_pipelines.prepared import open_dataset
 from lcjax import evaluate, restore
 from lcjax.tasks.segmentation import Segmentation
-from lcjax.train import Progress, train
+from lcjax.train import Progress, make_card, train
 
 ROOT = pathlib.Path(__file__).parents[2]
 STEPS = 10
@@ -246,6 +246,18 @@ def test_own_imagery_of_other_bands_and_classes(tmp_path):
     counts = [int((own.ids(3) == label).sum()) for label in (1, 2)]  # the third is ignored
     assert np.array(result["confusion"]).sum(axis=1).tolist() == counts
     assert result["dataset"] == "rasters/town 1.0.0"
+
+
+def test_records_that_choose_the_checkpoint_and_are_scored_are_told(data_dir):
+    config = small(dfc2020.get_config("model=unet,data=sample,tiny=true"), data_dir)
+    config.split = {"train": "validation", "validation": "test[:1]", "test": "test"}
+    dataset = open_dataset(data_dir, "sample")
+    warnings = {role: split["warnings"] for role, split in make_card(config, dataset).splits.items()}
+    assert warnings == {
+        "train": [],
+        "validation": ["1 of the 1 records of validation are also in test"],
+        "test": [f"1 of the {dataset.splits['test']} records of test are also in validation"],
+    }
 
 
 def test_records_that_are_trained_on_and_scored_are_told(data_dir, tmp_path, capsys):

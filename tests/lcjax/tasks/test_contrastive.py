@@ -134,6 +134,10 @@ def test_what_it_cannot_do_is_refused():
     with pytest.raises(InputError, match="the contrastive task trains all of its network"):
         tasks.make(config, card_of(config))
     config.freeze = ""
+    config.resize = 32
+    with pytest.raises(InputError, match=r"config\.resize=32: the contrastive task takes crops"):
+        tasks.make(config, card_of(config))
+    config.resize = 0
     config.evaluation_batch_size = 1
     with pytest.raises(InputError, match="evaluation_batch_size=1: the contrastive task compares places"):
         tasks.make(config, card_of(config))

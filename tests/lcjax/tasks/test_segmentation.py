@@ -3,10 +3,10 @@
 import jax
 import numpy as np
 import pytest
-from networks import batch, make, smallest
+from networks import batch, card_of, make, smallest
 
 from data_pipelines.errors import InputError
-from lcjax import optim, steps, tasks
+from lcjax import augment, optim, steps, tasks
 from lcjax.parallel import mesh as meshes
 
 
@@ -39,6 +39,50 @@ def test_count_equals_numpy_and_padding_counts_nothing(unet):
     assert sums["ignored"] > 0
     assert task.scores(sums)["OA"] == pytest.approx(np.trace(expected) / expected.sum())
     assert task.monitor in task.scores(sums)
+
+
+def test_tiles_that_are_made_smaller_are_seen_and_scored_at_that_size():
+    """At half the size: means of two by two pixels, and the label of the first of them."""
+    config = smallest("unet")
+    config.update({"resize": 128, "crop": 0})  # of tiles of 256 px
+    task, template, values, statistics = make(config)
+    data = batch(config, 4, edge=64) | {"valid": np.array([True] * 3 + [False])}
+
+    @jax.jit
+    def small(images):
+        floats = {s.name: augment.scale(images[s.name], s.scaling) for s in task.card.sensors}
+        halved = {name: image.reshape(4, 32, 2, 32, 2, -1).mean((2, 4)) for name, image in floats.items()}
+        return jax.nn.softmax(template.merge(values, statistics, train=False)(halved), axis=-1)
+
+    images = {name: data[name] for name in ("s1", "s2")}
+    seen = np.asarray(small(images))
+    assert seen.shape == (4, 32, 32, 8)
+    labels, guess = task.card.legend.index_of_id()[data["label"][:3, ::2, ::2]], seen[:3].argmax(-1)
+    expected = [[np.sum((labels == row) & (guess == column)) for column in range(8)] for row in range(8)]
+    sums = jax.device_get(steps.evaluation_step(task, template)(values, statistics, data))
+    np.testing.assert_array_equal(sums["confusion"], expected)
+    assert sums["confusion"].sum() + sums["ignored"] == 3 * 32 * 32
+
+    answer = jax.jit(lambda images: task.probabilities(template.merge(values, statistics, train=False), images))(images)
+    assert answer.shape == (4, 64, 64, 8)  # maps are as large as scenes
+    np.testing.assert_allclose(np.sum(answer, axis=-1), 1.0, atol=1e-5)
+    np.testing.assert_allclose(answer.mean((1, 2)), seen.mean((1, 2)), atol=0.02)
+
+
+@pytest.mark.parametrize(
+    ("changes", "says"),
+    [
+        ({"resize": 128}, r"config\.resize=128: makes whole tiles smaller, so config\.crop=32 and"),
+        ({"resize": 128, "crop": 0, "window": 64}, r"config\.window=64 must be 0"),
+        ({"resize": 512, "crop": 0}, r"config\.resize=512: expected at most the 256 px of a tile"),
+        ({"resize": -1, "crop": 0}, r"config\.resize=-1: expected"),
+    ],
+)
+def test_tiles_are_made_smaller_as_a_whole(changes, says):
+    config = smallest("unet")
+    config.update(changes)
+    with pytest.raises(InputError, match=says):
+        tasks.make(config, card_of(config))
 
 
 def test_sums_over_batches_are_those_of_all_examples(unet):
