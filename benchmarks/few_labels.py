@@ -1,9 +1,10 @@
 """What pre-training is worth where labels are few: python benchmarks/few_labels.py --data_dir=DIR --output=DIR
 
-For each seed one pre-training on the unlabelled pairs of the sample; then, with 1, 10 and 100 % of the labelled tiles,
-the same network from scratch, fine-tuned, and with frozen encoders: same steps, same batches, same rate of decoder and
-head. No held-out labels choose anything: every run is scored with its last weights, on all test tiles. Writes
-few_labels.csv, few_labels.md and few_labels.png. Stopped and started again it goes on where it was.
+For each seed one pre-training on the unlabelled pairs of the sample; then, with 1, 10 and 100 % of the labelled tiles
+(other tiles for each seed), the same network from scratch, fine-tuned, and with frozen encoders: same steps, same
+batches, same rate of decoder and head. No held-out labels choose anything: every run is scored with its last weights,
+on all test tiles. Writes few_labels.csv, few_labels.md and few_labels.png. Stopped and started again it goes on where
+it was; --output is for one version of the configs.
 """
 
 import argparse
@@ -47,6 +48,11 @@ def pretrain(options: argparse.Namespace, seed: int) -> pathlib.Path:
     return folder
 
 
+def labelled(percent: int, seed: int) -> str:
+    """The split of so many percent of the labels: other tiles for each seed."""
+    return "validation" if percent == 100 else f"validation[{seed * percent}%:{(seed + 1) * percent}%]"
+
+
 def score(options: argparse.Namespace, arm: str, percent: int, seed: int) -> float:
     """Test mIoU of one arm with so many labels."""
     folder = options.output / f"{arm}_{percent}_{seed}"
@@ -54,7 +60,7 @@ def score(options: argparse.Namespace, arm: str, percent: int, seed: int) -> flo
     if not scores.exists():
         extra = ARMS[arm][0].format(options.output / f"pretrain_{seed}")
         common = [f"--config.data_dir={options.data_dir}", f"--config.seed={seed}"]
-        labels = [f"--config.split.train=validation[:{percent}%]", "--config.split.validation="]
+        labels = [f"--config.split.train={labelled(percent, seed)}", "--config.split.validation="]
         lcjax("train", f"--config={SEGMENT}{extra}", f"--workdir={folder}", *common, *labels)
         lcjax("evaluate", f"--workdir={folder}")
     return json.loads(scores.read_text())["scores"]["mIoU_8"]

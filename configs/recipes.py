@@ -48,6 +48,7 @@ _SENTINEL = (
     }
 )
 _ARTICLE = _SENTINEL | {"batch_size": 32, "total": "201 epochs"}
+_ARTICLE_TUNED = _ARTICLE | {"optimizer.learning_rate": 3e-6}
 _NOTEBOOK = _SENTINEL | {"batch_size": 8, "total": "30 epochs"}
 
 # FLAIR-1: the whole patch made smaller; all thirteen classes are trained on.
@@ -105,7 +106,7 @@ _FIELDS: dict[str, dict[str, dict]] = {
         "pretrain/two_stream_swin": _DECLARED,
         "sentinel/swin_unet": _ARTICLE,
         "sentinel/ssl_frozen": _ARTICLE,
-        "sentinel/ssl_finetuned": _ARTICLE,
+        "sentinel/ssl_finetuned": _ARTICLE_TUNED,
         "flair/unet": _TABLE_5 | {"total": "5 epochs", "optimizer.learning_rate": 1e-3},
         "flair/resnet_unet": _TABLE_5 | _SGD | {"total": "60 epochs"},
         "flair/swin_unet": _TABLE_5 | {"total": "45 epochs", "optimizer.learning_rate": 1e-3},
@@ -114,7 +115,7 @@ _FIELDS: dict[str, dict[str, dict]] = {
         "s2/unet": _ARTICLE,
         "s2/swin_unet": _ARTICLE,
         "s2/ssl_frozen": _ARTICLE,
-        "s2/ssl_finetuned": _ARTICLE,
+        "s2/ssl_finetuned": _ARTICLE_TUNED,
     },
     "code": {
         "pretrain/two_stream_swin": _RELEASED,
@@ -130,8 +131,8 @@ _FIELDS: dict[str, dict[str, dict]] = {
         "flair/ssl_finetuned": _STREAMS | {"optimizer.learning_rate": 3e-6},
         "s2/unet": _ARTICLE | {"optimizer.learning_rate": 3e-6},
         "s2/swin_unet": _ARTICLE | {"optimizer.learning_rate": 3e-7},
-        "s2/ssl_frozen": _ARTICLE | {"optimizer.learning_rate": 3e-6} | _TRAINED_IN_FULL,
-        "s2/ssl_finetuned": _ARTICLE | {"optimizer.learning_rate": 3e-6},
+        "s2/ssl_frozen": _ARTICLE_TUNED | _TRAINED_IN_FULL,
+        "s2/ssl_finetuned": _ARTICLE_TUNED,
     },
 }
 
@@ -165,4 +166,5 @@ def set_fields(config: ml_collections.ConfigDict, values: dict, tiny: bool) -> N
         config.batch_size = min(config.batch_size, 8)
         config.evaluation_batch_size = min(config.evaluation_batch_size, 4)
         config.total = "40 steps"
+        config.optimizer.warmup = "10 percent" if config.optimizer.schedule == "cosine" else "0 steps"
         config.evaluate_every = config.save_every = "50 percent"

@@ -290,7 +290,7 @@ def _panels(runs: Sequence[Run], pretraining: bool) -> list[figures.Panel]:
     )
     scores = [key for key in measured if key not in ("step", "loss")]
     if pretraining:
-        scores = [key for key in scores if key.startswith("retrieval")]
+        scores = [key for key in scores if key.startswith(("retrieval", "probe "))]
     else:
         scores = [key for key in scores if key.rpartition("_")[0] == "mIoU"]
     loss = [line for split in ("train", "validation") for line in _lines(runs, "loss", split)]

@@ -148,6 +148,6 @@ def scores(
     classes, found = np.unique(test_labels_M), {}
     for name, classifier in classifiers.items():
         right = classifier.fit(train_NxC, train_labels_N).predict(test_MxC) == test_labels_M
-        found[f"probe/{name} OA"] = float(right.mean())
-        found[f"probe/{name} mCA"] = float(np.mean([right[test_labels_M == label].mean() for label in classes]))
+        found[f"probe {name} OA"] = float(right.mean())
+        found[f"probe {name} mCA"] = float(np.mean([right[test_labels_M == label].mean() for label in classes]))
     return found

@@ -4,6 +4,7 @@ Reads JSON and npz only, so that a page can be made on a machine without an acce
 """
 
 import dataclasses
+import functools
 import glob
 import json
 import math
@@ -68,7 +69,7 @@ class Evaluation:
     def names(self) -> tuple[str, ...]:
         return tuple(self.fields["class_set"])
 
-    @property
+    @functools.cached_property
     def edges(self) -> Edges | None:
         """How rough truth and prediction are, over the samples; None where the run kept none."""
         if not self.samples:

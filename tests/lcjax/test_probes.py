@@ -36,19 +36,19 @@ def test_scores_equal_those_of_scikit_learn():
         .predict((test_x - mean) / deviation),
         "knn": KNeighborsClassifier(20).fit(unit_train, train_y).predict(unit_test),
     }
-    assert set(found) == {f"probe/{name} {score}" for name in predictions for score in ("OA", "mCA")}
+    assert set(found) == {f"probe {name} {score}" for name in predictions for score in ("OA", "mCA")}
     for name, predicted in predictions.items():
         recall = recall_score(test_y, predicted, labels=[0, 1], average="macro")
-        assert found[f"probe/{name} OA"] == pytest.approx(accuracy_score(test_y, predicted))
-        assert found[f"probe/{name} mCA"] == pytest.approx(recall)
+        assert found[f"probe {name} OA"] == pytest.approx(accuracy_score(test_y, predicted))
+        assert found[f"probe {name} mCA"] == pytest.approx(recall)
         assert 0.3 < recall < 1.0
 
 
 def test_fewer_places_than_neighbours():
     x = np.array([[1.0, 0.0], [1.0, 0.1], [0.0, 1.0]])
     found = probes.scores(x, np.array([3, 3, 5]), np.array([[2.0, 0.0], [0.0, 0.5]]), np.array([3, 5]))
-    assert (found["probe/knn OA"], found["probe/knn mCA"]) == (0.5, 0.5)  # all three vote
-    assert (found["probe/linear OA"], found["probe/linear mCA"]) == (1.0, 1.0)
+    assert (found["probe knn OA"], found["probe knn mCA"]) == (0.5, 0.5)  # all three vote
+    assert (found["probe linear OA"], found["probe linear mCA"]) == (1.0, 1.0)
 
 
 @pytest.mark.parametrize("rest", [(), (3,)])
@@ -100,8 +100,8 @@ def test_a_run_logs_what_its_last_network_scores(data_dir, tmp_path):
     lines = [json.loads(line) for line in (tmp_path / "run" / "metrics.jsonl").read_text().splitlines()]
     first, last = (line for line in lines if line["split"] == "validation")
     assert (first["step"], last["step"]) == (1, 2)
-    names = {key for key in last if key.startswith("probe/")}
-    assert names == {"probe/linear OA", "probe/linear mCA", "probe/knn OA", "probe/knn mCA"} <= first.keys()
+    names = {key for key in last if key.startswith("probe ")}
+    assert names == {"probe linear OA", "probe linear mCA", "probe knn OA", "probe knn mCA"} <= first.keys()
     assert "retrieval" in last
 
     network = restore.restore(tmp_path / "run", "last")
