@@ -159,10 +159,13 @@ def _trial(table: Table, fields: dict) -> list[str]:
 
 
 def _caveats(table: Table, fields: dict) -> list[str]:
-    """What a run is, and in what it is unlike the printed figures."""
-    began = "from random values" if fields.get("init", "random") == "random" else "pre-trained"
-    frozen = ", encoders frozen" if fields.get("freeze") else ""
-    caveats = [f"{fields.get('model')}, fusion {fields.get('fusion')}, {began}{frozen}"]
+    """In what a run is unlike the printed figures."""
+    caveats = []
+    pretrained, meant = fields.get("init", "random") != "random", "/ssl_" in fields["cell"]
+    if pretrained != meant:
+        caveats.append("encoders pre-trained" if pretrained else "encoders not pre-trained: from random values")
+    if fields.get("freeze") and not fields["cell"].endswith("_frozen"):
+        caveats.append("encoders frozen")
     if (records := fields.get("records")) and _TRIAL < records != table.records:
         caveats.append(f"scored on {records:,} test records, the printed figures on {table.records:,}")
     if fields.get("resize"):

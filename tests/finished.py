@@ -82,7 +82,7 @@ def make_run(folder: pathlib.Path, seed: int, *, legend=DFC2020, samples=True, b
         "run": folder.name,
         "model": "random_forest" if baseline else "unet",
         "fusion": "early",
-        "init": "random",
+        "init": "runs/pretrain" if "/ssl_" in changes.get("cell", "") else "random",
         "freeze": "",
         "dataset": "sample 1.0.0",
         "scores": score(counts, names),

@@ -129,6 +129,7 @@ def test_absent_and_unscored_classes_are_told(four):
         (REAL | {"resize": 224}, ["images made 224 px"], True),
         (REAL | {"metadata": True, "bands": "rgb"}, ["with metadata", "bands: rgb"], True),
         (REAL | {"metadata": False, "bands": "all"}, [], True),
+        (REAL | {"init": "runs/pretrain", "freeze": "encoder"}, ["encoders pre-trained", "encoders frozen"], True),
     ],
 )
 def test_how_a_run_differs_from_what_is_printed_is_told(tmp_path, fields, told, compared):
@@ -144,8 +145,10 @@ def test_a_run_that_stands_under_frozen_and_was_not_is_told(tmp_path):
     """As the reference's code was run (recipe=code)."""
     make(tmp_path / "a", 0, cell="sentinel/ssl_frozen", **REAL)
     make(tmp_path / "b", 1, cell="sentinel/ssl_frozen", freeze="encoder", **REAL)
+    make(tmp_path / "c", 2, cell="sentinel/ssl_frozen", freeze="encoder", **REAL | {"init": "random"})
     laid = lay(tmp_path).tables[0]
     assert notes_of(laid, stack_of(laid, "a").notes) == ["not frozen: the whole network was trained"]
+    assert notes_of(laid, stack_of(laid, "c").notes) == ["encoders not pre-trained: from random values"]
     assert stack_of(laid, "b").notes == ()
 
 

@@ -143,12 +143,15 @@ def test_nan_stops_with_step_norms_and_records(data_dir, tmp_path, monkeypatch):
         assert all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(kept.parameters)), folder
 
 
-def test_frozen_encoders_stay_and_are_those_of_the_pretraining(data_dir, tmp_path):
+def test_frozen_encoders_stay_and_are_those_of_the_pretraining(data_dir, tmp_path, capsys):
     pre = small(pretrain.get_config("data=sample,tiny=true"), data_dir, steps=2)
     pre.split = {"train": "unlabelled", "validation": "unlabelled"}
     train(pre, tmp_path / "pretrain")
     text = f"model=two_stream_swin,data=sample,tiny=true,init={tmp_path / 'pretrain'},freeze=encoder"
-    train(small(dfc2020.get_config(text), data_dir, steps=4), tmp_path / "frozen")
+    config = small(dfc2020.get_config(text), data_dir, steps=4)
+    config.scaling = "by_maximum"
+    train(config, tmp_path / "frozen")
+    assert "pretrain learned from other numbers of s1, s2 than this run is shown" in capsys.readouterr().out
     source, tuned = restore.restore(tmp_path / "pretrain", "last"), restore.restore(tmp_path / "frozen", "last")
     encoders = [path for path in tuned.parameters if path.startswith("encoders/")]
     assert len(encoders) > 20
