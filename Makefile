@@ -94,8 +94,9 @@ tables: venv
 	$(CELLS) > $(TABLES)/cells.txt
 	while read -r name config; do \
 	    run=$(TABLES)/runs/$$name; \
+	    case $$name in pretrain*) steps=300;; *) steps=100;; esac; \
 	    $(LCJAX) train --config=$$config --workdir=$$run --config.data_dir=$(TABLES)/data \
-	        --config.total="100 steps" </dev/null || exit; \
+	        --config.total="$$steps steps" </dev/null || exit; \
 	    case $$name in pretrain*) continue;; esac; \
 	    test -f $$run/evaluation/test/metrics.json || $(LCJAX) evaluate --workdir=$$run </dev/null || exit; \
 	done < $(TABLES)/cells.txt

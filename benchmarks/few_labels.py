@@ -61,7 +61,8 @@ def score(options: argparse.Namespace, arm: str, percent: int, seed: int) -> flo
         extra = ARMS[arm][0].format(options.output / f"pretrain_{seed}")
         common = [f"--config.data_dir={options.data_dir}", f"--config.seed={seed}"]
         labels = [f"--config.split.train={labelled(percent, seed)}", "--config.split.validation="]
-        lcjax("train", f"--config={SEGMENT}{extra}", f"--workdir={folder}", *common, *labels)
+        budget = f"--config.total={options.steps} steps"
+        lcjax("train", f"--config={SEGMENT}{extra}", f"--workdir={folder}", *common, *labels, budget)
         lcjax("evaluate", f"--workdir={folder}")
     return json.loads(scores.read_text())["scores"]["mIoU_8"]
 
@@ -112,6 +113,7 @@ def main() -> None:
     parser.add_argument("--data_dir", type=pathlib.Path, required=True, help="holds the prepared sample")
     parser.add_argument("--output", type=pathlib.Path, required=True)
     parser.add_argument("--seeds", type=int, default=3)
+    parser.add_argument("--steps", type=int, default=300, help="of every run with labels")
     parser.add_argument("--processes", type=int, default=2)
     options = parser.parse_args()
     seeds = range(options.seeds)
