@@ -13,6 +13,7 @@ from lcjax.sheets import Sheet
 from lcjax.tables import MEANS, PER_CLASS, Table, checkpoint, number_text
 
 SAMPLE_ROWS = 6
+COLUMNS = 6  # runs beside each other in one picture; more could not be told apart
 
 
 def html(runs: Sequence[Run], tables: Sequence[Table], maps: Sequence[Sheet] = (), paper: Paper | None = None) -> str:
@@ -180,15 +181,26 @@ def _samples(table: Table) -> str:
     if not shared:
         return '<p class="note">No sample pictures: the runs kept no record in common.</p>'
     first = having[0].samples
-    labels = {"truth": first["truth"][picked[0]]}
-    labels |= {e.run: e.samples["prediction"][rows] for e, rows in zip(having, picked, strict=True)}
-    drawn = figures.samples(shared, first["image"][picked[0]], labels, _classes(table))
+    predictions = {e.run: e.samples["prediction"][rows] for e, rows in zip(having, picked, strict=True)}
+    image, truth = (first[name][picked[0]] for name in ("image", "truth"))
+    drawn = [figures.samples(shared, image, labels, _classes(table)) for labels in _columns(truth, predictions)]
     caption = "The same records for every run, best run first."
     if lacking:
         caption += f" No pictures were kept by {markup.listed(lacking)}."
-    return "<h3>Image, truth and predictions</h3>" + markup.figure(
-        drawn, "Image, truth and predictions", caption, wide=True
-    )
+    return "<h3>Image, truth and predictions</h3>" + _pictures(drawn, "Image, truth and predictions", caption)
+
+
+def _columns(truth: np.ndarray, predictions: dict[str, np.ndarray]) -> list[dict[str, np.ndarray]]:
+    """Labels for pictures that a page can show: the truth, and a few runs beside it."""
+    runs = list(predictions)
+    groups = [runs[start : start + COLUMNS] for start in range(0, len(runs), COLUMNS)]
+    return [{"truth": truth} | {run: predictions[run] for run in group} for group in groups]
+
+
+def _pictures(drawn: Sequence[bytes], title: str, caption: str) -> str:
+    """Pictures below each other, the last with the caption of all."""
+    captions = [*[""] * (len(drawn) - 1), caption]
+    return "".join(markup.figure(one, title, text, wide=True) for one, text in zip(drawn, captions, strict=True))
 
 
 def _shared(having: Sequence[Evaluation]) -> tuple[list[str], list[list[int]]]:
@@ -226,12 +238,15 @@ def _enlarged(measured: Sequence[tuple[Evaluation, edges.Edges]], table: Table) 
     truth = first["truth"][picked[0]]
     record, rows, columns = edges.busiest(truth, table.fields["class_ids"])
     place = (slice(record, record + 1), rows, columns)
-    labels = {"truth": truth[place]}
-    labels |= {e.run: e.samples["prediction"][chosen][place] for e, chosen in zip(having, picked, strict=True)}
-    drawn = figures.samples([shared[record]], first["image"][picked[0]][place], labels, _classes(table), side=2.4)
+    predictions = {e.run: e.samples["prediction"][chosen][place] for e, chosen in zip(having, picked, strict=True)}
+    image = first["image"][picked[0]][place]
+    drawn = [
+        figures.samples([shared[record]], image, labels, _classes(table), side=2.4)
+        for labels in _columns(truth[place], predictions)
+    ]
     size = f"{rows.stop - rows.start} x {columns.stop - columns.start} pixels"
     caption = f"Enlarged, without smoothing: the {size} of {shared[record]} where most classes meet."
-    return markup.figure(drawn, "Truth and predictions enlarged", caption, wide=True)
+    return _pictures(drawn, "Truth and predictions enlarged", caption)
 
 
 def _distribution(table: Table) -> str:
