@@ -17,6 +17,7 @@ from lcjax import page, report, runs, tables
 
 LAND = DFC2020.scored
 NAMES = [c.name for c in LAND]
+PNG = b"\x89PNG\r\n\x1a\n\x00\x00\x00\rIHDR" + (100).to_bytes(4, "big") * 2  # as far as a page reads it
 
 
 @pytest.fixture(scope="module")
@@ -300,3 +301,19 @@ def test_runs_from_before_a_setting_was_written_stand_beside_newer_ones(tmp_path
     make_run(tmp_path / "new", 1, samples=False, recipe="report", cell="", resize=0)
     (table,) = compare(tmp_path / "old", tmp_path / "new")
     assert table.settings == ("model", "fusion", "init", "freeze", "recipe")
+
+
+def test_a_picture_holds_a_few_runs_and_all_pictures_hold_all(tmp_path, monkeypatch):
+    drawn = []
+    monkeypatch.setattr(
+        page.figures, "samples", lambda ids, image, labels, *_, **how: drawn.append(list(labels)) or PNG
+    )
+    for number in range(page.COLUMNS + 1):
+        make_run(tmp_path / "runs" / f"run_{number}", number)
+    make_report(f"{tmp_path}/runs/*", tmp_path / "out")
+    text = (tmp_path / "out" / "index.html").read_text()
+    for title in ("Image, truth and predictions", "Truth and predictions enlarged"):
+        assert text.count(f'alt="{title}"') == 2
+    assert all(labels[0] == "truth" and len(labels) <= 1 + page.COLUMNS for labels in drawn)
+    runs_shown = [run for labels in drawn for run in labels[1:]]
+    assert sorted(runs_shown) == sorted(2 * [f"run_{number}" for number in range(page.COLUMNS + 1)])
