@@ -13,7 +13,7 @@ from lcjax.sheets import Sheet
 from lcjax.tables import MEANS, PER_CLASS, Table, checkpoint, number_text
 
 SAMPLE_ROWS = 6
-COLUMNS = 6  # runs beside each other in one picture; more could not be told apart
+COLUMNS = 8  # runs beside each other in one picture; more could not be told apart
 
 
 def html(runs: Sequence[Run], tables: Sequence[Table], maps: Sequence[Sheet] = (), paper: Paper | None = None) -> str:
@@ -192,9 +192,8 @@ def _samples(table: Table) -> str:
 
 def _columns(truth: np.ndarray, predictions: dict[str, np.ndarray]) -> list[dict[str, np.ndarray]]:
     """Labels for pictures that a page can show: the truth, and a few runs beside it."""
-    runs = list(predictions)
-    groups = [runs[start : start + COLUMNS] for start in range(0, len(runs), COLUMNS)]
-    return [{"truth": truth} | {run: predictions[run] for run in group} for group in groups]
+    groups = np.array_split(list(predictions), -(-len(predictions) // COLUMNS))
+    return [{"truth": truth} | {run: predictions[run] for run in group.tolist()} for group in groups]
 
 
 def _pictures(drawn: Sequence[bytes], title: str, caption: str) -> str:
