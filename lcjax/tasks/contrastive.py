@@ -32,7 +32,8 @@ class Contrastive:
             raise InputError(f"config.metadata={config.metadata!r}: the contrastive task takes images alone")
         if config.accumulate > 1:
             raise InputError(
-                f"config.accumulate={config.accumulate}: the contrastive loss compares all places of a batch"
+                f"config.accumulate={config.accumulate}: the contrastive loss compares all places of a batch, which "
+                "parts cannot; set it to 1"
             )
         if config.resize:
             raise InputError(f"config.resize={config.resize}: the contrastive task takes crops, not whole tiles; set 0")
