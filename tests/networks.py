@@ -10,7 +10,8 @@ from data_pipelines import datasets
 from data_pipelines.bands import Scaling, Sensor
 from data_pipelines.legends import LandClass, Legend
 from lcjax import card as cards
-from lcjax import parameters, streams, tasks
+from lcjax import optim, parameters, steps, streams, tasks
+from lcjax.parallel import mesh as meshes
 
 # What is smaller than the tiny size: shifted windows, a merge, an expand with a skip; a UNet has five levels whatever
 # its width.
@@ -115,6 +116,22 @@ def batch(config, size: int, edge: int = 32, seed: int = 0) -> dict[str, np.ndar
         result[sensor.name] = image.clip(low, high).astype(dtype)
     result["label"] = ids[drawn]
     return result | {"example": np.arange(size, dtype=np.uint32), "corner": np.zeros((size, 2), np.int32)}
+
+
+def trained(config, devices: int, size: int, count: int):
+    """(template, state before, state after, metrics of the last step) of so many steps on one batch, in numpy."""
+    task, template, values, statistics = make(config)
+    mesh = meshes.make(devices, 1, size)
+    optimizer = optim.transformation(config.optimizer)
+    state = steps.initial_state(template, values, statistics, optimizer, mesh)
+    before = jax.tree.map(np.array, state)
+    rate = optim.LearningRate(1e-2, 0, 10, "constant")
+    data = meshes.global_batch(batch(config, size), meshes.batch_sharding(mesh))
+    data = {key: data[key] for key in (*task.keys, "corner", "example")}
+    step = steps.compile_train_step(steps.train_step(task, template, optimizer, rate, 0), state, data)
+    for _ in range(count):
+        state, metrics = step(state, data)
+    return template, before, jax.tree.map(np.array, state), jax.device_get(metrics)
 
 
 def small(config, data_dir: pathlib.Path, steps: int = 6):

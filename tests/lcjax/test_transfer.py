@@ -7,13 +7,12 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from networks import RGB, batch, make, smallest
+from networks import RGB, make, smallest, trained
 
 from data_pipelines.bands import AERIAL, S1, S2, SENSORS
 from data_pipelines.errors import InputError
-from lcjax import optim, parameters, steps, streams
+from lcjax import parameters, streams
 from lcjax.models.resample import space_to_depth
-from lcjax.parallel import mesh as meshes
 from lcjax.parameters import Taken
 
 # One of each first layer that there is.
@@ -306,22 +305,6 @@ def test_beside_joins_what_all_three_decoders_make():
 # ---------------------------------------------------------------------- training
 
 
-def trained(config, count=2):
-    """(template, state before, state after) of real steps, as numpy."""
-    task, template, values, statistics = make(config)
-    mesh = meshes.make(1, 1, 4)
-    optimizer = optim.transformation(config.optimizer)
-    state = steps.initial_state(template, values, statistics, optimizer, mesh)
-    before = jax.tree.map(np.array, state)
-    rate = optim.LearningRate(1e-2, 0, 10, "constant")
-    data = meshes.global_batch(batch(config, 4), meshes.batch_sharding(mesh))
-    data = {key: data[key] for key in (*task.keys, "corner", "example")}
-    step = steps.compile_train_step(steps.train_step(task, template, optimizer, rate, 0), state, data)
-    for _ in range(count):
-        state, _ = step(state, data)
-    return template, before, jax.tree.map(np.array, state)
-
-
 @pytest.mark.parametrize(
     ("model", "fusion"),
     [
@@ -333,7 +316,7 @@ def trained(config, count=2):
     ],
 )
 def test_what_is_frozen_stays_to_the_bit_and_all_else_moves(model, fusion):
-    template, before, after = trained(config_of(model, fusion, freeze="encoder"))
+    template, before, after, _ = trained(config_of(model, fusion, freeze="encoder"), devices=1, size=4, count=2)
     still = {path for path in template.parameters if path.startswith("encoders/")}
     still -= {path for path in still if path.startswith("encoders/own/")}
     assert before.frozen.keys() == after.frozen.keys() == still != set()

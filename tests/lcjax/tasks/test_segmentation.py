@@ -3,10 +3,10 @@
 import jax
 import numpy as np
 import pytest
-from networks import batch, card_of, make, smallest
+from networks import batch, card_of, make, smallest, trained
 
 from data_pipelines.errors import InputError
-from lcjax import augment, optim, steps, tasks
+from lcjax import augment, steps, tasks
 from lcjax.parallel import mesh as meshes
 
 
@@ -100,26 +100,9 @@ def test_sums_over_batches_are_those_of_all_examples(unet):
     assert total["confusion"].sum() + total["ignored"] == 3 * 8 * 32 * 32
 
 
-def trained(config, count=3):
-    """(state before, state after, metrics) of steps on eight devices."""
-    task, template, values, statistics = make(config)
-    mesh = meshes.make(8, 1, 8)
-    optimizer = optim.transformation(config.optimizer)
-    before = steps.initial_state(template, values, statistics, optimizer, mesh)
-    before_host = jax.tree.map(np.array, before)
-    rate = optim.LearningRate(1e-2, 0, 10, "constant")
-    data = meshes.global_batch(batch(config, 8), meshes.batch_sharding(mesh))
-    data = {key: data[key] for key in (*task.keys, "corner", "example")}
-    step = steps.compile_train_step(steps.train_step(task, template, optimizer, rate, 0), before, data)
-    state = before
-    for _ in range(count):
-        state, metrics = step(state, data)
-    return before_host, jax.tree.map(np.array, state), jax.device_get(metrics)
-
-
 @pytest.mark.parametrize("model", ["unet", "two_stream_swin"])
 def test_frozen_encoders_stay_to_the_bit_while_the_rest_moves(model):
-    before, after, metrics = trained(smallest(model, freeze="encoder"))
+    _, before, after, metrics = trained(smallest(model, freeze="encoder"), devices=8, size=8, count=3)
     assert int(after.step) == 3
     assert np.isfinite(metrics["loss"])
     assert metrics.keys() == {"loss", "OA", "learning_rate", "gradient_norm"}
