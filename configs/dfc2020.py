@@ -116,5 +116,5 @@ def get_config(argument: str | None = None) -> ml_collections.ConfigDict:
     config.save_every = "50 percent" if tiny else "2 percent"
     config.patience = 0 if tiny else 10
     config.parallel = ml_collections.ConfigDict({"data": -1, "fsdp": 1})
-    recipes.set_fields(config, recipes.fields(args["recipe"], config.cell), tiny and args["recipe"] != "ours")
+    recipes.set_fields(config, recipes.fields(args["recipe"], config.cell), tiny)
     return config

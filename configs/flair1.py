@@ -69,5 +69,5 @@ def get_config(argument: str | None = None) -> ml_collections.ConfigDict:
     split = values.pop("split")
     folder = "" if split == "official" else f"{split}/"
     config.split = ml_collections.ConfigDict({role: f"{folder}{role}" for role in _ROLES})
-    recipes.set_fields(config, values, tiny and args["recipe"] != "ours")
+    recipes.set_fields(config, values, tiny)
     return config

@@ -62,5 +62,5 @@ def get_config(argument: str | None = None) -> ml_collections.ConfigDict:
     config.patience = 0
     config.recipe, config.cell = args["recipe"], ""
     values = recipes.fields(args["recipe"], f"pretrain/{args['model']}")
-    recipes.set_fields(config, values, tiny and args["recipe"] != "ours")
+    recipes.set_fields(config, values, tiny)
     return config

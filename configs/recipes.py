@@ -156,13 +156,15 @@ def fields(recipe: str, cell: str) -> dict:
 
 
 def set_fields(config: ml_collections.ConfigDict, values: dict, tiny: bool) -> None:
-    """Sets fields by their dotted names; with `tiny` those that make a run long, or its images large, stay small."""
+    """Sets fields by their dotted names.
+
+    Of a recipe that is not ours what makes a run long, or its images large, stays small with `tiny`.
+    """
     for name, value in values.items():
         folder, _, key = name.rpartition(".")
         (config[folder] if folder else config)[key] = value
-    if tiny:
-        config.crop = 64 if config.crop or not config.resize else 0
-        config.resize = 64 if config.resize else 0
+    if tiny and config.recipe != "ours":
+        config.crop, config.resize = (0, 64) if config.resize else (64, 0)
         config.batch_size = min(config.batch_size, 8)
         config.evaluation_batch_size = min(config.evaluation_batch_size, 4)
         config.total = "40 steps"
