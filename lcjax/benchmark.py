@@ -110,7 +110,7 @@ def benchmark(config, count: int) -> dict:
     mesh = meshes.make(config.parallel.data, config.parallel.fsdp, config.batch_size, config.accumulate)
     template = parameters.Template(task.build, config.freeze)
     optimizer = optim.transformation(config.optimizer)
-    rate = optim.LearningRate(config.optimizer.learning_rate, 0, count, config.optimizer.schedule)
+    rate = optim.learning_rate(config.optimizer, config.batch_size, 0, count)
     values = parameters.initial(template.parameters, config.seed)
     statistics = parameters.initial(template.statistics, config.seed)
     state = steps.initial_state(template, values, statistics, optimizer, mesh)

@@ -121,8 +121,8 @@ def pretrained(folder: pathlib.Path, card: cards.Card, values: dict, statistics:
     """
     other = restore(folder, "last")
     taken = streams.taken(card.fusion, card.sensors, other.card.fusion, other.card.sensors, str(folder))
-    scaled = {(sensor.name, sensor.scaling) for run in (card, other.card) for sensor in run.sensors}
-    if differently := sorted({name for name, _ in scaled if sum(name == one for one, _ in scaled) > 1}):
+    theirs = {sensor.name: sensor.scaling for sensor in other.card.sensors}
+    if differently := [s.name for s in card.sensors if theirs.get(s.name, s.scaling) != s.scaling]:
         workdir.say(
             f"warning: {folder} learned from other numbers of {', '.join(differently)} than this run is shown: "
             "config.scaling, or the statistics behind it, differ"
