@@ -102,7 +102,7 @@ tables: venv
 	done < $(TABLES)/cells.txt
 	$(LCJAX) report --workdirs='$(TABLES)/runs/*' --output=$(TABLES)/report
 
-# What pre-training is worth where labels are few: docs/pretraining.md. Hours on two cores.
+# What pre-training is worth where labels are few: docs/pretraining.md. About 40 minutes on two cores.
 STUDY ?= build/study
 study: export JAX_COMPILATION_CACHE_DIR = $(CURDIR)/$(STUDY)/compiled
 study: export JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS = 0

@@ -36,16 +36,24 @@ PRETRAINING = ["--config.total=2000 steps"]
 
 
 def lcjax(*arguments: str) -> None:
-    """Runs `lcjax` on one core: two such processes are faster than one process on two cores."""
+    """Runs `lcjax` with a pool of one thread, since several of them share the machine."""
     subprocess.run([sys.executable, "-m", "launch", *arguments], check=True, env=os.environ | {"NPROC": "1"})
 
 
-def pretrain(options: argparse.Namespace, seed: int) -> pathlib.Path:
+def train(options: argparse.Namespace, folder: pathlib.Path, config: str, seed: int, *fields: str) -> None:
+    """Trains one run, or goes on with it."""
+    where = (f"--workdir={folder}", f"--config.data_dir={options.data_dir}")
+    lcjax("train", f"--config={config}", *where, f"--config.seed={seed}", *fields)
+
+
+def pretrained(options: argparse.Namespace, seed: int) -> pathlib.Path:
     """The workdir of the pre-training run of a seed."""
-    folder = options.output / f"pretrain_{seed}"
-    common = [f"--config.data_dir={options.data_dir}", f"--config.seed={seed}"]
-    lcjax("train", f"--config={PRETRAIN}", f"--workdir={folder}", *common, *PRETRAINING)
-    return folder
+    return options.output / f"pretrain_{seed}"
+
+
+def pretrain(options: argparse.Namespace, seed: int) -> None:
+    """The pre-training run of a seed."""
+    train(options, pretrained(options, seed), PRETRAIN, seed, *PRETRAINING)
 
 
 def labelled(percent: int, seed: int) -> str:
@@ -58,11 +66,9 @@ def score(options: argparse.Namespace, arm: str, percent: int, seed: int) -> flo
     folder = options.output / f"{arm}_{percent}_{seed}"
     scores = folder / "evaluation" / "test" / "metrics.json"
     if not scores.exists():
-        extra = ARMS[arm][0].format(options.output / f"pretrain_{seed}")
-        common = [f"--config.data_dir={options.data_dir}", f"--config.seed={seed}"]
-        labels = [f"--config.split.train={labelled(percent, seed)}", "--config.split.validation="]
-        budget = f"--config.total={options.steps} steps"
-        lcjax("train", f"--config={SEGMENT}{extra}", f"--workdir={folder}", *common, *labels, budget)
+        config = SEGMENT + ARMS[arm][0].format(pretrained(options, seed))
+        labels = (f"--config.split.train={labelled(percent, seed)}", "--config.split.validation=")
+        train(options, folder, config, seed, *labels, f"--config.total={options.steps} steps")
         lcjax("evaluate", f"--workdir={folder}")
     return json.loads(scores.read_text())["scores"]["mIoU_8"]
 
