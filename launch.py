@@ -2,12 +2,16 @@
 """lcjax: land-cover mapping from satellites and aircraft. `launch.py VERB --help` teaches a verb."""
 
 import importlib
+import os
 import pathlib
 import sys
+import time
+import traceback
 
 from absl import flags
 
 from data_pipelines.errors import InputError
+from lcjax.parallel import processes
 
 # verb -> the module with its HELP, define_flags(flags) and run(flags), and a line about it
 VERBS = {
@@ -18,11 +22,17 @@ VERBS = {
     "report": ("lcjax.report", "workdirs -> one page that compares them"),
     "benchmark": ("lcjax.benchmark", "a config -> speed, FLOPs, memory"),
 }
+# Verbs that several processes may run as one.
+SHARED = ("train", "evaluate", "predict", "benchmark")
 USAGE = "usage: lcjax VERB [--flags]\n\n" + "\n".join(f"  {verb:<10} {line}" for verb, (_, line) in VERBS.items())
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Runs one verb; returns the exit code: 0 done, 1 defect (with traceback), 2 wrong input, 3 training diverged."""
+    """Runs one verb; returns the exit code.
+
+    0 done, 1 defect (with traceback), 2 wrong input, 3 training diverged, 4 another process of the run is lost, 75
+    stopped by SIGTERM after saving, 130 interrupted.
+    """
     arguments = sys.argv[1:] if arguments is None else arguments
     if not arguments or arguments[0] in ("help", "-h", "--help"):
         print(USAGE + "\n\n  lcjax VERB --help teaches a verb")
@@ -31,10 +41,24 @@ def main(arguments: list[str] | None = None) -> int:
     if verb not in VERBS:
         print(f"lcjax: unknown verb {verb!r}: expected one of {', '.join(VERBS)}", file=sys.stderr)
         return 2
+    helped = any(word in ("-h", "--help", "-help") for word in rest)
+    try:
+        launcher = "" if helped or verb not in SHARED else _started_by(rest)
+    except (InputError, flags.Error) as error:
+        print(f"lcjax {verb}: {_one_line(error)}", file=sys.stderr)
+        return 2
+    if launcher and not processes.is_watched():
+        return processes.watch(verb, _hosts_flags(rest).join_timeout)
+    if launcher:
+        _end(_run_joined(verb, rest, launcher))
+    return _run(verb, rest, helped)
+
+
+def _run(verb: str, rest: list[str], helped: bool = False) -> int:
     try:
         module = importlib.import_module(VERBS[verb][0])
-        own = _define(module)
-        if any(word in ("-h", "--help", "-help") for word in rest):
+        own = _define(module, verb)
+        if helped:
             print(_help(module, own))
             return 0
         _parse(verb, rest)
@@ -48,12 +72,58 @@ def main(arguments: list[str] | None = None) -> int:
     except KeyboardInterrupt:
         print(f"lcjax {verb}: interrupted; the same command goes on where it was", file=sys.stderr)
         return 130
+    except processes.Stopped:
+        return processes.STOPPED
     return 0
 
 
-def _define(module) -> list[str]:
+def _hosts_flags(rest: list[str]) -> flags.FlagValues:
+    values = flags.FlagValues()
+    processes.define_flags(flags, values)
+    values(["lcjax", *rest], known_only=True)
+    return values
+
+
+def _started_by(rest: list[str]) -> str:
+    return processes.started_by(_hosts_flags(rest), os.environ)
+
+
+def _run_joined(verb: str, rest: list[str], launcher: str) -> int:
+    """Runs the verb as one of the processes of a run; returns the exit code."""
+    from lcjax.parallel import hosts
+
+    processes.die_with_watcher()
+    try:
+        hosts.join(launcher, _hosts_flags(rest))
+        processes.tell_joined()
+        code = _run(verb, rest)
+        if code in (0, processes.STOPPED):
+            hosts.leave()
+        elif hosts.first():
+            time.sleep(2)  # the others may be about to say the same, and with process 0 goes what holds them together
+        return code
+    except InputError as error:
+        print(f"lcjax {verb}: {error}", file=sys.stderr)
+        return 2
+    except Exception as error:
+        if hosts.is_loss(error):
+            time.sleep(hosts.HEARTBEAT)  # by then JAX has found out, too, and has ended this process
+        traceback.print_exc()
+        return 1
+
+
+def _end(code: int) -> None:
+    """Ends this process without waiting for others, whatever threads there are."""
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(code)
+
+
+def _define(module, verb: str) -> list[str]:
     before = set(flags.FLAGS)
     module.define_flags(flags)
+    if verb in SHARED:
+        processes.define_flags(flags, flags.FLAGS)
     return sorted(set(flags.FLAGS) - before)
 
 

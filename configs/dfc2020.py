@@ -115,6 +115,6 @@ def get_config(argument: str | None = None) -> ml_collections.ConfigDict:
     config.evaluate_every = "34 percent" if tiny else "2 percent"
     config.save_every = "50 percent" if tiny else "2 percent"
     config.patience = 0 if tiny else 10
-    config.parallel = ml_collections.ConfigDict({"data": -1, "fsdp": 1})
+    config.parallel = ml_collections.ConfigDict({"mode": "jit", "data": -1, "fsdp": 1, "batch_norm": "global"})
     recipes.set_fields(config, recipes.fields(args["recipe"], config.cell), tiny)
     return config

@@ -2,15 +2,19 @@
 
 A checkpoint is one folder with three items: `model` (parameters and statistics, all that evaluation needs),
 `optimizer`, and `meta` (JSON: the card, data position, clock, what evaluation remembers). It appears under its name
-only when it is whole. `last` and `best` are two folders of copies.
+only when it is whole. `last` and `best` are two folders of copies. All processes of a run call these functions; each
+writes and reads its part of the arrays.
 """
 
+import contextlib
 import pathlib
 
 import jax
 import orbax.checkpoint as ocp
 
 from data_pipelines.errors import InputError
+from lcjax import checksums
+from lcjax.parallel import hosts
 
 KINDS = ("last", "best")
 
@@ -27,6 +31,22 @@ class Checkpoints:
         """The step of the newest whole checkpoint."""
         return self._manager.latest_step()
 
+    def latest_undamaged(self) -> tuple[int | None, list[str]]:
+        """The step of the newest checkpoint whose files are as they were written, and what was found of newer ones."""
+        told = []
+        for step in sorted(self._manager.all_steps(), reverse=True):
+            if not (damage := self.damage(step)):
+                return step, told
+            told.append(damage)
+        return None, told
+
+    def damage(self, step: int) -> str:
+        """What is wrong with a checkpoint's files, with its path; "" where nothing is, or their sums were not noted."""
+        folder = self.folder / str(step)
+        found = checksums.damage(folder) if hosts.first() else ""
+        found = hosts.from_first(found)
+        return f"{folder} is damaged: {found}" if found else ""
+
     def save(self, step: int, *, model: dict, optimizer, meta: dict) -> None:
         """Saves a copy of the arrays under `step`; one that is there already is the same and stays."""
         if step in self._manager.all_steps():
@@ -36,9 +56,10 @@ class Checkpoints:
             optimizer=ocp.args.StandardSave(optimizer),
             meta=ocp.args.JsonSave(meta),
         )
+        self.wait()
         # Orbax copies the arrays to the host itself: the one transfer in the loop that is meant.
-        with jax.transfer_guard("allow"):
-            self._manager.save(step, args=items)
+        with jax.transfer_guard("allow"), self._told_of(step):
+            self._manager.save(step, args=items, force=True)
 
     def restore_meta(self, step: int) -> dict:
         """What was saved as `meta`."""
@@ -59,8 +80,29 @@ class Checkpoints:
             self._manager.delete(later)
 
     def wait(self) -> None:
-        """Returns when everything saved is on disk; raises what went wrong in the background."""
-        self._manager.wait_until_finished()
+        """Returns when everything saved is on disk, with its checksums. Raises InputError where it is not."""
+        with self._told_of(None):
+            self._manager.wait_until_finished()
+            steps = self._manager.all_steps() if hosts.first() else []
+            for folder in (self.folder / str(step) for step in steps):
+                if not (folder / checksums.FILE).is_file():
+                    checksums.write(folder)
+
+    @contextlib.contextmanager
+    def _told_of(self, step: int | None):
+        """Says in one line what went wrong with a file system."""
+        try:
+            yield
+        except (OSError, ValueError, RuntimeError) as error:
+            whole = [found for found in self._steps_on_disk() if found != step]
+            kept = f"the one of step {max(whole)} is kept" if whole else "there is none before it"
+            raise InputError(
+                f"{self.folder}: a checkpoint cannot be written ({' '.join(str(error).split())[:300]}); {kept}; is the "
+                "disk full, or the folder gone? When that is put right, the same command goes on from there"
+            ) from error
+
+    def _steps_on_disk(self) -> list[int]:
+        return [int(path.name) for path in self.folder.glob("*") if path.name.isdigit()]
 
     def close(self) -> None:
         self._manager.close()

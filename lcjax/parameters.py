@@ -97,11 +97,21 @@ class _OneKey:
 class Template:
     """A network split once into structure and shapes; `merge` makes it callable again inside a compiled function.
 
+    Args:
+      build: makes the network.
+      freeze: which parameters stay as they are, of `FROZEN`.
+      normalisation: attributes of its batch norms (lcjax.parallel.mesh.normalisation).
+
     Attributes:
       parameters, statistics: path -> jax.ShapeDtypeStruct.
     """
 
-    def __init__(self, build: Callable[[nnx.Rngs], nnx.Module], freeze: str = ""):
+    def __init__(
+        self,
+        build: Callable[[nnx.Rngs], nnx.Module],
+        freeze: str = "",
+        normalisation: Mapping[str, int | str] | None = None,
+    ):
         if freeze not in FROZEN:
             raise InputError(f"config.freeze={freeze!r}: expected one of {', '.join(map(repr, FROZEN))}")
         model = nnx.eval_shape(lambda: build(cast(nnx.Rngs, _OneKey())))
@@ -111,6 +121,9 @@ class Template:
             if self.is_frozen("/".join(map(str, (*path, "")))):
                 # Frozen means frozen: its normalisation uses, and keeps, the statistics that it came with.
                 module.eval()
+            if isinstance(module, nnx.BatchNorm):
+                for name, value in (normalisation or {}).items():
+                    setattr(module, name, value)
         structure, *states = nnx.split(model, nnx.Param, nnx.BatchStat)
         self._train = structure
         model.eval()

@@ -69,6 +69,8 @@ def train_step(
 
     def step(state: State, batch: dict) -> tuple[State, dict]:
         def gradient_of(statistics: Flat, part: dict) -> tuple[Flat, Flat, dict]:
+            # Said again, for the compiler loses it between a loop and what is spread over fsdp.
+            part = {key: meshes.spread(value, 0) for key, value in part.items()}
             keys_B = augment.example_keys(seed, state.step, part["example"])
 
             def loss_of(trainable: Flat):
@@ -77,12 +79,13 @@ def train_step(
                 return loss, (extra, template.statistics_of(model))
 
             (loss, (extra, after)), gradient = jax.value_and_grad(loss_of, has_aux=True)(state.trainable)
-            return gradient, after, extra | {"loss": loss}
+            return gradient, after, extra | {"loss": meshes.total(loss)}
 
         if accumulate == 1:
             gradient, statistics, metrics = gradient_of(state.statistics, batch)
         else:
             gradient, statistics, metrics = _mean_over_parts(gradient_of, state, batch, accumulate)
+        gradient, statistics = meshes.total(gradient), meshes.mean(statistics)
         direction, moments = optimizer.update(gradient, state.optimizer, state.trainable)
         applied = rate(state.step) * state.scale
         trainable = {path: value - applied * direction[path] for path, value in state.trainable.items()}
@@ -116,18 +119,27 @@ def _mean_over_parts(gradient_of, state: State, batch: dict, count: int) -> tupl
     )
 
 
-def compile_train_step(step, state: State, batch: dict) -> jax.stages.Compiled:
-    """The step compiled for the shardings that state and batch have; the state is donated."""
+def compile_train_step(step, state: State, batch: dict, mode: str = "jit") -> jax.stages.Compiled:
+    """The step compiled for the shardings that state and batch have; the state is donated.
+
+    `mode` is of `meshes.MODES`; for "pmap" the batch has a first axis of devices.
+    """
+    mesh = meshes.of(state.step)
+    if mode == "pmap":
+        axes = {"axis_name": meshes.REPLICAS, "in_axes": (None, 0), "out_axes": None}
+        devices = {"devices": tuple(mesh.devices.flat), "axis_size": mesh.size}
+        return jax.pmap(step, donate_argnums=0, **axes, **devices).lower(state, batch).compile()
     shardings = jax.tree.map(lambda leaf: leaf.sharding, state)
-    with jax.set_mesh(meshes.of(state.step)):
+    with jax.set_mesh(mesh):
         return jax.jit(step, donate_argnums=0, out_shardings=(shardings, None)).lower(state, batch).compile()
 
 
 def evaluation_step(task: Task, template: Template):
-    """The jitted function (parameters, statistics, batch) -> evaluation sums."""
+    """The jitted function (parameters, statistics, batch) -> evaluation sums, on every device."""
 
     def count(parameters: Flat, statistics: Flat, batch: dict) -> dict:
-        return task.count(template.merge(parameters, statistics, train=False), batch)
+        sums = task.count(template.merge(parameters, statistics, train=False), batch)
+        return jax.tree.map(meshes.everywhere, sums)
 
     return jax.jit(count)
 

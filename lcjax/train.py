@@ -2,6 +2,7 @@
 
 import contextlib
 import dataclasses
+import json
 import math
 import pathlib
 
@@ -15,6 +16,7 @@ from data_pipelines.prepared import Dataset, open_dataset
 from lcjax import augment, checkpoint, durations, optim, parameters, probes, restore, steps, streams, tasks, workdir
 from lcjax import card as cards
 from lcjax.clock import Clock, duration
+from lcjax.parallel import hosts, processes
 from lcjax.parallel import mesh as meshes
 
 HELP = """Trains a network, or goes on where an earlier run of the same command was stopped.
@@ -27,7 +29,8 @@ Arguments after the colon choose the experiment (each config file's docstring li
 set by --config.FIELD=VALUE. The workdir receives config.json, card.json, metrics.jsonl, TensorBoard files and
 checkpoints (`last` to go on from, `best` by the validation score; without a validation split, config.split.validation
 empty, the best is the last). Stopped at any moment, even by kill -9, the same
-command goes on from the last checkpoint and ends in the same parameters to the bit (on CPU)."""
+command goes on from the last checkpoint and ends in the same parameters to the bit (on CPU). SIGTERM lets it finish its
+step and save; it then ends with exit code 75. Several processes make one run, see docs/launching.md."""
 
 
 def define_flags(flags) -> None:
@@ -36,13 +39,19 @@ def define_flags(flags) -> None:
 
     config_flags.DEFINE_config_file("config", None, "Config file and its arguments: configs/FILE.py:key=value,...")
     flags.DEFINE_string("workdir", None, "Folder of the run; made if it is not there, gone on with if it is.")
+    flags.DEFINE_bool(
+        "allow_other_config", False, "Go on with the run in --workdir, though it was started with another config."
+    )
 
 
 def run(flags) -> None:
     """Runs the verb."""
     if flags.config is None or not flags.workdir:
         raise InputError("train needs --config and --workdir, e.g. --config=configs/dfc2020.py --workdir=runs/unet")
-    train(flags.config, pathlib.Path(flags.workdir))
+    train(flags.config, pathlib.Path(flags.workdir), allow_other_config=flags.allow_other_config)
+
+
+_OF_HOSTS = ("data_dir", "threads", "workers")
 
 
 class _Diverged(FloatingPointError):
@@ -76,7 +85,7 @@ class Progress:
     card: str = ""
 
 
-def train(config, folder: pathlib.Path) -> None:
+def train(config, folder: pathlib.Path, *, allow_other_config: bool = False) -> None:
     """Trains to the end, or to early stopping.
 
     The order of the loop is a contract: (1) evaluate the state, keep the best; (2) save if due; (3) next batch;
@@ -85,15 +94,23 @@ def train(config, folder: pathlib.Path) -> None:
     best is the last. An evaluation sets the factor by which the schedule "plateau" lowers the learning rate, before
     anything is saved: the steps after it take the lower rate, also those of a run that goes on from there.
 
+    Args:
+      config: of one of the files in configs/.
+      folder: the workdir.
+      allow_other_config: go on with a run that was started with another config.
+
     Raises:
       InputError: config, data or workdir are not what they should be.
       FloatingPointError: loss or gradient are not finite; says the step, the norms and the record ids.
+      processes.Stopped: the run was asked to stop by SIGTERM, and has saved.
     """
     # ------------------------------------------------------------------ data, task
     dataset = open_dataset(config.data_dir, config.dataset, legend=config.legend, bands=config.bands)
+    meshes.check(config.parallel)
     source = dataset.source(config.split.train)
     held_out = dataset.source(config.split.validation) if config.split.validation else None
     card = make_card(config, dataset)
+    hosts.agree({"config": _shared(config), "card": json.loads(card.to_json())}, "the run")
     task = tasks.make(config, card)
     for warning in dict.fromkeys(text for split in card.splits.values() for text in split["warnings"]):
         workdir.say(f"warning: {warning}")
@@ -120,7 +137,8 @@ def train(config, folder: pathlib.Path) -> None:
     # ------------------------------------------------------------------ mesh, optimiser
     mesh = meshes.make(config.parallel.data, config.parallel.fsdp, config.batch_size, config.accumulate)
     batch_sharding = meshes.batch_sharding(mesh)
-    template = parameters.Template(task.build, config.freeze)
+    by_device = config.parallel.mode == "pmap"
+    template = parameters.Template(task.build, config.freeze, meshes.normalisation(config.parallel, mesh))
     optimizer = optim.transformation(config.optimizer)
     warmup = durations.steps(config.optimizer.warmup, name="config.optimizer.warmup", **units, total=total)
     rate = optim.learning_rate(config.optimizer, config.batch_size, warmup, total)
@@ -129,12 +147,14 @@ def train(config, folder: pathlib.Path) -> None:
     probe = probes.make(config, dataset, task, template, evaluation_batch(config, mesh.size), mesh)
 
     # ------------------------------------------------------------------ initial state, or where an earlier run stood
-    workdir.start(folder, config, card)
+    workdir.start(folder, config, card, allow_other_config=allow_other_config)
     last, best = (checkpoint.Checkpoints(folder, kind, keep) for kind, keep in (("last", 2), ("best", 1)))
     values = parameters.initial(template.parameters, config.seed)
     statistics = parameters.initial(template.statistics, config.seed)
     progress = Progress()
-    found = last.latest()
+    found, damaged = last.latest_undamaged()
+    for damage in damaged:
+        workdir.say(f"warning: {damage}; an earlier one is taken, or the start")
     if found is None and config.init != "random":
         values, statistics = restore.pretrained(pathlib.Path(config.init), card, values, statistics)
     state = steps.initial_state(template, values, statistics, optimizer, mesh)
@@ -143,16 +163,18 @@ def train(config, folder: pathlib.Path) -> None:
         if progress.ended:
             workdir.say(f"{folder}: already ended at step {found}: {progress.ended}")
             return
-        best.forget_after(found)
         state = steps.rescaled(_restore(last, found, state), progress.scale)
         workdir.say(f"{folder}: goes on from step {found} of {total}")
+    for where in (last, best):
+        where.forget_after(found or 0)
     progress.card = card.to_json()
     clock = Clock(progress.clock)
     names = {"trained": state.trainable, "frozen": state.frozen}
     sizes = {name: sum(math.prod(leaf.shape) for leaf in flat.values()) for name, flat in names.items()}
     workdir.say(
         f"{folder}: {config.task} with {config.model.name}, {sizes['trained']:,} trained and {sizes['frozen']:,} "
-        f"frozen parameters, {len(source)} records, batch {config.batch_size}, {total} steps, {mesh.size} device(s)"
+        f"frozen parameters, {len(source)} records, batch {config.batch_size}, {total} steps, {mesh.size} device(s) of "
+        f"{jax.process_count()} process(es)"
     )
 
     # ------------------------------------------------------------------ compile before the loop
@@ -170,8 +192,8 @@ def train(config, folder: pathlib.Path) -> None:
     )
     batch: dict[str, jax.Array] | None  # the next one, where it is there already
     with clock.measure("compile"):
-        batch = meshes.global_batch(next(batches), batch_sharding)
-        compiled = steps.compile_train_step(step_function, state, batch)
+        batch = meshes.global_batch(next(batches), batch_sharding, by_device=by_device)
+        compiled = steps.compile_train_step(step_function, state, batch, config.parallel.mode)
     workdir.say(f"{folder}: step compiled in {duration(clock.seconds['compile'])}{_cost(compiled, config.accumulate)}")
 
     # ------------------------------------------------------------------ what the loop calls
@@ -245,10 +267,17 @@ def train(config, folder: pathlib.Path) -> None:
 
     # ------------------------------------------------------------------ the loop
     step = found or 0
-    with workdir.Log(folder, step) as log, contextlib.closing(batches), jax.transfer_guard("disallow"):
+    with (
+        workdir.Log(folder, step) as log,
+        contextlib.closing(batches),
+        hosts.stop_requests() as stop,
+        jax.transfer_guard("disallow"),
+    ):
         while True:
             ending = step == total
-            due = held_out is not None and ((step % evaluate_every == 0 and step > 0) or ending)
+            with jax.transfer_guard("allow"):  # of several processes, they tell each other
+                stopping = stop.asked(step) and not ending
+            due = not stopping and held_out is not None and ((step % evaluate_every == 0 and step > 0) or ending)
             if due and progress.evaluated != step:
                 flush()
                 with clock.measure("evaluate"):
@@ -256,7 +285,7 @@ def train(config, folder: pathlib.Path) -> None:
                 if config.patience and progress.since_best >= config.patience and not ending:
                     progress.ended = f"no better {task.monitor} in {config.patience} evaluations"
                     ending = True
-            if ending or (step % save_every == 0 and step > 0 and step != found):
+            if ending or ((stopping or step % save_every == 0) and step > 0 and step != found):
                 flush()
                 if ending:
                     progress.ended = progress.ended or "all steps done"
@@ -266,11 +295,11 @@ def train(config, folder: pathlib.Path) -> None:
                     # `last` says which state was the best: it must not be there before that state is.
                     best.wait()
                     save(last, step)
-            if ending:
+            if ending or stopping:
                 break
             if batch is None:
                 with clock.measure("data"):
-                    batch = meshes.global_batch(next(batches), batch_sharding)
+                    batch = meshes.global_batch(next(batches), batch_sharding, by_device=by_device)
             with jax.profiler.StepTraceAnnotation("train", step_num=step):
                 state, metrics = compiled(state, batch)
             batch = None
@@ -282,9 +311,17 @@ def train(config, folder: pathlib.Path) -> None:
     for where in (last, best):
         where.wait()
         where.close()
+    if stopping:
+        workdir.say(f"{folder}: stopped at step {step} of {total}, which is saved; the same command goes on")
+        raise processes.Stopped
     spent = ", ".join(f"{name} {duration(seconds)}" for name, seconds in sorted(clock.seconds.items()))
     score = "no validation split" if progress.best is None else f"best {task.monitor} {progress.best:.4f}"
     workdir.say(f"{folder}: ended at step {step} ({progress.ended}); {score}; {spent}")
+
+
+def _shared(config) -> dict:
+    """What must be the same in all processes of a run: each host may keep its data elsewhere, and read as it can."""
+    return {key: value for key, value in json.loads(config.to_json()).items() if key not in _OF_HOSTS}
 
 
 def make_card(config, dataset: Dataset) -> cards.Card:

@@ -3,18 +3,21 @@
 import json
 import pathlib
 
+import jax
 import ml_collections
 from tensorboardX import SummaryWriter
 
 from data_pipelines.errors import InputError
 from data_pipelines.files import write_atomically
 from lcjax import card as cards
+from lcjax import nested
+from lcjax.parallel import hosts
 
 CONFIG = "config.json"
 METRICS = "metrics.jsonl"
 # What may change between a start and a restart: where things lie, how they are read, what is kept in memory; not what
-# is computed. With another remat the gradients are the same but for rounding. A cell is only a name.
-_FREE = ("cell", "data_dir", "remat", "threads")
+# is computed. With another remat, mode or mesh the gradients are the same but for rounding. A cell is only a name.
+_FREE = ("cell", "data_dir", "remat", "threads", "parallel.mode", "parallel.data", "parallel.fsdp")
 # What runs were before there was a choice; only networks that have the key.
 _BEFORE = {
     "accumulate": 1,
@@ -33,6 +36,7 @@ _BEFORE_OPTIMIZER = {
     "plateau_patience": 10,
     "reference_batch": 256,
 }
+_BEFORE_PARALLEL = {"mode": "jit", "batch_norm": "global"}
 _BEFORE_MODEL = {
     "unet": lambda model: {"upsampling": "bilinear"},
     "swin_unet": lambda model: {"decoder_depths": model["depths"][:-1]},
@@ -51,6 +55,7 @@ def read_config(workdir: pathlib.Path) -> ml_collections.ConfigDict:
 def _read(path: pathlib.Path) -> dict:
     found = _BEFORE | json.loads(path.read_text())
     found["optimizer"] = _BEFORE_OPTIMIZER | found["optimizer"]
+    found["parallel"] = _BEFORE_PARALLEL | found["parallel"]
     if found["task"] == "contrastive":
         found.setdefault("probe", {"train": "", "test": ""})
     model = found["model"]
@@ -58,22 +63,44 @@ def _read(path: pathlib.Path) -> dict:
     return found
 
 
-def start(workdir: pathlib.Path, config: ml_collections.ConfigDict, card: cards.Card) -> None:
-    """Makes the workdir, or checks that it belongs to this config.
+def start(
+    workdir: pathlib.Path, config: ml_collections.ConfigDict, card: cards.Card, *, allow_other_config: bool = False
+) -> None:
+    """Makes the workdir, or checks that it belongs to this config; all processes of a run call it.
+
+    Args:
+      allow_other_config: only tell of what differs, and let the run go on with the config that is given.
 
     Raises:
-      InputError: it belongs to another config (the keys that differ are named), or cannot be written.
+      InputError: it belongs to another config (the keys that differ are named), cannot be written, or is not the same
+        folder for all processes.
     """
     wanted = json.loads(config.to_json())
     path = workdir / CONFIG
     # Without a checkpoint there is nothing to lose: an earlier start failed before its first one.
     if path.is_file() and any((workdir / "checkpoints" / "last").glob("*")):
         found = _read(path)
-        differing = [key for key in _differing(found, wanted) if key not in _FREE]
+        differing = [key for key in nested.differing(found, wanted) if key not in _FREE]
         if differing:
-            shown = ", ".join(f"{k} (there {_at(found, k)}, now {_at(wanted, k)})" for k in differing[:3])
-            more = f" and {len(differing) - 3} more" if len(differing) > 3 else ""
-            raise InputError(f"{workdir}: holds a run of another config: {shown}{more}; choose another --workdir")
+            shown = f"{workdir}: holds a run of another config: " + nested.differences(
+                found, wanted, ("there", "now"), differing
+            )
+            if not allow_other_config:
+                raise InputError(f"{shown}; choose another --workdir, or go on all the same with --allow_other_config")
+            say(f"warning: {shown}; it goes on with what is given now")
+    hosts.barrier("config compared")
+    if hosts.first():
+        _write(workdir, wanted, card)
+    hosts.barrier("workdir started")
+    if not path.is_file():
+        raise InputError(
+            f"{path}: written by process 0, but not there for process {jax.process_index()}; --workdir must be a "
+            "folder on storage that all hosts share"
+        )
+
+
+def _write(workdir: pathlib.Path, wanted: dict, card: cards.Card) -> None:
+    path = workdir / CONFIG
     try:
         workdir.mkdir(parents=True, exist_ok=True)
         write_atomically(path, json.dumps(wanted, indent=1, sort_keys=True))
@@ -82,30 +109,14 @@ def start(workdir: pathlib.Path, config: ml_collections.ConfigDict, card: cards.
         raise InputError(f"{workdir}: cannot be written ({error.strerror}); choose another --workdir") from error
 
 
-def _differing(found: dict, wanted: dict, prefix: str = "") -> list[str]:
-    keys = []
-    for key in sorted({*found, *wanted}):
-        one, other = found.get(key), wanted.get(key)
-        if isinstance(one, dict) and isinstance(other, dict):
-            keys += _differing(one, other, f"{prefix}{key}.")
-        elif one != other:
-            keys.append(prefix + key)
-    return keys
-
-
-def _at(nested: dict, dotted: str) -> str:
-    for key in dotted.split("."):
-        if key not in nested:
-            return "absent"
-        nested = nested[key]
-    return repr(nested)
-
-
 class Log:
-    """Metrics of a run: metrics.jsonl (deterministic: no times in it), TensorBoard, and a line on the terminal."""
+    """Metrics of a run: metrics.jsonl (deterministic: no times in it) and TensorBoard, written by process 0 alone."""
 
     def __init__(self, workdir: pathlib.Path, step: int):
         """Opens the log of a run that goes on from `step`; what was logged of later steps is dropped."""
+        self._writes = hosts.first()
+        if not self._writes:
+            return
         path = workdir / METRICS
         lines = path.read_text().splitlines() if path.is_file() else []
         # A kill can leave half a line at the end; it is of a later step than any whole checkpoint.
@@ -116,6 +127,8 @@ class Log:
 
     def write(self, step: int, split: str, values: dict[str, float], times: dict[str, float] | None = None) -> None:
         """Logs values of one split; `times` (rates, seconds) go to TensorBoard alone."""
+        if not self._writes:
+            return
         self._file.write(json.dumps({"step": step, "split": split} | values) + "\n")
         self._file.flush()
         for name, value in values.items():
@@ -127,10 +140,12 @@ class Log:
         return self
 
     def __exit__(self, *_) -> None:
-        self._file.close()
-        self._board.close()
+        if self._writes:
+            self._file.close()
+            self._board.close()
 
 
 def say(line: str) -> None:
-    """One line for the person at the terminal."""
-    print(line, flush=True)
+    """One line for the person at the terminal, from one of the processes of a run."""
+    if hosts.first():
+        print(line, flush=True)

@@ -21,9 +21,33 @@ def norm(channels: int, *, dtype, rngs: nnx.Rngs, epsilon: float = 1e-5) -> nnx.
     return nnx.LayerNorm(channels, epsilon=epsilon, dtype=dtype, rngs=rngs)
 
 
-def batch_norm(channels: int, *, dtype, rngs: nnx.Rngs, epsilon: float = 1e-5) -> nnx.BatchNorm:
-    """A batch norm over the whole (global) batch; its statistics are float32 whatever the dtype."""
-    return nnx.BatchNorm(channels, momentum=0.9, epsilon=epsilon, dtype=dtype, rngs=rngs)
+class BatchNorm(nnx.BatchNorm):
+    """Batch norm over the whole batch, or in `groups` of consecutive examples, each by its own mean and variance.
+
+    The running statistics are means over the groups.
+    """
+
+    groups = 1
+
+    def __call__(self, x_BxHxWxC: jax.Array) -> jax.Array:
+        if self.groups == 1 or self.use_running_average:
+            return super().__call__(x_BxHxWxC)
+        assert self.scale is not None and self.bias is not None
+        x = x_BxHxWxC.reshape(self.groups, -1, *x_BxHxWxC.shape[1:])
+        inside = tuple(range(1, x.ndim - 1))
+        floats = x.astype(jnp.float32)
+        mean = jnp.mean(floats, inside, keepdims=True)
+        var = jnp.maximum(0.0, jnp.mean(jnp.square(floats), inside, keepdims=True) - jnp.square(mean))
+        for kept, found in ((self.mean, mean), (self.var, var)):
+            kept[...] = self.momentum * kept[...] + (1 - self.momentum) * jnp.mean(found, tuple(range(x.ndim - 1)))
+        scale, bias = (value[...].reshape((1,) * (x.ndim - 1) + (-1,)) for value in (self.scale, self.bias))
+        y = (floats - mean) * (jax.lax.rsqrt(var + self.epsilon) * scale) + bias
+        return y.astype(self.dtype).reshape(x_BxHxWxC.shape)
+
+
+def batch_norm(channels: int, *, dtype, rngs: nnx.Rngs, epsilon: float = 1e-5) -> BatchNorm:
+    """A batch norm; its statistics are float32 whatever the dtype."""
+    return BatchNorm(channels, momentum=0.9, epsilon=epsilon, dtype=dtype, rngs=rngs)
 
 
 def identity(x: jax.Array) -> jax.Array:

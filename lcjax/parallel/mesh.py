@@ -1,16 +1,25 @@
-"""The device mesh and how arrays lie on it: axes `data` and `fsdp`, sharding rules as data."""
+"""The device mesh and how arrays lie on it: axes `data` and `fsdp`, sharding rules as data.
+
+A step is compiled in one of two modes. Under "jit" it is written for the whole batch, and the compiler splits it. Under
+"pmap" it is written for one replica, a device with its share of the examples. What a step takes from the whole batch it
+asks for by `total`, `gathered` and `first_place`, which are right in both: under "jit" there is one replica.
+"""
 
 import math
 import re
 from collections.abc import Mapping
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
 
 from data_pipelines.errors import InputError
 
 AXES = ("data", "fsdp")
+MODES = ("jit", "pmap")
+REPLICAS = "replicas"  # the axis of devices in the mode "pmap"
+BATCH_NORMS = ("global", "replica")
 
 # Path pattern -> smallest array, in elements, that is spread over `fsdp` along its largest divisible axis; the first
 # match decides. Small arrays cost more to gather than they save.
@@ -40,6 +49,25 @@ def make(data: int, fsdp: int, batch_size: int, accumulate: int = 1) -> Mesh:
             f"take a multiple of {accumulate * data * fsdp}, or fewer devices by config.parallel.data"
         )
     return jax.make_mesh((data, fsdp), AXES, axis_types=(AxisType.Auto,) * 2, devices=jax.devices()[: data * fsdp])
+
+
+def check(parallel) -> None:
+    """Raises InputError for a `config.parallel` that names what there is not, or what does not go together."""
+    for key, known in (("mode", MODES), ("batch_norm", BATCH_NORMS)):
+        if parallel[key] not in known:
+            raise InputError(f"config.parallel.{key}={parallel[key]!r}: expected one of {', '.join(known)}")
+    if parallel.mode == "pmap" and parallel.fsdp != 1:
+        raise InputError(
+            f"config.parallel: mode='pmap' keeps all parameters on every device, and fsdp={parallel.fsdp} spreads them; "
+            "take mode='jit', or fsdp=1"
+        )
+
+
+def normalisation(parallel, mesh: Mesh) -> dict:
+    """The attributes of batch norms that make them normalise by the global batch or by replica, as the config says."""
+    if parallel.batch_norm == "global":
+        return {"axis_name": REPLICAS} if parallel.mode == "pmap" else {}
+    return {} if parallel.mode == "pmap" else {"groups": mesh.size}
 
 
 def spec(path: str, shape: tuple[int, ...], fsdp: int) -> PartitionSpec:
@@ -76,7 +104,7 @@ def batch_sharding(mesh: Mesh) -> NamedSharding:
 def spread(x: jax.Array, axis: int) -> jax.Array:
     """Inside a compiled function: this axis lies spread over all devices of the mesh that is set (jax.set_mesh).
 
-    Where none is set, as on one device, nothing happens.
+    Where none is set, as on one device, nothing happens; nor inside pmap, where every device sees its own alone.
     """
     return _constrained(x, PartitionSpec(*[None] * axis, AXES))
 
@@ -86,8 +114,35 @@ def everywhere(x: jax.Array) -> jax.Array:
     return _constrained(x, PartitionSpec())
 
 
+def gathered(x: jax.Array, axis: int) -> jax.Array:
+    """Inside a compiled function: the examples of all replicas along `axis`, on every device."""
+    if _in_replica():
+        return jax.lax.all_gather(x, REPLICAS, axis=axis, tiled=True)
+    return everywhere(x)
+
+
+def total(x):
+    """Inside a compiled function: the sum over all replicas, of an array or a tree of them."""
+    return jax.lax.psum(x, REPLICAS) if _in_replica() else x
+
+
+def mean(x):
+    """Inside a compiled function: the mean over all replicas, of an array or a tree of them."""
+    return jax.lax.pmean(x, REPLICAS) if _in_replica() else x
+
+
+def first_place(size: int) -> jax.Array:
+    """Inside a compiled function: the place in the batch of the first of this replica's `size` examples, int32."""
+    return jax.lax.axis_index(REPLICAS) * size if _in_replica() else jnp.int32(0)
+
+
+def _in_replica() -> bool:
+    return REPLICAS in jax.sharding.get_abstract_mesh().manual_axes
+
+
 def _constrained(x: jax.Array, how: PartitionSpec) -> jax.Array:
-    return x if jax.sharding.get_abstract_mesh().empty else jax.lax.with_sharding_constraint(x, how)
+    mesh = jax.sharding.get_abstract_mesh()
+    return x if mesh.empty or mesh.manual_axes else jax.lax.with_sharding_constraint(x, how)
 
 
 def place(tree, targets):
@@ -100,6 +155,12 @@ def place(tree, targets):
     return jax.tree.map(one, tree, targets)
 
 
-def global_batch(batch: Mapping[str, np.ndarray], sharding: NamedSharding) -> dict[str, jax.Array]:
-    """Global arrays from what each process read of the batch."""
-    return {key: jax.make_array_from_process_local_data(sharding, value) for key, value in batch.items()}
+def global_batch(
+    batch: Mapping[str, np.ndarray], sharding: NamedSharding, *, by_device: bool = False
+) -> dict[str, jax.Array]:
+    """Global arrays from what each process read of the batch; `by_device` with a first axis of devices, as pmap has."""
+    if by_device:
+        here = len(sharding.addressable_devices)
+        batch = {key: value.reshape(here, -1, *value.shape[1:]) for key, value in batch.items()}
+    with jax.transfer_guard("allow"):  # the one way of data to the devices
+        return {key: jax.make_array_from_process_local_data(sharding, value) for key, value in batch.items()}

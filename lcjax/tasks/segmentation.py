@@ -14,6 +14,7 @@ from lcjax import augment, losses, metrics
 from lcjax.card import Card
 from lcjax.models import families
 from lcjax.models.resample import resize
+from lcjax.parallel import mesh as meshes
 from lcjax.streams import inputs_of
 from lcjax.tasks.task import Records
 from lcjax.tiles import blended_windows
@@ -87,9 +88,9 @@ class Segmentation:
         logits = model(self._shrunk(floats) | self._encoded(batch), keys_B)
         labels = self._labels(cut["label"])
         valid = labels != 255
-        right = jnp.sum((jnp.argmax(logits, axis=-1) == labels) & valid)
+        right, labelled = meshes.total((jnp.sum((jnp.argmax(logits, axis=-1) == labels) & valid), jnp.sum(valid)))
         weights = None if self.weights is None else jnp.asarray(self.weights)
-        return losses.cross_entropy(logits, labels, weights), {"OA": right / jnp.maximum(jnp.sum(valid), 1)}
+        return losses.cross_entropy(logits, labels, weights), {"OA": right / jnp.maximum(labelled, 1)}
 
     def count(self, model: nnx.Module, batch: dict) -> dict:
         """Evaluation sums of whole tiles: the confusion matrix, and how many pixels are left out of it."""

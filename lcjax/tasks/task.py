@@ -46,6 +46,9 @@ class Task(Protocol):
     def loss(self, model: nnx.Module, batch: dict, keys_B: jax.Array) -> tuple[jax.Array, dict]:
         """The loss of a training batch, a float32 scalar, and further scalars to log.
 
+        Of a replica's examples (lcjax/parallel/mesh.py) the losses add up to that of the batch; the further scalars
+        are of the whole batch on each.
+
         Args:
           model: the network in training mode.
           batch: arrays by key, as stored: integers, not yet scaled.

@@ -1,0 +1,169 @@
+"""Several processes as one run: how they find each other, what they agree on, and how they end together."""
+
+import contextlib
+import json
+import os
+import signal
+import socket
+import sys
+import tempfile
+import time
+
+import jax
+import numpy as np
+from jax.experimental import multihost_utils
+
+from data_pipelines.errors import InputError
+from lcjax import nested
+
+HEARTBEAT = 30  # seconds without a sign of life after which a process counts as lost
+
+
+def join(launcher: str, values) -> None:
+    """Makes this process one of the run's; returns when all are there.
+
+    Args:
+      launcher: of processes.started_by.
+      values: parsed flags of processes.define_flags.
+
+    Raises InputError where the coordinator cannot be reached in time. Where JAX finds that, it ends the process.
+    """
+    given = {}
+    if launcher == "flags":
+        given = {name: getattr(values, name) for name in ("coordinator_address", "num_processes", "process_id")}
+        if values.process_id:
+            _reach(values.coordinator_address, values.join_timeout)
+    with _quiet():
+        try:
+            jax.distributed.initialize(
+                **given,
+                initialization_timeout=values.join_timeout,
+                heartbeat_timeout_seconds=HEARTBEAT,
+                shutdown_timeout_seconds=HEARTBEAT,
+            )
+        except (ValueError, RuntimeError) as error:
+            raise InputError(
+                f"found to be started by {launcher}, but not what JAX needs to join the others: "
+                f"{' '.join(str(error).split())}; give --coordinator_address, --num_processes and --process_id, or "
+                "--distributed=off for a run of its own"
+            ) from error
+
+
+def is_loss(error: Exception) -> bool:
+    """Whether an error of a computation says that another process is gone."""
+    return isinstance(error, jax.errors.JaxRuntimeError) and any(
+        word in str(error) for word in ("Gloo", "UNAVAILABLE", "NCCL", "oordination")
+    )
+
+
+def leave() -> None:
+    """Waits for the other processes at the end of a run, so that none is taken for lost."""
+    if jax.process_count() > 1:
+        with _quiet():
+            jax.distributed.shutdown()
+
+
+def first() -> bool:
+    """Whether this process is the one that writes and prints."""
+    return jax.process_index() == 0
+
+
+def barrier(name: str) -> None:
+    """Returns when all processes have come to the barrier of this name."""
+    if jax.process_count() > 1:
+        multihost_utils.sync_global_devices(name)
+
+
+def agree(found: dict, what: str) -> None:
+    """Raises InputError, in all processes, where one of them has found something else.
+
+    Args:
+      found: nested dictionary that JSON can hold.
+      what: it is, for the message.
+    """
+    if jax.process_count() == 1:
+        return
+    texts = _gathered(json.dumps(found, sort_keys=True).encode())
+    for process, text in enumerate(texts):
+        other = json.loads(text)
+        if other != json.loads(texts[0]):
+            shown = nested.differences(json.loads(texts[0]), other, ("process 0", f"process {process}"))
+            raise InputError(f"{what} is not the same in all processes: {shown}; start all with the same command")
+
+
+def from_first(text: str) -> str:
+    """What process 0 gives, in all processes."""
+    return text if jax.process_count() == 1 else _gathered(text.encode())[0].decode()
+
+
+def _gathered(text: bytes) -> list[bytes]:
+    """What each process has."""
+    lengths = multihost_utils.process_allgather(np.int32(len(text)))
+    padded = np.zeros(lengths.max(), np.uint8)
+    padded[: len(text)] = np.frombuffer(text, np.uint8)
+    rows = multihost_utils.process_allgather(padded)
+    return [row[:length].tobytes() for row, length in zip(rows, lengths.tolist(), strict=True)]
+
+
+class StopRequests:
+    """Whether somebody asked the run to stop: SIGTERM, to this process or to any other of the run."""
+
+    def __init__(self):
+        self._asked = False
+
+    def asked(self, step: int) -> bool:
+        """Asked of each step by all processes; all are answered alike, some steps after the signal."""
+        if jax.process_count() > 1:
+            return multihost_utils.reached_preemption_sync_point(step)
+        return self._asked
+
+    def _note(self, *_) -> None:
+        self._asked = True
+
+
+@contextlib.contextmanager
+def stop_requests():
+    """Takes SIGTERM as the wish that the run should stop, for as long as the context lasts.
+
+    Of several processes JAX takes it, and tells all of them (jax.distributed).
+    """
+    requests = StopRequests()
+    if jax.process_count() > 1:
+        yield requests
+        return
+    before = signal.signal(signal.SIGTERM, requests._note)
+    try:
+        yield requests
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
+def _reach(address: str, timeout: float) -> None:
+    """Returns when somebody listens at HOST:PORT; InputError after so many seconds."""
+    host, _, port = address.rpartition(":")
+    end = time.monotonic() + timeout
+    while True:
+        try:
+            socket.create_connection((host, int(port)), timeout=5).close()
+            return
+        except OSError as error:
+            if time.monotonic() > end:
+                raise InputError(
+                    f"--coordinator_address={address}: cannot be reached within {timeout} s ({error}); is process 0 "
+                    "started there, and the port open?"
+                ) from error
+            time.sleep(0.5)
+
+
+@contextlib.contextmanager
+def _quiet():
+    """Keeps what C++ writes on stderr off the terminal: the traces of a join that fails, which processes.watch tells."""
+    sys.stderr.flush()
+    with tempfile.TemporaryFile() as aside:
+        kept = os.dup(2)
+        os.dup2(aside.fileno(), 2)
+        try:
+            yield
+        finally:
+            os.dup2(kept, 2)
+            os.close(kept)

@@ -1,0 +1,136 @@
+"""Runs of several processes, before JAX is there: who started them, and what is said when one of them is lost.
+
+JAX ends a process at once (abort) when another of its run is lost or does not come, with a page of traces. A run of
+several processes is therefore watched: this process starts itself once more, waits, and says in one line what happened.
+"""
+
+import ctypes
+import glob
+import importlib.util
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Mapping
+
+from data_pipelines.errors import InputError
+
+LOST = 4  # exit code: another process of the run is lost, or did not come
+STOPPED = 75  # exit code: EX_TEMPFAIL of sysexits.h, by which schedulers are told to try again
+_PIPE = "LCJAX_JOINED"  # environment of the watched process: where it tells that it has joined the others
+_FLAGS = ("coordinator_address", "num_processes", "process_id")
+
+
+class Stopped(Exception):
+    """The run was asked to stop (SIGTERM), and has saved what it had."""
+
+
+def define_flags(flags, values) -> None:
+    """The flags of runs on several hosts, in `values` (absl.flags.FlagValues)."""
+    flags.DEFINE_enum(
+        "distributed",
+        "auto",
+        ["auto", "off"],
+        "auto joins the other processes where Slurm, Open MPI, Cloud TPU or Kubernetes started several; off does not.",
+        flag_values=values,
+    )
+    flags.DEFINE_string(
+        "coordinator_address",
+        None,
+        "HOST:PORT of process 0, where nothing is there to be found; with --num_processes and --process_id.",
+        flag_values=values,
+    )
+    flags.DEFINE_integer("num_processes", None, "Processes of the run, all together.", flag_values=values)
+    flags.DEFINE_integer("process_id", None, "Which of them this one is, from 0.", flag_values=values)
+    flags.DEFINE_integer("join_timeout", 300, "Seconds to wait for the others.", lower_bound=1, flag_values=values)
+
+
+def started_by(values, environment: Mapping[str, str]) -> str:
+    """Who started this process as one of several: "" for nobody, "flags", or the name of a launcher.
+
+    Args:
+      values: parsed flags of `define_flags`.
+      environment: of this process.
+
+    Raises InputError for flags that do not go together.
+    """
+    given = [name for name in _FLAGS if getattr(values, name) is not None]
+    if given and len(given) < len(_FLAGS):
+        missing = ", ".join(f"--{name}" for name in _FLAGS if name not in given)
+        raise InputError(f"{missing}: not given; a run of several processes is told all of --{', --'.join(_FLAGS)}")
+    if given:
+        if not 0 <= values.process_id < values.num_processes:
+            raise InputError(f"--process_id={values.process_id}: expected 0 to {values.num_processes - 1}")
+        host, _, port = values.coordinator_address.rpartition(":")
+        if not host or not port.isdigit():
+            raise InputError(f"--coordinator_address={values.coordinator_address}: expected HOST:PORT, e.g. node1:1234")
+        return "flags"
+    if values.distributed == "off":
+        return ""
+    return next((name for name, is_there in LAUNCHERS.items() if is_there(environment)), "")
+
+
+def _slurm(environment: Mapping[str, str]) -> bool:
+    needed = ("SLURM_JOB_ID", "SLURM_STEP_NODELIST", "SLURM_PROCID", "SLURM_LOCALID")
+    return all(name in environment for name in needed) and int(environment.get("SLURM_NTASKS", "1")) > 1
+
+
+def _open_mpi(environment: Mapping[str, str]) -> bool:
+    return int(environment.get("OMPI_COMM_WORLD_SIZE", "1")) > 1
+
+
+def _kubernetes(environment: Mapping[str, str]) -> bool:
+    return "KUBERNETES_SERVICE_HOST" in environment and "JOB_COMPLETION_INDEX" in environment
+
+
+def _cloud_tpu(environment: Mapping[str, str]) -> bool:
+    """A TPU VM; whether it is one of several only its metadata tells, which JAX asks."""
+    chips = glob.glob("/dev/accel[0-9]*") or glob.glob("/dev/vfio/[0-9]*")
+    skipped = "TPU_SKIP_MDS_QUERY" in environment and "TPU_WORKER_HOSTNAMES" not in environment
+    return bool(chips) and not skipped and importlib.util.find_spec("libtpu") is not None
+
+
+# Whose environments JAX knows how to read (jax.distributed.initialize), and by what they are told.
+LAUNCHERS = {"Cloud TPU": _cloud_tpu, "Slurm": _slurm, "Open MPI": _open_mpi, "Kubernetes": _kubernetes}
+
+
+def is_watched() -> bool:
+    """Whether this process is the one that another one watches."""
+    return _PIPE in os.environ
+
+
+def tell_joined() -> None:
+    """The watched process tells that it has found the others."""
+    with os.fdopen(int(os.environ[_PIPE]), "w") as pipe:
+        pipe.write("joined")
+
+
+def die_with_watcher() -> None:
+    """The watched process ends when the one that watches it is killed: nobody would look after it. On Linux."""
+    if sys.platform == "linux":
+        set_parent_death_signal = 1  # PR_SET_PDEATHSIG
+        ctypes.CDLL(None).prctl(set_parent_death_signal, signal.SIGKILL)
+
+
+def watch(verb: str, timeout: int) -> int:
+    """Runs this command once more and waits for it; returns its exit code, and says what ended it where JAX did."""
+    read, write = os.pipe()
+    command = [sys.executable, *sys.orig_argv[1:]]
+    with subprocess.Popen(command, env=os.environ | {_PIPE: str(write)}, pass_fds=(write,)) as process:
+        # A terminal sends Ctrl-C to both; all else is passed on.
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
+        signal.signal(signal.SIGTERM, lambda *_: process.send_signal(signal.SIGTERM))
+        os.close(write)
+        code = process.wait()
+    with os.fdopen(read) as pipe:
+        joined = bool(pipe.read())
+    if code == -signal.SIGABRT:
+        what = (
+            "another process of this run ended or cannot be reached any more: its own log says why"
+            if joined
+            else f"the other processes of this run did not come within {timeout} s (--join_timeout): are all started, "
+            "with the same --coordinator_address and --num_processes, and can they reach each other?"
+        )
+        print(f"lcjax {verb}: {what}; the same command on all hosts goes on where the run was", file=sys.stderr)
+        return LOST
+    return code if code >= 0 else 128 - code

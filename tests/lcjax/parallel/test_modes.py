@@ -1,0 +1,185 @@
+"""One device, eight, fsdp, pmap, parts: the same twenty steps. And batch norm by replica, in both modes."""
+
+import functools
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from flax import nnx
+from ml_collections import ConfigDict
+from networks import batch, make, smallest
+
+from data_pipelines.errors import InputError
+from lcjax import optim, parameters, steps
+from lcjax.models.layers import BatchNorm
+from lcjax.parallel import mesh as meshes
+
+BATCH = 32
+STEPS = 20
+# name -> (config, learning rate, tolerance of metrics, of parameters). A deep network with batch norms makes much of
+# every rounding: its runs part from each other where sums are taken in another order, the faster the higher the rate.
+NETWORKS = {
+    "swin_unet": (lambda: smallest("swin_unet"), 0.02, 1e-5, 1e-6),
+    "resnet50_unet": (lambda: smallest("resnet50_unet"), 1e-3, 1e-2, 1e-3),
+    "contrastive": (lambda: smallest("two_stream_swin", task="contrastive"), 0.02, 1e-5, 1e-6),
+}
+# name -> what differs from one device with the whole batch
+WAYS = {
+    "one": {"data": 1},
+    "eight": {},
+    "fsdp": {"data": 2, "fsdp": 4},
+    "pmap": {"mode": "pmap"},
+    "parts": {"accumulate": 4},
+    "parts, fsdp": {"accumulate": 4, "data": 2, "fsdp": 4},
+    "parts, pmap": {"accumulate": 4, "mode": "pmap"},
+}
+
+
+@functools.cache
+def twenty_steps(network: str, way: str) -> tuple[dict[str, list[float]], dict, dict]:
+    """(metrics by step, parameters, statistics) after twenty steps on as many batches."""
+    make_config, rate, *_ = NETWORKS[network]
+    config = make_config()
+    how = {"mode": "jit", "data": -1, "fsdp": 1, "batch_norm": "global", "accumulate": 1} | WAYS[way]
+    accumulate = how.pop("accumulate")
+    parallel = ConfigDict(how)
+    meshes.check(parallel)
+    mesh = meshes.make(parallel.data, parallel.fsdp, BATCH, accumulate)
+    task, _, values, statistics = make(config)
+    template = parameters.Template(task.build, "", meshes.normalisation(parallel, mesh))
+    config.optimizer.update({"name": "sgd", "momentum": 0.9, "clip": 1.0})
+    optimizer = optim.transformation(config.optimizer)
+    state = steps.initial_state(template, values, statistics, optimizer, mesh)
+    step = steps.train_step(task, template, optimizer, optim.LearningRate(rate, 2, STEPS, "cosine"), 0, accumulate)
+    batches = [batch(config, BATCH, seed=number) for number in range(STEPS)]
+    by_device = parallel.mode == "pmap"
+    sharding = meshes.batch_sharding(mesh)
+    keys = (*task.keys, "corner", "example")
+    seen: dict[str, list[float]] = {}
+    compiled = None
+    for data in batches:
+        arrays = meshes.global_batch({key: data[key] for key in keys}, sharding, by_device=by_device)
+        compiled = compiled or steps.compile_train_step(step, state, arrays, parallel.mode)
+        state, metrics = compiled(state, arrays)
+        for key, value in jax.device_get(metrics).items():
+            seen.setdefault(key, []).append(float(value))
+    return seen, jax.device_get(state.trainable), jax.device_get(state.statistics)
+
+
+@pytest.fixture(autouse=True, scope="module")
+def _small_arrays_are_spread_too():
+    """The networks are so small that the rules would leave every array whole."""
+    rules, meshes.RULES = meshes.RULES, ((r".*", 64),)
+    yield
+    meshes.RULES = rules
+
+
+def distance(one: dict, other: dict) -> float:
+    """Of two sets of arrays, relative to the norm of the first."""
+    total = sum(np.sum(np.square(leaf, dtype=np.float64)) for leaf in one.values())
+    return float(np.sqrt(sum(np.sum(np.square(one[path] - other[path], dtype=np.float64)) for path in one) / total))
+
+
+@pytest.mark.parametrize("way", ["eight", "fsdp", "pmap"])
+@pytest.mark.parametrize("network", NETWORKS)
+def test_twenty_steps_are_those_of_one_device(network, way):
+    (expected, values, statistics), (found, *after) = twenty_steps(network, "one"), twenty_steps(network, way)
+    assert found.keys() == expected.keys() >= {"loss", "learning_rate", "gradient_norm"}
+    assert distance(make(NETWORKS[network][0]())[2], values) > 1e-4  # they did learn
+    *_, of_metrics, of_parameters = NETWORKS[network]
+    for key in expected:
+        np.testing.assert_allclose(found[key][0], expected[key][0], rtol=1e-5, atol=1e-6, err_msg=key)
+        np.testing.assert_allclose(found[key], expected[key], rtol=of_metrics, atol=of_metrics, err_msg=key)
+    for flat, other in zip((values, statistics), after, strict=True):
+        assert not flat or distance(flat, other) < of_parameters
+
+
+@pytest.mark.parametrize("way", ["parts, fsdp", "parts, pmap"])
+def test_twenty_steps_in_parts_are_those_in_parts_on_one_device(way):
+    (expected, values, _), (found, after, _) = twenty_steps("swin_unet", "parts"), twenty_steps("swin_unet", way)
+    np.testing.assert_allclose(found["loss"], expected["loss"], rtol=1e-5)
+    assert distance(values, after) < 1e-6
+
+
+def test_parts_differ_from_the_whole_only_by_the_unlabelled_pixels():
+    # Each part is a mean over its own labelled pixels: exactly the whole where all are labelled (test_steps.py).
+    whole, parts = twenty_steps("swin_unet", "one"), twenty_steps("swin_unet", "parts")
+    np.testing.assert_allclose(whole[0]["loss"], parts[0]["loss"], rtol=1e-3)
+    assert 0 < distance(whole[1], parts[1]) < 1e-3
+
+
+class Normalised(nnx.Module):
+    """Two numbers per pixel, through batch norm."""
+
+    def __init__(self, rngs):
+        self.norm = BatchNorm(2, momentum=0.9, dtype=jnp.float32, rngs=rngs)
+
+
+class Regression:
+    """Half the mean square of normalised numbers less those that are wanted."""
+
+    def loss(self, model, batch, keys_B):
+        places = meshes.total(batch["x"].shape[0])
+        difference = model.norm(batch["x"]) - batch["wanted"]
+        return 0.5 * jnp.sum(difference**2) / places, {"places": jnp.float32(places)}
+
+
+@pytest.mark.parametrize("mode", meshes.MODES)
+@pytest.mark.parametrize(("batch_norm", "groups"), [("global", 1), ("replica", 8)])
+def test_batch_norm_is_of_the_whole_batch_or_of_each_replica(mode, batch_norm, groups):
+    parallel = ConfigDict({"mode": mode, "data": -1, "fsdp": 1, "batch_norm": batch_norm})
+    mesh = meshes.make(-1, 1, BATCH)
+    template = parameters.Template(Normalised, "", meshes.normalisation(parallel, mesh))
+    values, statistics = (parameters.initial(shapes, 0) for shapes in (template.parameters, template.statistics))
+    generator = np.random.default_rng(0)
+    data = {name: generator.normal(3.0, 2.0, (BATCH, 3, 3, 2)).astype(np.float32) for name in ("x", "wanted")}
+    data["example"] = np.arange(BATCH, dtype=np.uint32)
+    rules = smallest("unet").optimizer
+    rules.update({"name": "sgd", "momentum": 0.0, "weight_decay": 0.0, "clip": 0.0})
+    optimizer = optim.transformation(rules)
+    state = steps.initial_state(template, values, statistics, optimizer, mesh)
+    arrays = meshes.global_batch(data, meshes.batch_sharding(mesh), by_device=mode == "pmap")
+    step = steps.train_step(Regression(), template, optimizer, optim.LearningRate(0.5, 0, 9, "constant"), 0)
+    state, metrics = steps.compile_train_step(step, state, arrays, mode)(state, arrays)
+
+    x, wanted = (data[name].reshape(groups, -1, 3, 3, 2).astype(np.float64) for name in ("x", "wanted"))
+    mean, var = x.mean((1, 2, 3), keepdims=True), x.var((1, 2, 3), keepdims=True)
+    normalised = (x - mean) / np.sqrt(var + 1e-5)
+    error = (normalised - wanted) / BATCH
+    assert float(metrics["places"]) == BATCH
+    assert float(metrics["loss"]) == pytest.approx(0.5 * np.sum((normalised - wanted) ** 2) / BATCH, rel=1e-5)
+    moved = {"norm/bias": error, "norm/scale": error * normalised}
+    for path, gradient in moved.items():
+        expected = values[path] - 0.5 * gradient.sum((0, 1, 2, 3))
+        np.testing.assert_allclose(state.trainable[path], expected, rtol=1e-4, atol=1e-4, err_msg=path)
+    np.testing.assert_allclose(state.statistics["norm/mean"], 0.1 * mean.mean(0).ravel(), rtol=1e-5)
+    np.testing.assert_allclose(state.statistics["norm/var"], 0.9 + 0.1 * var.mean(0).ravel(), rtol=1e-5)
+
+
+def test_groups_learn_as_each_would_alone():
+    """The gradient with respect to the input, too: against the batch norm of Flax on each group."""
+    x = np.random.default_rng(1).normal(1.0, 2.0, (8, 3, 3, 2)).astype(np.float32)
+
+    def loss(norm, x):
+        return jnp.sum(jnp.sin(norm(x)))
+
+    grouped, alone = Normalised(nnx.Rngs(0)).norm, nnx.BatchNorm(2, dtype=jnp.float32, rngs=nnx.Rngs(0))
+    grouped.groups = 4
+    found = nnx.grad(loss, argnums=1)(grouped, x)
+    expected = [nnx.grad(loss, argnums=1)(alone, x[first : first + 2]) for first in range(0, 8, 2)]
+    np.testing.assert_allclose(found, np.concatenate(expected), rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("changes", "says"),
+    [
+        ({"mode": "xmap"}, "config.parallel.mode='xmap': expected one of jit, pmap"),
+        ({"batch_norm": "local"}, "config.parallel.batch_norm='local': expected one of global, replica"),
+        ({"mode": "pmap", "fsdp": 2}, "config.parallel: mode='pmap' keeps all parameters on every device, and fsdp=2"),
+    ],
+)
+def test_what_does_not_go_together_is_refused(changes, says):
+    with pytest.raises(InputError) as raised:
+        meshes.check(ConfigDict({"mode": "jit", "data": -1, "fsdp": 1, "batch_norm": "global"} | changes))
+    assert says in str(raised.value)
