@@ -4,6 +4,7 @@
 import importlib
 import os
 import pathlib
+import re
 import sys
 import time
 import traceback
@@ -131,6 +132,8 @@ def _parse(verb: str, rest: list[str]) -> None:
     for word in rest:
         name, equals, value = word.partition("=")
         path = value.partition(":")[0]
+        if re.match(r"(gs|s3)://", value):
+            raise InputError(f"{word}: buckets are not opened; mount it and name the folder, see docs/launching.md")
         if name == "--config" and equals and not pathlib.Path(path).is_file():
             raise InputError(f"--config={path}: no such file; expected a Python file, e.g. configs/dfc2020.py")
     try:

@@ -13,6 +13,7 @@ from data_pipelines.errors import InputError
 from data_pipelines.files import write_atomically
 from data_pipelines.prepared import open_dataset
 from lcjax import metrics, restore, steps, workdir
+from lcjax.parallel import hosts
 from lcjax.parallel import mesh as meshes
 from lcjax.train import evaluation_batch
 
@@ -44,7 +45,7 @@ def run(flags) -> None:
 
 
 def evaluate(folder: pathlib.Path, role: str, kind: str, data_dir: str | None = None) -> dict:
-    """Scores one split and writes the files; returns what metrics.json holds."""
+    """Scores one split and writes the files; returns what metrics.json holds: of several processes the first alone."""
     trained = restore.restore(folder, kind)
     config, card, task = trained.config, trained.card, trained.task
     if role not in card.splits:
@@ -62,12 +63,18 @@ def evaluate(folder: pathlib.Path, role: str, kind: str, data_dir: str | None = 
     mesh = meshes.make(-1, 1, jax.device_count())
     sharding = meshes.batch_sharding(mesh)
     batches = loader.eval_batches(
-        source, batch_size=evaluation_batch(config, mesh.size), keys=task.keys, threads=config.threads
+        source,
+        batch_size=evaluation_batch(config, mesh.size),
+        keys=task.keys,
+        process_index=jax.process_index(),
+        process_count=jax.process_count(),
+        threads=config.threads,
     )
-    everywhere = jax.sharding.NamedSharding(mesh, jax.sharding.PartitionSpec())
-    values, statistics = jax.device_put((trained.parameters, trained.statistics), everywhere)
+    values, statistics = meshes.replicated((trained.parameters, trained.statistics), mesh)
     count = steps.evaluation_step(task, trained.template)
     sums = steps.evaluate(count, values, statistics, batches, sharding)
+    if not hosts.first():
+        return {}
 
     out = folder / "evaluation" / role
     out.mkdir(parents=True, exist_ok=True)

@@ -14,7 +14,7 @@ from data_pipelines import ground
 from data_pipelines.errors import InputError
 from data_pipelines.files import write_atomically
 from data_pipelines.legends import IGNORE
-from lcjax import __version__, areas, maps, preview, restore, stac, styles, tasks
+from lcjax import __version__, areas, maps, preview, restore, stac, styles, tasks, workdir
 from lcjax.card import Card
 from lcjax.clock import Clock, duration
 from lcjax.parallel import mesh as meshes
@@ -73,13 +73,13 @@ class Mapper:
     devices: int = 1
 
     @classmethod
-    def of_workdir(cls, workdir: pathlib.Path, checkpoint: str, *, tta: bool = False) -> "Mapper":
+    def of_workdir(cls, folder: pathlib.Path, checkpoint: str, *, tta: bool = False) -> "Mapper":
         """The network of a workdir, on all devices; with `tta` its answers are averaged over flips and rotations."""
-        trained = restore.restore(workdir, checkpoint)
+        trained = restore.restore(folder, checkpoint)
         mesh = meshes.make(-1, 1, jax.device_count())
         card = trained.card
         if isinstance(trained.task, tasks.PixelTask) and trained.task.scene_note:
-            print(f"note: {trained.task.scene_note}", flush=True)
+            workdir.say(f"note: {trained.task.scene_note}")
         tags = {
             "LCJAX_MODEL": f"{card.model}, fusion {card.fusion}",
             "LCJAX_DATASET": card.dataset,

@@ -1,6 +1,7 @@
 """The verb `predict`: land-cover maps of whole scenes, by the network of a workdir."""
 
 import datetime
+import functools
 import pathlib
 
 from data_pipelines.errors import InputError
@@ -22,7 +23,8 @@ lie 1000 too high for networks trained on SEN12MS or DFC2020: it is taken off wh
 
 Neighbouring tiles overlap and are blended; the map does not depend on --batch_size or the number of devices. --tta
 averages the answers over the eight flips and rotations of each tile, for eight times the work. Memory holds one row of
-tiles, whatever the size of the scene. Killed and started again, the same command goes on where it was.
+tiles, whatever the size of the scene. Killed and started again, the same command goes on where it was. Of several
+processes (docs/launching.md) the first reads and writes, and the devices of all compute.
 
 Pixels without data (no-data value, mask, NaN, or 0 in every band of a Sentinel sensor) are 255 in the map. Beside the
 map MAP.tif (a cloud-optimised GeoTIFF with the legend's ids, names and colours) lie
@@ -68,6 +70,7 @@ def run(flags) -> None:
     from lcjax import card as cards
     from lcjax import jobs, maps, scene
     from lcjax.mapper import Mapper, Options
+    from lcjax.parallel import hosts
 
     # What can be refused is refused before the network is restored: that takes a while.
     workdir, date = pathlib.Path(flags.workdir), parse_date(flags.date)
@@ -83,21 +86,25 @@ def run(flags) -> None:
         batch_size=flags.batch_size,
     )
     options.check(card.tile)
-    mapper: Mapper | None = None
+    mapper = functools.cache(lambda: Mapper.of_workdir(workdir, flags.checkpoint, tta=flags.tta))
+    if hosts.led(lambda: mapper().probabilities):
+        return
     failed: list[str] = []
-    for number, job in enumerate(todo, 1):
-        if len(todo) > 1:
-            print(f"scene {number} of {len(todo)}: {', '.join(map(str, job.files.values()))}", flush=True)
-        try:
-            maps.check_output(job.output, job.files.values())
-            with scene.open_scene(card, job.files, **how) as opened:
-                mapper = mapper or Mapper.of_workdir(workdir, flags.checkpoint, tta=flags.tta)
-                mapper.map(opened, job.output, options, date=date)
-        except InputError as error:
-            if len(todo) == 1:
-                raise
-            failed.append(str(error))
-            print(f"not mapped: {error}", flush=True)
+    try:
+        for number, job in enumerate(todo, 1):
+            if len(todo) > 1:
+                print(f"scene {number} of {len(todo)}: {', '.join(map(str, job.files.values()))}", flush=True)
+            try:
+                maps.check_output(job.output, job.files.values())
+                with scene.open_scene(card, job.files, **how) as opened:
+                    mapper().map(opened, job.output, options, date=date)
+            except InputError as error:
+                if len(todo) == 1:
+                    raise
+                failed.append(str(error))
+                print(f"not mapped: {error}", flush=True)
+    finally:
+        hosts.dismiss()
     if failed:
         raise InputError(f"{len(failed)} of {len(todo)} scenes were not mapped; the first: {failed[0]}")
 

@@ -15,6 +15,7 @@ from jax.sharding import AxisType, NamedSharding, PartitionSpec
 from data_pipelines.errors import InputError
 from lcjax import augment, checkpoint, parameters, streams, tasks, workdir
 from lcjax import card as cards
+from lcjax.parallel import hosts
 from lcjax.parallel import mesh as meshes
 
 Probabilities = Callable[[Mapping[str, np.ndarray]], jax.Array]
@@ -42,7 +43,8 @@ class Trained:
     def probabilities(self, mesh: jax.sharding.Mesh | None = None, *, turns: bool = False) -> Probabilities:
         """A function {sensor: stored integers (B, H, W, bands)} -> class probabilities (B, H, W, classes) float32.
 
-        A network that also takes numbers beside images may be given those that are stored, too, by their name.
+        A network that also takes numbers beside images may be given those that are stored, too, by their name. Where the
+        devices are of several processes, process 0 gives the batches, and the others None (hosts.led).
 
         Args:
           mesh: devices that share the examples of a batch, a multiple of their number; None takes the first alone.
@@ -57,9 +59,9 @@ class Trained:
         mesh = mesh or jax.make_mesh((1, 1), meshes.AXES, axis_types=(AxisType.Auto,) * 2, devices=[first])
         examples, everywhere = meshes.batch_sharding(mesh), NamedSharding(mesh, PartitionSpec())
         images = [sensor.name for sensor in self.card.sensors]
-        values, statistics = jax.device_put((self.parameters, self.statistics), everywhere)
+        values, statistics = meshes.replicated((self.parameters, self.statistics), mesh)
 
-        @jax.jit
+        @functools.partial(jax.jit, out_shardings=everywhere)
         def forward(values: dict, statistics: dict, batch: dict) -> jax.Array:
             def one(which: jax.Array) -> jax.Array:
                 turn = jax.vmap(augment.turned, (0, None))
@@ -75,8 +77,12 @@ class Trained:
             total = jax.lax.fori_loop(1, count, lambda which, total: total + one(which), one(jnp.int32(0)))
             return total / count
 
-        def answer(batch: Mapping[str, np.ndarray]) -> jax.Array:
-            return jax.device_put(forward(values, statistics, jax.device_put(dict(batch), examples)), first)
+        def answer(batch: Mapping[str, np.ndarray] | None) -> jax.Array | None:
+            given = hosts.announced(batch) if mesh.is_multi_process else batch
+            if given is None:
+                return None
+            placed = {name: meshes.place(value, examples) for name, value in given.items()}
+            return forward(values, statistics, placed).addressable_data(0)
 
         return answer
 
@@ -98,6 +104,9 @@ def restore(folder: pathlib.Path, kind: str = "best") -> Trained:
     """
     config = workdir.read_config(folder)
     checkpoints, step = checkpoint.find(folder, kind)
+    if damage := checkpoints.damage(step):
+        others = " or ".join(f"--checkpoint={other}" for other in checkpoint.KINDS if other != kind)
+        raise InputError(f"{damage}; take {others}, or let the training go on: the same train command again")
     # The checkpoint's own card, not the copy beside it: it is what these parameters were trained with.
     card = cards.from_json(checkpoints.restore_meta(step)["card"])
     task = tasks.make(config, card)

@@ -8,6 +8,7 @@ import socket
 import sys
 import tempfile
 import time
+from collections.abc import Callable, Mapping
 
 import jax
 import numpy as np
@@ -103,6 +104,39 @@ def _gathered(text: bytes) -> list[bytes]:
     padded[: len(text)] = np.frombuffer(text, np.uint8)
     rows = multihost_utils.process_allgather(padded)
     return [row[:length].tobytes() for row, length in zip(rows, lengths.tolist(), strict=True)]
+
+
+def announced(batch: Mapping[str, np.ndarray] | None) -> dict[str, np.ndarray] | None:
+    """What process 0 gives, in all processes: arrays by name, or None where there is no more; the others give None."""
+    kinds = None if batch is None else {name: (value.shape, value.dtype.str) for name, value in batch.items()}
+    kinds = json.loads(from_first(json.dumps(kinds)))
+    if kinds is None:
+        return None
+    mine = batch or {name: np.zeros(shape, dtype) for name, (shape, dtype) in kinds.items()}
+    return multihost_utils.broadcast_one_to_all(dict(mine))
+
+
+def led(make: Callable[[], Callable]) -> bool:
+    """Where there are several processes, all but the first do what it does, until it dismisses them; True for those.
+
+    Args:
+      make: makes the function that all call alike: the first with what it chooses, the others with None, for which the
+        function asks `announced`. It is called by all before anything else, as what is restored is by all.
+    """
+    if jax.process_count() == 1:
+        return False
+    compute = make()
+    if first():
+        return False
+    while compute(None) is not None:
+        pass
+    return True
+
+
+def dismiss() -> None:
+    """Process 0 tells the others that there is no more."""
+    if jax.process_count() > 1:
+        announced(None)
 
 
 class StopRequests:

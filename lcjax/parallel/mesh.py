@@ -145,6 +145,12 @@ def _constrained(x: jax.Array, how: PartitionSpec) -> jax.Array:
     return x if mesh.empty or mesh.manual_axes else jax.lax.with_sharding_constraint(x, how)
 
 
+def replicated(tree, mesh: Mesh):
+    """Arrays that every process holds, as global arrays that every device holds all of."""
+    everywhere = NamedSharding(mesh, PartitionSpec())
+    return jax.tree.map(lambda value: place(jax.device_get(value), everywhere), tree)
+
+
 def place(tree, targets):
     """Host arrays, equal on every process, as global arrays with the given shardings."""
 

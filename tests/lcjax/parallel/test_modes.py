@@ -29,6 +29,7 @@ WAYS = {
     "one": {"data": 1},
     "eight": {},
     "fsdp": {"data": 2, "fsdp": 4},
+    "fsdp 8": {"data": 1, "fsdp": 8},
     "pmap": {"mode": "pmap"},
     "parts": {"accumulate": 4},
     "parts, fsdp": {"accumulate": 4, "data": 2, "fsdp": 4},
@@ -52,6 +53,8 @@ def twenty_steps(network: str, way: str) -> tuple[dict[str, list[float]], dict, 
     optimizer = optim.transformation(config.optimizer)
     state = steps.initial_state(template, values, statistics, optimizer, mesh)
     step = steps.train_step(task, template, optimizer, optim.LearningRate(rate, 2, STEPS, "cosine"), 0, accumulate)
+    share = BATCH // jax.process_count()
+    mine = slice(jax.process_index() * share, (jax.process_index() + 1) * share)
     batches = [batch(config, BATCH, seed=number) for number in range(STEPS)]
     by_device = parallel.mode == "pmap"
     sharding = meshes.batch_sharding(mesh)
@@ -59,12 +62,14 @@ def twenty_steps(network: str, way: str) -> tuple[dict[str, list[float]], dict, 
     seen: dict[str, list[float]] = {}
     compiled = None
     for data in batches:
-        arrays = meshes.global_batch({key: data[key] for key in keys}, sharding, by_device=by_device)
+        arrays = meshes.global_batch({key: data[key][mine] for key in keys}, sharding, by_device=by_device)
         compiled = compiled or steps.compile_train_step(step, state, arrays, parallel.mode)
         state, metrics = compiled(state, arrays)
         for key, value in jax.device_get(metrics).items():
             seen.setdefault(key, []).append(float(value))
-    return seen, jax.device_get(state.trainable), jax.device_get(state.statistics)
+    everywhere = jax.sharding.NamedSharding(mesh, jax.sharding.PartitionSpec())
+    values, statistics = jax.jit(lambda trees: trees, out_shardings=everywhere)((state.trainable, state.statistics))
+    return seen, jax.device_get(values), jax.device_get(statistics)
 
 
 @pytest.fixture(autouse=True, scope="module")

@@ -1,0 +1,156 @@
+"""Several real processes as one run: the same numbers as one, and clear words where they cannot be one."""
+
+import os
+import pathlib
+import signal
+import subprocess
+import sys
+import time
+
+import jax
+import launched
+import numpy as np
+import pytest
+import test_modes
+
+from lcjax import restore
+
+HERE = pathlib.Path(__file__).parent
+_CHILD = """
+import pathlib, sys
+sys.path[:0] = [{root!r}, {tests!r}, {here!r}]
+import jax, numpy as np
+jax.config.update("jax_numpy_rank_promotion", "raise")
+jax.distributed.initialize({address!r}, 2, int(sys.argv[1]))
+import test_modes
+test_modes.meshes.RULES = ((r".*", 64),)
+for network, way in {cases!r}:
+    seen, values, statistics = test_modes.twenty_steps(network, way)
+    if jax.process_index() == 0:
+        np.savez(pathlib.Path({out!r}) / f"{{network}} {{way}}.npz", **values)
+        np.savez(pathlib.Path({out!r}) / f"{{network}} {{way}} seen.npz", **{{k: np.array(v) for k, v in seen.items()}})
+"""
+
+
+def test_twenty_steps_on_two_processes_are_those_of_one_device(tmp_path):
+    """Two processes of four devices: jit for all networks, with fsdp across the processes and as pmap for one."""
+    cases = [(network, "eight") for network in test_modes.NETWORKS] + [("swin_unet", "fsdp 8"), ("swin_unet", "pmap")]
+    child = _CHILD.format(
+        root=str(launched.ROOT),
+        tests=str(launched.ROOT / "tests"),
+        here=str(HERE),
+        address=f"localhost:{launched.free_port()}",
+        cases=cases,
+        out=str(tmp_path),
+    )
+    environment = os.environ | {"JAX_NUM_CPU_DEVICES": "4"}
+    processes = [subprocess.Popen([sys.executable, "-c", child, str(number)], env=environment) for number in (0, 1)]
+    assert [process.wait(timeout=550) for process in processes] == [0, 0]
+    for network, way in cases:
+        *_, of_metrics, of_parameters = test_modes.NETWORKS[network]
+        expected, values, _ = test_modes.twenty_steps(network, "one")
+        found = np.load(tmp_path / f"{network} {way} seen.npz")
+        for key in expected:
+            np.testing.assert_allclose(found[key], expected[key], rtol=of_metrics, atol=of_metrics, err_msg=key)
+        assert test_modes.distance(values, np.load(tmp_path / f"{network} {way}.npz")) < of_parameters
+
+
+def close(one: pathlib.Path, other: pathlib.Path) -> None:
+    """The last parameters of two runs differ by no more than rounding."""
+    first, second = restore.restore(one, "last"), restore.restore(other, "last")
+    assert first.step == second.step == 12
+    values, others = jax.device_get((first.parameters, second.parameters))
+    assert test_modes.distance(values, others) < 1e-4
+
+
+def test_a_run_goes_on_with_other_numbers_of_processes_and_devices(data_dir, tmp_path):
+    whole = tmp_path / "whole"
+    launched.succeed(launched.training(whole, data_dir))
+    # (processes, devices of each), one after the other; the last goes to the end.
+    for number, ways in enumerate([[(2, 2), (1, 4), (1, 1)], [(1, 1), (2, 2)], [(1, 4), (2, 2)]]):
+        workdir = tmp_path / str(number)
+        for way, stop_at in zip(ways[:-1], (4, 8), strict=False):
+            processes = launched.start(launched.training(workdir, data_dir), *way)
+            launched.wait_until_saved(workdir, stop_at, processes)
+            processes[-1].send_signal(signal.SIGTERM)
+            ended = launched.finish(processes)
+            assert [code for code, *_ in ended] == [75] * way[0], ended
+            assert "which is saved; the same command goes on" in ended[0][1]
+            assert stop_at <= launched.saved(workdir) < 12
+        said = launched.succeed(launched.training(workdir, data_dir), *ways[-1])
+        assert "goes on from step " in said
+        close(whole, workdir)
+
+
+def test_scores_and_maps_of_two_processes_are_those_of_one(trained, sample, data_dir, tmp_path):
+    evaluated = {}
+    for processes, devices in ((1, 1), (2, 2)):
+        said = launched.succeed(["evaluate", f"--workdir={trained}"], processes, devices)
+        assert said.count("mIoU_8") == 1
+        evaluated[processes] = (trained / "evaluation" / "test" / "metrics.json").read_bytes()
+        scene = ",".join(f"{name}={sample}/scenes/scene_{name}.tif" for name in ("s1", "s2"))
+        out = tmp_path / str(processes)
+        arguments = ["predict", f"--workdir={trained}", f"--scene={scene}", f"--output={out}/map.tif", "--confidence"]
+        launched.succeed(arguments, processes, devices)
+    assert evaluated[1] == evaluated[2]
+    for name in ("map.tif", "map_confidence.tif", "map.areas.csv"):
+        assert (tmp_path / "1" / name).read_bytes() == (tmp_path / "2" / name).read_bytes()
+
+
+def test_where_a_process_is_lost_the_others_end_within_a_minute(data_dir, tmp_path):
+    for lost in (1, 0):
+        workdir = tmp_path / str(lost)
+        processes = launched.start(launched.training(workdir, data_dir, total="10000 steps"), 2, 1)
+        launched.wait_until_saved(workdir, 2, processes)
+        processes[lost].send_signal(signal.SIGKILL)
+        start = time.monotonic()
+        ended = launched.finish(processes, timeout=90)
+        assert time.monotonic() - start < 60
+        code, _, cried = ended[1 - lost]
+        assert code == 4, ended
+        assert "lcjax train: another process of this run ended or cannot be reached any more" in cried.splitlines()[-1]
+
+
+def test_two_hosts_with_other_configs_say_so(data_dir, tmp_path):
+    processes = launched.start(
+        launched.training(tmp_path / "run", data_dir), 2, 1, each=([], ["--config.optimizer.learning_rate=0.5"])
+    )
+    for code, _, cried in launched.finish(processes):
+        assert code == 2
+        (line,) = [line for line in cried.splitlines() if "[Gloo]" not in line]
+        assert "the run is not the same in all processes: config.optimizer.learning_rate (process 0 0.004" in line
+        assert "process 1 0.5)" in line
+    assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize(
+    ("process", "code", "says"),
+    [
+        (1, 2, "cannot be reached within 3 s"),
+        (0, 4, "the other processes of this run did not come within 3 s (--join_timeout); start all of them"),
+    ],
+)
+def test_nobody_is_waited_for_for_ever(process, code, says, data_dir, tmp_path):
+    address = f"--coordinator_address=localhost:{launched.free_port()}"
+    alone = [address, "--num_processes=2", f"--process_id={process}", "--join_timeout=3"]
+    start = time.monotonic()
+    ((found, _, cried),) = launched.finish(launched.start([*launched.training(tmp_path / "run", data_dir), *alone]), 60)
+    assert time.monotonic() - start < 30
+    assert found == code
+    (line,) = cried.splitlines()
+    assert line.startswith("lcjax train: ") and says in line
+
+
+@pytest.mark.parametrize(
+    ("flags", "says"),
+    [
+        (["--num_processes=2"], "--coordinator_address, --process_id: not given"),
+        (["--coordinator_address=a:1", "--num_processes=2", "--process_id=2"], "--process_id=2: expected 0 to 1"),
+        (["--coordinator_address=a", "--num_processes=2", "--process_id=0"], "expected HOST:PORT, e.g. node1:1234"),
+        (["--distributed=maybe"], "distributed"),
+    ],
+)
+def test_flags_that_do_not_go_together_are_refused(flags, says, tmp_path):
+    ((code, _, cried),) = launched.run(["train", f"--workdir={tmp_path}/run", *flags])
+    (line,) = cried.splitlines()
+    assert code == 2 and says in line

@@ -1,0 +1,171 @@
+"""What may happen to a run: asked to stop, killed, damaged or full storage, another config. Nothing is lost."""
+
+import pathlib
+import resource
+import signal
+import subprocess
+import sys
+import time
+
+import launched
+import numpy as np
+import pytest
+from test_train import same_parameters
+
+from lcjax import checkpoint, checksums
+
+
+def same_runs(one: pathlib.Path, other: pathlib.Path) -> None:
+    for kind in ("last", "best"):
+        same_parameters(one, other, kind)
+    assert (one / "metrics.jsonl").read_text() == (other / "metrics.jsonl").read_text()
+
+
+@pytest.fixture(scope="module")
+def whole(data_dir, tmp_path_factory) -> pathlib.Path:
+    """An undisturbed run."""
+    folder = tmp_path_factory.mktemp("whole") / "run"
+    launched.succeed(launched.training(folder, data_dir))
+    return folder
+
+
+def test_sigterm_saves_and_ends_with_75(whole, data_dir, tmp_path):
+    arguments = launched.training(tmp_path / "run", data_dir, save_every="100 steps")
+    for _ in range(2):
+        (process,) = launched.start(arguments)
+        time.sleep(0.1)
+        while "step 3/12" not in (line := process.stdout.readline()) and "goes on" not in line:
+            assert process.poll() is None
+        process.send_signal(signal.SIGTERM)
+        ((code, said, cried),) = launched.finish([process])
+        if code == 0:  # it was at its last step already
+            break
+        assert (code, cried) == (75, "")
+        assert "of 12, which is saved; the same command goes on" in said
+    launched.succeed(arguments)
+    same_runs(whole, tmp_path / "run")
+
+
+@pytest.mark.parametrize("harm", ["flip", "cut", "remove"])
+def test_a_damaged_checkpoint_is_named_and_the_one_before_is_used(harm, whole, data_dir, tmp_path):
+    run = tmp_path / "run"
+    arguments = launched.training(run, data_dir)
+    (process,) = launched.start(arguments)
+    launched.wait_until_saved(run, 6, [process])
+    process.send_signal(signal.SIGTERM)
+    ((code, *_),) = launched.finish([process])
+    assert code == 75
+    last = launched.saved(run)
+    folder = run / "checkpoints" / "last" / str(last)
+    largest = max((folder / "model").rglob("*"), key=lambda path: path.stat().st_size if path.is_file() else 0)
+    content = bytearray(largest.read_bytes())
+    content[len(content) // 2] ^= 1
+    {
+        "flip": lambda: largest.write_bytes(bytes(content)),
+        "cut": lambda: largest.write_bytes(bytes(content[: len(content) // 2])),
+        "remove": largest.unlink,
+    }[harm]()
+    ((code, _, cried),) = launched.run(["evaluate", f"--workdir={run}", "--checkpoint=last"])
+    assert code == 2 and f"{folder} is damaged: {largest.relative_to(folder)}" in cried and cried.count("\n") == 1
+    said = launched.succeed(arguments)
+    assert f"warning: {folder} is damaged: {largest.relative_to(folder)}" in said
+    before = int(said.split("goes on from step ")[1].split()[0])
+    assert 0 < before < last
+    same_runs(whole, run)
+
+
+def test_checksums_are_of_all_files(tmp_path):
+    (tmp_path / "a").mkdir()
+    (tmp_path / "a" / "x").write_bytes(b"123456789")
+    (tmp_path / "y").write_bytes(b"")
+    assert checksums.damage(tmp_path) == ""
+    checksums.write(tmp_path)
+    # The check value of CRC-32 that its definitions give.
+    assert '"a/x": [\n  9,\n  3421780262\n ]' in (tmp_path / checksums.FILE).read_text()
+    assert checksums.damage(tmp_path) == ""
+    (tmp_path / "a" / "x").write_bytes(b"123456780")
+    assert checksums.damage(tmp_path) == "a/x holds other bytes than were written"
+    (tmp_path / checksums.FILE).write_text("{")
+    assert "cannot be read" in checksums.damage(tmp_path)
+
+
+def test_a_full_disk_stops_the_run_and_keeps_what_was_good(whole, data_dir, tmp_path):
+    """No file may grow beyond a limit: what a full disk is to the writer of a checkpoint."""
+    run = tmp_path / "run"
+    arguments = launched.training(run, data_dir)
+    (process,) = launched.start(arguments)
+    launched.wait_until_saved(run, 4, [process])
+    process.send_signal(signal.SIGKILL)
+    launched.finish([process])
+    kept = launched.saved(run)
+    limited = subprocess.run(
+        [sys.executable, str(launched.ROOT / "launch.py"), *arguments],
+        capture_output=True,
+        text=True,
+        timeout=300,
+        preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, 20_000)),
+    )
+    assert limited.returncode == 2, limited.stderr
+    line = limited.stderr.splitlines()[-1]
+    assert "a checkpoint cannot be written" in line and f"step {kept} is kept" in line
+    assert launched.saved(run) == kept
+    launched.succeed(arguments)
+    same_runs(whole, run)
+
+
+def test_another_config_goes_on_only_if_it_is_said(data_dir, tmp_path):
+    run = tmp_path / "run"
+    (process,) = launched.start(launched.training(run, data_dir))
+    launched.wait_until_saved(run, 2, [process])
+    process.send_signal(signal.SIGTERM)
+    assert launched.finish([process])[0][0] == 75
+    other = launched.training(run, data_dir, **{"optimizer.weight_decay": 0.5})
+    ((code, _, cried),) = launched.run(other)
+    assert code == 2
+    assert "holds a run of another config: optimizer.weight_decay (there 0.01, now 0.5)" in cried
+    assert "--allow_other_config" in cried
+    said = launched.succeed([*other, "--allow_other_config"])
+    assert "warning: " in said and "optimizer.weight_decay (there 0.01, now 0.5)" in said and "goes on from step" in said
+
+
+@pytest.mark.parametrize("flag", ["--workdir", "--config.data_dir"])
+def test_buckets_are_refused(flag, data_dir, tmp_path):
+    ((code, _, cried),) = launched.run([*launched.training(tmp_path / "run", data_dir), f"{flag}=gs://bucket/runs"])
+    assert code == 2 and f"{flag}=gs://bucket/runs: buckets are not opened; mount it" in cried
+
+
+def disturbed(arguments: list[str], run: pathlib.Path, moments: list[float], generator: np.random.Generator) -> int:
+    """Runs two processes and kills them at these moments, in seconds, until one run is left to end; how many it took."""
+    starts = 0
+    for moment in moments:
+        processes = launched.start(arguments, 2, 1)
+        starts += 1
+        time.sleep(moment)
+        chosen = [processes, processes[:1], processes[1:]][generator.integers(3)]
+        number = [signal.SIGKILL, signal.SIGTERM][generator.integers(2)]
+        for process in chosen:
+            process.send_signal(number)
+        codes = [code for code, *_ in launched.finish(processes, timeout=200)]
+        assert all(code in (0, 4, 75, -signal.SIGKILL, -signal.SIGTERM) for code in codes), codes
+    launched.succeed(arguments, 2, 1)
+    return starts
+
+
+def chaos(data_dir, tmp_path, kills: int) -> None:
+    arguments = [launched.training(tmp_path / name, data_dir) for name in ("undisturbed", "disturbed")]
+    start = time.monotonic()
+    launched.succeed(arguments[0], 2, 1)
+    lasted = time.monotonic() - start
+    generator = np.random.default_rng(0)
+    moments = (generator.uniform(0.3, 1.0, kills) * lasted).tolist()
+    disturbed(arguments[1], tmp_path / "disturbed", moments, generator)
+    same_runs(tmp_path / "undisturbed", tmp_path / "disturbed")
+
+
+def test_two_processes_killed_twice_end_bit_identical(data_dir, tmp_path):
+    chaos(data_dir, tmp_path, 2)
+
+
+@pytest.mark.slow
+def test_two_processes_killed_twenty_times_end_bit_identical(data_dir, tmp_path):
+    chaos(data_dir, tmp_path, 20)
