@@ -14,6 +14,7 @@ TYPE=${TYPE:-v5litepod-16}
 VERSION=${VERSION:-v2-alpha-tpuv5-lite}
 CREATE=${CREATE:---spot}          # further flags of `gcloud compute tpus tpu-vm create`, separated by spaces
 SHARE=${SHARE:-10.0.0.2:/lcjax}   # NFS (Filestore) for data and runs; this repository lies in its folder `code`
+FOLDER=${FOLDER:-/mnt/lcjax}      # where the machines mount it
 # ---- the rest
 LCJAX=lcjax-venv/bin/lcjax
 WAIT=${WAIT:-60}    # seconds before the next try after a failure
@@ -27,20 +28,19 @@ state() {
     tpu describe --format='value(state)' 2>/dev/null || echo MISSING
 }
 
-# What each machine does before the run; where it was done before, nothing.
-prepare="set -e
-mountpoint -q /mnt/lcjax || {
-    sudo apt-get -qy update && sudo apt-get -qy install nfs-common python3.11-venv
-    sudo mkdir -p /mnt/lcjax && sudo mount -t nfs $(printf %q "$SHARE") /mnt/lcjax
+# What each machine does; what was done before is not done again. It has Python 3.10 of its own, too old for lcjax.
+run="set -e
+mountpoint -q $FOLDER || {
+    sudo apt-get -qy update && sudo apt-get -qy install nfs-common
+    sudo mkdir -p $FOLDER && sudo mount -t nfs $(printf %q "$SHARE") $FOLDER
 }
 test -x $LCJAX || {
+    sudo apt-get -qy update && sudo apt-get -qy install python3.11-venv
     python3.11 -m venv lcjax-venv
-    lcjax-venv/bin/pip install -q --constraint /mnt/lcjax/code/constraints/python3.11.txt '/mnt/lcjax/code[tpu]'
+    lcjax-venv/bin/pip install -q --constraint $FOLDER/code/constraints/python3.11.txt '$FOLDER/code[tpu]'
 }
-export JAX_COMPILATION_CACHE_DIR=/mnt/lcjax/compiled
-cd /mnt/lcjax/code"
-# shellcheck disable=SC2016 # $HOME is that of the machine
-run="$prepare
+export JAX_COMPILATION_CACHE_DIR=$FOLDER/compiled
+cd $FOLDER/code
 exec \"\$HOME\"/$LCJAX$(printf ' %q' "$@")"
 
 stopping=false
@@ -84,12 +84,11 @@ while ! $stopping; do
     set +m
     code=0
     wait "$ssh" || code=$?
-    while kill -0 "$ssh" 2>/dev/null; do
+    if $stopping; then # the signal ended the waiting, not what was waited for
         code=0
         wait "$ssh" || code=$?
-    done
-
-    if $stopping; then exit "$code"; fi
+        exit "$code"
+    fi
     case $code in
     0) exit 0 ;;
     75) continue ;;
