@@ -11,7 +11,6 @@ import http.server
 import json
 import os
 import pathlib
-import re
 import socket
 import subprocess
 import sys
@@ -26,38 +25,44 @@ CHILD = """
 {fake}
 {join}
 import json
+import pathlib
 import jax
 from jax.experimental import multihost_utils
 together = multihost_utils.process_allgather(jax.numpy.array([jax.process_index() + 1]))
-print("found", json.dumps([jax.process_index(), jax.process_count(), jax.device_count(), together.ravel().tolist()]))
+found = [jax.process_index(), jax.process_count(), jax.device_count(), together.ravel().tolist()]
+pathlib.Path({found!r}).write_text(json.dumps(found))
 jax.distributed.shutdown()
 """
 
 
-def together(environments, fake=""):
+@pytest.fixture
+def together(tmp_path):
     """Runs one process for each environment; returns what each found."""
-    inherited = {
-        key: value for key, value in os.environ.items() if not key.startswith(("SLURM_", "OMPI_", "KUBERNETES_"))
-    }
-    code = CHILD.format(fake=fake, join=JOIN)
-    processes = [
-        subprocess.Popen(
-            [sys.executable, "-c", code],
-            env={**inherited, "JAX_PLATFORMS": "cpu", "JAX_NUM_CPU_DEVICES": "2", **environment},
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-        )
-        for environment in environments
-    ]
-    try:
-        ended = [process.communicate(timeout=120) for process in processes]
-    finally:
-        for process in processes:
-            process.kill()
-    assert [process.returncode for process in processes] == [0] * len(processes), "\n".join(err for _, err in ended)
-    # Gloo, by which CPUs talk to each other, writes lines of its own.
-    return [json.loads(re.search(r"^found (.*)$", out, re.MULTILINE)[1]) for out, _ in ended]
+
+    def run(environments, fake=""):
+        theirs = {k: v for k, v in os.environ.items() if not k.startswith(("SLURM_", "OMPI_", "KUBERNETES_"))}
+        theirs |= {"JAX_PLATFORMS": "cpu", "JAX_NUM_CPU_DEVICES": "2"}
+        # Not by what they print: the library by which CPUs talk to each other prints too.
+        results = [tmp_path / f"{i}.json" for i in range(len(environments))]
+        processes = [
+            subprocess.Popen(
+                [sys.executable, "-c", CHILD.format(fake=fake, join=JOIN, found=str(result))],
+                env=theirs | environment,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.STDOUT,
+                text=True,
+            )
+            for result, environment in zip(results, environments, strict=True)
+        ]
+        try:
+            printed = [process.communicate(timeout=120)[0] for process in processes]
+        finally:
+            for process in processes:
+                process.kill()
+        assert [process.returncode for process in processes] == [0] * len(processes), "\n".join(printed)
+        return [json.loads(result.read_text()) for result in results]
+
+    return run
 
 
 # index, processes, devices (two each), and what both know of both
@@ -78,14 +83,14 @@ FIRST_PORT = 65536 - 4096
 
 
 @pytest.mark.parametrize("nodes", ["localhost", "localhost,node[07-12]"])
-def test_slurm(nodes):
+def test_slurm(nodes, together):
     job = free_port(FIRST_PORT) - FIRST_PORT + 5 * 4096
     step = {"SLURM_JOB_ID": str(job), "SLURM_STEP_NODELIST": nodes, "SLURM_STEP_NUM_NODES": "1", "SLURM_NTASKS": "2"}
     found = together([step | {"SLURM_PROCID": str(i), "SLURM_LOCALID": str(i)} for i in range(2)])
     assert found == ONE_SYSTEM
 
 
-def test_open_mpi():
+def test_open_mpi(together):
     job = (free_port(FIRST_PORT) - FIRST_PORT) * 4096
     common = {
         "OMPI_MCA_orte_hnp_uri": f"{job}.0;tcp://127.0.0.1,10.99.0.1:34911",
@@ -161,7 +166,7 @@ def kubernetes(tmp_path):
     ]
 
 
-def test_kubernetes_count_and_index(kubernetes):
+def test_kubernetes_count_and_index(kubernetes, together):
     """The pods of a JobSet. The address is given, because no DNS of a cluster is here; the test below looks at it."""
     address = {"JAX_COORDINATOR_ADDRESS": f"127.0.0.1:{free_port(20000)}"}
     found = together([pod | address for pod in kubernetes])
@@ -207,7 +212,7 @@ def metadata(machines):
         server.server_close()
 
 
-def test_tpu_vm():
+def test_tpu_vm(together):
     endpoints = "unknown:unknown:127.0.0.1,unknown:unknown:127.0.0.1"
     machines = [{"agent-worker-number": str(i), "worker-network-endpoints": endpoints, "tpu-env": ""} for i in range(2)]
     port = {"JAX_COORDINATOR_PORT": str(free_port(22000))}
@@ -215,7 +220,7 @@ def test_tpu_vm():
         assert together([port | environment for environment in environments], CHIPS) == ONE_SYSTEM
 
 
-def test_tpu_slice_on_gke():
+def test_tpu_slice_on_gke(together):
     """The variables that GKE gives the pods of a slice; its metadata server knows no number of a machine."""
     slice = {
         "TPU_WORKER_HOSTNAMES": "localhost,localhost",
