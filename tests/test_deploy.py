@@ -144,6 +144,18 @@ def test_slurm_goes_on_after_75_alone(cluster, code):
     assert requeued == ([["requeue", "321"]] if code == 75 else [])
 
 
+def test_slurm_leaves_a_cancelled_job_alone(cluster):
+    """Slurm then signals the script too."""
+    process = cluster.start("slurm.sh", "train", answers={"srun": [{"until": "saved", "code": 75}]}, SLURM_JOB_ID="1")
+    while not cluster.calls("srun"):
+        time.sleep(0.05)
+    process.terminate()
+    assert process.wait(timeout=30) == -signal.SIGTERM
+    (cluster.folder / "saved").touch()
+    process.communicate(timeout=30)  # until the tasks have ended too
+    assert not cluster.calls("scontrol")
+
+
 def test_slurm_shares_what_is_compiled(cluster):
     (cluster.folder / "bin" / "srun").write_text('#!/bin/sh\necho "cache $JAX_COMPILATION_CACHE_DIR"\n')
     assert cluster.run("slurm.sh", "train", SLURM_JOB_ID="1") == 0
