@@ -20,11 +20,11 @@ export DEVICES=${DEVICES:-'google.com/tpu: 4'}
 export VOLUME=${VOLUME:-'persistentVolumeClaim: {claimName: lcjax}'}
 # ---- the rest
 
-# JSON is YAML, so arguments arrive as they are; $(X) would be a variable to Kubernetes, $$(X) is not.
+# JSON is YAML, so arguments arrive as they are. To Kubernetes $(X) would be a variable; $$ is a dollar.
 # shellcheck disable=SC2016
 python3 -c '
 import json, os, string, sys
 manifest, *words = sys.argv[1:]
-words = json.dumps([word.replace("$(", "$$(") for word in words], ensure_ascii=False)
+words = json.dumps([word.replace("$", "$$") for word in words], ensure_ascii=False)
 print(string.Template(open(manifest).read()).substitute(os.environ, ARGUMENTS=words))
 ' "$(dirname "$0")/gke_jobset.yaml" "$@" | ${APPLY:-kubectl apply -f -}

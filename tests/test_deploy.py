@@ -27,7 +27,8 @@ HARD = ["train", "--config=configs/x.py:a=1,b=two words", "--config.total=50 %",
 # Stands for a program: notes how it was called, and answers as it was told. The answers to the calls of a program (of
 # gcloud, to those of a verb) are used in turn; the last one stays.
 STAND_IN = """
-import json, os, pathlib, sys, time
+import json, os, pathlib, signal, sys, time
+signal.signal(signal.SIGINT, signal.SIG_DFL)  # whatever it inherited
 folder = pathlib.Path(os.environ["STAND_INS"])
 name, arguments = pathlib.Path(sys.argv[0]).name, sys.argv[1:]
 key = f"gcloud {arguments[3]}" if name == "gcloud" else name
@@ -66,6 +67,7 @@ class Cluster:
             path.chmod(0o755)
 
     def start(self, script, *words, answers=None, **environment):
+        """In a process group of its own, as from a terminal."""
         (self.folder / "answers.json").write_text(json.dumps(answers or {}))
         environment = {
             "PATH": f"{self.folder / 'bin'}:{os.environ['PATH']}",
@@ -75,7 +77,11 @@ class Cluster:
             **environment,
         }
         return subprocess.Popen(
-            ["bash", str(DEPLOY / script), *words], env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT
+            ["bash", str(DEPLOY / script), *words],
+            env=environment,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
         )
 
     def run(self, script, *words, **settings):
@@ -270,7 +276,8 @@ def test_tpu_vm_has_the_machines_save_when_it_is_stopped(cluster, number):
     while not cluster.calls("gcloud ssh"):
         time.sleep(0.05)
         assert process.poll() is None
-    process.send_signal(number)
+    # A terminal sends Ctrl-C to all of its group, `kill` to one process.
+    (os.killpg if number == signal.SIGINT else os.kill)(process.pid, number)
     process.communicate(timeout=30)
     assert process.returncode == 75
     [(words, _)] = cluster.calls("gcloud pkill")
@@ -400,10 +407,15 @@ def test_the_checks_of_the_manifest_can_fail(cluster):
 
 
 def test_gke_passes_the_arguments_on(cluster):
-    words = [*HARD, "$NAME", "$(HOSTS)", "ü: {a}"]
+    words = [*HARD, "$NAME", "$(JAX_COMPILATION_CACHE_DIR)", "a$$b$", "ü: {a}"]
     documents = manifest(cluster, *words)
-    # What Kubernetes makes of args: $(X) is the variable X where the container has one, $$ is $ before a parenthesis.
-    assert [word.replace("$$(", "$(") for word in container_of(documents)["args"]] == words
+    variables = {variable["name"]: variable["value"] for variable in container_of(documents)["env"]}
+
+    def expanded(word):
+        """What Kubernetes makes of a word of args: $$ is a dollar, $(X) the variable X where the container has one."""
+        return re.sub(r"\$\$|\$\((\w+)\)", lambda m: variables.get(m[1], m[0]) if m[1] else "$", word)
+
+    assert [expanded(word) for word in container_of(documents)["args"]] == words
     assert "command" not in container_of(documents)  # the entry point of the image
 
 
