@@ -18,7 +18,7 @@ import threading
 
 import pytest
 
-JOIN = "import jax; jax.distributed.initialize(initialization_timeout={timeout})"
+JOIN = "import jax; jax.distributed.initialize(initialization_timeout=60)"
 
 # What each process does. `fake` is a line of a test, for what the cluster's own libraries would find there.
 CHILD = """
@@ -46,7 +46,7 @@ def together(tmp_path):
         results = [tmp_path / f"{i}.json" for i in range(len(environments))]
         processes = [
             subprocess.Popen(
-                [sys.executable, "-c", CHILD.format(fake=fake, join=JOIN.format(timeout=60), found=str(result))],
+                [sys.executable, "-c", CHILD.format(fake=fake, join=JOIN, found=str(result))],
                 env=theirs | environment,
                 stdout=subprocess.PIPE,
                 stderr=subprocess.STDOUT,
@@ -175,7 +175,8 @@ def test_kubernetes_count_and_index(kubernetes, together):
 
 def test_kubernetes_address(kubernetes):
     """The first pod of the set by its name in the headless service of the set, as jax's log tells."""
-    code = f"import logging; logging.basicConfig(level=logging.INFO)\n{JOIN.format(timeout=1)}"
+    code = "import logging, jax; logging.basicConfig(level=logging.INFO)\n"
+    code += "jax.distributed.initialize(initialization_timeout=1)"
     environment = {**os.environ, **kubernetes[1], "JAX_PLATFORMS": "cpu"}
     ended = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, timeout=120)
     assert ended.returncode != 0
