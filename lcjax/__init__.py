@@ -1,3 +1,7 @@
 """lcjax: land-cover mapping from satellites and aircraft in JAX."""
 
+import time
+
 __version__ = "0.1.0"
+
+STARTED = time.time()  # of this process, nearly: nothing of lcjax, and of what it needs, was imported before

@@ -1,7 +1,7 @@
 """Checkpoints: the only file that knows Orbax.
 
 A checkpoint is one folder with three items: `model` (parameters and statistics, all that evaluation needs),
-`optimizer`, and `meta` (JSON: the card, data position, clock, what evaluation remembers). It appears under its name
+`optimizer`, and `meta` (JSON: the card, data position, what evaluation remembers). It appears under its name
 only when it is whole. `last` and `best` are two folders of copies. All processes of a run call these functions; each
 writes and reads its part of the arrays.
 """
@@ -33,7 +33,7 @@ class Checkpoints:
 
     def latest_undamaged(self) -> tuple[int | None, list[str]]:
         """The step of the newest checkpoint whose files are as they were written, and what was found of newer ones."""
-        told = []
+        told: list[str] = []
         for step in sorted(self._manager.all_steps(), reverse=True):
             if not (damage := self.damage(step)):
                 return step, told

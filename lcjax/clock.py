@@ -1,4 +1,4 @@
-"""The run's clock: where the time went, over restarts, and how long the rest will take."""
+"""The clock of one start of a run: where the time goes, and how long the rest will take."""
 
 import contextlib
 import time
@@ -6,10 +6,10 @@ from collections.abc import Iterator
 
 
 class Clock:
-    """Seconds by activity ("train", "evaluate", "checkpoint", "compile", "data"); saved with every checkpoint."""
+    """Seconds by activity: those that are measured, and "step" for the time between them."""
 
-    def __init__(self, seconds: dict[str, float] | None = None):
-        self.seconds = dict(seconds or {})
+    def __init__(self):
+        self.seconds: dict[str, float] = {}
         self._mark = time.perf_counter()
 
     @contextlib.contextmanager
@@ -23,11 +23,14 @@ class Clock:
 
     def tick(self, examples: float) -> float:
         """Examples per second of training since the last tick."""
-        now = time.perf_counter()
-        spent = now - self._mark
-        self._mark = now
-        self.seconds["train"] = self.seconds.get("train", 0.0) + spent
-        return examples / max(spent, 1e-9)
+        before = self.seconds.get("step", 0.0)
+        self.seconds = self.spent()
+        self._mark = time.perf_counter()
+        return examples / max(self.seconds["step"] - before, 1e-9)
+
+    def spent(self) -> dict[str, float]:
+        """Seconds by activity up to now."""
+        return self.seconds | {"step": self.seconds.get("step", 0.0) + time.perf_counter() - self._mark}
 
 
 def duration(seconds: float) -> str:

@@ -23,8 +23,7 @@ def at(nested: dict, dotted: str) -> str:
 
 
 def differences(one: dict, other: dict, names: tuple[str, str], keys: list[str] | None = None) -> str:
-    """The first differences of two dictionaries that go by these names, in a few words; of `keys` where they are given.
-    """
+    """The first differences of two dictionaries that go by these names, in a few words; of `keys` where given."""
     keys = differing(one, other) if keys is None else keys
     shown = ", ".join(f"{key} ({names[0]} {at(one, key)}, {names[1]} {at(other, key)})" for key in keys[:3])
     return shown + (f" and {len(keys) - 3} more" if len(keys) > 3 else "")

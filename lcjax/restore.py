@@ -5,6 +5,7 @@ import functools
 import hashlib
 import pathlib
 from collections.abc import Callable, Mapping
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -18,7 +19,7 @@ from lcjax import card as cards
 from lcjax.parallel import hosts
 from lcjax.parallel import mesh as meshes
 
-Probabilities = Callable[[Mapping[str, np.ndarray]], jax.Array]
+Probabilities = Callable[[Mapping[str, np.ndarray] | None], Any]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -43,8 +44,8 @@ class Trained:
     def probabilities(self, mesh: jax.sharding.Mesh | None = None, *, turns: bool = False) -> Probabilities:
         """A function {sensor: stored integers (B, H, W, bands)} -> class probabilities (B, H, W, classes) float32.
 
-        A network that also takes numbers beside images may be given those that are stored, too, by their name. Where the
-        devices are of several processes, process 0 gives the batches, and the others None (hosts.led).
+        A network that also takes numbers beside images may be given those that are stored, too, by their name. Where
+        the devices are of several processes, process 0 gives the batches, and the others None (hosts.led).
 
         Args:
           mesh: devices that share the examples of a batch, a multiple of their number; None takes the first alone.

@@ -126,9 +126,16 @@ def compile_train_step(step, state: State, batch: dict, mode: str = "jit") -> ja
     """
     mesh = meshes.of(state.step)
     if mode == "pmap":
-        axes = {"axis_name": meshes.REPLICAS, "in_axes": (None, 0), "out_axes": None}
-        devices = {"devices": tuple(mesh.devices.flat), "axis_size": mesh.size}
-        return jax.pmap(step, donate_argnums=0, **axes, **devices).lower(state, batch).compile()
+        mapped = jax.pmap(
+            step,
+            meshes.REPLICAS,
+            in_axes=(None, 0),
+            out_axes=None,  # as the state is the same on all
+            devices=tuple(mesh.devices.flat),
+            axis_size=mesh.size,
+            donate_argnums=0,
+        )
+        return mapped.lower(state, batch).compile()
     shardings = jax.tree.map(lambda leaf: leaf.sharding, state)
     with jax.set_mesh(mesh):
         return jax.jit(step, donate_argnums=0, out_shardings=(shardings, None)).lower(state, batch).compile()

@@ -5,6 +5,7 @@ import dataclasses
 import json
 import math
 import pathlib
+import time
 
 import jax
 import numpy as np
@@ -13,7 +14,22 @@ from data_pipelines import loader
 from data_pipelines.bands import SCALINGS, Sensor
 from data_pipelines.errors import InputError
 from data_pipelines.prepared import Dataset, open_dataset
-from lcjax import augment, checkpoint, durations, optim, parameters, probes, restore, steps, streams, tasks, workdir
+from lcjax import (
+    STARTED,
+    augment,
+    checkpoint,
+    durations,
+    goodput,
+    optim,
+    parameters,
+    probes,
+    restore,
+    steps,
+    streams,
+    tasks,
+    tracing,
+    workdir,
+)
 from lcjax import card as cards
 from lcjax.clock import Clock, duration
 from lcjax.parallel import hosts, processes
@@ -42,13 +58,15 @@ def define_flags(flags) -> None:
     flags.DEFINE_bool(
         "allow_other_config", False, "Go on with the run in --workdir, though it was started with another config."
     )
+    flags.DEFINE_string("profile", "", "FIRST:LAST, steps whose trace is written to WORKDIR/profile (XProf, Perfetto).")
 
 
 def run(flags) -> None:
     """Runs the verb."""
     if flags.config is None or not flags.workdir:
         raise InputError("train needs --config and --workdir, e.g. --config=configs/dfc2020.py --workdir=runs/unet")
-    train(flags.config, pathlib.Path(flags.workdir), allow_other_config=flags.allow_other_config)
+    how = {"allow_other_config": flags.allow_other_config, "profile": flags.profile, "started": STARTED}
+    train(flags.config, pathlib.Path(flags.workdir), **how)
 
 
 _OF_HOSTS = ("data_dir", "threads", "workers")
@@ -64,7 +82,6 @@ class Progress:
 
     Attributes:
       position: examples drawn from the training stream.
-      clock: seconds by activity.
       window: sums of the metrics since they were last logged, and how many "steps" they are of.
       evaluated: step of the last evaluation; -1 before the first.
       best: highest score of the task's `monitor` so far.
@@ -75,7 +92,6 @@ class Progress:
     """
 
     position: int = 0
-    clock: dict[str, float] = dataclasses.field(default_factory=dict)
     window: dict[str, float] = dataclasses.field(default_factory=dict)
     evaluated: int = -1
     best: float | None = None
@@ -84,8 +100,20 @@ class Progress:
     ended: str = ""
     card: str = ""
 
+    @classmethod
+    def of(cls, kept: dict) -> "Progress":
+        """From what a checkpoint keeps; older ones kept more, and less."""
+        return cls(**{field.name: kept[field.name] for field in dataclasses.fields(cls) if field.name in kept})
 
-def train(config, folder: pathlib.Path, *, allow_other_config: bool = False) -> None:
+
+def train(
+    config,
+    folder: pathlib.Path,
+    *,
+    allow_other_config: bool = False,
+    profile: str = "",
+    started: float | None = None,
+) -> None:
     """Trains to the end, or to early stopping.
 
     The order of the loop is a contract: (1) evaluate the state, keep the best; (2) save if due; (3) next batch;
@@ -98,12 +126,16 @@ def train(config, folder: pathlib.Path, *, allow_other_config: bool = False) -> 
       config: of one of the files in configs/.
       folder: the workdir.
       allow_other_config: go on with a run that was started with another config.
+      profile: "FIRST:LAST", steps that are traced.
+      started: when this process began, unix seconds; None for now.
 
     Raises:
       InputError: config, data or workdir are not what they should be.
       FloatingPointError: loss or gradient are not finite; says the step, the norms and the record ids.
       processes.Stopped: the run was asked to stop by SIGTERM, and has saved.
     """
+    started = started or time.time()
+
     # ------------------------------------------------------------------ data, task
     dataset = open_dataset(config.data_dir, config.dataset, legend=config.legend, bands=config.bands)
     meshes.check(config.parallel)
@@ -145,6 +177,7 @@ def train(config, folder: pathlib.Path, *, allow_other_config: bool = False) -> 
     step_function = steps.train_step(task, template, optimizer, rate, config.seed, config.accumulate)
     count = steps.evaluation_step(task, template)
     probe = probes.make(config, dataset, task, template, evaluation_batch(config, mesh.size), mesh)
+    trace = tracing.Trace(profile, folder)
 
     # ------------------------------------------------------------------ initial state, or where an earlier run stood
     workdir.start(folder, config, card, allow_other_config=allow_other_config)
@@ -159,7 +192,7 @@ def train(config, folder: pathlib.Path, *, allow_other_config: bool = False) -> 
         values, statistics = restore.pretrained(pathlib.Path(config.init), card, values, statistics)
     state = steps.initial_state(template, values, statistics, optimizer, mesh)
     if found is not None:
-        progress = Progress(**last.restore_meta(found))
+        progress = Progress.of(last.restore_meta(found))
         if progress.ended:
             workdir.say(f"{folder}: already ended at step {found}: {progress.ended}")
             return
@@ -168,7 +201,9 @@ def train(config, folder: pathlib.Path, *, allow_other_config: bool = False) -> 
     for where in (last, best):
         where.forget_after(found or 0)
     progress.card = card.to_json()
-    clock = Clock(progress.clock)
+    attempt = goodput.Attempt(folder / goodput.FILE, started, found or 0) if hosts.first() else None
+    clock = Clock()
+    clock.seconds["start"] = time.time() - started
     names = {"trained": state.trainable, "frozen": state.frozen}
     sizes = {name: sum(math.prod(leaf.shape) for leaf in flat.values()) for name, flat in names.items()}
     workdir.say(
@@ -194,6 +229,7 @@ def train(config, folder: pathlib.Path, *, allow_other_config: bool = False) -> 
     with clock.measure("compile"):
         batch = meshes.global_batch(next(batches), batch_sharding, by_device=by_device)
         compiled = steps.compile_train_step(step_function, state, batch, config.parallel.mode)
+        hosts.barrier("step compiled")  # who waits in the step itself is not waited for long
     workdir.say(f"{folder}: step compiled in {duration(clock.seconds['compile'])}{_cost(compiled, config.accumulate)}")
 
     # ------------------------------------------------------------------ what the loop calls
@@ -220,6 +256,7 @@ def train(config, folder: pathlib.Path, *, allow_other_config: bool = False) -> 
             means["learning_rate"] = values["learning_rate"]
             progress.window = {}
             speed = clock.tick(number * config.batch_size)
+            seen(step)
             left = duration((total - step) * config.batch_size / speed)
             log.write(step, "train", means, {"examples_per_second": speed})
             shown = "  ".join(f"{key} {means[key]:.4g}" for key in ("loss", *_extra(means), "learning_rate"))
@@ -227,6 +264,11 @@ def train(config, folder: pathlib.Path, *, allow_other_config: bool = False) -> 
             alarm = task.alarm(means) if step > warmup else ""
             if alarm:
                 workdir.say(f"warning: step {step}: {alarm}")
+
+    def seen(step: int) -> None:
+        """Notes what this start of the run has spent, for goodput."""
+        if attempt:
+            attempt.seen(step, clock.spent())
 
     def evaluate(step: int) -> None:
         """Scores the held-out split; keeps a copy of the best state, or lowers the rate where that is due."""
@@ -262,7 +304,7 @@ def train(config, folder: pathlib.Path, *, allow_other_config: bool = False) -> 
 
     def save(where: checkpoint.Checkpoints, step: int) -> None:
         model = {"parameters": state.trainable | state.frozen, "statistics": state.statistics}
-        progress.position, progress.clock = step * config.batch_size, clock.seconds
+        progress.position = step * config.batch_size
         where.save(step, model=model, optimizer=state.optimizer, meta=dataclasses.asdict(progress))
 
     # ------------------------------------------------------------------ the loop
@@ -271,6 +313,7 @@ def train(config, folder: pathlib.Path, *, allow_other_config: bool = False) -> 
         workdir.Log(folder, step) as log,
         contextlib.closing(batches),
         hosts.stop_requests() as stop,
+        trace,
         jax.transfer_guard("disallow"),
     ):
         while True:
@@ -295,28 +338,34 @@ def train(config, folder: pathlib.Path, *, allow_other_config: bool = False) -> 
                     # `last` says which state was the best: it must not be there before that state is.
                     best.wait()
                     save(last, step)
+                seen(step)
             if ending or stopping:
                 break
             if batch is None:
                 with clock.measure("data"):
                     batch = meshes.global_batch(next(batches), batch_sharding, by_device=by_device)
+            trace.before(step + 1)
             with jax.profiler.StepTraceAnnotation("train", step_num=step):
                 state, metrics = compiled(state, batch)
             batch = None
             step += 1
+            trace.after(step, metrics)
             flush()
             pending = (step, metrics)
 
     # ------------------------------------------------------------------ after the loop
-    for where in (last, best):
-        where.wait()
-        where.close()
+    with clock.measure("checkpoint"):
+        for where in (last, best):
+            where.wait()
+            where.close()
+    seen(step)
+    if attempt:
+        workdir.say(goodput.line(goodput.summary(folder / goodput.FILE)))
     if stopping:
         workdir.say(f"{folder}: stopped at step {step} of {total}, which is saved; the same command goes on")
         raise processes.Stopped
-    spent = ", ".join(f"{name} {duration(seconds)}" for name, seconds in sorted(clock.seconds.items()))
     score = "no validation split" if progress.best is None else f"best {task.monitor} {progress.best:.4f}"
-    workdir.say(f"{folder}: ended at step {step} ({progress.ended}); {score}; {spent}")
+    workdir.say(f"{folder}: ended at step {step} ({progress.ended}); {score}{_peak()}")
 
 
 def _shared(config) -> dict:
@@ -403,6 +452,15 @@ def _cost(compiled: jax.stages.Compiled, accumulate: int) -> str:
     if memory:
         parts.append(f"{(memory.temp_size_in_bytes + memory.argument_size_in_bytes) / 1e6:.0f} MB")
     return ", " + ", ".join(parts) if parts else ""
+
+
+def _peak() -> str:
+    """The most memory that any device of this process has used, where the device tells."""
+    told = [stats for device in jax.local_devices() if (stats := device.memory_stats())]
+    if not told:
+        return ""
+    most = max(told, key=lambda stats: stats["peak_bytes_in_use"])
+    return f"; at most {most['peak_bytes_in_use'] / 1e9:.1f} of {most['bytes_limit'] / 1e9:.1f} GB on a device"
 
 
 def _diverged(

@@ -29,9 +29,9 @@ class BatchNorm(nnx.BatchNorm):
 
     groups = 1
 
-    def __call__(self, x_BxHxWxC: jax.Array) -> jax.Array:
+    def __call__(self, x_BxHxWxC: jax.Array, use_running_average: bool | None = None, *, mask=None) -> jax.Array:
         if self.groups == 1 or self.use_running_average:
-            return super().__call__(x_BxHxWxC)
+            return super().__call__(x_BxHxWxC, use_running_average, mask=mask)
         assert self.scale is not None and self.bias is not None
         x = x_BxHxWxC.reshape(self.groups, -1, *x_BxHxWxC.shape[1:])
         inside = tuple(range(1, x.ndim - 1))

@@ -191,7 +191,7 @@ def _reach(address: str, timeout: float) -> None:
 
 @contextlib.contextmanager
 def _quiet():
-    """Keeps what C++ writes on stderr off the terminal: the traces of a join that fails, which processes.watch tells."""
+    """Keeps off the terminal what C++ writes there: the traces of a join that fails, of which processes.watch tells."""
     sys.stderr.flush()
     with tempfile.TemporaryFile() as aside:
         kept = os.dup(2)

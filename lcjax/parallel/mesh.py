@@ -58,8 +58,8 @@ def check(parallel) -> None:
             raise InputError(f"config.parallel.{key}={parallel[key]!r}: expected one of {', '.join(known)}")
     if parallel.mode == "pmap" and parallel.fsdp != 1:
         raise InputError(
-            f"config.parallel: mode='pmap' keeps all parameters on every device, and fsdp={parallel.fsdp} spreads them; "
-            "take mode='jit', or fsdp=1"
+            f"config.parallel: mode='pmap' keeps all parameters on every device, and fsdp={parallel.fsdp} spreads "
+            "them; take mode='jit', or fsdp=1"
         )
 
 

@@ -126,11 +126,11 @@ def watch(verb: str, timeout: int) -> int:
         joined = bool(pipe.read())
     if code == -signal.SIGABRT:
         what = (
-            "another process of this run ended or cannot be reached any more; its own log says why. The same command on "
-            "all hosts goes on where the run was"
+            "another process of this run ended or cannot be reached any more; its own log says why. The same command "
+            "on all hosts goes on where the run was"
             if joined
-            else f"the other processes of this run did not come within {timeout} s (--join_timeout); start all of them, "
-            "with the same --coordinator_address and --num_processes, on hosts that can reach each other"
+            else f"the other processes of this run did not come within {timeout} s (--join_timeout); start all of "
+            "them, with the same --coordinator_address and --num_processes, on hosts that can reach each other"
         )
         print(f"lcjax {verb}: {what}", file=sys.stderr)
         return LOST

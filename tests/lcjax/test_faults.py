@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from test_train import same_parameters
 
-from lcjax import checkpoint, checksums
+from lcjax import checksums, goodput
 
 
 def same_runs(one: pathlib.Path, other: pathlib.Path) -> None:
@@ -125,7 +125,9 @@ def test_another_config_goes_on_only_if_it_is_said(data_dir, tmp_path):
     assert "holds a run of another config: optimizer.weight_decay (there 0.01, now 0.5)" in cried
     assert "--allow_other_config" in cried
     said = launched.succeed([*other, "--allow_other_config"])
-    assert "warning: " in said and "optimizer.weight_decay (there 0.01, now 0.5)" in said and "goes on from step" in said
+    assert (
+        "warning: " in said and "optimizer.weight_decay (there 0.01, now 0.5)" in said and "goes on from step" in said
+    )
 
 
 @pytest.mark.parametrize("flag", ["--workdir", "--config.data_dir"])
@@ -134,12 +136,10 @@ def test_buckets_are_refused(flag, data_dir, tmp_path):
     assert code == 2 and f"{flag}=gs://bucket/runs: buckets are not opened; mount it" in cried
 
 
-def disturbed(arguments: list[str], run: pathlib.Path, moments: list[float], generator: np.random.Generator) -> int:
-    """Runs two processes and kills them at these moments, in seconds, until one run is left to end; how many it took."""
-    starts = 0
+def disturb(arguments: list[str], moments: list[float], generator: np.random.Generator) -> None:
+    """Starts two processes and ends one or both at each moment, in seconds; then lets them come to the end."""
     for moment in moments:
         processes = launched.start(arguments, 2, 1)
-        starts += 1
         time.sleep(moment)
         chosen = [processes, processes[:1], processes[1:]][generator.integers(3)]
         number = [signal.SIGKILL, signal.SIGTERM][generator.integers(2)]
@@ -148,7 +148,6 @@ def disturbed(arguments: list[str], run: pathlib.Path, moments: list[float], gen
         codes = [code for code, *_ in launched.finish(processes, timeout=200)]
         assert all(code in (0, 4, 75, -signal.SIGKILL, -signal.SIGTERM) for code in codes), codes
     launched.succeed(arguments, 2, 1)
-    return starts
 
 
 def chaos(data_dir, tmp_path, kills: int) -> None:
@@ -158,8 +157,10 @@ def chaos(data_dir, tmp_path, kills: int) -> None:
     lasted = time.monotonic() - start
     generator = np.random.default_rng(0)
     moments = (generator.uniform(0.3, 1.0, kills) * lasted).tolist()
-    disturbed(arguments[1], tmp_path / "disturbed", moments, generator)
+    disturb(arguments[1], moments, generator)
     same_runs(tmp_path / "undisturbed", tmp_path / "disturbed")
+    for name in ("undisturbed", "disturbed"):
+        print(name, goodput.line(goodput.summary(tmp_path / name / goodput.FILE)))
 
 
 def test_two_processes_killed_twice_end_bit_identical(data_dir, tmp_path):
