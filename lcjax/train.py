@@ -134,8 +134,18 @@ def train(
       FloatingPointError: loss or gradient are not finite; says the step, the norms and the record ids.
       processes.Stopped: the run was asked to stop by SIGTERM, and has saved.
     """
-    started = started or time.time()
+    with hosts.stop_requests() as stop:  # from here on: it is taken at the first step, whatever comes before
+        _train(config, folder, stop, allow_other_config, profile, started or time.time())
 
+
+def _train(
+    config,
+    folder: pathlib.Path,
+    stop: hosts.StopRequests,
+    allow_other_config: bool,
+    profile: str,
+    started: float,
+) -> None:
     # ------------------------------------------------------------------ data, task
     dataset = open_dataset(config.data_dir, config.dataset, legend=config.legend, bands=config.bands)
     meshes.check(config.parallel)
@@ -312,7 +322,6 @@ def train(
     with (
         workdir.Log(folder, step) as log,
         contextlib.closing(batches),
-        hosts.stop_requests() as stop,
         trace,
         jax.transfer_guard("disallow"),
     ):
