@@ -8,6 +8,7 @@ writes and reads its part of the arrays.
 
 import contextlib
 import pathlib
+import shutil
 
 import jax
 import orbax.checkpoint as ocp
@@ -57,6 +58,7 @@ class Checkpoints:
             meta=ocp.args.JsonSave(meta),
         )
         self.wait()
+        self._check_room(sum(leaf.nbytes for leaf in jax.tree.leaves((model, optimizer))))
         # Orbax copies the arrays to the host itself: the one transfer in the loop that is meant.
         with jax.transfer_guard("allow"), self._told_of(step):
             self._manager.save(step, args=items, force=True)
@@ -88,21 +90,30 @@ class Checkpoints:
                 if not (folder / checksums.FILE).is_file():
                     checksums.write(folder)
 
+    def _check_room(self, needed: int) -> None:
+        """Raises InputError before anything is written that would not find room."""
+        free = shutil.disk_usage(self.folder).free
+        if needed > free:
+            raise InputError(
+                f"{self.folder}: the disk is full: {free / 1e6:,.1f} MB are free, and a checkpoint needs "
+                f"{needed / 1e6:,.1f} MB; {self._kept()}; make room, and the same command goes on from there"
+            )
+
+    def _kept(self, but: int | None = None) -> str:
+        whole = [int(path.name) for path in self.folder.glob("*") if path.name.isdigit() and int(path.name) != but]
+        return f"the one of step {max(whole)} is kept" if whole else "there is none before it"
+
     @contextlib.contextmanager
     def _told_of(self, step: int | None):
         """Says in one line what went wrong with a file system."""
         try:
             yield
         except (OSError, ValueError, RuntimeError) as error:
-            whole = [found for found in self._steps_on_disk() if found != step]
-            kept = f"the one of step {max(whole)} is kept" if whole else "there is none before it"
             raise InputError(
-                f"{self.folder}: a checkpoint cannot be written ({' '.join(str(error).split())[:300]}); {kept}; is the "
-                "disk full, or the folder gone? When that is put right, the same command goes on from there"
+                f"{self.folder}: a checkpoint cannot be written ({' '.join(str(error).split())[:300]}); "
+                f"{self._kept(step)}; is the disk full, or the folder gone? When that is put right, the same command "
+                "goes on from there"
             ) from error
-
-    def _steps_on_disk(self) -> list[int]:
-        return [int(path.name) for path in self.folder.glob("*") if path.name.isdigit()]
 
     def close(self) -> None:
         self._manager.close()

@@ -1,7 +1,7 @@
 """What may happen to a run: asked to stop, killed, damaged or full storage, another config. Nothing is lost."""
 
 import pathlib
-import resource
+import shutil
 import signal
 import subprocess
 import sys
@@ -10,9 +10,13 @@ import time
 import launched
 import numpy as np
 import pytest
+from networks import small
 from test_train import same_parameters
 
+from configs import dfc2020
+from data_pipelines.errors import InputError
 from lcjax import checksums, goodput
+from lcjax.train import train
 
 
 def same_runs(one: pathlib.Path, other: pathlib.Path) -> None:
@@ -89,8 +93,22 @@ def test_checksums_are_of_all_files(tmp_path):
     assert "cannot be read" in checksums.damage(tmp_path)
 
 
-def test_a_full_disk_stops_the_run_and_keeps_what_was_good(whole, data_dir, tmp_path):
-    """No file may grow beyond a limit: what a full disk is to the writer of a checkpoint."""
+def test_a_full_disk_is_found_before_anything_is_written(data_dir, tmp_path, monkeypatch):
+    config = small(dfc2020.get_config("model=swin_unet,data=sample,tiny=true"), data_dir)
+    usage = shutil.disk_usage(tmp_path)
+    free = iter([usage.free, usage.free])  # room for two checkpoints, and no more
+    monkeypatch.setattr(shutil, "disk_usage", lambda folder: usage._replace(free=next(free, 1000)))
+    with pytest.raises(InputError, match=r"last: the disk is full: 0\.0 MB are free.* the one of step \d is kept"):
+        train(config, tmp_path / "run")
+    kept = launched.saved(tmp_path / "run")
+    assert kept > 0
+    monkeypatch.undo()
+    train(config, tmp_path / "run")
+    assert launched.saved(tmp_path / "run") == 6
+
+
+def test_storage_that_takes_no_more_stops_the_run_and_keeps_what_was_good(whole, data_dir, tmp_path):
+    """No file may grow beyond a limit."""
     run = tmp_path / "run"
     arguments = launched.training(run, data_dir)
     (process,) = launched.start(arguments)
@@ -98,15 +116,15 @@ def test_a_full_disk_stops_the_run_and_keeps_what_was_good(whole, data_dir, tmp_
     process.send_signal(signal.SIGKILL)
     launched.finish([process])
     kept = launched.saved(run)
-    limited = subprocess.run(
-        [sys.executable, str(launched.ROOT / "launch.py"), *arguments],
-        capture_output=True,
-        text=True,
-        timeout=300,
-        preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, 20_000)),
+    limit = (
+        "import resource, runpy, sys; resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, 20_000)); "
+        "sys.argv.pop(0); runpy.run_path(sys.argv[0], run_name='__main__')"
     )
+    command = [sys.executable, "-c", limit, str(launched.ROOT / "launch.py"), *arguments]
+    limited = subprocess.run(command, capture_output=True, text=True, timeout=300)
     assert limited.returncode == 2, limited.stderr
-    line = limited.stderr.splitlines()[-1]
+    # What writes in the background has its traces there, too.
+    (line,) = [line for line in limited.stderr.splitlines() if line.startswith("lcjax train: ")]
     assert "a checkpoint cannot be written" in line and f"step {kept} is kept" in line
     assert launched.saved(run) == kept
     launched.succeed(arguments)

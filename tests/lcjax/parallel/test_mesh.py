@@ -1,13 +1,22 @@
 """How the arrays of each network lie on the mesh, pinned as text, and what is refused."""
 
+import math
+import os
+import pathlib
+import re
+
 import jax
 import numpy as np
 import pytest
-from networks import make, smallest
+from networks import card_of, make, smallest
 
+from configs import dfc2020
 from data_pipelines.errors import InputError
-from lcjax import optim, steps
+from lcjax import optim, parameters, steps, tasks
+from lcjax.models import families
 from lcjax.parallel import mesh as meshes
+
+GOLDEN = pathlib.Path(__file__).with_name("golden")
 
 
 def test_data_takes_what_fsdp_leaves():
@@ -52,49 +61,38 @@ def test_the_rules(path, shape, fsdp, expected):
     assert meshes.spec(path, shape, fsdp) == jax.sharding.PartitionSpec(*expected)
 
 
-# Above the smallest networks, so that something is worth spreading.
-SIZES = {"unet": {"base": 32}, "two_stream_swin": {"embed": 96, "heads": (3, 6)}}
-# All that is spread over fsdp=4; the s1 and s2 streams lie alike.
-GOLDEN = {
-    "unet": """
-decoders/s1_s2/levels/0/conv1/kernel (3, 3, 512, 256) (None, None, 'fsdp')
-decoders/s1_s2/levels/0/conv2/kernel (3, 3, 256, 128) (None, None, 'fsdp')
-decoders/s1_s2/levels/1/conv1/kernel (3, 3, 256, 128) (None, None, 'fsdp')
-decoders/s1_s2/levels/1/conv2/kernel (3, 3, 128, 64) (None, None, 'fsdp')
-decoders/s1_s2/levels/2/conv1/kernel (3, 3, 128, 64) (None, None, 'fsdp')
-encoders/s1_s2/levels/2/conv1/kernel (3, 3, 64, 128) (None, None, None, 'fsdp')
-encoders/s1_s2/levels/2/conv2/kernel (3, 3, 128, 128) (None, None, 'fsdp')
-encoders/s1_s2/levels/3/conv1/kernel (3, 3, 128, 256) (None, None, None, 'fsdp')
-encoders/s1_s2/levels/3/conv2/kernel (3, 3, 256, 256) (None, None, 'fsdp')
-encoders/s1_s2/levels/4/conv1/kernel (3, 3, 256, 256) (None, None, 'fsdp')
-encoders/s1_s2/levels/4/conv2/kernel (3, 3, 256, 256) (None, None, 'fsdp')
-""",
-    "two_stream_swin": """
-decoders/s1/expands/0/expand/kernel (192, 384) (None, 'fsdp')
-decoders/s2/expands/0/expand/kernel (192, 384) (None, 'fsdp')
-encoders/s1/merges/0/reduction/kernel (384, 192) ('fsdp',)
-encoders/s1/stages/1/0/attention/qkv/kernel (192, 576) (None, 'fsdp')
-encoders/s1/stages/1/0/mlp_in/kernel (192, 768) (None, 'fsdp')
-encoders/s1/stages/1/0/mlp_out/kernel (768, 192) ('fsdp',)
-encoders/s2/merges/0/reduction/kernel (384, 192) ('fsdp',)
-encoders/s2/stages/1/0/attention/qkv/kernel (192, 576) (None, 'fsdp')
-encoders/s2/stages/1/0/mlp_in/kernel (192, 768) (None, 'fsdp')
-encoders/s2/stages/1/0/mlp_out/kernel (768, 192) ('fsdp',)
-head/expand/expand/kernel (192, 3072) (None, 'fsdp')
-""",
-}
+def layout(model: str) -> str:
+    """How the parameters of a full-size network lie on eight devices of fsdp; equal blocks as one line."""
+    task = tasks.make(config := dfc2020.get_config(f"model={model}"), card_of(config))
+    shapes = parameters.Template(task.build).parameters
+    specs = {path: meshes.spec(path, leaf.shape, 8) for path, leaf in shapes.items()}
+    size = {path: math.prod(leaf.shape) for path, leaf in shapes.items()}
+    spread = sum(size[path] for path in specs if any(specs[path]))
+    lines = [
+        f"{sum(size.values()):,} parameters, {spread / sum(size.values()):.1%} of them spread; "
+        f"{sum(size.values()) - spread + spread // 8:,} on each of 8 devices"
+    ]
+    alike: dict[str, int] = {}
+    for path, leaf in sorted(shapes.items()):
+        line = (
+            f"{re.sub(r'/[0-9]+(?=/)', '/*', path)} {leaf.shape} {tuple(specs[path]) if any(specs[path]) else 'whole'}"
+        )
+        alike[line] = alike.get(line, 0) + 1
+    return "\n".join([*lines, *(f"{count:3} x {line}" for line, count in alike.items())]) + "\n"
 
 
-@pytest.mark.parametrize("model", SIZES)
+@pytest.mark.parametrize("model", families.FAMILIES)
 def test_where_the_parameters_lie(model):
-    _, template, _, _ = make(smallest(model, **SIZES[model]))
+    path = GOLDEN / f"{model}.txt"
+    again = "if the change is meant: WRITE_GOLDEN=1 python -m pytest tests/lcjax/parallel/test_mesh.py"
+    if os.environ.get("WRITE_GOLDEN"):
+        path.write_text(layout(model))
+    assert path.is_file(), f"{path} is missing; {again}"
+    assert layout(model) == path.read_text(), again
 
-    def spread(fsdp):
-        specs = {path: meshes.spec(path, leaf.shape, fsdp) for path, leaf in template.parameters.items()}
-        return [f"{path} {template.parameters[path].shape} {tuple(s)}" for path, s in sorted(specs.items()) if any(s)]
 
-    assert spread(1) == []
-    assert spread(4) == GOLDEN[model].strip().splitlines()
+def test_no_golden_text_is_left_over():
+    assert {path.stem for path in GOLDEN.iterdir()} == set(families.FAMILIES)
 
 
 def test_moments_lie_with_their_parameters():
