@@ -1,0 +1,62 @@
+"""Whom a process believes that it was started as one of several."""
+
+from types import SimpleNamespace
+
+import pytest
+
+from lcjax.parallel import processes
+
+SLURM = {
+    "SLURM_JOB_ID": "7",
+    "SLURM_STEP_NODELIST": "node1",
+    "SLURM_PROCID": "0",
+    "SLURM_LOCALID": "0",
+    "SLURM_NTASKS": "2",
+}
+KUBERNETES = {"KUBERNETES_SERVICE_HOST": "10.0.0.1", "JOB_COMPLETION_INDEX": "0"}
+
+
+def values(**given):
+    nothing = {"distributed": "auto", "coordinator_address": None, "num_processes": None, "process_id": None}
+    return SimpleNamespace(**(nothing | given))
+
+
+@pytest.mark.parametrize(
+    ("environment", "expected"),
+    [
+        ({}, ""),
+        (SLURM, "Slurm"),
+        (SLURM | {"SLURM_NTASKS": "1"}, ""),
+        ({"SLURM_JOB_ID": "7", "SLURM_NTASKS": "2"}, ""),  # in an allocation, but not of a step
+        ({"OMPI_COMM_WORLD_SIZE": "4"}, "Open MPI"),
+        ({"OMPI_COMM_WORLD_SIZE": "1"}, ""),
+        (KUBERNETES, "Kubernetes"),
+        ({"KUBERNETES_SERVICE_HOST": "10.0.0.1"}, ""),  # a pod, but not of an indexed job
+    ],
+)
+def test_launchers_are_told_by_their_environment(environment, expected):
+    assert processes.started_by(values(), environment) == expected
+    assert processes.started_by(values(distributed="off"), environment) == ""
+
+
+@pytest.mark.parametrize(
+    ("devices", "library", "environment", "expected"),
+    [
+        (["/dev/accel0"], True, {}, "Cloud TPU"),
+        (["/dev/vfio/0"], True, {}, "Cloud TPU"),
+        (["/dev/accel0"], False, {}, ""),
+        ([], True, {}, ""),
+        (["/dev/accel0"], True, {"TPU_SKIP_MDS_QUERY": "1"}, ""),
+        (["/dev/accel0"], True, {"TPU_SKIP_MDS_QUERY": "1", "TPU_WORKER_HOSTNAMES": "a,b"}, "Cloud TPU"),
+        (["/dev/accel0"], True, KUBERNETES, "Cloud TPU"),  # its pods tell of each other better than Kubernetes does
+    ],
+)
+def test_a_tpu_machine_is_told_by_its_chips(devices, library, environment, expected, monkeypatch):
+    monkeypatch.setattr("glob.glob", lambda pattern: [name for name in devices if name.startswith(pattern.split("[")[0])])
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: name if library and name == "libtpu" else None)
+    assert processes.started_by(values(), environment) == expected
+
+
+def test_flags_come_before_what_is_found():
+    given = values(coordinator_address="node1:1234", num_processes=2, process_id=1)
+    assert processes.started_by(given, SLURM) == "flags"
