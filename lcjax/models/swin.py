@@ -44,6 +44,17 @@ def shift_mask(height: int, width: int, window: int, shift: int | jax.Array) -> 
     return jnp.where(region[:, :, None] == region[:, None, :], 0.0, _MASKED)
 
 
+def roll(x_BxHxWxC: jax.Array, shift: int | jax.Array) -> jax.Array:
+    """The image moved down and to the right; what leaves it comes in on the other side."""
+    if isinstance(shift, int):
+        return jnp.roll(x_BxHxWxC, shift, axis=(1, 2))
+    x = x_BxHxWxC
+    for axis in (1, 2):  # jnp.roll takes long to trace with a number that the program finds out itself
+        size = x.shape[axis]
+        x = jax.lax.dynamic_slice_in_dim(jnp.concatenate([x, x], axis), -shift % size, size, axis)
+    return x
+
+
 def partition(x_BxHxWxC: jax.Array, window: int) -> jax.Array:
     """Cuts an image into windows: (B, H, W, C) -> (B, K, N, C). H and W must be multiples of the window."""
     b, h, w, c = x_BxHxWxC.shape
@@ -108,11 +119,11 @@ class SwinBlock(TransformerBlock):
         x = jnp.pad(x, ((0, 0), (0, height - h), (0, width - w), (0, 0)))
         shift = self._shift(height, width)
         if shift is not None:
-            x = jnp.roll(x, -shift, axis=(1, 2))
+            x = roll(x, -shift)
         mask = None if shift is None else shift_mask(height, width, self.window, shift)
         x = merge(self.attention(partition(x, self.window), mask), self.window, height, width)
         if shift is not None:
-            x = jnp.roll(x, shift, axis=(1, 2))
+            x = roll(x, shift)
         return x[:, :h, :w]
 
     def _shift(self, height: int, width: int) -> int | jax.Array | None:
