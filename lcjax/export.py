@@ -130,7 +130,13 @@ def trace(
     Raises InputError where JAX cannot.
     """
     program, shapes = _program(task, config, card, template)
-    return _attempt(config, lambda: jax_export.export(program, platforms=platforms)(*shapes))
+    frames = jax.config.values["jax_traceback_in_locations_limit"]
+    # Otherwise the program names the files that it comes from, by their paths on this machine.
+    jax.config.update("jax_traceback_in_locations_limit", 0)
+    try:
+        return _attempt(config, lambda: jax_export.export(program, platforms=platforms)(*shapes))
+    finally:
+        jax.config.update("jax_traceback_in_locations_limit", frames)
 
 
 def _attempt(config, attempt: Callable):
