@@ -19,6 +19,7 @@ from lcjax import (
     augment,
     checkpoint,
     durations,
+    export,
     goodput,
     optim,
     parameters,
@@ -181,6 +182,7 @@ def _train(
     batch_sharding = meshes.batch_sharding(mesh)
     by_device = config.parallel.mode == "pmap"
     template = parameters.Template(task.build, config.freeze, meshes.normalisation(config.parallel, mesh))
+    export.check(task, config, card, template)  # what could not be used in the end is not trained
     optimizer = optim.transformation(config.optimizer)
     warmup = durations.steps(config.optimizer.warmup, name="config.optimizer.warmup", **units, total=total)
     rate = optim.learning_rate(config.optimizer, config.batch_size, warmup, total)

@@ -43,6 +43,7 @@ FLAGS_OF = {
     "train": ("config", "workdir"),
     "evaluate": ("workdir", "split", "checkpoint", "data_dir"),
     "predict": ("workdir", "scene", "output", "bands", "offset", "overlap", "checkpoint", "batch_size"),
+    "export": ("workdir", "output", "checkpoint"),
     "report": ("workdirs", "output"),
     "benchmark": ("config", "steps", "list", "tiny", "input", "records", "json"),
 }
@@ -93,6 +94,8 @@ def test_help_of_a_verb_shows_its_flags_and_an_example(command, verb):
         (("evaluate",), "evaluate needs --workdir"),
         (("evaluate", WORKDIR), "nowhere/config.json: no such file; expected the workdir of a training run"),
         (("predict",), "expected all of --workdir, --scene, --output"),
+        (("export", WORKDIR), "export needs --workdir and --output"),
+        (("export", WORKDIR, "--output=elsewhere"), "nowhere/config.json: no such file"),
         (("report",), "--workdirs is missing"),
         (("prepare",), "--dataset is missing"),
     ],

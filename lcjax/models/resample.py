@@ -2,11 +2,15 @@
 
 Pixels are areas: the centre of pixel i lies at i + 1/2, and a resized image covers the same ground ("align_corners
 = False" of other libraries).
+
+Sizes are numbers, or symbols where a network is traced for images of any size (lcjax/export.py). What depends on a
+number is made by numpy while tracing; on a symbol by JAX, in the program itself.
 """
 
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax import export
 
 # Interpolation and averages stand under this name in a traced program: their dot products are no work of the network.
 SCOPE = "resampling"
@@ -26,10 +30,28 @@ def depth_to_space(x_BxHxWxC: jax.Array, edge: int) -> jax.Array:
     return x.reshape(b, h * edge, w * edge, -1)
 
 
+def is_symbol(*sizes: int) -> bool:
+    """Whether one of the sizes is not a number."""
+    return any(map(export.is_symbolic_dim, sizes))
+
+
+def next_multiple(size: int, multiple: int) -> int:
+    """The next multiple. Written so that with a symbol, too, it is known to be one."""
+    return (size + multiple - 1) // multiple * multiple
+
+
 def padded(x_BxHxWxC: jax.Array, multiple: int) -> jax.Array:
     """The image with edges that are multiples: mirrored, the pixel at the edge repeated, at the bottom and right."""
     _, h, w, _ = x_BxHxWxC.shape
+    if is_symbol(h, w):  # which jnp.pad takes only if it knows that one mirror is enough
+        return _mirrored(_mirrored(x_BxHxWxC, 1, multiple), 2, multiple)
     return jnp.pad(x_BxHxWxC, ((0, 0), (0, -h % multiple), (0, -w % multiple), (0, 0)), mode="symmetric")
+
+
+def _mirrored(x: jax.Array, axis: int, multiple: int) -> jax.Array:
+    size = x.shape[axis]
+    place = jnp.arange(next_multiple(size, multiple)) % (2 * size)
+    return jnp.take(x, jnp.minimum(place, 2 * size - 1 - place), axis, mode="clip")
 
 
 def max_pool(x_BxHxWxC: jax.Array) -> jax.Array:
@@ -66,12 +88,12 @@ def average_pool(x_BxHxWxC: jax.Array, bins: int) -> jax.Array:
     return means.astype(x_BxHxWxC.dtype)
 
 
-def _bins(bins: int, size: int) -> np.ndarray:
+def _bins(bins: int, size: int):
     """(bins, size): row i weighs the pixels from floor(i * size / bins) to ceil((i + 1) * size / bins)."""
-    weights = np.zeros((bins, size))
-    for i in range(bins):
-        weights[i, i * size // bins : -(-(i + 1) * size // bins)] = 1
-    return weights / weights.sum(axis=1, keepdims=True)
+    xp = jnp if is_symbol(size) else np
+    i, place = xp.arange(bins)[:, None], xp.arange(size)[None]
+    inside = (place >= i * size // bins) & (place < -(-(i + 1) * size // bins))
+    return inside / inside.sum(axis=1, keepdims=True)
 
 
 @jax.named_scope(SCOPE)
@@ -87,16 +109,18 @@ def resized_table(table_HxWxC: jax.Array, height: int, width: int) -> jax.Array:
     return jnp.einsum("ih,jw,hwc->ijc", rows, columns, table_HxWxC.astype(jnp.float32), precision="highest")
 
 
-def _cubic(outputs: int, inputs: int) -> np.ndarray:
+def _cubic(outputs: int, inputs: int):
     """(outputs, inputs) float32: the weights of the four nearest of the old points for each new one."""
-    centre = (np.arange(outputs) + 0.5) * inputs / outputs - 0.5
-    first = np.floor(centre).astype(int) - 1
-    weights = np.zeros((outputs, inputs))
+    xp = jnp if is_symbol(outputs) else np
+    centre = (xp.arange(outputs) + 0.5) * inputs / outputs - 0.5
+    first = xp.floor(centre).astype(np.int32) - 1
+    weights = xp.zeros((outputs, inputs))
     a = -0.75
     for tap in range(4):
-        distance = np.abs(centre - (first + tap))
+        distance = xp.abs(centre - (first + tap))
         near = ((a + 2) * distance - (a + 3)) * distance**2 + 1
         far = a * (((distance - 5) * distance + 8) * distance - 4)
-        weight = np.where(distance <= 1, near, far)
-        np.add.at(weights, (np.arange(outputs), np.clip(first + tap, 0, inputs - 1)), weight)
+        weight = xp.where(distance <= 1, near, far)
+        place = xp.clip(first + tap, 0, inputs - 1)
+        weights += xp.where(place[:, None] == np.arange(inputs)[None], weight[:, None], 0.0)
     return weights.astype(np.float32)

@@ -13,7 +13,7 @@ import numpy as np
 from flax import nnx
 
 from lcjax.models.layers import TransformerBlock, linear, norm, run_stage
-from lcjax.models.resample import depth_to_space
+from lcjax.models.resample import depth_to_space, is_symbol, next_multiple
 
 _MASKED = -100.0  # added to the logits of token pairs that do not touch; the value of the original
 
@@ -25,7 +25,7 @@ def relative_index(window: int) -> np.ndarray:
     return (offset[0] * (2 * window - 1) + offset[1]).astype(np.int32)
 
 
-def regions(height: int, width: int, window: int, shift: int) -> jax.Array:
+def regions(height: int, width: int, window: int, shift: int | jax.Array) -> jax.Array:
     """(K, N) int32: which piece of the image each token of a window comes from, after a roll tore the image apart."""
     rows, columns = (
         (place >= edge - window).astype(jnp.int32) + (place >= edge - shift).astype(jnp.int32)
@@ -35,13 +35,24 @@ def regions(height: int, width: int, window: int, shift: int) -> jax.Array:
     return partition(pieces[None, :, :, None], window)[0, :, :, 0]
 
 
-def shift_mask(height: int, width: int, window: int, shift: int) -> jax.Array:
+def shift_mask(height: int, width: int, window: int, shift: int | jax.Array) -> jax.Array:
     """Logit offsets (K, N, N) that keep a rolled image's torn-apart neighbours from attending to each other.
 
     Computed when it is needed: kept as it is it would take megabytes for each block of a large image.
     """
     region = regions(height, width, window, shift)
     return jnp.where(region[:, :, None] == region[:, None, :], 0.0, _MASKED)
+
+
+def roll(x_BxHxWxC: jax.Array, shift: int | jax.Array) -> jax.Array:
+    """The image moved down and to the right; what leaves it comes in on the other side."""
+    if isinstance(shift, int):
+        return jnp.roll(x_BxHxWxC, shift, axis=(1, 2))
+    x = x_BxHxWxC
+    for axis in (1, 2):  # jnp.roll takes long to trace with a number that the program finds out itself
+        size = x.shape[axis]
+        x = jax.lax.dynamic_slice_in_dim(jnp.concatenate([x, x], axis), -shift % size, size, axis)
+    return x
 
 
 def partition(x_BxHxWxC: jax.Array, window: int) -> jax.Array:
@@ -104,18 +115,27 @@ class SwinBlock(TransformerBlock):
 
     def attend(self, x: jax.Array) -> jax.Array:
         _, h, w, _ = x.shape
-        pad_h, pad_w = -h % self.window, -w % self.window
-        x = jnp.pad(x, ((0, 0), (0, pad_h), (0, pad_w), (0, 0)))
-        height, width = h + pad_h, w + pad_w
-        # A window spans an edge of the image: no shift, as in the article's code, though there may be several windows.
-        shift = self.shift if min(height, width) > self.window else 0
-        if shift:
-            x = jnp.roll(x, (-shift, -shift), axis=(1, 2))
-        mask = shift_mask(height, width, self.window, shift) if shift else None
+        height, width = next_multiple(h, self.window), next_multiple(w, self.window)
+        x = jnp.pad(x, ((0, 0), (0, height - h), (0, width - w), (0, 0)))
+        shift = self._shift(height, width)
+        if shift is not None:
+            x = roll(x, -shift)
+        mask = None if shift is None else shift_mask(height, width, self.window, shift)
         x = merge(self.attention(partition(x, self.window), mask), self.window, height, width)
-        if shift:
-            x = jnp.roll(x, (shift, shift), axis=(1, 2))
+        if shift is not None:
+            x = roll(x, shift)
         return x[:, :h, :w]
+
+    def _shift(self, height: int, width: int) -> int | jax.Array | None:
+        """By how many tokens the windows are shifted; None if they are not.
+
+        Where a window spans an edge of the image they stay, as in the article's code, though there may be several. Of
+        sizes that are symbols the program itself finds out: it shifts by 0 then.
+        """
+        if self.shift and is_symbol(height, width):
+            several = jnp.minimum(jnp.asarray(height), jnp.asarray(width)) > self.window
+            return jnp.where(several, self.shift, 0)
+        return self.shift if self.shift and min(height, width) > self.window else None
 
 
 class PatchMerging(nnx.Module):

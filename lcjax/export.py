@@ -1,0 +1,316 @@
+"""`lcjax export`: a trained network as a program of arrays alone, for whoever has JAX and not lcjax."""
+
+import dataclasses
+import json
+import math
+import pathlib
+import shutil
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import jax
+import numpy as np
+from flax import nnx
+from jax import export as jax_export
+
+from data_pipelines.errors import InputError
+from data_pipelines.flair1 import metadata
+from lcjax import __version__, augment, exported, parameters, restore, tasks, workdir
+from lcjax import card as cards
+
+HELP = """Writes a trained network as StableHLO with its parameters: it runs wherever JAX does, without lcjax.
+
+  lcjax export --workdir=runs/unet --output=exported/unet
+  python exported/unet/load.py
+
+One program for CPUs, NVIDIA GPUs and TPUs, and for batches and images of any size. It takes the integers that shards
+and scenes hold and answers logits; the network of a pre-training run answers its embeddings.
+
+Writes to --output, which must not be there or be empty:
+  network.stablehlo  the program, as jax.export serialises it
+  parameters.npz     what it is called with: float32 arrays by name
+  load.py            loads both with jax and numpy; run by itself it tries the network
+  README.md          what goes in and what comes out, bands and classes
+  export.json        the same for programs
+  card.json          the network's card, as in the workdir
+docs/export.md says more."""
+
+PLATFORMS = ("cpu", "cuda", "tpu")
+_README = "README.md"
+_EXAMPLE = "lcjax export --workdir=runs/unet --output=exported/unet"
+
+
+def define_flags(flags) -> None:
+    """The flags of the verb."""
+    flags.DEFINE_string("workdir", None, "Workdir of a training run.")
+    flags.DEFINE_string("output", None, "Folder to write, which must not be there or be empty.")
+    flags.DEFINE_enum("checkpoint", "best", ["best", "last"], "Which checkpoint of the run.")
+
+
+def run(flags) -> None:
+    """Runs the verb."""
+    if not flags.workdir or not flags.output:
+        raise InputError(f"export needs --workdir and --output, e.g. {_EXAMPLE}")
+    write(pathlib.Path(flags.workdir), pathlib.Path(flags.output), flags.checkpoint)
+
+
+def write(folder: pathlib.Path, output: pathlib.Path, kind: str = "best") -> None:
+    """Exports the network of a workdir; what is already there of the same network stays as it is.
+
+    Raises InputError where there is no such network, or `output` holds something else.
+    """
+    output = pathlib.Path(output)
+    found = _found(output)
+    trained = restore.restore(folder, kind)
+    origin = {
+        "lcjax": __version__,
+        "jax": jax.__version__,
+        "network": trained.fingerprint,
+        "checkpoint": {"kind": kind, "step": trained.step},
+    }
+    if found is not None:
+        if {key: found.get(key) for key in origin} != origin:
+            raise InputError(
+                f"--output={output}: holds another network, or one that other versions exported; choose another folder "
+                "or delete it"
+            )
+        workdir.say(f"{output}: already holds this network; nothing to do")
+        return
+    program = trace(trained.task, trained.config, trained.card, trained.template)
+    description = origin | {"run": folder.name} | _description(trained, program)
+    # All at once under its name: what was killed leaves a draft, which the same command makes anew.
+    draft = output.absolute().with_name(f".{output.absolute().name}.draft")
+    shutil.rmtree(draft, ignore_errors=True)
+    draft.mkdir(parents=True)
+    (draft / exported.NETWORK).write_bytes(program.serialize())
+    arrays = jax.device_get(trained.parameters | trained.statistics)
+    np.savez(draft / exported.PARAMETERS, **arrays)
+    (draft / "load.py").write_text(pathlib.Path(exported.__file__).read_text(encoding="utf-8"), encoding="utf-8")
+    (draft / exported.DESCRIPTION).write_text(json.dumps(description, indent=1), encoding="utf-8")
+    (draft / cards.FILE).write_text(trained.card.to_json(), encoding="utf-8")
+    (draft / _README).write_text(_readme(description), encoding="utf-8")
+    draft.replace(output.absolute())
+    megabytes = sum(path.stat().st_size for path in output.iterdir()) / 1e6
+    workdir.say(f"{output}: {_call(description)}, for {', '.join(PLATFORMS)}")
+    workdir.say(f"written: {output}/ ({megabytes:.1f} MB); {output}/{_README} says how to call it")
+
+
+def _found(output: pathlib.Path) -> dict | None:
+    """What export.json of the folder says; None where nothing is in the way."""
+    if not output.exists() or (output.is_dir() and not any(output.iterdir())):
+        return None
+    try:
+        return json.loads((output / exported.DESCRIPTION).read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise InputError(
+            f"--output={output}: is there and is no exported network; choose a folder that is new or empty"
+        ) from error
+
+
+def check(task: tasks.Task, config, card: cards.Card, template: parameters.Template) -> None:
+    """Raises InputError, in one line, for a network that could not be exported.
+
+    Traces the program for batches and images of any size, where what depends on the sizes of a network shows, and
+    lowers it for no platform. Needs no values and leaves nothing behind.
+    """
+    program, shapes = _program(task, config, card, template)
+    _attempt(config, lambda: program.trace(*shapes))
+
+
+def trace(
+    task: tasks.Task, config, card: cards.Card, template: parameters.Template, platforms: Sequence[str] = PLATFORMS
+) -> jax_export.Exported:
+    """The network as a program, from shapes alone.
+
+    It takes parameters and statistics by path, in one dictionary, and {sensor: stored integers (b, h, w, bands)}, with
+    config.metadata also "metadata": (b, 8) float32, NaN where not known. It answers logits (b, h, w, classes) float32;
+    of pre-training (b, channels), what the task embeds. With config.resize h and w must be multiples of which whole
+    pixels are made, and the logits are of the smaller image, as the network sees it.
+
+    Raises InputError where JAX cannot.
+    """
+    program, shapes = _program(task, config, card, template)
+    frames = jax.config.values["jax_traceback_in_locations_limit"]
+    # Otherwise the program names the files that it comes from, by their paths on this machine.
+    jax.config.update("jax_traceback_in_locations_limit", 0)
+    try:
+        return _attempt(config, lambda: jax_export.export(program, platforms=platforms)(*shapes))
+    finally:
+        jax.config.update("jax_traceback_in_locations_limit", frames)
+
+
+def _attempt(config, attempt: Callable):
+    try:
+        return attempt()
+    # Whatever JAX has against a network, it is one that cannot be exported; the cause says the rest.
+    except Exception as error:
+        reason = str(error).strip().partition("\n")[0]
+        raise InputError(
+            f"config.model.name={config.model.name!r}: this network cannot be exported for images of any size "
+            f"({type(error).__name__}: {reason})"
+        ) from error
+
+
+def _program(task: tasks.Task, config, card: cards.Card, template: parameters.Template) -> tuple[Any, tuple]:
+    """The jitted function that is exported, and the shapes of its arguments; those of batch and image are symbols."""
+
+    def network(values: dict, inputs: dict) -> jax.Array:
+        own = [{path: values[path] for path in flat} for flat in (template.parameters, template.statistics)]
+        model = template.merge(*own, train=False)
+        if isinstance(task, tasks.EmbeddingTask):
+            return task.embed(model, inputs)
+        return _logits(model, inputs, card, config)
+
+    of, _ = _blocks(card, config)
+    b, h, w = jax_export.symbolic_shape(f"b, {of}*h, {of}*w")
+    inputs = {s.name: jax.ShapeDtypeStruct((b, h, w, len(s.bands)), s.dtype) for s in card.sensors}
+    if config.metadata:
+        inputs[metadata.VECTOR.name] = jax.ShapeDtypeStruct((b, len(metadata.VECTOR.numbers)), np.float32)
+    return jax.jit(network), (template.parameters | template.statistics, inputs)
+
+
+def _logits(model: nnx.Module, inputs: dict, card: cards.Card, config) -> jax.Array:
+    """Logits (b, h, w, classes) of stored integers: what task.probabilities makes class probabilities of."""
+    of, to = _blocks(card, config)
+    images = {s.name: _shrunk(augment.scale(inputs[s.name], s.scaling), of, to) for s in card.sensors}
+    vectors = {metadata.VECTOR.name: jax.vmap(metadata.encode)(inputs[metadata.VECTOR.name])} if config.metadata else {}
+    return model(images | vectors)
+
+
+def _blocks(card: cards.Card, config) -> tuple[int, int]:
+    """Of how many pixels by side config.resize makes how many: the smallest blocks that it maps onto whole pixels."""
+    kept = config.resize or card.tile
+    common = math.gcd(card.tile, kept)
+    return card.tile // common, kept // common
+
+
+def _shrunk(image_BxHxWxC: jax.Array, of: int, to: int) -> jax.Array:
+    """Each block of `of` x `of` pixels made `to` x `to`, which is what augment.shrunk makes of the whole image."""
+    if of == to:
+        return image_BxHxWxC
+    b, h, w, c = image_BxHxWxC.shape
+    blocks = image_BxHxWxC.reshape(b, h // of, of, w // of, of, c)
+    along = jax.vmap(lambda block: augment.shrunk(block, to, to), 1, 1)
+    return jax.vmap(along, 3, 3)(blocks).reshape(b, h // of * to, w // of * to, c)
+
+
+def _description(trained: restore.Trained, program: jax_export.Exported) -> dict:
+    """What export.json says of the network, and of what the program takes and answers."""
+    card, config = trained.card, trained.config
+    (_, given), _ = jax.tree.unflatten(program.in_tree, program.in_avals)
+    (answer,) = program.out_avals
+    pixels = isinstance(trained.task, tasks.PixelTask)
+    said = {sensor.name: (sensor.title, sensor.bands, sensor.meaning) for sensor in card.sensors}
+    said[metadata.VECTOR.name] = "Where, when and how it was taken", metadata.VECTOR.numbers, metadata.VECTOR.meaning
+    inputs = {}
+    for name, (title, channels, meaning) in said.items():
+        if name in given:
+            shape, dtype = given[name].shape, given[name].dtype.name
+            example = [1, *[card.tile] * (len(shape) - 2), shape[-1]]
+            inputs[name] = {"dtype": dtype, "shape": list(map(str, shape)), "example": example}
+            inputs[name] |= {"title": title, "channels": list(channels), "meaning": meaning}
+    return {
+        "model": card.model,
+        "fusion": card.fusion,
+        "dataset": card.dataset,
+        "precision": config.precision,
+        "platforms": list(program.platforms),
+        "inputs": inputs,
+        "output": {
+            "what": "logits" if pixels else "embeddings",
+            "dtype": answer.dtype.name,
+            "shape": list(map(str, answer.shape)),
+        },
+        "classes": [dataclasses.asdict(land_class) for land_class in card.legend.scored] if pixels else [],
+        "tile": card.tile,
+        "window": config.window if pixels else config.crop,
+    }
+
+
+def _shape(each: dict) -> str:
+    return f"{each['dtype']} ({', '.join(each['shape'])})"
+
+
+def _call(description: dict) -> str:
+    """The program in a line."""
+    taken = ", ".join(f"{name} {_shape(each)}" for name, each in description["inputs"].items())
+    return f"{taken} -> {description['output']['what']} {_shape(description['output'])}"
+
+
+def _readme(description: dict) -> str:
+    """README.md of the folder."""
+    output, checkpoint = description["output"], description["checkpoint"]
+    rows = [
+        f"| `{name}` | {each['dtype']} | ({', '.join(each['shape'])}) | "
+        f"{each['title']}: {', '.join(each['channels'])}; {each['meaning']} |"
+        for name, each in description["inputs"].items()
+    ]
+    arguments = ", ".join(f'"{name}": {name}' for name in description["inputs"])
+    about = _about_logits(description) if output["what"] == "logits" else _about_embeddings(description)
+    return f"""# {description["run"]}: {description["model"]} for {description["dataset"]}
+
+A network that `lcjax export` wrote, from the {checkpoint["kind"]} checkpoint (step {checkpoint["step"]}).
+`{exported.NETWORK}` is the program, StableHLO as `jax.export` serialises it; `{exported.PARAMETERS}` holds the arrays
+that it is called with, by name. It runs on {", ".join(description["platforms"])}, and needs jax, numpy and flatbuffers.
+
+```python
+from load import load
+
+network = load(".")
+{output["what"]} = network({{{arguments}}})
+```
+
+`python load.py` tries it on zeros.
+
+## What goes in
+
+| name | type | shape | what |
+|---|---|---|---|
+{chr(10).join(rows)}
+
+b, h and w are any numbers above 0, the same for all inputs; the program is compiled once for each size that it meets.
+Numbers go in as they are stored: scaling, and padding to what the network needs, are in the program.
+
+## What comes out
+
+{about}
+## Versions
+
+lcjax {description["lcjax"]}, jax {description["jax"]}. JAX reads what it has exported for six months at least
+(https://docs.jax.dev/en/latest/export/export.html#compatibility-guarantees). `{cards.FILE}` holds scaling, legend and
+splits in full.
+"""
+
+
+def _about_logits(description: dict) -> str:
+    rows = [
+        f"| {place} | {each['id']} | {each['name']} | {each['colour']} |"
+        for place, each in enumerate(description["classes"])
+    ]
+    window, tile = description["window"], description["tile"]
+    shown = (
+        f"windows of {window} pixels that share a quarter with their neighbours, and blends their probabilities"
+        if window
+        else f"tiles of {tile} pixels"
+    )
+    return f"""Logits, {_shape(description["output"])}. Their softmax over the last axis are probabilities, and the
+largest tells the class:
+
+```python
+ids = np.array({[each["id"] for each in description["classes"]]}, np.uint8)
+label = ids[np.argmax(logits, axis=-1)]
+```
+
+| place | id | class | colour |
+|---|---|---|---|
+{chr(10).join(rows)}
+
+lcjax itself shows it {shown}. A scene that memory does not hold is cut likewise.
+"""
+
+
+def _about_embeddings(description: dict) -> str:
+    return f"""Embeddings, {_shape(description["output"])}: the last feature of each encoder, averaged over the image,
+that of {" before that of ".join(description["inputs"])}. The projections of pre-training are left out. The network
+learned from crops of {description["window"]} pixels.
+"""
