@@ -27,7 +27,9 @@ class Trace:
     def before(self, step: int) -> None:
         """To be called before the step of this number is started."""
         if step == self._first:
-            jax.profiler.start_trace(self._folder, create_perfetto_trace=True)
+            options = jax.profiler.ProfileOptions()
+            options.python_tracer_level = 0  # calls in Python are so many that steps fall out of the trace
+            jax.profiler.start_trace(self._folder, create_perfetto_trace=True, profiler_options=options)
             self._running = True
 
     def after(self, step: int, results) -> None:

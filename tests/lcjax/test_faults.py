@@ -76,6 +76,8 @@ def test_a_damaged_checkpoint_is_named_and_the_one_before_is_used(harm, whole, d
     before = int(said.split("goes on from step ")[1].split()[0])
     assert 0 < before < last
     same_runs(whole, run)
+    spent = goodput.summary(run / goodput.FILE)
+    assert spent.restarts == 1 and 0 < spent.again < spent.seconds["step"]
 
 
 def test_checksums_are_of_all_files(tmp_path):
