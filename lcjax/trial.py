@@ -1,4 +1,4 @@
-"""A config without its data: the training step and what goes in, for `benchmark` to measure and `forecast` to compile."""
+"""A config without its data: its training step and what goes in, to measure (`benchmark`) or compile (`forecast`)."""
 
 import dataclasses
 from typing import Any
@@ -64,17 +64,17 @@ class Trial:
         template = self.template
         trainable = {path: leaf for path, leaf in template.parameters.items() if not template.is_frozen(path)}
         frozen = {path: leaf for path, leaf in template.parameters.items() if template.is_frozen(path)}
+        step: Any
+        scale: Any
         step, scale = (jax.ShapeDtypeStruct((), dtype) for dtype in (np.int32, np.float32))
         moments = jax.eval_shape(self.optimizer.init, trainable)
         state = steps.State(step, trainable, frozen, template.statistics, moments, scale)
-        one = {key: (value.shape[1:], value.dtype) for key, value in self.batch(1).items()}
         batch = {
-            key: jax.ShapeDtypeStruct((self.config.batch_size, *shape), dtype) for key, (shape, dtype) in one.items()
+            key: jax.ShapeDtypeStruct((self.config.batch_size, *value.shape[1:]), value.dtype)
+            for key, value in self.batch(1).items()
         }
-        spread = meshes.batch_sharding(mesh)
-        return jax.tree.map(_placed, state, meshes.shardings(state, mesh)), {
-            key: _placed(leaf, spread) for key, leaf in batch.items()
-        }
+        spread = dict.fromkeys(batch, meshes.batch_sharding(mesh))
+        return jax.tree.map(_placed, (state, batch), (meshes.shardings(state, mesh), spread))
 
 
 def make(config, updates: int = 100) -> Trial:

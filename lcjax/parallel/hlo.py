@@ -6,7 +6,6 @@ loop counts as often as it runs, and only arrays in main memory count.
 
 import collections
 import dataclasses
-import functools
 import math
 import re
 from collections.abc import Iterator
@@ -26,9 +25,8 @@ SENT = {
 
 # Lines that move nothing by themselves.
 _STILL = frozenset(
-    """parameter constant get-tuple-element tuple bitcast while conditional call after-all async-start async-update
-    partition-id replica-id opt-barrier domain add-dependency""".split()
-)
+    ("parameter", "constant", "get-tuple-element", "tuple", "bitcast", "while", "conditional", "call", "after-all")
+) | {"async-start", "async-update", "partition-id", "replica-id", "opt-barrier", "domain", "add-dependency"}
 _SLICES = ("slice", "dynamic-slice", "gather")
 
 _HEADER = re.compile(r"^(ENTRY )?%?([\w.\-]+) \(.*\{$")
@@ -117,7 +115,7 @@ class Program:
                 group = self._group(line)
                 factor = group if kind == "reduce-scatter" else 1
                 arrays = tuple(f"{dtype}[{edges}]" for dtype, edges, _ in _ARRAY.findall(shape))
-                one = Collective(kind, arrays, factor * _bytes(shape), group, self._times[name])
+                one = Collective(kind, arrays, factor * array_bytes(shape), group, self._times[name])
                 # Spread over several fused lines, it is one exchange on one channel.
                 channel = re.search(r"\bchannel_id=(\d+)", line.rest)
                 key = (kind, channel[1]) if channel else (name, line.name)
@@ -195,52 +193,39 @@ class Program:
         if line.kind in _STILL or line.kind.endswith("-done"):
             return 0
         kind = line.kind.removesuffix("-start")
-        written = _bytes(_result(line), main=True)
+        written = array_bytes(_result(line), main=True)
         operands = [self._computations[name][operand] for operand in line.operands]
         if kind in _SLICES:
-            return written + _bytes(_result(line)) * _in_main(operands[0])
+            return written + array_bytes(_result(line)) * _in_main(operands[0])
         if kind == "dynamic-update-slice":
-            return _bytes(operands[1].shape, main=True) + _bytes(operands[1].shape) * _in_main(line)
+            return array_bytes(operands[1].shape, main=True) + array_bytes(operands[1].shape) * _in_main(line)
         if line.kind != "fusion":
-            return written + sum(_bytes(operand.shape, main=True) for operand in operands)
-        inside = dict(_called(line))["calls"]
-        read = sum(self._read(inside, i, operand) for i, operand in enumerate(operands))
-        return read + self._written(inside, line)
+            return written + sum(array_bytes(operand.shape, main=True) for operand in operands)
+        inside = self._computations[dict(_called(line))["calls"]]
+        uses = _uses(inside)
+        read = sum(_read(uses[number], operand) for number, operand in enumerate(operands))
+        return read + _written(inside, line)
 
-    def _read(self, inside: str, number: int, operand: Line) -> int:
-        """Bytes that a fused line reads of an operand, which may be slices of it."""
-        if not _in_main(operand):
-            return 0
-        users = self._uses(inside)[number]
-        if users and all(user.kind in _SLICES and first for user, first in users):
-            return min(_bytes(operand.shape), sum(_bytes(user.shape) for user, _ in users))
-        if users and all(user.kind == "dynamic-update-slice" and first for user, first in users):
-            return 0  # written in place
-        return _bytes(operand.shape, main=True)
 
-    def _written(self, inside: str, line: Line) -> int:
-        """Bytes that a fused line writes, which may be a slice of its result."""
-        lines = self._computations[inside]
-        root = next(found for found in lines.values() if found.root)
-        while root.kind == "bitcast":
-            root = lines[root.operands[0]]
-        if root.kind == "dynamic-update-slice":
-            return _bytes(lines[root.operands[1]].shape) * _in_main(line)
-        return _bytes(line.shape, main=True)
+def _read(users: list[tuple[Line, bool]], operand: Line) -> int:
+    """Bytes that a fused line reads of an operand, which may be slices of it."""
+    if not _in_main(operand):
+        return 0
+    if users and all(user.kind in _SLICES and first for user, first in users):
+        return min(array_bytes(operand.shape), sum(array_bytes(user.shape) for user, _ in users))
+    if users and all(user.kind == "dynamic-update-slice" and first for user, first in users):
+        return 0  # written in place
+    return array_bytes(operand.shape, main=True)
 
-    @functools.cache  # noqa: B019: a program lives as long as its figures are wanted
-    def _uses(self, name: str) -> dict[int, list[tuple[Line, bool]]]:
-        """Parameter -> the lines that use it, and whether as their first operand; bitcasts are looked through."""
-        lines = self._computations[name]
-        source = {line.name: int(line.rest.split(")")[0]) for line in lines.values() if line.kind == "parameter"}
-        found: dict[int, list[tuple[Line, bool]]] = {number: [] for number in source.values()}
-        for line in lines.values():
-            for place, operand in enumerate(line.operands):
-                if operand in source and line.kind == "bitcast":
-                    source[line.name] = source[operand]
-                elif operand in source:
-                    found[source[operand]].append((line, place == 0))
-        return found
+
+def _written(lines: dict[str, Line], line: Line) -> int:
+    """Bytes that a fused line writes, which may be a slice of its result."""
+    root = next(found for found in lines.values() if found.root)
+    while root.kind == "bitcast":
+        root = lines[root.operands[0]]
+    if root.kind == "dynamic-update-slice":
+        return array_bytes(lines[root.operands[1]].shape) * _in_main(line)
+    return array_bytes(line.shape, main=True)
 
 
 def _line(text: str) -> Line:
@@ -252,6 +237,19 @@ def _line(text: str) -> Line:
     kind, after = after.split("(", 1)
     end = _closing("(" + after) - 1
     return Line(match[2], shape, kind, tuple(_NAMES.findall(after[:end])), after, bool(match[1]))
+
+
+def _uses(lines: dict[str, Line]) -> dict[int, list[tuple[Line, bool]]]:
+    """Parameter -> the lines that use it, and whether as their first operand; bitcasts are looked through."""
+    source = {line.name: int(line.rest.split(")")[0]) for line in lines.values() if line.kind == "parameter"}
+    found: dict[int, list[tuple[Line, bool]]] = {number: [] for number in source.values()}
+    for line in lines.values():
+        for place, operand in enumerate(line.operands):
+            if operand in source and line.kind == "bitcast":
+                source[line.name] = source[operand]
+            elif operand in source:
+                found[source[operand]].append((line, place == 0))
+    return found
 
 
 def _closing(text: str) -> int:
@@ -268,7 +266,7 @@ def _called(line: Line) -> Iterator[tuple[str, str]]:
     """(role, name) of the computations that a line calls."""
     for match in _CALLED.finditer(line.rest):
         after = line.rest[match.end() :]
-        listed = after[: after.index("}")] if after.startswith("{") else after[: re.search(r"[,\s)]|$", after).start()]
+        listed = after[: after.index("}")] if after.startswith("{") else re.split(r"[,\s)]", after, maxsplit=1)[0]
         yield from ((match[1], name) for name in _NAMES.findall(listed))
 
 
@@ -294,7 +292,7 @@ def _parts(shape: str) -> list[str]:
     return parts
 
 
-def _bytes(shape: str, *, main: bool = False) -> int:
+def array_bytes(shape: str, *, main: bool = False) -> int:
     """Bytes of all arrays of a type, without padding; with `main` of those in main memory."""
     total = 0
     for dtype, edges, layout in _ARRAY.findall(shape):
