@@ -174,7 +174,7 @@ class Program:
 
     def _group(self, line: Line) -> int:
         """How many devices take part in each group of a collective."""
-        meshes = re.search(r"replica_groups=mesh\[([^\]]*)\].*? \{('[^{}]*)\}", line.rest)
+        meshes = re.search(r"replica_groups=mesh\[([^\]]*)\].*?\{('[^{}]*)\}", line.rest)
         if meshes:
             sizes = dict(re.findall(r"'([^']+)'=(\d+)", meshes[1]))
             # Of an axis that was split, the part is named: 'x':(1)4 is four neighbours of it.
