@@ -2,7 +2,6 @@
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 import pytest
 from jax import shard_map
 from jax.sharding import AxisType, Mesh, NamedSharding
@@ -10,16 +9,18 @@ from jax.sharding import PartitionSpec as P
 
 from lcjax.parallel import hlo
 
+SPREAD = P(("data", "fsdp"))
+
 
 @pytest.fixture(scope="module")
 def mesh() -> Mesh:
     return jax.make_mesh((4, 2), ("data", "fsdp"), axis_types=(AxisType.Auto,) * 2)
 
 
-def compiled(mesh, function, shape, into=P(("data", "fsdp")), out=P(("data", "fsdp"))) -> hlo.Program:
+def compiled(mesh, function, shape) -> hlo.Program:
     """The program of a function of each device's part of a float32 array."""
-    array = jax.ShapeDtypeStruct(shape, jnp.float32, sharding=NamedSharding(mesh, into))
-    mapped = shard_map(function, mesh=mesh, in_specs=into, out_specs=out, check_vma=False)
+    array = jax.ShapeDtypeStruct(shape, jnp.float32, sharding=NamedSharding(mesh, SPREAD))
+    mapped = shard_map(function, mesh=mesh, in_specs=SPREAD, out_specs=SPREAD, check_vma=False)
     return hlo.Program(jax.jit(mapped).lower(array).compile().as_text())
 
 
@@ -101,13 +102,13 @@ HloModule jit_step, is_scheduled=true, replica_count=1, num_partitions=16
 
 %chained.1 (p: bf16[8,128]) -> (bf16[64,128], bf16[8,128]) {
   %p = bf16[8,128]{1,0:T(8,128)(2,1)} parameter(0)
-  %gather.1 = bf16[64,128]{1,0:T(8,128)(2,1)} all-gather(%p), channel_id=7, replica_groups=mesh['x'=2,'y'=8], device_ids=([8,2]T(1,0)) {'y'}, dimensions={0}
+  %gather.1 = bf16[64,128]{1,0:T(8,128)(2,1)} all-gather(%p), channel_id=7, GROUPS, dimensions={0}
   ROOT %pair = (bf16[64,128]{1,0:T(8,128)(2,1)}, bf16[8,128]{1,0:T(8,128)(2,1)}) tuple(%gather.1, %p)
 }
 
 %chained.2 (q: bf16[8,128]) -> bf16[64,128] {
   %q = bf16[8,128]{1,0:T(8,128)(2,1)} parameter(0)
-  ROOT %gather.2 = bf16[64,128]{1,0:T(8,128)(2,1)} all-gather(%q), channel_id=7, replica_groups=mesh['x'=2,'y'=8], device_ids=([8,2]T(1,0)) {'y'}, dimensions={0}
+  ROOT %gather.2 = bf16[64,128]{1,0:T(8,128)(2,1)} all-gather(%q), channel_id=7, GROUPS, dimensions={0}
 }
 
 %body (carry: (s32[], f32[256])) -> (s32[], f32[256]) {
@@ -116,7 +117,7 @@ HloModule jit_step, is_scheduled=true, replica_count=1, num_partitions=16
   %x = f32[256]{0:T(256)} get-tuple-element(%carry), index=1
   %one = s32[]{:T(128)S(6)} constant(1)
   %next = s32[]{:T(128)S(6)} add(%i, %one)
-  %started = f32[256]{0:T(256)} all-reduce-start(%x), channel_id=2, replica_groups=mesh['x'=16] {'x':(1)4}, to_apply=%add
+  %started = f32[256]{0:T(256)} all-reduce-start(%x), channel_id=2, PARTS, to_apply=%add
   %done = f32[256]{0:T(256)} all-reduce-done(%started)
   ROOT %out = (s32[]{:T(128)}, f32[256]{0:T(256)}) tuple(%next, %done)
 }
@@ -142,12 +143,19 @@ ENTRY %main (x.0: f32[256], w: bf16[8,128]) -> f32[256] {
   %loop = (s32[]{:T(128)}, f32[256]{0:T(256)}) while(%start), condition=%test, body=%body
   ROOT %result = f32[256]{0:T(256)} get-tuple-element(%loop), index=1
 }
-"""
+""".strip()
+# Groups of devices by axes of a mesh: of one axis in another order, and four neighbours of another.
+AXIS, PARTS = "mesh['x'=2,'y'=8], device_ids=([8,2]T(1,0)) {'y'}", "mesh['x'=16] {'x':(1)4}"
+
+
+def tpu_program(parts: str) -> hlo.Program:
+    """The program above, with what the sum in its loop goes over."""
+    return hlo.Program(TPU.replace("GROUPS", f"replica_groups={AXIS}").replace("PARTS", f"replica_groups={parts}"))
 
 
 def test_what_tpus_write_otherwise():
     """Begun and ended apart, in parts of one exchange, over axes with names, in fast memory."""
-    program = hlo.Program(TPU.strip())
+    program = tpu_program(PARTS)
     found = {one.kind: one for one in program.collectives()}
     assert len(program.collectives()) == 2
     gather, reduce = found["all-gather"], found["all-reduce"]
@@ -167,14 +175,15 @@ def test_groups_are_counted_however_they_are_written():
         "[4,4]<=[2,8]T(1,0)": 4,
         "{}": 16,
     }.items():
-        program = hlo.Program(
-            TPU.strip().replace("replica_groups=mesh['x'=16] {'x':(1)4}", f"replica_groups={groups}")
-        )
+        program = tpu_program(groups)
         assert {one.group for one in program.collectives() if one.kind == "all-reduce"} == {size}, groups
 
 
 def test_bytes_of_types():
-    assert hlo.array_bytes("(f32[3,5]{1,0:T(8,128)S(1)}, /*index=1*/bf16[7]{0}, pred[9], s4[4], token[])") == 60 + 14 + 9 + 2
+    assert (
+        hlo.array_bytes("(f32[3,5]{1,0:T(8,128)S(1)}, /*index=1*/bf16[7]{0}, pred[9], s4[4], token[])")
+        == 60 + 14 + 9 + 2
+    )
     assert hlo.array_bytes("(f32[3,5]{1,0:T(8,128)S(1)}, bf16[7]{0})", main=True) == 14
     assert hlo.array_bytes("u8[]") == 1
-    assert np.dtype(np.float64).itemsize == hlo.array_bytes("f64[]")
+    assert hlo.array_bytes("c128[2]") == 32
