@@ -25,6 +25,7 @@ class Chip:
       memory: what a program may use of the memory, bytes; 0 is unknown.
       bandwidth: of that memory, bytes/s.
       links: what leaves the chip over all its links to other chips of the slice at once, bytes/s.
+      axes, most: of the grid of a slice how many edges there are, and how many chips at most.
       options: what the compiler has to be told of the family.
     """
 
@@ -33,6 +34,8 @@ class Chip:
     memory: int = 0
     bandwidth: float = 0.0
     links: float = 0.0
+    axes: int = 0
+    most: int = 0
     options: tuple[tuple[str, str], ...] = ()
 
 
@@ -46,16 +49,16 @@ def _gib(number: float) -> int:
 # what the TPU compiler of libtpu 0.0.42 says is available of the 32, 16, 95 and 32 GB of the data sheets.
 CHIPS = {
     # One device is both cores of a chip ("megacore"), as on real pods.
-    "v4": Chip(("TPU v4",), 275e12, _gib(30.75), 1228e9, 300e9, (("chip_config_name", "megacore"),)),
-    "v5e": Chip(("TPU v5 lite", "TPU v5e"), 197e12, _gib(15.75), 819e9, 200e9),
-    "v5p": Chip(("TPU v5p", "TPU v5"), 459e12, _gib(95.74), 2765e9, 600e9),
-    "v6e": Chip(("TPU v6 lite", "TPU v6e"), 918e12, _gib(31.25), 1640e9, 400e9),
+    "v4": Chip(("TPU v4",), 275e12, _gib(30.75), 1228e9, 300e9, 3, 4096, (("chip_config_name", "megacore"),)),
+    "v5e": Chip(("TPU v5 lite", "TPU v5e"), 197e12, _gib(15.75), 819e9, 200e9, 2, 256),
+    "v5p": Chip(("TPU v5p", "TPU v5"), 459e12, _gib(95.74), 2765e9, 600e9, 3, 8960),
+    "v6e": Chip(("TPU v6 lite", "TPU v6e"), 918e12, _gib(31.25), 1640e9, 400e9, 2, 256),
     "A100": Chip(("A100",), 312e12),
     "H100": Chip(("H100",), 989e12),
     "H200": Chip(("H200",), 989e12),
 }
 
-_NAME = re.compile(r"(v\d\w*):(\d+(?:x\d+){1,2})")
+_NAME = re.compile(r"(v\d\w*):([1-9]\d*(?:x[1-9]\d*)+)")
 # libtpu asks where it runs, and there is nobody to answer; a compiler alone may be loaded more than once.
 _ENVIRONMENT = {
     "TPU_SKIP_MDS_QUERY": "1",
@@ -81,12 +84,18 @@ def devices(name: str) -> list[jax.Device]:
     match = _NAME.fullmatch(name)
     if match is None or match[1] not in CHIPS:
         raise InputError(f"--topology={name}: unknown; expected FAMILY:GRID of chips, e.g. {FORMS}")
+    family, edges = CHIPS[match[1]], [int(edge) for edge in match[2].split("x")]
+    if len(edges) != family.axes or math.prod(edges) > family.most:
+        raise InputError(
+            f"--topology={name}: a slice of {match[1]} is a grid of {family.axes} edges and at most {family.most} "
+            f"chips; expected e.g. {FORMS}"
+        )
     if importlib.util.find_spec("libtpu") is None:
         raise InputError(f"--topology={name}: the TPU compiler is not installed: pip install 'lcjax[tpu]'")
     for variable, value in _ENVIRONMENT.items():
         os.environ.setdefault(variable, value)
-    options: dict = dict(CHIPS[match[1]].options)
-    if math.prod(map(int, match[2].split("x"))) == 1:
+    options: dict = dict(family.options)
+    if math.prod(edges) == 1:
         options["chips_per_host_bounds"] = (1, 1, 1)
     try:
         return list(topologies.get_topology_desc(topology_name=name, platform="tpu", **options).devices)
