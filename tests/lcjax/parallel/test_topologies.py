@@ -46,9 +46,7 @@ def test_figures_are_of_the_magnitude_of_a_data_sheet():
             assert 14e9 < chip.memory < 110e9, name
 
 
-@pytest.mark.parametrize(
-    "name", ["v5e", "v5e-256", "v5e:256", "v7:2x2", "2x2", "H100:2x2", "v5e:2X2", ""]
-)
+@pytest.mark.parametrize("name", ["v5e", "v5e-256", "v5e:256", "v7:2x2", "2x2", "H100:2x2", "v5e:2X2", ""])
 def test_an_unknown_name_is_refused_in_a_line_that_tells_what_is_known(name):
     with pytest.raises(InputError) as raised:
         topologies.devices(name)
