@@ -43,16 +43,18 @@ def _gib(number: float) -> int:
     return int(number * 2**30)
 
 
-# FLOP/s, bandwidth and links: of TPUs from cloud.google.com/tpu/docs/v4, v5e, v5p and v6e ("peak compute per chip",
-# "HBM bandwidth per chip", "interchip interconnect bandwidth per chip": 2400, 1600, 4800 and 3200 Gbit/s, which is
-# all links in one direction); of GPUs FLOP/s from NVIDIA's data sheets of the SXM modules, without sparsity. Memory:
-# what the TPU compiler of libtpu 0.0.42 says is available of the 32, 16, 95 and 32 GB of the data sheets.
+# FLOP/s, bandwidth and links of TPUs: docs.cloud.google.com/tpu/docs/v4, v5e, v5p-training and v6e, "peak compute per
+# chip (bf16)", "HBM bandwidth per chip", and half of "bidirectional inter-chip interconnect bandwidth per chip", or all
+# of "inter-chip interconnect bandwidth", which is of one direction. Where that has been revised (v5e 819 or 800 GB/s,
+# v6e 1640 or 1600 GB/s and 3584 or 3200 Gbit/s) the larger: a bound must not be beaten. Memory: what the TPU compiler
+# (libtpu 0.0.42) lets a program have of the 32, 16, 95 and 32 GB there. FLOP/s of GPUs: NVIDIA's data sheets of the SXM
+# modules, without sparsity.
 CHIPS = {
     # One device is both cores of a chip ("megacore"), as on real pods.
     "v4": Chip(("TPU v4",), 275e12, _gib(30.75), 1228e9, 300e9, 3, 4096, (("chip_config_name", "megacore"),)),
     "v5e": Chip(("TPU v5 lite", "TPU v5e"), 197e12, _gib(15.75), 819e9, 200e9, 2, 256),
     "v5p": Chip(("TPU v5p", "TPU v5"), 459e12, _gib(95.74), 2765e9, 600e9, 3, 8960),
-    "v6e": Chip(("TPU v6 lite", "TPU v6e"), 918e12, _gib(31.25), 1640e9, 400e9, 2, 256),
+    "v6e": Chip(("TPU v6 lite", "TPU v6e"), 918e12, _gib(31.25), 1640e9, 448e9, 2, 256),
     "A100": Chip(("A100",), 312e12),
     "H100": Chip(("H100",), 989e12),
     "H200": Chip(("H200",), 989e12),
