@@ -126,7 +126,8 @@ def plan(config, topology: str) -> dict:
 
     found = forecast.about(config, topology, count) | {"memory_capacity": chip.memory, "choices": choices}
     found["compiled"] = [_named(setting, count) | figures for setting, figures in seen.items()]
-    for setting in candidates(config, lines, known, images, chip.memory):
+    fitting = [setting for setting in asked if seen[setting]["fits"]]
+    for setting in [*fitting, *candidates(config, lines, known, images, chip.memory)]:
         compile_all([setting])
         if seen[setting]["fits"]:
             found["plan"] = _named(setting, count) | {"flags": flags(setting)} | seen[setting]

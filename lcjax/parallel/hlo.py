@@ -27,6 +27,10 @@ SENT = {
 _STILL = frozenset(
     ("parameter", "constant", "get-tuple-element", "tuple", "bitcast", "while", "conditional", "call", "after-all")
 ) | {"async-start", "async-update", "partition-id", "replica-id", "opt-barrier", "domain", "add-dependency"}
+# Calls of the TPU compiler that only say how bytes are to be seen.
+_NAMES_ALONE = re.compile(
+    r'custom_call_target="(AllocateBuffer|ConcatBitcast|AssumeGather\w*|GatherScatterIndices\w*)"'
+)
 _SLICES = ("slice", "dynamic-slice", "gather")
 
 _HEADER = re.compile(r"^(ENTRY )?%?([\w.\-]+) \(.*\{$")
@@ -190,7 +194,7 @@ class Program:
 
     def _moved(self, name: str, line: Line) -> int:
         """Bytes that one line moves each time it runs."""
-        if line.kind in _STILL or line.kind.endswith("-done"):
+        if line.kind in _STILL or line.kind.endswith("-done") or _NAMES_ALONE.search(line.rest):
             return 0
         kind = line.kind.removesuffix("-start")
         written = array_bytes(_result(line), main=True)

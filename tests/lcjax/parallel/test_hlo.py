@@ -138,6 +138,7 @@ ENTRY %main (x.0: f32[256], w: bf16[8,128]) -> f32[256] {
   %first = (bf16[64,128]{1,0:T(8,128)(2,1)}, bf16[8,128]{1,0:T(8,128)(2,1)}) fusion(%w), kind=kCustom, calls=%chained.1
   %w.1 = bf16[8,128]{1,0:T(8,128)(2,1)} get-tuple-element(%first), index=1
   %second = bf16[64,128]{1,0:T(8,128)(2,1)} fusion(%w.1), kind=kCustom, calls=%chained.2
+  %both = bf16[128,128]{1,0:T(8,128)(2,1)} custom-call(%second, %second), custom_call_target="ConcatBitcast"
   %zero = s32[]{:T(128)} constant(0)
   %start = (s32[]{:T(128)}, f32[256]{0:T(256)}) tuple(%zero, %twice), metadata={op_name="a (b"}
   %loop = (s32[]{:T(128)}, f32[256]{0:T(256)}) while(%start), condition=%test, body=%body
