@@ -32,9 +32,9 @@ class Program:
     Attributes:
       seconds: what compiling took.
       flops, bytes: computed; read and written, in fast memory, too.
-      memory: the parts of what is held at once, bytes.
+      memory: the parts of what is held at once, bytes; where it does not fit, arguments alone, by arithmetic.
       text: the compiled program.
-      refusal: why the compiler gave up, one line, and then there is nothing else; empty where it did not.
+      refusal: why the compiler gave up, one line, and then there is little else; empty where it did not.
     """
 
     seconds: float
@@ -48,7 +48,9 @@ class Program:
     def memory_bytes(self) -> int | None:
         """All that is held at once; None where the compiler gave up without telling."""
         if self.refusal:
-            return needed_bytes(self.refusal)
+            needed = needed_bytes(self.refusal)
+            beside = self.memory.get("arguments", 0) if "temporaries" in self.refusal else 0
+            return needed and needed + beside
         return sum(self.memory.values()) - 2 * self.memory["aliased"]  # outputs lie where arguments were
 
 
@@ -84,13 +86,15 @@ def compiled(config, setting: Setting, devices: list[jax.Device]) -> Program:
     config.batch_size, config.accumulate, config.remat = setting.images * len(devices), setting.parts, setting.remat
     mesh = meshes.make(-1, setting.fsdp, config.batch_size, setting.parts, devices)
     experiment = trial.make(config)
+    shapes = experiment.shapes(mesh)
     start = time.perf_counter()
     try:
-        program = steps.compile_train_step(experiment.step(), *experiment.shapes(mesh))
+        program = steps.compile_train_step(experiment.step(), *shapes)
     except jax.errors.JaxRuntimeError as error:
         if "RESOURCE_EXHAUSTED" not in str(error):
             raise
-        return Program(time.perf_counter() - start, refusal=" ".join(str(error).split())[:1000])
+        refusal = " ".join(str(error).split())[:1000]
+        return Program(time.perf_counter() - start, memory={"arguments": trial.local_bytes(shapes)}, refusal=refusal)
     seconds = time.perf_counter() - start
     cost, memory, text = program.cost_analysis(), program.memory_analysis(), program.as_text()
     assert cost and memory and text, "the TPU compiler tells all of this"

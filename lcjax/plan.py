@@ -13,6 +13,8 @@ from lcjax import forecast, trial
 from lcjax.forecast import Setting
 from lcjax.parallel import mesh as meshes
 
+_TRIES = 3  # candidates that are compiled at most: each takes minutes
+
 
 @dataclasses.dataclass(frozen=True)
 class Line:
@@ -60,22 +62,18 @@ def sizes(config, devices: list[jax.Device]) -> Sizes:
     for fsdp in (4**power for power in range(6) if count % 4**power == 0):
         mesh = meshes.make(-1, fsdp, count, 1, devices)
         leaves, batch = experiment.shapes(mesh)
-        state[fsdp] = _local_bytes(leaves)
+        state[fsdp] = trial.local_bytes(leaves)
         if fsdp == 1:
-            gradient = _local_bytes(leaves.trainable)
-            image = _local_bytes(batch) / (config.batch_size // count)
+            gradient = trial.local_bytes(leaves.trainable)
+            image = trial.local_bytes(batch) / (config.batch_size // count)
     return Sizes(state, gradient, image)
-
-
-def _local_bytes(tree) -> int:
-    """Bytes that one device holds of a tree of jax.ShapeDtypeStruct."""
-    return sum(math.prod(leaf.sharding.shard_shape(leaf.shape)) * leaf.dtype.itemsize for leaf in jax.tree.leaves(tree))
 
 
 def memory(line: Line, known: Sizes, setting: Setting) -> float:
     """Bytes that a setting should take on a chip, by the line of its remat at fsdp=1 without parts."""
     at_once = setting.images / setting.parts
-    waiting = known.image * (setting.images - at_once) + known.gradient * (setting.parts > 1)
+    # Other images wait as they came, and once more in the order of the parts.
+    waiting = (2 * known.image * (setting.images - at_once) + known.gradient) * (setting.parts > 1)
     return line.at(at_once) + waiting + known.state[setting.fsdp] - known.state[1]
 
 
@@ -127,7 +125,7 @@ def plan(config, topology: str) -> dict:
     found = forecast.about(config, topology, count) | {"memory_capacity": chip.memory, "choices": choices}
     found["compiled"] = [_named(setting, count) | figures for setting, figures in seen.items()]
     fitting = [setting for setting in asked if seen[setting]["fits"]]
-    for setting in [*fitting, *candidates(config, lines, known, images, chip.memory)]:
+    for setting in [*fitting, *candidates(config, lines, known, images, chip.memory)][:_TRIES]:
         compile_all([setting])
         if seen[setting]["fits"]:
             found["plan"] = _named(setting, count) | {"flags": flags(setting)} | seen[setting]
@@ -179,7 +177,7 @@ def text(found: dict) -> str:
         )
     chosen = found.get("plan")
     if not chosen:
-        return "\n".join([*lines, "nothing fits: take a smaller batch, or more chips"])
+        return "\n".join([*lines, "of what was compiled nothing fits: take a smaller batch, or more chips"])
     return "\n".join(
         [*lines, f"take {chosen['flags']}", f"compiled: {chosen['memory_bytes'] / 1e9:.2f} GB a chip, {_bound(chosen)}"]
     )

@@ -1,6 +1,7 @@
 """A config without its data: its training step and what goes in, to measure (`benchmark`) or compile (`forecast`)."""
 
 import dataclasses
+import math
 from typing import Any
 
 import jax
@@ -100,6 +101,11 @@ def needed_flops(trial: Trial, state: steps.State, batch: dict) -> int:
     plain = trial.config.copy_and_resolve_references()
     plain.remat, plain.accumulate = False, 1
     return flops.cost(make(plain).step(), state, batch).flops
+
+
+def local_bytes(tree) -> int:
+    """Bytes that one device holds of a tree of jax.ShapeDtypeStruct with shardings, without padding."""
+    return sum(math.prod(leaf.sharding.shard_shape(leaf.shape)) * leaf.dtype.itemsize for leaf in jax.tree.leaves(tree))
 
 
 def _rate(config, updates: int) -> optim.LearningRate:

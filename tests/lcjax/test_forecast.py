@@ -81,8 +81,10 @@ def test_figures_are_by_image_and_of_all_chips():
     ],
 )
 def test_what_the_compiler_would_need_is_in_its_refusal(message, expected):
-    found = forecast.figures(Program(9.0, refusal=message), Setting(4), 16, CHIP)
-    assert not found["fits"] and found["refusal"] == message and found.get("memory_bytes") == expected
+    found = forecast.figures(Program(9.0, memory={"arguments": 7}, refusal=message), Setting(4), 16, CHIP)
+    # Of temporaries it is told what they alone would need.
+    needed = expected + 7 if "temporaries" in message else expected
+    assert not found["fits"] and found["refusal"] == message and found.get("memory_bytes") == needed
     assert not {"bound_ms", "collectives"} & found.keys()
 
 
@@ -207,6 +209,13 @@ def test_a_plan_that_the_compiler_refuses_is_not_proposed(slice_of_cpus, monkeyp
     monkeypatch.setattr(forecast, "compiled", _compiler(lambda one: _world(one) * (1 + (one.parts == 4)), log))
     found = plan.plan(_config(batch_size=8 * 64), "v5e:2x4")
     assert found["plan"]["accumulate"] == 8 and found["plan"]["fits"]
+
+
+def test_no_more_than_three_candidates_are_compiled(slice_of_cpus, monkeypatch):
+    log: list[Setting] = []
+    monkeypatch.setattr(forecast, "compiled", _compiler(lambda one: _world(one) + 20 * GIGA * (one.parts > 1), log))
+    assert "plan" not in plan.plan(_config(batch_size=8 * 64), "v5e:2x4")
+    assert len(log) == 4 + 3
 
 
 def test_where_nothing_fits_it_says_so(slice_of_cpus, monkeypatch):
