@@ -253,15 +253,15 @@ def about(config, topology: str, chips: int) -> dict:
 
 
 def compiled_in_turn(
-    config, topology: str, jobs: list[tuple[Setting, list[jax.Device]]]
+    config, topology: str, jobs: list[tuple[Setting, list[jax.Device]]], before: int = 0
 ) -> Iterator[tuple[Program, Setting, list[jax.Device]]]:
-    """Each program when it is compiled, with a line of progress on stderr before."""
+    """Each program when it is compiled, with a line of progress on stderr, which counts so many before."""
     seconds: list[float] = []
     for number, (setting, devices) in enumerate(jobs, 1):
         left = sum(seconds) / len(seconds) * (len(jobs) - len(seconds)) / 60 if seconds else 0
         eta = f"about {math.ceil(left)} min left" if seconds else "minutes each"
         what = f"{config.model.name}, {config.task}, on {len(devices)} of {topology}, {setting}"
-        print(f"compiling {number} of {len(jobs)} ({eta}): {what}", file=sys.stderr, flush=True)
+        print(f"compiling {before + number} of {before + len(jobs)} ({eta}): {what}", file=sys.stderr, flush=True)
         program = compiled(config, setting, devices)
         seconds.append(program.seconds)
         yield program, setting, devices

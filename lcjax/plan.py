@@ -90,7 +90,7 @@ def plan(config, topology: str) -> dict:
 
     def compile_all(settings: list[Setting]) -> None:
         fresh = [(setting, devices) for setting in settings if setting not in seen]
-        for program, setting, _ in forecast.compiled_in_turn(config, topology, fresh):
+        for program, setting, _ in forecast.compiled_in_turn(config, topology, fresh, len(seen)):
             seen[setting] = forecast.figures(program, setting, count, chip)
 
     asked = [Setting(images, remat=remat) for remat in (False, True)]
