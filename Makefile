@@ -1,6 +1,7 @@
 # make demo      the whole way on made-up landscapes: a map, a page of scores (about ten minutes on two cores)
 # make tables    every cell of the report's tables in tiny form, on the same (about twenty minutes)
 # make study     what pre-training is worth where labels are few
+# make scaling   four training steps compiled for TPU slices, without a TPU: docs/scaling.md (hours on two cores)
 # make test      the tests
 # make soak      the long runs
 # make parity    the networks against those of PyTorch libraries, which it installs beside (6 GB); WRITE_ANSWERS=1 keeps
@@ -22,7 +23,7 @@ STAMP       := .venv/installed-$(VERSION)-$(EXTRAS)
 
 export JAX_PLATFORMS ?= cpu
 
-.PHONY: venv demo tables study test soak parity pictures lint clean
+.PHONY: venv demo tables study scaling test soak parity pictures lint clean
 venv: $(STAMP)
 
 $(STAMP): setup.cfg pyproject.toml $(CONSTRAINTS)
@@ -110,6 +111,13 @@ study: venv
 	.venv/bin/python -m data_pipelines.sample.make $(STUDY)/sample --tiles=study
 	$(LCJAX) prepare --dataset=sample --source=$(STUDY)/sample --data_dir=$(STUDY)/data
 	.venv/bin/python benchmarks/few_labels.py --data_dir=$(STUDY)/data --output=$(STUDY)/runs
+
+# What four training steps need on TPU slices, as compiled: docs/scaling.md. Several minutes a program; stopped and
+# started again, it goes on with the next one.
+SCALING ?= build/scaling
+scaling:
+	$(MAKE) venv EXTRAS=$(EXTRAS),tpu
+	.venv/bin/python benchmarks/scaling.py --output=$(SCALING) --page=docs/scaling.md
 
 clean:
 	rm -rf build

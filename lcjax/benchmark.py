@@ -10,18 +10,20 @@ import jax
 import numpy as np
 from tqdm import tqdm
 
-from data_pipelines import datasets, loader
+from data_pipelines import loader
 from data_pipelines.errors import InputError
 from data_pipelines.files import write_atomically
 from data_pipelines.prepared import open_dataset
-from lcjax import card as cards
-from lcjax import catalogue, flops, optim, parameters, steps, streams, tasks
+from lcjax import catalogue, forecast, plan, steps, trial
 from lcjax.parallel import mesh as meshes
+from lcjax.parallel import topologies
 
 HELP = """Measures the compiled training step of a config on the devices of this machine.
 
   lcjax benchmark --config=configs/dfc2020.py:model=swin_unet --steps=20 --json=swin_unet.json
   lcjax benchmark --config=configs/dfc2020.py:model=unet,data=sample,tiny=true --config.data_dir=build/demo/data
+  lcjax benchmark --config=configs/dfc2020.py:model=swin_unet --config.batch_size=4096 --topology=v5e:16x16
+  lcjax benchmark --config=configs/dfc2020.py:model=swin_unet --config.batch_size=32768 --topology=v5e:16x16 --plan
   lcjax benchmark --list --json=networks.json
   lcjax benchmark --input --json=input.json
 
@@ -32,6 +34,15 @@ forward and backward pass, counted in the program before it is compiled, without
 (lcjax/flops.py). mfu is its share of the device's dense bf16 peak, and stands only where that is known.
 compiler_flops_per_image is the compiler's count of what it made; library calls hide from it.
 
+--topology measures nothing: it compiles the same step for the chips of a TPU slice that need not be there (pip install
+'lcjax[tpu]'; a program takes minutes) and tells, of one chip, the memory, all collectives, and a bound: the longest of
+the times for FLOPs, for bytes of main memory and for bytes over the links at the chip's peaks. No step can be faster;
+how much slower it is, only a measurement tells. traffic_bytes_per_image is what passes main memory, bytes_per_image
+the compiler's count, which has fast memory in it. efficiency compares with one chip that has as many images, which is
+a second program; --noalone leaves it out. Known topologies: v5e:2x2, v5e:16x16, v6e:16x16, v5p:4x4x4, v4:2x2x1 and
+so on, one slice. --plan compiles four or five programs and tells which batch fits with which config.parallel.fsdp and
+config.remat, and a setting for config.batch_size that fits. docs/scaling.md has figures of both.
+
 --list measures nothing: it prints parameters and multiply-accumulates (GMACs) of every network in every size for an
 image with both Sentinel sensors and for an aerial one, and which multiple the edges of images are padded to. With
 --tiny the sizes for tests and demonstrations are listed, too. It takes about half a minute.
@@ -40,16 +51,6 @@ image with both Sentinel sensors and for an aerial one, and which multiple the e
 FLAIR-1 from shards, from shards otherwise compressed, and from GeoTIFFs with rasterio, in one run, in a temporary
 folder (about 25 MB a record). docs/input_speed.md says what the figures mean."""
 
-# Dense bf16 FLOP/s of one device, from the vendors' data sheets, by a part of the name that JAX gives it.
-_PEAKS = {
-    "H100": 989e12,
-    "H200": 989e12,
-    "A100": 312e12,
-    "TPU v4": 275e12,
-    "TPU v5 lite": 197e12,
-    "TPU v5p": 459e12,
-    "TPU v6 lite": 918e12,
-}
 _WARMUP = 3  # steps that are not counted
 
 
@@ -59,6 +60,9 @@ def define_flags(flags) -> None:
 
     config_flags.DEFINE_config_file("config", None, "Config file and its arguments: configs/FILE.py:key=value,...")
     flags.DEFINE_integer("steps", 20, "Steps that are timed.", lower_bound=1)
+    flags.DEFINE_string("topology", None, "TPU slice to compile the config for, instead of measuring: v5e:16x16.")
+    flags.DEFINE_bool("plan", False, "With --topology: what makes config.batch_size fit.")
+    flags.DEFINE_bool("alone", True, "With --topology: compile for one chip, too, for the efficiency.")
     flags.DEFINE_bool("list", False, "List parameters and multiply-accumulates of every network, instead of a config.")
     flags.DEFINE_bool("tiny", False, "With --list: the tiny sizes, too.")
     flags.DEFINE_bool("input", False, "Measure how fast records are read, instead of a config.")
@@ -74,6 +78,10 @@ def run(flags) -> None:
         )
     if flags.tiny and not flags.list:
         raise InputError("--tiny goes with --list; a config is made tiny by --config=configs/dfc2020.py:tiny=true")
+    if flags.topology and not flags.config:
+        raise InputError("--topology goes with --config, e.g. --config=configs/dfc2020.py:model=unet")
+    if flags.plan and not flags.topology:
+        raise InputError("--plan goes with --topology, e.g. --topology=v5e:16x16")
     if flags.list:
         found = catalogue.rows(tqdm(catalogue.networks(flags.tiny), desc="networks", unit="network", leave=False))
         text = json.dumps(found, indent=1)
@@ -85,6 +93,14 @@ def run(flags) -> None:
             figures = throughput.measure(pathlib.Path(folder), records=flags.records)
         text = json.dumps(figures, indent=1)
         print(throughput.table(figures))
+    elif flags.plan:
+        planned = plan.plan(flags.config, flags.topology)
+        text = json.dumps(planned, indent=1)
+        print(plan.text(planned))
+    elif flags.topology:
+        bound = forecast.forecast(flags.config, flags.topology, alone=flags.alone)
+        text = json.dumps(bound, indent=1)
+        print(forecast.text(bound))
     else:
         text = json.dumps(benchmark(flags.config, flags.steps), indent=1)
         print(text)
@@ -96,30 +112,15 @@ def run(flags) -> None:
 
 def benchmark(config, count: int) -> dict:
     """The figures of one config: times are of `count` steps after warm-up."""
-    # A published data set need not be there; own imagery is known by what was prepared alone.
-    own = datasets.is_rasters(config.dataset)
-    data = (
-        open_dataset(config.data_dir, config.dataset, legend=config.legend, bands=config.bands)
-        if own
-        else datasets.dataset(config.dataset, legend=config.legend, bands=config.bands)
-    )
-    sensors = streams.sensors_of(config.fusion, data.sensors)
-    alike = {"train": {"class_pixels": {str(land_class.id): 1 for land_class in data.legend.scored}}}
-    card = cards.Card(config.model.name, config.fusion, sensors, data.legend, data.tile, data.name, alike, {})
-    task = tasks.make(config, card)
+    experiment = trial.make(config, count)
+    task, data = experiment.task, experiment.data
     mesh = meshes.make(config.parallel.data, config.parallel.fsdp, config.batch_size, config.accumulate)
-    template = parameters.Template(task.build, config.freeze)
-    optimizer = optim.transformation(config.optimizer)
-    rate = optim.learning_rate(config.optimizer, config.batch_size, 0, count)
-    values = parameters.initial(template.parameters, config.seed)
-    statistics = parameters.initial(template.statistics, config.seed)
-    state = steps.initial_state(template, values, statistics, optimizer, mesh)
+    state = experiment.state(mesh)
     sharding = meshes.batch_sharding(mesh)
-    batch = meshes.global_batch(_random_batch(task.keys, card, config), sharding)
+    batch = meshes.global_batch(experiment.batch(config.batch_size), sharding)
 
     start = time.perf_counter()
-    step = steps.train_step(task, template, optimizer, rate, config.seed, config.accumulate)
-    compiled = steps.compile_train_step(step, state, batch)
+    compiled = steps.compile_train_step(experiment.step(), state, batch)
     compile_seconds = time.perf_counter() - start
 
     seconds = []
@@ -141,16 +142,16 @@ def benchmark(config, count: int) -> dict:
         "model": config.model.name,
         "precision": config.precision,
         "batch_size": config.batch_size,
-        "parameters": int(sum(math.prod(leaf.shape) for leaf in template.parameters.values())),
+        "parameters": int(sum(math.prod(leaf.shape) for leaf in experiment.template.parameters.values())),
         "images_per_second": config.batch_size / median * 1e3,
         "step_ms": {"median": median, "p10": _percentile(milliseconds, 10), "p90": _percentile(milliseconds, 90)},
         "compile_seconds": compile_seconds,
     }
-    needed = _step_flops(config, card, optimizer, rate, state, batch)
+    needed = trial.needed_flops(experiment, state, batch)
     figures["flops_per_image"] = needed / config.batch_size
-    peak = next((peak for name, peak in _PEAKS.items() if name in device.device_kind), None)
-    if peak:
-        figures["mfu"] = needed / (median / 1e3) / (peak * mesh.size)
+    chip = topologies.chip(device.device_kind)
+    if chip:
+        figures["mfu"] = needed / (median / 1e3) / (chip.flops * mesh.size)
     if cost.get("flops", 0) > 0:
         figures |= {
             "compiler_flops_per_image": cost["flops"] / images,
@@ -164,34 +165,6 @@ def benchmark(config, count: int) -> dict:
     if (pathlib.Path(config.data_dir) / data.name / data.version / "dataset_info.json").is_file():
         figures["data_wait_share"] = _data_wait(config, task, compiled, state, sharding, count, median / 1e3)
     return figures
-
-
-def _step_flops(config, card: cards.Card, optimizer, rate, state: steps.State, batch: dict) -> int:
-    """What one step of the whole mesh needs, without what config.remat computes again."""
-    plain = config.copy_and_resolve_references()
-    plain.remat = False
-    task = tasks.make(plain, card)
-    template = parameters.Template(task.build, config.freeze)
-    return flops.cost(steps.train_step(task, template, optimizer, rate, config.seed), state, batch).flops
-
-
-def _random_batch(keys: tuple[str, ...], card: cards.Card, config) -> dict[str, np.ndarray]:
-    generator = np.random.default_rng(config.seed)
-    edge = loader.shipped(card.tile, config.crop)
-    shape = (config.batch_size, edge, edge)
-    ids = [land_class.id for land_class in card.legend.scored]
-    batch = {
-        sensor.name: generator.integers(0, 2000, (*shape, len(sensor.bands))).astype(sensor.dtype)
-        for sensor in card.sensors
-    }
-    batch["label"] = generator.choice(np.array(ids, np.uint8), shape)
-    for vector in datasets.vectors(config.dataset):
-        batch[vector.name] = np.full((config.batch_size, len(vector.numbers)), np.nan)
-    drawn = {
-        "example": np.arange(config.batch_size, dtype=np.uint32),
-        "corner": np.zeros((config.batch_size, 2), np.int32),
-    }
-    return {key: batch[key] for key in keys} | drawn
 
 
 def _data_wait(config, task, compiled, state, sharding, count: int, seconds: float) -> float:

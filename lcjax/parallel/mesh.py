@@ -7,7 +7,7 @@ asks for by `total`, `gathered` and `first_place`, which are right in both: unde
 
 import math
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import jax
 import jax.numpy as jnp
@@ -26,20 +26,23 @@ BATCH_NORMS = ("global", "replica")
 RULES = ((r"bias_table$", math.inf), (r".*", 2**16))
 
 
-def make(data: int, fsdp: int, batch_size: int, accumulate: int = 1) -> Mesh:
-    """A mesh of data x fsdp devices; data = -1 takes all that fsdp leaves.
+def make(
+    data: int, fsdp: int, batch_size: int, accumulate: int = 1, devices: Sequence[jax.Device] | None = None
+) -> Mesh:
+    """A mesh of data x fsdp devices, by default of those of all processes; data = -1 takes all that fsdp leaves.
 
     Each device has as many examples of each of the `accumulate` parts of a batch.
 
     Raises:
       InputError: the devices or the global batch do not divide.
     """
-    devices = jax.device_count()
-    if fsdp < 1 or devices % fsdp:
-        raise InputError(f"config.parallel.fsdp={fsdp}: does not divide the {devices} devices")
-    data = devices // fsdp if data == -1 else data
-    if data < 1 or data * fsdp > devices:
-        raise InputError(f"config.parallel: data={data} x fsdp={fsdp} needs more than the {devices} devices")
+    devices = jax.devices() if devices is None else devices
+    count = len(devices)
+    if fsdp < 1 or count % fsdp:
+        raise InputError(f"config.parallel.fsdp={fsdp}: does not divide the {count} devices")
+    data = count // fsdp if data == -1 else data
+    if data < 1 or data * fsdp > count:
+        raise InputError(f"config.parallel: data={data} x fsdp={fsdp} needs more than the {count} devices")
     if accumulate < 1:
         raise InputError(f"config.accumulate={accumulate}: expected 1 or more parts of a batch")
     if batch_size % (accumulate * data * fsdp):
@@ -48,7 +51,7 @@ def make(data: int, fsdp: int, batch_size: int, accumulate: int = 1) -> Mesh:
             f"config.batch_size={batch_size}: does not divide over {data * fsdp} devices{parts}; "
             f"take a multiple of {accumulate * data * fsdp}, or fewer devices by config.parallel.data"
         )
-    return jax.make_mesh((data, fsdp), AXES, axis_types=(AxisType.Auto,) * 2, devices=jax.devices()[: data * fsdp])
+    return jax.make_mesh((data, fsdp), AXES, axis_types=(AxisType.Auto,) * 2, devices=devices[: data * fsdp])
 
 
 def check(parallel) -> None:
