@@ -15,8 +15,8 @@ from data_pipelines.errors import InputError
 from data_pipelines.files import write_atomically
 from data_pipelines.prepared import open_dataset
 from lcjax import catalogue, forecast, plan, steps, trial
+from lcjax.parallel import hosts, topologies
 from lcjax.parallel import mesh as meshes
-from lcjax.parallel import topologies
 
 HELP = """Measures the compiled training step of a config on the devices of this machine.
 
@@ -103,6 +103,8 @@ def run(flags) -> None:
         print(forecast.text(bound))
     else:
         text = json.dumps(benchmark(flags.config, flags.steps), indent=1)
+        if not hosts.first():
+            return
         print(text)
     if flags.json:
         path = pathlib.Path(flags.json)
@@ -112,16 +114,19 @@ def run(flags) -> None:
 
 def benchmark(config, count: int) -> dict:
     """The figures of one config: times are of `count` steps after warm-up."""
-    experiment = trial.make(config, count)
-    task, data = experiment.task, experiment.data
+    meshes.check(config.parallel)
     mesh = meshes.make(config.parallel.data, config.parallel.fsdp, config.batch_size, config.accumulate)
+    experiment = trial.make(config, mesh, count)
+    task, data = experiment.task, experiment.data
     state = experiment.state(mesh)
-    sharding = meshes.batch_sharding(mesh)
-    batch = meshes.global_batch(experiment.batch(config.batch_size), sharding)
+    sharding, by_device = meshes.batch_sharding(mesh), config.parallel.mode == "pmap"
+    local = experiment.batch(config.batch_size // jax.process_count())
+    batch = meshes.global_batch(local, sharding, by_device=by_device)
 
     start = time.perf_counter()
-    compiled = steps.compile_train_step(experiment.step(), state, batch)
+    compiled = steps.compile_train_step(experiment.step(), state, batch, config.parallel.mode)
     compile_seconds = time.perf_counter() - start
+    hosts.barrier("step compiled")
 
     seconds = []
     for _ in range(_WARMUP + count):
@@ -147,7 +152,7 @@ def benchmark(config, count: int) -> dict:
         "step_ms": {"median": median, "p10": _percentile(milliseconds, 10), "p90": _percentile(milliseconds, 90)},
         "compile_seconds": compile_seconds,
     }
-    needed = trial.needed_flops(experiment, state, batch)
+    needed = trial.needed_flops(experiment, *experiment.shapes(mesh))
     figures["flops_per_image"] = needed / config.batch_size
     chip = topologies.chip(device.device_kind)
     if chip:
@@ -179,14 +184,17 @@ def _data_wait(config, task, compiled, state, sharding, count: int, seconds: flo
         position=0,
         keys=task.keys,
         crop=config.crop,
+        process_index=jax.process_index(),
+        process_count=jax.process_count(),
         threads=config.threads,
         workers=config.workers,
     )
-    batch = meshes.global_batch(next(batches), sharding)
+    by_device = config.parallel.mode == "pmap"
+    batch = meshes.global_batch(next(batches), sharding, by_device=by_device)
     start = time.perf_counter()
     for _ in range(count):
         state, metrics = compiled(state, batch)
-        batch = meshes.global_batch(next(batches), sharding)
+        batch = meshes.global_batch(next(batches), sharding, by_device=by_device)
         jax.block_until_ready(metrics)
     return max(0.0, 1 - count * seconds / (time.perf_counter() - start))
 

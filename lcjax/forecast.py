@@ -85,7 +85,7 @@ def compiled(config, setting: Setting, devices: list[jax.Device]) -> Program:
     config = config.copy_and_resolve_references()
     config.batch_size, config.accumulate, config.remat = setting.images * len(devices), setting.parts, setting.remat
     mesh = meshes.make(-1, setting.fsdp, config.batch_size, setting.parts, devices)
-    experiment = trial.make(config)
+    experiment = trial.make(config, mesh)
     shapes = experiment.shapes(mesh)
     start = time.perf_counter()
     try:

@@ -7,6 +7,7 @@ from typing import Any
 import jax
 import numpy as np
 import optax
+from jax.sharding import Mesh
 from ml_collections import ConfigDict
 
 from data_pipelines import datasets, loader
@@ -78,8 +79,12 @@ class Trial:
         return jax.tree.map(_placed, (state, batch), (meshes.shardings(state, mesh), spread))
 
 
-def make(config, updates: int = 100) -> Trial:
-    """The trial of a config, with the learning rate of a run of so many updates."""
+def make(config, mesh: Mesh | None = None, updates: int = 100) -> Trial:
+    """The trial of a config, for a mesh; None where only sizes are asked for.
+
+    Args:
+      updates: how long the run would be that the learning rate is of.
+    """
     # A published data set need not be there; own imagery is known by what was prepared alone.
     own = datasets.is_rasters(config.dataset)
     data = (
@@ -91,7 +96,8 @@ def make(config, updates: int = 100) -> Trial:
     alike = {"train": {"class_pixels": {str(land_class.id): 1 for land_class in data.legend.scored}}}
     card = cards.Card(config.model.name, config.fusion, sensors, data.legend, data.tile, data.name, alike, {})
     task = tasks.make(config, card)
-    template = parameters.Template(task.build, config.freeze)
+    normalisation = meshes.normalisation(config.parallel, mesh) if mesh else {}
+    template = parameters.Template(task.build, config.freeze, normalisation)
     optimizer = optim.transformation(config.optimizer)
     return Trial(config, data, card, task, template, optimizer, _rate(config, updates))
 
