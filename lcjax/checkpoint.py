@@ -49,7 +49,10 @@ class Checkpoints:
         return f"{folder} is damaged: {found}" if found else ""
 
     def save(self, step: int, *, model: dict, optimizer, meta: dict) -> None:
-        """Saves a copy of the arrays under `step`; one that is there already is the same and stays."""
+        """Saves a copy of the arrays under `step`; one that is there already is the same and stays.
+
+        To be called when nothing else is being saved any more (`wait`), of this kind or another.
+        """
         if step in self._manager.all_steps():
             return
         items = ocp.args.Composite(
@@ -57,7 +60,6 @@ class Checkpoints:
             optimizer=ocp.args.StandardSave(optimizer),
             meta=ocp.args.JsonSave(meta),
         )
-        self.wait()
         self._check_room(sum(leaf.nbytes for leaf in jax.tree.leaves((model, optimizer))))
         # Orbax copies the arrays to the host itself: the one transfer in the loop that is meant.
         with jax.transfer_guard("allow"), self._told_of(step):
@@ -109,6 +111,8 @@ class Checkpoints:
         try:
             yield
         except (OSError, ValueError, RuntimeError) as error:
+            if hosts.is_loss(error):
+                raise
             raise InputError(
                 f"{self.folder}: a checkpoint cannot be written ({' '.join(str(error).split())[:300]}); "
                 f"{self._kept(step)}; is the disk full, or the folder gone? When that is put right, the same command "

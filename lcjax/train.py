@@ -317,6 +317,10 @@ def _train(
     def save(where: checkpoint.Checkpoints, step: int) -> None:
         model = {"parameters": state.trainable | state.frozen, "statistics": state.statistics}
         progress.position = step * config.batch_size
+        # One at a time: `last` says which state was the best, and must not be there before that state is; and of
+        # several processes two savings at once would take each other's signals.
+        for before in (last, best):
+            before.wait()
         where.save(step, model=model, optimizer=state.optimizer, meta=dataclasses.asdict(progress))
 
     # ------------------------------------------------------------------ the loop
@@ -346,8 +350,6 @@ def _train(
                 with clock.measure("checkpoint"):
                     if ending and held_out is None:
                         save(best, step)
-                    # `last` says which state was the best: it must not be there before that state is.
-                    best.wait()
                     save(last, step)
                 seen(step)
             if ending or stopping:
