@@ -119,7 +119,8 @@ def bound(program: Program, parts: int, chip: topologies.Chip) -> dict:
     """The roofline bound of a step in ms: the longest of three times that it cannot beat, each as if alone.
 
     "compute": FLOPs at the peak of bf16; "memory": bytes of main memory at its bandwidth; "interconnect": bytes that
-    leave the chip, by ring formulas, at the bandwidth of all its links. Latencies are in none of them.
+    leave the chip, by ring formulas, at the bandwidth of all its links. Latencies are in none of them, nor is what goes
+    to other slices over the network of the hosts, whose bandwidth is not the chip's.
     """
     read = hlo.Program(program.text)
     collectives, traffic = read.collectives(), read.memory_bytes()
@@ -138,6 +139,7 @@ def bound(program: Program, parts: int, chip: topologies.Chip) -> dict:
         "flops": flops,
         "traffic_bytes": traffic,
         "collectives": {"kinds": _by_kind(collectives), "list": [_row(one) for one in collectives]},
+        **({"between_slices_bytes": crossing} if (crossing := read.between_slices()) else {}),
         **({"loops_of_unknown_length": read.unknown} if read.unknown else {}),
     }
 
@@ -281,6 +283,11 @@ def text(found: dict) -> str:
         lines.append(f"rate          {found['images_per_second_at_most']:,.0f} images/s at most")
         for kind, row in found["collectives"]["kinds"].items():
             lines.append(f"{kind:<13} {row['times']} times, {row['bytes'] / 1e6:.1f} MB a chip")
+        if "between_slices_bytes" in found:
+            crossing = found["between_slices_bytes"] / 1e6
+            lines.append(
+                f"other slices  {crossing:.1f} MB a chip go there in a step, over a network that is in no bound"
+            )
     if "efficiency" in found:
         shares = found["efficiency"]
         lines.append(

@@ -64,9 +64,9 @@ def make(config, dataset: Dataset, task: Task, template: Template, batch_size: i
     workdir.say(f"probes: learn from {len(known['train'])} labelled pieces, scored on {len(known['test'])}")
     sharding = meshes.batch_sharding(mesh)
 
-    def embed(parameters: Flat, statistics: Flat, batch: dict) -> jax.Array:
-        cut = {key: pieces(images, config.crop) for key, images in batch.items()}
-        return task.embed(template.merge(parameters, statistics, train=False), cut)
+    def embed(parameters: Flat, statistics: Flat, batch: dict) -> tuple[jax.Array, jax.Array]:
+        cut = {key: pieces(batch[key], config.crop) for key in task.keys}
+        return batch["place"], task.embed(template.merge(parameters, statistics, train=False), cut)
 
     # Every process fetches all embeddings, and learns the same.
     compiled = jax.jit(embed, out_shardings=NamedSharding(mesh, PartitionSpec()))
@@ -80,13 +80,21 @@ def make(config, dataset: Dataset, task: Task, template: Template, batch_size: i
             process_count=jax.process_count(),
             threads=config.threads,
         )
-        found = []
-        for batch in batches:
-            arrays = meshes.global_batch({key: batch[key] for key in task.keys}, sharding)
+        # Of several processes, which examples lie where in the global batch depends on the order of the devices.
+        local = batch_size // jax.process_count()
+        places, found = [], []
+        for number, batch in enumerate(batches):
+            first = number * batch_size + jax.process_index() * local
+            asked = {key: batch[key] for key in task.keys} | {"place": np.arange(first, first + local, dtype=np.int32)}
             with jax.set_mesh(mesh):
-                found.append(jax.device_get(compiled(parameters, statistics, arrays)))
+                place, embedded = jax.device_get(compiled(parameters, statistics, meshes.global_batch(asked, sharding)))
+            places.append(place)
+            found.append(embedded.reshape(len(place), -1, embedded.shape[-1]))
+        ordered = np.concatenate(found)[np.argsort(np.concatenate(places))]
         filled = labels[role] != IGNORE
-        return np.concatenate(found)[: len(filled)][filled]  # the last batch may hold more than there is
+        return ordered.reshape(-1, ordered.shape[-1])[: len(filled)][
+            filled
+        ]  # the last batch may hold more than there is
 
     def probe(parameters: Flat, statistics: Flat) -> dict[str, float]:
         train, test = (features(parameters, statistics, role) for role in _CLASSES)

@@ -127,6 +127,15 @@ class Program:
                     found[key] = one
         return sorted(found.values(), key=lambda one: -one.sent)
 
+    def between_slices(self) -> int:
+        """Bytes that one device sends to other slices in one call of the program, over the network of the hosts."""
+        return sum(
+            self._times[name] * array_bytes(_parts(line.shape)[0])
+            for name, lines in self._computations.items()
+            for line in lines.values()
+            if line.kind == "send" and "xla_megascale_runtime" in line.rest
+        )
+
     def memory_bytes(self) -> int:
         """Bytes read from and written to main memory in one call of the program, on one device."""
         return sum(

@@ -5,6 +5,7 @@ A step is compiled in one of two modes. Under "jit" it is written for the whole 
 asks for by `total`, `gathered` and `first_place`, which are right in both: under "jit" there is one replica.
 """
 
+import collections
 import math
 import re
 from collections.abc import Mapping, Sequence
@@ -12,6 +13,7 @@ from collections.abc import Mapping, Sequence
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.experimental import mesh_utils
 from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
 
 from data_pipelines.errors import InputError
@@ -51,7 +53,27 @@ def make(
             f"config.batch_size={batch_size}: does not divide over {data * fsdp} devices{parts}; "
             f"take a multiple of {accumulate * data * fsdp}, or fewer devices by config.parallel.data"
         )
-    return jax.make_mesh((data, fsdp), AXES, axis_types=(AxisType.Auto,) * 2, devices=devices[: data * fsdp])
+    return Mesh(grid(data, fsdp, devices[: data * fsdp]), AXES, axis_types=(AxisType.Auto,) * 2)
+
+
+def grid(data: int, fsdp: int, devices: Sequence[jax.Device]) -> np.ndarray:
+    """The devices as (data, fsdp), neighbours near each other.
+
+    Of several slices, which are what a fast network connects (of GPUs, often a host), `data` goes from slice to slice,
+    and what fsdp gathers stays inside one, where that is possible. Raises InputError where slices do not divide.
+    """
+    sizes = collections.Counter(getattr(device, "slice_index", 0) for device in devices)
+    slices = len(sizes)
+    if slices == 1:
+        return mesh_utils.create_device_mesh((data, fsdp), devices, allow_split_physical_axes=True)
+    across = next((across for across in ((slices, 1), (1, slices)) if data % across[0] == fsdp % across[1] == 0), None)
+    if across is None or len(set(sizes.values())) > 1:
+        raise InputError(
+            f"config.parallel: data={data} x fsdp={fsdp} does not divide over {slices} slices (of GPUs: hosts) of "
+            f"{', '.join(map(str, sizes.values()))} devices; take as many of each, and a multiple of {slices}"
+        )
+    inside = (data // across[0], fsdp // across[1])
+    return mesh_utils.create_hybrid_device_mesh(inside, across, devices, allow_split_physical_axes=True)
 
 
 def check(parallel) -> None:

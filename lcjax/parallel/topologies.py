@@ -12,7 +12,7 @@ from jax.experimental import topologies
 from data_pipelines.errors import InputError
 
 # Families of TPUs whose topologies have a name, and what the names look like.
-FORMS = "v5e:2x2, v5e:16x16, v6e:16x16, v5p:4x4x4, v4:2x2x1 and so on"
+FORMS = "v5e:2x2, v5e:16x16, v6e:16x16, v5p:4x4x4, v4:2x2x1, 2*v5e:16x16 (two slices) and so on"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -60,7 +60,7 @@ CHIPS = {
     "H200": Chip(("H200",), 989e12),
 }
 
-_NAME = re.compile(r"(v\d\w*):([1-9]\d*(?:x[1-9]\d*)+)")
+_NAME = re.compile(r"(?:([1-9]\d*)\*)?((v\d\w*):([1-9]\d*(?:x[1-9]\d*)+))")
 # libtpu asks where it runs, and there is nobody to answer; a compiler alone may be loaded more than once.
 _ENVIRONMENT = {
     "TPU_SKIP_MDS_QUERY": "1",
@@ -78,18 +78,19 @@ def chip(kind: str) -> Chip | None:
 
 
 def devices(name: str) -> list[jax.Device]:
-    """The devices of a topology, e.g. "v5e:16x16", all in one slice: programs are compiled for them, never run.
+    """The devices of a topology, e.g. "v5e:16x16", or of several such slices: to compile for, never to run on.
 
     Raises:
       InputError: an unknown name, a grid that no pod of the family has, or no TPU compiler on this machine.
     """
     match = _NAME.fullmatch(name)
-    if match is None or match[1] not in CHIPS:
+    if match is None or match[3] not in CHIPS:
         raise InputError(f"--topology={name}: unknown; expected FAMILY:GRID of chips, e.g. {FORMS}")
-    family, edges = CHIPS[match[1]], [int(edge) for edge in match[2].split("x")]
+    slices, grid, family = int(match[1] or 1), match[2], CHIPS[match[3]]
+    edges = [int(edge) for edge in match[4].split("x")]
     if len(edges) != family.axes or math.prod(edges) > family.most:
         raise InputError(
-            f"--topology={name}: a slice of {match[1]} is a grid of {family.axes} edges and at most {family.most} "
+            f"--topology={name}: a slice of {match[3]} is a grid of {family.axes} edges and at most {family.most} "
             f"chips; expected e.g. {FORMS}"
         )
     if importlib.util.find_spec("libtpu") is None:
@@ -100,7 +101,8 @@ def devices(name: str) -> list[jax.Device]:
     if math.prod(edges) == 1:
         options["chips_per_host_bounds"] = (1, 1, 1)
     try:
-        return list(topologies.get_topology_desc(topology_name=name, platform="tpu", **options).devices)
+        found = topologies.get_topology_desc(topology_name=grid, platform="tpu", num_slices=slices, **options)
+        return list(found.devices)
     except jax.errors.JaxRuntimeError as error:
         reason = str(error).splitlines()[0]
         raise InputError(f"--topology={name}: no pod has this grid ({reason}); expected e.g. {FORMS}") from error

@@ -61,6 +61,34 @@ def test_the_rules(path, shape, fsdp, expected):
     assert meshes.spec(path, shape, fsdp) == jax.sharding.PartitionSpec(*expected)
 
 
+class Chip:
+    """A device of one of several slices, as far as a mesh asks."""
+
+    platform, device_kind, process_index = "gpu", "H100", 0
+
+    def __init__(self, number: int, slice_index: int):
+        self.id, self.slice_index = number, slice_index
+
+
+def slices_of(data: int, fsdp: int, sizes: list[int]) -> list[list[int]]:
+    places = [place for place, size in enumerate(sizes) for _ in range(size)]
+    chips = [Chip(number, place) for number, place in enumerate(places)]
+    return [[chip.slice_index for chip in row] for row in meshes.grid(data, fsdp, chips)]
+
+
+def test_what_is_gathered_stays_inside_a_slice():
+    assert slices_of(4, 2, [4, 4]) == [[0, 0], [0, 0], [1, 1], [1, 1]]
+    assert slices_of(8, 1, [4, 4]) == [[0]] * 4 + [[1]] * 4
+    assert slices_of(1, 8, [4, 4]) == [[0] * 4 + [1] * 4]  # where it cannot
+    assert slices_of(2, 4, [8]) == [[0] * 4] * 2
+
+
+@pytest.mark.parametrize(("data", "fsdp", "sizes"), [(3, 3, [3, 6]), (2, 3, [4, 2]), (3, 1, [2, 1])])
+def test_slices_that_do_not_divide_are_refused(data, fsdp, sizes):
+    with pytest.raises(InputError, match=f"data={data} x fsdp={fsdp} does not divide over 2 slices"):
+        slices_of(data, fsdp, sizes)
+
+
 def layout(model: str) -> str:
     """How the parameters of a full-size network lie on eight devices of fsdp; equal blocks as one line."""
     task = tasks.make(config := dfc2020.get_config(f"model={model}"), card_of(config))
