@@ -114,17 +114,18 @@ def losses(workdir: pathlib.Path) -> list[float]:
     ],
     ids=["unet", "contrastive"],
 )
-def test_losses_agree_on_one_and_eight_devices(config, data_dir, tmp_path):
+def test_losses_agree_on_one_and_eight_devices_and_as_pmap(config, data_dir, tmp_path):
     seen = {}
-    for devices in (1, 8):
+    for way, parallel in {"one": {"data": 1}, "eight": {"data": 8}, "pmap": {"mode": "pmap"}}.items():
         shrunk = small(config(), data_dir, steps=4)
-        shrunk.parallel.data = devices
+        shrunk.parallel.update(parallel)
         shrunk.split.train = shrunk.split.train.split("[")[0]
         shrunk.split.validation = shrunk.split.train
-        train(shrunk, tmp_path / str(devices))
-        seen[devices] = losses(tmp_path / str(devices))
-    assert len(seen[1]) == 4
-    np.testing.assert_allclose(seen[1], seen[8], rtol=2e-4)
+        train(shrunk, tmp_path / way)
+        seen[way] = losses(tmp_path / way)
+    assert len(seen["one"]) == 4
+    for way in ("eight", "pmap"):
+        np.testing.assert_allclose(seen["one"], seen[way], rtol=2e-4)
 
 
 def test_nan_stops_with_step_norms_and_records(data_dir, tmp_path, monkeypatch):

@@ -58,10 +58,11 @@ def test_twenty_steps_on_two_processes_are_those_of_one_device(tmp_path):
 def test_a_run_goes_on_with_other_numbers_of_processes_and_devices(data_dir, tmp_path):
     whole, moved = tmp_path / "whole", tmp_path / "moved"
     launched.succeed(launched.training(whole, data_dir))
-    # (processes, devices of each), one after the other; the last goes to the end.
+    # (processes, devices of each), one after the other, in turn as jit and as pmap; the last goes to the end.
     *ways, last = [(2, 2), (1, 4), (2, 2), (1, 1), (2, 2)]
-    for way, stop_at in zip(ways, (2, 4, 6, 8), strict=True):
-        processes = launched.start(launched.training(moved, data_dir), *way)
+    modes = ("jit", "pmap", "pmap", "jit")
+    for way, mode, stop_at in zip(ways, modes, (2, 4, 6, 8), strict=True):
+        processes = launched.start(launched.training(moved, data_dir, **{"parallel.mode": mode}), *way)
         launched.wait_until_saved(moved, stop_at, processes)
         processes[-1].send_signal(signal.SIGTERM)
         ended = launched.finish(processes)
