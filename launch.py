@@ -108,10 +108,11 @@ def _run_joined(verb: str, rest: list[str], launcher: str) -> int:
         print(f"lcjax {verb}: {error}", file=sys.stderr)
         return 2
     except Exception as error:
-        if hosts.is_loss(error):
-            time.sleep(hosts.HEARTBEAT)  # by then JAX has found out, too, and has ended this process
         traceback.print_exc()
-        return 1
+        if not hosts.is_loss(error):
+            return 1
+        time.sleep(2 * hosts.HEARTBEAT)  # long before that JAX has found out, too, and has ended this process
+        return processes.LOST
 
 
 def _end(code: int) -> None:
