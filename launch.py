@@ -95,8 +95,9 @@ def _run_joined(verb: str, rest: list[str], launcher: str) -> int:
     from lcjax.parallel import hosts
 
     processes.die_with_watcher()
+    values = _hosts_flags(rest)
     try:
-        hosts.join(launcher, _hosts_flags(rest))
+        hosts.join(launcher, values)
         processes.tell_joined()
         code = _run(verb, rest)
         if code in (0, processes.STOPPED):
@@ -111,7 +112,7 @@ def _run_joined(verb: str, rest: list[str], launcher: str) -> int:
         traceback.print_exc()
         if not hosts.is_loss(error):
             return 1
-        time.sleep(2 * hosts.HEARTBEAT)  # long before that JAX has found out, too, and has ended this process
+        time.sleep(2 * values.loss_timeout)  # long before that JAX has found out, too, and has ended this process
         return processes.LOST
 
 

@@ -25,7 +25,8 @@ def start(
     `each` are further arguments of the first, the second, ...
     """
     address = f"localhost:{free_port()}"
-    together = [f"--coordinator_address={address}", f"--num_processes={processes}", "--join_timeout=60"]
+    together = [f"--coordinator_address={address}", f"--num_processes={processes}"]
+    together += ["--join_timeout=120", "--loss_timeout=10"]
     return [
         subprocess.Popen(
             [

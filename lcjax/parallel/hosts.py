@@ -17,8 +17,6 @@ from jax.experimental import multihost_utils
 from data_pipelines.errors import InputError
 from lcjax import nested
 
-HEARTBEAT = 30  # seconds without a sign of life after which a process counts as lost
-
 
 def join(launcher: str, values) -> None:
     """Makes this process one of the run's; returns when all are there.
@@ -39,8 +37,8 @@ def join(launcher: str, values) -> None:
             jax.distributed.initialize(
                 **given,
                 initialization_timeout=values.join_timeout,
-                heartbeat_timeout_seconds=HEARTBEAT,
-                shutdown_timeout_seconds=HEARTBEAT,
+                heartbeat_timeout_seconds=values.loss_timeout,
+                shutdown_timeout_seconds=max(values.loss_timeout, 30),
             )
         except (ValueError, RuntimeError) as error:
             raise InputError(

@@ -42,7 +42,16 @@ def define_flags(flags, values) -> None:
     )
     flags.DEFINE_integer("num_processes", None, "Processes of the run, all together.", flag_values=values)
     flags.DEFINE_integer("process_id", None, "Which of them this one is, from 0.", flag_values=values)
-    flags.DEFINE_integer("join_timeout", 300, "Seconds to wait for the others.", lower_bound=1, flag_values=values)
+    flags.DEFINE_integer(
+        "join_timeout", 300, "Seconds to wait for the others at the start.", lower_bound=1, flag_values=values
+    )
+    flags.DEFINE_integer(
+        "loss_timeout",
+        30,
+        "Seconds without a sign of life after which a process counts as lost.",
+        lower_bound=5,
+        flag_values=values,
+    )
 
 
 def started_by(values, environment: Mapping[str, str]) -> str:

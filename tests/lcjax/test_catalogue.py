@@ -45,7 +45,9 @@ def test_the_table_is_markdown():
 def test_list_prints_the_table_and_writes_the_figures(monkeypatch, capsys, tmp_path):
     monkeypatch.setattr(catalogue, "networks", lambda tiny: FEW if tiny else FEW[:1])
     path = tmp_path / "new" / "list.json"
-    benchmark.run(types.SimpleNamespace(config=None, list=True, tiny=True, input=False, json=str(path)))
+    benchmark.run(
+        types.SimpleNamespace(config=None, list=True, tiny=True, input=False, topology=None, plan=False, json=str(path))
+    )
     written = json.loads(path.read_text())
     assert capsys.readouterr().out == catalogue.table(written) + "\n"
     assert [row["model"] for row in written] == ["unet", "two_stream_swin"]

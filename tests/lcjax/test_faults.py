@@ -50,8 +50,7 @@ def test_sigterm_saves_and_ends_with_75(whole, data_dir, tmp_path):
     same_runs(whole, tmp_path / "run")
 
 
-@pytest.mark.parametrize("harm", ["flip", "cut", "remove"])
-def test_a_damaged_checkpoint_is_named_and_the_one_before_is_used(harm, whole, data_dir, tmp_path):
+def test_a_damaged_checkpoint_is_named_and_the_one_before_is_used(whole, data_dir, tmp_path):
     run = tmp_path / "run"
     arguments = launched.training(run, data_dir)
     (process,) = launched.start(arguments)
@@ -64,11 +63,7 @@ def test_a_damaged_checkpoint_is_named_and_the_one_before_is_used(harm, whole, d
     largest = max((folder / "model").rglob("*"), key=lambda path: path.stat().st_size if path.is_file() else 0)
     content = bytearray(largest.read_bytes())
     content[len(content) // 2] ^= 1
-    {
-        "flip": lambda: largest.write_bytes(bytes(content)),
-        "cut": lambda: largest.write_bytes(bytes(content[: len(content) // 2])),
-        "remove": largest.unlink,
-    }[harm]()
+    largest.write_bytes(bytes(content))
     ((code, _, cried),) = launched.run(["evaluate", f"--workdir={run}", "--checkpoint=last"])
     assert code == 2 and f"{folder} is damaged: {largest.relative_to(folder)}" in cried and cried.count("\n") == 1
     said = launched.succeed(arguments)
@@ -91,6 +86,10 @@ def test_checksums_are_of_all_files(tmp_path):
     assert checksums.damage(tmp_path) == ""
     (tmp_path / "a" / "x").write_bytes(b"123456780")
     assert checksums.damage(tmp_path) == "a/x holds other bytes than were written"
+    (tmp_path / "a" / "x").write_bytes(b"12345")
+    assert checksums.damage(tmp_path) == "a/x holds 5 bytes, expected 9"
+    (tmp_path / "a" / "x").unlink()
+    assert checksums.damage(tmp_path) == "a/x is missing"
     (tmp_path / checksums.FILE).write_text("{")
     assert "cannot be read" in checksums.damage(tmp_path)
 

@@ -11,7 +11,7 @@ import jax
 import launched
 import numpy as np
 import pytest
-import test_modes
+import test_same_steps
 
 from lcjax import restore
 
@@ -22,10 +22,10 @@ sys.path[:0] = [{root!r}, {tests!r}, {here!r}]
 import jax, numpy as np
 jax.config.update("jax_numpy_rank_promotion", "raise")
 jax.distributed.initialize({address!r}, 2, int(sys.argv[1]))
-import test_modes
-test_modes.meshes.RULES = ((r".*", 64),)
+import test_same_steps
+test_same_steps.meshes.RULES = ((r".*", 64),)
 for network, way in {cases!r}:
-    seen, values, statistics = test_modes.twenty_steps(network, way)
+    seen, values, statistics = test_same_steps.twenty_steps(network, way)
     if jax.process_index() == 0:
         np.savez(pathlib.Path({out!r}) / f"{{network}} {{way}}.npz", **values)
         np.savez(pathlib.Path({out!r}) / f"{{network}} {{way}} seen.npz", **{{k: np.array(v) for k, v in seen.items()}})
@@ -34,7 +34,10 @@ for network, way in {cases!r}:
 
 def test_twenty_steps_on_two_processes_are_those_of_one_device(tmp_path):
     """Two processes of four devices: jit for all networks, with fsdp across the processes and as pmap for one."""
-    cases = [(network, "eight") for network in test_modes.NETWORKS] + [("swin_unet", "fsdp 8"), ("swin_unet", "pmap")]
+    cases = [(network, "eight") for network in test_same_steps.NETWORKS] + [
+        ("swin_unet", "fsdp 8"),
+        ("swin_unet", "pmap"),
+    ]
     child = _CHILD.format(
         root=str(launched.ROOT),
         tests=str(launched.ROOT / "tests"),
@@ -47,35 +50,37 @@ def test_twenty_steps_on_two_processes_are_those_of_one_device(tmp_path):
     processes = [subprocess.Popen([sys.executable, "-c", child, str(number)], env=environment) for number in (0, 1)]
     assert [process.wait(timeout=550) for process in processes] == [0, 0]
     for network, way in cases:
-        *_, of_metrics, of_parameters = test_modes.NETWORKS[network]
-        expected, values, _ = test_modes.twenty_steps(network, "one")
+        *_, of_metrics, of_parameters = test_same_steps.NETWORKS[network]
+        expected, values, _ = test_same_steps.twenty_steps(network, "one")
         found = np.load(tmp_path / f"{network} {way} seen.npz")
         for key in expected:
             np.testing.assert_allclose(found[key], expected[key], rtol=of_metrics, atol=of_metrics, err_msg=key)
-        assert test_modes.distance(values, np.load(tmp_path / f"{network} {way}.npz")) < of_parameters
+        assert test_same_steps.distance(values, np.load(tmp_path / f"{network} {way}.npz")) < of_parameters
 
 
 def test_a_run_goes_on_with_other_numbers_of_processes_and_devices(data_dir, tmp_path):
     whole, moved = tmp_path / "whole", tmp_path / "moved"
-    launched.succeed(launched.training(whole, data_dir))
+    long = {"total": "40 steps", "evaluate_every": "20 steps"}
+    launched.succeed(launched.training(whole, data_dir, **long))
     # (processes, devices of each), one after the other, in turn as jit and as pmap; the last goes to the end.
     *ways, last = [(2, 2), (1, 4), (2, 2), (1, 1), (2, 2)]
     modes = ("jit", "pmap", "pmap", "jit")
-    for way, mode, stop_at in zip(ways, modes, (2, 4, 6, 8), strict=True):
-        processes = launched.start(launched.training(moved, data_dir, **{"parallel.mode": mode}), *way)
+    for way, mode in zip(ways, modes, strict=True):
+        stop_at = launched.saved(moved) + 2
+        processes = launched.start(launched.training(moved, data_dir, **long, **{"parallel.mode": mode}), *way)
         launched.wait_until_saved(moved, stop_at, processes)
         processes[-1].send_signal(signal.SIGTERM)
         ended = launched.finish(processes)
         assert [code for code, *_ in ended] == [75] * way[0], ended
         assert "which is saved; the same command goes on" in ended[0][1]
-        assert stop_at <= launched.saved(moved) < 12
+        assert stop_at <= launched.saved(moved) < 40
     stopped_at = launched.saved(moved)
-    said = launched.succeed(launched.training(moved, data_dir), *last)
-    assert f"goes on from step {stopped_at} of 12" in said and "4 device(s) of 2 process(es)" in said
+    said = launched.succeed(launched.training(moved, data_dir, **long), *last)
+    assert f"goes on from step {stopped_at} of 40" in said and "4 device(s) of 2 process(es)" in said
     first, second = restore.restore(whole, "last"), restore.restore(moved, "last")
-    assert first.step == second.step == 12
+    assert first.step == second.step == 40
     values, others = jax.device_get((first.parameters, second.parameters))
-    assert test_modes.distance(values, others) < 1e-4  # rounding, which Adam makes much of
+    assert test_same_steps.distance(values, others) < 1e-4  # rounding, which Adam makes much of
 
 
 def test_scores_and_maps_of_two_processes_are_those_of_one(trained, sample, data_dir, tmp_path):
@@ -93,7 +98,7 @@ def test_scores_and_maps_of_two_processes_are_those_of_one(trained, sample, data
         assert (tmp_path / "1" / name).read_bytes() == (tmp_path / "2" / name).read_bytes()
 
 
-def test_where_a_process_is_lost_the_others_end_within_a_minute(data_dir, tmp_path):
+def test_where_a_process_is_lost_the_others_end_in_time(data_dir, tmp_path):
     for lost in (1, 0):
         workdir = tmp_path / str(lost)
         processes = launched.start(launched.training(workdir, data_dir, total="10000 steps"), 2, 1)
@@ -101,7 +106,9 @@ def test_where_a_process_is_lost_the_others_end_within_a_minute(data_dir, tmp_pa
         processes[lost].send_signal(signal.SIGKILL)
         start = time.monotonic()
         ended = launched.finish(processes, timeout=90)
-        assert time.monotonic() - start < 60
+        lasted = time.monotonic() - start
+        print(f"process {lost} was killed; the other ended after {lasted:.1f} s")
+        assert lasted < 30  # --loss_timeout is 10 in tests
         code, _, cried = ended[1 - lost]
         assert code == 4, ended
         assert "lcjax train: another process of this run ended or cannot be reached any more" in cried.splitlines()[-1]

@@ -21,7 +21,7 @@ STEPS = 20
 # every rounding: its runs part from each other where sums are taken in another order, the faster the higher the rate.
 NETWORKS = {
     "swin_unet": (lambda: smallest("swin_unet"), 0.02, 1e-5, 1e-6),
-    "resnet50_unet": (lambda: smallest("resnet50_unet"), 1e-3, 1e-2, 1e-3),
+    "resnet50_unet": (lambda: smallest("resnet50_unet"), 1e-4, 1e-2, 1e-4),
     "contrastive": (lambda: smallest("two_stream_swin", task="contrastive"), 0.02, 1e-5, 1e-6),
 }
 # name -> what differs from one device with the whole batch
@@ -91,7 +91,7 @@ def distance(one: dict, other: dict) -> float:
 def test_twenty_steps_are_those_of_one_device(network, way):
     (expected, values, statistics), (found, *after) = twenty_steps(network, "one"), twenty_steps(network, way)
     assert found.keys() == expected.keys() >= {"loss", "learning_rate", "gradient_norm"}
-    assert distance(make(NETWORKS[network][0]())[2], values) > 1e-4  # they did learn
+    assert distance(make(NETWORKS[network][0]())[2], values) > 1e-5  # they did learn
     *_, of_metrics, of_parameters = NETWORKS[network]
     for key in expected:
         np.testing.assert_allclose(found[key][0], expected[key][0], rtol=1e-5, atol=1e-6, err_msg=key)
