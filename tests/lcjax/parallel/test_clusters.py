@@ -18,7 +18,10 @@ import threading
 
 import pytest
 
-JOIN = "import jax, types; from lcjax.parallel import hosts; hosts.join('auto', types.SimpleNamespace(join_timeout=60, loss_timeout=30))"
+JOIN = (
+    "import jax, types; from lcjax.parallel import hosts; "
+    "hosts.join('auto', types.SimpleNamespace(join_timeout=60, loss_timeout=30))"
+)
 
 # What each process does. `fake` is a line of a test, for what the cluster's own libraries would find there.
 CHILD = """
