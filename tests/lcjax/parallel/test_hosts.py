@@ -32,12 +32,17 @@ for network, way in {cases!r}:
 """
 
 
-def test_twenty_steps_on_two_processes_are_those_of_one_device(tmp_path):
-    """Two processes of four devices: jit for all networks, with fsdp across the processes and as pmap for one."""
-    cases = [(network, "eight") for network in test_same_steps.NETWORKS] + [
-        ("swin_unet", "fsdp 8"),
-        ("swin_unet", "pmap"),
-    ]
+@pytest.mark.parametrize(
+    "cases",
+    [
+        # Parameters spread over both processes, too.
+        [("swin_unet", "eight"), ("swin_unet", "fsdp 8"), ("swin_unet", "pmap"), ("contrastive", "eight")],
+        pytest.param([("resnet50_unet", "eight"), ("contrastive", "pmap")], marks=pytest.mark.slow),
+    ],
+    ids=["most", "rest"],
+)
+def test_twenty_steps_on_two_processes_are_those_of_one_device(cases, tmp_path):
+    """Two processes of four devices."""
     child = _CHILD.format(
         root=str(launched.ROOT),
         tests=str(launched.ROOT / "tests"),
