@@ -76,8 +76,12 @@ class Cluster:
             "WAIT": "0",
             **environment,
         }
+        # A shell that was started with Ctrl-C ignored, as in the background, can never hear it.
+        heard = (
+            "import os, signal, sys; signal.signal(signal.SIGINT, signal.SIG_DFL); os.execvp(sys.argv[1], sys.argv[1:])"
+        )
         return subprocess.Popen(
-            ["bash", str(DEPLOY / script), *words],
+            [sys.executable, "-c", heard, "bash", str(DEPLOY / script), *words],
             env=environment,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,

@@ -106,18 +106,10 @@ def losses(workdir: pathlib.Path) -> list[float]:
     return [line["loss"] for line in lines if line["split"] == "train"]
 
 
-@pytest.mark.parametrize(
-    ("config", "parallel"),
-    [
-        (lambda: dfc2020.get_config("model=unet,data=sample,tiny=true"), {"data": 8}),
-        (lambda: pretrain.get_config("data=sample,tiny=true"), {"mode": "pmap"}),
-    ],
-    ids=["unet", "contrastive"],
-)
-def test_losses_agree_on_one_and_eight_devices(config, parallel, data_dir, tmp_path):
+def test_losses_agree_on_one_device_and_as_pmap_on_eight(data_dir, tmp_path):
     seen = {}
-    for way, how in {"one": {"data": 1}, "eight": parallel}.items():
-        shrunk = small(config(), data_dir, steps=4)
+    for way, how in {"one": {"data": 1}, "eight": {"mode": "pmap"}}.items():
+        shrunk = small(dfc2020.get_config("model=unet,data=sample,tiny=true"), data_dir, steps=4)
         shrunk.parallel.update(how)
         shrunk.split.train = shrunk.split.train.split("[")[0]
         shrunk.split.validation = shrunk.split.train

@@ -17,12 +17,13 @@ from lcjax.parallel import mesh as meshes
 
 BATCH = 32
 STEPS = 20
-# name -> (config, learning rate, tolerance of metrics, of parameters). A deep network with batch norms makes much of
-# every rounding: its runs part from each other where sums are taken in another order, the faster the higher the rate.
+# name -> (config, learning rate, tolerance of the first step's metrics, of all metrics, of parameters). A deep network
+# with batch norms makes much of every rounding: its runs part where sums are taken in another order, the faster the
+# higher the rate.
 NETWORKS = {
-    "swin_unet": (lambda: smallest("swin_unet"), 0.02, 1e-5, 1e-6),
-    "resnet50_unet": (lambda: smallest("resnet50_unet"), 1e-4, 1e-2, 1e-4),
-    "contrastive": (lambda: smallest("two_stream_swin", task="contrastive"), 0.02, 1e-5, 1e-6),
+    "swin_unet": (lambda: smallest("swin_unet"), 0.02, 1e-5, 1e-5, 1e-6),
+    "resnet50_unet": (lambda: smallest("resnet50_unet"), 1e-4, 1e-4, 1e-2, 1e-4),
+    "contrastive": (lambda: smallest("two_stream_swin", task="contrastive"), 0.02, 1e-5, 1e-5, 1e-6),
 }
 # name -> what differs from one device with the whole batch
 WAYS = {
@@ -90,18 +91,17 @@ def distance(one: dict, other: dict) -> float:
     ("network", "way"),
     [
         *((network, way) for network in ("swin_unet", "contrastive") for way in ("eight", "fsdp", "pmap")),
-        ("resnet50_unet", "eight"),
-        pytest.param("resnet50_unet", "fsdp", marks=pytest.mark.slow),
         ("resnet50_unet", "pmap"),
+        *(pytest.param("resnet50_unet", way, marks=pytest.mark.slow) for way in ("eight", "fsdp")),
     ],
 )
 def test_twenty_steps_are_those_of_one_device(network, way):
     (expected, values, statistics), (found, *after) = twenty_steps(network, "one"), twenty_steps(network, way)
     assert found.keys() == expected.keys() >= {"loss", "learning_rate", "gradient_norm"}
     assert distance(make(NETWORKS[network][0]())[2], values) > 1e-5  # they did learn
-    *_, of_metrics, of_parameters = NETWORKS[network]
+    *_, of_first, of_metrics, of_parameters = NETWORKS[network]
     for key in expected:
-        np.testing.assert_allclose(found[key][0], expected[key][0], rtol=1e-5, atol=1e-6, err_msg=key)
+        np.testing.assert_allclose(found[key][0], expected[key][0], rtol=of_first, atol=1e-6, err_msg=key)
         np.testing.assert_allclose(found[key], expected[key], rtol=of_metrics, atol=of_metrics, err_msg=key)
     for flat, other in zip((values, statistics), after, strict=True):
         assert not flat or distance(flat, other) < of_parameters
