@@ -87,9 +87,10 @@ def training(workdir: pathlib.Path, data_dir: pathlib.Path, model: str = "swin_u
         "save_every": "2 steps",
         "crop": 32,
         "batch_size": 8,
-        "model.embed": 12,
-        "model.depths": "(1,1,1)",
-        "model.decoder_depths": "(1,1)",
+        "model.embed": 8,
+        "model.depths": "(2,1)",
+        "model.heads": "(1,2)",
+        "model.decoder_depths": "(2,)",
     } | overrides
     return [
         "train",
