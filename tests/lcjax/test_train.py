@@ -106,17 +106,25 @@ def losses(workdir: pathlib.Path) -> list[float]:
     return [line["loss"] for line in lines if line["split"] == "train"]
 
 
-def test_losses_agree_on_one_device_and_as_pmap_on_eight(data_dir, tmp_path):
+@pytest.mark.parametrize(
+    "config",
+    [
+        lambda: dfc2020.get_config("model=unet,data=sample,tiny=true"),
+        lambda: pretrain.get_config("data=sample,tiny=true"),
+    ],
+    ids=["unet", "contrastive"],
+)
+def test_losses_agree_on_one_and_eight_devices(config, data_dir, tmp_path):
     seen = {}
-    for way, how in {"one": {"data": 1}, "eight": {"mode": "pmap"}}.items():
-        shrunk = small(dfc2020.get_config("model=unet,data=sample,tiny=true"), data_dir, steps=4)
-        shrunk.parallel.update(how)
+    for devices in (1, 8):
+        shrunk = small(config(), data_dir, steps=4)
+        shrunk.parallel.data = devices
         shrunk.split.train = shrunk.split.train.split("[")[0]
         shrunk.split.validation = shrunk.split.train
-        train(shrunk, tmp_path / way)
-        seen[way] = losses(tmp_path / way)
-    assert len(seen["one"]) == 4
-    np.testing.assert_allclose(seen["one"], seen["eight"], rtol=2e-4)
+        train(shrunk, tmp_path / str(devices))
+        seen[devices] = losses(tmp_path / str(devices))
+    assert len(seen[1]) == 4
+    np.testing.assert_allclose(seen[1], seen[8], rtol=2e-4)
 
 
 def test_nan_stops_with_step_norms_and_records(data_dir, tmp_path, monkeypatch):
