@@ -3,6 +3,7 @@
 import os
 import pathlib
 import re
+import signal
 import socket
 import subprocess
 import sys
@@ -75,6 +76,15 @@ def succeed(arguments: list[str], processes: int = 1, devices: int = 1) -> str:
         r"\[Gloo\]|Rank \d|is connected to|\d|peer ranks\.?|Expected number of connected|is :|\s", "", others
     )
     return ended[0][1]
+
+
+def interrupted(arguments: list[str], step: int, number: signal.Signals, processes: int = 1, devices: int = 1) -> list:
+    """Starts a training, signals its last process when a checkpoint of that step is there, and waits, as `finish`."""
+    (workdir,) = [word.partition("=")[2] for word in arguments if word.startswith("--workdir=")]
+    started = start(arguments, processes, devices)
+    wait_until_saved(pathlib.Path(workdir), step, started)
+    started[-1].send_signal(number)
+    return finish(started)
 
 
 def training(workdir: pathlib.Path, data_dir: pathlib.Path, model: str = "swin_unet", **overrides) -> list[str]:

@@ -53,10 +53,7 @@ def test_sigterm_saves_and_ends_with_75(whole, data_dir, tmp_path):
 def test_a_damaged_checkpoint_is_named_and_the_one_before_is_used(whole, data_dir, tmp_path):
     run = tmp_path / "run"
     arguments = launched.training(run, data_dir)
-    (process,) = launched.start(arguments)
-    launched.wait_until_saved(run, 6, [process])
-    process.send_signal(signal.SIGTERM)
-    ((code, *_),) = launched.finish([process])
+    ((code, *_),) = launched.interrupted(arguments, 6, signal.SIGTERM)
     assert code == 75
     last = launched.saved(run)
     folder = run / "checkpoints" / "last" / str(last)
@@ -112,10 +109,7 @@ def test_storage_that_takes_no_more_stops_the_run_and_keeps_what_was_good(whole,
     """No file may grow beyond a limit."""
     run = tmp_path / "run"
     arguments = launched.training(run, data_dir)
-    (process,) = launched.start(arguments)
-    launched.wait_until_saved(run, 4, [process])
-    process.send_signal(signal.SIGKILL)
-    launched.finish([process])
+    launched.interrupted(arguments, 4, signal.SIGKILL)
     kept = launched.saved(run)
     limit = (
         "import resource, runpy, sys; resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, 20_000)); "
@@ -134,10 +128,7 @@ def test_storage_that_takes_no_more_stops_the_run_and_keeps_what_was_good(whole,
 
 def test_another_config_goes_on_only_if_it_is_said(data_dir, tmp_path):
     run = tmp_path / "run"
-    (process,) = launched.start(launched.training(run, data_dir))
-    launched.wait_until_saved(run, 2, [process])
-    process.send_signal(signal.SIGTERM)
-    assert launched.finish([process])[0][0] == 75
+    assert launched.interrupted(launched.training(run, data_dir), 2, signal.SIGTERM)[0][0] == 75
     other = launched.training(run, data_dir, **{"optimizer.weight_decay": 0.5})
     ((code, _, cried),) = launched.run(other)
     assert code == 2

@@ -72,10 +72,8 @@ def test_a_run_goes_on_with_other_numbers_of_processes_and_devices(data_dir, tmp
     modes = ("jit", "pmap", "jit")
     for way, mode in zip(ways, modes, strict=True):
         stop_at = launched.saved(moved) + 2
-        processes = launched.start(launched.training(moved, data_dir, **long, **{"parallel.mode": mode}), *way)
-        launched.wait_until_saved(moved, stop_at, processes)
-        processes[-1].send_signal(signal.SIGTERM)
-        ended = launched.finish(processes)
+        arguments = launched.training(moved, data_dir, **long, **{"parallel.mode": mode})
+        ended = launched.interrupted(arguments, stop_at, signal.SIGTERM, *way)
         assert [code for code, *_ in ended] == [75] * way[0], ended
         assert "which is saved; the same command goes on" in ended[0][1]
         assert stop_at <= launched.saved(moved) < 40
