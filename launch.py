@@ -45,14 +45,15 @@ def main(arguments: list[str] | None = None) -> int:
         return 2
     helped = any(word in ("-h", "--help", "-help") for word in rest)
     try:
-        launcher = "" if helped or verb not in SHARED else _started_by(rest)
+        values = _hosts_flags(rest)
+        launcher = "" if helped or verb not in SHARED else processes.started_by(values, os.environ)
     except (InputError, flags.Error) as error:
         print(f"lcjax {verb}: {_one_line(error)}", file=sys.stderr)
         return 2
     if launcher and not processes.is_watched():
-        return processes.watch(verb, _hosts_flags(rest).join_timeout)
+        return processes.watch(verb, values.join_timeout)
     if launcher:
-        _end(_run_joined(verb, rest, launcher))
+        _end(_run_joined(verb, rest, launcher, values))
     return _run(verb, rest, helped)
 
 
@@ -86,16 +87,11 @@ def _hosts_flags(rest: list[str]) -> flags.FlagValues:
     return values
 
 
-def _started_by(rest: list[str]) -> str:
-    return processes.started_by(_hosts_flags(rest), os.environ)
-
-
-def _run_joined(verb: str, rest: list[str], launcher: str) -> int:
+def _run_joined(verb: str, rest: list[str], launcher: str, values: flags.FlagValues) -> int:
     """Runs the verb as one of the processes of a run; returns the exit code."""
     from lcjax.parallel import hosts
 
     processes.die_with_watcher()
-    values = _hosts_flags(rest)
     try:
         hosts.join(launcher, values)
         processes.tell_joined()

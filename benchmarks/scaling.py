@@ -145,7 +145,7 @@ def _row(case: Case, found: dict) -> str:
         needed = f"{found['memory_bytes'] / 1e9:.2f}" if "memory_bytes" in found else "more"
         return f"| {name} | {batch_size:,} | **{needed} of {capacity:.2f}: does not fit** | | | | | | | {seconds} |"
     terms = found["terms_ms"]
-    counted = found["bytes_per_image"] * case.setting.images / (found["traffic_bytes_per_image"] * case.setting.images)
+    counted = found["bytes_per_image"] / found["traffic_bytes_per_image"]
     kinds = ", ".join(
         f"{row['times']} {kind}, {row['bytes'] / 1e6:.1f} MB" for kind, row in found["collectives"]["kinds"].items()
     )

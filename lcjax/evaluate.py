@@ -8,14 +8,13 @@ import pathlib
 import jax
 import numpy as np
 
-from data_pipelines import display, loader
+from data_pipelines import display
 from data_pipelines.errors import InputError
 from data_pipelines.files import write_atomically
 from data_pipelines.prepared import open_dataset
 from lcjax import metrics, restore, steps, workdir
 from lcjax.parallel import hosts
 from lcjax.parallel import mesh as meshes
-from lcjax.train import evaluation_batch
 
 HELP = """Scores a trained network on a split, every pixel once: whole tiles, or blended windows of config.window.
 
@@ -62,14 +61,7 @@ def evaluate(folder: pathlib.Path, role: str, kind: str, data_dir: str | None = 
         workdir.say(f"warning: {caveat}")
     mesh = meshes.make(-1, 1, jax.device_count())
     sharding = meshes.batch_sharding(mesh)
-    batches = loader.eval_batches(
-        source,
-        batch_size=evaluation_batch(config, mesh.size),
-        keys=task.keys,
-        process_index=jax.process_index(),
-        process_count=jax.process_count(),
-        threads=config.threads,
-    )
+    batches = steps.evaluation_batches(source, steps.evaluation_batch(config, mesh.size), task.keys, config.threads)
     values, statistics = meshes.replicated((trained.parameters, trained.statistics), mesh)
     count = steps.evaluation_step(task, trained.template)
     sums = steps.evaluate(count, values, statistics, batches, sharding)

@@ -11,11 +11,10 @@ import jax
 import numpy as np
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
-from data_pipelines import loader
 from data_pipelines.errors import InputError
 from data_pipelines.legends import IGNORE, Legend
 from data_pipelines.prepared import Dataset, Source
-from lcjax import workdir
+from lcjax import steps, workdir
 from lcjax.parallel import mesh as meshes
 from lcjax.parameters import Flat, Template
 from lcjax.tasks import EmbeddingTask, Task
@@ -72,14 +71,7 @@ def make(config, dataset: Dataset, task: Task, template: Template, batch_size: i
     compiled = jax.jit(embed, out_shardings=NamedSharding(mesh, PartitionSpec()))
 
     def features(parameters: Flat, statistics: Flat, role: str) -> np.ndarray:
-        batches = loader.eval_batches(
-            sources[role],
-            batch_size=batch_size,
-            keys=task.keys,
-            process_index=jax.process_index(),
-            process_count=jax.process_count(),
-            threads=config.threads,
-        )
+        batches = steps.evaluation_batches(sources[role], batch_size, task.keys, config.threads)
         # Of several processes, which examples lie where in the global batch depends on the order of the devices.
         local = batch_size // jax.process_count()
         places, found = [], []

@@ -1,13 +1,17 @@
 """The state of a run and the compiled functions over it: one training step, one evaluation step."""
 
 import dataclasses
-from collections.abc import Iterable
+import math
+from collections.abc import Iterable, Iterator, Sequence
+from typing import cast
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
 
+from data_pipelines import loader
+from data_pipelines.prepared import Source
 from lcjax import augment
 from lcjax.optim import LearningRate
 from lcjax.parallel import mesh as meshes
@@ -36,16 +40,25 @@ class State:
     scale: jax.Array
 
 
+def state_shapes(template: Template, optimizer, mesh) -> State:
+    """A state as jax.ShapeDtypeStruct, each where it lies on the mesh."""
+    trainable = {path: leaf for path, leaf in template.parameters.items() if not template.is_frozen(path)}
+    frozen = {path: leaf for path, leaf in template.parameters.items() if template.is_frozen(path)}
+    step, scale = (cast(jax.Array, jax.ShapeDtypeStruct((), dtype)) for dtype in (np.int32, np.float32))
+    moments = jax.eval_shape(optimizer.init, trainable)
+    state = State(step, trainable, frozen, template.statistics, moments, scale)
+    return meshes.laid_out(state, meshes.shardings(state, mesh))
+
+
 def initial_state(template: Template, parameters: dict, statistics: dict, optimizer, mesh) -> State:
     """A state at step 0 on the mesh, from host values."""
-    trainable = {path: value for path, value in parameters.items() if not template.is_frozen(path)}
-    frozen = {path: value for path, value in parameters.items() if template.is_frozen(path)}
-    shapes = jax.eval_shape(optimizer.init, trainable)
+    shapes = state_shapes(template, optimizer, mesh)
+    trainable, frozen = ({path: parameters[path] for path in flat} for flat in (shapes.trainable, shapes.frozen))
     # Every moment starts at zero, so the optimiser's state needs no computation, only its shapes.
-    moments = jax.tree.map(lambda leaf: np.zeros(leaf.shape, leaf.dtype), shapes)
-    step, scale = jax.device_put((np.int32(0), np.float32(1.0)))
+    moments = jax.tree.map(lambda leaf: np.zeros(leaf.shape, leaf.dtype), shapes.optimizer)
+    step, scale = cast(tuple[jax.Array, jax.Array], (np.int32(0), np.float32(1.0)))
     state = State(step, trainable, frozen, statistics, moments, scale)
-    return meshes.place(state, meshes.shardings(state, mesh))
+    return meshes.place(state, jax.tree.map(lambda leaf: leaf.sharding, shapes))
 
 
 def rescaled(state: State, scale: float) -> State:
@@ -149,6 +162,23 @@ def evaluation_step(task: Task, template: Template):
         return jax.tree.map(meshes.everywhere, sums)
 
     return jax.jit(count)
+
+
+def evaluation_batch(config, devices: int) -> int:
+    """The evaluation batch of a config, rounded up to the devices."""
+    return math.ceil(config.evaluation_batch_size / devices) * devices
+
+
+def evaluation_batches(source: Source, batch_size: int, keys: Sequence[str], threads: int) -> Iterator[dict]:
+    """This process's part of every record of a source, once (loader.eval_batches)."""
+    return loader.eval_batches(
+        source,
+        batch_size=batch_size,
+        keys=keys,
+        process_index=jax.process_index(),
+        process_count=jax.process_count(),
+        threads=threads,
+    )
 
 
 def evaluate(count, parameters: Flat, statistics: Flat, batches: Iterable[dict], sharding) -> dict[str, np.ndarray]:

@@ -188,7 +188,8 @@ def _train(
     rate = optim.learning_rate(config.optimizer, config.batch_size, warmup, total)
     step_function = steps.train_step(task, template, optimizer, rate, config.seed, config.accumulate)
     count = steps.evaluation_step(task, template)
-    probe = probes.make(config, dataset, task, template, evaluation_batch(config, mesh.size), mesh)
+    evaluation_size = steps.evaluation_batch(config, mesh.size)
+    probe = probes.make(config, dataset, task, template, evaluation_size, mesh)
     trace = tracing.Trace(profile, folder)
 
     # ------------------------------------------------------------------ initial state, or where an earlier run stood
@@ -286,14 +287,7 @@ def _train(
         """Scores the held-out split; keeps a copy of the best state, or lowers the rate where that is due."""
         nonlocal state
         assert held_out is not None
-        held_out_batches = loader.eval_batches(
-            held_out,
-            batch_size=evaluation_batch(config, mesh.size),
-            keys=task.keys,
-            process_index=jax.process_index(),
-            process_count=jax.process_count(),
-            threads=config.threads,
-        )
+        held_out_batches = steps.evaluation_batches(held_out, evaluation_size, task.keys, config.threads)
         everything = state.trainable | state.frozen
         scores = task.scores(steps.evaluate(count, everything, state.statistics, held_out_batches, batch_sharding))
         if probe:
@@ -431,11 +425,6 @@ def _scaled(config, dataset: Dataset) -> dict[str, Sensor]:
     needed = config.scaling in ("standardised", "whitened")
     statistics = dataset.moments(config.split.train) if needed else {}
     return {s.name: SCALINGS[config.scaling](s, statistics.get(s.name, {})) for s in dataset.sensors}
-
-
-def evaluation_batch(config, devices: int) -> int:
-    """The evaluation batch, rounded up to the devices."""
-    return math.ceil(config.evaluation_batch_size / devices) * devices
 
 
 def _restore(last: checkpoint.Checkpoints, step: int, state: steps.State) -> steps.State:

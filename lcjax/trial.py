@@ -63,20 +63,12 @@ class Trial:
 
     def shapes(self, mesh) -> tuple[steps.State, dict]:
         """State and global batch as jax.ShapeDtypeStruct, each where it lies on the mesh."""
-        template = self.template
-        trainable = {path: leaf for path, leaf in template.parameters.items() if not template.is_frozen(path)}
-        frozen = {path: leaf for path, leaf in template.parameters.items() if template.is_frozen(path)}
-        step: Any
-        scale: Any
-        step, scale = (jax.ShapeDtypeStruct((), dtype) for dtype in (np.int32, np.float32))
-        moments = jax.eval_shape(self.optimizer.init, trainable)
-        state = steps.State(step, trainable, frozen, template.statistics, moments, scale)
         batch = {
             key: jax.ShapeDtypeStruct((self.config.batch_size, *value.shape[1:]), value.dtype)
             for key, value in self.batch(1).items()
         }
-        spread = dict.fromkeys(batch, meshes.batch_sharding(mesh))
-        return jax.tree.map(_placed, (state, batch), (meshes.shardings(state, mesh), spread))
+        spread = meshes.laid_out(batch, dict.fromkeys(batch, meshes.batch_sharding(mesh)))
+        return steps.state_shapes(self.template, self.optimizer, mesh), spread
 
 
 def make(config, mesh: Mesh | None = None, updates: int = 100) -> Trial:
@@ -99,7 +91,8 @@ def make(config, mesh: Mesh | None = None, updates: int = 100) -> Trial:
     normalisation = meshes.normalisation(config.parallel, mesh) if mesh else {}
     template = parameters.Template(task.build, config.freeze, normalisation)
     optimizer = optim.transformation(config.optimizer)
-    return Trial(config, data, card, task, template, optimizer, _rate(config, updates))
+    rate = optim.learning_rate(config.optimizer, config.batch_size, 0, updates)
+    return Trial(config, data, card, task, template, optimizer, rate)
 
 
 def needed_flops(trial: Trial, state: steps.State, batch: dict) -> int:
@@ -112,11 +105,3 @@ def needed_flops(trial: Trial, state: steps.State, batch: dict) -> int:
 def local_bytes(tree) -> int:
     """Bytes that one device holds of a tree of jax.ShapeDtypeStruct with shardings, without padding."""
     return sum(math.prod(leaf.sharding.shard_shape(leaf.shape)) * leaf.dtype.itemsize for leaf in jax.tree.leaves(tree))
-
-
-def _rate(config, updates: int) -> optim.LearningRate:
-    return optim.learning_rate(config.optimizer, config.batch_size, 0, updates)
-
-
-def _placed(leaf: jax.ShapeDtypeStruct, sharding) -> jax.ShapeDtypeStruct:
-    return jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=sharding)

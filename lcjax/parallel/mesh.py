@@ -115,6 +115,11 @@ def shardings(tree, mesh: Mesh):
     return jax.tree_util.tree_map_with_path(one, tree)
 
 
+def laid_out(tree, targets):
+    """A tree of jax.ShapeDtypeStruct with the given shardings."""
+    return jax.tree.map(lambda leaf, how: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=how), tree, targets)
+
+
 def of(array: jax.Array) -> Mesh:
     """The mesh that an array lies on."""
     assert isinstance(array.sharding, NamedSharding) and isinstance(array.sharding.mesh, Mesh)
