@@ -19,6 +19,13 @@ from lcjax.parallel import hosts
 
 KINDS = ("last", "best")
 
+# An array that lies whole on many devices is written by the first of them unless it is large: to cut it into a piece
+# for each device takes longer than to write it.
+_PIECE = 16 << 20  # bytes
+_ARRAYS = ocp.type_handlers.create_type_handler_registry(
+    (jax.Array, ocp.type_handlers.ArrayHandler(min_slice_bytes_for_replica_parallel=_PIECE))
+)
+
 
 class Checkpoints:
     """The checkpoints of one kind of a workdir; saving returns at once and goes on in the background."""
@@ -26,7 +33,12 @@ class Checkpoints:
     def __init__(self, workdir: pathlib.Path, kind: str, keep: int = 1):
         self.folder = workdir.absolute() / "checkpoints" / kind
         options = ocp.CheckpointManagerOptions(max_to_keep=keep, enable_async_checkpointing=True)
-        self._manager = ocp.CheckpointManager(self.folder, options=options)
+        handlers = {
+            "model": ocp.PyTreeCheckpointHandler(type_handler_registry=_ARRAYS),
+            "optimizer": ocp.PyTreeCheckpointHandler(type_handler_registry=_ARRAYS),
+            "meta": ocp.JsonCheckpointHandler(),
+        }
+        self._manager = ocp.CheckpointManager(self.folder, options=options, item_handlers=handlers)
 
     def latest(self) -> int | None:
         """The step of the newest whole checkpoint."""
@@ -56,8 +68,8 @@ class Checkpoints:
         if step in self._manager.all_steps():
             return
         items = ocp.args.Composite(
-            model=ocp.args.StandardSave(model),
-            optimizer=ocp.args.StandardSave(optimizer),
+            model=ocp.args.PyTreeSave(model),
+            optimizer=ocp.args.PyTreeSave(optimizer),
             meta=ocp.args.JsonSave(meta),
         )
         self._check_room(sum(leaf.nbytes for leaf in jax.tree.leaves((model, optimizer))))
@@ -71,12 +83,11 @@ class Checkpoints:
 
     def restore_model(self, step: int, like):
         """The model's arrays, with the shapes and shardings of `like`."""
-        return self._manager.restore(step, args=ocp.args.Composite(model=ocp.args.StandardRestore(like))).model
+        return self._manager.restore(step, args=ocp.args.Composite(model=_restored_as(like))).model
 
     def restore_optimizer(self, step: int, like):
         """The optimiser's arrays, with the shapes and shardings of `like`."""
-        items = ocp.args.Composite(optimizer=ocp.args.StandardRestore(like))
-        return self._manager.restore(step, args=items).optimizer
+        return self._manager.restore(step, args=ocp.args.Composite(optimizer=_restored_as(like))).optimizer
 
     def forget_after(self, step: int) -> None:
         """Deletes the checkpoints of later steps: a run that goes on from `step` makes them again."""
@@ -121,6 +132,10 @@ class Checkpoints:
 
     def close(self) -> None:
         self._manager.close()
+
+
+def _restored_as(like) -> ocp.args.PyTreeRestore:
+    return ocp.args.PyTreeRestore(like, ocp.checkpoint_utils.construct_restore_args(like))
 
 
 def find(workdir: pathlib.Path, kind: str) -> tuple[Checkpoints, int]:

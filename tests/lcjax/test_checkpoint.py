@@ -55,6 +55,18 @@ def test_what_was_saved_comes_back_exact_and_where_it_lay(tmp_path):
     again.close()
 
 
+def test_a_small_array_is_written_as_one_device_holds_it(tmp_path, caplog):
+    """No program is compiled that cuts what lies whole on eight devices; there would be one for each shape."""
+    there = checkpoint.Checkpoints(tmp_path, "last")
+    flat = {"a": np.ones((24, 13), np.float32)}
+    whole = meshes.place(flat, meshes.shardings(flat, meshes.make(8, 1, 8)))
+    with jax.log_compiles():
+        there.save(1, model=whole, optimizer=whole, meta=META)
+        there.wait()
+    there.close()
+    assert "compil" not in caplog.text.lower()
+
+
 def test_it_comes_back_on_another_mesh_and_on_one_device(tmp_path):
     model, moments = arrays(1)
     there = checkpoint.Checkpoints(tmp_path, "best")
