@@ -2,7 +2,8 @@
 
 Compiles each case of the list below for its topology, which takes minutes each and no TPU, and writes the page. What
 the compiler said is kept in --output, a folder for one version of the code: stopped and started again it goes on with
-the next case. With --compiled the page is of what is there, and nothing is compiled.
+the next case. With --compiled the page is of what is there, and nothing is compiled. Each case is compiled in a process
+of its own: the compiler may crash.
 """
 
 import argparse
@@ -11,6 +12,9 @@ import gzip
 import importlib.metadata
 import json
 import pathlib
+import signal
+import subprocess
+import sys
 import time
 
 import jax
@@ -71,15 +75,28 @@ CASES = [
 
 
 def compiled(case: Case, folder: pathlib.Path) -> None:
-    """Puts what the compiler says of a case into the folder, unless it is there."""
-    path = folder / f"{case.name}.json"
-    if path.is_file():
-        return
-    program = forecast.compiled(CONFIGS[case.config](), case.setting, topologies.devices(case.topology))
-    jax.clear_caches()  # of programs that are not needed again
+    """Puts what the compiler says of a case into the folder."""
+    keep(case, folder, forecast.compiled(CONFIGS[case.config](), case.setting, topologies.devices(case.topology)))
+
+
+def keep(case: Case, folder: pathlib.Path, program: forecast.Program) -> None:
+    """Writes what is known of a case."""
     found = dataclasses.asdict(program)
     (folder / f"{case.name}.txt.gz").write_bytes(gzip.compress(found.pop("text").encode()))
-    write_atomically(path, json.dumps(found, indent=1))
+    write_atomically(folder / f"{case.name}.json", json.dumps(found, indent=1))
+
+
+def compiled_apart(case: Case, folder: pathlib.Path) -> None:
+    """`compiled` in a process of its own, unless it is there; a crash of the compiler is kept as what it says."""
+    if read(case, folder):
+        return
+    start = time.monotonic()
+    ended = subprocess.run([sys.executable, __file__, f"--output={folder}", f"--case={case.name}"])
+    if -ended.returncode in (signal.SIGSEGV, signal.SIGABRT):
+        name = signal.Signals(-ended.returncode).name
+        keep(case, folder, forecast.Program(time.monotonic() - start, refusal=f"the compiler crashed: {name}"))
+    else:
+        ended.check_returncode()
 
 
 def read(case: Case, folder: pathlib.Path) -> dict | None:
@@ -142,8 +159,10 @@ def _row(case: Case, found: dict) -> str:
     capacity = found["memory_capacity"] / 1e9
     seconds = f"{found['compile_seconds']:.0f} s"
     if "bound_ms" not in found:
-        needed = f"{found['memory_bytes'] / 1e9:.2f}" if "memory_bytes" in found else "more"
-        return f"| {name} | {batch_size:,} | **{needed} of {capacity:.2f}: does not fit** | | | | | | | {seconds} |"
+        says = found["refusal"]
+        if "memory_bytes" in found:
+            says = f"{found['memory_bytes'] / 1e9:.2f} of {capacity:.2f}: does not fit"
+        return f"| {name} | {batch_size:,} | **{says}** | | | | | | | {seconds} |"
     terms = found["terms_ms"]
     counted = found["bytes_per_image"] / found["traffic_bytes_per_image"]
     kinds = ", ".join(
@@ -251,13 +270,19 @@ def main() -> None:
     """The command."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n")[0])
     parser.add_argument("--output", type=pathlib.Path, required=True)
-    parser.add_argument("--page", type=pathlib.Path, required=True)
+    parser.add_argument("--page", type=pathlib.Path, help="where the page is written")
     parser.add_argument("--compiled", action="store_true", help="the page of what is compiled, and no more")
+    parser.add_argument("--case", choices=[case.name for case in CASES], help="only this one is compiled, and no page")
     options = parser.parse_args()
     options.output.mkdir(parents=True, exist_ok=True)
+    if options.case:
+        compiled(next(case for case in CASES if case.name == options.case), options.output)
+        return
+    if not options.page:
+        parser.error("--page=FILE says where the page is written")
     for number, case in enumerate(() if options.compiled else CASES, 1):
         print(f"{time.strftime('%H:%M')} {number} of {len(CASES)}: {case.name}", flush=True)
-        compiled(case, options.output)
+        compiled_apart(case, options.output)
     found = {case: read(case, options.output) for case in CASES}
     write_atomically(options.page, page({case: figures for case, figures in found.items() if figures}))
 

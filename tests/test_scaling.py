@@ -1,9 +1,12 @@
 """The page of compiled steps: kept program by program, made of what is there."""
 
+import contextlib
 import importlib.metadata
 import math
 import pathlib
 import runpy
+import signal
+import subprocess
 
 import pytest
 
@@ -40,7 +43,7 @@ def test_a_program_is_compiled_once_and_its_figures_stand_on_the_page(script, mo
         "compiled",
         lambda *_: forecast.Program(5.0, memory={"arguments": 0}, refusal="Used 20.00G of 15.75G hbm"),
     )
-    script["compiled"](first, tmp_path)  # not again
+    script["compiled_apart"](first, tmp_path)  # not again
     script["compiled"](second, tmp_path)
     known = {case: script["read"](case, tmp_path) for case in (first, second)}
     page = script["page"](known)
@@ -50,6 +53,19 @@ def test_a_program_is_compiled_once_and_its_figures_stand_on_the_page(script, mo
     assert "| swin_unet, remat | 32,768 | **21.47 of 16.91: does not fit** |" in page
     assert f"Of {len(script['CASES'])} programs 2 are compiled so far" in page
     assert script["read"](script["CASES"][1], tmp_path) is None
+
+
+@pytest.mark.parametrize("crashed", [True, False])
+def test_a_crash_of_the_compiler_is_told_and_no_other(script, monkeypatch, tmp_path, crashed):
+    number = signal.SIGSEGV if crashed else signal.SIGKILL
+    monkeypatch.setattr(subprocess, "run", lambda command: subprocess.CompletedProcess(command, -number))
+    case = script["CASES"][0]
+    with contextlib.nullcontext() if crashed else pytest.raises(subprocess.CalledProcessError):
+        script["compiled_apart"](case, tmp_path)
+    found = script["read"](case, tmp_path)
+    assert bool(found) == crashed
+    if found:
+        assert "| swin_unet | 4,096 | **the compiler crashed: SIGSEGV** |" in script["page"]({case: found})
 
 
 def test_every_case_has_its_files(script):
