@@ -93,8 +93,8 @@ def run_of(config, folder: pathlib.Path):
     checkpoints = checkpoint.Checkpoints(folder, "best")
     checkpoints.save(
         3,
-        model={"parameters": values, "statistics": statistics},
-        optimizer={"count": np.zeros(1)},
+        model=jax.device_put({"parameters": values, "statistics": statistics}),
+        optimizer=jax.device_put({"count": np.zeros(1)}),
         meta={"card": task.card.to_json()},
     )
     checkpoints.wait()
