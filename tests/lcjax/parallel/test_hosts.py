@@ -36,8 +36,10 @@ for network, way in {cases!r}:
     "cases",
     [
         # Parameters spread over both processes, too.
-        [("swin_unet", "eight"), ("swin_unet", "fsdp 8"), ("swin_unet", "pmap"), ("contrastive", "eight")],
-        pytest.param([("resnet50_unet", "eight"), ("contrastive", "pmap")], marks=pytest.mark.slow),
+        [("swin_unet", "fsdp 8"), ("swin_unet", "pmap"), ("contrastive", "eight")],
+        pytest.param(
+            [("swin_unet", "eight"), ("resnet50_unet", "eight"), ("contrastive", "pmap")], marks=pytest.mark.slow
+        ),
     ],
     ids=["most", "rest"],
 )
