@@ -50,6 +50,8 @@ def main(arguments: list[str] | None = None) -> int:
     except (InputError, flags.Error) as error:
         print(f"lcjax {verb}: {_one_line(error)}", file=sys.stderr)
         return 2
+    if verb == "train" and not helped:
+        processes.stop_at_once()
     if launcher and not processes.is_watched():
         return processes.watch(verb, values.join_timeout)
     if launcher:
@@ -104,6 +106,9 @@ def _run_joined(verb: str, rest: list[str], launcher: str, values: flags.FlagVal
     except InputError as error:
         print(f"lcjax {verb}: {error}", file=sys.stderr)
         return 2
+    except processes.Lost as error:
+        print(f"lcjax {verb}: {error}", file=sys.stderr)
+        return processes.LOST
     except Exception as error:
         traceback.print_exc()
         if not hosts.is_loss(error):

@@ -141,7 +141,8 @@ All of one chip.
 * **exchanges**: how many collectives the program has, and the bytes of their arrays. Gradients are summed in a few
   exchanges of hundreds of arrays, most of them in bfloat16, in which they come out of the backward pass; batch
   normalisation adds small ones for each layer and pass.
-* **compiled in**: on two virtual cores that had other work as well.
+* **compiled in**: on two virtual cores that had other work as well. Where the compiler itself crashed, that is what the
+  row says.
 
 """
 

@@ -28,7 +28,7 @@ def start(
     """
     address = f"localhost:{free_port()}"
     together = [f"--coordinator_address={address}", f"--num_processes={processes}"]
-    together += ["--join_timeout=120", "--loss_timeout=10"]
+    together += ["--join_timeout=30", "--loss_timeout=10"]
     return [
         subprocess.Popen(
             [

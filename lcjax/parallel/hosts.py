@@ -16,6 +16,9 @@ from jax.experimental import multihost_utils
 
 from data_pipelines.errors import InputError
 from lcjax import nested
+from lcjax.parallel import processes
+
+_LOSSES = ("Gloo", "NCCL", "UNAVAILABLE", "oordination")
 
 
 def join(launcher: str, values) -> None:
@@ -25,7 +28,9 @@ def join(launcher: str, values) -> None:
       launcher: of processes.started_by.
       values: parsed flags of processes.define_flags.
 
-    Raises InputError where the coordinator cannot be reached in time. Where JAX finds that, it ends the process.
+    Raises:
+      InputError: the launcher did not tell what JAX needs.
+      processes.Lost: the coordinator cannot be reached in time. Where JAX finds that, it may end the process instead.
     """
     given = {}
     if launcher == "flags":
@@ -40,6 +45,10 @@ def join(launcher: str, values) -> None:
                 heartbeat_timeout_seconds=values.loss_timeout,
                 shutdown_timeout_seconds=max(values.loss_timeout, 30),
             )
+        except jax.errors.JaxRuntimeError as error:
+            raise processes.Lost(
+                f"the other processes of this run were not found: {' '.join(str(error).split())}; start all of them"
+            ) from error
         except (ValueError, RuntimeError) as error:
             raise InputError(
                 f"found to be started by {launcher}, but not what JAX needs to join the others: "
@@ -48,11 +57,13 @@ def join(launcher: str, values) -> None:
             ) from error
 
 
-def is_loss(error: Exception) -> bool:
-    """Whether an error of a computation says that another process is gone."""
-    return isinstance(error, jax.errors.JaxRuntimeError) and any(
-        word in str(error) for word in ("Gloo", "UNAVAILABLE", "NCCL", "oordination")
-    )
+def is_loss(error: BaseException | None) -> bool:
+    """Whether an error, or what it comes from, says that another process is gone: JAX has several types for that."""
+    while error:
+        if isinstance(error, (RuntimeError, ValueError)) and any(word in str(error) for word in _LOSSES):
+            return True
+        error = error.__cause__
+    return False
 
 
 def leave() -> None:
@@ -171,7 +182,7 @@ def stop_requests():
 
 
 def _reach(address: str, timeout: float) -> None:
-    """Returns when somebody listens at HOST:PORT; InputError after so many seconds."""
+    """Returns when somebody listens at HOST:PORT; processes.Lost after so many seconds."""
     host, _, port = address.rpartition(":")
     end = time.monotonic() + timeout
     while True:
@@ -180,7 +191,7 @@ def _reach(address: str, timeout: float) -> None:
             return
         except OSError as error:
             if time.monotonic() > end:
-                raise InputError(
+                raise processes.Lost(
                     f"--coordinator_address={address}: cannot be reached within {timeout} s ({error}); is process 0 "
                     "started there, and the port open?"
                 ) from error

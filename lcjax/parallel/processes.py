@@ -21,6 +21,10 @@ _PIPE = "LCJAX_JOINED"  # environment of the watched process: where it tells tha
 _FLAGS = ("coordinator_address", "num_processes", "process_id")
 
 
+class Lost(Exception):
+    """Another process of the run did not come, or cannot be reached."""
+
+
 class Stopped(Exception):
     """The run was asked to stop (SIGTERM), and has saved what it had."""
 
@@ -119,6 +123,14 @@ def die_with_watcher() -> None:
     if sys.platform == "linux":
         set_parent_death_signal = 1  # PR_SET_PDEATHSIG
         ctypes.CDLL(None).prctl(set_parent_death_signal, signal.SIGKILL)
+
+
+def stop_at_once() -> None:
+    """Lets SIGTERM end this process as one that may be started again; until training takes it, nothing is there to save.
+
+    What ends Python before it comes here is not ours to tell.
+    """
+    signal.signal(signal.SIGTERM, lambda *_: os._exit(STOPPED))
 
 
 def watch(verb: str, timeout: int) -> int:

@@ -59,27 +59,6 @@ def checkpoints(workdir: pathlib.Path) -> int:
     return max((int(p.name) for p in (workdir / "checkpoints" / "last").glob("*") if p.name.isdigit()), default=0)
 
 
-@pytest.mark.slow
-def test_killed_at_random_ends_bit_identical(data_dir, tmp_path):
-    """Twenty kills, at any moment from the start of Python to the writing of a checkpoint."""
-    whole, killed = tmp_path / "whole", tmp_path / "killed"
-    start = time.monotonic()
-    subprocess.run(command(whole, data_dir), check=True, capture_output=True, timeout=300)
-    lasted = time.monotonic() - start
-    moments = np.random.default_rng(0).uniform(0.2, 1.0, 20) * lasted
-    for moment in moments:
-        process = subprocess.Popen(command(killed, data_dir), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-        try:
-            process.wait(timeout=moment)
-        except subprocess.TimeoutExpired:
-            process.send_signal(signal.SIGKILL)
-            process.wait(timeout=60)
-    subprocess.run(command(killed, data_dir), check=True, capture_output=True, timeout=300)
-    for kind in ("last", "best"):
-        same_parameters(whole, killed, kind)
-    assert (whole / "metrics.jsonl").read_text() == (killed / "metrics.jsonl").read_text()
-
-
 def test_killed_twice_ends_bit_identical(data_dir, tmp_path):
     whole, killed = tmp_path / "whole", tmp_path / "killed"
     subprocess.run(command(whole, data_dir), check=True, capture_output=True, timeout=300)

@@ -1,6 +1,8 @@
 """Whom a process believes that it was started as one of several."""
 
 import fnmatch
+import subprocess
+import sys
 from types import SimpleNamespace
 
 import pytest
@@ -61,3 +63,9 @@ def test_a_tpu_machine_is_told_by_its_chips(devices, library, environment, expec
 def test_flags_come_before_what_is_found():
     given = values(coordinator_address="node1:1234", num_processes=2, process_id=1)
     assert processes.started_by(given, SLURM) == "flags"
+
+
+def test_sigterm_before_training_has_the_code_of_what_may_be_started_again():
+    child = "import os, signal; from lcjax.parallel import processes; processes.stop_at_once(); "
+    child += "os.kill(os.getpid(), signal.SIGTERM); signal.pause()"
+    assert subprocess.run([sys.executable, "-c", child], timeout=60).returncode == 75
