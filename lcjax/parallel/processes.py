@@ -126,9 +126,9 @@ def die_with_watcher() -> None:
 
 
 def stop_at_once() -> None:
-    """Lets SIGTERM end this process as one that may be started again; until training takes it, nothing is there to save.
+    """Lets SIGTERM end this process with the code of what may be started again.
 
-    What ends Python before it comes here is not ours to tell.
+    Until training takes it there is nothing to save. What ends Python before it comes here is not ours to tell.
     """
     signal.signal(signal.SIGTERM, lambda *_: os._exit(STOPPED))
 
