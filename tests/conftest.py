@@ -13,8 +13,8 @@ os.environ["MPLBACKEND"] = "agg"
 # What one test has compiled, another test or a process that it starts need not compile again.
 os.environ["JAX_COMPILATION_CACHE_DIR"] = tempfile.mkdtemp(prefix="lcjax-tests-")
 os.environ["JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS"] = "0"
-# Most of the tests' time is the compiler's, and their networks are small: a fifth less.
-os.environ["XLA_FLAGS"] = "--xla_backend_optimization_level=1"
+# Most of the tests' time is the compiler's, and their networks are small: a third less.
+os.environ["XLA_FLAGS"] = "--xla_backend_optimization_level=0 --xla_cpu_use_fusion_emitters=false"
 
 import jax
 import pytest

@@ -128,7 +128,7 @@ def die_with_watcher() -> None:
 def stop_at_once() -> None:
     """Lets SIGTERM end this process with the code of what may be started again.
 
-    Until training takes it there is nothing to save. What ends Python before it comes here is not ours to tell.
+    Until training takes it there is nothing to save. What ends Python before it comes here the watcher tells, if any.
     """
     signal.signal(signal.SIGTERM, lambda *_: os._exit(STOPPED))
 
@@ -155,4 +155,6 @@ def watch(verb: str, timeout: int) -> int:
         )
         print(f"lcjax {verb}: {what}", file=sys.stderr)
         return LOST
+    if code == -signal.SIGTERM and verb == "train":  # before it could take it, see `stop_at_once`
+        return STOPPED
     return code if code >= 0 else 128 - code

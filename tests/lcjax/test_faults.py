@@ -48,6 +48,7 @@ def test_sigterm_saves_and_ends_with_75(whole, data_dir, tmp_path):
         assert "of 12, which is saved; the same command goes on" in said
     launched.succeed(arguments)
     same_runs(whole, tmp_path / "run")
+    assert "already ended at step 12" in launched.succeed(arguments)
 
 
 def test_a_damaged_checkpoint_is_named_and_the_one_before_is_used(whole, data_dir, tmp_path):

@@ -3,12 +3,11 @@
 import json
 import pathlib
 import re
-import signal
 import subprocess
 import sys
-import time
 
 import jax
+import launched
 import numpy as np
 import own
 import pytest
@@ -23,27 +22,6 @@ from lcjax.tasks.segmentation import Segmentation
 from lcjax.train import Progress, make_card, train
 
 ROOT = pathlib.Path(__file__).parents[2]
-STEPS = 10
-
-
-def command(workdir: pathlib.Path, data_dir: pathlib.Path) -> list[str]:
-    overrides = {
-        "data_dir": data_dir,
-        "total": f"{STEPS} steps",
-        "log_every": "3 steps",
-        "evaluate_every": "4 steps",
-        "save_every": "2 steps",
-        "crop": 32,
-        "model.base": 4,
-    }
-    return [
-        sys.executable,
-        str(ROOT / "launch.py"),
-        "train",
-        f"--config={ROOT}/configs/dfc2020.py:model=unet,data=sample,tiny=true",
-        f"--workdir={workdir}",
-        *(f"--config.{key}={value}" for key, value in overrides.items()),
-    ]
 
 
 def same_parameters(one: pathlib.Path, other: pathlib.Path, kind: str) -> None:
@@ -55,31 +33,6 @@ def same_parameters(one: pathlib.Path, other: pathlib.Path, kind: str) -> None:
             np.testing.assert_array_equal(flats[0][path], flats[1][path], err_msg=path)
 
 
-def checkpoints(workdir: pathlib.Path) -> int:
-    return max((int(p.name) for p in (workdir / "checkpoints" / "last").glob("*") if p.name.isdigit()), default=0)
-
-
-def test_killed_twice_ends_bit_identical(data_dir, tmp_path):
-    whole, killed = tmp_path / "whole", tmp_path / "killed"
-    subprocess.run(command(whole, data_dir), check=True, capture_output=True, timeout=300)
-    for kill_after in (2, 6):
-        process = subprocess.Popen(command(killed, data_dir), stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
-        deadline = time.monotonic() + 240
-        while checkpoints(killed) < kill_after and process.poll() is None and time.monotonic() < deadline:
-            time.sleep(0.01)
-        process.send_signal(signal.SIGKILL)
-        said = process.communicate(timeout=60)[0].decode()
-        assert process.returncode == -signal.SIGKILL, said
-        assert checkpoints(killed) < STEPS
-    done = subprocess.run(command(killed, data_dir), check=True, capture_output=True, text=True, timeout=300)
-    assert "goes on from step" in done.stdout
-    for kind in ("last", "best"):
-        same_parameters(whole, killed, kind)
-    assert (whole / "metrics.jsonl").read_text() == (killed / "metrics.jsonl").read_text()
-    again = subprocess.run(command(killed, data_dir), check=True, capture_output=True, text=True, timeout=300)
-    assert "already ended at step 10" in again.stdout
-
-
 def losses(workdir: pathlib.Path) -> list[float]:
     lines = map(json.loads, (workdir / "metrics.jsonl").read_text().splitlines())
     return [line["loss"] for line in lines if line["split"] == "train"]
@@ -89,7 +42,7 @@ def losses(workdir: pathlib.Path) -> list[float]:
     "config",
     [
         lambda: dfc2020.get_config("model=unet,data=sample,tiny=true"),
-        lambda: pretrain.get_config("data=sample,tiny=true"),
+        pytest.param(lambda: pretrain.get_config("data=sample,tiny=true"), marks=pytest.mark.slow),
     ],
     ids=["unet", "contrastive"],
 )
@@ -188,7 +141,7 @@ def test_a_plateau_lowers_the_rate_also_after_an_interruption(data_dir, tmp_path
     monkeypatch.setattr(Segmentation, "scores", interrupted)
     with pytest.raises(KeyboardInterrupt):
         train(config, tmp_path / "stopped")
-    assert checkpoints(tmp_path / "stopped") == 6
+    assert launched.saved(tmp_path / "stopped") == 6
     monkeypatch.setattr(Segmentation, "scores", lambda task, sums: {task.monitor: 0.5})
     train(config, tmp_path / "stopped")
     same_parameters(tmp_path / "whole", tmp_path / "stopped", "last")
@@ -325,7 +278,7 @@ def test_no_tensorflow_after_training(data_dir, tmp_path):
         "import sys; sys.path.insert(0, sys.argv.pop()); import launch; code = launch.main(sys.argv[1:]);"
         "print([m for m in ('tensorflow', 'torch', 'rasterio') if m in sys.modules]); sys.exit(code)"
     )
-    words = [*command(tmp_path / "run", data_dir)[2:], "--config.total=2 steps", str(ROOT)]
+    words = [*launched.training(tmp_path / "run", data_dir, total="2 steps"), str(ROOT)]
     done = subprocess.run([sys.executable, "-c", code, *words], capture_output=True, text=True, timeout=300)
     assert done.returncode == 0, done.stderr
     assert done.stdout.splitlines()[-1] == "[]"

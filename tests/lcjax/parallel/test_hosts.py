@@ -37,12 +37,13 @@ for network, way in {cases!r}:
     "cases",
     [
         # Parameters spread over both processes, too.
-        [("swin_unet", "fsdp 8"), ("swin_unet", "pmap"), ("contrastive", "eight")],
+        [("swin_unet", "fsdp 8"), ("contrastive", "eight")],
         pytest.param(
-            [("swin_unet", "eight"), ("resnet50_unet", "eight"), ("contrastive", "pmap")], marks=pytest.mark.slow
+            [("swin_unet", "eight"), ("swin_unet", "pmap"), ("resnet50_unet", "eight"), ("contrastive", "pmap")],
+            marks=pytest.mark.slow,
         ),
     ],
-    ids=["most", "rest"],
+    ids=["few", "rest"],
 )
 def test_twenty_steps_on_two_processes_are_those_of_one_device(cases, tmp_path):
     """Two processes of four devices."""

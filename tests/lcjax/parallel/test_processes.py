@@ -69,3 +69,11 @@ def test_sigterm_before_training_has_the_code_of_what_may_be_started_again():
     child = "import os, signal; from lcjax.parallel import processes; processes.stop_at_once(); "
     child += "os.kill(os.getpid(), signal.SIGTERM); signal.pause()"
     assert subprocess.run([sys.executable, "-c", child], timeout=60).returncode == 75
+
+
+@pytest.mark.parametrize(("verb", "expected"), [("train", 75), ("evaluate", 143)])
+def test_what_sigterm_ends_while_python_starts_has_that_code_too(verb, expected):
+    child = "import os, signal; os.kill(os.getpid(), signal.SIGTERM); signal.pause()"
+    watcher = f"import sys; sys.orig_argv[1:] = ['-c', {child!r}]; from lcjax.parallel import processes; "
+    watcher += f"sys.exit(processes.watch({verb!r}, 1))"
+    assert subprocess.run([sys.executable, "-c", watcher], timeout=60).returncode == expected

@@ -107,7 +107,7 @@ def test_twenty_steps_are_those_of_one_device(network, way):
         assert not flat or distance(flat, other) < of_parameters
 
 
-@pytest.mark.parametrize("way", ["parts, fsdp", "parts, pmap"])
+@pytest.mark.parametrize("way", ["parts, fsdp", pytest.param("parts, pmap", marks=pytest.mark.slow)])
 def test_twenty_steps_in_parts_are_those_in_parts_on_one_device(way):
     (expected, values, _), (found, after, _) = twenty_steps("swin_unet", "parts"), twenty_steps("swin_unet", way)
     np.testing.assert_allclose(found["loss"], expected["loss"], rtol=1e-5)
