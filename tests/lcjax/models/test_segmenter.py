@@ -105,4 +105,5 @@ def test_logits_over_eight_devices_are_those_over_one(model):
     one, eight = run(inputs), run(spread)
     assert len(eight.sharding.device_set) == 8
     assert float(jnp.abs(one).max()) > 1e-3
-    np.testing.assert_allclose(eight, one, atol=1e-5)
+    # Logits are as large as 10 here and 0.1 there: rounding is relative to the largest.
+    np.testing.assert_allclose(eight, one, rtol=0, atol=3e-6 * float(jnp.abs(one).max()))
