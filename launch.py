@@ -95,7 +95,7 @@ def _run_joined(verb: str, rest: list[str], launcher: str, values: flags.FlagVal
 
     processes.die_with_watcher()
     try:
-        hosts.join(launcher, values)
+        hosts.join(launcher, values, asks=verb == "train")
         processes.tell_joined()
         code = _run(verb, rest)
         if code in (0, processes.STOPPED):

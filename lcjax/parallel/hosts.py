@@ -1,6 +1,7 @@
 """Several processes as one run: how they find each other, what they agree on, and how they end together."""
 
 import contextlib
+import itertools
 import json
 import os
 import signal
@@ -21,12 +22,13 @@ from lcjax.parallel import processes
 _LOSSES = ("Gloo", "NCCL", "UNAVAILABLE", "oordination")
 
 
-def join(launcher: str, values) -> None:
+def join(launcher: str, values, asks: bool) -> None:
     """Makes this process one of the run's; returns when all are there.
 
     Args:
       launcher: of processes.started_by.
       values: parsed flags of processes.define_flags.
+      asks: whether the run asks of `stop_requests`; SIGTERM ends one at once that does not.
 
     Raises:
       InputError: the launcher did not tell what JAX needs.
@@ -37,6 +39,7 @@ def join(launcher: str, values) -> None:
         given = {name: getattr(values, name) for name in ("coordinator_address", "num_processes", "process_id")}
         if values.process_id:
             _reach(values.coordinator_address, values.join_timeout)
+    jax.config.update("jax_enable_preemption_service", asks)
     with _quiet():
         try:
             jax.distributed.initialize(
@@ -153,11 +156,13 @@ class StopRequests:
 
     def __init__(self):
         self._asked = False
+        self._times = itertools.count()
 
-    def asked(self, step: int) -> bool:
-        """Asked of each step by all processes; all are answered alike, some steps after the signal."""
+    def asked(self) -> bool:
+        """Asked at each step by all processes; all are answered alike, some steps after the signal."""
         if jax.process_count() > 1:
-            return multihost_utils.reached_preemption_sync_point(step)
+            # JAX chooses the first number that none has come to, which is 1 before the first step, whatever its number.
+            return multihost_utils.reached_preemption_sync_point(next(self._times))
         return self._asked
 
     def _note(self, *_) -> None:

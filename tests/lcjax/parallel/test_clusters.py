@@ -20,7 +20,7 @@ import pytest
 
 JOIN = (
     "import jax, types; from lcjax.parallel import hosts; "
-    "hosts.join('auto', types.SimpleNamespace(join_timeout=60, loss_timeout=30))"
+    "hosts.join('auto', types.SimpleNamespace(join_timeout=60, loss_timeout=30), asks=True)"
 )
 
 # What each process does. `fake` is a line of a test, for what the cluster's own libraries would find there.

@@ -135,6 +135,29 @@ def test_what_says_that_a_process_is_lost(error, loss):
     assert hosts.is_loss(wrapped) == loss
 
 
+_ASKED = """
+import os, signal, sys, time
+sys.path.insert(0, {root!r})
+import jax
+jax.distributed.initialize({address!r}, 2, int(sys.argv[1]))
+from lcjax.parallel import hosts
+if jax.process_index():
+    os.kill(os.getpid(), signal.SIGTERM)
+    time.sleep(3)
+hosts.barrier("told")
+with hosts.stop_requests() as stop:
+    print([stop.asked() for _ in range(5)].index(True))
+"""
+
+
+def test_sigterm_before_the_first_step_is_not_forgotten():
+    child = _ASKED.format(root=str(launched.ROOT), address=f"localhost:{launched.free_port()}")
+    command = [sys.executable, "-c", child]
+    processes = [subprocess.Popen([*command, str(number)], stdout=subprocess.PIPE, text=True) for number in (0, 1)]
+    said = {process.communicate(timeout=120)[0].splitlines()[-1] for process in processes}
+    assert len(said) == 1 and said.pop().isdigit()
+
+
 def test_two_hosts_with_other_configs_say_so(data_dir, tmp_path):
     processes = launched.start(
         launched.training(tmp_path / "run", data_dir), 2, 1, each=([], ["--config.optimizer.learning_rate=0.5"])
