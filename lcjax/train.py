@@ -328,7 +328,7 @@ def _train(
         while True:
             ending = step == total
             with jax.transfer_guard("allow"):  # of several processes, they tell each other
-                stopping = stop.asked() and not ending
+                stopping = stop.asked(step) and not ending
             due = not stopping and held_out is not None and ((step % evaluate_every == 0 and step > 0) or ending)
             if due and progress.evaluated != step:
                 flush()

@@ -1,7 +1,6 @@
 """Several processes as one run: how they find each other, what they agree on, and how they end together."""
 
 import contextlib
-import itertools
 import json
 import os
 import signal
@@ -156,13 +155,16 @@ class StopRequests:
 
     def __init__(self):
         self._asked = False
-        self._times = itertools.count()
+        self._next = 0
 
-    def asked(self) -> bool:
-        """Asked at each step by all processes; all are answered alike, some steps after the signal."""
+    def asked(self, step: int) -> bool:
+        """Asked of each step by all processes; all are answered alike, some steps after the signal."""
         if jax.process_count() > 1:
-            # JAX chooses the first number that none has come to, which is 1 before the first step, whatever its number.
-            return multihost_utils.reached_preemption_sync_point(next(self._times))
+            # JAX chooses the first number that no process has come to, and answers at that one alone: all are asked
+            # for, also those before the first step of a run that goes on. Orbax asks as well, for steps that it saves.
+            numbers = range(self._next, step + 1)
+            self._next = step + 1
+            self._asked |= any(multihost_utils.reached_preemption_sync_point(number) for number in numbers)
         return self._asked
 
     def _note(self, *_) -> None:
