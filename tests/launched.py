@@ -2,7 +2,6 @@
 
 import os
 import pathlib
-import re
 import signal
 import socket
 import subprocess
@@ -71,10 +70,8 @@ def succeed(arguments: list[str], processes: int = 1, devices: int = 1) -> str:
     ended = run(arguments, processes, devices)
     assert [code for code, *_ in ended] == [0] * processes, ended
     others = "\n".join(said for _, said, _ in ended[1:])
-    # Threads of C++ write over each other.
-    assert not re.sub(
-        r"\[Gloo\]|Rank \d|is connected to|\d|peer ranks\.?|Expected number of connected|is :|\s", "", others
-    )
+    # Threads of C++ write over each other in the middle of words; what we say has other letters and signs, too.
+    assert not set(others) - set("[Gloo] Rank 0 is connected to peer ranks. Expected number of : 123456789\n"), others
     return ended[0][1]
 
 
