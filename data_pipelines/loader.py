@@ -7,7 +7,10 @@ processes, the position is all that is needed.
 """
 
 import functools
+import multiprocessing
+import os
 import sys
+import threading
 from collections.abc import Callable, Generator, Iterator, Sequence
 from typing import Any
 
@@ -148,12 +151,26 @@ def _batches(
     if workers:
         if not flags.FLAGS.is_parsed():  # Grain asks for flags of its own; notebooks have parsed none
             flags.FLAGS.mark_as_parsed()
-        batches = batches.mp_prefetch(grain.MultiprocessingOptions(num_workers=workers, per_worker_buffer_size=2))
+        how = grain.MultiprocessingOptions(num_workers=workers, per_worker_buffer_size=2)
+        batches = batches.mp_prefetch(how, _end_with_parent)
     iterator = iter(batches)
     try:
         yield from iterator
     finally:  # closed, or no longer wanted by anyone: ends the processes and frees what they share
         iterator.close()
+
+
+def _end_with_parent(*_) -> None:
+    """A worker process ends when the process that reads from it is killed: nobody else would tell it to."""
+
+    parent = multiprocessing.parent_process()
+    assert parent
+
+    def wait() -> None:
+        parent.join()
+        os._exit(1)
+
+    threading.Thread(target=wait, daemon=True).start()
 
 
 def check_readers(threads: int, workers: int) -> None:

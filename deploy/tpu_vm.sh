@@ -37,7 +37,8 @@ mountpoint -q $FOLDER || {
 test -x $LCJAX || {
     sudo apt-get -qy update && sudo apt-get -qy install python3.11-venv
     python3.11 -m venv lcjax-venv
-    lcjax-venv/bin/pip install -q --constraint $FOLDER/code/constraints/python3.11.txt '$FOLDER/code[tpu]'
+    rm -rf lcjax-code; cp -r $FOLDER/code lcjax-code # pip builds where the code lies, and all machines do so at once
+    lcjax-venv/bin/pip install -q --constraint lcjax-code/constraints/python3.11.txt './lcjax-code[tpu]'
 }
 export JAX_COMPILATION_CACHE_DIR=$FOLDER/compiled
 cd $FOLDER/code

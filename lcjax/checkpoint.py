@@ -1,9 +1,9 @@
 """Checkpoints: the only file that knows Orbax.
 
 A checkpoint is one folder with three items: `model` (parameters and statistics, all that evaluation needs),
-`optimizer`, and `meta` (JSON: the card, data position, what evaluation remembers). It appears under its name
-only when it is whole. `last` and `best` are two folders of copies. All processes of a run call these functions; each
-writes and reads its part of the arrays.
+`optimizer`, and `meta` (JSON: the card, data position, what evaluation remembers), and the checksums of their files. It
+appears under its name only when it is whole. `last` and `best` are two folders of copies. All processes of a run call
+these functions; each writes and reads its part of the arrays.
 """
 
 import contextlib
@@ -30,9 +30,12 @@ _ARRAYS = ocp.type_handlers.create_type_handler_registry(
 class Checkpoints:
     """The checkpoints of one kind of a workdir; saving returns at once and goes on in the background."""
 
-    def __init__(self, workdir: pathlib.Path, kind: str, keep: int = 1):
+    def __init__(self, workdir: pathlib.Path, kind: str, keep: int = 2):
+        """Of the copies `keep` stay: the newest may be damaged, or of a step that a run goes on from before."""
         self.folder = workdir.absolute() / "checkpoints" / kind
-        options = ocp.CheckpointManagerOptions(max_to_keep=keep, enable_async_checkpointing=True)
+        # Orbax calls it in process 0, in the background, when all files are written, and gives them their name then.
+        sums = ocp.AsyncOptions(post_finalization_callback=self._note_checksums)
+        options = ocp.CheckpointManagerOptions(max_to_keep=keep, enable_async_checkpointing=True, async_options=sums)
         handlers = {
             "model": ocp.PyTreeCheckpointHandler(type_handler_registry=_ARRAYS),
             "optimizer": ocp.PyTreeCheckpointHandler(type_handler_registry=_ARRAYS),
@@ -54,7 +57,7 @@ class Checkpoints:
         return None, told
 
     def damage(self, step: int) -> str:
-        """What is wrong with a checkpoint's files, with its path; "" where nothing is, or their sums were not noted."""
+        """What is wrong with a checkpoint's files, with its path; "" where nothing is."""
         folder = self.folder / str(step)
         found = checksums.damage(folder) if hosts.first() else ""
         found = hosts.from_first(found)
@@ -95,13 +98,14 @@ class Checkpoints:
             self._manager.delete(later)
 
     def wait(self) -> None:
-        """Returns when everything saved is on disk, with its checksums. Raises InputError where it is not."""
+        """Returns when everything saved is on disk. Raises InputError where it is not."""
         with self._told_of(None):
             self._manager.wait_until_finished()
-            steps = self._manager.all_steps() if hosts.first() else []
-            for folder in (self.folder / str(step) for step in steps):
-                if not (folder / checksums.FILE).is_file():
-                    checksums.write(folder)
+
+    def _note_checksums(self) -> None:
+        # One at a time; what a kill left was cleared away before. Orbax adds to its own file once more.
+        (folder,) = self.folder.glob(f"*{ocp.utils.TMP_DIR_SUFFIX}*")
+        checksums.write(folder, but=("_CHECKPOINT_METADATA",))
 
     def _check_room(self, needed: int) -> None:
         """Raises InputError before anything is written that would not find room."""

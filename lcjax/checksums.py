@@ -13,18 +13,19 @@ FILE = "checksums.json"
 _PIECE = 1 << 24  # bytes read at a time
 
 
-def write(folder: pathlib.Path) -> None:
-    """Notes size and CRC-32 of every file of a folder in it."""
-    found = {str(path.relative_to(folder)): _of(path) for path in _files(folder)}
+def write(folder: pathlib.Path, but: tuple[str, ...] = ()) -> None:
+    """Notes size and CRC-32 of every file of a folder in it, but of those of these names."""
+    files = sorted(path for path in folder.rglob("*") if path.is_file() and path.name not in (FILE, *but))
+    found = {str(path.relative_to(folder)): _of(path) for path in files}
     write_atomically(folder / FILE, json.dumps(found, indent=1))
 
 
 def damage(folder: pathlib.Path) -> str:
-    """What is not as it was noted, in a few words; "" where all is, and where nothing was noted."""
-    if not (folder / FILE).is_file():
-        return ""
+    """What is not as it was noted, in a few words; "" where all is."""
     try:
         noted = json.loads((folder / FILE).read_text())
+    except FileNotFoundError:
+        return f"{FILE} is missing"
     except ValueError:
         return f"{FILE} cannot be read"
     for name, (size, checksum) in noted.items():
@@ -36,10 +37,6 @@ def damage(folder: pathlib.Path) -> str:
         if _of(path) != [size, checksum]:
             return f"{name} holds other bytes than were written"
     return ""
-
-
-def _files(folder: pathlib.Path) -> list[pathlib.Path]:
-    return sorted(path for path in folder.rglob("*") if path.is_file() and path.name != FILE)
 
 
 def _of(path: pathlib.Path) -> list[int]:

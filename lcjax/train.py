@@ -73,6 +73,9 @@ def run(flags) -> None:
 _OF_HOSTS = ("data_dir", "threads", "workers")
 
 
+_DONE = "all steps done"
+
+
 class _Diverged(FloatingPointError):
     pass
 
@@ -89,6 +92,7 @@ class Progress:
       since_best: evaluations since then.
       scale: what the scheduled learning rate is multiplied by.
       ended: why the run is over; empty while it is not.
+      devices: that shared each batch.
       card: the card of the run, as JSON.
     """
 
@@ -99,6 +103,7 @@ class Progress:
     since_best: int = 0
     scale: float = 1.0
     ended: str = ""
+    devices: int = 0
     card: str = ""
 
     @classmethod
@@ -194,7 +199,7 @@ def _train(
 
     # ------------------------------------------------------------------ initial state, or where an earlier run stood
     workdir.start(folder, config, card, allow_other_config=allow_other_config)
-    last, best = (checkpoint.Checkpoints(folder, kind, keep) for kind, keep in (("last", 2), ("best", 1)))
+    last, best = (checkpoint.Checkpoints(folder, kind) for kind in checkpoint.KINDS)
     values = parameters.initial(template.parameters, config.seed)
     statistics = parameters.initial(template.statistics, config.seed)
     progress = Progress()
@@ -206,14 +211,27 @@ def _train(
     state = steps.initial_state(template, values, statistics, optimizer, mesh)
     if found is not None:
         progress = Progress.of(last.restore_meta(found))
+        if progress.ended == _DONE and found < total:
+            progress.ended = ""  # with another config.total there is more to do
         if progress.ended:
             workdir.say(f"{folder}: already ended at step {found}: {progress.ended}")
             return
+        if found > total:
+            raise InputError(
+                f"config.total={config.total}: {total} steps, and the run in {folder} has gone {found}; take more, or "
+                "another --workdir"
+            )
+        if config.parallel.batch_norm == "replica" and progress.devices != mesh.size:
+            workdir.say(
+                f"warning: config.parallel.batch_norm='replica': {progress.devices} devices shared a batch before, and "
+                f"{mesh.size} do now, so that each normalises by another number of examples"
+            )
         state = steps.rescaled(_restore(last, found, state), progress.scale)
         workdir.say(f"{folder}: goes on from step {found} of {total}")
+    workdir.write(folder, config, card)
     for where in (last, best):
         where.forget_after(found or 0)
-    progress.card = card.to_json()
+    progress.card, progress.devices = card.to_json(), mesh.size
     attempt = goodput.Attempt(folder / goodput.FILE, started, found or 0) if hosts.first() else None
     clock = Clock()
     clock.seconds["start"] = time.time() - started
@@ -340,9 +358,12 @@ def _train(
             if ending or ((stopping or step % save_every == 0) and step > 0 and step != found):
                 flush()
                 if ending:
-                    progress.ended = progress.ended or "all steps done"
+                    progress.ended = progress.ended or _DONE
                 with clock.measure("checkpoint"):
-                    if ending and held_out is None:
+                    if ending and held_out and best.latest() is None:
+                        # It was of steps that were computed again, and otherwise than before: on another device, say.
+                        workdir.say(f"warning: {folder}: the best checkpoint was lost in a restart; the last is kept")
+                    if ending and (held_out is None or best.latest() is None):
                         save(best, step)
                     save(last, step)
                 seen(step)
@@ -369,7 +390,8 @@ def _train(
     if attempt:
         workdir.say(goodput.line(goodput.summary(folder / goodput.FILE)))
     if stopping:
-        workdir.say(f"{folder}: stopped at step {step} of {total}, which is saved; the same command goes on")
+        kept = "which is saved; the same command goes on" if step else "nothing was lost; the same command starts it"
+        workdir.say(f"{folder}: stopped at step {step} of {total}, {kept}")
         raise processes.Stopped
     score = "no validation split" if progress.best is None else f"best {task.monitor} {progress.best:.4f}"
     workdir.say(f"{folder}: ended at step {step} ({progress.ended}); {score}{_peak()}")

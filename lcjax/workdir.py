@@ -17,7 +17,7 @@ CONFIG = "config.json"
 METRICS = "metrics.jsonl"
 # What may change between a start and a restart: where things lie, how they are read, what is kept in memory; not what
 # is computed. With another remat, mode or mesh the gradients are the same but for rounding. A cell is only a name.
-_FREE = ("cell", "data_dir", "remat", "threads", "parallel.mode", "parallel.data", "parallel.fsdp")
+_FREE = ("cell", "data_dir", "remat", "threads", "workers", "parallel.mode", "parallel.data", "parallel.fsdp")
 # What runs were before there was a choice; only networks that have the key.
 _BEFORE = {
     "accumulate": 1,
@@ -66,7 +66,7 @@ def _read(path: pathlib.Path) -> dict:
 def start(
     workdir: pathlib.Path, config: ml_collections.ConfigDict, card: cards.Card, *, allow_other_config: bool = False
 ) -> None:
-    """Makes the workdir, or checks that it belongs to this config; all processes of a run call it.
+    """Makes the workdir, or checks that it belongs to this config, and leaves it as it is; all processes call it.
 
     Args:
       allow_other_config: only tell of what differs, and let the run go on with the config that is given.
@@ -78,7 +78,8 @@ def start(
     wanted = json.loads(config.to_json())
     path = workdir / CONFIG
     # Without a checkpoint there is nothing to lose: an earlier start failed before its first one.
-    if path.is_file() and any((workdir / "checkpoints" / "last").glob("*")):
+    begun = path.is_file() and any((workdir / "checkpoints" / "last").glob("*"))
+    if begun:
         found = _read(path)
         differing = [key for key in nested.differing(found, wanted) if key not in _FREE]
         if differing:
@@ -89,8 +90,8 @@ def start(
                 raise InputError(f"{shown}; choose another --workdir, or go on all the same with --allow_other_config")
             say(f"warning: {shown}; it goes on with what is given now")
     hosts.barrier("config compared")
-    if hosts.first():
-        _write(workdir, wanted, card)
+    if not begun:
+        write(workdir, config, card)
     hosts.barrier("workdir started")
     if not path.is_file():
         raise InputError(
@@ -99,11 +100,13 @@ def start(
         )
 
 
-def _write(workdir: pathlib.Path, wanted: dict, card: cards.Card) -> None:
-    path = workdir / CONFIG
+def write(workdir: pathlib.Path, config: ml_collections.ConfigDict, card: cards.Card) -> None:
+    """Puts config and card of a run that starts or goes on into its workdir, by process 0."""
+    if not hosts.first():
+        return
     try:
         workdir.mkdir(parents=True, exist_ok=True)
-        write_atomically(path, json.dumps(wanted, indent=1, sort_keys=True))
+        write_atomically(workdir / CONFIG, json.dumps(json.loads(config.to_json()), indent=1, sort_keys=True))
         write_atomically(workdir / cards.FILE, card.to_json())
     except OSError as error:
         raise InputError(f"{workdir}: cannot be written ({error.strerror}); choose another --workdir") from error

@@ -224,11 +224,12 @@ def test_what_a_machine_of_the_slice_does(cluster):
         assert words == HARD
         assert folder == str(share / "code")
         assert variables["JAX_COMPILATION_CACHE_DIR"] == f"{share}/compiled"
+    assert (home / "lcjax-code").is_dir()
     notes = (home / "notes").read_text().splitlines()
     # once, though it ran twice
     assert [note.split()[0] for note in notes] == ["sudo"] * 6 + ["python3.11", "pip"]
     assert f"sudo mount -t nfs 10.0.0.2:/my\\ share {share}" in notes
-    assert notes[-1].endswith(f"{share}/code/constraints/python3.11.txt {share}/code\\[tpu\\]")
+    assert notes[-1].endswith("lcjax-code/constraints/python3.11.txt ./lcjax-code\\[tpu\\]")
 
 
 @pytest.mark.parametrize(

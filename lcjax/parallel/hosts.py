@@ -6,7 +6,6 @@ import os
 import signal
 import socket
 import sys
-import tempfile
 import time
 from collections.abc import Callable, Mapping
 
@@ -18,6 +17,7 @@ from data_pipelines.errors import InputError
 from lcjax import nested
 from lcjax.parallel import processes
 
+_DAY = 24 * 60 * 60
 _LOSSES = ("Gloo", "NCCL", "UNAVAILABLE", "oordination")
 
 
@@ -45,7 +45,8 @@ def join(launcher: str, values, asks: bool) -> None:
                 **given,
                 initialization_timeout=values.join_timeout,
                 heartbeat_timeout_seconds=values.loss_timeout,
-                shutdown_timeout_seconds=max(values.loss_timeout, 30),
+                # Who is done waits for process 0, which may have much to write; one that is lost has no heartbeat.
+                shutdown_timeout_seconds=_DAY,
             )
         except jax.errors.JaxRuntimeError as error:
             raise processes.Lost(
@@ -209,11 +210,10 @@ def _reach(address: str, timeout: float) -> None:
 def _quiet():
     """Keeps off the terminal what C++ writes there: the traces of a join that fails, of which processes.watch tells."""
     sys.stderr.flush()
-    with tempfile.TemporaryFile() as aside:
-        kept = os.dup(2)
-        os.dup2(aside.fileno(), 2)
-        try:
-            yield
-        finally:
-            os.dup2(kept, 2)
-            os.close(kept)
+    kept = os.dup(2)
+    os.dup2(processes.notes(), 2)
+    try:
+        yield
+    finally:
+        os.dup2(kept, 2)
+        os.close(kept)

@@ -47,11 +47,19 @@ def make(
         raise InputError(f"config.parallel: data={data} x fsdp={fsdp} needs more than the {count} devices")
     if accumulate < 1:
         raise InputError(f"config.accumulate={accumulate}: expected 1 or more parts of a batch")
+    of_process = collections.Counter(device.process_index for device in devices)
+    taken = collections.Counter(device.process_index for device in devices[: data * fsdp])
     if batch_size % (accumulate * data * fsdp):
         parts = f", in {accumulate} parts each (config.accumulate)" if accumulate > 1 else ""
+        fewer = "fewer devices by config.parallel.data" if len(of_process) == 1 else "start fewer processes"
         raise InputError(
             f"config.batch_size={batch_size}: does not divide over {data * fsdp} devices{parts}; "
-            f"take a multiple of {accumulate * data * fsdp}, or fewer devices by config.parallel.data"
+            f"take a multiple of {accumulate * data * fsdp}, or {fewer}"
+        )
+    if len({taken[process] for process in of_process}) > 1:
+        raise InputError(
+            f"config.parallel: data={data} x fsdp={fsdp} takes {data * fsdp} of the {count} devices of "
+            f"{len(of_process)} processes, and not as many of each; take all of them, or start fewer processes"
         )
     return Mesh(grid(data, fsdp, devices[: data * fsdp]), AXES, axis_types=(AxisType.Auto,) * 2)
 
@@ -60,12 +68,19 @@ def grid(data: int, fsdp: int, devices: Sequence[jax.Device]) -> np.ndarray:
     """The devices as (data, fsdp), neighbours near each other.
 
     Of several slices, which are what a fast network connects (of GPUs, often a host), `data` goes from slice to slice,
-    and what fsdp gathers stays inside one, where that is possible. Raises InputError where slices do not divide.
+    and what fsdp gathers stays inside one, where that is possible. Raises InputError where slices do not divide, or
+    where TPU chips are no part of a slice that can stand alone.
     """
     sizes = collections.Counter(getattr(device, "slice_index", 0) for device in devices)
     slices = len(sizes)
     if slices == 1:
-        return mesh_utils.create_device_mesh((data, fsdp), devices, allow_split_physical_axes=True)
+        try:
+            return mesh_utils.create_device_mesh((data, fsdp), devices, allow_split_physical_axes=True)
+        except (AssertionError, NotImplementedError, ValueError) as error:
+            raise InputError(
+                f"config.parallel: data={data} x fsdp={fsdp} takes {data * fsdp} chips, which are no rectangle of the "
+                "slice; take all chips, or half or a quarter of them"
+            ) from error
     across = next((across for across in ((slices, 1), (1, slices)) if data % across[0] == fsdp % across[1] == 0), None)
     if across is None or len(set(sizes.values())) > 1:
         raise InputError(

@@ -8,16 +8,19 @@ import ctypes
 import glob
 import importlib.util
 import os
+import re
 import signal
 import subprocess
 import sys
+import tempfile
 from collections.abc import Mapping
 
 from data_pipelines.errors import InputError
 
 LOST = 4  # exit code: another process of the run is lost, or did not come
 STOPPED = 75  # exit code: EX_TEMPFAIL of sysexits.h, by which schedulers are told to try again
-_PIPE = "LCJAX_JOINED"  # environment of the watched process: where it tells that it has joined the others
+_NOTES = "LCJAX_NOTES"  # environment of the watched process: a file for what JAX says while it joins the others
+_JOINED = "\njoined\n"
 _FLAGS = ("coordinator_address", "num_processes", "process_id")
 
 
@@ -109,13 +112,17 @@ LAUNCHERS = {"Cloud TPU": _cloud_tpu, "Slurm": _slurm, "Open MPI": _open_mpi, "K
 
 def is_watched() -> bool:
     """Whether this process is the one that another one watches."""
-    return _PIPE in os.environ
+    return _NOTES in os.environ
+
+
+def notes() -> int:
+    """The file descriptor of what the watched process notes for the one that watches it."""
+    return int(os.environ[_NOTES])
 
 
 def tell_joined() -> None:
     """The watched process tells that it has found the others."""
-    with os.fdopen(int(os.environ[_PIPE]), "w") as pipe:
-        pipe.write("joined")
+    os.write(notes(), _JOINED.encode())
 
 
 def die_with_watcher() -> None:
@@ -135,26 +142,34 @@ def stop_at_once() -> None:
 
 def watch(verb: str, timeout: int) -> int:
     """Runs this command once more and waits for it; returns its exit code, and says what ended it where JAX did."""
-    read, write = os.pipe()
     command = [sys.executable, *sys.orig_argv[1:]]
-    with subprocess.Popen(command, env=os.environ | {_PIPE: str(write)}, pass_fds=(write,)) as process:
-        # A terminal sends Ctrl-C to both; all else is passed on.
-        signal.signal(signal.SIGINT, signal.SIG_IGN)
-        signal.signal(signal.SIGTERM, lambda *_: process.send_signal(signal.SIGTERM))
-        os.close(write)
-        code = process.wait()
-    with os.fdopen(read) as pipe:
-        joined = bool(pipe.read())
+    with tempfile.TemporaryFile() as file:
+        its = os.environ | {_NOTES: str(file.fileno())}
+        with subprocess.Popen(command, env=its, pass_fds=(file.fileno(),)) as process:
+            # A terminal sends Ctrl-C to both; all else is passed on.
+            signal.signal(signal.SIGINT, signal.SIG_IGN)
+            signal.signal(signal.SIGTERM, lambda *_: process.send_signal(signal.SIGTERM))
+            code = process.wait()
+        file.seek(0)
+        noted = file.read().decode(errors="replace")
     if code == -signal.SIGABRT:
-        what = (
-            "another process of this run ended or cannot be reached any more; its own log says why. The same command "
-            "on all hosts goes on where the run was"
-            if joined
-            else f"the other processes of this run did not come within {timeout} s (--join_timeout); start all of "
-            "them, with the same --coordinator_address and --num_processes, on hosts that can reach each other"
-        )
-        print(f"lcjax {verb}: {what}", file=sys.stderr)
+        print(f"lcjax {verb}: {_why_aborted(noted, timeout)}", file=sys.stderr)
         return LOST
     if code == -signal.SIGTERM and verb == "train":  # before it could take it, see `stop_at_once`
         return STOPPED
     return code if code >= 0 else 128 - code
+
+
+def _why_aborted(noted: str, timeout: int) -> str:
+    if _JOINED in noted:
+        return (
+            "another process of this run ended or cannot be reached any more, and its own log says why; or what stands "
+            "above ended this one. The same command on all hosts goes on where the run was"
+        )
+    status = re.search(r"absl::Status: ((\w+): [^\n\[]*)", noted)
+    if status and status[2] != "DEADLINE_EXCEEDED":
+        return f"the processes of this run could not join: {status[1].strip()}; is each --process_id given once?"
+    return (
+        f"the other processes of this run did not come within {timeout} s (--join_timeout); start all of them, with "
+        "the same --coordinator_address and --num_processes, on hosts that can reach each other"
+    )

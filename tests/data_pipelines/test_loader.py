@@ -185,6 +185,20 @@ def test_workers_in_a_program_without_flags(dataset, tmp_path):
     assert (done.returncode, done.stdout.strip()) == (0, f"(2, {EDGE}, {EDGE}, 2)"), done.stderr
 
 
+KILLED = NOTEBOOK.replace("batches.close()", "os.kill(os.getpid(), 9)").replace("import sys", "import os, sys")
+
+
+def test_workers_end_with_a_program_that_is_killed(dataset, tmp_path):
+    """What they print to is closed when the last of them has ended."""
+    script = tmp_path / "script.py"
+    script.write_text(KILLED)
+    command = [sys.executable, str(script), str(tmp_path / "data")]
+    done = subprocess.run(
+        command, cwd=tmp_path, capture_output=True, timeout=60, env=os.environ | {"PYTHONPATH": str(ROOT)}
+    )
+    assert done.returncode == -9
+
+
 def test_class_pixels_are_of_the_records(dataset):
     labels = np.concatenate([parts(n)["dfc"].ravel() for n in range(5)])
     expected = {str(label): int((labels == label).sum()) for label in range(1, 11)}

@@ -15,7 +15,7 @@ from test_train import same_parameters
 
 from configs import dfc2020
 from data_pipelines.errors import InputError
-from lcjax import checksums, goodput
+from lcjax import checksums, goodput, restore
 from lcjax.train import train
 
 
@@ -54,8 +54,7 @@ def test_sigterm_saves_and_ends_with_75(whole, data_dir, tmp_path):
 def test_a_damaged_checkpoint_is_named_and_the_one_before_is_used(whole, data_dir, tmp_path):
     run = tmp_path / "run"
     arguments = launched.training(run, data_dir)
-    ((code, *_),) = launched.interrupted(arguments, 6, signal.SIGTERM)
-    assert code == 75
+    launched.interrupted(arguments, 6, signal.SIGKILL)  # at once, when the name is there
     last = launched.saved(run)
     folder = run / "checkpoints" / "last" / str(last)
     largest = max((folder / "model").rglob("*"), key=lambda path: path.stat().st_size if path.is_file() else 0)
@@ -77,8 +76,10 @@ def test_checksums_are_of_all_files(tmp_path):
     (tmp_path / "a").mkdir()
     (tmp_path / "a" / "x").write_bytes(b"123456789")
     (tmp_path / "y").write_bytes(b"")
-    assert checksums.damage(tmp_path) == ""
-    checksums.write(tmp_path)
+    (tmp_path / "changes").write_bytes(b"")
+    assert checksums.damage(tmp_path) == "checksums.json is missing"
+    checksums.write(tmp_path, but=("changes",))
+    (tmp_path / "changes").write_bytes(b"1")
     # The check value of CRC-32 that its definitions give.
     assert '"a/x": [\n  9,\n  3421780262\n ]' in (tmp_path / checksums.FILE).read_text()
     assert checksums.damage(tmp_path) == ""
@@ -135,10 +136,34 @@ def test_another_config_goes_on_only_if_it_is_said(data_dir, tmp_path):
     assert code == 2
     assert "holds a run of another config: optimizer.weight_decay (there 0.01, now 0.5)" in cried
     assert "--allow_other_config" in cried
+    kept = (run / "config.json").read_bytes()
+    ((code, _, cried),) = launched.run([*other, "--config.total=1 steps", "--allow_other_config"])
+    assert code == 2 and f"config.total=1 steps: 1 steps, and the run in {run} has gone" in cried
+    assert (run / "config.json").read_bytes() == kept
     said = launched.succeed([*other, "--allow_other_config"])
     assert (
         "warning: " in said and "optimizer.weight_decay (there 0.01, now 0.5)" in said and "goes on from step" in said
     )
+
+
+def test_an_ended_run_is_left_as_it_is_or_made_longer(data_dir, tmp_path, capsys):
+    run = tmp_path / "run"
+    config = small(dfc2020.get_config("model=swin_unet,data=sample,tiny=true"), data_dir, steps=2)
+    train(config, run)
+    before = (run / "config.json").read_bytes()
+    config.optimizer.learning_rate = 0.0
+    train(config, run, allow_other_config=True)
+    assert f"{run}: already ended at step 2: all steps done" in capsys.readouterr().out
+    assert (run / "config.json").read_bytes() == before
+    config.total = "4 steps"
+    shutil.rmtree(run / "checkpoints" / "best")
+    train(config, run, allow_other_config=True)
+    said = capsys.readouterr().out
+    assert "goes on from step 2 of 4" in said and "ended at step 4 (all steps done)" in said
+    assert launched.saved(run) == 4 and '"4 steps"' in (run / "config.json").read_text()
+    # With a rate of 0 nothing became better than what was lost.
+    assert "warning:" in said and "the best checkpoint was lost in a restart; the last is kept" in said
+    assert restore.restore(run, "best").step == 4
 
 
 @pytest.mark.parametrize("flag", ["--workdir", "--config.data_dir"])

@@ -19,7 +19,7 @@ def begun(folder, config):
 def test_a_run_goes_on_with_other_memory_but_not_as_another_run(tmp_path):
     config = dfc2020.get_config("model=unet,tiny=true")
     begun(tmp_path, config)
-    config.remat = True
+    config.remat, config.workers = True, 2
     workdir.start(tmp_path, config, card_of(config))
     config.seed = 7
     with pytest.raises(InputError, match=r"holds a run of another config: seed \(there 42, now 7\)"):

@@ -44,7 +44,7 @@ def together(tmp_path):
 
     def run(environments, fake=""):
         theirs = {k: v for k, v in os.environ.items() if not k.startswith(("SLURM_", "OMPI_", "KUBERNETES_"))}
-        theirs |= {"JAX_PLATFORMS": "cpu", "JAX_NUM_CPU_DEVICES": "2"}
+        theirs |= {"JAX_PLATFORMS": "cpu", "JAX_NUM_CPU_DEVICES": "2", "LCJAX_NOTES": "2"}
         # Not by what they print: the library by which CPUs talk to each other prints too.
         results = [tmp_path / f"{i}.json" for i in range(len(environments))]
         processes = [

@@ -188,6 +188,47 @@ def test_nobody_is_waited_for_for_ever(process, says, data_dir, tmp_path):
     assert line.startswith("lcjax train: ") and says in line
 
 
+def test_a_number_that_is_there_twice_is_said(data_dir, tmp_path):
+    address = f"--coordinator_address=localhost:{launched.free_port()}"
+    together = [*launched.training(tmp_path / "run", data_dir), address, "--num_processes=3", "--join_timeout=60"]
+    processes = [launched.start([*together, f"--process_id={number}"])[0] for number in (0, 1, 1)]
+    start = time.monotonic()
+    while all(process.poll() is None for process in processes[1:]):
+        assert time.monotonic() - start < 50
+        time.sleep(0.1)
+    (ended,) = [process for process in processes[1:] if process.poll() is not None]
+    for process in processes:
+        process.terminate()
+    assert ended.returncode == 4
+    (line,) = ended.communicate()[1].splitlines()
+    assert "lcjax train: the processes of this run could not join: ALREADY_EXISTS" in line
+    assert "is each --process_id given once?" in line
+    launched.finish(processes)
+
+
+_LATE = """
+import sys, time, types
+sys.path.insert(0, {root!r})
+import jax
+from lcjax.parallel import hosts
+values = types.SimpleNamespace(coordinator_address={address!r}, num_processes=2, process_id=int(sys.argv[1]))
+values.join_timeout, values.loss_timeout = 30, 5
+hosts.join("flags", values, asks=False)
+time.sleep(0 if jax.process_index() else 45)
+hosts.leave()
+"""
+
+
+@pytest.mark.slow
+def test_who_is_done_waits_for_process_0():
+    child = _LATE.format(root=str(launched.ROOT), address=f"localhost:{launched.free_port()}")
+    processes = [
+        subprocess.Popen([sys.executable, "-c", child, str(number)], env=os.environ | {"LCJAX_NOTES": "2"})
+        for number in (0, 1)
+    ]
+    assert [process.wait(timeout=120) for process in processes] == [0, 0]
+
+
 @pytest.mark.parametrize(
     ("flags", "says"),
     [

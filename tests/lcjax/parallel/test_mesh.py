@@ -4,6 +4,7 @@ import math
 import os
 import pathlib
 import re
+import types
 
 import jax
 import numpy as np
@@ -42,6 +43,20 @@ def test_what_does_not_divide_is_refused(data, fsdp, batch_size, says):
     with pytest.raises(InputError) as raised:
         meshes.make(data, fsdp, batch_size)
     assert says in str(raised.value)
+
+
+@pytest.mark.parametrize(
+    ("data", "batch_size", "says"),
+    [
+        (1, 8, "data=1 x fsdp=1 takes 1 of the 4 devices of 2 processes, and not as many of each; take all of them"),
+        (3, 12, "data=3 x fsdp=1 takes 3 of the 4 devices of 2 processes"),
+        (-1, 6, "does not divide over 4 devices; take a multiple of 4, or start fewer processes"),
+    ],
+)
+def test_all_processes_have_as_many_devices(data, batch_size, says):
+    devices = [types.SimpleNamespace(process_index=number // 2) for number in range(4)]
+    with pytest.raises(InputError, match=says):
+        meshes.make(data, 1, batch_size, devices=devices)
 
 
 @pytest.mark.parametrize(

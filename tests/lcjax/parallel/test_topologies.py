@@ -5,6 +5,7 @@ import importlib.util
 import pytest
 
 from data_pipelines.errors import InputError
+from lcjax.parallel import mesh as meshes
 from lcjax.parallel import topologies
 
 needs_compiler = pytest.mark.skipif(
@@ -76,6 +77,12 @@ def test_a_slice_has_its_chips(name, count):
     devices = topologies.devices(name)
     assert len(devices) == len(set(devices)) == count
     assert topologies.chip(devices[0].device_kind) is topologies.CHIPS[name.split(":")[0]]
+
+
+@needs_compiler
+def test_chips_that_are_no_part_of_a_slice_are_refused():
+    with pytest.raises(InputError, match="data=3 x fsdp=1 takes 3 chips, which are no rectangle of the slice"):
+        meshes.make(3, 1, 3, devices=topologies.devices("v5e:2x2"))
 
 
 @needs_compiler
