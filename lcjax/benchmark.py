@@ -40,8 +40,9 @@ the times for FLOPs, for bytes of main memory and for bytes over the links at th
 how much slower it is, only a measurement tells. traffic_bytes_per_image is what passes main memory, bytes_per_image
 the compiler's count, which has fast memory in it. efficiency compares with one chip that has as many images, which is
 a second program; --noalone leaves it out. Known topologies: v5e:2x2, v5e:16x16, v6e:16x16, v5p:4x4x4, v4:2x2x1 and
-so on; several slices as 2*v5e:16x16. --plan compiles four or five programs and tells which batch fits with which config.parallel.fsdp and
-config.remat, and a setting for config.batch_size that fits. docs/scaling.md has figures of both.
+so on; several slices as 2*v5e:16x16. --plan compiles four or five programs and tells which batch fits with which
+config.parallel.fsdp and config.remat, and a setting for config.batch_size that fits. docs/scaling.md has figures of
+both.
 
 --list measures nothing: it prints parameters and multiply-accumulates (GMACs) of every network in every size for an
 image with both Sentinel sensors and for an aerial one, and which multiple the edges of images are padded to. With
