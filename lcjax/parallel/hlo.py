@@ -38,6 +38,8 @@ _LINE = re.compile(r"^\s+(ROOT )?%?([\w.\-]+) = ")
 _ARRAY = re.compile(r"([a-z]\w*)\[([\d,]*)\](\{[^{}]*\})?")
 _CALLED = re.compile(r"\b(body|condition|to_apply|calls|branch_computations|true_computation|false_computation)=")
 _NAMES = re.compile(r"%([\w.\-]+)")
+# Which result of a line lies where which operand lay: {1}: (0, {}), or {}: (0, {}) where there is one result.
+_ALIASED = re.compile(r"\{(\d*)\}: \((\d+), \{\}\)")
 _COUNT = re.compile(r'"known_trip_count":\{"n":"(\d+)"')
 
 
@@ -117,6 +119,8 @@ class Program:
                     continue
                 shape = _result(line)
                 group = self._group(line)
+                if kind == "all-reduce" and _is_cut(lines, line):  # each device keeps its part, which is all it is sent
+                    kind, shape = "reduce-scatter", next(found.shape for found in lines.values() if found.root)
                 factor = group if kind == "reduce-scatter" else 1
                 arrays = tuple(f"{dtype}[{edges}]" for dtype, edges, _ in _ARRAY.findall(shape))
                 one = Collective(kind, arrays, factor * array_bytes(shape), group, self._times[name])
@@ -216,8 +220,21 @@ class Program:
             return written + sum(array_bytes(operand.shape, main=True) for operand in operands)
         inside = self._computations[dict(_called(line))["calls"]]
         uses = _uses(inside)
-        read = sum(_read(uses[number], operand) for number, operand in enumerate(operands))
-        return read + _written(inside, line)
+        passed = {result: int(of) for result, of in _ALIASED.findall(line.rest) if _only_exchanged(uses[int(of)])}
+        still = sum(array_bytes(_parts(line.shape)[int(i)] if i else line.shape, main=True) for i in passed)
+        read = sum(_read(uses[k], operand) for k, operand in enumerate(operands) if k not in passed.values())
+        return read + _written(inside, line) - still
+
+
+def _is_cut(lines: dict[str, Line], line: Line) -> bool:
+    """Whether a part of what a fused line makes is all that comes of the fusion."""
+    root = next(found for found in lines.values() if found.root)
+    return root.kind == "dynamic-slice" and root.operands[0] == line.name
+
+
+def _only_exchanged(users: list[tuple[Line, bool]]) -> bool:
+    """Whether an operand only passes through a fused line, beside which an exchange of it goes on."""
+    return all(user.kind in SENT or user.kind == "tuple" or "AsyncCollective" in user.rest for user, _ in users)
 
 
 def _read(users: list[tuple[Line, bool]], operand: Line) -> int:

@@ -169,6 +169,72 @@ def test_what_tpus_write_otherwise():
     assert program.memory_bytes() == 1024 + chain + 3 * (2048 + 8)
 
 
+FSDP = """
+HloModule jit_step, is_scheduled=true, replica_count=1, num_partitions=4
+
+%add (a: bf16[], b: bf16[]) -> bf16[] {
+  %a = bf16[] parameter(0)
+  %b = bf16[] parameter(1)
+  ROOT %sum = bf16[] add(%a, %b)
+}
+
+%all-reduce-scatter (input: bf16[64,128]) -> bf16[16,128] {
+  %input = bf16[64,128]{1,0} parameter(0)
+  %all-reduce.4 = bf16[64,128]{1,0} all-reduce(%input), channel_id=5, replica_groups={{0,1,2,3}}, to_apply=%add
+  %own = s32[] constant(0)
+  ROOT %slice = bf16[16,128]{1,0} dynamic-slice(%all-reduce.4, %own, %own), dynamic_slice_sizes={16,128}
+}
+
+%begin (shard: bf16[8,128]) -> (bf16[8,128], bf16[32,128], u32[]) {
+  %shard = bf16[8,128]{1,0} parameter(0)
+  %gather.1 = bf16[32,128]{1,0} all-gather(%shard), channel_id=7, replica_groups={{0,1,2,3}}, dimensions={0}
+  ROOT %begun = (bf16[8,128]{1,0}, bf16[32,128]{1,0}, u32[]{:S(2)}) custom-call(%gather.1), custom_call_target="AsyncCollectiveStart"
+}
+
+%beside (s.1: bf16[8,128], whole.1: bf16[32,128], x.1: bf16[64]) -> (bf16[64], bf16[8,128], bf16[32,128]) {
+  %s.1 = bf16[8,128]{1,0} parameter(0)
+  %whole.1 = bf16[32,128]{1,0} parameter(1)
+  %x.1 = bf16[64]{0} parameter(2)
+  %gather.2 = bf16[32,128]{1,0} all-gather(%s.1), channel_id=7, replica_groups={{0,1,2,3}}, dimensions={0}
+  %twice = bf16[64]{0} add(%x.1, %x.1)
+  ROOT %out = (bf16[64]{0}, bf16[8,128]{1,0}, bf16[32,128]{1,0}) tuple(%twice, %s.1, %whole.1)
+}
+
+%finish (s.2: bf16[8,128], whole.2: bf16[32,128]) -> bf16[32,128] {
+  %s.2 = bf16[8,128]{1,0} parameter(0)
+  %whole.2 = bf16[32,128]{1,0} parameter(1)
+  %gather.3 = bf16[32,128]{1,0} all-gather(%s.2), channel_id=7, replica_groups={{0,1,2,3}}, dimensions={0}
+  ROOT %done = bf16[32,128]{1,0} custom-call(%s.2, %whole.2, %gather.3), custom_call_target="AsyncCollectiveDone"
+}
+
+ENTRY %main (g: bf16[64,128], w: bf16[8,128], x: bf16[64]) -> bf16[32,128] {
+  %g = bf16[64,128]{1,0} parameter(0)
+  %w = bf16[8,128]{1,0} parameter(1)
+  %x = bf16[64]{0} parameter(2)
+  %scattered = bf16[16,128]{1,0} fusion(%g), kind=kCustom, calls=%all-reduce-scatter
+  %start = (bf16[8,128]{1,0}, bf16[32,128]{1,0}, u32[]{:S(2)}) fusion(%w), kind=kCustom, output_to_operand_aliasing={{0}: (0, {})}, calls=%begin
+  %w.1 = bf16[8,128]{1,0} get-tuple-element(%start), index=0
+  %all.1 = bf16[32,128]{1,0} get-tuple-element(%start), index=1
+  %middle = (bf16[64]{0}, bf16[8,128]{1,0}, bf16[32,128]{1,0}) fusion(%w.1, %all.1, %x), kind=kOutput, output_to_operand_aliasing={{1}: (0, {}), {2}: (1, {})}, calls=%beside
+  %w.2 = bf16[8,128]{1,0} get-tuple-element(%middle), index=1
+  %all.2 = bf16[32,128]{1,0} get-tuple-element(%middle), index=2
+  ROOT %end = bf16[32,128]{1,0} fusion(%w.2, %all.2), kind=kCustom, output_to_operand_aliasing={{}: (1, {})}, calls=%finish
+}
+""".strip()  # noqa: E501
+
+
+def test_what_tpus_write_where_parameters_are_spread():
+    """A sum of which each device keeps a part, and an exchange that goes on beside other work."""
+    program = hlo.Program(FSDP)
+    scatter, gather = program.collectives()
+    assert (scatter.kind, scatter.arrays, scatter.size) == ("reduce-scatter", ("bf16[16,128]",), 64 * 128 * 2)
+    assert scatter.sent == 64 * 128 * 2 * 3 / 4
+    assert (gather.kind, gather.sent) == ("all-gather", 32 * 128 * 2 * 3 / 4)
+    # The sum is read and its part written; what is gathered is written once; x is read, and its double written. At the
+    # end the shard is read: nothing says that it lies where a result does.
+    assert program.memory_bytes() == (64 + 16) * 128 * 2 + 32 * 128 * 2 + 2 * 64 * 2 + 8 * 128 * 2
+
+
 def test_groups_are_counted_however_they_are_written():
     for groups, size in {
         "{{0,1,2},{3,4,5}}": 3,
