@@ -3,10 +3,12 @@
 Compiles each case of the list below for its topology, which takes minutes each and no TPU, and writes the page. What
 the compiler said is kept in --output, a folder for one version of the code: stopped and started again it goes on with
 the next case. With --compiled the page is of what is there, and nothing is compiled. Each case is compiled in a process
-of its own: the compiler may crash.
+of its own: the compiler may crash. Another version of it may not: --case=NAME, in an environment that has the other,
+compiles one case anew.
 """
 
 import argparse
+import collections
 import dataclasses
 import gzip
 import importlib.metadata
@@ -82,9 +84,14 @@ def compiled(case: Case, folder: pathlib.Path) -> None:
 
 def keep(case: Case, folder: pathlib.Path, program: forecast.Program) -> None:
     """Writes what is known of a case."""
-    found = dataclasses.asdict(program)
+    found = dataclasses.asdict(program) | {"versions": versions()}
     (folder / f"{case.name}.txt.gz").write_bytes(gzip.compress(found.pop("text").encode()))
     write_atomically(folder / f"{case.name}.json", json.dumps(found, indent=1))
+
+
+def versions() -> str:
+    """What compiles."""
+    return f"jax {jax.__version__}, libtpu {importlib.metadata.version('libtpu')}"
 
 
 def compiled_apart(case: Case, folder: pathlib.Path) -> None:
@@ -106,9 +113,11 @@ def read(case: Case, folder: pathlib.Path) -> dict | None:
     if not path.is_file():
         return None
     text = gzip.decompress((folder / f"{case.name}.txt.gz").read_bytes()).decode()
-    program = forecast.Program(**json.loads(path.read_text()), text=text)
+    fields = json.loads(path.read_text())
+    by = fields.pop("versions")
+    program = forecast.Program(**fields, text=text)
     chip = topologies.CHIPS[case.topology.split(":")[0]]
-    return forecast.figures(program, case.setting, CHIPS[case.topology], chip)
+    return forecast.figures(program, case.setting, CHIPS[case.topology], chip) | {"versions": by}
 
 
 INTRO = """# Training steps compiled for TPU slices
@@ -143,7 +152,7 @@ All of one chip.
   exchanges of hundreds of arrays, most of them in bfloat16, in which they come out of the backward pass; batch
   normalisation adds small ones for each layer and pass.
 * **compiled in**: on two virtual cores that had other work as well. Where the compiler itself crashed, that is what the
-  row says.
+  row says. Where a row names versions, those that the page is of crashed.
 
 """
 
@@ -154,10 +163,16 @@ _COLUMNS = (
 _TOPOLOGIES = {POD: "256 chips", "v5e:2x2": "4 chips", "v6e:16x16": "256 chips", "v5p:4x4x4": "64 chips"}
 
 
-def _row(case: Case, found: dict) -> str:
+def _usual(known: dict[Case, dict]) -> str:
+    """The versions that compiled most."""
+    return collections.Counter(found["versions"] for found in known.values()).most_common(1)[0][0]
+
+
+def _row(case: Case, found: dict, usual: str) -> str:
     batch_size = case.setting.images * CHIPS[case.topology]
     name = case.config + (", remat" if case.setting.remat else "")
     name += f", in {case.setting.parts} parts" if case.setting.parts > 1 else ""
+    name += f" ({found['versions']})" if found["versions"] != usual else ""
     capacity = found["memory_capacity"] / 1e9
     seconds = f"{found['compile_seconds']:.0f} s"
     if "bound_ms" not in found:
@@ -180,7 +195,7 @@ def _row(case: Case, found: dict) -> str:
 
 
 def _table(cases: list[Case], known: dict[Case, dict]) -> str:
-    rows = [_row(case, known[case]) for case in cases if case in known]
+    rows = [_row(case, known[case], _usual(known)) for case in cases if case in known]
     return f"| {_COLUMNS}" + "\n".join(rows) + "\n\n" if rows else "Not compiled yet.\n\n"
 
 
@@ -246,11 +261,10 @@ def _efficiency(known: dict[Case, dict]) -> str:
 
 def page(known: dict[Case, dict]) -> str:
     """The whole page, of what has been compiled so far."""
-    versions = f"jax {jax.__version__}, libtpu {importlib.metadata.version('libtpu')}"
     text = INTRO
     if len(known) < len(CASES):
         text += f"Of {len(CASES)} programs {len(known)} are compiled so far; the others are missing below.\n\n"
-    text += f"Full size, bf16, crop 224 of 256, Sentinel-1 and Sentinel-2, all parameters trained; {versions}.\n\n"
+    text += f"Full size, bf16, crop 224 of 256, Sentinel-1 and Sentinel-2, all parameters trained; {_usual(known)}.\n\n"
     text += f"## {IMAGES} images a chip\n\n"
     for topology, chips in _TOPOLOGIES.items():
         text += f"### {topology}, {chips}\n\n" + _table(_all(topology, forecast.Setting(IMAGES)), known)

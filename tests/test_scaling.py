@@ -8,6 +8,7 @@ import runpy
 import signal
 import subprocess
 
+import jax
 import pytest
 
 from lcjax import forecast
@@ -51,8 +52,15 @@ def test_a_program_is_compiled_once_and_its_figures_stand_on_the_page(script, mo
     row = "4.00 of 16.91 | 1.0 | 0.0 (8.0 x) | 0.00 | 1.0 ms, compute | 4,096,000 | none | 61 s"
     assert f"| swin_unet | 4,096 | {row} |" in page
     assert "| swin_unet, remat | 32,768 | **21.47 of 16.91: does not fit** |" in page
+    assert f"all parameters trained; jax {jax.__version__}, libtpu 0." in page
+    # A third is compiled anew elsewhere.
+    monkeypatch.setattr(importlib.metadata, "version", lambda name: "0.1")
+    script["compiled"](script["CASES"][1], tmp_path)
+    more = script["page"](known | {script["CASES"][1]: script["read"](script["CASES"][1], tmp_path)})
+    assert f"| resnet50_unet (jax {jax.__version__}, libtpu 0.1) | 4,096 |" in more
+    assert f"all parameters trained; jax {jax.__version__}, libtpu 0." in more
     assert f"Of {len(script['CASES'])} programs 2 are compiled so far" in page
-    assert script["read"](script["CASES"][1], tmp_path) is None
+    assert script["read"](script["CASES"][2], tmp_path) is None
 
 
 @pytest.mark.parametrize("crashed", [True, False])
