@@ -93,9 +93,12 @@ class Checkpoints:
         return self._manager.restore(step, args=ocp.args.Composite(optimizer=_restored_as(like))).optimizer
 
     def forget_after(self, step: int) -> None:
-        """Deletes the checkpoints of later steps: a run that goes on from `step` makes them again."""
+        """Deletes the checkpoints of later steps, and what a kill left of one: a run that goes on makes them again."""
         for later in [s for s in self._manager.all_steps() if s > step]:
             self._manager.delete(later)
+        if hosts.first():
+            for unfinished in self._unfinished():
+                shutil.rmtree(unfinished)
 
     def wait(self) -> None:
         """Returns when everything saved is on disk. Raises InputError where it is not."""
@@ -103,9 +106,12 @@ class Checkpoints:
             self._manager.wait_until_finished()
 
     def _note_checksums(self) -> None:
-        # One at a time; what a kill left was cleared away before. Orbax adds to its own file once more.
-        (folder,) = self.folder.glob(f"*{ocp.utils.TMP_DIR_SUFFIX}*")
+        # One at a time, see `save`; `forget_after` cleared away what a kill left. Orbax adds to its own file once more.
+        (folder,) = self._unfinished()
         checksums.write(folder, but=("_CHECKPOINT_METADATA",))
+
+    def _unfinished(self) -> list[pathlib.Path]:
+        return list(self.folder.glob(f"*{ocp.utils.TMP_DIR_SUFFIX}*"))
 
     def _check_room(self, needed: int) -> None:
         """Raises InputError before anything is written that would not find room."""

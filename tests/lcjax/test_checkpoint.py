@@ -1,5 +1,7 @@
 """Checkpoints come back exact, are copies, appear whole, and are found or said to be missing."""
 
+import shutil
+
 import jax
 import numpy as np
 import pytest
@@ -131,6 +133,27 @@ def test_forget_after(tmp_path):
     there.wait()
     equal(there.restore_model(4, model), arrays(2)[0])
     there.close()
+
+
+def test_what_a_kill_left_of_a_checkpoint_is_in_nobodys_way(tmp_path):
+    model, moments = arrays(1)
+    folder = tmp_path / "checkpoints" / "last"
+    there = checkpoint.Checkpoints(tmp_path, "last")
+    there.save(2, model=model, optimizer=moments, meta=META)
+    there.wait()
+    there.close()
+    for name in ("3.orbax-checkpoint-tmp", "4.orbax-checkpoint-tmp"):
+        shutil.copytree(folder / "2", folder / name)
+    looked, _ = checkpoint.find(tmp_path, "last")  # as one may while another process saves
+    looked.close()
+    assert (folder / "4.orbax-checkpoint-tmp").is_dir()
+    there = checkpoint.Checkpoints(tmp_path, "last")
+    there.forget_after(2)
+    there.save(4, model=model, optimizer=moments, meta=META)
+    there.wait()
+    there.close()
+    assert {path.name for path in folder.iterdir()} == {"2", "4"}
+    assert there.damage(4) == ""
 
 
 def test_find(tmp_path):
