@@ -2,6 +2,7 @@
 """lcjax: land-cover mapping from satellites and aircraft. `launch.py VERB --help` teaches a verb."""
 
 import importlib
+import json
 import os
 import pathlib
 import re
@@ -26,6 +27,8 @@ VERBS = {
 }
 # Verbs that several processes may run as one.
 SHARED = ("train", "evaluate", "predict", "benchmark")
+# Flags and fields of the config that may differ then: each host may keep its data elsewhere, and read as it can.
+OF_HOSTS = ("data_dir", "threads", "workers", *processes.FLAGS)
 USAGE = "usage: lcjax VERB [--flags]\n\n" + "\n".join(f"  {verb:<10} {line}" for verb, (_, line) in VERBS.items())
 
 
@@ -56,10 +59,10 @@ def main(arguments: list[str] | None = None) -> int:
         return processes.watch(verb, values.join_timeout)
     if launcher:
         _end(_run_joined(verb, rest, launcher, values))
-    return _run(verb, rest, helped)
+    return _run(verb, rest, helped=helped)
 
 
-def _run(verb: str, rest: list[str], helped: bool = False) -> int:
+def _run(verb: str, rest: list[str], *, helped: bool = False, joined: bool = False) -> int:
     try:
         module = importlib.import_module(VERBS[verb][0])
         own = _define(module, verb)
@@ -67,6 +70,8 @@ def _run(verb: str, rest: list[str], helped: bool = False) -> int:
             print(_help(module, own))
             return 0
         _parse(verb, rest)
+        if joined:
+            _agree(own)
         module.run(flags.FLAGS)
     except (InputError, OSError) as error:
         print(f"lcjax {verb}: {_one_line(error)}", file=sys.stderr)
@@ -97,7 +102,7 @@ def _run_joined(verb: str, rest: list[str], launcher: str, values: flags.FlagVal
     try:
         hosts.join(launcher, values, asks=verb == "train")
         processes.tell_joined()
-        code = _run(verb, rest)
+        code = _run(verb, rest, joined=True)
         if code in (0, processes.STOPPED):
             hosts.leave()
         elif hosts.first():
@@ -115,6 +120,16 @@ def _run_joined(verb: str, rest: list[str], launcher: str, values: flags.FlagVal
             return 1
         time.sleep(2 * values.loss_timeout)  # long before that JAX has found out, too, and has ended this process
         return processes.LOST
+
+
+def _agree(own: list[str]) -> None:
+    """Raises InputError, in all processes of a run, where they were not given the same command."""
+    from lcjax.parallel import hosts
+
+    asked = {name: flags.FLAGS[name].value for name in own if name not in OF_HOSTS}
+    if (config := asked.get("config")) is not None:
+        asked["config"] = {key: value for key, value in json.loads(config.to_json()).items() if key not in OF_HOSTS}
+    hosts.agree(asked, "the run")
 
 
 def _end(code: int) -> None:
@@ -136,7 +151,7 @@ def _parse(verb: str, rest: list[str]) -> None:
     for word in rest:
         name, equals, value = word.partition("=")
         path = value.partition(":")[0]
-        if re.match(r"(gs|s3)://", value):
+        if re.search(r"(^|[=,])(gs|s3)://", word):
             raise InputError(f"{word}: buckets are not opened; mount it and name the folder, see docs/launching.md")
         if name == "--config" and equals and not pathlib.Path(path).is_file():
             raise InputError(f"--config={path}: no such file; expected a Python file, e.g. configs/dfc2020.py")

@@ -116,7 +116,7 @@ def read(case: Case, folder: pathlib.Path) -> dict | None:
     fields = json.loads(path.read_text())
     by = fields.pop("versions")
     program = forecast.Program(**fields, text=text)
-    chip = topologies.CHIPS[case.topology.split(":")[0]]
+    chip = topologies.chip_of(case.topology)
     return forecast.figures(program, case.setting, CHIPS[case.topology], chip) | {"versions": by}
 
 
@@ -141,10 +141,10 @@ All of one chip.
   the compiler says a program may use (15.75 GiB of 16 on v5e, 31.25 of 32 on v6e, 95.74 of 95 GB on v5p). Where it does
   not fit, the compiler says what it would need.
 * **compute, memory, links (ms)**: three times that a step cannot beat. FLOPs at the chip's peak of bf16; bytes that
-  pass main memory at its bandwidth; bytes that leave the chip, by ring formulas, over all its links at once. The
-  longest is the bound, and *images/s at most* is the batch of all chips by it. Latencies, kernels below the peak,
-  padding of arrays to tiles, contention and input are in none of them: a real step is slower, and how much is not known
-  here.
+  pass main memory at its bandwidth; bytes that leave the chip, by ring formulas, over all its links to neighbours at
+  once (half of them in v5e:2x2, where a chip has two neighbours). The longest is the bound, and *images/s at most* is
+  the batch of all chips by it. Latencies, kernels below the peak, padding of arrays to tiles, contention and input are
+  in none of them: a real step is slower, and how much is not known here.
 * Bytes of main memory are counted in the program's text: an array that the compiler keeps in the chip's fast memory
   counts only when it is copied there, a slice counts as a slice, a loop as often as it runs. The compiler's own figure,
   in brackets, counts fast memory as well, and is several times higher.

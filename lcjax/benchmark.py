@@ -28,10 +28,10 @@ HELP = """Measures the compiled training step of a config on the devices of this
   lcjax benchmark --input --json=input.json
 
 Batches are random integers of the published tile size, already on the device: the step alone is timed. Where
-config.data_dir holds the prepared data set, the same number of steps is run once more with the loader, and
-data_wait_share says what part of that time the step waited for data. flops_per_image is what the network needs for
-forward and backward pass, counted in the program before it is compiled, without what config.remat computes again
-(lcjax/flops.py). mfu is its share of the device's dense bf16 peak, and stands only where that is known.
+config.data_dir holds the prepared data set (of several hosts, on each), the same number of steps is run once more with
+the loader, and data_wait_share says what part of that time the step waited for data. flops_per_image is what the
+network needs for forward and backward pass, counted in the program before it is compiled, without what config.remat
+computes again (lcjax/flops.py). mfu is its share of the device's dense bf16 peak, and stands only where that is known.
 compiler_flops_per_image is the compiler's count of what it made; library calls hide from it.
 
 --topology measures nothing: it compiles the same step for the chips of a TPU slice that need not be there (pip install
@@ -83,6 +83,8 @@ def run(flags) -> None:
         raise InputError("--topology goes with --config, e.g. --config=configs/dfc2020.py:model=unet")
     if flags.plan and not flags.topology:
         raise InputError("--plan goes with --topology, e.g. --topology=v5e:16x16")
+    if not hosts.first() and (flags.list or flags.input or flags.topology):
+        return  # nothing that several processes could share
     if flags.list:
         found = catalogue.rows(tqdm(catalogue.networks(flags.tiny), desc="networks", unit="network", leave=False))
         text = json.dumps(found, indent=1)
@@ -141,7 +143,7 @@ def benchmark(config, count: int) -> dict:
     cost, memory = compiled.cost_analysis() or {}, compiled.memory_analysis()
     # The compiler counts for one device, and of the parts of a batch one: it sees a loop's body once.
     images = config.batch_size / mesh.size / config.accumulate
-    device = jax.devices()[0]
+    device = jax.local_devices()[0]
     figures = {
         "device": f"{mesh.size} x {device.device_kind}",
         "jax": jax.__version__,
@@ -168,7 +170,8 @@ def benchmark(config, count: int) -> dict:
         capacity = (device.memory_stats() or {}).get("bytes_limit")
         if capacity:
             figures |= {"memory_capacity": capacity, "fits": figures["memory_bytes"] <= capacity}
-    if (pathlib.Path(config.data_dir) / data.name / data.version / "dataset_info.json").is_file():
+    prepared = pathlib.Path(config.data_dir) / data.name / data.version / "dataset_info.json"
+    if hosts.everywhere(prepared.is_file()):
         figures["data_wait_share"] = _data_wait(config, task, compiled, state, sharding, count, median / 1e3)
     return figures
 

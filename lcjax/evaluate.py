@@ -65,9 +65,13 @@ def evaluate(folder: pathlib.Path, role: str, kind: str, data_dir: str | None = 
     values, statistics = meshes.replicated((trained.parameters, trained.statistics), mesh)
     count = steps.evaluation_step(task, trained.template)
     sums = steps.evaluate(count, values, statistics, batches, sharding)
-    if not hosts.first():
-        return {}
+    with hosts.alone() as mine:
+        return _write(trained, folder, role, kind, sums, dataset, source) if mine else {}
 
+
+def _write(trained: restore.Trained, folder: pathlib.Path, role: str, kind: str, sums: dict, dataset, source) -> dict:
+    """Writes the files of an evaluation that counted `sums`, and says what they hold."""
+    card, task, split = trained.card, trained.task, trained.card.splits[role]
     out = folder / "evaluation" / role
     out.mkdir(parents=True, exist_ok=True)
     result = _context(trained, folder, split | {"role": role}, kind)

@@ -119,17 +119,18 @@ def bound(program: Program, parts: int, chip: topologies.Chip) -> dict:
     """The roofline bound of a step in ms: the longest of three times that it cannot beat, each as if alone.
 
     "compute": FLOPs at the peak of bf16; "memory": bytes of main memory at its bandwidth; "interconnect": bytes that
-    leave the chip, by ring formulas, at the bandwidth of all its links. Latencies are in none of them, nor is what goes
-    to other slices over the network of the hosts, whose bandwidth is not the chip's.
+    leave the chip, by ring formulas, at the bandwidth of its links to neighbours, all at once. Latencies are in none of
+    them, nor is what goes to other slices over the network of the hosts, whose bandwidth is not the chip's.
     """
     read = hlo.Program(program.text)
     collectives, traffic = read.collectives(), read.memory_bytes()
+    sent = sum(one.sent for one in collectives)
     # The update is counted with each part, where there are several: less than 1 % of their FLOPs.
     flops = program.flops * parts
     terms = {
         "compute": 1e3 * flops / chip.flops,
         "memory": 1e3 * traffic / chip.bandwidth,
-        "interconnect": 1e3 * sum(one.sent for one in collectives) / chip.links,
+        "interconnect": 1e3 * sent / chip.links if sent else 0.0,  # a chip that is alone has no links
     }
     binding = max(terms, key=lambda name: terms[name])
     return {
@@ -230,9 +231,7 @@ def chosen(config, topology: str) -> tuple[list[jax.Device], topologies.Chip]:
         raise InputError(f"config.parallel.mode={config.parallel.mode!r}: only 'jit' is compiled for a topology")
     devices = topologies.devices(topology)
     mesh = meshes.make(config.parallel.data, config.parallel.fsdp, config.batch_size, config.accumulate, devices)
-    chip = topologies.chip(devices[0].device_kind)
-    assert chip, "every family of the table is known by its device_kind"
-    return devices[: mesh.size], chip
+    return devices[: mesh.size], topologies.chip_of(topology)
 
 
 def about(config, topology: str, chips: int) -> dict:

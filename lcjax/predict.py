@@ -87,11 +87,9 @@ def run(flags) -> None:
     )
     options.check(card.tile)
     mapper = functools.cache(lambda: Mapper.of_workdir(workdir, flags.checkpoint, tta=flags.tta))
-    if hosts.led(lambda: mapper().probabilities):
-        return
     failed: list[str] = []
-    try:
-        for number, job in enumerate(todo, 1):
+    with hosts.led(lambda: mapper().probabilities) as leads:
+        for number, job in enumerate(todo if leads else [], 1):
             if len(todo) > 1:
                 print(f"scene {number} of {len(todo)}: {', '.join(map(str, job.files.values()))}", flush=True)
             try:
@@ -103,10 +101,8 @@ def run(flags) -> None:
                     raise
                 failed.append(str(error))
                 print(f"not mapped: {error}", flush=True)
-    finally:
-        hosts.dismiss()
-    if failed:
-        raise InputError(f"{len(failed)} of {len(todo)} scenes were not mapped; the first: {failed[0]}")
+        if failed:
+            raise InputError(f"{len(failed)} of {len(todo)} scenes were not mapped; the first: {failed[0]}")
 
 
 def parse_date(text: str | None) -> datetime.datetime | None:

@@ -3,6 +3,7 @@
 import dataclasses
 import functools
 import hashlib
+import json
 import pathlib
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -105,9 +106,11 @@ def restore(folder: pathlib.Path, kind: str = "best") -> Trained:
     """
     config = workdir.read_config(folder)
     checkpoints, step = checkpoint.find(folder, kind)
+    # Each process looks for itself, and a training may be writing.
+    hosts.agree({"config": json.loads(config.to_json()), kind: step}, f"what {folder} holds")
     if damage := checkpoints.damage(step):
         others = " or ".join(f"--checkpoint={other}" for other in checkpoint.KINDS if other != kind)
-        raise InputError(f"{damage}; take {others}, or let the training go on: the same train command again")
+        raise InputError(f"{damage}; take {others}, or put back what it was")
     # The checkpoint's own card, not the copy beside it: it is what these parameters were trained with.
     card = cards.from_json(checkpoints.restore_meta(step)["card"])
     task = tasks.make(config, card)

@@ -21,8 +21,8 @@ class Trace:
         if asked and not (found and 1 <= int(found[1]) <= int(found[2])):
             raise InputError(f"--profile={asked}: expected FIRST:LAST, steps from 1, e.g. --profile=10:14")
         self._first, self._last = (int(found[1]), int(found[2])) if found and hosts.first() else (0, 0)
-        self._folder = folder / FOLDER
-        self._running = False
+        self._asked, self._folder = asked, folder / FOLDER
+        self._running, self._begun = False, False
 
     def before(self, step: int) -> None:
         """To be called before the step of this number is started."""
@@ -30,7 +30,7 @@ class Trace:
             options = jax.profiler.ProfileOptions()
             options.python_tracer_level = 0  # calls in Python are so many that steps fall out of the trace
             jax.profiler.start_trace(self._folder, create_perfetto_trace=True, profiler_options=options)
-            self._running = True
+            self._running = self._begun = True
 
     def after(self, step: int, results) -> None:
         """To be called when it was started; `results` are what the trace waits for before it ends."""
@@ -49,3 +49,5 @@ class Trace:
     def __exit__(self, *_) -> None:
         if self._running:  # the run ended before the last step that was asked for
             self._stop()
+        if self._asked and not self._begun:
+            workdir.say(f"warning: --profile={self._asked}: nothing is traced; this start of the run had no such step")

@@ -70,9 +70,6 @@ def run(flags) -> None:
     train(flags.config, pathlib.Path(flags.workdir), **how)
 
 
-_OF_HOSTS = ("data_dir", "threads", "workers")
-
-
 _DONE = "all steps done"
 
 
@@ -158,7 +155,7 @@ def _train(
     source = dataset.source(config.split.train)
     held_out = dataset.source(config.split.validation) if config.split.validation else None
     card = make_card(config, dataset)
-    hosts.agree({"config": _shared(config), "card": json.loads(card.to_json())}, "the run")
+    hosts.agree(json.loads(card.to_json()), "the data")
     task = tasks.make(config, card)
     for warning in dict.fromkeys(text for split in card.splits.values() for text in split["warnings"]):
         workdir.say(f"warning: {warning}")
@@ -204,8 +201,12 @@ def _train(
     statistics = parameters.initial(template.statistics, config.seed)
     progress = Progress()
     found, damaged = last.latest_undamaged()
+    if damaged and found is None:
+        raise InputError(
+            f"{damaged[0]}, and so is every other in {last.folder}; put back what it was, or take another --workdir"
+        )
     for damage in damaged:
-        workdir.say(f"warning: {damage}; an earlier one is taken, or the start")
+        workdir.say(f"warning: {damage}; an earlier one is taken")
     if found is None and config.init != "random":
         values, statistics = restore.pretrained(pathlib.Path(config.init), card, values, statistics)
     state = steps.initial_state(template, values, statistics, optimizer, mesh)
@@ -275,6 +276,8 @@ def _train(
         pending = None
         values = {key: float(value) for key, value in sorted(jax.device_get(arrays).items())}
         if not all(map(math.isfinite, values.values())):
+            for where in (last, best):
+                where.wait()
             raise _Diverged(_diverged(step, values, state, source, config, folder, last.latest()))
         window = progress.window
         for key, value in values.items():
@@ -338,7 +341,7 @@ def _train(
     # ------------------------------------------------------------------ the loop
     step = found or 0
     with (
-        workdir.Log(folder, step) as log,
+        workdir.Log(folder, step, progress.evaluated) as log,
         contextlib.closing(batches),
         trace,
         jax.transfer_guard("disallow"),
@@ -395,11 +398,6 @@ def _train(
         raise processes.Stopped
     score = "no validation split" if progress.best is None else f"best {task.monitor} {progress.best:.4f}"
     workdir.say(f"{folder}: ended at step {step} ({progress.ended}); {score}{_peak()}")
-
-
-def _shared(config) -> dict:
-    """What must be the same in all processes of a run: each host may keep its data elsewhere, and read as it can."""
-    return {key: value for key, value in json.loads(config.to_json()).items() if key not in _OF_HOSTS}
 
 
 def make_card(config, dataset: Dataset) -> cards.Card:

@@ -53,7 +53,12 @@ def read_config(workdir: pathlib.Path) -> ml_collections.ConfigDict:
 
 
 def _read(path: pathlib.Path) -> dict:
-    found = _BEFORE | json.loads(path.read_text())
+    try:
+        found = _BEFORE | json.loads(path.read_text())
+    except ValueError as error:
+        raise InputError(
+            f"{path}: is damaged ({error}); delete it, and the train command of this run writes it again"
+        ) from error
     found["optimizer"] = _BEFORE_OPTIMIZER | found["optimizer"]
     found["parallel"] = _BEFORE_PARALLEL | found["parallel"]
     if found["task"] == "contrastive":
@@ -92,7 +97,6 @@ def start(
     hosts.barrier("config compared")
     if not begun:
         write(workdir, config, card)
-    hosts.barrier("workdir started")
     if not path.is_file():
         raise InputError(
             f"{path}: written by process 0, but not there for process {jax.process_index()}; --workdir must be a "
@@ -101,30 +105,31 @@ def start(
 
 
 def write(workdir: pathlib.Path, config: ml_collections.ConfigDict, card: cards.Card) -> None:
-    """Puts config and card of a run that starts or goes on into its workdir, by process 0."""
-    if not hosts.first():
-        return
-    try:
-        workdir.mkdir(parents=True, exist_ok=True)
-        write_atomically(workdir / CONFIG, json.dumps(json.loads(config.to_json()), indent=1, sort_keys=True))
-        write_atomically(workdir / cards.FILE, card.to_json())
-    except OSError as error:
-        raise InputError(f"{workdir}: cannot be written ({error.strerror}); choose another --workdir") from error
+    """Puts config and card of a run that starts or goes on into its workdir; all processes call it."""
+    with hosts.alone() as mine:
+        try:
+            if mine:
+                workdir.mkdir(parents=True, exist_ok=True)
+                write_atomically(workdir / CONFIG, json.dumps(json.loads(config.to_json()), indent=1, sort_keys=True))
+                write_atomically(workdir / cards.FILE, card.to_json())
+        except OSError as error:
+            raise InputError(f"{workdir}: cannot be written ({error.strerror}); choose another --workdir") from error
 
 
 class Log:
     """Metrics of a run: metrics.jsonl (deterministic: no times in it) and TensorBoard, written by process 0 alone."""
 
-    def __init__(self, workdir: pathlib.Path, step: int):
-        """Opens the log of a run that goes on from `step`; what was logged of later steps is dropped."""
+    def __init__(self, workdir: pathlib.Path, step: int, evaluated: int):
+        """Opens the log of a run that goes on from `step`, evaluated last at `evaluated`; drops what came later."""
         self._writes = hosts.first()
         if not self._writes:
             return
         path = workdir / METRICS
         lines = path.read_text().splitlines() if path.is_file() else []
         # A kill can leave half a line at the end; it is of a later step than any whole checkpoint.
-        kept = [line for line in lines if line.endswith("}") and json.loads(line)["step"] <= step]
-        write_atomically(path, "".join(line + "\n" for line in kept))
+        rows = [(line, json.loads(line)) for line in lines if line.endswith("}")]
+        last = {"train": step, "validation": evaluated}
+        write_atomically(path, "".join(line + "\n" for line, row in rows if row["step"] <= last[row["split"]]))
         self._file = path.open("a")
         self._board = SummaryWriter(str(workdir / "tensorboard"), purge_step=step + 1)
 

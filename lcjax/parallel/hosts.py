@@ -30,7 +30,7 @@ def join(launcher: str, values, asks: bool) -> None:
       asks: whether the run asks of `stop_requests`; SIGTERM ends one at once that does not.
 
     Raises:
-      InputError: the launcher did not tell what JAX needs.
+      InputError: the launcher did not tell what JAX needs, or the port of the coordinator is taken.
       processes.Lost: the coordinator cannot be reached in time. Where JAX finds that, it may end the process instead.
     """
     given = {}
@@ -38,6 +38,8 @@ def join(launcher: str, values, asks: bool) -> None:
         given = {name: getattr(values, name) for name in ("coordinator_address", "num_processes", "process_id")}
         if values.process_id:
             _reach(values.coordinator_address, values.join_timeout)
+        else:
+            _check_free(values.coordinator_address)
     jax.config.update("jax_enable_preemption_service", asks)
     with _quiet():
         try:
@@ -104,6 +106,11 @@ def agree(found: dict, what: str) -> None:
             raise InputError(f"{what} is not the same in all processes: {shown}; start all with the same command")
 
 
+def everywhere(found: bool) -> bool:
+    """Whether it is so in all processes."""
+    return found if jax.process_count() == 1 else all(map(bool, _gathered(b"1" if found else b"")))
+
+
 def from_first(text: str) -> str:
     """What process 0 gives, in all processes."""
     return text if jax.process_count() == 1 else _gathered(text.encode())[0].decode()
@@ -128,27 +135,41 @@ def announced(batch: Mapping[str, np.ndarray] | None) -> dict[str, np.ndarray] |
     return multihost_utils.broadcast_one_to_all(dict(mine))
 
 
-def led(make: Callable[[], Callable]) -> bool:
-    """Where there are several processes, all but the first do what it does, until it dismisses them; True for those.
+@contextlib.contextmanager
+def alone():
+    """For what process 0 does alone, while the others wait: gives whether this is it.
+
+    Raises InputError, in all processes, where it cannot be done: InputError or OSError in process 0.
+    """
+    cause, told = None, ""
+    try:
+        yield first()
+    except (InputError, OSError) as error:
+        cause, told = error, str(error)
+    told = from_first(told) or told
+    if told:
+        raise InputError(told) from cause
+
+
+@contextlib.contextmanager
+def led(make: Callable[[], Callable]):
+    """As `alone`, but that the others take part in what process 0 computes, until it is done.
 
     Args:
       make: makes the function that all call alike: the first with what it chooses, the others with None, for which the
         function asks `announced`. It is called by all before anything else, as what is restored is by all.
     """
-    if jax.process_count() == 1:
-        return False
-    compute = make()
-    if first():
-        return False
-    while compute(None) is not None:
-        pass
-    return True
-
-
-def dismiss() -> None:
-    """Process 0 tells the others that there is no more."""
-    if jax.process_count() > 1:
-        announced(None)
+    several = jax.process_count() > 1
+    with alone() as mine:
+        if several:
+            compute = make()
+            while not mine and compute(None) is not None:
+                pass
+        try:
+            yield mine
+        finally:
+            if mine and several:
+                announced(None)
 
 
 class StopRequests:
@@ -204,6 +225,18 @@ def _reach(address: str, timeout: float) -> None:
                     "started there, and the port open?"
                 ) from error
             time.sleep(0.5)
+
+
+def _check_free(address: str) -> None:
+    """Raises InputError where another program listens at the port of HOST:PORT: JAX ends in several ways there."""
+    port = int(address.rpartition(":")[2])
+    try:
+        socket.create_server(("", port)).close()
+    except OSError as error:
+        raise InputError(
+            f"--coordinator_address={address}: process 0 cannot listen at port {port} of this machine "
+            f"({error.strerror}); name another port, in all processes"
+        ) from error
 
 
 @contextlib.contextmanager

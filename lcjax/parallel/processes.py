@@ -21,7 +21,7 @@ LOST = 4  # exit code: another process of the run is lost, or did not come
 STOPPED = 75  # exit code: EX_TEMPFAIL of sysexits.h, by which schedulers are told to try again
 _NOTES = "LCJAX_NOTES"  # environment of the watched process: a file for what JAX says while it joins the others
 _JOINED = "\njoined\n"
-_FLAGS = ("coordinator_address", "num_processes", "process_id")
+FLAGS = ("coordinator_address", "num_processes", "process_id")
 
 
 class Lost(Exception):
@@ -70,10 +70,10 @@ def started_by(values, environment: Mapping[str, str]) -> str:
 
     Raises InputError for flags that do not go together.
     """
-    given = [name for name in _FLAGS if getattr(values, name) is not None]
-    if given and len(given) < len(_FLAGS):
-        missing = ", ".join(f"--{name}" for name in _FLAGS if name not in given)
-        raise InputError(f"{missing}: not given; a run of several processes is told all of --{', --'.join(_FLAGS)}")
+    given = [name for name in FLAGS if getattr(values, name) is not None]
+    if given and len(given) < len(FLAGS):
+        missing = ", ".join(f"--{name}" for name in FLAGS if name not in given)
+        raise InputError(f"{missing}: not given; a run of several processes is told all of --{', --'.join(FLAGS)}")
     if given:
         if not 0 <= values.process_id < values.num_processes:
             raise InputError(f"--process_id={values.process_id}: expected 0 to {values.num_processes - 1}")
@@ -141,7 +141,7 @@ def stop_at_once() -> None:
 
 
 def watch(verb: str, timeout: int) -> int:
-    """Runs this command once more and waits for it; returns its exit code, and says what ended it where JAX did."""
+    """Runs this command once more and waits for it; returns its exit code, and says what ended it that could not."""
     command = [sys.executable, *sys.orig_argv[1:]]
     with tempfile.TemporaryFile() as file:
         its = os.environ | {_NOTES: str(file.fileno())}
@@ -157,6 +157,8 @@ def watch(verb: str, timeout: int) -> int:
         return LOST
     if code == -signal.SIGTERM and verb == "train":  # before it could take it, see `stop_at_once`
         return STOPPED
+    if code < 0:
+        print(f"lcjax {verb}: ended by {signal.Signals(-code).name}", file=sys.stderr)
     return code if code >= 0 else 128 - code
 
 

@@ -24,7 +24,7 @@ class Chip:
       flops: dense products in bfloat16, FLOP/s.
       memory: what a program may use of the memory, bytes; 0 is unknown.
       bandwidth: of that memory, bytes/s.
-      links: what leaves the chip over all its links to other chips of the slice at once, bytes/s.
+      links: what leaves the chip over its links to other chips of the slice, all at once, bytes/s.
       axes, most: of the grid of a slice how many edges there are, and how many chips at most.
       options: what the compiler has to be told of the family.
     """
@@ -47,8 +47,8 @@ def _gib(number: float) -> int:
 # chip (bf16)", "HBM bandwidth per chip", and half of "bidirectional inter-chip interconnect bandwidth per chip", or all
 # of "inter-chip interconnect bandwidth", which is of one direction. Where that has been revised (v5e 819 or 800 GB/s,
 # v6e 1640 or 1600 GB/s and 3584 or 3200 Gbit/s) the larger: a bound must not be beaten. Memory: what the TPU compiler
-# (libtpu 0.0.42) lets a program have of the 32, 16, 95 and 32 GB there. FLOP/s of GPUs: NVIDIA's data sheets of the SXM
-# modules, without sparsity.
+# (libtpu 0.0.42) lets a program have of the 32, 16, 95 and 32 GB there. FLOP/s of GPUs: NVIDIA's data sheets, without
+# sparsity; where no form is named, of the SXM modules.
 CHIPS = {
     # One device is both cores of a chip ("megacore"), as on real pods.
     "v4": Chip(("TPU v4",), 275e12, _gib(30.75), 1228e9, 300e9, 3, 4096, (("chip_config_name", "megacore"),)),
@@ -58,6 +58,8 @@ CHIPS = {
     "A100": Chip(("A100",), 312e12),
     "H100": Chip(("H100",), 989e12),
     "H200": Chip(("H200",), 989e12),
+    "H100 PCIe": Chip(("H100 PCIe",), 756e12),
+    "H100 NVL": Chip(("H100 NVL", "H200 NVL"), 835e12),
 }
 
 _NAME = re.compile(r"(?:([1-9]\d*)\*)?((v\d\w*):([1-9]\d*(?:x[1-9]\d*)+))")
@@ -77,12 +79,8 @@ def chip(kind: str) -> Chip | None:
     return max(found, key=lambda pair: pair[0])[1] if found else None
 
 
-def devices(name: str) -> list[jax.Device]:
-    """The devices of a topology, e.g. "v5e:16x16", or of several such slices: to compile for, never to run on.
-
-    Raises:
-      InputError: an unknown name, a grid that no pod of the family has, or no TPU compiler on this machine.
-    """
+def _parsed(name: str) -> tuple[int, str, Chip, list[int]]:
+    """Slices, one slice's name, its chip and edges. Raises InputError for what cannot be."""
     match = _NAME.fullmatch(name)
     if match is None or match[3] not in CHIPS:
         raise InputError(f"--topology={name}: unknown; expected FAMILY:GRID of chips, e.g. {FORMS}")
@@ -93,6 +91,26 @@ def devices(name: str) -> list[jax.Device]:
             f"--topology={name}: a slice of {match[3]} is a grid of {family.axes} edges and at most {family.most} "
             f"chips; expected e.g. {FORMS}"
         )
+    return slices, grid, family, edges
+
+
+def chip_of(name: str) -> Chip:
+    """The chip of a topology, with those of its links that lead to a neighbour there. Raises InputError, as `devices`.
+
+    A link in each direction of an edge; of two chips in a row each has one neighbour.
+    """
+    _, _, family, edges = _parsed(name)
+    neighbours = sum(min(edge - 1, 2) for edge in edges)
+    return dataclasses.replace(family, links=family.links * neighbours / (2 * family.axes))
+
+
+def devices(name: str) -> list[jax.Device]:
+    """The devices of a topology, e.g. "v5e:16x16", or of several such slices: to compile for, never to run on.
+
+    Raises:
+      InputError: an unknown name, a grid that no pod of the family has, or no TPU compiler on this machine.
+    """
+    slices, grid, family, edges = _parsed(name)
     if importlib.util.find_spec("libtpu") is None:
         raise InputError(f"--topology={name}: the TPU compiler is not installed: pip install 'lcjax[tpu]'")
     for variable, value in _ENVIRONMENT.items():

@@ -13,10 +13,13 @@ import pytest
 from networks import small
 from test_train import same_parameters
 
+import launch
 from configs import dfc2020
 from data_pipelines.errors import InputError
 from lcjax import checksums, goodput, restore
 from lcjax.train import train
+
+BUCKETS = "buckets are not opened; mount it and name the folder, see docs/launching.md"
 
 
 def same_runs(one: pathlib.Path, other: pathlib.Path) -> None:
@@ -70,6 +73,40 @@ def test_a_damaged_checkpoint_is_named_and_the_one_before_is_used(whole, data_di
     same_runs(whole, run)
     spent = goodput.summary(run / goodput.FILE)
     assert spent.restarts == 1 and 0 < spent.again < spent.seconds["step"]
+
+
+def test_where_every_checkpoint_is_damaged_nothing_is_deleted(data_dir, tmp_path):
+    config = small(dfc2020.get_config("model=swin_unet,data=sample,tiny=true"), data_dir, steps=4)
+    run = tmp_path / "run"
+    train(config, run)
+    noted = list(run.glob("checkpoints/last/*/checksums.json"))
+    assert len(noted) == 2
+    for path in noted:
+        path.rename(tmp_path / path.parent.name)
+    with pytest.raises(InputError, match=r"last/4 is damaged: checksums.json is missing, and so is every other in"):
+        train(config, run)
+    with pytest.raises(InputError, match=r"last/4 is damaged: .* take --checkpoint=best, or put back what it was"):
+        restore.restore(run, "last")
+    assert len(list(run.glob("checkpoints/last/*/model"))) == 2 and restore.restore(run, "best")
+    for path in noted:
+        (tmp_path / path.parent.name).rename(path)
+    train(config, run)
+    assert restore.restore(run, "last").step == 4
+
+
+def test_what_is_said_to_be_kept_when_it_diverges_is_kept(data_dir, tmp_path, monkeypatch):
+    config = small(dfc2020.get_config("model=swin_unet,data=sample,tiny=true"), data_dir, steps=4)
+    config.save_every, config.optimizer.learning_rate = "1 steps", 1e30
+    note = checksums.write
+
+    def slow(*words, **how):
+        time.sleep(3)
+        note(*words, **how)
+
+    monkeypatch.setattr(checksums, "write", slow)
+    with pytest.raises(FloatingPointError, match=r"the checkpoint of step \d in .* is kept") as raised:
+        train(config, tmp_path / "run")
+    assert f"the checkpoint of step {launched.saved(tmp_path / 'run')} in" in str(raised.value)
 
 
 def test_checksums_are_of_all_files(tmp_path):
@@ -166,10 +203,19 @@ def test_an_ended_run_is_left_as_it_is_or_made_longer(data_dir, tmp_path, capsys
     assert restore.restore(run, "best").step == 4
 
 
-@pytest.mark.parametrize("flag", ["--workdir", "--config.data_dir"])
-def test_buckets_are_refused(flag, data_dir, tmp_path):
-    ((code, _, cried),) = launched.run([*launched.training(tmp_path / "run", data_dir), f"{flag}=gs://bucket/runs"])
-    assert code == 2 and f"{flag}=gs://bucket/runs: buckets are not opened; mount it" in cried
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["train", "--workdir=gs://bucket/runs"],
+        ["train", "--workdir", "gs://bucket/runs"],
+        ["train", "--config.data_dir=s3://bucket/data"],
+        ["predict", "--scene=s1=radar.tif,s2=gs://bucket/optical.tif"],
+    ],
+)
+def test_buckets_are_refused(words):
+    with pytest.raises(InputError) as raised:
+        launch._parse(words[0], words[1:])
+    assert str(raised.value) == f"{words[-1]}: {BUCKETS}"
 
 
 def disturb(run: pathlib.Path, arguments: list[str], processes: int, kills: int) -> None:

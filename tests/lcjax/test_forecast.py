@@ -49,6 +49,11 @@ def test_the_bound_is_the_longest_of_three_times():
     assert limits["collectives"]["list"] == [
         {"kind": "all-reduce", "bytes": 10**6, "arrays": 1, "largest": ["f32[250,1000]"], "group": 4, "times": 1}
     ]
+    # Alone there are no links, and nothing that would pass them.
+    alone = forecast.bound(
+        Program(1.0, text=TEXT.replace("{{0,1,2,3}}", "{{0}}")), 1, dataclasses.replace(CHIP, links=0)
+    )
+    assert alone["terms_ms"]["interconnect"] == 0
     # In parts, the compiler has counted one.
     assert forecast.bound(Program(1.0, flops=2e9, text=TEXT), 10, CHIP)["binding_term"] == "compute"
 
@@ -98,7 +103,7 @@ def test_efficiency_is_what_the_bounds_leave():
 def slice_of_cpus(monkeypatch):
     """The eight devices of the tests as the slice "v5e:2x4"."""
     monkeypatch.setattr(topologies, "devices", lambda name: jax.devices())
-    monkeypatch.setattr(topologies, "chip", lambda kind: CHIP)
+    monkeypatch.setattr(topologies, "chip_of", lambda name: CHIP)
     monkeypatch.setattr(forecast.importlib.metadata, "version", lambda name: "none")
 
 

@@ -28,6 +28,15 @@ def test_the_steps_asked_for_are_traced(data_dir, tmp_path, capsys):
     assert sum(spent.seconds.values()) == pytest.approx(spent.wall, rel=0.1)
 
 
+def test_where_nothing_was_traced_it_says_so(tmp_path, capsys):
+    for asked, says in (("30:31", "--profile=30:31: nothing is traced"), ("", "")):
+        with tracing.Trace(asked, tmp_path) as trace:
+            trace.before(1)
+            trace.after(1, None)
+        said = capsys.readouterr().out
+        assert says in said and bool(said) == bool(says)
+
+
 @pytest.mark.parametrize("asked", ["5", "3:2", "0:2", "a:b", "1:2:3"])
 def test_what_is_no_range_of_steps_is_refused(asked, tmp_path):
     with pytest.raises(InputError, match=f"--profile={asked}: expected FIRST:LAST"):

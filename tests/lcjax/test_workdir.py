@@ -54,3 +54,31 @@ def test_a_pre_training_run_from_before_there_were_probes_goes_on(tmp_path):
     path.write_text(json.dumps(old))
     workdir.start(tmp_path, config, card_of(config))
     assert workdir.read_config(tmp_path).probe.to_dict() == {"train": "", "test": ""}
+
+
+def test_a_damaged_config_is_named(tmp_path):
+    config = dfc2020.get_config("model=unet,tiny=true")
+    begun(tmp_path, config)
+    path = tmp_path / workdir.CONFIG
+    path.write_text(path.read_text()[:100])
+    for read in (lambda: workdir.read_config(tmp_path), lambda: workdir.start(tmp_path, config, card_of(config))):
+        with pytest.raises(InputError, match=rf"{path}: is damaged .*; delete it, and the train command"):
+            read()
+    path.unlink()
+    workdir.start(tmp_path, config, card_of(config))
+    assert json.loads(workdir.read_config(tmp_path).to_json()) == json.loads(config.to_json())
+
+
+def test_what_was_logged_after_the_checkpoint_is_dropped(tmp_path):
+    """An evaluation of the checkpoint's own step too, where the checkpoint does not know of it: it comes again."""
+    with workdir.Log(tmp_path, 0, -1) as log:
+        for step in (10, 20, 30):
+            log.write(step, "train", {"loss": 1.0})
+            log.write(step, "validation", {"mIoU_8": 0.5})
+    with (tmp_path / workdir.METRICS).open("a") as file:
+        file.write('{"step": 40, "spl')
+    for evaluated, kept in ((20, [10, 20]), (10, [10])):
+        workdir.Log(tmp_path, 20, evaluated).__exit__()
+        rows = [json.loads(line) for line in (tmp_path / workdir.METRICS).read_text().splitlines()]
+        assert [row["step"] for row in rows if row["split"] == "train"] == [10, 20]
+        assert [row["step"] for row in rows if row["split"] == "validation"] == kept

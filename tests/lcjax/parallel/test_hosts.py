@@ -1,8 +1,10 @@
 """Several real processes as one run: the same numbers as one, and clear words where they cannot be one."""
 
+import json
 import os
 import pathlib
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -168,6 +170,51 @@ def test_two_hosts_with_other_configs_say_so(data_dir, tmp_path):
         assert "the run is not the same in all processes: config.optimizer.learning_rate (process 0 0.004" in line
         assert "process 1 0.5)" in line
     assert not (tmp_path / "run").exists()
+
+
+def _lines(ended) -> list[str]:
+    """What each has cried, in one line; all have ended with 2."""
+    cried = [[line for line in cried.splitlines() if "[Gloo]" not in line] for _, _, cried in ended]
+    assert [code for code, *_ in ended] == [2] * len(ended) and {len(lines) for lines in cried} == {1}, ended
+    return [line for (line,) in cried]
+
+
+def test_two_hosts_with_other_commands_say_so(trained):
+    started = launched.start(["evaluate", f"--workdir={trained}"], 2, 1, each=([], ["--split=validation"]))
+    for line in _lines(launched.finish(started)):
+        assert "the run is not the same in all processes: split (process 0 'test', process 1 'validation')" in line
+
+
+def test_what_process_0_alone_finds_wrong_ends_all_alike(trained, data_dir, tmp_path):
+    (tmp_path / "file").touch()
+    run = tmp_path / "file" / "run"
+    for line in _lines(launched.run(launched.training(run, data_dir), 2)):
+        assert line == f"lcjax train: {run}: cannot be written (Not a directory); choose another --workdir"
+    scene = f"s1={tmp_path}/file,s2={tmp_path}/file"
+    arguments = ["predict", f"--workdir={trained}", f"--scene={scene}", f"--output={tmp_path}/map.tif"]
+    one, other = _lines(launched.run(arguments, 2))
+    assert one == other and one.startswith(f"lcjax predict: {tmp_path}/file")
+
+
+@pytest.mark.parametrize("everywhere", [True, False])
+def test_two_processes_are_measured_as_one(everywhere, data_dir, tmp_path):
+    config = f"--config={launched.ROOT}/configs/dfc2020.py:model=unet,data=sample,tiny=true"
+    arguments = ["benchmark", config, f"--config.data_dir={data_dir}", "--config.batch_size=4", "--steps=2"]
+    started = launched.start(arguments, 2, 1, each=([], [] if everywhere else [f"--config.data_dir={tmp_path}"]))
+    (code, said, _), (other, nothing, _) = launched.finish(started)
+    assert (code, other) == (0, 0) and "{" not in nothing
+    found = json.loads(said[said.index("{") :])
+    assert found["device"] == "2 x cpu" and found["batch_size"] == 4
+    assert ("data_wait_share" in found) == everywhere
+
+
+def test_a_port_that_is_taken_is_said(data_dir, tmp_path):
+    with socket.create_server(("", 0)) as taken:
+        address = f"localhost:{taken.getsockname()[1]}"
+        flags = [f"--coordinator_address={address}", "--num_processes=2", "--process_id=0"]
+        ended = launched.run([*launched.training(tmp_path / "run", data_dir), *flags])
+    (line,) = _lines(ended)
+    assert f"--coordinator_address={address}: process 0 cannot listen at port {address[10:]} of this machine" in line
 
 
 @pytest.mark.parametrize(

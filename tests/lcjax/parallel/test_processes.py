@@ -71,9 +71,17 @@ def test_sigterm_before_training_has_the_code_of_what_may_be_started_again():
     assert subprocess.run([sys.executable, "-c", child], timeout=60).returncode == 75
 
 
-@pytest.mark.parametrize(("verb", "expected"), [("train", 75), ("evaluate", 143)])
-def test_what_sigterm_ends_while_python_starts_has_that_code_too(verb, expected):
-    child = "import os, signal; os.kill(os.getpid(), signal.SIGTERM); signal.pause()"
+@pytest.mark.parametrize(
+    ("name", "verb", "expected", "says"),
+    [
+        ("SIGTERM", "train", 75, ""),
+        ("SIGTERM", "evaluate", 143, "lcjax evaluate: ended by SIGTERM\n"),
+        ("SIGKILL", "train", 137, "lcjax train: ended by SIGKILL\n"),
+    ],
+)
+def test_what_a_signal_ends_while_python_starts_is_said_by_its_watcher(name, verb, expected, says):
+    child = f"import os, signal; os.kill(os.getpid(), signal.{name}); signal.pause()"
     watcher = f"import sys; sys.orig_argv[1:] = ['-c', {child!r}]; from lcjax.parallel import processes; "
     watcher += f"sys.exit(processes.watch({verb!r}, 1))"
-    assert subprocess.run([sys.executable, "-c", watcher], timeout=60).returncode == expected
+    ended = subprocess.run([sys.executable, "-c", watcher], timeout=60, stderr=subprocess.PIPE, text=True)
+    assert (ended.returncode, ended.stderr) == (expected, says)

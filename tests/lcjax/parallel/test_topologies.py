@@ -24,6 +24,9 @@ needs_compiler = pytest.mark.skipif(
         ("TPU v6 lite", "v6e"),
         ("NVIDIA H100 80GB HBM3", "H100"),
         ("NVIDIA H200", "H200"),
+        ("NVIDIA H100 PCIe", "H100 PCIe"),
+        ("NVIDIA H100 NVL", "H100 NVL"),
+        ("NVIDIA H200 NVL", "H100 NVL"),
         ("NVIDIA A100-SXM4-40GB", "A100"),
     ],
 )
@@ -45,6 +48,23 @@ def test_figures_are_of_the_magnitude_of_a_data_sheet():
             assert 150 < chip.flops / chip.bandwidth < 600, name
             assert 3 < chip.bandwidth / chip.links < 5, name
             assert 14e9 < chip.memory < 110e9, name
+
+
+@pytest.mark.parametrize(
+    ("name", "links"),
+    [
+        ("v5e:1x1", 0),
+        ("v5e:1x2", 50e9),
+        ("v5e:2x2", 100e9),
+        ("v5e:16x16", 200e9),
+        ("2*v5e:4x4", 200e9),
+        ("v4:2x2x1", 100e9),
+        ("v5p:2x4x4", 500e9),
+        ("v5p:4x4x4", 600e9),
+    ],
+)
+def test_links_lead_to_neighbours(name, links):
+    assert topologies.chip_of(name).links == pytest.approx(links)
 
 
 @pytest.mark.parametrize("name", ["v5e", "v5e-256", "v5e:256", "v7:2x2", "2x2", "H100:2x2", "v5e:2X2", ""])
