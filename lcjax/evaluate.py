@@ -49,14 +49,15 @@ def evaluate(folder: pathlib.Path, role: str, kind: str, data_dir: str | None = 
     config, card, task = trained.config, trained.card, trained.task
     if role not in card.splits:
         raise InputError(f"--split={role}: expected one of {', '.join(card.splits)}")
-    dataset = open_dataset(data_dir or config.data_dir, config.dataset, legend=config.legend, bands=config.bands)
     split = card.splits[role]
-    source = dataset.source(split["spec"])
-    if dataset.split_id(split["spec"]) != split["id"]:
-        raise InputError(
-            f"{dataset.name} in {data_dir or config.data_dir}: {split['spec']!r} holds other records than in training; "
-            "name the folder that the run was trained from with --data_dir"
-        )
+    with hosts.together():
+        dataset = open_dataset(data_dir or config.data_dir, config.dataset, legend=config.legend, bands=config.bands)
+        source = dataset.source(split["spec"])
+        if dataset.split_id(split["spec"]) != split["id"]:
+            raise InputError(
+                f"{dataset.name} in {data_dir or config.data_dir}: {split['spec']!r} holds other records than in "
+                "training; name the folder that the run was trained from with --data_dir"
+            )
     if caveat := task.caveat(source, split["spec"]):
         workdir.say(f"warning: {caveat}")
     mesh = meshes.make(-1, 1, jax.device_count())
@@ -65,7 +66,7 @@ def evaluate(folder: pathlib.Path, role: str, kind: str, data_dir: str | None = 
     values, statistics = meshes.replicated((trained.parameters, trained.statistics), mesh)
     count = steps.evaluation_step(task, trained.template)
     sums = steps.evaluate(count, values, statistics, batches, sharding)
-    with hosts.alone() as mine:
+    with hosts.together() as mine:
         return _write(trained, folder, role, kind, sums, dataset, source) if mine else {}
 
 

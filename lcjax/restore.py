@@ -104,7 +104,8 @@ def restore(folder: pathlib.Path, kind: str = "best") -> Trained:
     Raises:
       InputError: no such workdir or checkpoint.
     """
-    config = workdir.read_config(folder)
+    with hosts.together():
+        config = workdir.read_config(folder)
     checkpoints, step = checkpoint.find(folder, kind)
     # Each process looks for itself, and a training may be writing.
     hosts.agree({"config": json.loads(config.to_json()), kind: step}, f"what {folder} holds")

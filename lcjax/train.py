@@ -150,12 +150,13 @@ def _train(
     started: float,
 ) -> None:
     # ------------------------------------------------------------------ data, task
-    dataset = open_dataset(config.data_dir, config.dataset, legend=config.legend, bands=config.bands)
-    meshes.check(config.parallel)
-    source = dataset.source(config.split.train)
-    held_out = dataset.source(config.split.validation) if config.split.validation else None
-    card = make_card(config, dataset)
+    with hosts.together():
+        dataset = open_dataset(config.data_dir, config.dataset, legend=config.legend, bands=config.bands)
+        source = dataset.source(config.split.train)
+        held_out = dataset.source(config.split.validation) if config.split.validation else None
+        card = make_card(config, dataset)
     hosts.agree(json.loads(card.to_json()), "the data")
+    meshes.check(config.parallel)
     task = tasks.make(config, card)
     for warning in dict.fromkeys(text for split in card.splits.values() for text in split["warnings"]):
         workdir.say(f"warning: {warning}")

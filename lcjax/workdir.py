@@ -106,7 +106,7 @@ def start(
 
 def write(workdir: pathlib.Path, config: ml_collections.ConfigDict, card: cards.Card) -> None:
     """Puts config and card of a run that starts or goes on into its workdir; all processes call it."""
-    with hosts.alone() as mine:
+    with hosts.together() as mine:
         try:
             if mine:
                 workdir.mkdir(parents=True, exist_ok=True)

@@ -136,31 +136,34 @@ def announced(batch: Mapping[str, np.ndarray] | None) -> dict[str, np.ndarray] |
 
 
 @contextlib.contextmanager
-def alone():
-    """For what process 0 does alone, while the others wait: gives whether this is it.
+def together():
+    """For what each process does for itself, or process 0 alone: where it fails in one, it fails in all.
 
-    Raises InputError, in all processes, where it cannot be done: InputError or OSError in process 0.
+    Gives whether this is process 0. Nothing in the context may wait for other processes. Raises InputError in all
+    processes where one raised InputError or OSError.
     """
     cause, told = None, ""
     try:
         yield first()
     except (InputError, OSError) as error:
         cause, told = error, str(error)
-    told = from_first(told) or told
-    if told:
-        raise InputError(told) from cause
+    several = jax.process_count() > 1
+    texts = [text.decode() for text in _gathered(told.encode())] if several else [told]
+    for process, text in enumerate(texts):
+        if text:
+            raise InputError(told or (f"process {process}: {text}" if process else text)) from cause
 
 
 @contextlib.contextmanager
 def led(make: Callable[[], Callable]):
-    """As `alone`, but that the others take part in what process 0 computes, until it is done.
+    """For what process 0 does while the others take part in what it computes; fails in all, as `together`.
 
     Args:
       make: makes the function that all call alike: the first with what it chooses, the others with None, for which the
         function asks `announced`. It is called by all before anything else, as what is restored is by all.
     """
     several = jax.process_count() > 1
-    with alone() as mine:
+    with together() as mine:
         if several:
             compute = make()
             while not mine and compute(None) is not None:

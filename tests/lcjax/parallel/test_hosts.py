@@ -196,6 +196,18 @@ def test_what_process_0_alone_finds_wrong_ends_all_alike(trained, data_dir, tmp_
     assert one == other and one.startswith(f"lcjax predict: {tmp_path}/file")
 
 
+def test_what_one_process_lacks_ends_all_alike(data_dir, tmp_path):
+    """Each without its data in turn."""
+    nothing = f"--config.data_dir={tmp_path}/nothing"
+    for lacking in (0, 1):
+        each = ([nothing], []) if lacking == 0 else ([], [nothing])
+        started = launched.start(launched.training(tmp_path / "run", data_dir), 2, 1, each=each)
+        lines = _lines(launched.finish(started))
+        assert lines[lacking].startswith(f"lcjax train: {tmp_path}/nothing")
+        named = "process 1: " if lacking else ""
+        assert lines[1 - lacking].startswith(f"lcjax train: {named}{tmp_path}/nothing")
+
+
 @pytest.mark.parametrize("everywhere", [True, False])
 def test_two_processes_are_measured_as_one(everywhere, data_dir, tmp_path):
     config = f"--config={launched.ROOT}/configs/dfc2020.py:model=unet,data=sample,tiny=true"
