@@ -53,7 +53,7 @@ def main(arguments: list[str] | None = None) -> int:
     except (InputError, flags.Error) as error:
         print(f"lcjax {verb}: {_one_line(error)}", file=sys.stderr)
         return 2
-    if verb == "train" and not helped:
+    if verb == "train" and not helped and not processes.is_watched():
         processes.stop_at_once()
     if launcher and not processes.is_watched():
         return processes.watch(verb, values.join_timeout)

@@ -135,7 +135,8 @@ def die_with_watcher() -> None:
 def stop_at_once() -> None:
     """Lets SIGTERM end this process with the code of what may be started again.
 
-    Until training takes it there is nothing to save. What ends Python before it comes here the watcher tells, if any.
+    Until training takes it there is nothing to save. A process that is watched leaves it to its watcher: while it joins
+    the others Python does not come to take signals.
     """
     signal.signal(signal.SIGTERM, lambda *_: os._exit(STOPPED))
 

@@ -229,6 +229,17 @@ def test_a_port_that_is_taken_is_said(data_dir, tmp_path):
     assert f"--coordinator_address={address}: process 0 cannot listen at port {address[10:]} of this machine" in line
 
 
+def test_sigterm_ends_at_once_who_waits_for_others(data_dir, tmp_path):
+    address = f"--coordinator_address=localhost:{launched.free_port()}"
+    alone = [address, "--num_processes=2", "--process_id=0", "--join_timeout=100"]
+    (process,) = launched.start([*launched.training(tmp_path / "run", data_dir), *alone])
+    time.sleep(10)
+    start = time.monotonic()
+    process.terminate()
+    ((code, *_),) = launched.finish([process])
+    assert code == 75 and time.monotonic() - start < 10
+
+
 @pytest.mark.parametrize(
     ("process", "says"),
     [
