@@ -69,9 +69,14 @@ def _run(verb: str, rest: list[str], *, helped: bool = False, joined: bool = Fal
         if helped:
             print(_help(module, own))
             return 0
-        _parse(verb, rest)
         if joined:
-            _agree(own)
+            from lcjax.parallel import hosts
+
+            with hosts.together():
+                _parse(verb, rest)
+            hosts.agree(_asked(own), "the run")
+        else:
+            _parse(verb, rest)
         module.run(flags.FLAGS)
     except (InputError, OSError) as error:
         print(f"lcjax {verb}: {_one_line(error)}", file=sys.stderr)
@@ -122,14 +127,12 @@ def _run_joined(verb: str, rest: list[str], launcher: str, values: flags.FlagVal
         return processes.LOST
 
 
-def _agree(own: list[str]) -> None:
-    """Raises InputError, in all processes of a run, where they were not given the same command."""
-    from lcjax.parallel import hosts
-
+def _asked(own: list[str]) -> dict:
+    """What all processes of a run must be given alike: flags of the verb, and the config as it was resolved."""
     asked = {name: flags.FLAGS[name].value for name in own if name not in OF_HOSTS}
     if (config := asked.get("config")) is not None:
         asked["config"] = {key: value for key, value in json.loads(config.to_json()).items() if key not in OF_HOSTS}
-    hosts.agree(asked, "the run")
+    return asked
 
 
 def _end(code: int) -> None:

@@ -179,10 +179,20 @@ def _lines(ended) -> list[str]:
     return [line for (line,) in cried]
 
 
-def test_two_hosts_with_other_commands_say_so(trained):
-    started = launched.start(["evaluate", f"--workdir={trained}"], 2, 1, each=([], ["--split=validation"]))
+@pytest.mark.parametrize(
+    ("flag", "says"),
+    [
+        (
+            "--split=validation",
+            "the run is not the same in all processes: split (process 0 'test', process 1 'validation')",
+        ),
+        ("--splits=validation", "Unknown command line flag 'splits'"),
+    ],
+)
+def test_two_hosts_with_other_commands_say_so(trained, flag, says):
+    started = launched.start(["evaluate", f"--workdir={trained}"], 2, 1, each=([], [flag]))
     for line in _lines(launched.finish(started)):
-        assert "the run is not the same in all processes: split (process 0 'test', process 1 'validation')" in line
+        assert says in line
 
 
 def test_what_process_0_alone_finds_wrong_ends_all_alike(trained, data_dir, tmp_path):
