@@ -164,8 +164,9 @@ _TOPOLOGIES = {POD: "256 chips", "v5e:2x2": "4 chips", "v6e:16x16": "256 chips",
 
 
 def _usual(known: dict[Case, dict]) -> str:
-    """The versions that compiled most."""
-    return collections.Counter(found["versions"] for found in known.values()).most_common(1)[0][0]
+    """The versions that compiled most; those of this environment where nothing is compiled yet."""
+    counted = collections.Counter(found["versions"] for found in known.values())
+    return counted.most_common(1)[0][0] if counted else versions()
 
 
 def _row(case: Case, found: dict, usual: str) -> str:
@@ -195,7 +196,8 @@ def _row(case: Case, found: dict, usual: str) -> str:
 
 
 def _table(cases: list[Case], known: dict[Case, dict]) -> str:
-    rows = [_row(case, known[case], _usual(known)) for case in cases if case in known]
+    usual = _usual(known)
+    rows = [_row(case, known[case], usual) for case in cases if case in known]
     return f"| {_COLUMNS}" + "\n".join(rows) + "\n\n" if rows else "Not compiled yet.\n\n"
 
 

@@ -162,7 +162,6 @@ def _batches(
 
 def _end_with_parent(*_) -> None:
     """A worker process ends when the process that reads from it is killed: nobody else would tell it to."""
-
     parent = multiprocessing.parent_process()
     assert parent
 

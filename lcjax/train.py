@@ -364,10 +364,11 @@ def _train(
                 if ending:
                     progress.ended = progress.ended or _DONE
                 with clock.measure("checkpoint"):
-                    if ending and held_out and best.latest() is None:
+                    lost = ending and held_out is not None and best.latest() is None
+                    if lost:
                         # It was of steps that were computed again, and otherwise than before: on another device, say.
                         workdir.say(f"warning: {folder}: the best checkpoint was lost in a restart; the last is kept")
-                    if ending and (held_out is None or best.latest() is None):
+                    if lost or (ending and held_out is None):
                         save(best, step)
                     save(last, step)
                 seen(step)

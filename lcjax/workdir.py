@@ -82,11 +82,13 @@ def start(
     """
     wanted = json.loads(config.to_json())
     path = workdir / CONFIG
-    # Without a checkpoint there is nothing to lose: an earlier start failed before its first one.
-    begun = path.is_file() and any((workdir / "checkpoints" / "last").glob("*"))
-    if begun:
-        found = _read(path)
-        differing = [key for key in nested.differing(found, wanted) if key not in _FREE]
+    with hosts.together():
+        # Without a checkpoint there is nothing to lose: an earlier start failed before its first one.
+        begun = path.is_file() and any((workdir / "checkpoints" / "last").glob("*"))
+        differing = []
+        if begun:
+            found = _read(path)
+            differing = [key for key in nested.differing(found, wanted) if key not in _FREE]
         if differing:
             shown = f"{workdir}: holds a run of another config: " + nested.differences(
                 found, wanted, ("there", "now"), differing
@@ -94,14 +96,15 @@ def start(
             if not allow_other_config:
                 raise InputError(f"{shown}; choose another --workdir, or go on all the same with --allow_other_config")
             say(f"warning: {shown}; it goes on with what is given now")
-    hosts.barrier("config compared")
-    if not begun:
+    of_first = bool(hosts.from_first("begun" if begun else ""))  # which decides: all write together, or none
+    if not of_first:
         write(workdir, config, card)
-    if not path.is_file():
-        raise InputError(
-            f"{path}: written by process 0, but not there for process {jax.process_index()}; --workdir must be a "
-            "folder on storage that all hosts share"
-        )
+    with hosts.together():
+        if begun != of_first or not path.is_file():
+            raise InputError(
+                f"{workdir}: not the folder for process {jax.process_index()} that it is for process 0; --workdir must "
+                "be a folder on storage that all hosts share"
+            )
 
 
 def write(workdir: pathlib.Path, config: ml_collections.ConfigDict, card: cards.Card) -> None:

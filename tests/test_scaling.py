@@ -36,6 +36,7 @@ def script(monkeypatch) -> dict:
 def test_a_program_is_compiled_once_and_its_figures_stand_on_the_page(script, monkeypatch, tmp_path):
     parts = {"arguments": 10**9, "temporary": 3 * 10**9, "outputs": 10**9, "aliased": 10**9, "code": 0}
     monkeypatch.setattr(forecast, "compiled", lambda *_: forecast.Program(61.0, 197e9, 64e6, parts, TEXT))
+    assert "Of 25 programs 0 are compiled so far" in script["page"]({}) and "Not compiled yet." in script["page"]({})
     first = script["CASES"][0]
     second = next(case for case in script["CASES"] if case.config == "swin_unet" and case.setting.remat)
     script["compiled"](first, tmp_path)

@@ -1,7 +1,10 @@
 """Workdirs: what may change when a run goes on, and runs from before a choice was there."""
 
 import json
+import subprocess
+import sys
 
+import launched
 import pytest
 from networks import card_of
 
@@ -10,7 +13,7 @@ from data_pipelines.errors import InputError
 from lcjax import workdir
 
 
-def begun(folder, config):
+def begin(folder, config):
     """A workdir with what stands for a checkpoint."""
     workdir.start(folder, config, card_of(config))
     (folder / "checkpoints" / "last" / "1").mkdir(parents=True)
@@ -18,7 +21,7 @@ def begun(folder, config):
 
 def test_a_run_goes_on_with_other_memory_but_not_as_another_run(tmp_path):
     config = dfc2020.get_config("model=unet,tiny=true")
-    begun(tmp_path, config)
+    begin(tmp_path, config)
     config.remat, config.workers = True, 2
     workdir.start(tmp_path, config, card_of(config))
     config.seed = 7
@@ -31,7 +34,7 @@ def test_a_run_from_before_there_was_a_choice_is_what_it_was(tmp_path, model):
     """Also one that is a cell of the report now."""
     config = dfc2020.get_config(f"model={model},tiny=true")
     assert bool(config.cell) == ("s2" in model)
-    begun(tmp_path, config)
+    begin(tmp_path, config)
     path = tmp_path / workdir.CONFIG
     old = json.loads(path.read_text())
     for key in ("accumulate", "cell", "jitter", "metadata", "recipe", "remat", "resize", "speckle"):
@@ -47,7 +50,7 @@ def test_a_run_from_before_there_was_a_choice_is_what_it_was(tmp_path, model):
 
 def test_a_pre_training_run_from_before_there_were_probes_goes_on(tmp_path):
     config = pretrain.get_config("tiny=true")
-    begun(tmp_path, config)
+    begin(tmp_path, config)
     path = tmp_path / workdir.CONFIG
     old = json.loads(path.read_text())
     del old["probe"]
@@ -58,7 +61,7 @@ def test_a_pre_training_run_from_before_there_were_probes_goes_on(tmp_path):
 
 def test_a_damaged_config_is_named(tmp_path):
     config = dfc2020.get_config("model=unet,tiny=true")
-    begun(tmp_path, config)
+    begin(tmp_path, config)
     path = tmp_path / workdir.CONFIG
     path.write_text(path.read_text()[:100])
     for read in (lambda: workdir.read_config(tmp_path), lambda: workdir.start(tmp_path, config, card_of(config))):
@@ -82,3 +85,38 @@ def test_what_was_logged_after_the_checkpoint_is_dropped(tmp_path):
         rows = [json.loads(line) for line in (tmp_path / workdir.METRICS).read_text().splitlines()]
         assert [row["step"] for row in rows if row["split"] == "train"] == [10, 20]
         assert [row["step"] for row in rows if row["split"] == "validation"] == kept
+
+
+_APART = """
+import pathlib, sys
+sys.path[:0] = [{root!r}, {tests!r}]
+import jax
+jax.distributed.initialize({address!r}, 2, int(sys.argv[1]))
+from networks import card_of
+from configs import dfc2020
+from data_pipelines.errors import InputError
+from lcjax import workdir
+config = dfc2020.get_config("model=unet,tiny=true")
+try:
+    workdir.start(pathlib.Path({folder!r}, sys.argv[1]), config, card_of(config))
+except InputError as error:
+    print(error)
+"""
+
+
+@pytest.mark.parametrize("begun", ["", "0", "1"])
+def test_a_workdir_that_is_not_shared_is_said(begun, tmp_path):
+    """Each process has its own; in one of them there is a run already."""
+    if begun:
+        begin(tmp_path / begun, dfc2020.get_config("model=unet,tiny=true"))
+    child = _APART.format(
+        root=str(launched.ROOT),
+        tests=str(launched.ROOT / "tests"),
+        address=f"localhost:{launched.free_port()}",
+        folder=str(tmp_path),
+    )
+    command = [sys.executable, "-c", child]
+    processes = [subprocess.Popen([*command, str(number)], stdout=subprocess.PIPE, text=True) for number in (0, 1)]
+    said = [process.communicate(timeout=60)[0].splitlines()[-1] for process in processes]
+    expected = f"{tmp_path}/1: not the folder for process 1 that it is for process 0; --workdir must be a folder on"
+    assert said[1].startswith(expected) and said[0] == f"process 1: {said[1]}"
