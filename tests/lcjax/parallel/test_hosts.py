@@ -44,8 +44,11 @@ for network, way in {cases!r}:
             [("swin_unet", "eight"), ("swin_unet", "pmap"), ("resnet50_unet", "eight"), ("contrastive", "pmap")],
             marks=pytest.mark.slow,
         ),
+        pytest.param(
+            [("resnet50_unet", "pmap"), ("resnet50_unet", "fsdp 8"), ("contrastive", "fsdp 8")], marks=pytest.mark.slow
+        ),
     ],
-    ids=["few", "rest"],
+    ids=["few", "rest", "others"],
 )
 def test_twenty_steps_on_two_processes_are_those_of_one_device(cases, tmp_path):
     """Two processes of four devices."""
