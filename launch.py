@@ -12,7 +12,7 @@ import traceback
 
 from absl import flags
 
-from data_pipelines.errors import InputError
+from data_pipelines.schema.errors import InputError
 from lcjax.parallel import processes
 
 # verb -> the module with its HELP, define_flags(flags) and run(flags), and a line about it

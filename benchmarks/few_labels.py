@@ -21,7 +21,7 @@ import sys
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
-from data_pipelines.files import write_atomically
+from data_pipelines.schema.files import write_atomically
 
 PRETRAIN = "configs/pretrain.py:data=sample,tiny=true"
 SEGMENT = "configs/dfc2020.py:data=sample,tiny=true,model=two_stream_swin"

@@ -18,11 +18,11 @@ from collections.abc import Callable, Iterator
 import numpy as np
 from tqdm import tqdm
 
-from data_pipelines.bands import SENSORS
-from data_pipelines.errors import InputError
-from data_pipelines.files import write_atomically
-from data_pipelines.legends import IGNORE
 from data_pipelines.prepared import Dataset, Source, open_dataset
+from data_pipelines.schema.errors import InputError
+from data_pipelines.schema.files import write_atomically
+from data_pipelines.schema.legends import IGNORE
+from data_pipelines.schema.sensors import SENSORS
 from lcjax.evaluate import chosen_samples, segmentation_result, write_confusion, write_samples
 from lcjax.streams import sensors_of
 

@@ -22,7 +22,7 @@ import time
 import jax
 
 from configs import dfc2020, pretrain
-from data_pipelines.files import write_atomically
+from data_pipelines.schema.files import write_atomically
 from lcjax import forecast, plan
 from lcjax.parallel import topologies
 

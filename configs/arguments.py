@@ -1,6 +1,6 @@
 """The text after the colon of --config=FILE.py:key=value,key=value."""
 
-from data_pipelines.errors import InputError
+from data_pipelines.schema.errors import InputError
 
 _BOOLEANS = {"true": True, "false": False}
 

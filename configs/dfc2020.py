@@ -27,7 +27,7 @@ full data set): mIoU 0.31 UNet and 0.28 Swin-UNet on S2, 0.32 frozen and 0.35 fi
 import ml_collections
 
 from configs import arguments, cells, recipes
-from data_pipelines.errors import InputError
+from data_pipelines.schema.errors import InputError
 from lcjax.models import families
 
 _TRANSFORMERS = ("swin_unet", "two_stream_swin", "swin_upernet", "vit_pyramid")

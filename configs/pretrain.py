@@ -23,7 +23,7 @@ transductive there.
 import ml_collections
 
 from configs import arguments, dfc2020, recipes
-from data_pipelines.errors import InputError
+from data_pipelines.schema.errors import InputError
 
 # What is trained on, and what is watched.
 _SPLITS = {

@@ -29,7 +29,7 @@ same networks reach 0.656, 0.641, 0.639.
 import ml_collections
 
 from configs import arguments, dfc2020
-from data_pipelines.errors import InputError
+from data_pipelines.schema.errors import InputError
 
 
 def get_config(argument: str | None = None) -> ml_collections.ConfigDict:

@@ -17,7 +17,7 @@ random.
 
 import ml_collections
 
-from data_pipelines.errors import InputError
+from data_pipelines.schema.errors import InputError
 
 NAMES = ("ours", "report", "code")
 

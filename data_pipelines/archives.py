@@ -21,9 +21,9 @@ from typing import IO, Any, NamedTuple, Self
 
 from tqdm import tqdm
 
-from data_pipelines import files
-from data_pipelines.errors import InputError
-from data_pipelines.files import write_atomically
+from data_pipelines.schema import files
+from data_pipelines.schema.errors import InputError
+from data_pipelines.schema.files import write_atomically
 
 _CHUNK = 1 << 20
 # What the libraries raise for damaged bytes. Decompressors also raise OSError without a number (bz2, gzip).

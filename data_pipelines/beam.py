@@ -25,8 +25,8 @@ from multiprocessing.process import BaseProcess
 import tqdm
 
 from data_pipelines import shard
-from data_pipelines.errors import InputError
-from data_pipelines.files import write_atomically
+from data_pipelines.schema.errors import InputError
+from data_pipelines.schema.files import write_atomically
 from data_pipelines.shard import Note, Task
 
 LOG = "beam.log"

@@ -13,9 +13,9 @@ from collections.abc import Iterator, Mapping
 
 import numpy as np
 
-from data_pipelines.bands import Sensor, canonical
-from data_pipelines.legends import Legend
-from data_pipelines.spec import Place, Refused
+from data_pipelines.schema.legends import Legend
+from data_pipelines.schema.sensors import Sensor, canonical
+from data_pipelines.schema.spec import Place, Refused
 
 _LABEL_DTYPES = ("uint8", "uint16", "int16", "int32", "uint32")
 _UNLABELLED = 0.9  # share of pixels without a label at which a label is refused

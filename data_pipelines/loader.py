@@ -19,9 +19,9 @@ import numpy as np
 from absl import flags
 
 from data_pipelines import memory
-from data_pipelines.errors import InputError
-from data_pipelines.legends import IGNORE
 from data_pipelines.prepared import Source
+from data_pipelines.schema.errors import InputError
+from data_pipelines.schema.legends import IGNORE
 
 memory.keep_freed()  # here, so that worker processes do it too
 

@@ -7,11 +7,11 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from data_pipelines import display
-from data_pipelines.bands import Sensor
-from data_pipelines.files import temporary
-from data_pipelines.legends import IGNORE, Legend
 from data_pipelines.prepared import Dataset, Source
+from data_pipelines.schema import display
+from data_pipelines.schema.files import temporary
+from data_pipelines.schema.legends import IGNORE, Legend
+from data_pipelines.schema.sensors import Sensor
 
 DISTRIBUTION = "class_distribution{}.png"  # of the stored splits, and of each partition
 HISTOGRAMS = "band_histograms.png"

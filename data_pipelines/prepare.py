@@ -6,8 +6,8 @@ import os
 import pathlib
 
 from data_pipelines import datasets, pictures, seal, shards
-from data_pipelines.errors import InputError
 from data_pipelines.prepared import Dataset, open_dataset
+from data_pipelines.schema.errors import InputError
 
 HELP = """Turns a downloaded data set, or your own images and masks, into shards that training reads fast.
 

@@ -13,12 +13,13 @@ import numpy as np
 import tensorflow_datasets as tfds
 import tqdm
 
-from data_pipelines import datasets, example, moments, seal, shards
-from data_pipelines.bands import Sensor, chosen
-from data_pipelines.errors import InputError
-from data_pipelines.files import write_atomically
-from data_pipelines.legends import IGNORE, Legend, named
-from data_pipelines.splits import Splits
+from data_pipelines import datasets, example, seal, shards
+from data_pipelines.schema import band_statistics
+from data_pipelines.schema.errors import InputError
+from data_pipelines.schema.files import write_atomically
+from data_pipelines.schema.legends import IGNORE, Legend, named
+from data_pipelines.schema.sensors import Sensor, chosen
+from data_pipelines.schema.splits import Splits
 
 
 class Source:
@@ -157,7 +158,9 @@ class Dataset:
             with contextlib.suppress(OSError):  # a folder that is only read: it will be summed up again
                 write_atomically(path, json.dumps(found, indent=1) + "\n")
         return {
-            sensor.name: moments.of_bands(found[sensor.name], [every.bands.index(band) for band in sensor.bands])
+            sensor.name: band_statistics.of_bands(
+                found[sensor.name], [every.bands.index(band) for band in sensor.bands]
+            )
             for sensor, every in zip(self.sensors, self.stored, strict=True)
         }
 
@@ -170,13 +173,15 @@ class Dataset:
             sensor.name: [one[sensor.name] for one in of_splits if one[sensor.name]["pixels"]] for sensor in self.stored
         }
         return {
-            name: functools.reduce(moments.Moments.__add__, map(moments.Moments.from_summary, some)).summary()
+            name: functools.reduce(
+                band_statistics.Moments.__add__, map(band_statistics.Moments.from_summary, some)
+            ).summary()
             for name, some in counted.items()
         }
 
     def _summed(self, spec: str) -> dict[str, dict]:
         source = dataclasses.replace(self, sensors=self.stored).source(spec)
-        sums = {sensor.name: moments.Moments.of_none(len(sensor.bands)) for sensor in self.stored}
+        sums = {sensor.name: band_statistics.Moments.of_none(len(sensor.bands)) for sensor in self.stored}
         for index in tqdm.tqdm(range(len(source)), desc=f"statistics of {self.name} {spec}", unit="record"):
             record = source[index]
             # Tiles of own images overlap and go beyond them, and pixels without data were filled: what of a record must
@@ -184,7 +189,7 @@ class Dataset:
             partly = datasets.is_rasters(self.name) or source.ids[index] in self._records.filled
             counted = record["label"] != IGNORE if partly else None
             for name in sums:
-                sums[name] += moments.Moments.of(record[name], counted)
+                sums[name] += band_statistics.Moments.of(record[name], counted)
         return {name: of_sensor.summary() for name, of_sensor in sums.items()}
 
     @functools.cached_property

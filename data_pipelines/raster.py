@@ -9,7 +9,7 @@ import rasterio
 from rasterio.enums import ColorInterp
 from rasterio.windows import Window
 
-from data_pipelines.errors import InputError
+from data_pipelines.schema.errors import InputError
 
 _UNKNOWN = (ColorInterp.undefined, ColorInterp.palette)
 

@@ -25,11 +25,11 @@ from collections.abc import Iterable, Iterator
 import tqdm
 
 from data_pipelines import archives, shard
-from data_pipelines.errors import InputError
-from data_pipelines.files import write_atomically
+from data_pipelines.schema.errors import InputError
+from data_pipelines.schema.files import write_atomically
+from data_pipelines.schema.spec import DatasetSpec, Item, Refused
 from data_pipelines.seal import REFUSED, file_stem, seal, unpacked, write_refused
 from data_pipelines.shard import Layout, Task
-from data_pipelines.spec import DatasetSpec, Item, Refused
 from data_pipelines.workers import run
 
 # Shards a split, bounded by records a shard: enough for every worker, not too many open files, little lost by a kill.

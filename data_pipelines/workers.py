@@ -8,7 +8,7 @@ import threading
 from collections.abc import Iterator
 
 from data_pipelines import shard
-from data_pipelines.errors import InputError
+from data_pipelines.schema.errors import InputError
 from data_pipelines.shard import Note, Task
 
 

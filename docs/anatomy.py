@@ -15,8 +15,8 @@ from flax import nnx
 from stages import Network, Shape, Stage, Step, Stream
 
 from configs import dfc2020, pretrain
-from data_pipelines.bands import SENSORS
 from data_pipelines.dfc2020.legend import DFC2020
+from data_pipelines.schema.sensors import SENSORS
 from lcjax import flops, parameters
 from lcjax.models import backbone_unet, efficientnet, families, heads, resnet, swin, unet, upernet, vit
 from lcjax.streams import STREAMS, inputs_of, sensors_of

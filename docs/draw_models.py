@@ -15,7 +15,7 @@ from canvas import GREY, KINDS, STYLE, Canvas, Place
 from matplotlib.patches import Rectangle
 from stages import Network, Stage, shape_text, text
 
-from data_pipelines.bands import SENSORS
+from data_pipelines.schema.sensors import SENSORS
 from lcjax.streams import STREAMS
 
 FOLDER = pathlib.Path(__file__).parent / "images" / "models"

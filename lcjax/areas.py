@@ -13,9 +13,9 @@ from typing import Any
 import numpy as np
 
 from data_pipelines import ground
-from data_pipelines.files import write_atomically
 from data_pipelines.ground import CRS, Affine
-from data_pipelines.legends import IGNORE, Legend
+from data_pipelines.schema.files import write_atomically
+from data_pipelines.schema.legends import IGNORE, Legend
 
 COLUMNS = ("id", "name", "colour", "pixels", "percent", "hectares", "hectares_grid")
 _HECTARE = 10_000  # square metres

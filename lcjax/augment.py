@@ -13,8 +13,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from data_pipelines.bands import Scaling, Sensor
-from data_pipelines.errors import InputError
+from data_pipelines.schema.errors import InputError
+from data_pipelines.schema.sensors import Scaling, Sensor
 
 _DECIBELS = 10 / math.log(10)  # of a natural logarithm
 _DISTURBANCE = 2  # tells the keys of speckle and jitter from those of turns and of what networks drop

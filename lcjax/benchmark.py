@@ -11,9 +11,9 @@ import numpy as np
 from tqdm import tqdm
 
 from data_pipelines import loader
-from data_pipelines.errors import InputError
-from data_pipelines.files import write_atomically
 from data_pipelines.prepared import open_dataset
+from data_pipelines.schema.errors import InputError
+from data_pipelines.schema.files import write_atomically
 from lcjax import catalogue, forecast, plan, steps, trial
 from lcjax.parallel import hosts, topologies
 from lcjax.parallel import mesh as meshes

@@ -13,7 +13,7 @@ import re
 
 import numpy as np
 
-from data_pipelines.errors import InputError
+from data_pipelines.schema.errors import InputError
 
 _OFFSET_FLOOR = 950  # digital numbers: even the cirrus band lies above this when the +1000 offset is in
 _BASELINE_OFFSET = -1000.0

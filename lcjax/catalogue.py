@@ -9,7 +9,7 @@ import jax
 import jax.numpy as jnp
 from flax import nnx
 
-from data_pipelines.bands import AERIAL, S1, S2, Sensor
+from data_pipelines.schema.sensors import AERIAL, S1, S2, Sensor
 from lcjax import flops
 from lcjax.models import families
 from lcjax.parameters import Template

@@ -13,7 +13,7 @@ import shutil
 import jax
 import orbax.checkpoint as ocp
 
-from data_pipelines.errors import InputError
+from data_pipelines.schema.errors import InputError
 from lcjax import checksums
 from lcjax.parallel import hosts
 

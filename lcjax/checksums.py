@@ -7,7 +7,7 @@ import json
 import pathlib
 import zlib
 
-from data_pipelines.files import write_atomically
+from data_pipelines.schema.files import write_atomically
 
 FILE = "checksums.json"
 _PIECE = 1 << 24  # bytes read at a time

@@ -2,7 +2,7 @@
 
 import math
 
-from data_pipelines.errors import InputError
+from data_pipelines.schema.errors import InputError
 
 UNITS = ("steps", "epochs", "examples", "percent")
 

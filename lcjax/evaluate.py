@@ -8,10 +8,10 @@ import pathlib
 import jax
 import numpy as np
 
-from data_pipelines import display
-from data_pipelines.errors import InputError
-from data_pipelines.files import write_atomically
 from data_pipelines.prepared import open_dataset
+from data_pipelines.schema import display
+from data_pipelines.schema.errors import InputError
+from data_pipelines.schema.files import write_atomically
 from lcjax import metrics, restore, steps, workdir
 from lcjax.parallel import hosts
 from lcjax.parallel import mesh as meshes

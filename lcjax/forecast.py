@@ -13,7 +13,7 @@ from collections.abc import Iterable, Iterator
 
 import jax
 
-from data_pipelines.errors import InputError
+from data_pipelines.schema.errors import InputError
 from lcjax import steps, trial
 from lcjax.parallel import hlo, topologies
 from lcjax.parallel import mesh as meshes

@@ -6,7 +6,7 @@ import pathlib
 import time
 from collections.abc import Mapping
 
-from data_pipelines.errors import InputError
+from data_pipelines.schema.errors import InputError
 from lcjax.clock import duration
 
 FILE = "attempts.jsonl"

@@ -6,8 +6,8 @@ import pathlib
 import re
 from collections.abc import Sequence
 
-from data_pipelines.bands import SENSORS, Sensor, spelled
-from data_pipelines.errors import InputError
+from data_pipelines.schema.errors import InputError
+from data_pipelines.schema.sensors import SENSORS, Sensor, spelled
 
 RASTERS = (".tif", ".tiff", ".jp2", ".vrt", ".img", ".jpg", ".jpeg", ".png")
 

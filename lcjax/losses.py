@@ -11,7 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
-from data_pipelines.legends import IGNORE
+from data_pipelines.schema.legends import IGNORE
 from lcjax.parallel import mesh as meshes
 
 

@@ -11,9 +11,9 @@ import numpy as np
 from tqdm import tqdm
 
 from data_pipelines import ground
-from data_pipelines.errors import InputError
-from data_pipelines.files import write_atomically
-from data_pipelines.legends import IGNORE
+from data_pipelines.schema.errors import InputError
+from data_pipelines.schema.files import write_atomically
+from data_pipelines.schema.legends import IGNORE
 from lcjax import __version__, areas, maps, preview, restore, stac, styles, tasks, workdir
 from lcjax.card import Card
 from lcjax.clock import Clock, duration

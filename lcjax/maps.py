@@ -20,9 +20,9 @@ from rasterio._err import CPLE_BaseError  # what GDAL says while it copies is ra
 from rasterio.windows import Window
 
 from data_pipelines import raster
-from data_pipelines.errors import InputError
-from data_pipelines.files import write_atomically
-from data_pipelines.legends import IGNORE, Legend
+from data_pipelines.schema.errors import InputError
+from data_pipelines.schema.files import write_atomically
+from data_pipelines.schema.legends import IGNORE, Legend
 
 SHARE = 250  # a probability p is stored as round(250 p), so that 255 is free for no data
 COMPRESSIONS = ("deflate", "lzw")

@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from data_pipelines.legends import IGNORE
+from data_pipelines.schema.legends import IGNORE
 
 
 def confusion(labels_BxHxW: jax.Array, predictions_BxHxW: jax.Array, classes: int) -> jax.Array:

@@ -12,7 +12,7 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from data_pipelines.errors import InputError
+from data_pipelines.schema.errors import InputError
 from lcjax.parameters import OWN
 
 SCHEDULES = ("cosine", "constant", "plateau")

@@ -4,7 +4,7 @@ import datetime
 import functools
 import pathlib
 
-from data_pipelines.errors import InputError
+from data_pipelines.schema.errors import InputError
 
 HELP = """Map whole scenes with a trained network.
 

@@ -11,9 +11,9 @@ import jax
 import numpy as np
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
-from data_pipelines.errors import InputError
-from data_pipelines.legends import IGNORE, Legend
 from data_pipelines.prepared import Dataset, Source
+from data_pipelines.schema.errors import InputError
+from data_pipelines.schema.legends import IGNORE, Legend
 from lcjax import steps, workdir
 from lcjax.parallel import mesh as meshes
 from lcjax.parameters import Flat, Template

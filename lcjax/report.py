@@ -3,7 +3,7 @@
 import os
 import pathlib
 
-from data_pipelines.errors import InputError
+from data_pipelines.schema.errors import InputError
 
 HELP = """Compare finished runs and show maps on one page.
 

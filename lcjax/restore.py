@@ -14,7 +14,7 @@ import ml_collections
 import numpy as np
 from jax.sharding import AxisType, NamedSharding, PartitionSpec
 
-from data_pipelines.errors import InputError
+from data_pipelines.schema.errors import InputError
 from lcjax import augment, checkpoint, parameters, streams, tasks, workdir
 from lcjax import card as cards
 from lcjax.parallel import hosts

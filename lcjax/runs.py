@@ -16,8 +16,8 @@ from typing import Any
 import numpy as np
 
 from data_pipelines.datasets import LEGENDS
-from data_pipelines.errors import InputError
-from data_pipelines.legends import Legend
+from data_pipelines.schema.errors import InputError
+from data_pipelines.schema.legends import Legend
 from lcjax import card as cards
 from lcjax.edges import Edges, edges
 

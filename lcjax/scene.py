@@ -21,8 +21,8 @@ from rasterio.vrt import WarpedVRT
 from rasterio.windows import Window
 
 from data_pipelines import ground, raster
-from data_pipelines.bands import SENSORS, Sensor, band_indices, spelled, to_storage
-from data_pipelines.errors import InputError
+from data_pipelines.schema.errors import InputError
+from data_pipelines.schema.sensors import SENSORS, Sensor, band_indices, spelled, to_storage
 from lcjax.calibration import CALIBRATIONS
 from lcjax.card import Card
 

@@ -12,7 +12,7 @@ from collections.abc import Iterable, Sequence
 import rasterio
 from rasterio.errors import RasterioError
 
-from data_pipelines.errors import InputError
+from data_pipelines.schema.errors import InputError
 from lcjax.areas import COLUMNS
 
 _BESIDE = re.compile("(.*)_(confidence|probabilities)")  # rasters of a map that are no maps

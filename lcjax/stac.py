@@ -10,7 +10,7 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from data_pipelines.legends import IGNORE, Legend
+from data_pipelines.schema.legends import IGNORE, Legend
 from lcjax import __version__
 from lcjax.maps import SHARE
 

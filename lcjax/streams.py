@@ -3,8 +3,8 @@
 import dataclasses
 from collections.abc import Iterable, Sequence
 
-from data_pipelines.bands import S2, SENSORS, Sensor
-from data_pipelines.errors import InputError
+from data_pipelines.schema.errors import InputError
+from data_pipelines.schema.sensors import S2, SENSORS, Sensor
 from lcjax.models.parts import Inputs
 from lcjax.parameters import OWN, Taken
 

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from xml.sax import saxutils
 
-from data_pipelines.legends import Legend
+from data_pipelines.schema.legends import Legend
 
 # Viridis (Smith & van der Walt 2015) at five even steps: its lightness rises evenly, for any colour vision.
 _RAMP = ("#440154", "#3b528b", "#21918c", "#5ec962", "#fde725")

@@ -5,7 +5,7 @@ import dataclasses
 import io
 from collections.abc import Sequence
 
-from data_pipelines.legends import Legend
+from data_pipelines.schema.legends import Legend
 from lcjax.edges import Edges
 from lcjax.runs import Evaluation, Run, legend_of
 

@@ -5,7 +5,7 @@ import re
 
 import jax
 
-from data_pipelines.errors import InputError
+from data_pipelines.schema.errors import InputError
 from lcjax import workdir
 from lcjax.parallel import hosts
 

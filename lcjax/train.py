@@ -11,9 +11,9 @@ import jax
 import numpy as np
 
 from data_pipelines import loader
-from data_pipelines.bands import SCALINGS, Sensor
-from data_pipelines.errors import InputError
 from data_pipelines.prepared import Dataset, open_dataset
+from data_pipelines.schema.errors import InputError
+from data_pipelines.schema.sensors import SCALINGS, Sensor
 from lcjax import (
     STARTED,
     augment,

@@ -7,8 +7,8 @@ import jax
 import ml_collections
 from tensorboardX import SummaryWriter
 
-from data_pipelines.errors import InputError
-from data_pipelines.files import write_atomically
+from data_pipelines.schema.errors import InputError
+from data_pipelines.schema.files import write_atomically
 from lcjax import card as cards
 from lcjax import nested
 from lcjax.parallel import hosts

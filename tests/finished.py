@@ -7,8 +7,8 @@ import types
 
 import numpy as np
 
-from data_pipelines.bands import SENSORS
 from data_pipelines.dfc2020.legend import DFC2020
+from data_pipelines.schema.sensors import SENSORS
 from lcjax import report
 from lcjax.card import Card
 from lcjax.streams import sensors_of

@@ -7,8 +7,8 @@ import numpy as np
 
 from configs import dfc2020, pretrain
 from data_pipelines import datasets
-from data_pipelines.bands import Scaling, Sensor
-from data_pipelines.legends import LandClass, Legend
+from data_pipelines.schema.legends import LandClass, Legend
+from data_pipelines.schema.sensors import Scaling, Sensor
 from lcjax import card as cards
 from lcjax import optim, parameters, steps, streams, tasks
 from lcjax.parallel import mesh as meshes

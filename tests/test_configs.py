@@ -14,7 +14,7 @@ import pytest
 from networks import card_of
 
 from configs import arguments, cells, dfc2020, flair1, pretrain, rasters, recipes
-from data_pipelines.errors import InputError
+from data_pipelines.schema.errors import InputError
 from lcjax import optim, parameters, tasks
 
 ROOT = pathlib.Path(__file__).parent.parent

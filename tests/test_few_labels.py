@@ -7,7 +7,7 @@ import types
 import pytest
 
 from configs import dfc2020, pretrain
-from data_pipelines.splits import Splits
+from data_pipelines.schema.splits import Splits
 
 ROOT = pathlib.Path(__file__).parent.parent
 

@@ -6,8 +6,8 @@ import types
 import numpy as np
 import rasterio
 
-from data_pipelines.bands import S1, S2, SENSORS, to_storage
 from data_pipelines.dfc2020.legend import DFC2020
+from data_pipelines.schema.sensors import S1, S2, SENSORS, to_storage
 from lcjax.card import Card
 from lcjax.streams import sensors_of
 

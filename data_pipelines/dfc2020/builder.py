@@ -4,11 +4,11 @@ import functools
 import pathlib
 from collections.abc import Sequence
 
-from data_pipelines import bands
 from data_pipelines.dfc2020 import scenes
 from data_pipelines.dfc2020.legend import DFC2020 as LEGEND
+from data_pipelines.schema import sensors
+from data_pipelines.schema.spec import DatasetSpec, Item, Kept, Partition
 from data_pipelines.sen12ms import layout
-from data_pipelines.spec import DatasetSpec, Item, Kept, Partition
 
 SPLITS = ("validation", "test")
 FILES = layout.names(SPLITS, ("s1", "s2", "dfc"))
@@ -59,7 +59,7 @@ DFC2020 = DatasetSpec(
     name="dfc2020",
     version="1.0.0",
     title="IEEE GRSS Data Fusion Contest 2020: Sentinel-1, Sentinel-2 and land cover at 10 m",
-    sensors=(bands.S1, bands.S2),
+    sensors=(sensors.S1, sensors.S2),
     legends=(LEGEND,),
     tile=256,
     licence="the terms shown with the archives; see data_pipelines/dfc2020/README.md",

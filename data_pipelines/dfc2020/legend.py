@@ -3,7 +3,7 @@
 Sources: Robinson et al. 2021; Liebel and Schmitt 2020 (palette); Scheibenreif et al. 2022 (the eight).
 """
 
-from data_pipelines.legends import LandClass, Legend
+from data_pipelines.schema.legends import LandClass, Legend
 
 # 0 is no label; savanna and snow do not occur in the published labels.
 DFC2020 = Legend(

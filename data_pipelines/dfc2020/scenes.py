@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from data_pipelines.spec import Place
+from data_pipelines.schema.spec import Place
 
 REACH = 20_000.0  # metres; patches lie 2,560 m apart in a scene, with gaps, and scenes lie on different continents
 

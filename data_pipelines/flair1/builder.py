@@ -10,13 +10,14 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from data_pipelines import bands, files, geotiff
-from data_pipelines.errors import InputError
+from data_pipelines import geotiff
 from data_pipelines.flair1 import metadata, partitions
 from data_pipelines.flair1.legend import FLAIR1 as LEGEND
 from data_pipelines.flair1.legend import FLAIR1_12, FLAIR1_13
-from data_pipelines.legends import IGNORE
-from data_pipelines.spec import DatasetSpec, Item, Place, Record, Refused
+from data_pipelines.schema import files, sensors
+from data_pipelines.schema.errors import InputError
+from data_pipelines.schema.legends import IGNORE
+from data_pipelines.schema.spec import DatasetSpec, Item, Place, Record, Refused
 
 _NAME = re.compile(r"(?P<kind>IMG|MSK)_(?P<number>\d{6})\.tif")
 _DOMAIN = re.compile(r"(?<![A-Z0-9])D\d{3}_\d{4}(?!\d)")
@@ -122,8 +123,8 @@ def read(item: Item, *, max_nodata: float = 0.0) -> Record:
         if not path.is_file():
             raise Refused(path, "no such file, but its partner is there")
     image_path, mask_path = item.files["aerial"], item.files["label"]
-    image = geotiff.read(image_path, count=len(bands.AERIAL.bands), dtypes=("uint8",), max_nodata=max_nodata)
-    image = geotiff.in_order(image_path, image, bands.AERIAL)
+    image = geotiff.read(image_path, count=len(sensors.AERIAL.bands), dtypes=("uint8",), max_nodata=max_nodata)
+    image = geotiff.in_order(image_path, image, sensors.AERIAL)
     mask = geotiff.label(mask_path, LEGEND)
     geotiff.same_size({image_path: image, mask_path: mask})
     nodata = int(np.count_nonzero(~image.valid))
@@ -145,7 +146,7 @@ FLAIR1 = DatasetSpec(
     name="flair1",
     version="1.0.0",
     title="FLAIR-1: land cover of France from aerial images at 0.2 m",
-    sensors=(bands.AERIAL,),
+    sensors=(sensors.AERIAL,),
     legends=(LEGEND, FLAIR1_13, FLAIR1_12),
     tile=512,
     licence="Licence Ouverte / Open Licence 2.0 (Etalab); IGN",

@@ -3,7 +3,7 @@
 Source: Garioud et al. 2022; README of IGNF/FLAIR-1.
 """
 
-from data_pipelines.legends import LandClass, Legend
+from data_pipelines.schema.legends import LandClass, Legend
 
 FLAIR1 = Legend(
     name="flair1",

@@ -14,8 +14,8 @@ from typing import Any
 
 import numpy as np
 
-from data_pipelines.errors import InputError
-from data_pipelines.spec import Vector
+from data_pipelines.schema.errors import InputError
+from data_pipelines.schema.spec import Vector
 
 NAME = re.compile(r"flair.*metadata.*\.json", re.IGNORECASE)  # flair-1_metadata_aerial, flair_aerial_metadata
 # Cameras have names such as "UCE-M3-f120-s06" and "CAMERA#030", of which no list is published: stored is, as the

@@ -6,7 +6,7 @@ that touch each other.
 
 import numpy as np
 
-from data_pipelines.spec import Kept, Partition
+from data_pipelines.schema.spec import Kept, Partition
 
 # Validation and test: csv_full/flair-1-paths-{val,test}.csv of github.com/IGNF/FLAIR-1, commit 5ae35eb, which name
 # 14,125 and 15,700 patches. Train: the other domains of the release, 47,587 patches.

@@ -11,12 +11,12 @@ import rasterio
 from rasterio.windows import Window
 
 from data_pipelines import datasets, geotiff, raster
-from data_pipelines.bands import Sensor
-from data_pipelines.errors import InputError
-from data_pipelines.legends import IGNORE, Legend
 from data_pipelines.rasters import masks, survey, tables
 from data_pipelines.rasters.tables import Pair
-from data_pipelines.spec import Cut, DatasetSpec, Item, Record, Refused
+from data_pipelines.schema.errors import InputError
+from data_pipelines.schema.legends import IGNORE, Legend
+from data_pipelines.schema.sensors import Sensor
+from data_pipelines.schema.spec import Cut, DatasetSpec, Item, Record, Refused
 
 TILE = 256
 LAYOUT = "FOLDER/rasters.csv with the columns image,mask,split,group; `lcjax prepare --init --source=FOLDER` writes one"

@@ -9,8 +9,8 @@ import rasterio
 from rasterio.windows import Window
 
 from data_pipelines import raster
-from data_pipelines.legends import IGNORE, Legend
-from data_pipelines.spec import Refused
+from data_pipelines.schema.legends import IGNORE, Legend
+from data_pipelines.schema.spec import Refused
 
 _ROWS = 512  # read at once when a whole mask is looked at
 

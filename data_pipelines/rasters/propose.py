@@ -14,11 +14,11 @@ import numpy as np
 import rasterio
 
 from data_pipelines import raster
-from data_pipelines.errors import InputError
-from data_pipelines.files import write_atomically
-from data_pipelines.legends import IGNORE
 from data_pipelines.rasters import masks, tables
-from data_pipelines.spec import Refused
+from data_pipelines.schema.errors import InputError
+from data_pipelines.schema.files import write_atomically
+from data_pipelines.schema.legends import IGNORE
+from data_pipelines.schema.spec import Refused
 
 _SUFFIXES = (".tif", ".tiff", ".jpg", ".jpeg", ".png", ".jp2")
 _IMAGES = ("images", "image", "imgs", "img", "imagery", "sat")

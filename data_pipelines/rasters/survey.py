@@ -12,12 +12,12 @@ import rasterio
 from rasterio.enums import ColorInterp
 
 from data_pipelines import ground, raster
-from data_pipelines.bands import Scaling, Sensor
-from data_pipelines.errors import InputError
-from data_pipelines.legends import Legend
 from data_pipelines.rasters import masks
 from data_pipelines.rasters.tables import Pair, same_colour
-from data_pipelines.spec import Refused
+from data_pipelines.schema.errors import InputError
+from data_pipelines.schema.legends import Legend
+from data_pipelines.schema.sensors import Scaling, Sensor
+from data_pipelines.schema.spec import Refused
 
 DTYPES = ("uint8", "int8", "uint16", "int16", "float32")
 _ROWS = 512

@@ -6,8 +6,8 @@ import io
 import pathlib
 import re
 
-from data_pipelines.errors import InputError
-from data_pipelines.legends import LandClass, Legend
+from data_pipelines.schema.errors import InputError
+from data_pipelines.schema.legends import LandClass, Legend
 
 PAIRS, LEGEND = "rasters.csv", "legend.csv"
 PAIRS_COLUMNS = ("image", "mask", "split", "group")

@@ -5,9 +5,9 @@ import pathlib
 from collections.abc import Sequence
 
 from data_pipelines.dfc2020 import builder as dfc2020
+from data_pipelines.schema.spec import Item
 from data_pipelines.sen12ms import layout
 from data_pipelines.sen12ms.builder import SEASONS
-from data_pipelines.spec import Item
 
 _PAIRS = layout.names(SEASONS, ("s1", "s2"))
 

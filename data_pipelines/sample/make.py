@@ -20,11 +20,11 @@ from rasterio.crs import CRS
 from rasterio.transform import Affine
 from tqdm import tqdm
 
-from data_pipelines.bands import AERIAL, S1, S2
-from data_pipelines.errors import InputError
-from data_pipelines.files import write_atomically
 from data_pipelines.sample import aerial, landscape, sentinel
 from data_pipelines.sample.noise import Draws
+from data_pipelines.schema.errors import InputError
+from data_pipelines.schema.files import write_atomically
+from data_pipelines.schema.sensors import AERIAL, S1, S2
 
 VERSION = "1.0.0"  # of the pixels: changes when a golden hash changes
 STAMP = "sample.json"

@@ -3,11 +3,11 @@
 import pathlib
 from collections.abc import Sequence
 
-from data_pipelines import bands
+from data_pipelines.schema import sensors
+from data_pipelines.schema.spec import DatasetSpec, Item, Kept, Partition, Record, Refused
 from data_pipelines.sen12ms import layout
 from data_pipelines.sen12ms.layout import PatchId
 from data_pipelines.sen12ms.legend import DFC2020_8, IGBP, SIMPLIFIED
-from data_pipelines.spec import DatasetSpec, Item, Kept, Partition, Record, Refused
 
 SEASONS = ("spring", "summer", "fall", "winter")
 _FILES = layout.names(SEASONS, ("s1", "s2", "lc"))
@@ -66,7 +66,7 @@ SEN12MS = DatasetSpec(
     name="sen12ms",
     version="1.0.0",
     title="SEN12MS: Sentinel-1, Sentinel-2 and MODIS land cover of four seasons",
-    sensors=(bands.S1, bands.S2),
+    sensors=(sensors.S1, sensors.S2),
     legends=(IGBP, SIMPLIFIED, DFC2020_8),
     tile=256,
     licence="the terms shown with the archives; see data_pipelines/sen12ms/README.md",

@@ -11,10 +11,11 @@ from collections.abc import Iterable, Mapping, Sequence
 
 import numpy as np
 
-from data_pipelines import bands, files, geotiff, legends
-from data_pipelines.errors import InputError
-from data_pipelines.legends import Legend
-from data_pipelines.spec import Item, Record, Refused
+from data_pipelines import geotiff
+from data_pipelines.schema import files, legends, sensors
+from data_pipelines.schema.errors import InputError
+from data_pipelines.schema.legends import Legend
+from data_pipelines.schema.spec import Item, Record, Refused
 
 _NAME = r"ROIs(?P<code>\d{{4}})_(?P<season>{seasons})_(?P<part>{parts})_(?P<scene>\d+|{seasons})_p(?P<patch>\d+)\.tif"
 _ID = re.compile(r"ROIs(?P<code>\d{4})_(?P<season>[a-z]+)_(?P<scene>\d+)_p(?P<patch>\d+)")
@@ -128,8 +129,8 @@ def read(item: Item, legend: Legend, label_bands: int, *, max_nodata: float = 0.
     for path in item.files.values():
         if not path.is_file():
             raise Refused(path, "no such file, but its partners are there")
-    radar = _sensor(item.files["s1"], bands.S1, ("float32", "float64"), max_nodata)
-    optical = _sensor(item.files["s2"], bands.S2, ("uint8", "int16", "uint16", "int32", "uint32"), max_nodata)
+    radar = _sensor(item.files["s1"], sensors.S1, ("float32", "float64"), max_nodata)
+    optical = _sensor(item.files["s2"], sensors.S2, ("uint8", "int16", "uint16", "int32", "uint32"), max_nodata)
     patches = {item.files["s1"]: radar, item.files["s2"]: optical}
     if "label" in item.files:
         patches[item.files["label"]] = geotiff.label(item.files["label"], legend, count=label_bands)
@@ -140,8 +141,8 @@ def read(item: Item, legend: Legend, label_bands: int, *, max_nodata: float = 0.
     label = np.full(valid.shape, legends.IGNORE, np.uint8)
     if "label" in item.files:
         label[valid] = patches[item.files["label"]].values[valid, 0]
-    s1 = bands.to_storage(bands.S1, geotiff.filled(radar.values, radar.valid))
-    s2 = bands.to_storage(bands.S2, geotiff.filled(_shifted(optical.values, offset), optical.valid))
+    s1 = sensors.to_storage(sensors.S1, geotiff.filled(radar.values, radar.valid))
+    s2 = sensors.to_storage(sensors.S2, geotiff.filled(_shifted(optical.values, offset), optical.valid))
     nodata = int(np.count_nonzero(~valid))
     return Record(
         {"s1": s1, "s2": s2, "label": label},
@@ -151,7 +152,7 @@ def read(item: Item, legend: Legend, label_bands: int, *, max_nodata: float = 0.
     )
 
 
-def _sensor(path: pathlib.Path, sensor: bands.Sensor, dtypes: tuple[str, ...], max_nodata: float) -> geotiff.Patch:
+def _sensor(path: pathlib.Path, sensor: sensors.Sensor, dtypes: tuple[str, ...], max_nodata: float) -> geotiff.Patch:
     """The file with its bands in the order of the sensor. A pixel that is 0 in every band has no data."""
     patch = geotiff.read(path, count=len(sensor.bands), dtypes=dtypes, max_nodata=max_nodata)
     patch = geotiff.in_order(path, patch, sensor)
@@ -164,7 +165,7 @@ _DECIBELS = (-100.0, 50.0)  # no ground and no instrument gives less or more
 _STRAY = 0.001  # the share of values of Sentinel-1 beyond them that is clipped rather than refused
 _BRIGHT = 30_000  # a reflectance of 3: sunlit slopes under a low sun, glints and saturation come near it
 _GLARE = 0.1  # the share of values of Sentinel-2 above it that such places explain
-_CIRRUS = bands.S2.bands.index("B10")
+_CIRRUS = sensors.S2.bands.index("B10")
 _DARKEST = (-50, 950)  # where the darkest hundredth of B10 lies: cirrus and noise move it by tens, an offset by 1000
 
 

@@ -5,7 +5,7 @@ Wu 2021 (the simplified scheme, which is that of DFC2020).
 """
 
 from data_pipelines.dfc2020.legend import DFC2020
-from data_pipelines.legends import LandClass, Legend
+from data_pipelines.schema.legends import LandClass, Legend
 
 # 0 is no class of the scheme; 255 is what MODIS could not classify.
 IGBP = Legend(

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 import jax.numpy as jnp
 from flax import nnx
 
-from data_pipelines.errors import InputError
+from data_pipelines.schema.errors import InputError
 from lcjax.models import sizes
 from lcjax.models.backbone_unet import BackboneDecoder
 from lcjax.models.dual_encoder import DualEncoder

@@ -6,7 +6,7 @@ The first of a family is the one that is usually meant; "tiny" is for tests and 
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from data_pipelines.errors import InputError
+from data_pipelines.schema.errors import InputError
 from lcjax.models.efficientnet import LITE0
 from lcjax.models.segmenter import BRANCHES
 

@@ -16,7 +16,7 @@ import numpy as np
 from jax.experimental import mesh_utils
 from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
 
-from data_pipelines.errors import InputError
+from data_pipelines.schema.errors import InputError
 
 AXES = ("data", "fsdp")
 MODES = ("jit", "pmap")

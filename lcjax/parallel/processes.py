@@ -15,7 +15,7 @@ import sys
 import tempfile
 from collections.abc import Mapping
 
-from data_pipelines.errors import InputError
+from data_pipelines.schema.errors import InputError
 
 LOST = 4  # exit code: another process of the run is lost, or did not come
 STOPPED = 75  # exit code: EX_TEMPFAIL of sysexits.h, by which schedulers are told to try again

@@ -9,7 +9,7 @@ import re
 import jax
 from jax.experimental import topologies
 
-from data_pipelines.errors import InputError
+from data_pipelines.schema.errors import InputError
 
 # Families of TPUs whose topologies have a name, and what the names look like.
 FORMS = "v5e:2x2, v5e:16x16, v6e:16x16, v5p:4x4x4, v4:2x2x1, 2*v5e:16x16 (two slices) and so on"

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 
-from data_pipelines.errors import InputError
+from data_pipelines.schema.errors import InputError
 from lcjax.card import Card
 from lcjax.tasks.contrastive import Contrastive
 from lcjax.tasks.segmentation import Segmentation

@@ -8,8 +8,8 @@ import numpy as np
 from flax import nnx
 
 from data_pipelines import datasets
-from data_pipelines.errors import InputError
 from data_pipelines.flair1 import metadata
+from data_pipelines.schema.errors import InputError
 from lcjax import augment, losses, metrics
 from lcjax.card import Card
 from lcjax.models import families

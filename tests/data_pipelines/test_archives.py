@@ -21,7 +21,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from data_pipelines import archives
-from data_pipelines.errors import InputError
+from data_pipelines.schema.errors import InputError
 
 WANTED = re.compile(r"IMG_\d+\.tif|list\.csv")
 CONTENT = {"a/IMG_1.tif": b"one" * 1000, "a/b/IMG_2.tif": b"two" * 5000, "list.csv": b""}

@@ -12,8 +12,8 @@ import time
 import pytest
 
 from data_pipelines import beam, datasets, prepare, shards
-from data_pipelines.errors import InputError
-from data_pipelines.spec import Item, Record
+from data_pipelines.schema.errors import InputError
+from data_pipelines.schema.spec import Item, Record
 
 FOUR = "--runner=DirectRunner --direct_num_workers=4 --direct_running_mode=multi_processing"
 ONE = "--runner=DirectRunner"

@@ -11,11 +11,11 @@ from hypothesis import strategies as st
 from published import EDGE, parts, path_of, write_geotiff, write_patch
 from scipy.sparse.csgraph import connected_components
 
-from data_pipelines import bands
 from data_pipelines.dfc2020 import scenes
 from data_pipelines.dfc2020.builder import DFC2020
-from data_pipelines.errors import InputError
-from data_pipelines.spec import Kept, Place, Refused
+from data_pipelines.schema import sensors
+from data_pipelines.schema.errors import InputError
+from data_pipelines.schema.spec import Kept, Place, Refused
 
 VALIDATION = "ROIs0000_validation"
 real = pytest.mark.skipif("LCJAX_REAL_DATA" not in os.environ, reason="LCJAX_REAL_DATA names no folder of real imagery")
@@ -108,7 +108,7 @@ def test_read_gives_integers_in_the_published_order(tmp_path, dtype):
 def test_read_puts_named_bands_in_order(tmp_path):
     write_patch(tmp_path, VALIDATION, 1)
     path = path_of(tmp_path, VALIDATION, "s2", 1)
-    write_geotiff(path, parts(1)["s2"][::-1].astype(np.int32), bands.S2.bands[::-1])
+    write_geotiff(path, parts(1)["s2"][::-1].astype(np.int32), sensors.S2.bands[::-1])
     found = DFC2020.read(only_item(tmp_path))
     np.testing.assert_array_equal(found.parts["s2"].transpose(2, 0, 1), parts(1)["s2"])
 

@@ -12,12 +12,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from rasterio import Affine
 
-from data_pipelines import archives, bands
-from data_pipelines.errors import InputError
+from data_pipelines import archives
 from data_pipelines.flair1 import builder, metadata, partitions
 from data_pipelines.flair1.builder import FLAIR1
 from data_pipelines.sample import make
-from data_pipelines.spec import Item, Kept, Place, Record, Refused
+from data_pipelines.schema import sensors
+from data_pipelines.schema.errors import InputError
+from data_pipelines.schema.spec import Item, Kept, Place, Record, Refused
 
 EDGE = 32
 DOMAIN, ZONE, NUMBER = "D004_2021", "Z10_AU", 826
@@ -277,7 +278,7 @@ def test_a_stray_patch_is_counted_with_the_others(tmp_path, patch):
 
 def test_named_bands_are_put_in_order(patch):
     order = [4, 3, 0, 2, 1]
-    write(patch[0], image()[order], names=[bands.AERIAL.bands[i] for i in order])
+    write(patch[0], image()[order], names=[sensors.AERIAL.bands[i] for i in order])
     record = read_only(patch)
     np.testing.assert_array_equal(record.parts["aerial"].transpose(2, 0, 1), image())
     assert record.parts["aerial"].flags.c_contiguous

@@ -17,10 +17,10 @@ import pytest
 from rasterio import Affine
 
 from data_pipelines import archives, datasets, prepared, shards
-from data_pipelines.errors import InputError
 from data_pipelines.sample import make
-from data_pipelines.spec import Refused
-from data_pipelines.splits import Splits
+from data_pipelines.schema.errors import InputError
+from data_pipelines.schema.spec import Refused
+from data_pipelines.schema.splits import Splits
 
 EDGE = 32
 TIMES = pytest.mark.parametrize("times", [10, pytest.param(100, marks=pytest.mark.slow)])

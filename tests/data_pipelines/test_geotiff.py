@@ -16,7 +16,7 @@ from rasterio import Affine
 from data_pipelines import geotiff, raster
 from data_pipelines.dfc2020.legend import DFC2020
 from data_pipelines.flair1.legend import FLAIR1
-from data_pipelines.spec import Place, Refused
+from data_pipelines.schema.spec import Place, Refused
 
 EDGE = 24
 UTM = {"crs": "EPSG:32632", "transform": Affine(10, 0, 500_000, 0, -10, 5_000_000)}

@@ -11,8 +11,8 @@ from published import EDGE, parts, path_of, write_geotiff
 
 from data_pipelines import datasets, loader, prepared, shards
 from data_pipelines.dfc2020.legend import DFC2020
-from data_pipelines.errors import InputError
-from data_pipelines.legends import LandClass, Legend
+from data_pipelines.schema.errors import InputError
+from data_pipelines.schema.legends import LandClass, Legend
 
 KEYS = ("s1", "s2", "label")
 ROOT = pathlib.Path(__file__).parents[2]

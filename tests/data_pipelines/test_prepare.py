@@ -4,7 +4,7 @@ import pytest
 from published import parts, path_of, write_geotiff
 
 from data_pipelines import pictures, prepare
-from data_pipelines.errors import InputError
+from data_pipelines.schema.errors import InputError
 
 
 def test_prepare_writes_pictures_and_says_what_it_did(source, tmp_path, capsys):

@@ -9,9 +9,9 @@ import own
 import pytest
 
 from data_pipelines import prepare
-from data_pipelines.errors import InputError
 from data_pipelines.rasters import propose
 from data_pipelines.rasters.propose import Found
+from data_pipelines.schema.errors import InputError
 
 
 def rows(path: pathlib.Path) -> list[dict[str, str]]:

@@ -8,11 +8,11 @@ import numpy as np
 import pytest
 import rasterio
 
-from data_pipelines.bands import AERIAL, S1, S2
 from data_pipelines.dfc2020.legend import DFC2020
-from data_pipelines.errors import InputError
 from data_pipelines.flair1.legend import FLAIR1
 from data_pipelines.sample import landscape, make, noise, sentinel
+from data_pipelines.schema.errors import InputError
+from data_pipelines.schema.sensors import AERIAL, S1, S2
 
 # Later work measures against these pixels: a change here is a change of make.VERSION (see the sample's README).
 GOLDEN = {

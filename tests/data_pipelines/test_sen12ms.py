@@ -12,10 +12,10 @@ from published import EDGE, parts, path_of, write_geotiff, write_patch
 
 from data_pipelines.dfc2020.legend import DFC2020
 from data_pipelines.sample.builder import SAMPLE
+from data_pipelines.schema.spec import Kept, Refused
 from data_pipelines.sen12ms import builder, layout
 from data_pipelines.sen12ms.builder import SEN12MS
 from data_pipelines.sen12ms.legend import DFC2020_8, IGBP, SIMPLIFIED
-from data_pipelines.spec import Kept, Refused
 
 SPRING, SUMMER = "ROIs1158_spring", "ROIs1868_summer"
 TRIPLET, PAIR = ("s1", "s2", "lc"), ("s1", "s2")

@@ -15,7 +15,7 @@ import pytest
 from published import EDGE, parts, path_of, write_geotiff
 
 from data_pipelines import datasets, shards
-from data_pipelines.errors import InputError
+from data_pipelines.schema.errors import InputError
 
 SPEC = datasets.DATASETS["sample"]
 ROOT = pathlib.Path(__file__).parents[2]

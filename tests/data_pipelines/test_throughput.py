@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from data_pipelines import throughput, ways
-from data_pipelines.bands import S1, to_storage
+from data_pipelines.schema.sensors import S1, to_storage
 
 RECORDS = 3
 

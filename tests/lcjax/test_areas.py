@@ -9,7 +9,7 @@ from rasterio import Affine, warp
 from rasterio.crs import CRS
 
 from data_pipelines.dfc2020.legend import DFC2020
-from data_pipelines.legends import IGNORE
+from data_pipelines.schema.legends import IGNORE
 from lcjax.areas import COLUMNS, Areas
 
 AXIS, FLATTENING = 6378137.0, 1 / 298.257223563  # WGS84, NIMA TR8350.2

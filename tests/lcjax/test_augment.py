@@ -11,9 +11,9 @@ from networks import RGB
 from scipy import special, stats
 
 from data_pipelines import loader
-from data_pipelines.bands import SENSORS, Scaling, by_maximum, whitened
-from data_pipelines.errors import InputError
-from data_pipelines.moments import Moments
+from data_pipelines.schema.band_statistics import Moments
+from data_pipelines.schema.errors import InputError
+from data_pipelines.schema.sensors import SENSORS, Scaling, by_maximum, whitened
 from lcjax import augment
 from lcjax.parallel import mesh as meshes
 

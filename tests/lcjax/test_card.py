@@ -5,10 +5,10 @@ import json
 
 import pytest
 
-from data_pipelines.bands import AERIAL, S1, S2, SENSORS, Scaling, Sensor
 from data_pipelines.dfc2020.legend import DFC2020
-from data_pipelines.errors import InputError
 from data_pipelines.flair1.legend import FLAIR1
+from data_pipelines.schema.errors import InputError
+from data_pipelines.schema.sensors import AERIAL, S1, S2, SENSORS, Scaling, Sensor
 from lcjax import card as cards
 from lcjax import streams
 

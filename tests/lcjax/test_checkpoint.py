@@ -8,7 +8,7 @@ import pytest
 from jax.sharding import SingleDeviceSharding
 from networks import smallest
 
-from data_pipelines.errors import InputError
+from data_pipelines.schema.errors import InputError
 from lcjax import checkpoint, optim
 from lcjax.parallel import mesh as meshes
 

@@ -2,7 +2,7 @@
 
 import pytest
 
-from data_pipelines.errors import InputError
+from data_pipelines.schema.errors import InputError
 from lcjax import durations
 
 UNITS = {"name": "config.total", "batch_size": 8, "epoch": 20}

@@ -10,7 +10,7 @@ from sklearn.metrics import confusion_matrix
 
 from configs import pretrain
 from data_pipelines import prepared
-from data_pipelines.errors import InputError
+from data_pipelines.schema.errors import InputError
 from lcjax import evaluate, mapper, report, restore, scene
 from lcjax.parallel import mesh as meshes
 from lcjax.train import train

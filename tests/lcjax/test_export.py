@@ -17,7 +17,7 @@ from jax import export as jax_export
 from networks import batch, card_of, make, smallest
 
 from configs import flair1
-from data_pipelines.errors import InputError
+from data_pipelines.schema.errors import InputError
 from lcjax import augment, checkpoint, export, restore, tasks, workdir
 from lcjax.models import resample, segmenter, swin
 from lcjax.parameters import Template

@@ -15,7 +15,7 @@ from test_train import same_parameters
 
 import launch
 from configs import dfc2020
-from data_pipelines.errors import InputError
+from data_pipelines.schema.errors import InputError
 from lcjax import checksums, goodput, restore
 from lcjax.train import train
 

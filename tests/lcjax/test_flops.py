@@ -8,7 +8,7 @@ import networks
 import pytest
 
 from configs import dfc2020
-from data_pipelines.bands import AERIAL, S1, S2
+from data_pipelines.schema.sensors import AERIAL, S1, S2
 from lcjax import catalogue, flops, optim, steps
 from lcjax.models import families
 from lcjax.models.resample import resize

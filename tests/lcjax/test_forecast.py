@@ -11,7 +11,7 @@ import networks
 import pytest
 
 from configs import dfc2020
-from data_pipelines.errors import InputError
+from data_pipelines.schema.errors import InputError
 from lcjax import forecast, plan, trial
 from lcjax.forecast import Program, Setting
 from lcjax.parallel import mesh as meshes

@@ -7,7 +7,7 @@ import signal
 
 import pytest
 
-from data_pipelines.errors import InputError
+from data_pipelines.schema.errors import InputError
 from lcjax import goodput
 
 

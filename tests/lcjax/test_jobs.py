@@ -4,8 +4,8 @@ import pathlib
 
 import pytest
 
-from data_pipelines.bands import SENSORS
-from data_pipelines.errors import InputError
+from data_pipelines.schema.errors import InputError
+from data_pipelines.schema.sensors import SENSORS
 from lcjax.jobs import jobs, parse_bands, parse_scene
 from lcjax.streams import sensors_of
 

@@ -11,7 +11,7 @@ from jax.sharding import NamedSharding, PartitionSpec
 from sklearn.metrics import log_loss
 from sklearn.utils.class_weight import compute_class_weight
 
-from data_pipelines.legends import IGNORE
+from data_pipelines.schema.legends import IGNORE
 from lcjax import losses
 from lcjax.parallel import mesh as meshes
 

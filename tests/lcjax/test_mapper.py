@@ -23,7 +23,7 @@ from networks import CLASSES, RGB
 from pystac.validation.stac_validator import JsonSchemaSTACValidator
 
 from data_pipelines.dfc2020.legend import DFC2020
-from data_pipelines.errors import InputError
+from data_pipelines.schema.errors import InputError
 from lcjax import jobs
 from lcjax import scene as scenes
 from lcjax.card import Card

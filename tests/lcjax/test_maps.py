@@ -13,7 +13,7 @@ import pytest
 import rasterio
 
 from data_pipelines.dfc2020.legend import DFC2020
-from data_pipelines.errors import InputError
+from data_pipelines.schema.errors import InputError
 from lcjax import maps
 
 PLAN = {"scene": "a", "network": "b"}

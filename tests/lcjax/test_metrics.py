@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 from sklearn import metrics as reference
 
-from data_pipelines.legends import IGNORE
+from data_pipelines.schema.legends import IGNORE
 from lcjax import metrics
 
 NAMES = ["water", "forest", "urban", "barren", "snow"]

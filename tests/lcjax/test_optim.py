@@ -10,7 +10,7 @@ import pytest
 from flax import nnx
 
 from configs import dfc2020
-from data_pipelines.errors import InputError
+from data_pipelines.schema.errors import InputError
 from lcjax import optim, parameters, steps
 from lcjax.models.families import FAMILIES
 from lcjax.parallel import mesh as meshes

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from networks import make, smallest
 
-from data_pipelines.errors import InputError
+from data_pipelines.schema.errors import InputError
 from lcjax import parameters
 
 NESTED = {"head": {"kernel": 1}, "levels": {0: {"a": 2}, 10: {"a": 3}, 2: {"a": 4}}, "top": 5}

@@ -11,7 +11,7 @@ import rasterio
 import worlds
 from absl import flags as absl_flags
 
-from data_pipelines.errors import InputError
+from data_pipelines.schema.errors import InputError
 from lcjax import mapper, predict
 from lcjax.card import FILE
 

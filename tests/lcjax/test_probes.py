@@ -14,9 +14,9 @@ from sklearn.model_selection import train_test_split
 from sklearn.neighbors import KNeighborsClassifier
 
 from configs import pretrain
-from data_pipelines.errors import InputError
-from data_pipelines.legends import LandClass, Legend
 from data_pipelines.prepared import open_dataset
+from data_pipelines.schema.errors import InputError
+from data_pipelines.schema.legends import LandClass, Legend
 from lcjax import probes, restore
 from lcjax.train import train
 

@@ -7,10 +7,10 @@ import numpy as np
 import pytest
 import rasterio
 
-from data_pipelines.bands import S1, S2, SENSORS, Scaling, Sensor
 from data_pipelines.dfc2020.legend import DFC2020
-from data_pipelines.errors import InputError
 from data_pipelines.sample.make import FLAIR_CRS
+from data_pipelines.schema.errors import InputError
+from data_pipelines.schema.sensors import S1, S2, SENSORS, Scaling, Sensor
 from lcjax import scene as scenes
 from lcjax.card import Card
 from lcjax.streams import sensors_of

@@ -10,8 +10,8 @@ import pytest
 import rasterio
 
 from data_pipelines.dfc2020.legend import DFC2020
-from data_pipelines.errors import InputError
 from data_pipelines.flair1.legend import FLAIR1
+from data_pipelines.schema.errors import InputError
 from lcjax import areas, figures, report, sheets, stac
 
 TAGS = {"LCJAX_MODEL": "unet, fusion s2", "LCJAX_DATASET": "sample 1.0.0", "LCJAX_CHECKPOINT": "best, step 300"}

@@ -12,7 +12,7 @@ from rasterio.crs import CRS
 from data_pipelines import ground
 from data_pipelines.dfc2020.legend import DFC2020
 from data_pipelines.flair1.legend import FLAIR1
-from data_pipelines.legends import IGNORE, LandClass, Legend
+from data_pipelines.schema.legends import IGNORE, LandClass, Legend
 from lcjax import __version__, stac
 
 TIME = datetime.datetime(2020, 8, 23, 10, 15, 59, tzinfo=datetime.UTC)

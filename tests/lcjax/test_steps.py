@@ -10,7 +10,7 @@ import pytest
 from flax import nnx
 from networks import batch, card_of, make, smallest
 
-from data_pipelines.errors import InputError
+from data_pipelines.schema.errors import InputError
 from lcjax import optim, parameters, steps, tasks
 from lcjax.parallel import mesh as meshes
 

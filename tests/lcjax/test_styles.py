@@ -11,7 +11,7 @@ from matplotlib.colors import to_hex
 
 from data_pipelines.datasets import LEGENDS
 from data_pipelines.dfc2020.legend import DFC2020
-from data_pipelines.legends import LandClass, Legend
+from data_pipelines.schema.legends import LandClass, Legend
 from lcjax import styles
 
 ODD = Legend("odd", (LandClass(3, 'moor & "bog" <wet>', "#112233"), LandClass(4, "Wälder", "#445566")), ignored=(4,))

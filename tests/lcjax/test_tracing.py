@@ -7,7 +7,7 @@ import pytest
 from networks import small
 
 from configs import dfc2020
-from data_pipelines.errors import InputError
+from data_pipelines.schema.errors import InputError
 from lcjax import goodput, tracing
 from lcjax.train import train
 

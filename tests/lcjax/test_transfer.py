@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 from networks import RGB, make, smallest, trained
 
-from data_pipelines.bands import AERIAL, S1, S2, SENSORS
-from data_pipelines.errors import InputError
+from data_pipelines.schema.errors import InputError
+from data_pipelines.schema.sensors import AERIAL, S1, S2, SENSORS
 from lcjax import parameters, streams
 from lcjax.models.resample import space_to_depth
 from lcjax.parameters import Taken

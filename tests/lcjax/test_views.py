@@ -12,9 +12,9 @@ from networks import small
 
 from configs import dfc2020
 from data_pipelines import datasets, shards
-from data_pipelines.errors import InputError
-from data_pipelines.legends import LandClass, Legend
-from data_pipelines.spec import Partition
+from data_pipelines.schema.errors import InputError
+from data_pipelines.schema.legends import LandClass, Legend
+from data_pipelines.schema.spec import Partition
 from lcjax import augment, evaluate, restore
 from lcjax.train import train
 

@@ -9,7 +9,7 @@ import pytest
 from networks import card_of
 
 from configs import dfc2020, pretrain
-from data_pipelines.errors import InputError
+from data_pipelines.schema.errors import InputError
 from lcjax import workdir
 
 
@@ -94,7 +94,7 @@ import jax
 jax.distributed.initialize({address!r}, 2, int(sys.argv[1]))
 from networks import card_of
 from configs import dfc2020
-from data_pipelines.errors import InputError
+from data_pipelines.schema.errors import InputError
 from lcjax import workdir
 config = dfc2020.get_config("model=unet,tiny=true")
 try:

@@ -7,7 +7,7 @@ import pytest
 from flax import nnx
 from networks import RGB, make, smallest
 
-from data_pipelines.bands import SENSORS
+from data_pipelines.schema.sensors import SENSORS
 from lcjax.models import families, resample
 from lcjax.parallel import mesh as meshes
 from lcjax.streams import STREAMS, inputs_of

@@ -8,7 +8,7 @@ import pytest
 from flax import nnx
 from networks import make, smallest
 
-from data_pipelines.errors import InputError
+from data_pipelines.schema.errors import InputError
 from lcjax import parameters
 from lcjax.models import families, sizes
 from lcjax.models.parts import whole

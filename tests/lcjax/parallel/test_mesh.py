@@ -12,7 +12,7 @@ import pytest
 from networks import card_of, make, smallest
 
 from configs import dfc2020
-from data_pipelines.errors import InputError
+from data_pipelines.schema.errors import InputError
 from lcjax import optim, parameters, steps, tasks
 from lcjax.models import families
 from lcjax.parallel import mesh as meshes

@@ -10,7 +10,7 @@ from flax import nnx
 from ml_collections import ConfigDict
 from networks import batch, make, smallest
 
-from data_pipelines.errors import InputError
+from data_pipelines.schema.errors import InputError
 from lcjax import optim, parameters, steps
 from lcjax.models.layers import BatchNorm
 from lcjax.parallel import mesh as meshes

@@ -4,7 +4,7 @@ import importlib.util
 
 import pytest
 
-from data_pipelines.errors import InputError
+from data_pipelines.schema.errors import InputError
 from lcjax.parallel import mesh as meshes
 from lcjax.parallel import topologies
 

@@ -14,8 +14,8 @@ from networks import SMALLEST, card_of, make, small, smallest
 
 from configs import flair1
 from data_pipelines import prepare, prepared
-from data_pipelines.errors import InputError
 from data_pipelines.flair1.metadata import ENCODED, UNKNOWN, encode
+from data_pipelines.schema.errors import InputError
 from lcjax import evaluate, mapper, optim, parameters, restore, scene, steps, tasks
 from lcjax.models import families, metadata
 from lcjax.models.parts import whole

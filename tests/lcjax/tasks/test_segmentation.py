@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 from networks import batch, card_of, make, smallest, trained
 
-from data_pipelines.errors import InputError
+from data_pipelines.schema.errors import InputError
 from lcjax import augment, steps, tasks
 from lcjax.parallel import mesh as meshes
 

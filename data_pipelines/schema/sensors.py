@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 
-from data_pipelines.errors import InputError
+from data_pipelines.schema.errors import InputError
 
 
 @dataclasses.dataclass(frozen=True)

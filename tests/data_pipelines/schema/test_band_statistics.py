@@ -2,7 +2,7 @@ import json
 
 import numpy as np
 
-from data_pipelines.moments import Moments
+from data_pipelines.schema.band_statistics import Moments
 
 
 def image(seed: int, offset: float = 1e4) -> np.ndarray:

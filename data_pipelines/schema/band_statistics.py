@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from data_pipelines.bands import Scaling
+from data_pipelines.schema.sensors import Scaling
 
 
 @dataclasses.dataclass(frozen=True)

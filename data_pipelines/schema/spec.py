@@ -7,8 +7,8 @@ from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 
-from data_pipelines.bands import Sensor
-from data_pipelines.legends import Legend
+from data_pipelines.schema.legends import Legend
+from data_pipelines.schema.sensors import Sensor
 
 
 class Refused(Exception):

@@ -6,7 +6,7 @@ import pathlib
 import re
 from collections.abc import Mapping, Sequence
 
-from data_pipelines.errors import InputError
+from data_pipelines.schema.errors import InputError
 
 _SLICE = r"(\[(?P<start>-?\d+%?)?:(?P<stop>-?\d+%?)?\])?"
 _TERM = re.compile(r"(?P<name>[^\[\]+]+)" + _SLICE)

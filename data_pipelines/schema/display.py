@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from data_pipelines.bands import Sensor
+from data_pipelines.schema.sensors import Sensor
 
 
 def rgb(sensor: Sensor, image: np.ndarray) -> np.ndarray:

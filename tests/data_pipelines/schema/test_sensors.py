@@ -3,8 +3,8 @@ import dataclasses
 import numpy as np
 import pytest
 
-from data_pipelines import bands
-from data_pipelines.errors import InputError
+from data_pipelines.schema import sensors
+from data_pipelines.schema.errors import InputError
 
 
 @pytest.mark.parametrize(
@@ -25,67 +25,67 @@ from data_pipelines.errors import InputError
     ],
 )
 def test_canonical(found, name):
-    assert bands.canonical(found) == name
+    assert sensors.canonical(found) == name
 
 
 def test_every_band_has_its_own_name():
-    for sensor in bands.SENSORS.values():
-        assert [bands.canonical(band) for band in sensor.bands] == list(sensor.bands)
+    for sensor in sensors.SENSORS.values():
+        assert [sensors.canonical(band) for band in sensor.bands] == list(sensor.bands)
         assert len(set(sensor.bands)) == len(sensor.bands)
         assert set(sensor.display) <= set(sensor.bands)
 
 
 def test_what_is_not_light_is_known_by_sensor_and_band():
-    assert bands.S1.with_bands(["VH"]).quantities == ("decibels",)
-    assert set(bands.S2.quantities) == {"light"}
-    assert bands.AERIAL.quantities == ("light",) * 4 + ("height",)
+    assert sensors.S1.with_bands(["VH"]).quantities == ("decibels",)
+    assert set(sensors.S2.quantities) == {"light"}
+    assert sensors.AERIAL.quantities == ("light",) * 4 + ("height",)
     # What own files hold under such a name is not known: backscatter may be linear there.
-    assert dataclasses.replace(bands.S1, name="image").quantities == ("light", "light")
+    assert dataclasses.replace(sensors.S1, name="image").quantities == ("light", "light")
 
 
 def test_band_indices_finds_any_order_and_ignores_more():
-    assert bands.band_indices(bands.S1, ["VH", "angle", "VV"], "a.tif") == [2, 0]
+    assert sensors.band_indices(sensors.S1, ["VH", "angle", "VV"], "a.tif") == [2, 0]
 
 
 @pytest.mark.parametrize("found", [["VV"], ["VV", "VV", "VH"], [None, None]])
 def test_band_indices_refuses(found):
     with pytest.raises(InputError, match=r"^a\.tif: .*--bands"):
-        bands.band_indices(bands.S1, found, "a.tif")
+        sensors.band_indices(sensors.S1, found, "a.tif")
 
 
 def test_to_storage_rounds_and_clips():
-    stored = bands.to_storage(bands.S1, np.array([-12.344, -12.346, 0.0, -400.0, 400.0]))
+    stored = sensors.to_storage(sensors.S1, np.array([-12.344, -12.346, 0.0, -400.0, 400.0]))
     assert stored.dtype == np.int16
     np.testing.assert_array_equal(stored, [-1234, -1235, 0, -32768, 32767])
-    np.testing.assert_array_equal(bands.to_storage(bands.S2, np.array([-5, 70_000])), [0, 65535])
+    np.testing.assert_array_equal(sensors.to_storage(sensors.S2, np.array([-5, 70_000])), [0, 65535])
 
 
-SENTINELS = (bands.S1, bands.S2)
+SENTINELS = (sensors.S1, sensors.S2)
 
 
 @pytest.mark.parametrize(
     ("text", "s1", "s2"),
     [
-        ("all", ("VV", "VH"), bands.S2.bands),
+        ("all", ("VV", "VH"), sensors.S2.bands),
         ("rgb", ("VV", "VH"), ("B4", "B3", "B2")),
         ("s2-10m", ("VV", "VH"), ("B2", "B3", "B4", "B8")),
-        ("s2-no-60m", ("VV", "VH"), tuple(b for b in bands.S2.bands if b not in ("B1", "B9", "B10"))),
+        ("s2-no-60m", ("VV", "VH"), tuple(b for b in sensors.S2.bands if b not in ("B1", "B9", "B10"))),
         ("B8 + b04+VH", ("VH",), ("B8", "B4")),
     ],
 )
 def test_bands_are_chosen_by_name(text, s1, s2):
-    found = bands.chosen(SENTINELS, text)
+    found = sensors.chosen(SENTINELS, text)
     assert [sensor.bands for sensor in found] == [s1, s2]
     assert [sensor.name for sensor in found] == ["s1", "s2"]
     assert all(set(sensor.display) <= set(sensor.bands) for sensor in found)
 
 
 def test_chosen_bands_keep_their_scaling():
-    (aerial,) = bands.chosen([bands.AERIAL], "elevation+G")
+    (aerial,) = sensors.chosen([sensors.AERIAL], "elevation+G")
     assert aerial.scaling.offset == (53.26, 110.87)
     assert aerial.scaling.scale == (79.3, 45.38)
     assert aerial.scaling.low == 0.0
-    (rgb,) = bands.chosen([bands.AERIAL], "rgb")
+    (rgb,) = sensors.chosen([sensors.AERIAL], "rgb")
     assert rgb.display == ("R", "G", "B")
 
 
@@ -94,14 +94,14 @@ def test_bands_that_are_not_there(text):
     with pytest.raises(
         InputError, match=r"config\.bands=.*expected all, rgb, rgbn, s2-10m, s2-no-60m, or .*s1: VV, VH"
     ):
-        bands.chosen(SENTINELS, text)
+        sensors.chosen(SENTINELS, text)
     with pytest.raises(InputError, match="expected all, or bands"):
-        bands.chosen([bands.S1], "rgb")
+        sensors.chosen([sensors.S1], "rgb")
 
 
 def test_standardised_bands_have_mean_0_and_deviation_1():
     statistics = {"mean": [-1200.0, -1900.0], "std": [300.0, 0.0], "min": [-3000.0, -1900.0], "max": [0.0, -1900.0]}
-    scaling = bands.standardised(bands.S1, statistics).scaling
+    scaling = sensors.standardised(sensors.S1, statistics).scaling
     np.testing.assert_allclose(scaling.offset, (-12.0, -19.0))
     np.testing.assert_allclose(scaling.scale, (3.0, 1.0))  # a constant band becomes 0
     np.testing.assert_allclose((scaling.low, scaling.high), ((-30.0, -19.0), (0.0, -19.0)))

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from data_pipelines.errors import InputError
+from data_pipelines.schema.errors import InputError
 
 IGNORE = 255  # class index of a pixel that is neither trained on nor scored; also nodata in maps
 

@@ -5,7 +5,7 @@ import pathlib
 import platform
 from collections.abc import Iterator
 
-from data_pipelines.errors import InputError
+from data_pipelines.schema.errors import InputError
 
 
 def below(folder: pathlib.Path) -> Iterator[pathlib.Path]:

@@ -2,8 +2,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from data_pipelines.errors import InputError
-from data_pipelines.splits import Splits
+from data_pipelines.schema.errors import InputError
+from data_pipelines.schema.splits import Splits
 
 TRAIN = [f"ROIs1158_spring_{scene}_p{patch}" for scene in (3, 11) for patch in range(6)]
 TEST = [f"D012_2019/Z5_UN/IMG_0617{patch}" for patch in range(10, 17)]
