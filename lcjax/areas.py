@@ -12,8 +12,8 @@ from typing import Any
 
 import numpy as np
 
-from data_pipelines import ground
-from data_pipelines.ground import CRS, Affine
+from data_pipelines.geo import geodesy
+from data_pipelines.geo.geodesy import CRS, Affine
 from data_pipelines.schema.files import write_atomically
 from data_pipelines.schema.legends import IGNORE, Legend
 
@@ -40,7 +40,7 @@ class Areas:
           width: pixels in a row of the map.
         """
         self._legend, self._transform = legend, transform
-        self._crs = crs if ground.is_earthly(crs) else None
+        self._crs = crs if geodesy.is_earthly(crs) else None
         # At least 16 blocks, if there are as many pixels: no block then goes round half of the globe.
         self._columns = np.append(np.arange(0, width, max(1, min(_BLOCK, width // 16))), width)
         self._bins = 256 * np.repeat(np.arange(len(self._columns) - 1), np.diff(self._columns))
@@ -103,8 +103,8 @@ class Areas:
         group, within = divmod(row, _ROWS)
         if self._projected[0] != group:
             rows = group * _ROWS + np.arange(_ROWS + 1.0)
-            corners = ground.positions(self._transform, self._columns[None, :], rows[:, None])
-            x, y = ground.equal_area(self._crs, *corners)
+            corners = geodesy.positions(self._transform, self._columns[None, :], rows[:, None])
+            x, y = geodesy.equal_area(self._crs, *corners)
             # The shoelace formula of four corners: twice the area is the cross product of the diagonals.
             (ax, ay), (bx, by) = (
                 (_around(x[1:, 1:] - x[:-1, :-1]), y[1:, 1:] - y[:-1, :-1]),
@@ -123,4 +123,4 @@ class Areas:
 
 def _around(x: np.ndarray) -> np.ndarray:
     """Differences in x the short way round the Earth."""
-    return (x + ground.AROUND / 2) % ground.AROUND - ground.AROUND / 2
+    return (x + geodesy.AROUND / 2) % geodesy.AROUND - geodesy.AROUND / 2

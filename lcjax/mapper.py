@@ -10,7 +10,7 @@ import jax
 import numpy as np
 from tqdm import tqdm
 
-from data_pipelines import ground
+from data_pipelines.geo import geodesy
 from data_pipelines.schema.errors import InputError
 from data_pipelines.schema.files import write_atomically
 from data_pipelines.schema.legends import IGNORE
@@ -208,8 +208,8 @@ class Mapper:
             assets[key] = output.with_suffix(suffix).name
         place = dict.fromkeys(("bbox", "geometry", "code", "wkt2"))
         if grid.crs is not None:
-            place["bbox"], place["geometry"] = ground.footprint(grid.crs, grid.transform, *grid.shape)
-            place["code"], place["wkt2"] = ground.codes(grid.crs)
+            place["bbox"], place["geometry"] = geodesy.footprint(grid.crs, grid.transform, *grid.shape)
+            place["code"], place["wkt2"] = geodesy.codes(grid.crs)
         return stac.item(
             output.stem,
             time=time,

@@ -19,7 +19,7 @@ import rasterio.shutil
 from rasterio._err import CPLE_BaseError  # what GDAL says while it copies is raised as this; it has no public name
 from rasterio.windows import Window
 
-from data_pipelines import raster
+from data_pipelines.geo import raster_io
 from data_pipelines.schema.errors import InputError
 from data_pipelines.schema.files import write_atomically
 from data_pipelines.schema.legends import IGNORE, Legend
@@ -92,7 +92,7 @@ def is_finished(output: pathlib.Path, plan: dict) -> bool:
     if not output.is_file():
         return False
     try:
-        with raster.anywhere(), rasterio.open(output) as dataset:
+        with raster_io.anywhere(), rasterio.open(output) as dataset:
             return dataset.tags().get(_PLAN_TAG) == digest(plan)
     except rasterio.errors.RasterioError:
         return False
@@ -222,7 +222,7 @@ def write_products(
         profile = {"driver": "GTiff", "dtype": "uint8", "count": count, "nodata": IGNORE, "BIGTIFF": "IF_SAFER"}
         if product.kind != "classes":
             profile |= {"INTERLEAVE": "BAND", "PHOTOMETRIC": "MINISBLACK"}  # else 3 bands would be a colour picture
-        with raster.anywhere(), rasterio.open(plain, "w", **profile, **place) as out:
+        with raster_io.anywhere(), rasterio.open(plain, "w", **profile, **place) as out:
             for top in range(0, grid.height, _BLOCK):
                 rows = draft.read(top, min(top + _BLOCK, grid.height))[:, first : first + count]
                 out.write(np.moveaxis(rows, 1, 0), window=Window(0, top, grid.width, len(rows)))
@@ -260,7 +260,7 @@ def _name_and_colour(out, legend: Legend) -> None:
 
 def _check_copy(draft: Draft, path: pathlib.Path, first: int) -> None:
     """GDAL may tell of a full disk only in a log, when it closes a file: so what was written is read back."""
-    with raster.anywhere(), rasterio.open(path) as dataset:
+    with raster_io.anywhere(), rasterio.open(path) as dataset:
         for top in range(0, dataset.height, _BLOCK):
             rows = draft.read(top, min(top + _BLOCK, dataset.height))[:, first : first + dataset.count]
             there = dataset.read(window=Window(0, top, dataset.width, len(rows)))
@@ -270,7 +270,7 @@ def _check_copy(draft: Draft, path: pathlib.Path, first: int) -> None:
 
 def read_map(path: pathlib.Path, edge: int) -> np.ndarray:
     """The ids of a map, at most `edge` pixels long: (h, w) uint8."""
-    with raster.anywhere(), rasterio.open(path) as dataset:
+    with raster_io.anywhere(), rasterio.open(path) as dataset:
         return dataset.read(1, out_shape=shrunk(dataset.height, dataset.width, edge))
 
 

@@ -20,7 +20,7 @@ from rasterio.enums import Resampling
 from rasterio.vrt import WarpedVRT
 from rasterio.windows import Window
 
-from data_pipelines import ground, raster
+from data_pipelines.geo import geodesy, raster_io
 from data_pipelines.schema.errors import InputError
 from data_pipelines.schema.sensors import SENSORS, Sensor, band_indices, spelled, to_storage
 from lcjax.calibration import CALIBRATIONS
@@ -58,7 +58,7 @@ class Layer:
         so, not every band is 0 (Sentinel-2's own no-data value; also what mosaics are padded with). The others hold
         what scales to zero.
         """
-        raw, valid = raster.read_valid(self.dataset, self.indices, window, self.sensor.zero_is_nodata)
+        raw, valid = raster_io.read_valid(self.dataset, self.indices, window, self.sensor.zero_is_nodata)
         stored = np.empty((*valid.shape, len(self.indices)), self.sensor.dtype)
         empty = np.asarray(self.sensor.scaling.offset) / self.sensor.scaling.unit
         if np.issubdtype(stored.dtype, np.integer):
@@ -164,7 +164,7 @@ def open_scene(
             if grid in ("", sensor.name):
                 _check_ground(dataset, sensor, path)
             of_file = bands if len(files) == 1 else [band for band in bands if band in sensor.bands]
-            data = raster.image_bands(dataset)
+            data = raster_io.image_bands(dataset)
             found = _band_names(dataset, sensor, path, of_file, card, say)
             indices = tuple(data[index] for index in band_indices(sensor, found, str(path)))
             sample = _sample(dataset, indices, sensor, path)
@@ -190,7 +190,7 @@ def _open(path: pathlib.Path, sensor: Sensor) -> Iterator[rasterio.DatasetReader
         raise InputError(f"{path}: {'a folder' if path.is_dir() else 'no such file'}; expected a GeoTIFF scene")
     with contextlib.ExitStack() as stack:
         try:
-            with raster.anywhere():  # what does not lie on the Earth is refused below, where it has to
+            with raster_io.anywhere():  # what does not lie on the Earth is refused below, where it has to
                 dataset = stack.enter_context(rasterio.open(path))
         except rasterio.errors.RasterioIOError as error:
             raise InputError(f"{path}: not a raster that GDAL can read; expected a GeoTIFF scene") from error
@@ -226,7 +226,7 @@ def _check_ground(dataset: rasterio.DatasetReader, sensor: Sensor, path: pathlib
     if expected is None:
         return
     try:
-        found = ground.metres_per_pixel(dataset.crs, dataset.transform, *dataset.shape)
+        found = geodesy.metres_per_pixel(dataset.crs, dataset.transform, *dataset.shape)
     except ValueError as error:
         raise InputError(
             f"{path}: {error}; expected a map projection or longitude and latitude; if the file only lacks its name, "
@@ -243,10 +243,10 @@ def _check_ground(dataset: rasterio.DatasetReader, sensor: Sensor, path: pathlib
 
 def _band_names(dataset, sensor, path, listed: Sequence[str], card: Card, say) -> list[str | None]:
     """Names of the file's bands but alpha, in order: those of --bands, else those of the file."""
-    data = raster.image_bands(dataset)
+    data = raster_io.image_bands(dataset)
     # Colours name the bands of own imagery only: those of a published sensor are not simply red, green and blue.
     published = sensor.name in SENSORS
-    names = [dataset.descriptions[index - 1] for index in data] if published else [*raster.band_names(dataset)]
+    names = [dataset.descriptions[index - 1] for index in data] if published else [*raster_io.band_names(dataset)]
     own = [next(filter(None, (spelled(other, name) for other in card.sensors)), None) for name in names]
     if listed:
         if len(listed) != len(data):
@@ -285,7 +285,7 @@ def _warped(layer: Layer, onto: Layer, stack: contextlib.ExitStack, say) -> Laye
             width=grid.width,
             height=grid.height,
             resampling=Resampling.bilinear,
-            add_alpha=there.nodata is None and len(raster.image_bands(there)) == there.count,
+            add_alpha=there.nodata is None and len(raster_io.image_bands(there)) == there.count,
         )
     )
     say(f"{layer.path}: warped onto the grid of {onto.path} (bilinear)")
@@ -323,7 +323,7 @@ def _sample(dataset, indices, sensor: Sensor, path) -> np.ndarray:
     for top in tops:
         for left in lefts:
             window = Window(left, top, edges[1], edges[0])
-            raw, valid = raster.read_valid(dataset, indices, window, sensor.zero_is_nodata)
+            raw, valid = raster_io.read_valid(dataset, indices, window, sensor.zero_is_nodata)
             parts.append(raw[:, valid].T)
     values = np.concatenate(parts)
     if not len(values):

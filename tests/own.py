@@ -8,7 +8,7 @@ import rasterio.shutil
 from rasterio import Affine
 from rasterio.enums import ColorInterp
 
-from data_pipelines import raster
+from data_pipelines.geo import raster_io
 
 LEGEND = "id,name,colour,ignore\n1,water,#0000FF,\n2,forest,#008000,0\n7,other,#808080,yes\n"
 DRIVERS = {".tif": "GTiff", ".png": "PNG", ".jpg": "JPEG"}
@@ -25,7 +25,7 @@ def write(
     temporary = path if driver == "GTiff" else path.with_suffix(".source.tif")
     if place.get("crs"):
         place = {"transform": Affine(0.5, 0, 500_000, 0, -0.5, 5_000_000)} | place
-    with raster.anywhere():
+    with raster_io.anywhere():
         with rasterio.open(temporary, "w", **profile, nodata=nodata, **place) as file:
             if interp:
                 file.colorinterp = interp

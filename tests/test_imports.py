@@ -76,9 +76,9 @@ def test_imports_of_sees_what_it_must(tmp_path):
             "data_pipelines",
             ("rasterio",),
             {
-                "data_pipelines/geotiff.py",
-                "data_pipelines/ground.py",
-                "data_pipelines/raster.py",
+                "data_pipelines/geo/geotiff.py",
+                "data_pipelines/geo/geodesy.py",
+                "data_pipelines/geo/raster_io.py",
                 "data_pipelines/rasters/builder.py",
                 "data_pipelines/rasters/masks.py",
                 "data_pipelines/rasters/propose.py",

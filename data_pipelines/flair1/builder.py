@@ -10,10 +10,10 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from data_pipelines import geotiff
 from data_pipelines.flair1 import metadata, partitions
 from data_pipelines.flair1.legend import FLAIR1 as LEGEND
 from data_pipelines.flair1.legend import FLAIR1_12, FLAIR1_13
+from data_pipelines.geo import geotiff
 from data_pipelines.schema import files, sensors
 from data_pipelines.schema.errors import InputError
 from data_pipelines.schema.legends import IGNORE

@@ -10,7 +10,8 @@ import numpy as np
 import rasterio
 from rasterio.windows import Window
 
-from data_pipelines import datasets, geotiff, raster
+from data_pipelines import datasets
+from data_pipelines.geo import geotiff, raster_io
 from data_pipelines.rasters import masks, survey, tables
 from data_pipelines.rasters.tables import Pair
 from data_pipelines.schema.errors import InputError
@@ -124,11 +125,11 @@ def read(item: Item, *, sensor: Sensor, legend: Legend, tile: int) -> Record:
     assert cut is not None
     image, mask = (_open(item.files[part], _stamp(item.files[part])) for part in ("image", "label"))
     window = Window(cut.left, cut.top, min(tile, image.width - cut.left), min(tile, image.height - cut.top))
-    indices = [raster.image_bands(image)[k] for k in survey.order(sensor, raster.band_names(image))]
+    indices = [raster_io.image_bands(image)[k] for k in survey.order(sensor, raster_io.band_names(image))]
     try:
         # A truncated JPEG is only a warning to GDAL, and grey below.
         with rasterio.Env(GDAL_ERROR_ON_LIBJPEG_WARNING=True):
-            raw, valid = raster.read_valid(image, indices, window, sensor.zero_is_nodata)
+            raw, valid = raster_io.read_valid(image, indices, window, sensor.zero_is_nodata)
         label, off = masks.labels(masks.Mask(item.files["label"], mask), legend, window)
     except (InputError, Refused) as error:
         _open.cache_clear()  # what GDAL kept of a read that failed would pass for data the next time
@@ -166,7 +167,7 @@ def _stamp(path: pathlib.Path) -> tuple[int, int]:
 @functools.lru_cache(maxsize=4)  # an image and its mask stay open from tile to tile: what GDAL decoded is still there
 def _open(path: pathlib.Path, stamp: tuple[int, int]) -> rasterio.DatasetReader:
     try:
-        with raster.anywhere():
+        with raster_io.anywhere():
             return rasterio.open(path)
     except rasterio.errors.RasterioError as error:
         raise masks.unreadable(path, error) from error

@@ -8,7 +8,7 @@ import numpy as np
 import rasterio
 from rasterio.windows import Window
 
-from data_pipelines import raster
+from data_pipelines.geo import raster_io
 from data_pipelines.schema.legends import IGNORE, Legend
 from data_pipelines.schema.spec import Refused
 
@@ -26,7 +26,7 @@ class Mask:
     dataset: rasterio.DatasetReader
 
     def __post_init__(self):
-        bands, kinds = raster.image_bands(self.dataset), set(self.dataset.dtypes)
+        bands, kinds = raster_io.image_bands(self.dataset), set(self.dataset.dtypes)
         if any(not np.issubdtype(kind, np.integer) for kind in kinds):
             raise Refused(self.path, f"a mask of {', '.join(sorted(kinds))}; expected whole numbers: ids, or colours")
         if len(bands) not in (1, 3) or (len(bands) == 3 and kinds != {"uint8"}):
@@ -38,11 +38,11 @@ class Mask:
 
     @property
     def coloured(self) -> bool:
-        return len(raster.image_bands(self.dataset)) == 3
+        return len(raster_io.image_bands(self.dataset)) == 3
 
     def read(self, window: Window) -> tuple[np.ndarray, np.ndarray]:
         """What is stored, (h, w): ids, or colours as 0xrrggbb; and which pixels are labelled (not nodata, alpha 0)."""
-        bands = raster.image_bands(self.dataset)
+        bands = raster_io.image_bands(self.dataset)
         try:
             raw = self.dataset.read(bands, window=window, masked=True)
         except rasterio.errors.RasterioError as error:

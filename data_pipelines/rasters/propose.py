@@ -13,7 +13,7 @@ from collections.abc import Callable, Sequence
 import numpy as np
 import rasterio
 
-from data_pipelines import raster
+from data_pipelines.geo import raster_io
 from data_pipelines.rasters import masks, tables
 from data_pipelines.schema.errors import InputError
 from data_pipelines.schema.files import write_atomically
@@ -72,7 +72,7 @@ def propose(name: str, source: pathlib.Path, say: Callable[[str], None] = print)
             "(docs/own_data.md)"
         )
     chosen = np.unique(np.linspace(0, len(pairs) - 1, min(len(pairs), _LOOKED_AT)).astype(int))
-    with raster.anywhere(), concurrent.futures.ThreadPoolExecutor(len(os.sched_getaffinity(0))) as pool:
+    with raster_io.anywhere(), concurrent.futures.ThreadPoolExecutor(len(os.sched_getaffinity(0))) as pool:
         seen = [one for one in pool.map(_look, [source / pairs[k].mask for k in chosen]) if one]
         pixels = list(pool.map(_pixels, [source / pair.mask for pair in pairs]))
     # Broken masks stay in the CSV: `prepare` names them.
@@ -202,7 +202,7 @@ def _look(path: pathlib.Path) -> Seen | None:
                 for key, text in dataset.tags(1).items():
                     if named := re.fullmatch(r"CLASS_(\d+)", key):
                         names[int(named[1])] = text
-                if raster.colours_of(dataset)[0] == rasterio.enums.ColorInterp.palette:
+                if raster_io.colours_of(dataset)[0] == rasterio.enums.ColorInterp.palette:
                     palette = {i: "#{:02x}{:02x}{:02x}".format(*rgba[:3]) for i, rgba in dataset.colormap(1).items()}
             return Seen(mask.counts(), mask.coloured, palette, names)
     except (rasterio.errors.RasterioError, Refused):

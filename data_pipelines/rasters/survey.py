@@ -11,7 +11,7 @@ import numpy as np
 import rasterio
 from rasterio.enums import ColorInterp
 
-from data_pipelines import ground, raster
+from data_pipelines.geo import geodesy, raster_io
 from data_pipelines.rasters import masks
 from data_pipelines.rasters.tables import Pair, same_colour
 from data_pipelines.schema.errors import InputError
@@ -44,7 +44,7 @@ def survey(pairs: Sequence[Pair], legend: Legend, csv: pathlib.Path) -> tuple[Se
 
     The sensor's scaling is not known yet. Raises InputError where no image at all can be used.
     """
-    with raster.anywhere(), concurrent.futures.ThreadPoolExecutor(len(os.sched_getaffinity(0))) as pool:
+    with raster_io.anywhere(), concurrent.futures.ThreadPoolExecutor(len(os.sched_getaffinity(0))) as pool:
         found = list(pool.map(lambda pair: _look(pair, legend), pairs))
     images = [image for image in found if isinstance(image, Image)]
     if not images:
@@ -110,24 +110,24 @@ def _open(path: pathlib.Path, look: Callable):
 
 
 def _look_at_image(pair: Pair, dataset: rasterio.DatasetReader) -> Image:
-    kinds = {dataset.dtypes[index - 1] for index in raster.image_bands(dataset)}
+    kinds = {dataset.dtypes[index - 1] for index in raster_io.image_bands(dataset)}
     dtype = "float32" if kinds == {"float64"} else ", ".join(sorted(kinds))
     if dtype not in DTYPES:
         raise Refused(pair.image, f"dtype {dtype}; expected one of {', '.join((*DTYPES, 'float64'))}")
-    if ColorInterp.palette in raster.colours_of(dataset):
+    if ColorInterp.palette in raster_io.colours_of(dataset):
         raise Refused(
             pair.image,
             "a palette image, whose numbers are no intensities; expected bands of intensities; expand it with "
             "`gdal_translate -expand rgb`",
         )
     _check_alpha(pair.image, dataset)
-    names = raster.band_names(dataset)
+    names = raster_io.band_names(dataset)
     return Image(pair, dataset.height, dataset.width, names, dtype, _metres_per_pixel(dataset))
 
 
 def _check_alpha(path: pathlib.Path, dataset: rasterio.DatasetReader) -> None:
     """A band of data that is taken for alpha would silently be lost."""
-    for index in set(dataset.indexes) - set(raster.image_bands(dataset)):
+    for index in set(dataset.indexes) - set(raster_io.image_bands(dataset)):
         full = np.iinfo(dataset.dtypes[index - 1]).max if np.issubdtype(dataset.dtypes[index - 1], np.integer) else 1
         for top in range(0, dataset.height, _ROWS):
             rows = min(_ROWS, dataset.height - top)
@@ -188,6 +188,6 @@ def _metres_per_pixel(dataset: rasterio.DatasetReader) -> float | None:
     if dataset.crs is None or dataset.transform.is_identity:
         return None
     try:
-        return float(np.mean(ground.metres_per_pixel(dataset.crs, dataset.transform, *dataset.shape)))
+        return float(np.mean(geodesy.metres_per_pixel(dataset.crs, dataset.transform, *dataset.shape)))
     except ValueError:
         return None

@@ -11,7 +11,7 @@ from collections.abc import Iterable, Mapping, Sequence
 
 import numpy as np
 
-from data_pipelines import geotiff
+from data_pipelines.geo import geotiff
 from data_pipelines.schema import files, legends, sensors
 from data_pipelines.schema.errors import InputError
 from data_pipelines.schema.legends import Legend

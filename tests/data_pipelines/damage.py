@@ -12,7 +12,7 @@ from collections.abc import Callable
 import numpy as np
 import rasterio
 
-from data_pipelines import raster
+from data_pipelines.geo import raster_io
 
 Damage = Callable[[pathlib.Path, np.random.Generator], None]
 
@@ -23,12 +23,12 @@ def write_raster(path: pathlib.Path, values: np.ndarray, **profile) -> None:
     height, width, count = values.shape
     shape = {"driver": "GTiff", "height": height, "width": width, "count": count, "dtype": values.dtype}
     packed = {"compress": "deflate", "predictor": 3 if values.dtype.kind == "f" else 2, "interleave": "pixel"}
-    with raster.anywhere(), rasterio.open(path, "w", **shape | packed | profile) as file:
+    with raster_io.anywhere(), rasterio.open(path, "w", **shape | packed | profile) as file:
         file.write(np.moveaxis(values, -1, 0))
 
 
 def _rewrite(path: pathlib.Path, change: Callable[[np.ndarray], np.ndarray], **profile) -> None:
-    with raster.anywhere(), rasterio.open(path) as file:
+    with raster_io.anywhere(), rasterio.open(path) as file:
         values, place = np.moveaxis(file.read(), 0, -1), {"crs": file.crs, "transform": file.transform}
     write_raster(path, change(values), **place | profile)
 
@@ -75,7 +75,7 @@ def flipped(path: pathlib.Path, rng: np.random.Generator, where: np.ndarray | No
 def streams(path: pathlib.Path) -> np.ndarray:
     """(bytes,) bool: whether a byte is of compressed pixels."""
     inside = np.zeros(path.stat().st_size, bool)
-    with raster.anywhere(), rasterio.open(path) as file:
+    with raster_io.anywhere(), rasterio.open(path) as file:
         for row in range(-(-file.height // file.block_shapes[0][0])):
             offset, size = (int(file.get_tag_item(f"BLOCK_{w}_0_{row}", "TIFF", bidx=1)) for w in ("OFFSET", "SIZE"))
             inside[offset : offset + size] = True
@@ -104,7 +104,7 @@ def other_dtype(path: pathlib.Path, rng: np.random.Generator) -> None:
 
 
 def other_band_count(path: pathlib.Path, rng: np.random.Generator) -> None:
-    with raster.anywhere(), rasterio.open(path) as file:
+    with raster_io.anywhere(), rasterio.open(path) as file:
         count = file.count + 1 if file.count == 1 else file.count + rng.choice([-1, 1])
     _rewrite(path, lambda values: np.resize(values, (*values.shape[:2], count)))
 
@@ -117,7 +117,7 @@ def without_data(path: pathlib.Path, rng: np.random.Generator) -> None:
             values[tuple(rng.integers(values.shape))] = np.nan
         return values
 
-    with raster.anywhere(), rasterio.open(path) as file:
+    with raster_io.anywhere(), rasterio.open(path) as file:
         nodata = None if file.dtypes[0].startswith("float") else int(file.read(1).flat[rng.integers(file.width)])
     _rewrite(path, change, nodata=nodata)
 

@@ -9,9 +9,9 @@ from pystac.validation.stac_validator import JsonSchemaSTACValidator
 from rasterio import Affine
 from rasterio.crs import CRS
 
-from data_pipelines import ground
 from data_pipelines.dfc2020.legend import DFC2020
 from data_pipelines.flair1.legend import FLAIR1
+from data_pipelines.geo import geodesy
 from data_pipelines.schema.legends import IGNORE, LandClass, Legend
 from lcjax import __version__, stac
 
@@ -32,8 +32,8 @@ def item(crs="EPSG:32633", legend=DFC2020, assets=FILES, **changes):
     place = {"bbox": None, "geometry": None, "code": None, "wkt2": None}
     if crs:
         known = CRS.from_string(crs)
-        bbox, geometry = ground.footprint(known, transform, *shape)
-        code, wkt2 = ground.codes(known)
+        bbox, geometry = geodesy.footprint(known, transform, *shape)
+        code, wkt2 = geodesy.codes(known)
         place = {"bbox": bbox, "geometry": geometry, "code": code, "wkt2": wkt2}
     arguments = {
         "time": TIME,

@@ -160,13 +160,13 @@ def _opened(path: pathlib.Path) -> Iterator:
     # Not at the top: training reads shards and needs no GeoTIFF library.
     import rasterio
 
-    from data_pipelines import raster
+    from data_pipelines.geo import raster_io
 
     if not path.is_file():
         raise Refused(path, "no such file")
     # Filters of warnings are of the whole process, so threads open one file at a time; they read side by side. Another
     # format than GeoTIFF under the name of one could draw in other files (VRT), or read text as numbers.
-    with _OPENING, raster.anywhere():
+    with _OPENING, raster_io.anywhere():
         file = rasterio.open(path, driver="GTiff")
     with file:
         yield file

@@ -13,9 +13,9 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 from rasterio import Affine
 
-from data_pipelines import geotiff, raster
 from data_pipelines.dfc2020.legend import DFC2020
 from data_pipelines.flair1.legend import FLAIR1
+from data_pipelines.geo import geotiff, raster_io
 from data_pipelines.schema.spec import Place, Refused
 
 EDGE = 24
@@ -29,7 +29,7 @@ def write(path: pathlib.Path, values: np.ndarray, **profile) -> pathlib.Path:
     profile = (
         {"driver": "GTiff", "height": height, "width": width, "count": count, "dtype": values.dtype} | UTM | profile
     )
-    with raster.anywhere(), rasterio.open(path, "w", **profile) as file:
+    with raster_io.anywhere(), rasterio.open(path, "w", **profile) as file:
         file.write(np.moveaxis(values, -1, 0))
     return path
 

@@ -7,7 +7,7 @@ import pytest
 from rasterio import Affine
 from rasterio.crs import CRS
 
-from data_pipelines import ground
+from data_pipelines.geo import geodesy
 
 UTM = CRS.from_epsg(32633)
 WGS84 = CRS.from_epsg(4326)
@@ -40,27 +40,27 @@ def area(ring) -> float:
 def test_lonlat_of_known_points():
     # The example of the IOGP guidance note 373-7-2, transverse Mercator: E 577274.99 m, N 69740.50 m of the British
     # grid is 50.5 N 0.5 E on its own datum, OSGB36.
-    own = ground._transform(CRS.from_epsg(27700), CRS.from_epsg(4277), np.array(577274.99), np.array(69740.50))
+    own = geodesy._transform(CRS.from_epsg(27700), CRS.from_epsg(4277), np.array(577274.99), np.array(69740.50))
     np.testing.assert_allclose(own, (0.5, 50.5), atol=2e-7)
     # On the central meridian of a UTM zone the easting is 500 km, and at the equator the northing is 0.
-    np.testing.assert_allclose(ground.lonlat(UTM, np.array([500000.0]), np.array([0.0])), [[15.0], [0.0]], atol=1e-9)
+    np.testing.assert_allclose(geodesy.lonlat(UTM, np.array([500000.0]), np.array([0.0])), [[15.0], [0.0]], atol=1e-9)
 
 
 def test_longitude_comes_first_whatever_the_authority_says():
-    x, y = ground.lonlat(WGS84, np.array([[10.0, 11.0]]), np.array([[50.0, 51.0]]))
+    x, y = geodesy.lonlat(WGS84, np.array([[10.0, 11.0]]), np.array([[50.0, 51.0]]))
     np.testing.assert_allclose(x, [[10.0, 11.0]])
     np.testing.assert_allclose(y, [[50.0, 51.0]])
 
 
 def test_the_width_of_the_equal_area_plane():
-    x, _ = ground.equal_area(WGS84, np.array([-90.0, 90.0]), np.zeros(2))
-    assert x[1] - x[0] == pytest.approx(ground.AROUND / 2, rel=1e-12)
+    x, _ = geodesy.equal_area(WGS84, np.array([-90.0, 90.0]), np.zeros(2))
+    assert x[1] - x[0] == pytest.approx(geodesy.AROUND / 2, rel=1e-12)
     # EPSG gives -17367530.44 to 17367530.44 as the projected bounds.
-    assert pytest.approx(2 * 17367530.44, abs=0.1) == ground.AROUND
+    assert pytest.approx(2 * 17367530.44, abs=0.1) == geodesy.AROUND
 
 
 def test_beyond_the_pole_is_the_pole():
-    _, y = ground.equal_area(WGS84, np.zeros(2), np.array([90.0, 90.125]))
+    _, y = geodesy.equal_area(WGS84, np.zeros(2), np.array([90.0, 90.125]))
     assert np.isfinite(y).all() and y[0] == y[1]
 
 
@@ -76,51 +76,51 @@ def test_beyond_the_pole_is_the_pole():
     ids=["utm", "degrees", "grads", "feet", "rotated"],
 )
 def test_metres_per_pixel(crs, transform, expected):
-    np.testing.assert_allclose(ground.metres_per_pixel(crs, transform, 100, 200), expected, rtol=1e-4)
+    np.testing.assert_allclose(geodesy.metres_per_pixel(crs, transform, 100, 200), expected, rtol=1e-4)
 
 
 def test_metres_in_web_mercator_are_those_on_the_ground():
     north = 8399737.889818  # 60 N by the formula of the sphere: R ln tan(45 + 60 / 2)
-    x, y = ground.metres_per_pixel(MERCATOR, Affine(20, 0, 1e6, 0, -20, north + 20), 2, 2)
+    x, y = geodesy.metres_per_pixel(MERCATOR, Affine(20, 0, 1e6, 0, -20, north + 20), 2, 2)
     # The scale of its axes: parallel and meridian of the ellipsoid over a sphere's degree times sec 60.
     assert x == pytest.approx(20 * parallel(60) / (np.radians(1) * AXIS), rel=1e-6)
     assert y == pytest.approx(20 * meridian(60) * np.cos(np.radians(60)) / (np.radians(1) * AXIS), rel=1e-5)
 
 
 def test_distances_across_the_antimeridian():
-    x, _ = ground.metres_per_pixel(WGS84, Affine(1e-3, 0, 179.999, 0, -1e-3, 10), 2, 2)
+    x, _ = geodesy.metres_per_pixel(WGS84, Affine(1e-3, 0, 179.999, 0, -1e-3, 10), 2, 2)
     assert x == pytest.approx(1e-3 * parallel(10), rel=1e-3)
 
 
 def test_what_lies_nowhere_is_refused():
     with pytest.raises(ValueError, match="neither geographic nor projected"):
-        ground.metres_per_pixel(CRS.from_epsg(4978), Affine.identity(), 10, 10)
+        geodesy.metres_per_pixel(CRS.from_epsg(4978), Affine.identity(), 10, 10)
     with pytest.raises(ValueError, match="does not reach"):
-        ground.metres_per_pixel(UTM, Affine(10, 0, 1e9, 0, -10, 1e9), 10, 10)
+        geodesy.metres_per_pixel(UTM, Affine(10, 0, 1e9, 0, -10, 1e9), 10, 10)
 
 
 def test_what_lies_nowhere_has_no_outline():
     local = CRS.from_wkt('LOCAL_CS["a field",UNIT["metre",1],AXIS["X",EAST],AXIS["Y",NORTH]]')
-    assert ground.footprint(local, Affine(1, 0, 0, 0, -1, 0), 10, 10) == (None, None)
+    assert geodesy.footprint(local, Affine(1, 0, 0, 0, -1, 0), 10, 10) == (None, None)
     # The corners of a picture of the whole disc are beside it.
     disc = CRS.from_string("+proj=ortho +lat_0=0 +lon_0=0 +datum=WGS84")
-    assert ground.footprint(disc, Affine(13000, 0, -6.5e6, 0, -13000, 6.5e6), 1000, 1000) == (None, None)
+    assert geodesy.footprint(disc, Affine(13000, 0, -6.5e6, 0, -13000, 6.5e6), 1000, 1000) == (None, None)
 
 
 def test_outline_follows_bent_edges():
     # A strip 600 km wide: its upper edge, level in UTM, lies farther north at its middle than at its corners.
     transform = Affine(1000, 0, 200000, 0, -1000, 6500000)
-    box, shape = ground.footprint(UTM, transform, 100, 600)
+    box, shape = geodesy.footprint(UTM, transform, 100, 600)
     ring = shape["coordinates"][0]
     assert shape["type"] == "Polygon" and ring[0] == ring[-1] and area(ring) > 0
-    middle = [float(v[0]) for v in ground.lonlat(UTM, np.array([500000.0]), np.array([6500000.0]))]
-    corners = ground.lonlat(UTM, np.array([200000.0, 800000]), np.array([6500000.0, 6500000]))[1]
+    middle = [float(v[0]) for v in geodesy.lonlat(UTM, np.array([500000.0]), np.array([6500000.0]))]
+    corners = geodesy.lonlat(UTM, np.array([200000.0, 800000]), np.array([6500000.0, 6500000]))[1]
     assert box[3] == pytest.approx(middle[1], abs=1e-6) and box[3] > corners.max() + 0.05
     assert inside((middle[0], middle[1] - 1e-4), ring) and not inside((middle[0], middle[1] + 1e-4), ring)
 
 
 def test_outline_of_degrees_is_the_box():
-    box, shape = ground.footprint(WGS84, Affine(0.5, 0, 10, 0, -0.25, 50), 8, 4)
+    box, shape = geodesy.footprint(WGS84, Affine(0.5, 0, 10, 0, -0.25, 50), 8, 4)
     assert box == (10, 48, 12, 50)
     assert area(shape["coordinates"][0]) == pytest.approx(4)
 
@@ -128,11 +128,11 @@ def test_outline_of_degrees_is_the_box():
 @pytest.mark.parametrize("crs", ["degrees", "utm"])
 def test_outline_across_the_antimeridian_has_two_parts(crs):
     if crs == "degrees":
-        box, shape = ground.footprint(WGS84, Affine(0.5, 0, 179, 0, -0.5, 10), 4, 4)
+        box, shape = geodesy.footprint(WGS84, Affine(0.5, 0, 179, 0, -0.5, 10), 4, 4)
         assert box == (179, 8, -179, 10)
         assert sum(area(part[0]) for part in shape["coordinates"]) == pytest.approx(4)
     else:
-        box, shape = ground.footprint(CRS.from_epsg(32660), Affine(1000, 0, 750000, 0, -1000, 20000), 10, 180)
+        box, shape = geodesy.footprint(CRS.from_epsg(32660), Affine(1000, 0, 750000, 0, -1000, 20000), 10, 180)
         assert 179 < box[0] < 180 and -180 < box[2] < -179
     assert shape["type"] == "MultiPolygon" and len(shape["coordinates"]) == 2
     for part in shape["coordinates"]:
@@ -142,17 +142,17 @@ def test_outline_across_the_antimeridian_has_two_parts(crs):
 
 @pytest.mark.parametrize("west", [-180, 0], ids=["from -180", "from 0"])
 def test_outline_of_the_whole_globe(west):
-    box, shape = ground.footprint(WGS84, Affine(1, 0, west, 0, -1, 90), 180, 360)
+    box, shape = geodesy.footprint(WGS84, Affine(1, 0, west, 0, -1, 90), 180, 360)
     assert box == (-180, -90, 180, 90) and area(shape["coordinates"][0]) == pytest.approx(360 * 180)
 
 
 def test_outline_around_a_pole():
-    box, shape = ground.footprint(CRS.from_epsg(3031), Affine(1000, 0, -1e6, 0, -1000, 1e6), 2000, 2000)
+    box, shape = geodesy.footprint(CRS.from_epsg(3031), Affine(1000, 0, -1e6, 0, -1000, 1e6), 2000, 2000)
     assert box[:2] == (-180, -90) and box[2] == 180 and -82 < box[3] < -76
     assert shape["type"] == "Polygon"
 
 
 def test_codes():
-    assert ground.codes(UTM)[0] == "EPSG:32633" and ground.codes(UTM)[1].startswith("PROJCRS[")
-    code, text = ground.codes(CRS.from_string("+proj=laea +lat_0=52 +lon_0=10 +datum=WGS84 +units=m"))
+    assert geodesy.codes(UTM)[0] == "EPSG:32633" and geodesy.codes(UTM)[1].startswith("PROJCRS[")
+    code, text = geodesy.codes(CRS.from_string("+proj=laea +lat_0=52 +lon_0=10 +datum=WGS84 +units=m"))
     assert code is None and "Lambert Azimuthal Equal Area" in text
