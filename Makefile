@@ -65,7 +65,7 @@ DATA_DIR := --config.data_dir=$(DEMO)/data
 RUNS     := $(DEMO)/runs/unet,$(DEMO)/runs/swin_unet,$(DEMO)/runs/two_stream_scratch
 RUNS     := $(RUNS),$(DEMO)/runs/two_stream_frozen,$(DEMO)/runs/two_stream_finetuned
 demo: venv
-	.venv/bin/python -m data_pipelines.sample.make $(DEMO)/sample
+	.venv/bin/python -m data_pipelines.datasets.sample.make $(DEMO)/sample
 	$(LCJAX) prepare --dataset=sample --source=$(DEMO)/sample --data_dir=$(DEMO)/data
 	.venv/bin/python benchmarks/pixel_baseline.py --data_dir=$(DEMO)/data --dataset=sample --output=$(DEMO)/runs/pixels
 	$(LCJAX) train --config=configs/pretrain.py:data=sample,tiny=true --workdir=$(DEMO)/runs/pretrain $(DATA_DIR)
@@ -89,7 +89,7 @@ tables: export JAX_COMPILATION_CACHE_DIR = $(CURDIR)/$(TABLES)/compiled
 tables: export JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS = 0
 CELLS := .venv/bin/python -m configs.cells --data=sample --split=official --tiny --pretrain=$(TABLES)/runs/pretrain
 tables: venv
-	.venv/bin/python -m data_pipelines.sample.make $(TABLES)/sample
+	.venv/bin/python -m data_pipelines.datasets.sample.make $(TABLES)/sample
 	for name in sample flair1; do \
 	    $(LCJAX) prepare --dataset=$$name --source=$(TABLES)/sample --data_dir=$(TABLES)/data || exit; done
 	$(CELLS) > $(TABLES)/cells.txt
@@ -108,7 +108,7 @@ STUDY ?= build/study
 study: export JAX_COMPILATION_CACHE_DIR = $(CURDIR)/$(STUDY)/compiled
 study: export JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS = 0
 study: venv
-	.venv/bin/python -m data_pipelines.sample.make $(STUDY)/sample --tiles=study
+	.venv/bin/python -m data_pipelines.datasets.sample.make $(STUDY)/sample --tiles=study
 	$(LCJAX) prepare --dataset=sample --source=$(STUDY)/sample --data_dir=$(STUDY)/data
 	.venv/bin/python benchmarks/few_labels.py --data_dir=$(STUDY)/data --output=$(STUDY)/runs
 

@@ -9,7 +9,7 @@ Arguments:
           first
   fusion  s1, s2, early (bands side by side in one encoder), late (an encoder per sensor) or beside (early, and an
           encoder per sensor beside it); empty chooses late for two_stream_swin and early for the others
-  data    dfc2020, or sample: the same layout, made by `python -m data_pipelines.sample.make`
+  data    dfc2020, or sample: the same layout, made by `python -m data_pipelines.datasets.sample.make`
   init    random, or the workdir of a pre-training run (configs/pretrain.py) whose encoders are taken
   freeze  empty, or encoder: the encoders keep what init gave them
   recipe  ours, or report or code: one of the report's cells as it was printed, or as it was run (configs/recipes.py)

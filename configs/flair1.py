@@ -1,4 +1,4 @@
-"""Land-cover segmentation of aerial images at 0.2 m on FLAIR-1 (data_pipelines/flair1/README.md).
+"""Land-cover segmentation of aerial images at 0.2 m on FLAIR-1 (data_pipelines/datasets/flair1/README.md).
 
   lcjax train --config=configs/flair1.py:model=unet --workdir=runs/flair --config.data_dir=DIR
 
@@ -10,7 +10,7 @@ Arguments:
   init      random, or the workdir of a pre-training run (configs/pretrain.py), whose encoders are taken; for aerial
             that of Sentinel-2, by matching bands
   freeze    empty, or encoder: the encoders keep what init gave them
-  split     official (by domain; our default), or a partition of data_pipelines/flair1/partitions.py: baseline_lists,
+  split     official (by domain; our default), or a partition of data_pipelines/datasets/flair1/partitions.py: baseline_lists,
             report_by_zone, or report_60_20_20 and report_64_16_20, whose random parts leak
   legend    flair1_12 (the rare classes ignored, as published scores are; our default), flair1_13 (merged into "other"
             and scored) or flair1 (all nineteen)

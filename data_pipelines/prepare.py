@@ -5,7 +5,8 @@ import json
 import os
 import pathlib
 
-from data_pipelines import datasets, pictures, seal, shards
+from data_pipelines import pictures, seal, shards
+from data_pipelines.datasets import registry as datasets
 from data_pipelines.prepared import Dataset, open_dataset
 from data_pipelines.schema.errors import InputError
 
@@ -80,9 +81,9 @@ def run(flags) -> None:
             raise InputError(f"--{name}: only for your own imagery (--dataset=rasters/NAME); leave it out")
     options = {name: getattr(flags, name) for name in ("max_nodata", "offset") if getattr(flags, name)}
     if flags.init:
-        from data_pipelines.rasters import propose
+        from data_pipelines.datasets.rasters import init_csv
 
-        propose.propose(flags.dataset, source)
+        init_csv.propose(flags.dataset, source)
         return
     prepare(
         flags.dataset,
@@ -145,7 +146,7 @@ def prepare(
 
 
 def _rasters():
-    from data_pipelines.rasters import builder  # here, because published data sets need none of it
+    from data_pipelines.datasets.rasters import builder  # here, because published data sets need none of it
 
     return builder
 

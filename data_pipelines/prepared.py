@@ -13,7 +13,8 @@ import numpy as np
 import tensorflow_datasets as tfds
 import tqdm
 
-from data_pipelines import datasets, example, seal, shards
+from data_pipelines import example, seal, shards
+from data_pipelines.datasets import registry as datasets
 from data_pipelines.schema import band_statistics
 from data_pipelines.schema.errors import InputError
 from data_pipelines.schema.files import write_atomically

@@ -19,7 +19,8 @@ from typing import Any
 
 import numpy as np
 
-from data_pipelines import datasets, loader, shards, ways
+from data_pipelines import loader, shards, ways
+from data_pipelines.datasets import registry as datasets
 from data_pipelines.prepared import Source, open_dataset
 
 TITLES = {

@@ -18,8 +18,8 @@ from rasterio.transform import Affine
 from tensorflow_datasets.core import example_serializer
 
 from data_pipelines import shard
+from data_pipelines.datasets.sample import make
 from data_pipelines.prepared import Dataset, Source, open_dataset
-from data_pipelines.sample import make
 
 
 @dataclasses.dataclass(frozen=True)

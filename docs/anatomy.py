@@ -15,7 +15,7 @@ from flax import nnx
 from stages import Network, Shape, Stage, Step, Stream
 
 from configs import dfc2020, pretrain
-from data_pipelines.dfc2020.legend import DFC2020
+from data_pipelines.datasets.contest_legend import DFC2020
 from data_pipelines.schema.sensors import SENSORS
 from lcjax import flops, parameters
 from lcjax.models import backbone_unet, efficientnet, families, heads, resnet, swin, unet, upernet, vit

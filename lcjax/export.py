@@ -13,7 +13,7 @@ import numpy as np
 from flax import nnx
 from jax import export as jax_export
 
-from data_pipelines.flair1 import metadata
+from data_pipelines.datasets.flair1 import metadata
 from data_pipelines.schema.errors import InputError
 from lcjax import __version__, augment, exported, parameters, restore, tasks, workdir
 from lcjax import card as cards

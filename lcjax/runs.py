@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from data_pipelines.datasets import LEGENDS
+from data_pipelines.datasets.registry import LEGENDS
 from data_pipelines.schema.errors import InputError
 from data_pipelines.schema.legends import Legend
 from lcjax import card as cards

@@ -40,7 +40,7 @@ def _flags_are_parsed():
 @pytest.fixture(scope="session")
 def sample(tmp_path_factory) -> pathlib.Path:
     """The tiny sample as GeoTIFFs: 8 validation, 4 test and 8 unlabelled tiles."""
-    from data_pipelines.sample import make
+    from data_pipelines.datasets.sample import make
 
     folder = tmp_path_factory.mktemp("sample")
     make.make(folder, tiles="tiny", workers=2)

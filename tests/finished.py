@@ -7,7 +7,7 @@ import types
 
 import numpy as np
 
-from data_pipelines.dfc2020.legend import DFC2020
+from data_pipelines.datasets.contest_legend import DFC2020
 from data_pipelines.schema.sensors import SENSORS
 from lcjax import report
 from lcjax.card import Card

@@ -6,7 +6,7 @@ import jax
 import numpy as np
 
 from configs import dfc2020, pretrain
-from data_pipelines import datasets
+from data_pipelines.datasets import registry as datasets
 from data_pipelines.schema.legends import LandClass, Legend
 from data_pipelines.schema.sensors import Scaling, Sensor
 from lcjax import card as cards

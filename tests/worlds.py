@@ -6,7 +6,7 @@ import types
 import numpy as np
 import rasterio
 
-from data_pipelines.dfc2020.legend import DFC2020
+from data_pipelines.datasets.contest_legend import DFC2020
 from data_pipelines.schema.sensors import S1, S2, SENSORS, to_storage
 from lcjax.card import Card
 from lcjax.streams import sensors_of

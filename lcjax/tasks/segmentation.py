@@ -7,8 +7,8 @@ import jax.numpy as jnp
 import numpy as np
 from flax import nnx
 
-from data_pipelines import datasets
-from data_pipelines.flair1 import metadata
+from data_pipelines.datasets import registry as datasets
+from data_pipelines.datasets.flair1 import metadata
 from data_pipelines.schema.errors import InputError
 from lcjax import augment, losses, metrics
 from lcjax.card import Card

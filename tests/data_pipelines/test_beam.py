@@ -11,7 +11,8 @@ import time
 
 import pytest
 
-from data_pipelines import beam, datasets, prepare, shards
+from data_pipelines import beam, prepare, shards
+from data_pipelines.datasets import registry as datasets
 from data_pipelines.schema.errors import InputError
 from data_pipelines.schema.spec import Item, Record
 

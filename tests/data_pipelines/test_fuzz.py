@@ -16,8 +16,9 @@ import numpy as np
 import pytest
 from rasterio import Affine
 
-from data_pipelines import archives, datasets, prepared, shards
-from data_pipelines.sample import make
+from data_pipelines import archives, prepared, shards
+from data_pipelines.datasets import registry as datasets
+from data_pipelines.datasets.sample import make
 from data_pipelines.schema.errors import InputError
 from data_pipelines.schema.spec import Refused
 from data_pipelines.schema.splits import Splits

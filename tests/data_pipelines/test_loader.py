@@ -9,8 +9,9 @@ import numpy as np
 import pytest
 from published import EDGE, parts, path_of, write_geotiff
 
-from data_pipelines import datasets, loader, prepared, shards
-from data_pipelines.dfc2020.legend import DFC2020
+from data_pipelines import loader, prepared, shards
+from data_pipelines.datasets import registry as datasets
+from data_pipelines.datasets.contest_legend import DFC2020
 from data_pipelines.schema.errors import InputError
 from data_pipelines.schema.legends import LandClass, Legend
 

@@ -9,10 +9,10 @@ import pytest
 from PIL import Image
 
 from data_pipelines import pictures
-from data_pipelines.flair1.legend import FLAIR1
+from data_pipelines.datasets.flair1.legend import FLAIR1
+from data_pipelines.datasets.sen12ms.legend import IGBP
 from data_pipelines.schema.legends import IGNORE, LandClass, Legend
 from data_pipelines.schema.sensors import AERIAL, S1, S2, Scaling, Sensor
-from data_pipelines.sen12ms.legend import IGBP
 
 TILE = 128
 

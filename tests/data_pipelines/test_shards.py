@@ -14,7 +14,8 @@ import numpy as np
 import pytest
 from published import EDGE, parts, path_of, write_geotiff
 
-from data_pipelines import datasets, shards
+from data_pipelines import shards
+from data_pipelines.datasets import registry as datasets
 from data_pipelines.schema.errors import InputError
 
 SPEC = datasets.DATASETS["sample"]

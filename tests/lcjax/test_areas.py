@@ -8,7 +8,7 @@ import pytest
 from rasterio import Affine, warp
 from rasterio.crs import CRS
 
-from data_pipelines.dfc2020.legend import DFC2020
+from data_pipelines.datasets.contest_legend import DFC2020
 from data_pipelines.schema.legends import IGNORE
 from lcjax.areas import COLUMNS, Areas
 

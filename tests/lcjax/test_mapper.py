@@ -22,7 +22,7 @@ import worlds
 from networks import CLASSES, RGB
 from pystac.validation.stac_validator import JsonSchemaSTACValidator
 
-from data_pipelines.dfc2020.legend import DFC2020
+from data_pipelines.datasets.contest_legend import DFC2020
 from data_pipelines.schema.errors import InputError
 from lcjax import jobs
 from lcjax import scene as scenes

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 import rasterio
 
-from data_pipelines.dfc2020.legend import DFC2020
+from data_pipelines.datasets.contest_legend import DFC2020
 from data_pipelines.schema.errors import InputError
 from lcjax import maps
 
@@ -177,7 +177,7 @@ import pathlib, resource, signal, sys
 import numpy as np
 sys.path.insert(0, {tests!r})
 from lcjax import maps
-from data_pipelines.dfc2020.legend import DFC2020
+from data_pipelines.datasets.contest_legend import DFC2020
 from test_maps import PLAN, draft, written
 signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
 resource.setrlimit(resource.RLIMIT_FSIZE, ({limit}, {limit}))

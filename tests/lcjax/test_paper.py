@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 from finished import make_pretraining, make_report, make_run
 
-from data_pipelines.dfc2020.legend import DFC2020
-from data_pipelines.flair1.legend import FLAIR1_12, FLAIR1_13
+from data_pipelines.datasets.contest_legend import DFC2020
+from data_pipelines.datasets.flair1.legend import FLAIR1_12, FLAIR1_13
 from lcjax import metrics, paper, paper_text, runs
 
 REAL = {"dataset": "dfc2020 1.0.0", "records": 5128}

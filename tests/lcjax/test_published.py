@@ -6,8 +6,8 @@ import pathlib
 import numpy as np
 import pytest
 
-from data_pipelines.dfc2020.legend import DFC2020
-from data_pipelines.flair1.legend import FLAIR1_12, FLAIR1_13
+from data_pipelines.datasets.contest_legend import DFC2020
+from data_pipelines.datasets.flair1.legend import FLAIR1_12, FLAIR1_13
 from lcjax.published import published
 
 TABLES = {table.number: table for table in published().tables}

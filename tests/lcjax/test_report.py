@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 from finished import make_pretraining, make_report, make_run, score
 
-from data_pipelines.dfc2020.legend import DFC2020
-from data_pipelines.flair1.legend import FLAIR1
+from data_pipelines.datasets.contest_legend import DFC2020
+from data_pipelines.datasets.flair1.legend import FLAIR1
 from data_pipelines.schema.errors import InputError
 from lcjax import page, report, runs, tables
 

@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 import rasterio
 
-from data_pipelines.dfc2020.legend import DFC2020
-from data_pipelines.sample.make import FLAIR_CRS
+from data_pipelines.datasets.contest_legend import DFC2020
+from data_pipelines.datasets.sample.make import FLAIR_CRS
 from data_pipelines.schema.errors import InputError
 from data_pipelines.schema.sensors import S1, S2, SENSORS, Scaling, Sensor
 from lcjax import scene as scenes

@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 import rasterio
 
-from data_pipelines.dfc2020.legend import DFC2020
-from data_pipelines.flair1.legend import FLAIR1
+from data_pipelines.datasets.contest_legend import DFC2020
+from data_pipelines.datasets.flair1.legend import FLAIR1
 from data_pipelines.schema.errors import InputError
 from lcjax import areas, figures, report, sheets, stac
 

@@ -9,8 +9,8 @@ from pystac.validation.stac_validator import JsonSchemaSTACValidator
 from rasterio import Affine
 from rasterio.crs import CRS
 
-from data_pipelines.dfc2020.legend import DFC2020
-from data_pipelines.flair1.legend import FLAIR1
+from data_pipelines.datasets.contest_legend import DFC2020
+from data_pipelines.datasets.flair1.legend import FLAIR1
 from data_pipelines.geo import geodesy
 from data_pipelines.schema.legends import IGNORE, LandClass, Legend
 from lcjax import __version__, stac

@@ -9,8 +9,8 @@ import rasterio.shutil
 from matplotlib import colormaps
 from matplotlib.colors import to_hex
 
-from data_pipelines.datasets import LEGENDS
-from data_pipelines.dfc2020.legend import DFC2020
+from data_pipelines.datasets.contest_legend import DFC2020
+from data_pipelines.datasets.registry import LEGENDS
 from data_pipelines.schema.legends import LandClass, Legend
 from lcjax import styles
 

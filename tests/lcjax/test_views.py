@@ -11,7 +11,8 @@ import rasterio
 from networks import small
 
 from configs import dfc2020
-from data_pipelines import datasets, shards
+from data_pipelines import shards
+from data_pipelines.datasets import registry as datasets
 from data_pipelines.schema.errors import InputError
 from data_pipelines.schema.legends import LandClass, Legend
 from data_pipelines.schema.spec import Partition

@@ -13,8 +13,8 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 from rasterio import Affine
 
-from data_pipelines.dfc2020.legend import DFC2020
-from data_pipelines.flair1.legend import FLAIR1
+from data_pipelines.datasets.contest_legend import DFC2020
+from data_pipelines.datasets.flair1.legend import FLAIR1
 from data_pipelines.geo import geotiff, raster_io
 from data_pipelines.schema.spec import Place, Refused
 

@@ -1,9 +1,9 @@
 import numpy as np
 import pytest
 
-from data_pipelines import datasets
-from data_pipelines.dfc2020.legend import DFC2020
-from data_pipelines.flair1.legend import FLAIR1, FLAIR1_12, FLAIR1_13
+from data_pipelines.datasets import registry as datasets
+from data_pipelines.datasets.contest_legend import DFC2020
+from data_pipelines.datasets.flair1.legend import FLAIR1, FLAIR1_12, FLAIR1_13
 from data_pipelines.schema import legends
 
 

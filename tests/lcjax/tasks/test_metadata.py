@@ -14,7 +14,7 @@ from networks import SMALLEST, card_of, make, small, smallest
 
 from configs import flair1
 from data_pipelines import prepare, prepared
-from data_pipelines.flair1.metadata import ENCODED, UNKNOWN, encode
+from data_pipelines.datasets.flair1.metadata import ENCODED, UNKNOWN, encode
 from data_pipelines.schema.errors import InputError
 from lcjax import evaluate, mapper, optim, parameters, restore, scene, steps, tasks
 from lcjax.models import families, metadata

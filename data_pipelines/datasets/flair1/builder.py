@@ -1,7 +1,7 @@
 """FLAIR-1 in either release of IGN: the zips of images and of labels, or one zip a domain from Hugging Face.
 
 Files are recognised by their own names, domain and zone by the folders that they lie in, so that both layouts, the toy
-set and renamed copies work. Layouts, splits and faults: data_pipelines/flair1/README.md.
+set and renamed copies work. Layouts, splits and faults: data_pipelines/datasets/flair1/README.md.
 """
 
 import pathlib
@@ -10,9 +10,9 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from data_pipelines.flair1 import metadata, partitions
-from data_pipelines.flair1.legend import FLAIR1 as LEGEND
-from data_pipelines.flair1.legend import FLAIR1_12, FLAIR1_13
+from data_pipelines.datasets.flair1 import metadata, partitions
+from data_pipelines.datasets.flair1.legend import FLAIR1 as LEGEND
+from data_pipelines.datasets.flair1.legend import FLAIR1_12, FLAIR1_13
 from data_pipelines.geo import geotiff
 from data_pipelines.schema import files, sensors
 from data_pipelines.schema.errors import InputError

@@ -8,8 +8,8 @@ import itertools
 
 import numpy as np
 
-from data_pipelines.sample.landscape import MATERIALS, Place
-from data_pipelines.sample.noise import Draws, fractal, smooth
+from data_pipelines.datasets.sample.landscape import MATERIALS, Place
+from data_pipelines.datasets.sample.noise import Draws, fractal, smooth
 
 # Surface reflectance x 1e4, shaped like the curves of spectral libraries: green plants with their red edge, straw
 # without it, soil rising to the short-wave infrared, asphalt flat, water falling.

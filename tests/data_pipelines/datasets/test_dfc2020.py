@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 from published import EDGE, parts, path_of, write_geotiff, write_patch
 from scipy.sparse.csgraph import connected_components
 
-from data_pipelines.dfc2020 import scenes
-from data_pipelines.dfc2020.builder import DFC2020
+from data_pipelines.datasets import scenes
+from data_pipelines.datasets.dfc2020.builder import DFC2020
 from data_pipelines.schema import sensors
 from data_pipelines.schema.errors import InputError
 from data_pipelines.schema.spec import Kept, Place, Refused

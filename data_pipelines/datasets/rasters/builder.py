@@ -10,10 +10,10 @@ import numpy as np
 import rasterio
 from rasterio.windows import Window
 
-from data_pipelines import datasets
+from data_pipelines.datasets import registry as datasets
+from data_pipelines.datasets.rasters import inspect, masks, tables
+from data_pipelines.datasets.rasters.tables import Pair
 from data_pipelines.geo import geotiff, raster_io
-from data_pipelines.rasters import masks, survey, tables
-from data_pipelines.rasters.tables import Pair
 from data_pipelines.schema.errors import InputError
 from data_pipelines.schema.legends import IGNORE, Legend
 from data_pipelines.schema.sensors import Sensor
@@ -63,12 +63,12 @@ def describe(name: str, source: pathlib.Path, legend: pathlib.Path | None, tile:
 def spec(description: Description, say: Callable[[str], None] = print) -> DatasetSpec:
     """The data set of a description: opens every file, and says what a reader of the scores should know."""
     say(f"{description.csv}: looking at {len(description.pairs)} images and their masks")
-    sensor, found = survey.survey(description.pairs, description.legend, description.csv)
-    images = [image for image in found if isinstance(image, survey.Image)]
+    sensor, found = inspect.survey(description.pairs, description.legend, description.csv)
+    images = [image for image in found if isinstance(image, inspect.Image)]
     padded = sum(min(image.height, image.width) < description.tile for image in images)
     if padded:
         say(f"  {padded} images are smaller than a tile of {description.tile}; they are filled up by mirroring")
-    unnamed = sum(not survey.same_bands(image.names, sensor.bands) for image in images)
+    unnamed = sum(not inspect.same_bands(image.names, sensor.bands) for image in images)
     if unnamed:
         say(f"  {unnamed} images do not name their bands; taken as {', '.join(sensor.bands)}, in file order")
     return DatasetSpec(
@@ -89,7 +89,7 @@ def spec(description: Description, say: Callable[[str], None] = print) -> Datase
     )
 
 
-def index(description: Description, found: list[survey.Image | Refused]) -> dict[str, list[Item]]:
+def index(description: Description, found: list[inspect.Image | Refused]) -> dict[str, list[Item]]:
     """Every tile of every image, by split, in the order of the CSV and by rows; one item for a pair that is refused."""
     splits: dict[str, list[Item]] = {}
     for pair, image in zip(description.pairs, found, strict=True):
@@ -125,7 +125,7 @@ def read(item: Item, *, sensor: Sensor, legend: Legend, tile: int) -> Record:
     assert cut is not None
     image, mask = (_open(item.files[part], _stamp(item.files[part])) for part in ("image", "label"))
     window = Window(cut.left, cut.top, min(tile, image.width - cut.left), min(tile, image.height - cut.top))
-    indices = [raster_io.image_bands(image)[k] for k in survey.order(sensor, raster_io.band_names(image))]
+    indices = [raster_io.image_bands(image)[k] for k in inspect.order(sensor, raster_io.band_names(image))]
     try:
         # A truncated JPEG is only a warning to GDAL, and grey below.
         with rasterio.Env(GDAL_ERROR_ON_LIBJPEG_WARNING=True):

@@ -9,8 +9,8 @@ import own
 import pytest
 
 from data_pipelines import prepare
-from data_pipelines.rasters import propose
-from data_pipelines.rasters.propose import Found
+from data_pipelines.datasets.rasters import init_csv
+from data_pipelines.datasets.rasters.init_csv import Found
 from data_pipelines.schema.errors import InputError
 
 
@@ -39,7 +39,7 @@ def fill(root: pathlib.Path, *names: str, mask=own.ids):
 )
 def test_pairs_by_name(tmp_path, names, pairs, groups):
     fill(tmp_path, *names)
-    propose.propose("rasters", tmp_path)
+    init_csv.propose("rasters", tmp_path)
     found = rows(tmp_path / "rasters.csv")
     assert len(found) == pairs
     assert all(row["mask"] != row["image"] and (tmp_path / row["mask"]).is_file() for row in found)
@@ -49,7 +49,7 @@ def test_pairs_by_name(tmp_path, names, pairs, groups):
 def test_what_it_writes_can_be_prepared(tmp_path, capsys):
     source = tmp_path / "photos"
     fill(source, *(name for k in range(10) for name in (f"images/i{k}.tif", f"masks/i{k}.tif")))
-    propose.propose("rasters/town", source)
+    init_csv.propose("rasters/town", source)
     said = capsys.readouterr().out
     assert f"written: {source / 'rasters.csv'}: 10 pairs; 6 train, 2 validation, 2 test" in " ".join(said.split())
     assert "lcjax prepare --dataset=rasters/town --source=" in said
@@ -63,7 +63,7 @@ def test_what_it_writes_can_be_prepared(tmp_path, capsys):
 
 def test_one_group_is_all_for_training(tmp_path, capsys):
     fill(tmp_path, "images/a.tif", "masks/a.tif")
-    propose.propose("rasters", tmp_path)
+    init_csv.propose("rasters", tmp_path)
     said = capsys.readouterr().out
     assert "1 pairs; 1 train (only 1 image)" in said
     assert "too few groups for a validation and a test split: train with" in said
@@ -75,7 +75,7 @@ def test_neither_csv_is_overwritten(tmp_path):
     for name in ("rasters.csv", "legend.csv"):
         (tmp_path / name).write_text("mine")
         with pytest.raises(InputError, match=f"{name}: there already; --init does not overwrite it"):
-            propose.propose("rasters", tmp_path)
+            init_csv.propose("rasters", tmp_path)
         assert (tmp_path / name).read_text() == "mine"
         (tmp_path / name).unlink()
     assert not (tmp_path / "rasters.csv").exists()
@@ -88,7 +88,7 @@ def test_rare_colours_are_left_out_and_listed(tmp_path, capsys):
         return drawn
 
     fill(tmp_path, "images/a.tif", "masks/a.tif", "images/b.tif", "masks/b.tif", mask=blended)
-    propose.propose("rasters", tmp_path)
+    init_csv.propose("rasters", tmp_path)
     assert {row["colour"] for row in rows(tmp_path / "legend.csv")} == {"#0000ff", "#008000", "#808080"}
     assert "left out: 2 rare colours, 0.04% of the pixels (#010204 0.018%, #010203 0.018%)" in capsys.readouterr().out
 
@@ -96,33 +96,33 @@ def test_rare_colours_are_left_out_and_listed(tmp_path, capsys):
 def test_the_colours_of_a_palette_are_taken(tmp_path):
     own.write(tmp_path / "images" / "a.tif", own.picture(0))
     own.write(tmp_path / "masks" / "a.tif", own.ids(0), palette={1: (9, 8, 7, 255), 2: (1, 2, 3, 255)})
-    propose.propose("rasters", tmp_path)
+    init_csv.propose("rasters", tmp_path)
     assert [row["colour"] for row in rows(tmp_path / "legend.csv")] == ["#090807", "#010203", "#000000"]
 
 
 def test_nothing_found(tmp_path):
     fill(tmp_path, "a.tif", "b.tif")
     with pytest.raises(InputError, match="no image with a mask found; expected folders images and masks"):
-        propose.propose("rasters", tmp_path)
+        init_csv.propose("rasters", tmp_path)
     with pytest.raises(InputError, match="no such folder"):
-        propose.propose("rasters", tmp_path / "nowhere")
+        init_csv.propose("rasters", tmp_path / "nowhere")
 
 
 def test_masks_that_give_no_legend(tmp_path):
     fill(tmp_path / "one", "images/a.tif", "masks/a.tif", mask=lambda seed: own.ids(seed) * 0)
     with pytest.raises(InputError, match="the masks hold 1 classes; expected at least two"):
-        propose.propose("rasters", tmp_path / "one")
+        init_csv.propose("rasters", tmp_path / "one")
     fill(tmp_path / "two", "images/a.tif", "masks/a.tif", mask=lambda seed: own.picture(seed, 40, 70, 1, "uint16"))
     with pytest.raises(InputError, match=r"the masks hold numbers from 1 to \d+; expected class ids from 0 to 254"):
-        propose.propose("rasters", tmp_path / "two")
+        init_csv.propose("rasters", tmp_path / "two")
     fill(tmp_path / "three", "images/a.tif", "masks/a.tif", "images/b.tif")
     own.write(tmp_path / "three/masks/b.tif", own.colours(own.ids(0)))
     with pytest.raises(InputError, match="some masks hold colours and some class ids"):
-        propose.propose("rasters", tmp_path / "three")
+        init_csv.propose("rasters", tmp_path / "three")
     fill(tmp_path / "four", "images/a.tif")
     own.write(tmp_path / "four/masks/a.tif", own.picture(0, bands=1, dtype="float32"))
     with pytest.raises(InputError, match="none of the 1 masks can be read"):
-        propose.propose("rasters", tmp_path / "four")
+        init_csv.propose("rasters", tmp_path / "four")
 
 
 # ---- splits ---------------------------------------------------------------------------------------------------------
@@ -134,7 +134,7 @@ def found(*names: str) -> list[Found]:
 
 def split(*groups: str, pixels=None):
     pairs = found(*(f"{group}/{k}.tif" for k, group in enumerate(groups)))
-    return propose.splits_of(pairs, groups, pixels or [100] * len(groups))[0]
+    return init_csv.splits_of(pairs, groups, pixels or [100] * len(groups))[0]
 
 
 def test_groups_stay_whole_and_few_of_them_leave_splits_out():
@@ -158,10 +158,10 @@ def test_shares_are_of_pixels():
 
 def test_folders_named_after_splits_are_followed():
     pairs = found("train/images/a.tif", "val/images/b.tif", "test/images/c.tif", "train/images/d.tif")
-    assert propose.groups_of(pairs) == [""] * 4
-    chosen, how = propose.splits_of(pairs, [""] * 4, [1] * 4)
+    assert init_csv.groups_of(pairs) == [""] * 4
+    chosen, how = init_csv.splits_of(pairs, [""] * 4, [1] * 4)
     assert chosen == ["train", "validation", "test", "train"] and how == "as the folders are called"
 
 
 def test_colours_differ():
-    assert len(set(propose._colours(40))) == 40
+    assert len(set(init_csv._colours(40))) == 40

@@ -11,9 +11,9 @@ import numpy as np
 import rasterio
 from rasterio.enums import ColorInterp
 
+from data_pipelines.datasets.rasters import masks
+from data_pipelines.datasets.rasters.tables import Pair, same_colour
 from data_pipelines.geo import geodesy, raster_io
-from data_pipelines.rasters import masks
-from data_pipelines.rasters.tables import Pair, same_colour
 from data_pipelines.schema.errors import InputError
 from data_pipelines.schema.legends import Legend
 from data_pipelines.schema.sensors import Scaling, Sensor

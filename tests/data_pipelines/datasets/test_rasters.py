@@ -16,7 +16,7 @@ import rasterio
 from rasterio.enums import ColorInterp
 
 from data_pipelines import pictures, prepare, prepared, shards
-from data_pipelines.rasters import builder, tables
+from data_pipelines.datasets.rasters import builder, tables
 from data_pipelines.schema.errors import InputError
 
 NAME, TILE = "rasters/town", 32

@@ -4,7 +4,7 @@ Sources: MODIS MCD12Q1 (ids and names of the IGBP scheme; palette of its layer L
 Wu 2021 (the simplified scheme, which is that of DFC2020).
 """
 
-from data_pipelines.dfc2020.legend import DFC2020
+from data_pipelines.datasets.contest_legend import DFC2020
 from data_pipelines.schema.legends import LandClass, Legend
 
 # 0 is no class of the scheme; 255 is what MODIS could not classify.

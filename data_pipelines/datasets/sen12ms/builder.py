@@ -1,16 +1,16 @@
-"""SEN12MS as published. Splits, layout and known faults: data_pipelines/sen12ms/README.md"""
+"""SEN12MS as published. Splits, layout and known faults: data_pipelines/datasets/sen12ms/README.md"""
 
 import pathlib
 from collections.abc import Sequence
 
+from data_pipelines.datasets import sentinel_layout
+from data_pipelines.datasets.sen12ms.legend import DFC2020_8, IGBP, SIMPLIFIED
+from data_pipelines.datasets.sentinel_layout import PatchId
 from data_pipelines.schema import sensors
 from data_pipelines.schema.spec import DatasetSpec, Item, Kept, Partition, Record, Refused
-from data_pipelines.sen12ms import layout
-from data_pipelines.sen12ms.layout import PatchId
-from data_pipelines.sen12ms.legend import DFC2020_8, IGBP, SIMPLIFIED
 
 SEASONS = ("spring", "summer", "fall", "winter")
-_FILES = layout.names(SEASONS, ("s1", "s2", "lc"))
+_FILES = sentinel_layout.names(SEASONS, ("s1", "s2", "lc"))
 _LC_BANDS = 4  # IGBP, then cover, use and surface hydrology of LCCS
 
 # The scenes that the authors hold out for tests, 18,106 patches.
@@ -31,22 +31,22 @@ def index(folders: Sequence[pathlib.Path]) -> dict[str, list[Item]]:
 
     A season none of whose land-cover files is there holds pairs, for pre-training; otherwise every patch needs its own.
     """
-    found = layout.find(folders, _FILES)
+    found = sentinel_layout.find(folders, _FILES)
     seasons: dict[str, list[Item]] = {}
     for season in SEASONS:
         patches = {patch: files for patch, files in found.items() if patch.season == season}
         labelled = any("lc" in files for files in patches.values())
         parts = {"s1": "s1", "s2": "s2"} | ({"label": "lc"} if labelled else {})
         if patches:
-            layout.check_whole(season, patches.values(), parts)
-            seasons[season] = [layout.item(patch, files, parts) for patch, files in patches.items()]
+            sentinel_layout.check_whole(season, patches.values(), parts)
+            seasons[season] = [sentinel_layout.item(patch, files, parts) for patch, files in patches.items()]
     return seasons
 
 
 def read(item: Item, *, max_nodata: float = 0.0, offset: int = 0) -> Record:
     """One record, as `layout.read` describes it. Raises Refused."""
     try:
-        return layout.read(item, IGBP, _LC_BANDS, max_nodata=max_nodata, offset=offset)
+        return sentinel_layout.read(item, IGBP, _LC_BANDS, max_nodata=max_nodata, offset=offset)
     except Refused as refusal:
         if item.id not in KNOWN_FAULTS:
             raise
@@ -69,7 +69,7 @@ SEN12MS = DatasetSpec(
     sensors=(sensors.S1, sensors.S2),
     legends=(IGBP, SIMPLIFIED, DFC2020_8),
     tile=256,
-    licence="the terms shown with the archives; see data_pipelines/sen12ms/README.md",
+    licence="the terms shown with the archives; see data_pipelines/datasets/sen12ms/README.md",
     homepage="https://mediatum.ub.tum.de/1474000",
     citation=(
         "Schmitt, Hughes, Qiu and Zhu (2019), SEN12MS: a curated dataset of georeferenced multi-spectral Sentinel-1/2 "

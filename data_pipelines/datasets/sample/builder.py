@@ -4,18 +4,18 @@ import dataclasses
 import pathlib
 from collections.abc import Sequence
 
-from data_pipelines.dfc2020 import builder as dfc2020
+from data_pipelines.datasets import sentinel_layout
+from data_pipelines.datasets.dfc2020 import builder as dfc2020
+from data_pipelines.datasets.sen12ms.builder import SEASONS
 from data_pipelines.schema.spec import Item
-from data_pipelines.sen12ms import layout
-from data_pipelines.sen12ms.builder import SEASONS
 
-_PAIRS = layout.names(SEASONS, ("s1", "s2"))
+_PAIRS = sentinel_layout.names(SEASONS, ("s1", "s2"))
 
 
 def index(folders: Sequence[pathlib.Path]) -> dict[str, list[Item]]:
     """`validation` and `test` as in DFC2020; `unlabelled`: the pairs of all seasons, without their land cover."""
-    pairs = layout.find(folders, _PAIRS)
-    unlabelled = [layout.item(patch, files, {"s1": "s1", "s2": "s2"}) for patch, files in pairs.items()]
+    pairs = sentinel_layout.find(folders, _PAIRS)
+    unlabelled = [sentinel_layout.item(patch, files, {"s1": "s1", "s2": "s2"}) for patch, files in pairs.items()]
     return dfc2020.index(folders) | ({"unlabelled": unlabelled} if unlabelled else {})
 
 
@@ -27,7 +27,7 @@ SAMPLE = dataclasses.replace(
     homepage="",
     citation="",
     layout=(
-        "what python -m data_pipelines.sample.make makes: "
+        "what python -m data_pipelines.datasets.sample.make makes: "
         "ROIs0000_{validation,test}/{s1,s2,dfc}_0/*.tif and ROIs1158_spring/{s1,s2}_1/*.tif"
     ),
     index=index,

@@ -1,4 +1,4 @@
-"""Makes the sample: python -m data_pipelines.sample.make DIR [--seed=0] [--tiles=demo] [--workers=2]
+"""Makes the sample: python -m data_pipelines.datasets.sample.make DIR [--seed=0] [--tiles=demo] [--workers=2]
 
 Every tile depends on (seed, part, number) only, so `tiny` is the beginning of `demo`. Files appear under their name
 when they are complete; a second run makes what is missing.
@@ -20,8 +20,8 @@ from rasterio.crs import CRS
 from rasterio.transform import Affine
 from tqdm import tqdm
 
-from data_pipelines.sample import aerial, landscape, sentinel
-from data_pipelines.sample.noise import Draws
+from data_pipelines.datasets.sample import aerial, landscape, sentinel
+from data_pipelines.datasets.sample.noise import Draws
 from data_pipelines.schema.errors import InputError
 from data_pipelines.schema.files import write_atomically
 from data_pipelines.schema.sensors import AERIAL, S1, S2
@@ -231,7 +231,9 @@ def _each(function: Callable, items: list, workers: int) -> Iterable:
 
 
 def main(arguments: list[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(prog="python -m data_pipelines.sample.make", description=__doc__.split("\n")[0])
+    parser = argparse.ArgumentParser(
+        prog="python -m data_pipelines.datasets.sample.make", description=__doc__.split("\n")[0]
+    )
     parser.add_argument("dir", type=pathlib.Path, help="where the sample goes")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--tiles", default="demo", help=f"how many: {', '.join(SIZES)}")

@@ -13,8 +13,8 @@ from collections.abc import Callable, Sequence
 import numpy as np
 import rasterio
 
+from data_pipelines.datasets.rasters import masks, tables
 from data_pipelines.geo import raster_io
-from data_pipelines.rasters import masks, tables
 from data_pipelines.schema.errors import InputError
 from data_pipelines.schema.files import write_atomically
 from data_pipelines.schema.legends import IGNORE

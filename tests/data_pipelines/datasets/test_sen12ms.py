@@ -10,19 +10,20 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from published import EDGE, parts, path_of, write_geotiff, write_patch
 
-from data_pipelines.dfc2020.legend import DFC2020
-from data_pipelines.sample.builder import SAMPLE
+from data_pipelines.datasets import sentinel_layout
+from data_pipelines.datasets.contest_legend import DFC2020
+from data_pipelines.datasets.sample.builder import SAMPLE
+from data_pipelines.datasets.sen12ms import builder
+from data_pipelines.datasets.sen12ms.builder import SEN12MS
+from data_pipelines.datasets.sen12ms.legend import DFC2020_8, IGBP, SIMPLIFIED
 from data_pipelines.schema.spec import Kept, Refused
-from data_pipelines.sen12ms import builder, layout
-from data_pipelines.sen12ms.builder import SEN12MS
-from data_pipelines.sen12ms.legend import DFC2020_8, IGBP, SIMPLIFIED
 
 SPRING, SUMMER = "ROIs1158_spring", "ROIs1868_summer"
 TRIPLET, PAIR = ("s1", "s2", "lc"), ("s1", "s2")
 real = pytest.mark.skipif("LCJAX_REAL_DATA" not in os.environ, reason="LCJAX_REAL_DATA names no folder of real imagery")
 
 PATCHES = st.builds(
-    layout.PatchId,
+    sentinel_layout.PatchId,
     st.from_regex(r"[0-9]{4}", fullmatch=True),
     st.sampled_from(["spring", "summer", "fall", "winter", "validation", "test"]),
     st.integers(0, 300),
@@ -32,13 +33,13 @@ PATCHES = st.builds(
 
 @given(PATCHES)
 def test_an_id_is_its_patch(patch):
-    assert layout.PatchId.parse(str(patch)) == patch
+    assert sentinel_layout.PatchId.parse(str(patch)) == patch
 
 
 @pytest.mark.parametrize("text", ["", "ROIs1158_spring_63", "ROIs1158_spring_s1_63_p1", "ROIs1158_spring_63_p1.tif"])
 def test_what_is_no_id_is_refused(text):
     with pytest.raises(ValueError, match="expected for example ROIs1158_spring_63_p100"):
-        layout.PatchId.parse(text)
+        sentinel_layout.PatchId.parse(text)
 
 
 @given(st.sets(PATCHES, max_size=8))
@@ -50,7 +51,7 @@ def test_files_are_found_by_name_and_in_order(patches):
             path = path_of(pathlib.Path(folder), roi, "s2", patch.patch, str(patch.scene))
             path.parent.mkdir(parents=True, exist_ok=True)
             path.touch()
-        found = layout.find([pathlib.Path(folder)], builder.SEN12MS.members)
+        found = sentinel_layout.find([pathlib.Path(folder)], builder.SEN12MS.members)
     wanted = sorted(p for p in patches if p.season in builder.SEASONS)
     assert list(found) == wanted
     assert all(set(files) == {"s2"} for files in found.values())
@@ -132,7 +133,7 @@ def test_the_scenes_that_the_authors_hold_out_are_the_test_part():
     ids += [f"{SUMMER}_{scene}_p1" for scene in (15, 146)] + ["ROIs2017_winter_146_p1", "ROIs1970_fall_141_p2"]
     records = {season: [] for season in ("winter", "fall", "summer", "spring")}
     for text in ids:
-        records[layout.PatchId.parse(text).season].append(Kept(text, None))
+        records[sentinel_layout.PatchId.parse(text).season].append(Kept(text, None))
     official = SEN12MS.partitions(records)["official"].parts
     assert official["train"] == [f"{SPRING}_16_p{n}" for n in range(3)] + [f"{SUMMER}_146_p1"]
     assert sorted((*official["train"], *official["test"])) == sorted(ids)

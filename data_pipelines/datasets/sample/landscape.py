@@ -11,7 +11,7 @@ import dataclasses
 import numpy as np
 from scipy import ndimage
 
-from data_pipelines.sample.noise import Draws, fractal, rank, smooth
+from data_pipelines.datasets.sample.noise import Draws, fractal, rank, smooth
 
 MATERIALS = ("tree", "grass", "straw", "soil", "rock", "asphalt", "roof", "water", "reed")
 FOREST, SHRUBLAND, GRASSLAND, WETLANDS, CROPLANDS, URBAN, BARREN, WATER = 1, 2, 4, 5, 6, 7, 9, 10

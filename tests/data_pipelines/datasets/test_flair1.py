@@ -13,9 +13,9 @@ from hypothesis import strategies as st
 from rasterio import Affine
 
 from data_pipelines import archives
-from data_pipelines.flair1 import builder, metadata, partitions
-from data_pipelines.flair1.builder import FLAIR1
-from data_pipelines.sample import make
+from data_pipelines.datasets.flair1 import builder, metadata, partitions
+from data_pipelines.datasets.flair1.builder import FLAIR1
+from data_pipelines.datasets.sample import make
 from data_pipelines.schema import sensors
 from data_pipelines.schema.errors import InputError
 from data_pipelines.schema.spec import Item, Kept, Place, Record, Refused

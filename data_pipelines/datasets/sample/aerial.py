@@ -5,7 +5,7 @@ Fields, vineyards, woods, ponds, a road with houses, gardens and pools. Classes 
 
 import numpy as np
 
-from data_pipelines.sample.noise import Draws, fractal, smooth
+from data_pipelines.datasets.sample.noise import Draws, fractal, smooth
 
 BUILDING, PERVIOUS, IMPERVIOUS, BARE, WATER, CONIFEROUS, DECIDUOUS, BRUSH = 1, 2, 3, 4, 5, 6, 7, 8
 VINEYARD, HERBACEOUS, FARMED, PLOWED, POOL, GREENHOUSE = 9, 10, 11, 12, 13, 18

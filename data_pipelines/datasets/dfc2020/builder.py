@@ -1,17 +1,16 @@
-"""DFC2020 as published. Splits, layout and known faults: data_pipelines/dfc2020/README.md"""
+"""DFC2020 as published. Splits, layout and known faults: data_pipelines/datasets/dfc2020/README.md"""
 
 import functools
 import pathlib
 from collections.abc import Sequence
 
-from data_pipelines.dfc2020 import scenes
-from data_pipelines.dfc2020.legend import DFC2020 as LEGEND
+from data_pipelines.datasets import scenes, sentinel_layout
+from data_pipelines.datasets.contest_legend import DFC2020 as LEGEND
 from data_pipelines.schema import sensors
 from data_pipelines.schema.spec import DatasetSpec, Item, Kept, Partition
-from data_pipelines.sen12ms import layout
 
 SPLITS = ("validation", "test")
-FILES = layout.names(SPLITS, ("s1", "s2", "dfc"))
+FILES = sentinel_layout.names(SPLITS, ("s1", "s2", "dfc"))
 _PARTS = {"s1": "s1", "s2": "s2", "label": "dfc"}
 _VALIDATION_SHARE = 0.2
 
@@ -22,13 +21,13 @@ _NOTHING_TO_CHOOSE_BY = (
 
 def index(folders: Sequence[pathlib.Path]) -> dict[str, list[Item]]:
     """All patches below `folders` by split, in the order of patch number."""
-    found = layout.find(folders, FILES)
+    found = sentinel_layout.find(folders, FILES)
     splits: dict[str, list[Item]] = {}
     for patch, files in found.items():
-        splits.setdefault(patch.season, []).append(layout.item(patch, files, _PARTS))
+        splits.setdefault(patch.season, []).append(sentinel_layout.item(patch, files, _PARTS))
     for split in splits:
         of_split = [files for patch, files in found.items() if patch.season == split]
-        layout.check_whole(split, of_split, _PARTS)
+        sentinel_layout.check_whole(split, of_split, _PARTS)
     return splits
 
 
@@ -62,7 +61,7 @@ DFC2020 = DatasetSpec(
     sensors=(sensors.S1, sensors.S2),
     legends=(LEGEND,),
     tile=256,
-    licence="the terms shown with the archives; see data_pipelines/dfc2020/README.md",
+    licence="the terms shown with the archives; see data_pipelines/datasets/dfc2020/README.md",
     homepage="https://ieee-dataport.org/competitions/2020-ieee-grss-data-fusion-contest",
     citation=(
         "Robinson et al. (2021), Global land-cover mapping with weak supervision: outcome of the 2020 IEEE GRSS Data "
@@ -73,7 +72,7 @@ DFC2020 = DatasetSpec(
         "and the same with ROIs0000_test"
     ),
     index=index,
-    read=functools.partial(layout.read, legend=LEGEND, label_bands=1),
+    read=functools.partial(sentinel_layout.read, legend=LEGEND, label_bands=1),
     members=FILES,
     partitions=partitions,
 )
