@@ -7,7 +7,7 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from data_pipelines.prepared import Dataset, Source
+from data_pipelines.reading.dataset import Dataset, Source
 from data_pipelines.schema import display
 from data_pipelines.schema.files import temporary
 from data_pipelines.schema.legends import IGNORE, Legend

@@ -7,7 +7,7 @@ import pathlib
 
 from data_pipelines import pictures, seal, shards
 from data_pipelines.datasets import registry as datasets
-from data_pipelines.prepared import Dataset, open_dataset
+from data_pipelines.reading.dataset import Dataset, open_dataset
 from data_pipelines.schema.errors import InputError
 
 HELP = """Turns a downloaded data set, or your own images and masks, into shards that training reads fast.

@@ -19,9 +19,10 @@ from typing import Any
 
 import numpy as np
 
-from data_pipelines import loader, shards, ways
+from data_pipelines import shards, ways
 from data_pipelines.datasets import registry as datasets
-from data_pipelines.prepared import Source, open_dataset
+from data_pipelines.reading import loader
+from data_pipelines.reading.dataset import Source, open_dataset
 
 TITLES = {
     "shards": "shards, read by the loader",

@@ -19,7 +19,7 @@ from tensorflow_datasets.core import example_serializer
 
 from data_pipelines import shard
 from data_pipelines.datasets.sample import make
-from data_pipelines.prepared import Dataset, Source, open_dataset
+from data_pipelines.reading.dataset import Dataset, Source, open_dataset
 
 
 @dataclasses.dataclass(frozen=True)

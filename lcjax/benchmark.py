@@ -10,8 +10,8 @@ import jax
 import numpy as np
 from tqdm import tqdm
 
-from data_pipelines import loader
-from data_pipelines.prepared import open_dataset
+from data_pipelines.reading import loader
+from data_pipelines.reading.dataset import open_dataset
 from data_pipelines.schema.errors import InputError
 from data_pipelines.schema.files import write_atomically
 from lcjax import catalogue, forecast, plan, steps, trial

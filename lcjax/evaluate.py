@@ -8,7 +8,7 @@ import pathlib
 import jax
 import numpy as np
 
-from data_pipelines.prepared import open_dataset
+from data_pipelines.reading.dataset import open_dataset
 from data_pipelines.schema import display
 from data_pipelines.schema.errors import InputError
 from data_pipelines.schema.files import write_atomically

@@ -11,7 +11,7 @@ import jax
 import numpy as np
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
-from data_pipelines.prepared import Dataset, Source
+from data_pipelines.reading.dataset import Dataset, Source
 from data_pipelines.schema.errors import InputError
 from data_pipelines.schema.legends import IGNORE, Legend
 from lcjax import steps, workdir

@@ -10,8 +10,8 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
-from data_pipelines import loader
-from data_pipelines.prepared import Source
+from data_pipelines.reading import loader
+from data_pipelines.reading.dataset import Source
 from lcjax import augment
 from lcjax.optim import LearningRate
 from lcjax.parallel import mesh as meshes

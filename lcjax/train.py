@@ -10,8 +10,8 @@ import time
 import jax
 import numpy as np
 
-from data_pipelines import loader
-from data_pipelines.prepared import Dataset, open_dataset
+from data_pipelines.reading import loader
+from data_pipelines.reading.dataset import Dataset, open_dataset
 from data_pipelines.schema.errors import InputError
 from data_pipelines.schema.sensors import SCALINGS, Sensor
 from lcjax import (

@@ -10,9 +10,9 @@ import optax
 from jax.sharding import Mesh
 from ml_collections import ConfigDict
 
-from data_pipelines import loader
 from data_pipelines.datasets import registry as datasets
-from data_pipelines.prepared import open_dataset
+from data_pipelines.reading import loader
+from data_pipelines.reading.dataset import open_dataset
 from lcjax import card as cards
 from lcjax import flops, optim, parameters, steps, streams, tasks
 from lcjax.parallel import mesh as meshes

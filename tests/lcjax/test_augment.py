@@ -10,7 +10,7 @@ import pytest
 from networks import RGB
 from scipy import special, stats
 
-from data_pipelines import loader
+from data_pipelines.reading import loader
 from data_pipelines.schema.band_statistics import Moments
 from data_pipelines.schema.errors import InputError
 from data_pipelines.schema.sensors import SENSORS, Scaling, by_maximum, whitened

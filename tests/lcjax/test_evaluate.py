@@ -9,7 +9,7 @@ from networks import small
 from sklearn.metrics import confusion_matrix
 
 from configs import pretrain
-from data_pipelines import prepared
+from data_pipelines.reading import dataset
 from data_pipelines.schema.errors import InputError
 from lcjax import evaluate, mapper, report, restore, scene
 from lcjax.parallel import mesh as meshes
@@ -24,7 +24,7 @@ def result(trained) -> dict:
 def whole_tiles(trained, data_dir, spec):
     """Truth and prediction of every tile, one by one, as class indices."""
     network = restore.restore(trained, "best")
-    source = prepared.open_dataset(data_dir, "sample").source(spec)
+    source = dataset.open_dataset(data_dir, "sample").source(spec)
     table, probabilities = network.card.legend.index_of_id(), network.probabilities()
     for record in (source[index] for index in range(len(source))):
         batch = {sensor.name: record[sensor.name][None] for sensor in network.card.sensors}
@@ -104,7 +104,7 @@ def test_the_map_of_a_scene_is_the_network_s(trained, sample, tmp_path):
 
 def test_the_answers_are_the_same_on_all_devices_and_averaged_over_turns(trained, data_dir):
     network = restore.restore(trained, "best")
-    record = prepared.open_dataset(data_dir, "sample").source("test")[0]
+    record = dataset.open_dataset(data_dir, "sample").source("test")[0]
     batch = {name: np.stack([record[name][:64, :96], record[name][64:128, :96]] * 4) for name in ("s1", "s2")}
     one = network.probabilities()
     alone = np.asarray(one(batch))

@@ -14,7 +14,7 @@ from sklearn.model_selection import train_test_split
 from sklearn.neighbors import KNeighborsClassifier
 
 from configs import pretrain
-from data_pipelines.prepared import open_dataset
+from data_pipelines.reading.dataset import open_dataset
 from data_pipelines.schema.errors import InputError
 from data_pipelines.schema.legends import LandClass, Legend
 from lcjax import probes, restore

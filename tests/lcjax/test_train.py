@@ -15,7 +15,7 @@ from networks import small
 
 from configs import dfc2020, pretrain, rasters
 from data_pipelines import prepare
-from data_pipelines.prepared import open_dataset
+from data_pipelines.reading.dataset import open_dataset
 from data_pipelines.schema.errors import InputError
 from lcjax import evaluate, restore
 from lcjax.tasks.segmentation import Segmentation

@@ -15,14 +15,15 @@ import pytest
 import rasterio
 from rasterio.enums import ColorInterp
 
-from data_pipelines import pictures, prepare, prepared, shards
+from data_pipelines import pictures, prepare, shards
 from data_pipelines.datasets.rasters import builder, tables
+from data_pipelines.reading import dataset
 from data_pipelines.schema.errors import InputError
 
 NAME, TILE = "rasters/town", 32
 
 
-def make(source, data_dir, **how) -> prepared.Dataset:
+def make(source, data_dir, **how) -> dataset.Dataset:
     return prepare.prepare(NAME, source, data_dir, **({"tile": TILE} | how))
 
 
@@ -79,7 +80,7 @@ def test_every_labelled_pixel_is_in_one_record(table, tmp_path):
 
 def test_the_data_set_says_what_it_is(table, tmp_path):
     dataset = make(table, tmp_path / "data", legend=table.with_name("legend.csv"))
-    again = prepared.open_dataset(tmp_path / "data", NAME)
+    again = dataset.open_dataset(tmp_path / "data", NAME)
     assert (again.name, again.version, again.tile) == (NAME, "1.0.0", TILE)
     assert again.folder == tmp_path / "data" / "rasters" / "town" / "1.0.0"
     (sensor,) = again.sensors
@@ -102,7 +103,7 @@ def test_the_data_set_says_what_it_is(table, tmp_path):
 
 def test_plain_rasters_needs_no_name(table, tmp_path):
     dataset = prepare.prepare("rasters", table, tmp_path, tile=TILE)
-    assert dataset.folder == tmp_path / "rasters" / "1.0.0" and prepared.open_dataset(tmp_path, "rasters").splits
+    assert dataset.folder == tmp_path / "rasters" / "1.0.0" and dataset.open_dataset(tmp_path, "rasters").splits
 
 
 def test_pictures_can_be_drawn(table, tmp_path):

@@ -5,7 +5,7 @@ import pytest
 from networks import precisions_compared
 
 from configs import dfc2020
-from data_pipelines import prepared
+from data_pipelines.reading import dataset
 from lcjax import augment, restore
 from lcjax.train import train
 
@@ -18,7 +18,7 @@ def test_a_trained_network_gives_the_same_classes_in_bf16(model, data_dir, tmp_p
     config.total = config.evaluate_every = config.save_every = "200 steps"
     train(config, tmp_path / "run")
     trained = restore.restore(tmp_path / "run", "last")
-    source = prepared.open_dataset(data_dir, "sample").source("test")
+    source = dataset.open_dataset(data_dir, "sample").source("test")
     tiles = [source.read(index, trained.task.keys) for index in range(len(source))]
     images = {
         sensor.name: augment.scale(np.stack([tile[sensor.name] for tile in tiles]), sensor.scaling)

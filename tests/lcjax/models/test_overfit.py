@@ -8,7 +8,7 @@ import pytest
 from networks import make, precisions_compared
 
 from configs import dfc2020
-from data_pipelines import loader, prepared
+from data_pipelines.reading import dataset, loader
 from lcjax import augment
 from lcjax.models import families
 
@@ -22,7 +22,7 @@ STEPS = 300
 @pytest.fixture(scope="module")
 def crops(data_dir):
     """Two crops of 32 pixels from the training records of the sample: seven classes."""
-    source = prepared.open_dataset(data_dir, "sample").source("validation[:80%]")
+    source = dataset.open_dataset(data_dir, "sample").source("validation[:80%]")
     keys = ("s1", "s2", "label")
     batches = loader.train_batches(source, batch_size=2, seed=3, position=0, keys=keys, crop=32, threads=0)
     batch = next(batches)

@@ -13,8 +13,9 @@ from flax import nnx
 from networks import SMALLEST, card_of, make, small, smallest
 
 from configs import flair1
-from data_pipelines import prepare, prepared
+from data_pipelines import prepare
 from data_pipelines.datasets.flair1.metadata import ENCODED, UNKNOWN, encode
+from data_pipelines.reading import dataset
 from data_pipelines.schema.errors import InputError
 from lcjax import evaluate, mapper, optim, parameters, restore, scene, steps, tasks
 from lcjax.models import families, metadata
@@ -261,7 +262,7 @@ def test_it_is_evaluated_with_its_metadata_and_maps_without(run, sample, tmp_pat
     result = evaluate.evaluate(folder, "test", "last")
     assert result["metadata"] is True
     network = restore.restore(folder, "last")
-    record = prepared.open_dataset(network.config.data_dir, "flair1", legend="flair1_12").source("test")[0]
+    record = dataset.open_dataset(network.config.data_dir, "flair1", legend="flair1_12").source("test")[0]
     batch = {key: record[key][None] for key in ("aerial", "metadata")}
     expected = network.card.legend.id_of_index()[np.asarray(network.probabilities()(batch))[0].argmax(-1)]
     with np.load(folder / "evaluation" / "test" / "samples.npz") as samples:
@@ -283,13 +284,13 @@ def test_it_is_evaluated_with_its_metadata_and_maps_without(run, sample, tmp_pat
 
 def test_shards_without_metadata_are_refused_in_training_and_told_of_in_evaluation(run, monkeypatch, tmp_path, capsys):
     config, folder = run
-    read = prepared.Source.read
+    read = dataset.Source.read
 
     def forgetful(self, *arguments):
         parts = read(self, *arguments)
         return parts | ({"metadata": np.full(8, np.nan)} if "metadata" in parts else {})
 
-    monkeypatch.setattr(prepared.Source, "read", forgetful)
+    monkeypatch.setattr(dataset.Source, "read", forgetful)
     with pytest.raises(InputError, match=r"config\.metadata=True: the records of 'train' in .* know no metadata"):
         train(config, tmp_path / "run")
     assert evaluate.evaluate(folder, "test", "last")["scores"]

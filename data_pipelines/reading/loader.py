@@ -18,8 +18,8 @@ import grain
 import numpy as np
 from absl import flags
 
-from data_pipelines import memory
-from data_pipelines.prepared import Source
+from data_pipelines.reading import memory
+from data_pipelines.reading.dataset import Source
 from data_pipelines.schema.errors import InputError
 from data_pipelines.schema.legends import IGNORE
 

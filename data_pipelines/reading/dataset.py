@@ -13,8 +13,9 @@ import numpy as np
 import tensorflow_datasets as tfds
 import tqdm
 
-from data_pipelines import example, seal, shards
+from data_pipelines import seal, shards
 from data_pipelines.datasets import registry as datasets
+from data_pipelines.reading import record_parser
 from data_pipelines.schema import band_statistics
 from data_pipelines.schema.errors import InputError
 from data_pipelines.schema.files import write_atomically
@@ -62,7 +63,7 @@ class Source:
     ) -> dict[str, np.ndarray]:
         """These parts of a record; of images the square of `edge` pixels whose upper left pixel is `corner`."""
         split, place = self._where[index]
-        record = example.arrays(self._stored[split][place], {key: self._layout[key] for key in keys})
+        record = record_parser.arrays(self._stored[split][place], {key: self._layout[key] for key in keys})
         top, left, edge = *corner, edge or self.tile
         window = np.s_[top : top + edge, left : left + edge]
         taken = {key: array if array.ndim == 1 else array[window] for key, array in record.items()}

@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 from tensorflow_datasets.proto import tf_example_pb2 as reference
 
-from data_pipelines import example
+from data_pipelines.reading import record_parser
 from data_pipelines.schema.sensors import AERIAL, S1
 from data_pipelines.schema.spec import Record, Vector
 from data_pipelines.shard import Layout
@@ -27,7 +27,7 @@ def test_arrays_are_those_that_were_written(written):
     for name, array in written.items():
         message.features.feature[name].bytes_list.value.append(array.tobytes())
     layout = {name: (array.dtype, array.shape) for name, array in written.items()}
-    found = example.arrays(message.SerializeToString(), layout)
+    found = record_parser.arrays(message.SerializeToString(), layout)
     assert found.keys() == written.keys()
     for name, array in written.items():
         np.testing.assert_array_equal(found[name], array)
@@ -47,7 +47,7 @@ def test_only_what_is_named_is_taken_and_nothing_is_copied():
     )
     content = layout.serialiser()("an id", record)
     wanted = {name: (f.np_dtype, f.shape) for name, f in layout.features().items() if name in ("label", "metadata")}
-    found = example.arrays(content, wanted)
+    found = record_parser.arrays(content, wanted)
     assert found.keys() == {"label", "metadata"}
     np.testing.assert_array_equal(found["label"], record.parts["label"])
     np.testing.assert_array_equal(found["metadata"], record.parts["metadata"])
