@@ -17,7 +17,7 @@ from lcjax.parallel import processes
 
 # verb -> the module with its HELP, define_flags(flags) and run(flags), and a line about it
 VERBS = {
-    "prepare": ("data_pipelines.prepare", "downloaded files -> checked shards"),
+    "prepare": ("data_pipelines.prepare.prepare", "downloaded files -> checked shards"),
     "train": ("lcjax.train", "a config -> a trained network in a workdir"),
     "evaluate": ("lcjax.evaluate", "a workdir -> scores of a split"),
     "predict": ("lcjax.predict", "a workdir and a scene -> a map"),

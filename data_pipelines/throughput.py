@@ -19,8 +19,9 @@ from typing import Any
 
 import numpy as np
 
-from data_pipelines import shards, ways
+from data_pipelines import ways
 from data_pipelines.datasets import registry as datasets
+from data_pipelines.prepare import pipeline
 from data_pipelines.reading import loader
 from data_pipelines.reading.dataset import Source, open_dataset
 
@@ -92,7 +93,7 @@ def _of_kind(
     kind = ways.KINDS[name]
     ways.write_geotiffs(kind, folder, records)
     with _Clock() as preparing:
-        shards.write(datasets.dataset(name), folder / "geotiff_deflate", folder)  # with checksums to check
+        pipeline.write(datasets.dataset(name), folder / "geotiff_deflate", folder)  # with checksums to check
     found = ways.ways_of(name, folder, records)
     rates = _in_turns({key: functools.partial(_read_all, way) for key, way in found.items()}, repeats)
     source = ways.source_of(open_dataset(folder, name))

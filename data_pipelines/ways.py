@@ -17,8 +17,8 @@ from array_record.python import array_record_data_source, array_record_module
 from rasterio.transform import Affine
 from tensorflow_datasets.core import example_serializer
 
-from data_pipelines import shard
 from data_pipelines.datasets.sample import make
+from data_pipelines.prepare import shard_writer
 from data_pipelines.reading.dataset import Dataset, Source, open_dataset
 
 
@@ -88,8 +88,8 @@ _BYTES, _ZLIB, _NONE = tfds.features.Encoding.BYTES, tfds.features.Encoding.ZLIB
 VARIANTS = {
     "shards_zstd": ("group_size:1", _BYTES, 64),
     "shards_snappy": ("group_size:1,snappy", _BYTES, 64),
-    "shards_zlib": (shard.OPTIONS, _ZLIB, 16),
-    "shards_numbers": (shard.OPTIONS, _NONE, 8),
+    "shards_zlib": (shard_writer.OPTIONS, _ZLIB, 16),
+    "shards_numbers": (shard_writer.OPTIONS, _NONE, 8),
 }
 
 

@@ -50,7 +50,7 @@ def sample(tmp_path_factory) -> pathlib.Path:
 @pytest.fixture(scope="session")
 def data_dir(sample, tmp_path_factory) -> pathlib.Path:
     """The tiny sample, prepared."""
-    from data_pipelines import prepare
+    from data_pipelines.prepare import prepare
 
     folder = tmp_path_factory.mktemp("data")
     prepare.prepare("sample", sample, folder, workers=2)

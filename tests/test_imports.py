@@ -87,7 +87,7 @@ def test_imports_of_sees_what_it_must(tmp_path):
                 "data_pipelines/ways.py",
             },
         ),
-        ("data_pipelines", ("apache_beam",), {"data_pipelines/beam.py"}),
+        ("data_pipelines", ("apache_beam",), {"data_pipelines/prepare/beam.py"}),
         ("lcjax", ("orbax",), {"lcjax/checkpoint.py"}),
         ("lcjax", ("configs", "launch", "tests", "benchmarks"), set()),
         # Networks: arrays in, arrays out. Errors are the one thing that they share with the pipelines.

@@ -10,7 +10,7 @@ import rasterio
 from rasterio.windows import Window
 
 from configs import pretrain
-from data_pipelines.prepare import prepare
+from data_pipelines.prepare.prepare import prepare
 from lcjax import train
 
 REAL = os.environ.get("LCJAX_REAL_DATA", "")

@@ -14,7 +14,7 @@ import pytest
 from networks import small
 
 from configs import dfc2020, pretrain, rasters
-from data_pipelines import prepare
+from data_pipelines.prepare import prepare
 from data_pipelines.reading.dataset import open_dataset
 from data_pipelines.schema.errors import InputError
 from lcjax import evaluate, restore

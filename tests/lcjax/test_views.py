@@ -11,8 +11,8 @@ import rasterio
 from networks import small
 
 from configs import dfc2020
-from data_pipelines import shards
 from data_pipelines.datasets import registry as datasets
+from data_pipelines.prepare import pipeline
 from data_pipelines.schema.errors import InputError
 from data_pipelines.schema.legends import LandClass, Legend
 from data_pipelines.schema.spec import Partition
@@ -61,7 +61,7 @@ def views(sample, tmp_path_factory) -> pathlib.Path:
     folder = tmp_path_factory.mktemp("views")
     spec, index = datasets.DATASETS["sample"], datasets.DATASETS["dfc2020"].index
     spec = dataclasses.replace(spec, legends=(*spec.legends, BROAD), index=index, partitions=partitions)
-    shards.write(spec, sample, folder)
+    pipeline.write(spec, sample, folder)
     return folder
 
 

@@ -12,10 +12,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from rasterio import Affine
 
-from data_pipelines import archives
 from data_pipelines.datasets.flair1 import builder, metadata, partitions
 from data_pipelines.datasets.flair1.builder import FLAIR1
 from data_pipelines.datasets.sample import make
+from data_pipelines.prepare import archives
 from data_pipelines.schema import sensors
 from data_pipelines.schema.errors import InputError
 from data_pipelines.schema.spec import Item, Kept, Place, Record, Refused

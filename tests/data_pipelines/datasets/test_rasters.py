@@ -15,8 +15,8 @@ import pytest
 import rasterio
 from rasterio.enums import ColorInterp
 
-from data_pipelines import pictures, prepare, shards
 from data_pipelines.datasets.rasters import builder, tables
+from data_pipelines.prepare import pipeline, prepare, quicklooks
 from data_pipelines.reading import dataset
 from data_pipelines.schema.errors import InputError
 
@@ -108,7 +108,7 @@ def test_plain_rasters_needs_no_name(table, tmp_path):
 
 def test_pictures_can_be_drawn(table, tmp_path):
     folder = make(table, tmp_path / "data").folder
-    for name in (pictures.DISTRIBUTION.format(""), pictures.CONTACT_SHEET):
+    for name in (quicklooks.DISTRIBUTION.format(""), quicklooks.CONTACT_SHEET):
         assert (folder / name).read_bytes().startswith(b"\x89PNG")
 
 
@@ -116,9 +116,9 @@ def test_the_contact_sheet_shows_labels_and_no_record_twice(table, tmp_path):
     dataset = make(table, tmp_path / "data")
     for split, count in dataset.splits.items():
         for number in (1, 4, count):
-            shown = pictures._shown(dataset.source(split), number)
+            shown = quicklooks._shown(dataset.source(split), number)
             assert len({record["id"] for record in shown}) == number
-    first = pictures._shown(dataset.source("test"), 1)[0]
+    first = quicklooks._shown(dataset.source("test"), 1)[0]
     assert (first["label"] != 255).all()
 
 
@@ -456,7 +456,7 @@ def test_killed_and_started_again_ends_in_the_same_bytes(table, tmp_path):
     command = [sys.executable, "-c", KILLED, str(table), str(tmp_path / "killed")]
     done = subprocess.run(command, cwd=pathlib.Path(__file__).parents[2], capture_output=True)
     assert done.returncode == -signal.SIGKILL, done.stderr.decode()
-    folder = shards.incomplete(tmp_path / "killed" / "rasters" / "town" / "1.0.0")
+    folder = pipeline.incomplete(tmp_path / "killed" / "rasters" / "town" / "1.0.0")
     assert len(list(folder.glob("*.array_record-*"))) == 2
     assert contents(make(table, tmp_path / "killed").folder) == whole
 
@@ -497,7 +497,7 @@ def test_what_was_put_right_is_prepared_anew(table, tmp_path, capsys):
 
 
 def test_what_was_put_right_half_way_is_prepared_anew(table, tmp_path, capsys, monkeypatch):
-    monkeypatch.setattr(shards, "_LOOKED_AT", 1)
+    monkeypatch.setattr(pipeline, "_LOOKED_AT", 1)
     whole = (table.parent / "i3.tif").read_bytes()
     (table.parent / "i3.tif").write_bytes(whole[: len(whole) // 2])  # found when its tiles are read
     with pytest.raises(InputError, match=r"1 of 4 records are refused so far.*i3\.tif: cannot be read"):

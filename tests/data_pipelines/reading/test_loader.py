@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 from published import EDGE, parts, path_of, write_geotiff
 
-from data_pipelines import shards
 from data_pipelines.datasets import registry as datasets
 from data_pipelines.datasets.contest_legend import DFC2020
+from data_pipelines.prepare import pipeline
 from data_pipelines.reading import dataset, loader
 from data_pipelines.schema.errors import InputError
 from data_pipelines.schema.legends import LandClass, Legend
@@ -22,7 +22,7 @@ ROOT = pathlib.Path(__file__).parents[2]
 
 @pytest.fixture
 def dataset(source, tmp_path):
-    shards.write(datasets.DATASETS["sample"], source, tmp_path / "data", workers=1, max_refused=0.0)
+    pipeline.write(datasets.DATASETS["sample"], source, tmp_path / "data", workers=1, max_refused=0.0)
     return dataset.open_dataset(tmp_path / "data", "sample")
 
 
@@ -141,7 +141,7 @@ def test_moments_leave_out_what_was_filled(source, tmp_path):
     changed = parts(2)["s2"].copy()
     changed[:, 3:9, :] = 0  # no data
     write_geotiff(path_of(source, "ROIs0000_validation", "s2", 2), changed)
-    shards.write(datasets.DATASETS["sample"], source, tmp_path / "data", options={"max_nodata": 0.9})
+    pipeline.write(datasets.DATASETS["sample"], source, tmp_path / "data", options={"max_nodata": 0.9})
     dataset = dataset.open_dataset(tmp_path / "data", "sample")
     whole = dataset.moments("validation")
     assert whole["s1"]["pixels"] == 20 * EDGE**2 - 6 * EDGE
@@ -213,7 +213,7 @@ def test_labels_are_read_as_a_legend(source, tmp_path):
     water = Legend("water", (LandClass(1, "land", "#00ff00"), LandClass(10, "water", "#0000ff")),
                    merges=tuple((label, 1) for label in range(2, 10)), ignored=(0,))  # fmt: skip
     spec = dataclasses.replace(datasets.DATASETS["sample"], legends=(stored, water))
-    shards.write(spec, source, tmp_path / "data")
+    pipeline.write(spec, source, tmp_path / "data")
     plain, merged = (dataset.open_dataset(tmp_path / "data", "sample", legend=name) for name in ("", "water"))
     assert (plain.legend, merged.legend) == (stored, water)
     expected = np.where(parts(2)["dfc"][0] == 10, 10, 1)
@@ -372,7 +372,7 @@ def test_reading_needs_no_heavy_library():
 @pytest.mark.skipif("LCJAX_REAL_DATA" not in os.environ, reason="LCJAX_REAL_DATA does not name a folder")
 def test_real_places(tmp_path):
     source = pathlib.Path(os.environ["LCJAX_REAL_DATA"]) / "sentinel_dfc2020"
-    shards.write(datasets.DATASETS["dfc2020"], source, tmp_path, workers=1, max_refused=0.0)
+    pipeline.write(datasets.DATASETS["dfc2020"], source, tmp_path, workers=1, max_refused=0.0)
     dataset = dataset.open_dataset(tmp_path, "dfc2020")
     assert dataset.splits == {"validation": 3}
     assert dataset.tile == 224

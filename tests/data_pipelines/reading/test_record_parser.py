@@ -6,10 +6,10 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 from tensorflow_datasets.proto import tf_example_pb2 as reference
 
+from data_pipelines.prepare.shard_writer import Layout
 from data_pipelines.reading import record_parser
 from data_pipelines.schema.sensors import AERIAL, S1
 from data_pipelines.schema.spec import Record, Vector
-from data_pipelines.shard import Layout
 
 SHAPES = st.tuples(st.integers(1, 90), st.integers(1, 90), st.integers(1, 5))  # lengths of one, two and three bytes
 DTYPES = st.sampled_from(["uint8", "int16", "uint16", "float32", "float64"])

@@ -13,8 +13,8 @@ from flax import nnx
 from networks import SMALLEST, card_of, make, small, smallest
 
 from configs import flair1
-from data_pipelines import prepare
 from data_pipelines.datasets.flair1.metadata import ENCODED, UNKNOWN, encode
+from data_pipelines.prepare import prepare
 from data_pipelines.reading import dataset
 from data_pipelines.schema.errors import InputError
 from lcjax import evaluate, mapper, optim, parameters, restore, scene, steps, tasks

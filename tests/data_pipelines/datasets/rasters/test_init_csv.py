@@ -8,9 +8,9 @@ import numpy as np
 import own
 import pytest
 
-from data_pipelines import prepare
 from data_pipelines.datasets.rasters import init_csv
 from data_pipelines.datasets.rasters.init_csv import Found
+from data_pipelines.prepare import prepare
 from data_pipelines.schema.errors import InputError
 
 

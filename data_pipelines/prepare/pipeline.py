@@ -24,13 +24,13 @@ from collections.abc import Iterable, Iterator
 
 import tqdm
 
-from data_pipelines import archives, shard
+from data_pipelines.prepare import archives, shard_writer
+from data_pipelines.prepare.executors import run
+from data_pipelines.prepare.finalize import REFUSED, file_stem, seal, unpacked, write_refused
+from data_pipelines.prepare.shard_writer import Layout, Task
 from data_pipelines.schema.errors import InputError
 from data_pipelines.schema.files import write_atomically
 from data_pipelines.schema.spec import DatasetSpec, Item, Refused
-from data_pipelines.seal import REFUSED, file_stem, seal, unpacked, write_refused
-from data_pipelines.shard import Layout, Task
-from data_pipelines.workers import run
 
 # Shards a split, bounded by records a shard: enough for every worker, not too many open files, little lost by a kill.
 _SHARDS = 64
@@ -73,7 +73,7 @@ def write(
     final = folder_of(spec.name, spec.version, data_dir)
     folder = incomplete(final)
     try:
-        with _alone(folder / shard.PARTS):
+        with _alone(folder / shard_writer.PARTS):
             _write(spec, source, folder, workers, max_refused, options or {}, beam)
             folder.replace(final)
             tidy(final)
@@ -101,7 +101,7 @@ def _write(
         for split, items in spec.index([source, unpacked(folder)]).items()
     }
     if not splits:
-        if not (folder / shard.PARTS / _PLAN).exists():
+        if not (folder / shard_writer.PARTS / _PLAN).exists():
             shutil.rmtree(folder)  # nothing was begun
         raise InputError(f"--source={source}: no file of {spec.name} found; expected {spec.layout}")
     everything = [item for items in splits.values() for item in items]
@@ -221,7 +221,7 @@ def _plan(
     made: dict = {"source": str(source.resolve())} | ({"fingerprint": spec.fingerprint} if spec.fingerprint else {})
     made |= {"options": options} if options else {}
     wanted = made | {"records": hashlib.sha256(ids.encode()).hexdigest()}
-    path = folder / shard.PARTS / _PLAN
+    path = folder / shard_writer.PARTS / _PLAN
     plan = json.loads(path.read_text()) if path.exists() else None
     if plan and not _same(wanted, plan):
         if plan["source"] != wanted["source"]:
@@ -236,7 +236,7 @@ def _plan(
             )
         # The owner has put something right, as an earlier message may have asked.
         print(f"{folder}: begun before a file of {source} was changed; started anew", flush=True)
-        for shards_begun in (*_finished(folder), *(folder / shard.PARTS).glob("*.array_record-*")):
+        for shards_begun in (*_finished(folder), *(folder / shard_writer.PARTS).glob("*.array_record-*")):
             shards_begun.unlink()
         plan = None
     if not plan or not _finished(folder):  # the file that gave the tile may have been put right
@@ -256,7 +256,7 @@ def _same(wanted: dict, plan: dict) -> bool:
 
 def _places(items: Iterable[Item]) -> int:
     """How many different places records are of: records cut from one image are of one."""
-    return len({shard.first_file(item) for item in items})
+    return len({shard_writer.first_file(item) for item in items})
 
 
 def _tile(spec: DatasetSpec, splits: dict[str, list[Item]], limit: Limit, options: dict[str, float]) -> int:
@@ -267,7 +267,7 @@ def _tile(spec: DatasetSpec, splits: dict[str, list[Item]], limit: Limit, option
     items = [item for items in splits.values() for item in items]
     for item in items:
         if item.refused:
-            limit.count([shard.refusal_row(item, item.refused)], [str(shard.first_file(item))])
+            limit.count([shard_writer.refusal_row(item, item.refused)], [str(shard_writer.first_file(item))])
     readable = [item for item in items if not item.refused]
     edges: collections.Counter[int] = collections.Counter()
     # Evenly first, then, while none could be read, all of them.
@@ -277,7 +277,7 @@ def _tile(spec: DatasetSpec, splits: dict[str, list[Item]], limit: Limit, option
         try:
             edges[spec.read(item, **options).parts["label"].shape[0]] += 1
         except Refused as refusal:
-            limit.count([shard.refusal_row(item, refusal)], [str(shard.first_file(item))])
+            limit.count([shard_writer.refusal_row(item, refusal)], [str(shard_writer.first_file(item))])
     if not edges:
         raise InputError(f"{limit.folder}: no record of {spec.name} can be read")
     most = max(edges.values())
@@ -286,7 +286,7 @@ def _tile(spec: DatasetSpec, splits: dict[str, list[Item]], limit: Limit, option
 
 def _write_shards(name: str, tasks: list[Task], limit: Limit, workers: int, beam: str) -> None:
     """Writes the shards that are missing, and stops as soon as too many places are refused."""
-    for half in (limit.folder / shard.PARTS).glob(".*.array_record-*"):
+    for half in (limit.folder / shard_writer.PARTS).glob(".*.array_record-*"):
         half.unlink()  # what a kill left
     todo = [task for task in tasks if not task.shard.exists() or task.note().refused]
     total, left = (sum(len(task.items) for task in some) for some in (tasks, todo))

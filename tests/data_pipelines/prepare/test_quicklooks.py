@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from data_pipelines import pictures
 from data_pipelines.datasets.flair1.legend import FLAIR1
 from data_pipelines.datasets.sen12ms.legend import IGBP
+from data_pipelines.prepare import quicklooks
 from data_pipelines.schema.legends import IGNORE, LandClass, Legend
 from data_pipelines.schema.sensors import AERIAL, S1, S2, Scaling, Sensor
 
@@ -79,19 +79,19 @@ CASES = {
 @pytest.mark.parametrize("case", ["aerial", "constant, without labels"])
 def test_all_pictures_are_drawn_once(case, tmp_path):
     dataset = Prepared(tmp_path, **CASES[case])
-    drawn = pictures.draw(dataset)
+    drawn = quicklooks.draw(dataset)
     assert [path.name for path in drawn] == ["class_distribution.png", "band_histograms.png", "contact_sheet.png"]
     for path in drawn:
         with Image.open(path) as image:
             assert min(image.size) > 200
     before = [path.stat().st_ino for path in drawn]
-    assert [path.stat().st_ino for path in pictures.draw(dataset)] == before
+    assert [path.stat().st_ino for path in quicklooks.draw(dataset)] == before
     assert sorted(path.name for path in tmp_path.iterdir()) == sorted(path.name for path in drawn)
 
 
 def test_the_distribution_of_each_partition_is_drawn(tmp_path):
     parts = {"by_zone/train": 3, "by_zone/test": 2, "random/train": 4}
-    drawn = pictures.draw(Prepared(tmp_path, **CASES["aerial"], partitions=parts))
+    drawn = quicklooks.draw(Prepared(tmp_path, **CASES["aerial"], partitions=parts))
     assert [path.name for path in drawn][:3] == [
         "class_distribution.png", "class_distribution_by_zone.png", "class_distribution_random.png"
     ]  # fmt: skip
@@ -101,8 +101,8 @@ def test_the_distribution_of_each_partition_is_drawn(tmp_path):
 def test_nothing_is_drawn_outside_or_over_another(case, tmp_path):
     """Texts and legends of every picture lie inside it; legends do not cover axes."""
     dataset = Prepared(tmp_path, **CASES[case])
-    distribution = functools.partial(pictures.distribution, splits=dataset.splits)
-    for draw in (distribution, pictures.histograms, pictures.contact_sheet):
+    distribution = functools.partial(quicklooks.distribution, splits=dataset.splits)
+    for draw in (distribution, quicklooks.histograms, quicklooks.contact_sheet):
         figure = draw(dataset)
         figure.savefig(io.BytesIO(), format="png", dpi=50)
         width, height = figure.get_size_inches() * figure.dpi
@@ -122,7 +122,7 @@ def _lines(axis) -> list:
 
 def test_histograms_are_shares_of_the_labelled_pixels_in_physical_units(tmp_path):
     dataset = Prepared(tmp_path, (S1, S2), IGBP, {"train": 3, "test": 2})
-    panels = _panels(pictures.histograms(dataset))
+    panels = _panels(quicklooks.histograms(dataset))
     assert list(panels) == [*S1.bands, *S2.bands]
     records = dataset.source("train")
     thinned = [record["s1"][::2, ::2][record["label"][::2, ::2] != IGNORE] for record in records]
@@ -137,7 +137,7 @@ def test_histograms_are_shares_of_the_labelled_pixels_in_physical_units(tmp_path
 
 
 def test_clip_ranges_are_marked_where_they_can_be_seen(tmp_path):
-    panels = _panels(pictures.histograms(Prepared(tmp_path, (S1, S2, OWN), IGBP, {"train": 2})))
+    panels = _panels(quicklooks.histograms(Prepared(tmp_path, (S1, S2, OWN), IGBP, {"train": 2})))
     marks = {name: [line.get_xdata()[0] for line in panels[name].lines] for name in ("VV", "B1", "grey")}
     assert marks == {"VV": [0.0], "B1": [0.0], "grey": [150.0]}  # stored numbers are 0 to 199
     assert panels["VV"].get_title(loc="right") == "clip -25 to 0"
@@ -145,13 +145,13 @@ def test_clip_ranges_are_marked_where_they_can_be_seen(tmp_path):
 
 
 def test_a_constant_band_is_one_bar(tmp_path):
-    (line,) = _lines(_panels(pictures.histograms(Prepared(tmp_path, **CASES["constant, without labels"])))["grey"])
+    (line,) = _lines(_panels(quicklooks.histograms(Prepared(tmp_path, **CASES["constant, without labels"])))["grey"])
     assert (line.values.tolist(), line.edges.tolist()) == ([100.0], [199.5, 200.5])
 
 
 def test_bins_of_integers_hold_equally_many(tmp_path):
     for top in (3, 59, 61, 100, 255, 10_000):
-        edges = pictures._edges(np.arange(top + 1, dtype=np.uint16).repeat(2000 // (top + 1) + 1))
+        edges = quicklooks._edges(np.arange(top + 1, dtype=np.uint16).repeat(2000 // (top + 1) + 1))
         widths = np.diff(edges)
         assert (widths == widths[0]).all() and widths[0] == round(widths[0]) and len(widths) <= 60
         assert edges[0] % 1 == 0.5
@@ -159,9 +159,9 @@ def test_bins_of_integers_hold_equally_many(tmp_path):
 
 def test_shares_are_written_without_hiding_rare_classes():
     shares = (0, 0.004, 0.03, 0.1, 17.84, 100)
-    assert [pictures._percent(share) for share in shares] == ["none", "<0.01", "0.03", "0.1", "17.8", "100.0"]
+    assert [quicklooks._percent(share) for share in shares] == ["none", "<0.01", "0.03", "0.1", "17.8", "100.0"]
 
 
 def test_no_label_has_a_colour_of_its_own():
     ids = np.array([[14, 19, IGNORE]], np.uint8)
-    assert pictures.colours(FLAIR1, ids).tolist() == [[[255, 255, 255], [0, 0, 0], [217, 217, 217]]]
+    assert quicklooks.colours(FLAIR1, ids).tolist() == [[[255, 255, 255], [0, 0, 0], [217, 217, 217]]]

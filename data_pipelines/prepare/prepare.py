@@ -5,8 +5,8 @@ import json
 import os
 import pathlib
 
-from data_pipelines import pictures, seal, shards
 from data_pipelines.datasets import registry as datasets
+from data_pipelines.prepare import finalize, pipeline, quicklooks
 from data_pipelines.reading.dataset import Dataset, open_dataset
 from data_pipelines.schema.errors import InputError
 
@@ -118,7 +118,7 @@ def prepare(
     """
     if beam:  # its workers start in other folders
         source, data_dir = source.absolute(), data_dir.absolute()
-    folder = shards.folder_of(name, datasets.version(name), data_dir)
+    folder = pipeline.folder_of(name, datasets.version(name), data_dir)
     own = _describe(name, source, legend, tile) if datasets.is_rasters(name) else None
     if own is None and not source.is_dir():
         what = "is a file, not the folder that holds it" if source.is_file() else "no such folder"
@@ -127,15 +127,15 @@ def prepare(
     source = own.csv if own else source
     if (folder / "dataset_info.json").is_file():
         _check_same(folder, name, source, own.fingerprint if own else "", options)
-        shards.tidy(folder)
+        pipeline.tidy(folder)
         print(f"{folder}: already prepared from {source}; nothing to do (delete the folder to prepare it anew)")
     else:
         print(f"{name} {folder.name}: {source} -> {folder}", flush=True)
         spec = _rasters().spec(own) if own else datasets.DATASETS[name]
-        shards.write(spec, source, data_dir, workers=workers, max_refused=max_refused, options=options, beam=beam)
+        pipeline.write(spec, source, data_dir, workers=workers, max_refused=max_refused, options=options, beam=beam)
     dataset = open_dataset(data_dir, name)
     try:
-        drawn = pictures.draw(dataset)
+        drawn = quicklooks.draw(dataset)
     except OSError as error:
         raise InputError(
             f"{dataset.folder}: the data set is complete, but its pictures cannot be written ({error.strerror}); make "
@@ -172,7 +172,7 @@ def _check_same(
     folder: pathlib.Path, name: str, source: pathlib.Path, fingerprint: str, options: dict[str, float]
 ) -> None:
     """Raises InputError where a finished data set was made from something else."""
-    made = json.loads((folder / seal.STATISTICS).read_text())
+    made = json.loads((folder / finalize.STATISTICS).read_text())
     if made["source"] != str(source.resolve()):
         other = "give another --data_dir" if not fingerprint else "give another name (--dataset=rasters/NAME)"
         raise InputError(
@@ -207,9 +207,9 @@ def _say(dataset: Dataset, drawn: list[pathlib.Path], published_tile: int) -> No
         print(f"    {part:<28}{records:>9,}")
     for name, warning in dataset.partition_warnings.items():
         print(f"    warning: {name}: {warning}")
-    with (dataset.folder / seal.REFUSED).open(newline="") as file:
+    with (dataset.folder / finalize.REFUSED).open(newline="") as file:
         refused = sum(1 for _ in csv.reader(file)) - 1
     if refused:
-        print(f"  refused     {refused:>9,}; which and why: {dataset.folder / seal.REFUSED}")
+        print(f"  refused     {refused:>9,}; which and why: {dataset.folder / finalize.REFUSED}")
     print(f"  shards and statistics: {dataset.folder}")
     print(f"  look at: {', '.join(str(path) for path in drawn)}")

@@ -11,8 +11,8 @@ import time
 
 import pytest
 
-from data_pipelines import beam, prepare, shards
 from data_pipelines.datasets import registry as datasets
+from data_pipelines.prepare import beam, pipeline, prepare
 from data_pipelines.schema.errors import InputError
 from data_pipelines.schema.spec import Item, Record
 
@@ -34,12 +34,12 @@ def workers_import_the_tests(monkeypatch):
 @pytest.fixture
 def small_shards(monkeypatch):
     """More shards than workers: 27 records of the fixture in 14 shards."""
-    monkeypatch.setattr(shards, "_RECORDS_PER_SHARD", (2, 2))
+    monkeypatch.setattr(pipeline, "_RECORDS_PER_SHARD", (2, 2))
 
 
 def test_one_and_four_workers_local_and_beam_write_the_same_bytes(source, tmp_path, small_shards):
     ways = {"one": {"workers": 1}, "four": {"workers": 4}, "beam": {"beam": FOUR}}
-    folders = [shards.write(SPEC, source, tmp_path / name, **how) for name, how in ways.items()]
+    folders = [pipeline.write(SPEC, source, tmp_path / name, **how) for name, how in ways.items()]
     one, four, on_beam = map(_contents, folders)
     assert len([name for name in one if "array_record" in name]) == 14
     assert one == four == on_beam
@@ -53,14 +53,14 @@ def _fails(item: Item) -> Record:
 
 def test_what_a_worker_says_is_handed_on_and_the_rest_is_kept(source, tmp_path, small_shards, capfd):
     with pytest.raises(InputError) as failure:
-        shards.write(dataclasses.replace(SPEC, read=_fails), source, tmp_path, beam=ONE)
+        pipeline.write(dataclasses.replace(SPEC, read=_fails), source, tmp_path, beam=ONE)
     assert str(failure.value) == "ROIs0000_validation_0_p7: this is wrong; expected better; put it right"
     assert "Traceback" not in capfd.readouterr().err  # it is in the log
-    folder = shards.folder_of(SPEC.name, SPEC.version, tmp_path)
-    assert "_fails" in (shards.incomplete(folder) / ".parts" / "beam" / beam.LOG).read_text()
-    kept = {path: path.stat().st_ino for path in shards.incomplete(folder).glob("*.array_record-*")}
+    folder = pipeline.folder_of(SPEC.name, SPEC.version, tmp_path)
+    assert "_fails" in (pipeline.incomplete(folder) / ".parts" / "beam" / beam.LOG).read_text()
+    kept = {path: path.stat().st_ino for path in pipeline.incomplete(folder).glob("*.array_record-*")}
     assert kept
-    assert shards.write(SPEC, source, tmp_path) == folder
+    assert pipeline.write(SPEC, source, tmp_path) == folder
     assert {path: (folder / path.name).stat().st_ino for path in kept} == kept
 
 
@@ -75,7 +75,7 @@ def test_other_failures_are_named_with_the_log(source, tmp_path):
 
 def _tasks(source: pathlib.Path, folder: pathlib.Path, read) -> list:
     """One task of two records, as `shards` makes them."""
-    from data_pipelines.shard import PARTS, Layout, Task
+    from data_pipelines.prepare.shard_writer import PARTS, Layout, Task
 
     (folder / PARTS).mkdir(exist_ok=True)
     items = tuple(SPEC.index([source])["validation"][:2])

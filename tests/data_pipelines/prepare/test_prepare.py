@@ -3,7 +3,7 @@ import types
 import pytest
 from published import parts, path_of, write_geotiff
 
-from data_pipelines import pictures, prepare
+from data_pipelines.prepare import prepare, quicklooks
 from data_pipelines.schema.errors import InputError
 
 
@@ -14,7 +14,7 @@ def test_prepare_writes_pictures_and_says_what_it_did(source, tmp_path, capsys):
     assert "warning: tiles are 16 pixels wide, the published ones 256" in said
     assert "refused             1; which and why: " in said
     assert f"shards and statistics: {dataset.folder}" in said
-    for name in (pictures.DISTRIBUTION.format(""), pictures.CONTACT_SHEET):
+    for name in (quicklooks.DISTRIBUTION.format(""), quicklooks.CONTACT_SHEET):
         assert (dataset.folder / name).read_bytes().startswith(b"\x89PNG")
 
 

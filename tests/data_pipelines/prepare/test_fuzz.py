@@ -16,9 +16,9 @@ import numpy as np
 import pytest
 from rasterio import Affine
 
-from data_pipelines import archives, shards
 from data_pipelines.datasets import registry as datasets
 from data_pipelines.datasets.sample import make
+from data_pipelines.prepare import archives, pipeline
 from data_pipelines.reading import dataset
 from data_pipelines.schema.errors import InputError
 from data_pipelines.schema.spec import Refused
@@ -92,7 +92,7 @@ def test_a_damaged_record_is_prepared_as_it_was_or_named(tmp_path, name, times):
             damaged[item.id] = (how.__name__, path)
     assert len(damaged) >= times
 
-    folder = shards.write(spec, tmp_path / "source", tmp_path / "data", max_refused=1.0)
+    folder = pipeline.write(spec, tmp_path / "source", tmp_path / "data", max_refused=1.0)
     with (folder / "refused.csv").open(newline="") as file:
         refused = {row["id"]: row for row in csv.DictReader(file)}
     dataset = dataset.open_dataset(tmp_path / "data", name)

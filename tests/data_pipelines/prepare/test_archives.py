@@ -20,7 +20,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from data_pipelines import archives
+from data_pipelines.prepare import archives
 from data_pipelines.schema.errors import InputError
 
 WANTED = re.compile(r"IMG_\d+\.tif|list\.csv")

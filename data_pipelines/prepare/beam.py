@@ -24,10 +24,10 @@ from multiprocessing.process import BaseProcess
 
 import tqdm
 
-from data_pipelines import shard
+from data_pipelines.prepare import shard_writer
+from data_pipelines.prepare.shard_writer import Note, Task
 from data_pipelines.schema.errors import InputError
 from data_pipelines.schema.files import write_atomically
-from data_pipelines.shard import Note, Task
 
 LOG = "beam.log"
 _EXAMPLE = "--beam='--runner=DirectRunner --direct_num_workers=4 --direct_running_mode=multi_processing'"
@@ -58,7 +58,7 @@ def run(tasks: Sequence[Task], options: str) -> Iterator[tuple[Task, Note]]:
         raise InputError("--beam: Apache Beam is not installed; run `pip install 'lcjax[beam]'`, on the workers too")
     if not tasks:
         return
-    for path in (tasks[0].shard, shard.first_file(tasks[0].items[0])):
+    for path in (tasks[0].shard, shard_writer.first_file(tasks[0].items[0])):
         if not path.is_absolute():
             raise InputError(f"{path}: expected absolute --source and --data_dir with --beam: workers start elsewhere")
     folder = tasks[0].note_path.parent / "beam"
@@ -161,7 +161,7 @@ def _pipeline(folder: pathlib.Path, options: str):
 
 def _write(path: str) -> None:
     """What a worker does."""
-    shard.write(pickle.loads(pathlib.Path(path).read_bytes()))
+    shard_writer.write(pickle.loads(pathlib.Path(path).read_bytes()))
 
 
 def _in_one_line(error: Exception, folder: pathlib.Path) -> str:

@@ -14,8 +14,8 @@ import numpy as np
 import pytest
 from published import EDGE, parts, path_of, write_geotiff
 
-from data_pipelines import shards
 from data_pipelines.datasets import registry as datasets
+from data_pipelines.prepare import pipeline
 from data_pipelines.schema.errors import InputError
 
 SPEC = datasets.DATASETS["sample"]
@@ -27,7 +27,7 @@ def contents(folder: pathlib.Path) -> dict[str, bytes]:
 
 
 def write(source, data_dir, spec=SPEC, workers=1, max_refused=0.2):
-    return shards.write(spec, source, data_dir, workers=workers, max_refused=max_refused)
+    return pipeline.write(spec, source, data_dir, workers=workers, max_refused=max_refused)
 
 
 def test_statistics_count_every_pixel(source, tmp_path):
@@ -41,7 +41,7 @@ def test_statistics_count_every_pixel(source, tmp_path):
     assert statistics["splits"]["unlabelled"]["class_pixels"] == {}
     assert {split["off_legend_pixels"] for split in statistics["splits"].values()} == {0}
     assert not (folder / ".parts").exists()
-    assert not shards.incomplete(folder).exists()
+    assert not pipeline.incomplete(folder).exists()
 
 
 def test_statistics_of_bands_are_those_of_all_pixels(source, tmp_path):
@@ -85,8 +85,8 @@ def test_killed_and_started_again_ends_in_the_same_bytes(source, tmp_path):
     command = [sys.executable, "-c", KILLED_AT, str(source), str(data_dir), "26"]
     killed = subprocess.run(command, cwd=ROOT, capture_output=True)
     assert killed.returncode == -signal.SIGKILL, killed.stderr.decode()
-    folder = shards.folder_of(SPEC.name, SPEC.version, data_dir)
-    finished = list(shards.incomplete(folder).glob("*.array_record-*"))
+    folder = pipeline.folder_of(SPEC.name, SPEC.version, data_dir)
+    finished = list(pipeline.incomplete(folder).glob("*.array_record-*"))
     assert len(finished) == 2  # the rest of validation was under way
     assert not folder.exists()
     before = {path.name: path.stat().st_ino for path in finished}
@@ -117,8 +117,8 @@ def test_too_many_refused_stops_and_goes_on_once_they_are_put_right(source, tmp_
     data_dir = tmp_path / "data"
     with pytest.raises(InputError, match=r"refused\.csv: 6 of 27 records .* --max_refused=0\.2 .*label"):
         write(source, data_dir)
-    folder = shards.folder_of(SPEC.name, SPEC.version, data_dir)
-    assert len((shards.incomplete(folder) / "refused.csv").read_text().splitlines()) == 7
+    folder = pipeline.folder_of(SPEC.name, SPEC.version, data_dir)
+    assert len((pipeline.incomplete(folder) / "refused.csv").read_text().splitlines()) == 7
     assert not folder.exists()
     for patch in range(6):
         write_geotiff(path_of(source, "ROIs0000_validation", "dfc", patch), parts(patch)["dfc"])
@@ -180,7 +180,7 @@ def test_what_an_archive_could_not_yield_is_refused_by_name_and_counted(source, 
     archive(source, damaged=[3, 4])
     with pytest.raises(InputError, match=r"2 of 23 records are refused so far.*validation\.zip"):
         write(source, tmp_path / "data", DFC, max_refused=0.05)
-    with (shards.incomplete(tmp_path / "data" / "dfc2020" / "1.0.0") / "refused.csv").open(newline="") as file:
+    with (pipeline.incomplete(tmp_path / "data" / "dfc2020" / "1.0.0") / "refused.csv").open(newline="") as file:
         rows = {row["id"]: row for row in csv.DictReader(file)}
     assert set(rows) == {"ROIs0000_validation_0_p3", "ROIs0000_validation_0_p4"}
     assert all("CRC" in row["reason"] or "checksum" in row["reason"] for row in rows.values()), rows
@@ -191,8 +191,11 @@ def test_what_an_archive_could_not_yield_is_refused_by_name_and_counted(source, 
 
 
 def test_two_preparations_of_one_data_set_at_a_time(source, tmp_path):
-    folder = shards.incomplete(shards.folder_of(SPEC.name, SPEC.version, tmp_path))
-    with shards._alone(folder / ".parts"), pytest.raises(InputError, match="another `lcjax prepare` is at work on it"):
+    folder = pipeline.incomplete(pipeline.folder_of(SPEC.name, SPEC.version, tmp_path))
+    with (
+        pipeline._alone(folder / ".parts"),
+        pytest.raises(InputError, match="another `lcjax prepare` is at work on it"),
+    ):
         write(source, tmp_path)
     write(source, tmp_path)
 
@@ -211,7 +214,7 @@ def test_a_folder_that_cannot_be_listed_is_no_empty_one(source, tmp_path, monkey
 
 
 def test_an_unfinished_preparation_is_not_mixed_with_other_files(source, tmp_path):
-    folder = shards.incomplete(shards.folder_of(SPEC.name, SPEC.version, tmp_path))
+    folder = pipeline.incomplete(pipeline.folder_of(SPEC.name, SPEC.version, tmp_path))
     (folder / ".parts").mkdir(parents=True)
     plan = {"source": "/elsewhere", "records": "", "tile": EDGE}
     (folder / ".parts" / "plan.json").write_text(json.dumps(plan))
@@ -254,7 +257,7 @@ def test_a_disk_that_is_full_in_the_middle_of_a_shard(source, tmp_path):
 
 
 def test_a_worker_that_is_ended_from_outside(source, tmp_path, monkeypatch):
-    monkeypatch.setattr(shards, "_tile", lambda *_: EDGE)
+    monkeypatch.setattr(pipeline, "_tile", lambda *_: EDGE)
     with pytest.raises(InputError, match="fewer --workers"):
         write(source, tmp_path, dataclasses.replace(SPEC, read=_dies), workers=2)
 
@@ -263,6 +266,6 @@ def test_a_worker_that_is_ended_from_outside(source, tmp_path, monkeypatch):
     ("records", "count", "largest"), [(1, 1, 1), (16, 1, 16), (17, 2, 16), (5128, 64, 81), (180_662, 353, 512)]
 )
 def test_shards_depend_on_the_records_alone(records, count, largest):
-    chunks = shards._chunks(list(range(records)))
+    chunks = pipeline._chunks(list(range(records)))
     assert (len(chunks), max(map(len, chunks))) == (count, largest)
     assert [item for chunk in chunks for item in chunk] == list(range(records))

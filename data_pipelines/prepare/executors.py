@@ -7,9 +7,9 @@ import signal
 import threading
 from collections.abc import Iterator
 
-from data_pipelines import shard
+from data_pipelines.prepare import shard_writer
+from data_pipelines.prepare.shard_writer import Note, Task
 from data_pipelines.schema.errors import InputError
-from data_pipelines.shard import Note, Task
 
 
 def run(tasks: list[Task], workers: int, beam: str) -> Iterator[tuple[Task, Note]]:
@@ -19,12 +19,12 @@ def run(tasks: list[Task], workers: int, beam: str) -> Iterator[tuple[Task, Note
     InputError where a worker was ended from outside, and what the workers raise.
     """
     if beam:
-        from data_pipelines import beam as pipeline  # here, because it is an extra
+        from data_pipelines.prepare import beam as pipeline  # here, because it is an extra
 
         yield from pipeline.run(tasks, beam)
         return
     if workers <= 1:
-        yield from ((task, shard.write(task)) for task in tasks)
+        yield from ((task, shard_writer.write(task)) for task in tasks)
         return
     context = multiprocessing.get_context("spawn")  # forking a process that has threads is not safe
     pool = concurrent.futures.ProcessPoolExecutor(workers, context, initializer=_start_worker)
@@ -32,7 +32,7 @@ def run(tasks: list[Task], workers: int, beam: str) -> Iterator[tuple[Task, Note
         # Workers begin with Ctrl-C held back, until they know what to do then.
         signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
         try:
-            futures = {pool.submit(shard.write, task): task for task in tasks}
+            futures = {pool.submit(shard_writer.write, task): task for task in tasks}
         finally:
             signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
         for future in concurrent.futures.as_completed(futures):

@@ -12,12 +12,12 @@ from collections.abc import Iterable
 
 import tensorflow_datasets as tfds
 
+from data_pipelines.prepare.shard_writer import PARTS, Layout, Note
 from data_pipelines.schema.band_statistics import Moments
 from data_pipelines.schema.errors import InputError
 from data_pipelines.schema.files import temporary, write_atomically
 from data_pipelines.schema.legends import IGNORE
 from data_pipelines.schema.spec import DatasetSpec, Kept, Partition
-from data_pipelines.shard import PARTS, Layout, Note
 
 DESCRIPTION = "description.json"  # name, version, sensors, legends and tile: all that the loader must know
 STATISTICS = "statistics.json"
