@@ -90,12 +90,12 @@ def run(flags) -> None:
         text = json.dumps(found, indent=1)
         print(catalogue.table(found))
     elif flags.input:
-        from data_pipelines import throughput  # here, because GeoTIFFs are written for it
+        from data_pipelines.benchmark import input_benchmark  # here, because GeoTIFFs are written for it
 
         with tempfile.TemporaryDirectory() as folder:
-            figures = throughput.measure(pathlib.Path(folder), records=flags.records)
+            figures = input_benchmark.measure(pathlib.Path(folder), records=flags.records)
         text = json.dumps(figures, indent=1)
-        print(throughput.table(figures))
+        print(input_benchmark.table(figures))
     elif flags.plan:
         planned = plan.plan(flags.config, flags.topology)
         text = json.dumps(planned, indent=1)

@@ -84,7 +84,7 @@ def test_imports_of_sees_what_it_must(tmp_path):
                 "data_pipelines/datasets/rasters/init_csv.py",
                 "data_pipelines/datasets/rasters/inspect.py",
                 "data_pipelines/datasets/sample/make.py",
-                "data_pipelines/ways.py",
+                "data_pipelines/benchmark/input_variants.py",
             },
         ),
         ("data_pipelines", ("apache_beam",), {"data_pipelines/prepare/beam.py"}),

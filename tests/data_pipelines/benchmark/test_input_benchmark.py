@@ -5,7 +5,7 @@ import time
 import numpy as np
 import pytest
 
-from data_pipelines import throughput, ways
+from data_pipelines.benchmark import input_benchmark, input_variants
 from data_pipelines.schema.sensors import S1, to_storage
 
 RECORDS = 3
@@ -16,15 +16,15 @@ def measured(tmp_path_factory):
     """The folder with the files, and the figures."""
     folder = tmp_path_factory.mktemp("throughput")
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(throughput, "_BATCH", 2)
-        return folder, throughput.measure(folder, records=RECORDS, repeats=2, loaders=((0, 0), (2, 0)))
+        patch.setattr(input_benchmark, "_BATCH", 2)
+        return folder, input_benchmark.measure(folder, records=RECORDS, repeats=2, loaders=((0, 0), (2, 0)))
 
 
-@pytest.mark.parametrize("kind", ways.KINDS)
+@pytest.mark.parametrize("kind", input_variants.KINDS)
 def test_every_way_has_its_figures(measured, kind):
     figures = json.loads(json.dumps(measured[1]))[kind]
     rates = figures["records_per_second"]
-    assert rates.keys() == figures["ways"].keys() == throughput.TITLES.keys()
+    assert rates.keys() == figures["ways"].keys() == input_benchmark.TITLES.keys()
     assert figures["ratio"] == rates["shards"] / rates["geotiff_deflate"]
     for key, way in figures["ways"].items():
         low, high = way["cpu_spread"]
@@ -49,12 +49,12 @@ def test_disk_and_raw(measured):
 
 @pytest.mark.parametrize(("kind", "image", "label"), [("sen12ms", ("s1", "s2"), "lc"), ("flair1", ("img",), "msk")])
 def test_every_way_reads_the_same_pixels(measured, kind, image, label):
-    found = ways.ways_of(kind, measured[0] / kind, RECORDS)
+    found = input_variants.ways_of(kind, measured[0] / kind, RECORDS)
     rgb = {"sen12ms": ("s2", [3, 2, 1]), "flair1": ("aerial", [0, 1, 2])}[kind]
     for number in range(RECORDS):
-        drawn = ways.KINDS[kind].draw(number)
+        drawn = input_variants.KINDS[kind].draw(number)
         stored = [to_storage(S1, drawn[name]) if name == "s1" else drawn[name] for name in image]
-        for key in ("shards", "shards_tfds", *ways.VARIANTS):
+        for key in ("shards", "shards_tfds", *input_variants.VARIANTS):
             record = found[key].read(number)
             sensors = [name for name in ("s1", "s2", "aerial") if name in record]
             for name, expected in zip(sensors, stored, strict=True):
@@ -63,7 +63,7 @@ def test_every_way_reads_the_same_pixels(measured, kind, image, label):
             np.testing.assert_array_equal(record["label"], drawn[label][..., 0], err_msg=key)
         sensor, bands = rgb
         np.testing.assert_array_equal(found["shards_rgb"].read(number)[sensor], stored[-1][..., bands])
-        for key in ways.GEOTIFFS:
+        for key in input_variants.GEOTIFFS:
             record = found[key].read(number)
             for name in image:
                 np.testing.assert_array_equal(np.moveaxis(record[name], 0, 2), drawn[name], err_msg=key)
@@ -77,14 +77,14 @@ def test_every_way_reads_the_same_pixels(measured, kind, image, label):
 
 
 def test_records_differ():
-    for kind in ways.KINDS.values():
+    for kind in input_variants.KINDS.values():
         seen = {kind.draw(number)[name].tobytes() for number in range(RECORDS) for name in kind.images}
         assert len(seen) == RECORDS * len(kind.images)
 
 
 def test_table_names_every_way(measured):
-    text = throughput.table(measured[1])
-    for title in (*throughput.TITLES.values(), *(kind.title for kind in ways.KINDS.values())):
+    text = input_benchmark.table(measured[1])
+    for title in (*input_benchmark.TITLES.values(), *(kind.title for kind in input_variants.KINDS.values())):
         assert title in text
     assert "5,000 images/s need" in text
 
@@ -92,12 +92,12 @@ def test_table_names_every_way(measured):
 def test_cpu_seconds_are_of_workers_too():
     # A built-in: the worker need not import this module.
     worker = multiprocessing.get_context("spawn").Process(target=sum, args=(range(10**12),), daemon=True)
-    own, every = time.process_time(), throughput.cpu_seconds()
+    own, every = time.process_time(), input_benchmark.cpu_seconds()
     worker.start()
     give_up = time.monotonic() + 60
-    while (throughput.cpu_seconds() - every) - (time.process_time() - own) < 0.3:
+    while (input_benchmark.cpu_seconds() - every) - (time.process_time() - own) < 0.3:
         assert time.monotonic() < give_up
         time.sleep(0.05)
     worker.kill()
     worker.join()
-    assert throughput.cpu_seconds() - every == pytest.approx(time.process_time() - own, abs=0.05)
+    assert input_benchmark.cpu_seconds() - every == pytest.approx(time.process_time() - own, abs=0.05)

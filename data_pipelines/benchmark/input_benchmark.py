@@ -19,7 +19,7 @@ from typing import Any
 
 import numpy as np
 
-from data_pipelines import ways
+from data_pipelines.benchmark import input_variants
 from data_pipelines.datasets import registry as datasets
 from data_pipelines.prepare import pipeline
 from data_pipelines.reading import loader
@@ -69,7 +69,7 @@ def measure(
     *,
     records: int = 64,
     repeats: int = 5,
-    kinds: Sequence[str] = tuple(ways.KINDS),
+    kinds: Sequence[str] = tuple(input_variants.KINDS),
     loaders: Sequence[tuple[int, int]] = LOADERS,
 ) -> dict[str, Any]:
     """The figures of all ways to read, by kind of record; of the "machine" too.
@@ -90,13 +90,13 @@ def measure(
 def _of_kind(
     name: str, folder: pathlib.Path, records: int, repeats: int, loaders: Sequence[tuple[int, int]]
 ) -> dict[str, Any]:
-    kind = ways.KINDS[name]
-    ways.write_geotiffs(kind, folder, records)
+    kind = input_variants.KINDS[name]
+    input_variants.write_geotiffs(kind, folder, records)
     with _Clock() as preparing:
         pipeline.write(datasets.dataset(name), folder / "geotiff_deflate", folder)  # with checksums to check
-    found = ways.ways_of(name, folder, records)
+    found = input_variants.ways_of(name, folder, records)
     rates = _in_turns({key: functools.partial(_read_all, way) for key, way in found.items()}, repeats)
-    source = ways.source_of(open_dataset(folder, name))
+    source = input_variants.source_of(open_dataset(folder, name))
     batches = {pair: functools.partial(_load, source, kind.crop, *pair) for pair in loaders}
     loaded = _in_turns(batches, min(repeats, 3))
     one_core = {key: statistics.median(rate.cpu) for key, rate in rates.items()}
@@ -137,7 +137,7 @@ def _in_turns(passes: Mapping[Any, Callable[[int], Rate]], repeats: int) -> dict
     }
 
 
-def _read_all(way: ways.Way, seed: int) -> Rate:
+def _read_all(way: input_variants.Way, seed: int) -> Rate:
     """Every record once, in random order."""
     order = np.random.default_rng(seed).permutation(way.count).tolist()
     with _Clock() as clock:
@@ -148,7 +148,7 @@ def _read_all(way: ways.Way, seed: int) -> Rate:
 
 def _load(source: Source, crop: int, threads: int, workers: int, seed: int) -> Rate:
     """Some batches of all sensors and the label."""
-    keys = tuple(ways.images(source[0]))
+    keys = tuple(input_variants.images(source[0]))
     batches: Iterator[dict[str, np.ndarray]] = loader.train_batches(
         source, batch_size=_BATCH, seed=seed, position=0, keys=keys, crop=crop, threads=threads, workers=workers
     )
@@ -194,7 +194,7 @@ def table(figures: Mapping[str, Any]) -> str:
     """The figures as text: a table of ways and one of loaders for each kind of record."""
     machine = figures["machine"]
     lines = [f"{machine['cores']} cores, {machine['cpu']}; load {machine['load']:.1f} at the start"]
-    for of_kind in [figures[name] for name in ways.KINDS if name in figures]:
+    for of_kind in [figures[name] for name in input_variants.KINDS if name in figures]:
         base = of_kind["records_per_second"]["geotiff_deflate"]
         lines += [
             "",
