@@ -13,7 +13,7 @@ import traceback
 from absl import flags
 
 from data_pipelines.schema.errors import InputError
-from lcjax.parallel import processes
+from lcjax.parallel import launcher
 
 # verb -> the module with its HELP, define_flags(flags) and run(flags), and a line about it
 VERBS = {
@@ -28,7 +28,7 @@ VERBS = {
 # Verbs that several processes may run as one.
 SHARED = ("train", "evaluate", "predict", "benchmark")
 # Flags and fields of the config that may differ then: each host may keep its data elsewhere, and read as it can.
-OF_HOSTS = ("data_dir", "threads", "workers", *processes.FLAGS)
+OF_HOSTS = ("data_dir", "threads", "workers", *launcher.FLAGS)
 USAGE = "usage: lcjax VERB [--flags]\n\n" + "\n".join(f"  {verb:<10} {line}" for verb, (_, line) in VERBS.items())
 
 
@@ -49,14 +49,14 @@ def main(arguments: list[str] | None = None) -> int:
     helped = any(word in ("-h", "--help", "-help") for word in rest)
     try:
         values = _hosts_flags(rest)
-        launcher = "" if helped or verb not in SHARED else processes.started_by(values, os.environ)
+        launcher = "" if helped or verb not in SHARED else launcher.started_by(values, os.environ)
     except (InputError, flags.Error) as error:
         print(f"lcjax {verb}: {_one_line(error)}", file=sys.stderr)
         return 2
-    if verb == "train" and not helped and not processes.is_watched():
-        processes.stop_at_once()
-    if launcher and not processes.is_watched():
-        return processes.watch(verb, values.join_timeout)
+    if verb == "train" and not helped and not launcher.is_watched():
+        launcher.stop_at_once()
+    if launcher and not launcher.is_watched():
+        return launcher.watch(verb, values.join_timeout)
     if launcher:
         _end(_run_joined(verb, rest, launcher, values))
     return _run(verb, rest, helped=helped)
@@ -70,11 +70,11 @@ def _run(verb: str, rest: list[str], *, helped: bool = False, joined: bool = Fal
             print(_help(module, own))
             return 0
         if joined:
-            from lcjax.parallel import hosts
+            from lcjax.parallel import multihost
 
-            with hosts.together():
+            with multihost.together():
                 _parse(verb, rest)
-            hosts.agree(_asked(own), "the run")
+            multihost.agree(_asked(own), "the run")
         else:
             _parse(verb, rest)
         module.run(flags.FLAGS)
@@ -87,44 +87,44 @@ def _run(verb: str, rest: list[str], *, helped: bool = False, joined: bool = Fal
     except KeyboardInterrupt:
         print(f"lcjax {verb}: interrupted; the same command goes on where it was", file=sys.stderr)
         return 130
-    except processes.Stopped:
-        return processes.STOPPED
+    except launcher.Stopped:
+        return launcher.STOPPED
     return 0
 
 
 def _hosts_flags(rest: list[str]) -> flags.FlagValues:
     values = flags.FlagValues()
-    processes.define_flags(flags, values)
+    launcher.define_flags(flags, values)
     values(["lcjax", *rest], known_only=True)
     return values
 
 
 def _run_joined(verb: str, rest: list[str], launcher: str, values: flags.FlagValues) -> int:
     """Runs the verb as one of the processes of a run; returns the exit code."""
-    from lcjax.parallel import hosts
+    from lcjax.parallel import multihost
 
-    processes.die_with_watcher()
+    launcher.die_with_watcher()
     try:
-        hosts.join(launcher, values, asks=verb == "train")
-        processes.tell_joined()
+        multihost.join(launcher, values, asks=verb == "train")
+        launcher.tell_joined()
         code = _run(verb, rest, joined=True)
-        if code in (0, processes.STOPPED):
-            hosts.leave()
-        elif hosts.first():
+        if code in (0, launcher.STOPPED):
+            multihost.leave()
+        elif multihost.first():
             time.sleep(2)  # the others may be about to say the same, and with process 0 goes what holds them together
         return code
     except InputError as error:
         print(f"lcjax {verb}: {error}", file=sys.stderr)
         return 2
-    except processes.Lost as error:
+    except launcher.Lost as error:
         print(f"lcjax {verb}: {error}", file=sys.stderr)
-        return processes.LOST
+        return launcher.LOST
     except Exception as error:
         traceback.print_exc()
-        if not hosts.is_loss(error):
+        if not multihost.is_loss(error):
             return 1
         time.sleep(2 * values.loss_timeout)  # long before that JAX has found out, too, and has ended this process
-        return processes.LOST
+        return launcher.LOST
 
 
 def _asked(own: list[str]) -> dict:
@@ -146,7 +146,7 @@ def _define(module, verb: str) -> list[str]:
     before = set(flags.FLAGS)
     module.define_flags(flags)
     if verb in SHARED:
-        processes.define_flags(flags, flags.FLAGS)
+        launcher.define_flags(flags, flags.FLAGS)
     return sorted(set(flags.FLAGS) - before)
 
 

@@ -24,7 +24,7 @@ import jax
 from configs import dfc2020, pretrain
 from data_pipelines.schema.files import write_atomically
 from lcjax import forecast, plan
-from lcjax.parallel import topologies
+from lcjax.profiling import topologies
 
 CONFIGS = {
     "swin_unet": lambda: dfc2020.get_config("model=swin_unet"),

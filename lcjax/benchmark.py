@@ -15,8 +15,9 @@ from data_pipelines.reading.dataset import open_dataset
 from data_pipelines.schema.errors import InputError
 from data_pipelines.schema.files import write_atomically
 from lcjax import catalogue, forecast, plan, steps, trial
-from lcjax.parallel import hosts, topologies
 from lcjax.parallel import mesh as meshes
+from lcjax.parallel import multihost
+from lcjax.profiling import topologies
 
 HELP = """Measures the compiled training step of a config on the devices of this machine.
 
@@ -83,7 +84,7 @@ def run(flags) -> None:
         raise InputError("--topology goes with --config, e.g. --config=configs/dfc2020.py:model=unet")
     if flags.plan and not flags.topology:
         raise InputError("--plan goes with --topology, e.g. --topology=v5e:16x16")
-    if not hosts.first() and (flags.list or flags.input or flags.topology):
+    if not multihost.first() and (flags.list or flags.input or flags.topology):
         return  # nothing that several processes could share
     if flags.list:
         found = catalogue.rows(tqdm(catalogue.networks(flags.tiny), desc="networks", unit="network", leave=False))
@@ -106,7 +107,7 @@ def run(flags) -> None:
         print(forecast.text(bound))
     else:
         text = json.dumps(benchmark(flags.config, flags.steps), indent=1)
-        if not hosts.first():
+        if not multihost.first():
             return
         print(text)
     if flags.json:
@@ -129,7 +130,7 @@ def benchmark(config, count: int) -> dict:
     start = time.perf_counter()
     compiled = steps.compile_train_step(experiment.step(), state, batch, config.parallel.mode)
     compile_seconds = time.perf_counter() - start
-    hosts.barrier("step compiled")
+    multihost.barrier("step compiled")
 
     seconds = []
     for _ in range(_WARMUP + count):
@@ -171,7 +172,7 @@ def benchmark(config, count: int) -> dict:
         if capacity:
             figures |= {"memory_capacity": capacity, "fits": figures["memory_bytes"] <= capacity}
     prepared = pathlib.Path(config.data_dir) / data.name / data.version / "dataset_info.json"
-    if hosts.everywhere(prepared.is_file()):
+    if multihost.everywhere(prepared.is_file()):
         figures["data_wait_share"] = _data_wait(config, task, compiled, state, sharding, count, median / 1e3)
     return figures
 

@@ -13,8 +13,8 @@ from data_pipelines.schema import display
 from data_pipelines.schema.errors import InputError
 from data_pipelines.schema.files import write_atomically
 from lcjax import metrics, restore, steps, workdir
-from lcjax.parallel import hosts
 from lcjax.parallel import mesh as meshes
+from lcjax.parallel import multihost
 
 HELP = """Scores a trained network on a split, every pixel once: whole tiles, or blended windows of config.window.
 
@@ -50,7 +50,7 @@ def evaluate(folder: pathlib.Path, role: str, kind: str, data_dir: str | None = 
     if role not in card.splits:
         raise InputError(f"--split={role}: expected one of {', '.join(card.splits)}")
     split = card.splits[role]
-    with hosts.together():
+    with multihost.together():
         dataset = open_dataset(data_dir or config.data_dir, config.dataset, legend=config.legend, bands=config.bands)
         source = dataset.source(split["spec"])
         if dataset.split_id(split["spec"]) != split["id"]:
@@ -66,7 +66,7 @@ def evaluate(folder: pathlib.Path, role: str, kind: str, data_dir: str | None = 
     values, statistics = meshes.replicated((trained.parameters, trained.statistics), mesh)
     count = steps.evaluation_step(task, trained.template)
     sums = steps.evaluate(count, values, statistics, batches, sharding)
-    with hosts.together() as mine:
+    with multihost.together() as mine:
         return _write(trained, folder, role, kind, sums, dataset, source) if mine else {}
 
 

@@ -15,8 +15,8 @@ import jax
 
 from data_pipelines.schema.errors import InputError
 from lcjax import steps, trial
-from lcjax.parallel import hlo, topologies
 from lcjax.parallel import mesh as meshes
+from lcjax.profiling import hlo, topologies
 
 KIND = "compiled bound, not a measurement"
 

@@ -70,7 +70,7 @@ def run(flags) -> None:
     from lcjax import card as cards
     from lcjax import jobs, maps, scene
     from lcjax.mapper import Mapper, Options
-    from lcjax.parallel import hosts
+    from lcjax.parallel import multihost
 
     # What can be refused is refused before the network is restored: that takes a while.
     workdir, date = pathlib.Path(flags.workdir), parse_date(flags.date)
@@ -88,7 +88,7 @@ def run(flags) -> None:
     options.check(card.tile)
     mapper = functools.cache(lambda: Mapper.of_workdir(workdir, flags.checkpoint, tta=flags.tta))
     failed: list[str] = []
-    with hosts.led(lambda: mapper().probabilities) as leads:
+    with multihost.led(lambda: mapper().probabilities) as leads:
         for number, job in enumerate(todo if leads else [], 1):
             if len(todo) > 1:
                 print(f"scene {number} of {len(todo)}: {', '.join(map(str, job.files.values()))}", flush=True)

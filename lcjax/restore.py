@@ -17,8 +17,8 @@ from jax.sharding import AxisType, NamedSharding, PartitionSpec
 from data_pipelines.schema.errors import InputError
 from lcjax import augment, checkpoint, parameters, streams, tasks, workdir
 from lcjax import card as cards
-from lcjax.parallel import hosts
 from lcjax.parallel import mesh as meshes
+from lcjax.parallel import multihost
 
 Probabilities = Callable[[Mapping[str, np.ndarray] | None], Any]
 
@@ -80,7 +80,7 @@ class Trained:
             return total / count
 
         def answer(batch: Mapping[str, np.ndarray] | None) -> jax.Array | None:
-            given = hosts.announced(batch) if mesh.is_multi_process else batch
+            given = multihost.announced(batch) if mesh.is_multi_process else batch
             if given is None:
                 return None
             placed = {name: meshes.place(value, examples) for name, value in given.items()}
@@ -104,11 +104,11 @@ def restore(folder: pathlib.Path, kind: str = "best") -> Trained:
     Raises:
       InputError: no such workdir or checkpoint.
     """
-    with hosts.together():
+    with multihost.together():
         config = workdir.read_config(folder)
     checkpoints, step = checkpoint.find(folder, kind)
     # Each process looks for itself, and a training may be writing.
-    hosts.agree({"config": json.loads(config.to_json()), kind: step}, f"what {folder} holds")
+    multihost.agree({"config": json.loads(config.to_json()), kind: step}, f"what {folder} holds")
     if damage := checkpoints.damage(step):
         others = " or ".join(f"--checkpoint={other}" for other in checkpoint.KINDS if other != kind)
         raise InputError(f"{damage}; take {others}, or put back what it was")

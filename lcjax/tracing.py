@@ -7,7 +7,7 @@ import jax
 
 from data_pipelines.schema.errors import InputError
 from lcjax import workdir
-from lcjax.parallel import hosts
+from lcjax.parallel import multihost
 
 FOLDER = "profile"  # in the workdir
 
@@ -20,7 +20,7 @@ class Trace:
         found = re.fullmatch(r"(\d+):(\d+)", asked)
         if asked and not (found and 1 <= int(found[1]) <= int(found[2])):
             raise InputError(f"--profile={asked}: expected FIRST:LAST, steps from 1, e.g. --profile=10:14")
-        self._first, self._last = (int(found[1]), int(found[2])) if found and hosts.first() else (0, 0)
+        self._first, self._last = (int(found[1]), int(found[2])) if found and multihost.first() else (0, 0)
         self._asked, self._folder = asked, folder / FOLDER
         self._running, self._begun = False, False
 

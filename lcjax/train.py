@@ -33,7 +33,7 @@ from lcjax import (
 )
 from lcjax import card as cards
 from lcjax.clock import Clock, duration
-from lcjax.parallel import hosts, processes
+from lcjax.parallel import launcher, multihost
 from lcjax.parallel import mesh as meshes
 
 HELP = """Trains a network, or goes on where an earlier run of the same command was stopped.
@@ -137,25 +137,25 @@ def train(
       FloatingPointError: loss or gradient are not finite; says the step, the norms and the record ids.
       processes.Stopped: the run was asked to stop by SIGTERM, and has saved.
     """
-    with hosts.stop_requests() as stop:  # from here on: it is taken at the first step, whatever comes before
+    with multihost.stop_requests() as stop:  # from here on: it is taken at the first step, whatever comes before
         _train(config, folder, stop, allow_other_config, profile, started or time.time())
 
 
 def _train(
     config,
     folder: pathlib.Path,
-    stop: hosts.StopRequests,
+    stop: multihost.StopRequests,
     allow_other_config: bool,
     profile: str,
     started: float,
 ) -> None:
     # ------------------------------------------------------------------ data, task
-    with hosts.together():
+    with multihost.together():
         dataset = open_dataset(config.data_dir, config.dataset, legend=config.legend, bands=config.bands)
         source = dataset.source(config.split.train)
         held_out = dataset.source(config.split.validation) if config.split.validation else None
         card = make_card(config, dataset)
-    hosts.agree(json.loads(card.to_json()), "the data")
+    multihost.agree(json.loads(card.to_json()), "the data")
     meshes.check(config.parallel)
     task = tasks.make(config, card)
     for warning in dict.fromkeys(text for split in card.splits.values() for text in split["warnings"]):
@@ -234,7 +234,7 @@ def _train(
     for where in (last, best):
         where.forget_after(found or 0)
     progress.card, progress.devices = card.to_json(), mesh.size
-    attempt = goodput.Attempt(folder / goodput.FILE, started, found or 0) if hosts.first() else None
+    attempt = goodput.Attempt(folder / goodput.FILE, started, found or 0) if multihost.first() else None
     clock = Clock()
     clock.seconds["start"] = time.time() - started
     names = {"trained": state.trainable, "frozen": state.frozen}
@@ -262,7 +262,7 @@ def _train(
     with clock.measure("compile"):
         batch = meshes.global_batch(next(batches), batch_sharding, by_device=by_device)
         compiled = steps.compile_train_step(step_function, state, batch, config.parallel.mode)
-        hosts.barrier("step compiled")  # who waits in the step itself is not waited for long
+        multihost.barrier("step compiled")  # who waits in the step itself is not waited for long
     workdir.say(f"{folder}: step compiled in {duration(clock.seconds['compile'])}{_cost(compiled, config.accumulate)}")
 
     # ------------------------------------------------------------------ what the loop calls
@@ -397,7 +397,7 @@ def _train(
     if stopping:
         kept = "which is saved; the same command goes on" if step else "nothing was lost; the same command starts it"
         workdir.say(f"{folder}: stopped at step {step} of {total}, {kept}")
-        raise processes.Stopped
+        raise launcher.Stopped
     score = "no validation split" if progress.best is None else f"best {task.monitor} {progress.best:.4f}"
     workdir.say(f"{folder}: ended at step {step} ({progress.ended}); {score}{_peak()}")
 

@@ -10,8 +10,7 @@ from tensorboardX import SummaryWriter
 from data_pipelines.schema.errors import InputError
 from data_pipelines.schema.files import write_atomically
 from lcjax import card as cards
-from lcjax import nested
-from lcjax.parallel import hosts
+from lcjax.parallel import multihost, nested_diff
 
 CONFIG = "config.json"
 METRICS = "metrics.jsonl"
@@ -82,24 +81,24 @@ def start(
     """
     wanted = json.loads(config.to_json())
     path = workdir / CONFIG
-    with hosts.together():
+    with multihost.together():
         # Without a checkpoint there is nothing to lose: an earlier start failed before its first one.
         begun = path.is_file() and any((workdir / "checkpoints" / "last").glob("*"))
         differing = []
         if begun:
             found = _read(path)
-            differing = [key for key in nested.differing(found, wanted) if key not in _FREE]
+            differing = [key for key in nested_diff.differing(found, wanted) if key not in _FREE]
         if differing:
-            shown = f"{workdir}: holds a run of another config: " + nested.differences(
+            shown = f"{workdir}: holds a run of another config: " + nested_diff.differences(
                 found, wanted, ("there", "now"), differing
             )
             if not allow_other_config:
                 raise InputError(f"{shown}; choose another --workdir, or go on all the same with --allow_other_config")
             say(f"warning: {shown}; it goes on with what is given now")
-    of_first = bool(hosts.from_first("begun" if begun else ""))  # which decides: all write together, or none
+    of_first = bool(multihost.from_first("begun" if begun else ""))  # which decides: all write together, or none
     if not of_first:
         write(workdir, config, card)
-    with hosts.together():
+    with multihost.together():
         if begun != of_first or not path.is_file():
             raise InputError(
                 f"{workdir}: not the folder for process {jax.process_index()} that it is for process 0; --workdir must "
@@ -109,7 +108,7 @@ def start(
 
 def write(workdir: pathlib.Path, config: ml_collections.ConfigDict, card: cards.Card) -> None:
     """Puts config and card of a run that starts or goes on into its workdir; all processes call it."""
-    with hosts.together() as mine:
+    with multihost.together() as mine:
         try:
             if mine:
                 workdir.mkdir(parents=True, exist_ok=True)
@@ -124,7 +123,7 @@ class Log:
 
     def __init__(self, workdir: pathlib.Path, step: int, evaluated: int):
         """Opens the log of a run that goes on from `step`, evaluated last at `evaluated`; drops what came later."""
-        self._writes = hosts.first()
+        self._writes = multihost.first()
         if not self._writes:
             return
         path = workdir / METRICS
@@ -158,5 +157,5 @@ class Log:
 
 def say(line: str) -> None:
     """One line for the person at the terminal, from one of the processes of a run."""
-    if hosts.first():
+    if multihost.first():
         print(line, flush=True)

@@ -12,7 +12,7 @@ import jax
 import pytest
 
 from lcjax import forecast
-from lcjax.parallel import topologies
+from lcjax.profiling import topologies
 
 SCRIPT = pathlib.Path(__file__).parent.parent / "benchmarks" / "scaling.py"
 # Reads and writes 4 MB: 8 MB at 819 GB/s are 0.00977 ms.

@@ -15,7 +15,7 @@ from data_pipelines.schema.errors import InputError
 from lcjax import forecast, plan, trial
 from lcjax.forecast import Program, Setting
 from lcjax.parallel import mesh as meshes
-from lcjax.parallel import topologies
+from lcjax.profiling import topologies
 
 GIGA = 10**9
 # 1 TFLOP/s, 1 GB/s of memory, 100 MB/s over links.

@@ -7,7 +7,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from lcjax.parallel import processes
+from lcjax.parallel import launcher
 
 SLURM = {
     "SLURM_JOB_ID": "7",
@@ -38,8 +38,8 @@ def values(**given):
     ],
 )
 def test_launchers_are_told_by_their_environment(environment, expected):
-    assert processes.started_by(values(), environment) == expected
-    assert processes.started_by(values(distributed="off"), environment) == ""
+    assert launcher.started_by(values(), environment) == expected
+    assert launcher.started_by(values(distributed="off"), environment) == ""
 
 
 @pytest.mark.parametrize(
@@ -57,12 +57,12 @@ def test_launchers_are_told_by_their_environment(environment, expected):
 def test_a_tpu_machine_is_told_by_its_chips(devices, library, environment, expected, monkeypatch):
     monkeypatch.setattr("glob.glob", lambda pattern: fnmatch.filter(devices, pattern))
     monkeypatch.setattr("importlib.util.find_spec", lambda name: name if library and name == "libtpu" else None)
-    assert processes.started_by(values(), environment) == expected
+    assert launcher.started_by(values(), environment) == expected
 
 
 def test_flags_come_before_what_is_found():
     given = values(coordinator_address="node1:1234", num_processes=2, process_id=1)
-    assert processes.started_by(given, SLURM) == "flags"
+    assert launcher.started_by(given, SLURM) == "flags"
 
 
 def test_sigterm_before_training_has_the_code_of_what_may_be_started_again():

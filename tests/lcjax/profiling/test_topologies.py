@@ -6,7 +6,7 @@ import pytest
 
 from data_pipelines.schema.errors import InputError
 from lcjax.parallel import mesh as meshes
-from lcjax.parallel import topologies
+from lcjax.profiling import topologies
 
 needs_compiler = pytest.mark.skipif(
     importlib.util.find_spec("libtpu") is None, reason="the TPU compiler is not installed: pip install 'lcjax[tpu]'"

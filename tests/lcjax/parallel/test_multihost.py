@@ -16,7 +16,7 @@ import pytest
 import test_same_steps
 
 from lcjax import restore
-from lcjax.parallel import hosts
+from lcjax.parallel import multihost
 
 HERE = pathlib.Path(__file__).parent
 _CHILD = """
@@ -134,10 +134,10 @@ def test_where_a_process_is_lost_the_other_ends_in_time(lost, data_dir, tmp_path
     ],
 )
 def test_what_says_that_a_process_is_lost(error, loss):
-    assert hosts.is_loss(error) == loss
+    assert multihost.is_loss(error) == loss
     wrapped = RuntimeError("a checkpoint failed")
     wrapped.__cause__ = error
-    assert hosts.is_loss(wrapped) == loss
+    assert multihost.is_loss(wrapped) == loss
 
 
 _ASKED = """

@@ -14,8 +14,7 @@ import numpy as np
 from jax.experimental import multihost_utils
 
 from data_pipelines.schema.errors import InputError
-from lcjax import nested
-from lcjax.parallel import processes
+from lcjax.parallel import launcher, nested_diff
 
 _DAY = 24 * 60 * 60
 _LOSSES = ("Gloo", "NCCL", "UNAVAILABLE", "oordination")
@@ -51,7 +50,7 @@ def join(launcher: str, values, asks: bool) -> None:
                 shutdown_timeout_seconds=_DAY,
             )
         except jax.errors.JaxRuntimeError as error:
-            raise processes.Lost(
+            raise launcher.Lost(
                 f"the other processes of this run were not found: {' '.join(str(error).split())}; start all of them"
             ) from error
         except (ValueError, RuntimeError) as error:
@@ -102,7 +101,7 @@ def agree(found: dict, what: str) -> None:
     for process, text in enumerate(texts):
         other = json.loads(text)
         if other != json.loads(texts[0]):
-            shown = nested.differences(json.loads(texts[0]), other, ("process 0", f"process {process}"))
+            shown = nested_diff.differences(json.loads(texts[0]), other, ("process 0", f"process {process}"))
             raise InputError(f"{what} is not the same in all processes: {shown}; start all with the same command")
 
 
@@ -223,7 +222,7 @@ def _reach(address: str, timeout: float) -> None:
             return
         except OSError as error:
             if time.monotonic() > end:
-                raise processes.Lost(
+                raise launcher.Lost(
                     f"--coordinator_address={address}: cannot be reached within {timeout} s ({error}); is process 0 "
                     "started there, and the port open?"
                 ) from error
@@ -247,7 +246,7 @@ def _quiet():
     """Keeps off the terminal what C++ writes there: the traces of a join that fails, of which processes.watch tells."""
     sys.stderr.flush()
     kept = os.dup(2)
-    os.dup2(processes.notes(), 2)
+    os.dup2(launcher.notes(), 2)
     try:
         yield
     finally:

@@ -7,7 +7,7 @@ from jax import shard_map
 from jax.sharding import AxisType, Mesh, NamedSharding
 from jax.sharding import PartitionSpec as P
 
-from lcjax.parallel import hlo
+from lcjax.profiling import hlo
 
 SPREAD = P(("data", "fsdp"))
 
