@@ -28,7 +28,7 @@ import ml_collections
 
 from configs import arguments, cells, recipes
 from data_pipelines.schema.errors import InputError
-from lcjax.models import families
+from lcjax.models import registry
 
 _TRANSFORMERS = ("swin_unet", "two_stream_swin", "swin_upernet", "vit_pyramid")
 
@@ -79,7 +79,7 @@ def get_config(argument: str | None = None) -> ml_collections.ConfigDict:
     config.workers = 0
 
     # Network
-    config.model = ml_collections.ConfigDict(families.sized(args["model"], "tiny" if tiny else args["size"]))
+    config.model = ml_collections.ConfigDict(registry.sized(args["model"], "tiny" if tiny else args["size"]))
     config.fusion = fusion
     config.precision = "f32" if tiny else "bf16"
     config.remat = False

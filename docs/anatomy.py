@@ -17,8 +17,8 @@ from stages import Network, Shape, Stage, Step, Stream
 from configs import dfc2020, pretrain
 from data_pipelines.datasets.contest_legend import DFC2020
 from data_pipelines.schema.sensors import SENSORS
-from lcjax import flops, parameters
-from lcjax.models import backbone_unet, efficientnet, families, heads, resnet, swin, unet, upernet, vit
+from lcjax import flops
+from lcjax.models import backbone_unet, efficientnet, heads, params, registry, resnet, swin, unet, upernet, vit
 from lcjax.streams import STREAMS, inputs_of, sensors_of
 
 
@@ -260,7 +260,7 @@ def _checked(network: Network) -> Network:
 
 def _looked_at(build: Callable, look: Callable[[Any, dict], Network], images: Mapping[str, Shape]) -> Network:
     """What `look` sees of a network, and of images, whose values do not exist."""
-    template = parameters.Template(build)
+    template = params.Template(build)
     arrays = {name: jax.ShapeDtypeStruct((1, *shape), jnp.float32) for name, shape in images.items()}
     known = template.parameters, template.statistics, arrays
     seen = []
@@ -275,7 +275,7 @@ def segmenter(argument: str) -> Network:
     streams = inputs_of(config.fusion, SENSORS.values())
 
     def build(rngs):
-        return families.segmenter(
+        return registry.segmenter(
             config.model,
             streams=streams,
             classes=len(DFC2020.scored),
@@ -319,7 +319,7 @@ def contrastive(argument: str) -> Network:
     channels = {name: len(SENSORS[name].bands) for name in STREAMS[config.fusion]}
 
     def build(rngs):
-        return families.dual_encoder(
+        return registry.dual_encoder(
             config.model, channels=channels, projection=config.projection, precision=config.precision, rngs=rngs
         )
 

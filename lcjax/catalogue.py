@@ -11,8 +11,8 @@ from flax import nnx
 
 from data_pipelines.schema.sensors import AERIAL, S1, S2, Sensor
 from lcjax import flops
-from lcjax.models import families
-from lcjax.parameters import Template
+from lcjax.models import registry
+from lcjax.models.params import Template
 from lcjax.streams import inputs_of
 
 
@@ -50,7 +50,7 @@ Row = dict[str, Any]
 
 def networks(tiny: bool) -> list[tuple[str, str]]:
     """(family, size) of all networks, with or without the tiny sizes."""
-    found = [(name, size) for name, family in families.FAMILIES.items() for size in family.sizes]
+    found = [(name, size) for name, family in registry.FAMILIES.items() for size in family.sizes]
     return [(name, size) for name, size in found if tiny or size != "tiny"]
 
 
@@ -85,8 +85,8 @@ def template(name: str, size: str, fusion: str, sensors: Sequence[Sensor], class
     """A network without values."""
 
     def build(rngs: nnx.Rngs) -> nnx.Module:
-        return families.segmenter(
-            families.sized(name, size),
+        return registry.segmenter(
+            registry.sized(name, size),
             streams=inputs_of(fusion, sensors),
             classes=classes,
             precision="f32",

@@ -15,8 +15,9 @@ from jax import export as jax_export
 
 from data_pipelines.datasets.flair1 import metadata
 from data_pipelines.schema.errors import InputError
-from lcjax import __version__, augment, exported, parameters, restore, tasks, workdir
+from lcjax import __version__, augment, exported, restore, tasks, workdir
 from lcjax import card as cards
+from lcjax.models import params
 
 HELP = """Writes a trained network as StableHLO with its parameters: it runs wherever JAX does, without lcjax.
 
@@ -107,7 +108,7 @@ def _found(output: pathlib.Path) -> dict | None:
         ) from error
 
 
-def check(task: tasks.Task, config, card: cards.Card, template: parameters.Template) -> None:
+def check(task: tasks.Task, config, card: cards.Card, template: params.Template) -> None:
     """Raises InputError, in one line, for a network that could not be exported.
 
     Traces the program for batches and images of any size, where what depends on the sizes of a network shows, and
@@ -118,7 +119,7 @@ def check(task: tasks.Task, config, card: cards.Card, template: parameters.Templ
 
 
 def trace(
-    task: tasks.Task, config, card: cards.Card, template: parameters.Template, platforms: Sequence[str] = PLATFORMS
+    task: tasks.Task, config, card: cards.Card, template: params.Template, platforms: Sequence[str] = PLATFORMS
 ) -> jax_export.Exported:
     """The network as a program, from shapes alone.
 
@@ -151,7 +152,7 @@ def _attempt(config, attempt: Callable):
         ) from error
 
 
-def _program(task: tasks.Task, config, card: cards.Card, template: parameters.Template) -> tuple[Any, tuple]:
+def _program(task: tasks.Task, config, card: cards.Card, template: params.Template) -> tuple[Any, tuple]:
     """The jitted function that is exported, and the shapes of its arguments; those of batch and image are symbols."""
 
     def network(values: dict, inputs: dict) -> jax.Array:

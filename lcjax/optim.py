@@ -13,7 +13,7 @@ import jax.numpy as jnp
 import optax
 
 from data_pipelines.schema.errors import InputError
-from lcjax.parameters import OWN
+from lcjax.models.params import OWN
 
 SCHEDULES = ("cosine", "constant", "plateau")
 

@@ -15,8 +15,8 @@ from data_pipelines.reading.dataset import Dataset, Source
 from data_pipelines.schema.errors import InputError
 from data_pipelines.schema.legends import IGNORE, Legend
 from lcjax import steps, workdir
+from lcjax.models.params import Flat, Template
 from lcjax.parallel import mesh as meshes
-from lcjax.parameters import Flat, Template
 from lcjax.tasks import EmbeddingTask, Task
 
 Probe = Callable[[Flat, Flat], dict[str, float]]

@@ -15,8 +15,9 @@ import numpy as np
 from jax.sharding import AxisType, NamedSharding, PartitionSpec
 
 from data_pipelines.schema.errors import InputError
-from lcjax import augment, checkpoint, parameters, streams, tasks, workdir
+from lcjax import augment, checkpoint, streams, tasks, workdir
 from lcjax import card as cards
+from lcjax.models import params
 from lcjax.parallel import mesh as meshes
 from lcjax.parallel import multihost
 
@@ -38,7 +39,7 @@ class Trained:
     card: cards.Card
     step: int
     task: tasks.Task
-    template: parameters.Template
+    template: params.Template
     parameters: dict
     statistics: dict
 
@@ -115,7 +116,7 @@ def restore(folder: pathlib.Path, kind: str = "best") -> Trained:
     # The checkpoint's own card, not the copy beside it: it is what these parameters were trained with.
     card = cards.from_json(checkpoints.restore_meta(step)["card"])
     task = tasks.make(config, card)
-    template = parameters.Template(task.build)
+    template = params.Template(task.build)
     here = jax.sharding.SingleDeviceSharding(jax.local_devices()[0])
 
     def like(shapes: dict) -> dict:
@@ -143,6 +144,6 @@ def pretrained(folder: pathlib.Path, card: cards.Card, values: dict, statistics:
         )
     learned, running = jax.device_get((other.parameters, other.statistics))
     return (
-        parameters.transfer(values, learned, taken, str(folder)),
-        parameters.transfer(statistics, running, taken, str(folder)),
+        params.transfer(values, learned, taken, str(folder)),
+        params.transfer(statistics, running, taken, str(folder)),
     )

@@ -5,8 +5,8 @@ from collections.abc import Iterable, Sequence
 
 from data_pipelines.schema.errors import InputError
 from data_pipelines.schema.sensors import S2, SENSORS, Sensor
-from lcjax.models.parts import Inputs
-from lcjax.parameters import OWN, Taken
+from lcjax.models.interfaces import Inputs
+from lcjax.models.params import OWN, Taken
 
 Band = tuple[str, str]  # sensor, band
 

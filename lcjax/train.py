@@ -22,7 +22,6 @@ from lcjax import (
     export,
     goodput,
     optim,
-    parameters,
     probes,
     restore,
     steps,
@@ -33,6 +32,7 @@ from lcjax import (
 )
 from lcjax import card as cards
 from lcjax.clock import Clock, duration
+from lcjax.models import params
 from lcjax.parallel import launcher, multihost
 from lcjax.parallel import mesh as meshes
 
@@ -184,7 +184,7 @@ def _train(
     mesh = meshes.make(config.parallel.data, config.parallel.fsdp, config.batch_size, config.accumulate)
     batch_sharding = meshes.batch_sharding(mesh)
     by_device = config.parallel.mode == "pmap"
-    template = parameters.Template(task.build, config.freeze, meshes.normalisation(config.parallel, mesh))
+    template = params.Template(task.build, config.freeze, meshes.normalisation(config.parallel, mesh))
     export.check(task, config, card, template)  # what could not be used in the end is not trained
     optimizer = optim.transformation(config.optimizer)
     warmup = durations.steps(config.optimizer.warmup, name="config.optimizer.warmup", **units, total=total)
@@ -198,8 +198,8 @@ def _train(
     # ------------------------------------------------------------------ initial state, or where an earlier run stood
     workdir.start(folder, config, card, allow_other_config=allow_other_config)
     last, best = (checkpoint.Checkpoints(folder, kind) for kind in checkpoint.KINDS)
-    values = parameters.initial(template.parameters, config.seed)
-    statistics = parameters.initial(template.statistics, config.seed)
+    values = params.initial(template.parameters, config.seed)
+    statistics = params.initial(template.statistics, config.seed)
     progress = Progress()
     found, damaged = last.latest_undamaged()
     if damaged and found is None:
@@ -493,7 +493,7 @@ def _diverged(
     first = (step - 1) * config.batch_size
     ids = loader.record_ids(source, range(first, first + config.batch_size), config.seed)
     with jax.transfer_guard("allow"):  # there is no hurry any more
-        values = values | {"parameter_norm": float(parameters.norm(state.trainable))}
+        values = values | {"parameter_norm": float(params.norm(state.trainable))}
     shown = ", ".join(f"{key} {value:.4g}" for key, value in values.items())
     good = f"the checkpoint of step {kept} in {folder} is kept" if kept else "no checkpoint had been saved yet"
     return (

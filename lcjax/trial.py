@@ -14,7 +14,8 @@ from data_pipelines.datasets import registry as datasets
 from data_pipelines.reading import loader
 from data_pipelines.reading.dataset import open_dataset
 from lcjax import card as cards
-from lcjax import flops, optim, parameters, steps, streams, tasks
+from lcjax import flops, optim, steps, streams, tasks
+from lcjax.models import params
 from lcjax.parallel import mesh as meshes
 
 
@@ -30,7 +31,7 @@ class Trial:
     data: Any
     card: cards.Card
     task: tasks.Task
-    template: parameters.Template
+    template: params.Template
     optimizer: optax.GradientTransformation
     rate: optim.LearningRate
 
@@ -43,7 +44,7 @@ class Trial:
     def state(self, mesh) -> steps.State:
         """The state that step 0 begins with."""
         shapes = (self.template.parameters, self.template.statistics)
-        values, statistics = (parameters.initial(shape, self.config.seed) for shape in shapes)
+        values, statistics = (params.initial(shape, self.config.seed) for shape in shapes)
         return steps.initial_state(self.template, values, statistics, self.optimizer, mesh)
 
     def batch(self, size: int) -> dict[str, np.ndarray]:
@@ -90,7 +91,7 @@ def make(config, mesh: Mesh | None = None, updates: int = 100) -> Trial:
     card = cards.Card(config.model.name, config.fusion, sensors, data.legend, data.tile, data.name, alike, {})
     task = tasks.make(config, card)
     normalisation = meshes.normalisation(config.parallel, mesh) if mesh else {}
-    template = parameters.Template(task.build, config.freeze, normalisation)
+    template = params.Template(task.build, config.freeze, normalisation)
     optimizer = optim.transformation(config.optimizer)
     rate = optim.learning_rate(config.optimizer, config.batch_size, 0, updates)
     return Trial(config, data, card, task, template, optimizer, rate)

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 import filled
 import numpy as np
 
-from lcjax.models import families
+from lcjax.models import registry
 
 PATH = pathlib.Path(__file__).parent / "parity" / "answers.npz"
 KEPT = 200  # values of each stage
@@ -33,7 +33,7 @@ CASES: dict[str, tuple[str, dict, dict[str, int], tuple[int, int]]] = {
 def model(name: str) -> dict:
     """`config.model` of a case."""
     family, numbers, _, _ = CASES[name]
-    return families.sized(family, "tiny") | numbers
+    return registry.sized(family, "tiny") | numbers
 
 
 def ours(name: str) -> filled.Filled:

@@ -15,9 +15,8 @@ import jax.numpy as jnp
 import numpy as np
 from flax import nnx
 
-from lcjax import parameters
-from lcjax.models import families
-from lcjax.models.parts import whole
+from lcjax.models import params, registry
+from lcjax.models.interfaces import whole
 
 CLASSES = 7
 
@@ -87,7 +86,7 @@ class Filled:
     """
 
     def __init__(self, family: str, build: Callable[[nnx.Rngs], nnx.Module], stages: Callable):
-        self.template = parameters.Template(build)
+        self.template = params.Template(build)
         self.parameters = tuple(self.template.parameters)
         self.values = fill(self.template.parameters | self.template.statistics, family)
         self._stages = jax.jit(lambda values, images: stages(self._merge(values, train=False), images))
@@ -130,7 +129,7 @@ def segmenter(model: Mapping, bands: Mapping[str, int], classes: int = CLASSES, 
 
     def build(rngs):
         known = {"streams": whole(bands), "classes": classes, "precision": precision}
-        return families.segmenter(model, rngs=rngs, **known)
+        return registry.segmenter(model, rngs=rngs, **known)
 
     def stages(network, images):
         return _segmenter_stages(network, *images)
@@ -155,7 +154,7 @@ def encoder(model: Mapping, bands: int) -> Filled:
 
     def build(rngs):
         known = {**model, "remat": False, "dtype": jnp.float32, "rngs": rngs}
-        return families.family(model["name"]).encoder(bands, **known)
+        return registry.family(model["name"]).encoder(bands, **known)
 
     def stages(network, images):
         found = {f"encoder/{i}": feature for i, feature in enumerate(network(images))}

@@ -10,7 +10,8 @@ from data_pipelines.datasets import registry as datasets
 from data_pipelines.schema.legends import LandClass, Legend
 from data_pipelines.schema.sensors import Scaling, Sensor
 from lcjax import card as cards
-from lcjax import optim, parameters, steps, streams, tasks
+from lcjax import optim, steps, streams, tasks
+from lcjax.models import params
 from lcjax.parallel import mesh as meshes
 
 # What is smaller than the tiny size: shifted windows, a merge, an expand with a skip; a UNet has five levels whatever
@@ -71,8 +72,8 @@ def smallest(model: str, fusion: str = "", *, task: str = "segmentation", freeze
 def make(config):
     """(task, template, initial parameters, initial statistics) of a config."""
     task = tasks.make(config, card_of(config))
-    template = parameters.Template(task.build, config.freeze)
-    values, statistics = (parameters.initial(shapes, 0) for shapes in (template.parameters, template.statistics))
+    template = params.Template(task.build, config.freeze)
+    values, statistics = (params.initial(shapes, 0) for shapes in (template.parameters, template.statistics))
     return task, template, values, statistics
 
 
@@ -87,7 +88,7 @@ def precisions_compared(task, values, statistics, images, *, train: bool = False
     before = task.config.precision
     for precision in ("f32", "bf16"):
         task.config.precision = precision
-        template = parameters.Template(task.build)
+        template = params.Template(task.build)
 
         def forward(values, statistics, template=template):
             return template.merge(values, statistics, train=train)(images)

@@ -15,7 +15,8 @@ from networks import card_of
 
 from configs import arguments, cells, dfc2020, flair1, pretrain, rasters, recipes
 from data_pipelines.schema.errors import InputError
-from lcjax import optim, parameters, tasks
+from lcjax import optim, tasks
+from lcjax.models import params
 
 ROOT = pathlib.Path(__file__).parent.parent
 GOLDEN = ROOT / "configs" / "golden"
@@ -114,7 +115,7 @@ def sizes_of(config) -> tuple[int, int]:
 def _sizes_of(network: str) -> tuple[int, int]:
     config = ml_collections.ConfigDict(json.loads(dfc2020.get_config().to_json()) | json.loads(network))
     task = tasks.make(config, card_of(config))
-    template = parameters.Template(task.build, config.freeze)
+    template = params.Template(task.build, config.freeze)
     sizes = {path: math.prod(leaf.shape) for path, leaf in template.parameters.items()}
     frozen = sum(size for path, size in sizes.items() if template.is_frozen(path))
     return sum(sizes.values()) - frozen, frozen

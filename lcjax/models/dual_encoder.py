@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 from flax import nnx
 
-from lcjax.models.parts import Encoder
+from lcjax.models.interfaces import Encoder
 from lcjax.models.resample import padded
 from lcjax.models.segmenter import branch_noise
 

@@ -6,8 +6,8 @@ import jax
 import jax.numpy as jnp
 from flax import nnx
 
+from lcjax.models.interfaces import Decoder, Encoder, Head, Inputs
 from lcjax.models.metadata import MetadataBranch
-from lcjax.models.parts import Decoder, Encoder, Head, Inputs
 from lcjax.models.resample import padded, resize
 
 PARTS = ("encoder", "decoder", "head")  # names of scopes: of costs, and of profiles

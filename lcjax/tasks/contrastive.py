@@ -11,7 +11,7 @@ from flax import nnx
 from data_pipelines.schema.errors import InputError
 from lcjax import augment, losses
 from lcjax.card import Card
-from lcjax.models import families
+from lcjax.models import registry
 from lcjax.models.dual_encoder import DualEncoder
 from lcjax.tasks.task import Records
 
@@ -60,7 +60,7 @@ class Contrastive:
 
     def build(self, rngs: nnx.Rngs) -> nnx.Module:
         """The network."""
-        return families.dual_encoder(
+        return registry.dual_encoder(
             self.config.model,
             channels={sensor.name: len(sensor.bands) for sensor in self.card.sensors},
             projection=self.config.projection,

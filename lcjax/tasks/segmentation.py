@@ -12,7 +12,7 @@ from data_pipelines.datasets.flair1 import metadata
 from data_pipelines.schema.errors import InputError
 from lcjax import augment, losses, metrics
 from lcjax.card import Card
-from lcjax.models import families
+from lcjax.models import registry
 from lcjax.models.resample import resize
 from lcjax.parallel import mesh as meshes
 from lcjax.streams import inputs_of
@@ -70,7 +70,7 @@ class Segmentation:
 
     def build(self, rngs: nnx.Rngs) -> nnx.Module:
         """The network."""
-        return families.segmenter(
+        return registry.segmenter(
             self.config.model,
             streams=inputs_of(self.config.fusion, self.card.sensors),
             classes=len(self.names),

@@ -4,7 +4,7 @@ import json
 import types
 
 from lcjax import benchmark, catalogue
-from lcjax.models import families
+from lcjax.models import registry
 
 FEW = [("unet", "tiny"), ("two_stream_swin", "tiny")]
 
@@ -16,10 +16,10 @@ def test_the_table_in_the_docs_is_what_the_code_counts(request):
 
 
 def test_all_families_and_sizes_are_listed_the_tiny_ones_when_asked_for():
-    assert {name for name, _ in catalogue.networks(tiny=False)} == families.FAMILIES.keys()
+    assert {name for name, _ in catalogue.networks(tiny=False)} == registry.FAMILIES.keys()
     assert ("unet", "transposed") in catalogue.networks(tiny=False)
     tiny = set(catalogue.networks(tiny=True)) - set(catalogue.networks(tiny=False))
-    assert tiny == {(name, "tiny") for name in families.FAMILIES}
+    assert tiny == {(name, "tiny") for name in registry.FAMILIES}
 
 
 def test_a_row_holds_what_each_input_costs():

@@ -20,7 +20,7 @@ from configs import flair1
 from data_pipelines.schema.errors import InputError
 from lcjax import augment, checkpoint, export, restore, tasks, workdir
 from lcjax.models import resample, segmenter, swin
-from lcjax.parameters import Template
+from lcjax.models.params import Template
 
 # name -> model, fusion or "contrastive", sizes
 NETWORKS = {

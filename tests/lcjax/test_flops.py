@@ -10,7 +10,7 @@ import pytest
 from configs import dfc2020
 from data_pipelines.schema.sensors import AERIAL, S1, S2
 from lcjax import catalogue, flops, optim, steps
-from lcjax.models import families
+from lcjax.models import registry
 from lcjax.models.resample import resize
 
 
@@ -183,7 +183,7 @@ def of_line(traced) -> float:
     return _known[key]
 
 
-@pytest.mark.parametrize("name", families.FAMILIES)
+@pytest.mark.parametrize("name", registry.FAMILIES)
 def test_the_compiler_counts_the_same(name):
     sensors, fusion = (S1, S2), "late" if name == "two_stream_swin" else "early"
     network = catalogue.template(name, "", fusion, sensors, 8)

@@ -11,8 +11,9 @@ from flax import nnx
 
 from configs import dfc2020
 from data_pipelines.schema.errors import InputError
-from lcjax import optim, parameters, steps
-from lcjax.models.families import FAMILIES
+from lcjax import optim, steps
+from lcjax.models import params
+from lcjax.models.registry import FAMILIES
 from lcjax.parallel import mesh as meshes
 
 
@@ -106,8 +107,8 @@ class Regression:
 
 def first_step(schedule="cosine", scale=1.0, **changes):
     """(values before, values after, gradient, metrics) of one step of the real step function."""
-    template = parameters.Template(Line)
-    values = parameters.initial(template.parameters, 0) | {"conv1/bias": np.full(1, 0.5, np.float32)}
+    template = params.Template(Line)
+    values = params.initial(template.parameters, 0) | {"conv1/bias": np.full(1, 0.5, np.float32)}
     optimizer = optim.transformation(config(**changes))
     rate = optim.LearningRate(0.3, warmup=3, total=10, schedule=schedule)
     mesh = meshes.make(1, 1, 4)
@@ -169,8 +170,8 @@ def test_the_clip_is_of_the_global_norm():
     values = {path: jnp.zeros(3) for path in PATHS}
     gradient = {path: jnp.full(3, 4.0) for path in PATHS}
     found = direction(gradient, values, name="sgd", clip=1.0)
-    assert float(parameters.norm(found)) == pytest.approx(1.0)
-    assert float(parameters.norm(direction(gradient, values, name="sgd", clip=0.0))) == pytest.approx(4 * 18**0.5)
+    assert float(params.norm(found)) == pytest.approx(1.0)
+    assert float(params.norm(direction(gradient, values, name="sgd", clip=0.0))) == pytest.approx(4 * 18**0.5)
 
 
 def test_momentum_adds_up():

@@ -11,7 +11,8 @@ from flax import nnx
 from networks import batch, card_of, make, smallest
 
 from data_pipelines.schema.errors import InputError
-from lcjax import optim, parameters, steps, tasks
+from lcjax import optim, steps, tasks
+from lcjax.models import params
 from lcjax.parallel import mesh as meshes
 
 BATCH = 32
@@ -81,7 +82,7 @@ class Square:
 
 
 def test_two_states_differ_by_the_logged_rate_times_the_factor_of_the_layer_times_the_gradient():
-    template = parameters.Template(Layered)
+    template = params.Template(Layered)
     generator = np.random.default_rng(0)
     before = {path: generator.standard_normal(leaf.shape, np.float32) for path, leaf in template.parameters.items()}
     rules = smallest("unet").optimizer
@@ -130,8 +131,8 @@ class Regression:
 
 
 def test_parts_normalise_by_themselves_and_hand_their_statistics_on():
-    template = parameters.Template(Normalised)
-    values, statistics = (parameters.initial(shapes, 0) for shapes in (template.parameters, template.statistics))
+    template = params.Template(Normalised)
+    values, statistics = (params.initial(shapes, 0) for shapes in (template.parameters, template.statistics))
     generator = np.random.default_rng(0)
     x, wanted = generator.normal(3.0, 2.0, (2, 16, 1)).astype(np.float32)
     mesh = meshes.make(8, 1, 16, 2)

@@ -11,9 +11,10 @@ from networks import RGB, make, smallest, trained
 
 from data_pipelines.schema.errors import InputError
 from data_pipelines.schema.sensors import AERIAL, S1, S2, SENSORS
-from lcjax import parameters, streams
+from lcjax import streams
+from lcjax.models import params
+from lcjax.models.params import Taken
 from lcjax.models.resample import space_to_depth
-from lcjax.parameters import Taken
 
 # One of each first layer that there is.
 FIRST_LAYERS = [
@@ -59,8 +60,8 @@ def transferred(model, fusion, **sizes):
     return (
         template,
         values,
-        parameters.transfer(values, learned, plan, "runs/pretrain"),
-        parameters.transfer(statistics, running, plan, "runs/pretrain"),
+        params.transfer(values, learned, plan, "runs/pretrain"),
+        params.transfer(statistics, running, plan, "runs/pretrain"),
         learned | running,
     )
 
@@ -238,7 +239,7 @@ def test_what_does_not_fit_is_refused(config, says):
     values = make(config)[2]
     source = make(smallest("two_stream_swin", task="contrastive"))[2]
     with pytest.raises(InputError) as raised:
-        parameters.transfer(values, source, plan_of(config.fusion), "runs/pretrain")
+        params.transfer(values, source, plan_of(config.fusion), "runs/pretrain")
     assert str(raised.value).startswith("config.init=runs/pretrain: ")
     assert says in str(raised.value)
     assert "that the pre-training run had" in str(raised.value)
@@ -252,7 +253,7 @@ def test_a_unet_on_other_patches_is_refused(fusion, before, after):
     values = make(smallest("unet", fusion, patch=after))[2]
     source = make(smallest("unet", task="contrastive", patch=before))[2]
     with pytest.raises(InputError, match=r"/levels/0/conv1/kernel has shape \(3, 3, "):
-        parameters.transfer(values, source, plan_of(fusion), "runs/pretrain")
+        params.transfer(values, source, plan_of(fusion), "runs/pretrain")
 
 
 # ---------------------------------------------------------------------- networks of several streams
@@ -347,7 +348,7 @@ def table(rows, heads=3):
 def table_taken(name, found, wanted):
     path = f"encoders/s2/{name}"
     values = {path: np.zeros(wanted, np.float32)}
-    return parameters.transfer(values, {path: found}, {"s2": Taken("s2", ())}, "runs/pretrain")[path]
+    return params.transfer(values, {path: found}, {"s2": Taken("s2", ())}, "runs/pretrain")[path]
 
 
 # Window 4 has 7 x 7 relative positions, window 8 15 x 15; a grid of 14 x 14 tokens has a row more, for the class token.
@@ -416,7 +417,7 @@ def test_other_shapes_are_not_interpolated(name, found, wanted):
 def test_pre_training_with_another_window_or_grid_is_taken(model, before, after):
     source = make(smallest(model, task="contrastive", **before))[2]
     values = make(smallest(model, "late", **after))[2]
-    taken = parameters.transfer(values, source, plan_of("late"), "runs/pretrain")
+    taken = params.transfer(values, source, plan_of("late"), "runs/pretrain")
     held = {path: (source if path.startswith("encoders/") else values)[path] for path in values}
     resized = {path for path in values if not np.array_equal(taken[path], held[path])}
     assert {path.rsplit("/", 1)[-1] for path in resized} == {"bias_table" if "window" in after else "position"}

@@ -9,7 +9,7 @@ import pytest
 from compare import compare, gradient_errors
 from peer import tensor
 
-from lcjax.models import families
+from lcjax.models import registry
 
 RESNETS = {18: "basic", 34: "basic", 50: "bottleneck", 101: "bottleneck"}
 EVEN, ODD = (224, 224), (97, 130)
@@ -40,7 +40,7 @@ BANDS = 5
 
 
 def _model(family: str, size: str = "", **numbers) -> dict:
-    return families.sized(family, size) | numbers
+    return registry.sized(family, size) | numbers
 
 
 @pytest.mark.parametrize("name", CASES)

@@ -10,7 +10,7 @@ import pytest
 import torch
 from compare import compare, gradient_errors
 
-from lcjax.models import families
+from lcjax.models import registry
 
 EVEN, ODD = (224, 224), (97, 130)
 RGB = {"image": 3}
@@ -40,7 +40,7 @@ CASES = {
 @pytest.mark.parametrize("name", CASES)
 def test_every_stage(name, note):
     family, size, build, bands, sizes = CASES[name]
-    model = families.sized(family, size)
+    model = registry.sized(family, size)
     ours = filled.segmenter(model, bands)
     peer = build(model, bands, filled.CLASSES).load(ours.values)
     assert peer.count == ours.count
@@ -67,7 +67,7 @@ def _gradients(ours, peer, images, title, note, dtype=np.float32):
 
 
 def test_gradients_of_swin_unet(note):
-    model, bands = families.sized("swin_unet"), {"image": 5}
+    model, bands = registry.sized("swin_unet"), {"image": 5}
     ours = filled.segmenter(model, bands)
     peer = attention.swin_unet(model, bands, filled.CLASSES).load(ours.values)
     _gradients(ours, peer, {"image": filled.image("image", 4, 224, 224, 5)}, "swin_unet t", note)
@@ -79,8 +79,8 @@ def test_gradients_of_resnet_unet(note, monkeypatch):
     In float32 the gradient of so many ReLUs has no three digits: where rounding changes a sign, a whole path is in or
     out, and the same network in PyTorch is 1e-2 from itself in float64.
     """
-    monkeypatch.setitem(families.DTYPES, "f64", jnp.float64)
-    model, bands = families.sized("resnet34_unet"), {"image": 5}
+    monkeypatch.setitem(registry.DTYPES, "f64", jnp.float64)
+    model, bands = registry.sized("resnet34_unet"), {"image": 5}
     with jax.enable_x64(True):
         ours = filled.segmenter(model, bands, precision="f64")
         peer = convolution.smp_resnet("resnet34")(model, bands, filled.CLASSES).load(ours.values)
@@ -103,13 +103,13 @@ COUNTS = [
 
 @pytest.mark.parametrize(("family", "build", "bands", "classes", "count"), COUNTS)
 def test_counts(family, build, bands, classes, count):
-    model = families.sized(family)
+    model = registry.sized(family)
     assert filled.segmenter(model, bands, classes).count == count
     assert build(model, bands, classes).count == count
 
 
 def test_count_of_two_streams():
-    bands, model = {"s1": 2, "s2": 13}, families.sized("two_stream_swin")
+    bands, model = {"s1": 2, "s2": 13}, registry.sized("two_stream_swin")
     ours = filled.segmenter(model, bands, 8).count
     assert attention.swin_unet(model, bands, 8).count == ours
     assert round(ours / 1e6, 2) == 83.07

@@ -5,13 +5,12 @@ import math
 import jax.numpy as jnp
 import pytest
 
-from lcjax import parameters
-from lcjax.models import families
-from lcjax.models.parts import whole
+from lcjax.models import params, registry
+from lcjax.models.interfaces import whole
 
 
 def count(build) -> int:
-    return sum(math.prod(leaf.shape) for leaf in parameters.Template(build).parameters.values())
+    return sum(math.prod(leaf.shape) for leaf in params.Template(build).parameters.values())
 
 
 @pytest.mark.parametrize(
@@ -29,13 +28,13 @@ def count(build) -> int:
 )
 def test_segmenters(name, bands, classes, expected):
     def build(rngs):
-        size = families.sized(name)
-        return families.segmenter(size, streams=whole(bands), classes=classes, precision="f32", rngs=rngs)
+        size = registry.sized(name)
+        return registry.segmenter(size, streams=whole(bands), classes=classes, precision="f32", rngs=rngs)
 
     assert count(build) == expected
 
 
 @pytest.mark.parametrize(("bands", "expected"), [(2, 27_517_818), (13, 27_534_714)])
 def test_swin_t_without_its_classifier(bands, expected):
-    size = families.sized("two_stream_swin") | {"remat": False, "dtype": jnp.float32}
-    assert count(lambda rngs: families.family("two_stream_swin").encoder(bands, rngs=rngs, **size)) == expected
+    size = registry.sized("two_stream_swin") | {"remat": False, "dtype": jnp.float32}
+    assert count(lambda rngs: registry.family("two_stream_swin").encoder(bands, rngs=rngs, **size)) == expected

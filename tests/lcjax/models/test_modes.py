@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 from networks import batch, make, smallest
 
-from lcjax.models import families
+from lcjax.models import registry
 
 # The others are the same program as one of these in the size that is used here: see test_overfit.py.
-FAMILIES = sorted(families.FAMILIES.keys() - {"resnet34_unet", "resnet101_unet", "two_stream_swin"})
+FAMILIES = sorted(registry.FAMILIES.keys() - {"resnet34_unet", "resnet101_unet", "two_stream_swin"})
 KEYS = jax.random.split(jax.random.key(0), 4)
 
 

@@ -10,10 +10,10 @@ from networks import make, precisions_compared
 from configs import dfc2020
 from data_pipelines.reading import dataset, loader
 from lcjax import augment
-from lcjax.models import families
+from lcjax.models import registry
 
 # One more than the names of `FAMILIES`: the UNet upsamples in two ways.
-NETWORKS = {name: (name, {}) for name in families.FAMILIES} | {
+NETWORKS = {name: (name, {}) for name in registry.FAMILIES} | {
     "unet transposed": ("unet", {"upsampling": "transposed"})
 }
 STEPS = 300

@@ -9,13 +9,13 @@ from flax import nnx
 from jax.extend.core import jaxprs_in_params
 from networks import make, smallest
 
-from lcjax.models import families, resample
+from lcjax.models import registry, resample
 
 BF16, F32 = jnp.dtype("bfloat16"), jnp.dtype("float32")
 PRODUCTS = ("dot_general", "conv_general_dilated")
 SUMS = ("reduce_sum", "reduce_max", "exp", "rsqrt")
 # The others are the same program as one of these in the size that is used here: see test_overfit.py.
-FAMILIES = sorted(families.FAMILIES.keys() - {"resnet34_unet", "resnet101_unet", "two_stream_swin"})
+FAMILIES = sorted(registry.FAMILIES.keys() - {"resnet34_unet", "resnet101_unet", "two_stream_swin"})
 
 
 @pytest.fixture(scope="module", autouse=True)

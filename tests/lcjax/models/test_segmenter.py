@@ -8,7 +8,7 @@ from flax import nnx
 from networks import RGB, make, smallest
 
 from data_pipelines.schema.sensors import SENSORS
-from lcjax.models import families, resample
+from lcjax.models import registry, resample
 from lcjax.parallel import mesh as meshes
 from lcjax.streams import STREAMS, inputs_of
 
@@ -21,13 +21,13 @@ def images(size, edge):
 
 
 @pytest.mark.parametrize("fusion", STREAMS)
-@pytest.mark.parametrize("model", families.FAMILIES)
+@pytest.mark.parametrize("model", registry.FAMILIES)
 def test_shape_of_the_logits(model, fusion):
     size = smallest(model).model
     known = {"streams": inputs_of(fusion, (*SENSORS.values(), RGB)), "classes": 8, "precision": "f32"}
 
     def forward(inputs):
-        return families.segmenter(size, rngs=nnx.Rngs(0), **known)(inputs)
+        return registry.segmenter(size, rngs=nnx.Rngs(0), **known)(inputs)
 
     logits = jax.eval_shape(forward, images(2, (24, 40)))
     assert logits.shape == (2, 24, 40, 8)
@@ -40,7 +40,7 @@ def test_a_unet_on_patches_sees_each_pixel_once_and_answers_for_each(patch):
     known = {"streams": inputs_of("s2", SENSORS.values()), "classes": 8, "precision": "f32"}
 
     def forward(inputs):
-        network = families.segmenter(size, rngs=nnx.Rngs(0), **known)
+        network = registry.segmenter(size, rngs=nnx.Rngs(0), **known)
         assert network.stride == 16 * patch
         return network(inputs)
 
@@ -95,7 +95,7 @@ def test_padding_is_by_reflection_and_only_where_it_is_needed(model):
 
 # The others are the same program as one of these in the size that is used here: see test_overfit.py.
 @pytest.mark.parametrize(
-    "model", sorted(families.FAMILIES.keys() - {"resnet34_unet", "resnet101_unet", "two_stream_swin"})
+    "model", sorted(registry.FAMILIES.keys() - {"resnet34_unet", "resnet101_unet", "two_stream_swin"})
 )
 def test_logits_over_eight_devices_are_those_over_one(model):
     network = network_of(model)

@@ -7,14 +7,14 @@ import pytest
 from flax import nnx
 from networks import make, smallest
 
-from lcjax.models import families, layers, segmenter, swin
-from lcjax.models.parts import whole
+from lcjax.models import layers, registry, segmenter, swin
+from lcjax.models.interfaces import whole
 
 
 def test_every_second_block_is_shifted_by_half_a_window():
     size = smallest("swin_unet", depths=(2, 3)).model
     known = {"streams": whole({"s1": 2}), "classes": 8, "precision": "f32"}
-    network = nnx.eval_shape(lambda: families.segmenter(size, rngs=nnx.Rngs(0), **known))
+    network = nnx.eval_shape(lambda: registry.segmenter(size, rngs=nnx.Rngs(0), **known))
     modules = nnx.iter_modules(network)
     shifts = {"/".join(map(str, path)): module.shift for path, module in modules if isinstance(module, swin.SwinBlock)}
     assert len(shifts) == 2 + 3 + 2
@@ -22,8 +22,8 @@ def test_every_second_block_is_shifted_by_half_a_window():
 
 
 def test_the_pyramid():
-    size = families.sized("two_stream_swin") | {"remat": False, "dtype": jnp.float32}
-    network = nnx.eval_shape(lambda: families.family("two_stream_swin").encoder(5, rngs=nnx.Rngs(0), **size))
+    size = registry.sized("two_stream_swin") | {"remat": False, "dtype": jnp.float32}
+    network = nnx.eval_shape(lambda: registry.family("two_stream_swin").encoder(5, rngs=nnx.Rngs(0), **size))
     assert network.channels == (96, 192, 384, 768)
     assert network.strides == (4, 8, 16, 32)
     pyramid = nnx.eval_shape(lambda network: network(jnp.zeros((1, 224, 224, 5))), network)
@@ -72,9 +72,9 @@ def test_drop_path_of_an_example_does_not_depend_on_the_batch():
 
 def test_every_branch_of_a_network_has_a_number_of_its_own():
     for name in ("swin_unet", "two_stream_swin"):
-        size = families.sized(name) | {"embed": 24, "heads": (1, 2, 4, 8)}
+        size = registry.sized(name) | {"embed": 24, "heads": (1, 2, 4, 8)}
         network = nnx.eval_shape(
-            lambda size=size: families.segmenter(
+            lambda size=size: registry.segmenter(
                 size, streams=whole({"s1": 2}), classes=8, precision="f32", rngs=nnx.Rngs(0)
             )
         )

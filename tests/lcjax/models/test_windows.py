@@ -8,9 +8,8 @@ from flax import nnx
 from jax.extend.core import Literal, jaxprs_in_params
 from networks import make, smallest
 
-from lcjax import parameters
-from lcjax.models import families, layers, swin
-from lcjax.models.parts import whole
+from lcjax.models import layers, params, registry, swin
+from lcjax.models.interfaces import whole
 
 
 def test_merge_is_the_inverse_of_partition():
@@ -161,7 +160,7 @@ def test_there_is_a_shift_where_more_than_one_do(window):
     assert np.abs(stage(window, 2)(x) - stage(window, 2, shifted=False)(x)).max() > 1e-3
 
 
-SWINS = [name for name in families.FAMILIES if "swin" in name]
+SWINS = [name for name in registry.FAMILIES if "swin" in name]
 
 
 @pytest.mark.parametrize(("height", "width"), [(50, 70), (5, 9), (1, 1), (96, 7)])
@@ -199,9 +198,9 @@ def constants(jaxpr):
 @pytest.mark.parametrize("model", SWINS)
 def test_masks_are_computed_and_never_stored(model):
     """No entry of the state is one, and the program of a large image holds no more than that of a small one."""
-    size = families.sized(model)
+    size = registry.sized(model)
     known = {"streams": whole({"s2": 13}), "classes": 8, "precision": "f32"}
-    template = parameters.Template(lambda rngs: families.segmenter(size, rngs=rngs, **known))
+    template = params.Template(lambda rngs: registry.segmenter(size, rngs=rngs, **known))
     names = {path.rsplit("/", 1)[-1] for path in template.parameters}
     assert names == {"kernel", "bias", "scale", "bias_table"}
     assert {path.rsplit("/", 1)[-1] for path in template.statistics} <= {"mean", "var"}

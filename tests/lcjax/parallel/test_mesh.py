@@ -13,8 +13,8 @@ from networks import card_of, make, smallest
 
 from configs import dfc2020
 from data_pipelines.schema.errors import InputError
-from lcjax import optim, parameters, steps, tasks
-from lcjax.models import families
+from lcjax import optim, steps, tasks
+from lcjax.models import params, registry
 from lcjax.parallel import mesh as meshes
 
 GOLDEN = pathlib.Path(__file__).with_name("golden")
@@ -107,7 +107,7 @@ def test_slices_that_do_not_divide_are_refused(data, fsdp, sizes):
 def layout(model: str) -> str:
     """How the parameters of a full-size network lie on eight devices of fsdp; equal blocks as one line."""
     task = tasks.make(config := dfc2020.get_config(f"model={model}"), card_of(config))
-    shapes = parameters.Template(task.build).parameters
+    shapes = params.Template(task.build).parameters
     specs = {path: meshes.spec(path, leaf.shape, 8) for path, leaf in shapes.items()}
     size = {path: math.prod(leaf.shape) for path, leaf in shapes.items()}
     spread = sum(size[path] for path in specs if any(specs[path]))
@@ -124,7 +124,7 @@ def layout(model: str) -> str:
     return "\n".join([*lines, *(f"{count:3} x {line}" for line, count in alike.items())]) + "\n"
 
 
-@pytest.mark.parametrize("model", families.FAMILIES)
+@pytest.mark.parametrize("model", registry.FAMILIES)
 def test_where_the_parameters_lie(model):
     path = GOLDEN / f"{model}.txt"
     again = "if the change is meant: WRITE_GOLDEN=1 python -m pytest tests/lcjax/parallel/test_mesh.py"
@@ -135,7 +135,7 @@ def test_where_the_parameters_lie(model):
 
 
 def test_no_golden_text_is_left_over():
-    assert {path.stem for path in GOLDEN.iterdir()} == set(families.FAMILIES)
+    assert {path.stem for path in GOLDEN.iterdir()} == set(registry.FAMILIES)
 
 
 def test_moments_lie_with_their_parameters():

@@ -11,7 +11,8 @@ from ml_collections import ConfigDict
 from networks import batch, make, smallest
 
 from data_pipelines.schema.errors import InputError
-from lcjax import optim, parameters, steps
+from lcjax import optim, steps
+from lcjax.models import params
 from lcjax.models.layers import BatchNorm
 from lcjax.parallel import mesh as meshes
 
@@ -49,7 +50,7 @@ def twenty_steps(network: str, way: str) -> tuple[dict[str, list[float]], dict, 
     meshes.check(parallel)
     mesh = meshes.make(parallel.data, parallel.fsdp, BATCH, accumulate)
     task, _, values, statistics = make(config)
-    template = parameters.Template(task.build, "", meshes.normalisation(parallel, mesh))
+    template = params.Template(task.build, "", meshes.normalisation(parallel, mesh))
     config.optimizer.update({"name": "sgd", "momentum": 0.9, "clip": 1.0})
     optimizer = optim.transformation(config.optimizer)
     state = steps.initial_state(template, values, statistics, optimizer, mesh)
@@ -142,8 +143,8 @@ class Regression:
 def test_batch_norm_is_of_the_whole_batch_or_of_each_replica(mode, batch_norm, groups):
     parallel = ConfigDict({"mode": mode, "data": -1, "fsdp": 1, "batch_norm": batch_norm})
     mesh = meshes.make(-1, 1, BATCH)
-    template = parameters.Template(Normalised, "", meshes.normalisation(parallel, mesh))
-    values, statistics = (parameters.initial(shapes, 0) for shapes in (template.parameters, template.statistics))
+    template = params.Template(Normalised, "", meshes.normalisation(parallel, mesh))
+    values, statistics = (params.initial(shapes, 0) for shapes in (template.parameters, template.statistics))
     generator = np.random.default_rng(0)
     data = {name: generator.normal(3.0, 2.0, (BATCH, 3, 3, 2)).astype(np.float32) for name in ("x", "wanted")}
     data["example"] = np.arange(BATCH, dtype=np.uint32)

@@ -17,9 +17,9 @@ from data_pipelines.datasets.flair1.metadata import ENCODED, UNKNOWN, encode
 from data_pipelines.prepare import prepare
 from data_pipelines.reading import dataset
 from data_pipelines.schema.errors import InputError
-from lcjax import evaluate, mapper, optim, parameters, restore, scene, steps, tasks
-from lcjax.models import families, metadata
-from lcjax.models.parts import whole
+from lcjax import evaluate, mapper, optim, restore, scene, steps, tasks
+from lcjax.models import metadata, params, registry
+from lcjax.models.interfaces import whole
 from lcjax.parallel import mesh as meshes
 from lcjax.train import train
 
@@ -65,8 +65,8 @@ def network(name: str, told: int):
     """A network of two streams with 3 classes, as a function of parameters and inputs; and its parameters."""
 
     def build(rngs):
-        return families.segmenter(
-            families.sized(name, "tiny") | SMALLEST.get(name, {}),
+        return registry.segmenter(
+            registry.sized(name, "tiny") | SMALLEST.get(name, {}),
             streams=whole({"a": 2, "b": 1}),
             classes=3,
             precision="f32",
@@ -74,8 +74,8 @@ def network(name: str, told: int):
             rngs=rngs,
         )
 
-    template = parameters.Template(build)
-    values, statistics = (parameters.initial(shapes, 0) for shapes in (template.parameters, template.statistics))
+    template = params.Template(build)
+    values, statistics = (params.initial(shapes, 0) for shapes in (template.parameters, template.statistics))
     return jax.jit(lambda values, inputs: template.merge(values, statistics, train=False)(inputs)), values
 
 

@@ -9,16 +9,16 @@ import pytest
 from networks import make, smallest
 
 from data_pipelines.schema.errors import InputError
-from lcjax import parameters
+from lcjax.models import params
 
 NESTED = {"head": {"kernel": 1}, "levels": {0: {"a": 2}, 10: {"a": 3}, 2: {"a": 4}}, "top": 5}
 FLAT = {"head/kernel": 1, "levels/0/a": 2, "levels/10/a": 3, "levels/2/a": 4, "top": 5}
 
 
 def test_flatten_and_unflatten_are_inverse():
-    assert parameters.flatten(NESTED) == FLAT
-    assert parameters.unflatten(FLAT) == NESTED
-    assert parameters.flatten({}) == parameters.unflatten({}) == {}
+    assert params.flatten(NESTED) == FLAT
+    assert params.unflatten(FLAT) == NESTED
+    assert params.flatten({}) == params.unflatten({}) == {}
 
 
 @pytest.fixture(scope="module")
@@ -38,8 +38,8 @@ def test_merging_gives_the_values_to_their_places(two_streams):
 
 def test_initial_values_depend_on_path_and_seed_alone(two_streams):
     _, template, values, _ = two_streams
-    backwards = parameters.initial(dict(reversed(template.parameters.items())), 0)
-    other = parameters.initial(template.parameters, 1)
+    backwards = params.initial(dict(reversed(template.parameters.items())), 0)
+    other = params.initial(template.parameters, 1)
     for path in values:
         np.testing.assert_array_equal(values[path], backwards[path])
         assert values[path].dtype == np.float32
@@ -61,7 +61,7 @@ def test_deviations_are_those_of_the_articles(model):
         path: jax.ShapeDtypeStruct((*leaf.shape[:-1], 64 * leaf.shape[-1]), leaf.dtype)
         for path, leaf in (template.parameters | template.statistics).items()
     }
-    for path, value in parameters.initial(grown, 0).items():
+    for path, value in params.initial(grown, 0).items():
         if re.search(r"/(scale|var)$", path):
             assert np.all(value == 1), path
         elif re.search(r"/(bias|mean)$", path):
@@ -87,5 +87,5 @@ def test_an_unknown_freeze_is_refused():
 
 
 def test_norm_is_over_all_entries():
-    assert float(parameters.norm({"a": np.full((2, 2), 3.0, np.float32), "b": np.full(7, 2.0, np.float16)})) == 8.0
-    assert float(parameters.norm({})) == 0.0
+    assert float(params.norm({"a": np.full((2, 2), 3.0, np.float32), "b": np.full(7, 2.0, np.float16)})) == 8.0
+    assert float(params.norm({})) == 0.0

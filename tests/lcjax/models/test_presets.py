@@ -9,31 +9,30 @@ from flax import nnx
 from networks import make, smallest
 
 from data_pipelines.schema.errors import InputError
-from lcjax import parameters
-from lcjax.models import families, sizes
-from lcjax.models.parts import whole
+from lcjax.models import params, presets, registry
+from lcjax.models.interfaces import whole
 
-SIZES = [(name, size) for name, family in families.FAMILIES.items() for size in family.sizes]
+SIZES = [(name, size) for name, family in registry.FAMILIES.items() for size in family.sizes]
 
 
 @pytest.mark.parametrize(("name", "size"), SIZES)
 def test_every_size_is_a_network(name, size):
-    sizes.check(families.sized(name, size), families.family(name).sizes)
+    presets.check(registry.sized(name, size), registry.family(name).sizes)
 
 
 def shapes(model):
     """Parameter shapes of a network on Sentinel-2."""
 
     def build(rngs: nnx.Rngs) -> nnx.Module:
-        return families.segmenter(model, streams=whole({"s2": 13}), classes=8, precision="f32", rngs=rngs)
+        return registry.segmenter(model, streams=whole({"s2": 13}), classes=8, precision="f32", rngs=rngs)
 
-    return {path: leaf.shape for path, leaf in parameters.Template(build).parameters.items()}
+    return {path: leaf.shape for path, leaf in params.Template(build).parameters.items()}
 
 
 @pytest.mark.parametrize("depths", [(1, 1), (1, 2), (3, 1), (2, 4)])
 @pytest.mark.parametrize("name", ["swin_unet", "two_stream_swin"])
 def test_the_decoder_has_the_blocks_that_its_depths_say(name, depths):
-    tiny = families.sized(name, "tiny")
+    tiny = registry.sized(name, "tiny")
     usual, found = shapes(tiny), shapes(tiny | {"decoder_depths": depths})
     blocks = re.compile(r"decoders/s2/stages/(\d+)/(\d+)/attention/bias_table")
     counted = [match.groups() for path in found if (match := blocks.fullmatch(path))]
@@ -53,9 +52,9 @@ def test_the_decoder_has_the_blocks_that_its_depths_say(name, depths):
 
 
 def test_the_published_swin_unet_with_two_blocks_for_each_stage():
-    found = shapes(families.sized("swin_unet"))
+    found = shapes(registry.sized("swin_unet"))
     assert sum(path.startswith("decoders/") and path.endswith("bias_table") for path in found) == 6
-    deeper = shapes(families.sized("swin_unet") | {"decoder_depths": (2, 2, 6)})
+    deeper = shapes(registry.sized("swin_unet") | {"decoder_depths": (2, 2, 6)})
     assert sum(path.startswith("decoders/") and path.endswith("bias_table") for path in deeper) == 10
 
 
@@ -112,7 +111,7 @@ WRONG = [
 @pytest.mark.parametrize(("name", "change", "says"), WRONG)
 def test_what_is_no_network_is_refused(name, change, says, task):
     config = smallest(name, "late", task=task)
-    config.model = ml_collections.ConfigDict(families.sized(name, "tiny") | change)
+    config.model = ml_collections.ConfigDict(registry.sized(name, "tiny") | change)
     with pytest.raises(InputError) as raised:
         make(config)
     assert str(raised.value).startswith("config.model.")
@@ -121,18 +120,18 @@ def test_what_is_no_network_is_refused(name, change, says, task):
 
 
 def test_a_number_that_is_missing_is_named():
-    model = families.sized("swin_unet", "tiny")
+    model = registry.sized("swin_unet", "tiny")
     del model["window"]
     with pytest.raises(InputError, match=r"config\.model\.window is missing: swin_unet has decoder_depths, depths"):
         shapes(model)
 
 
 def test_lists_are_as_good_as_tuples():
-    tiny = families.sized("swin_unet", "tiny")
+    tiny = registry.sized("swin_unet", "tiny")
     as_lists = {key: list(value) if isinstance(value, tuple) else value for key, value in tiny.items()}
     assert shapes(as_lists) == shapes(tiny)
 
 
 def test_an_unknown_size_is_refused():
     with pytest.raises(InputError, match="size='huge': swin_unet has the sizes t, s, b, tiny"):
-        families.sized("swin_unet", "huge")
+        registry.sized("swin_unet", "huge")

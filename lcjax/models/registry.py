@@ -7,13 +7,13 @@ import jax.numpy as jnp
 from flax import nnx
 
 from data_pipelines.schema.errors import InputError
-from lcjax.models import sizes
+from lcjax.models import presets
 from lcjax.models.backbone_unet import BackboneDecoder
 from lcjax.models.dual_encoder import DualEncoder
 from lcjax.models.efficientnet import EfficientNetEncoder
 from lcjax.models.heads import ConvHead, LinearHead
+from lcjax.models.interfaces import Inputs
 from lcjax.models.metadata import MetadataBranch
-from lcjax.models.parts import Inputs
 from lcjax.models.resnet import ResNetEncoder
 from lcjax.models.segmenter import Segmenter
 from lcjax.models.swin import SwinDecoder, SwinEncoder, SwinHead
@@ -54,7 +54,7 @@ class Family:
     encoder: Part
     decoder: Part
     head: Part
-    sizes: sizes.Sizes
+    sizes: presets.Sizes
 
 
 _HOW = ("remat", "dtype", "rngs")
@@ -72,7 +72,7 @@ _UPERNET_DECODER = Part(UPerNetDecoder, "hidden", *_HOW)
 
 def _resnet_unet(block: str, depths: tuple[int, ...]) -> Family:
     encoder = Part(ResNetEncoder, "depths", "width", *_HOW, block=block)
-    return Family(encoder, _BACKBONE_DECODER, _CONV_HEAD, sizes.resnet(depths))
+    return Family(encoder, _BACKBONE_DECODER, _CONV_HEAD, presets.resnet(depths))
 
 
 FAMILIES = {
@@ -80,28 +80,28 @@ FAMILIES = {
         Part(UNetEncoder, "base", "patch", "upsampling", *_HOW),
         Part(UNetDecoder, "upsampling", *_HOW),
         _LINEAR_HEAD,
-        sizes.UNET,
+        presets.UNET,
     ),
     "resnet18_unet": _resnet_unet("basic", (2, 2, 2, 2)),
     "resnet34_unet": _resnet_unet("basic", (3, 4, 6, 3)),
     "resnet50_unet": _resnet_unet("bottleneck", (3, 4, 6, 3)),
     "resnet101_unet": _resnet_unet("bottleneck", (3, 4, 23, 3)),
     "efficientnet_lite0_unet": Family(
-        Part(EfficientNetEncoder, "stem", "stages", *_HOW), _BACKBONE_DECODER, _CONV_HEAD, sizes.EFFICIENTNET_LITE0
+        Part(EfficientNetEncoder, "stem", "stages", *_HOW), _BACKBONE_DECODER, _CONV_HEAD, presets.EFFICIENTNET_LITE0
     ),
-    "swin_unet": Family(*_SWIN_PARTS, sizes.SWIN_UNET),
-    "two_stream_swin": Family(*_SWIN_PARTS, sizes.TWO_STREAM_SWIN),
+    "swin_unet": Family(*_SWIN_PARTS, presets.SWIN_UNET),
+    "two_stream_swin": Family(*_SWIN_PARTS, presets.TWO_STREAM_SWIN),
     "swin_upernet": Family(
         Part(SwinEncoder, "embed", "patch", *_SWIN_STAGES, *_HOW, skips="leaving"),
         _UPERNET_DECODER,
         _LINEAR_HEAD,
-        sizes.SWIN_UPERNET,
+        presets.SWIN_UPERNET,
     ),
     "vit_pyramid": Family(
         Part(ViTEncoder, "embed", "depth", "heads", "patch", "grid", "drop_path", *_HOW),
         _UPERNET_DECODER,
         _LINEAR_HEAD,
-        sizes.VIT,
+        presets.VIT,
     ),
 }
 
@@ -152,7 +152,7 @@ def segmenter(
       rngs: where the initial parameters come from.
     """
     parts = family(model["name"])
-    sizes.check(model, parts.sizes)
+    presets.check(model, parts.sizes)
     known = {**model, "remat": remat, "dtype": _dtype(precision), "rngs": rngs}
     adapters = {
         stream: nnx.Conv(given.bands, given.adapter, (1, 1), dtype=known["dtype"], rngs=rngs)
@@ -183,7 +183,7 @@ def dual_encoder(
     """
     how = {"dtype": _dtype(precision), "rngs": rngs}
     parts = family(model["name"])
-    sizes.check(model, parts.sizes)
+    presets.check(model, parts.sizes)
     known = {**model, "remat": remat, **how}
     encoders = {sensor: parts.encoder(bands, **known) for sensor, bands in channels.items()}
     return DualEncoder(encoders, projection=projection, **how)
