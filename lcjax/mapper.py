@@ -17,9 +17,9 @@ from data_pipelines.schema.legends import IGNORE
 from lcjax import __version__, areas, maps, preview, restore, stac, styles, tasks, workdir
 from lcjax.card import Card
 from lcjax.clock import Clock, duration
+from lcjax.ops.tiling import BLENDS, Tiling, blended_strips
 from lcjax.parallel import mesh as meshes
 from lcjax.scene import Scene
-from lcjax.tiles import BLENDS, Tiling, blended_strips
 
 
 @dataclasses.dataclass(frozen=True)

@@ -4,8 +4,9 @@ from collections.abc import Iterable, Sequence
 
 import numpy as np
 
-from lcjax import edges, figures, markup, paper_text
+from lcjax import figures, markup, paper_text
 from lcjax.atlas import atlas
+from lcjax.ops import boundary_density
 from lcjax.paper import Paper
 from lcjax.published import published
 from lcjax.runs import Evaluation, Run
@@ -228,14 +229,14 @@ def _edges(table: Table) -> str:
     return "<h3>Smooth or rough masks</h3>" + markup.table("edges", caption, head, rows) + _enlarged(measured, table)
 
 
-def _enlarged(measured: Sequence[tuple[Evaluation, edges.Edges]], table: Table) -> str:
+def _enlarged(measured: Sequence[tuple[Evaluation, boundary_density.Edges]], table: Table) -> str:
     having = [e for e, _ in measured]
     shared, picked = _shared(having)
     if not shared:
         return ""
     first = having[0].samples
     truth = first["truth"][picked[0]]
-    record, rows, columns = edges.busiest(truth, table.fields["class_ids"])
+    record, rows, columns = boundary_density.busiest(truth, table.fields["class_ids"])
     place = (slice(record, record + 1), rows, columns)
     predictions = {e.run: e.samples["prediction"][chosen][place] for e, chosen in zip(having, picked, strict=True)}
     image = first["image"][picked[0]][place]

@@ -15,9 +15,10 @@ import numpy as np
 from jax.sharding import AxisType, NamedSharding, PartitionSpec
 
 from data_pipelines.schema.errors import InputError
-from lcjax import augment, checkpoint, streams, tasks, workdir
 from lcjax import card as cards
+from lcjax import checkpoint, streams, tasks, workdir
 from lcjax.models import params
+from lcjax.ops import augment
 from lcjax.parallel import mesh as meshes
 from lcjax.parallel import multihost
 

@@ -19,7 +19,7 @@ from data_pipelines.datasets.registry import LEGENDS
 from data_pipelines.schema.errors import InputError
 from data_pipelines.schema.legends import Legend
 from lcjax import card as cards
-from lcjax.edges import Edges, edges
+from lcjax.ops.boundary_density import Edges, edges
 
 _REQUIRED = {  # key of metrics.json -> its type
     "scores": dict,

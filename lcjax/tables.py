@@ -6,7 +6,7 @@ import io
 from collections.abc import Sequence
 
 from data_pipelines.schema.legends import Legend
-from lcjax.edges import Edges
+from lcjax.ops.boundary_density import Edges
 from lcjax.runs import Evaluation, Run, legend_of
 
 MEANS = ("OA", "mCA", "mIoU", "kappa")  # stems: in the files mCA and mIoU carry the number of classes

@@ -16,7 +16,6 @@ from data_pipelines.schema.errors import InputError
 from data_pipelines.schema.sensors import SCALINGS, Sensor
 from lcjax import (
     STARTED,
-    augment,
     checkpoint,
     durations,
     export,
@@ -33,6 +32,7 @@ from lcjax import (
 from lcjax import card as cards
 from lcjax.clock import Clock, duration
 from lcjax.models import params
+from lcjax.ops import augment
 from lcjax.parallel import launcher, multihost
 from lcjax.parallel import mesh as meshes
 

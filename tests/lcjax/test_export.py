@@ -18,9 +18,10 @@ from networks import batch, card_of, make, smallest
 
 from configs import flair1
 from data_pipelines.schema.errors import InputError
-from lcjax import augment, checkpoint, export, restore, tasks, workdir
+from lcjax import checkpoint, export, restore, tasks, workdir
 from lcjax.models import resample, segmenter, swin
 from lcjax.models.params import Template
+from lcjax.ops import augment
 
 # name -> model, fusion or "contrastive", sizes
 NETWORKS = {

@@ -10,14 +10,15 @@ from finished import make_pretraining, make_report, make_run
 
 from data_pipelines.datasets.contest_legend import DFC2020
 from data_pipelines.datasets.flair1.legend import FLAIR1_12, FLAIR1_13
-from lcjax import metrics, paper, paper_text, runs
+from lcjax import paper, paper_text, runs
+from lcjax.ops import metrics
 
 REAL = {"dataset": "dfc2020 1.0.0", "records": 5128}
 AERIAL = {"dataset": "flair1 1.0.0", "records": 520, "legend": FLAIR1_13}
 
 
 def make(folder, seed: int, *, cell: str, legend=DFC2020, absent: str = "", **fields):
-    """The workdir of a run with a random confusion matrix and the scores that lcjax.metrics finds in it."""
+    """The workdir of a run with a random confusion matrix and the scores that lcjax.ops.metrics finds in it."""
     names = [c.name for c in legend.scored]
     counts = np.random.default_rng(seed).integers(1, 50, (len(names),) * 2) + 100 * np.eye(len(names), dtype=int)
     if absent:

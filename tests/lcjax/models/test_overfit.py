@@ -9,8 +9,8 @@ from networks import make, precisions_compared
 
 from configs import dfc2020
 from data_pipelines.reading import dataset, loader
-from lcjax import augment
 from lcjax.models import registry
+from lcjax.ops import augment
 
 # One more than the names of `FAMILIES`: the UNet upsamples in two ways.
 NETWORKS = {name: (name, {}) for name in registry.FAMILIES} | {

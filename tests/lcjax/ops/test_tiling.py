@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from scipy.ndimage import gaussian_filter
 
-from lcjax.tiles import BLENDS, Tiling, blend_weights, blended_strips, blended_windows, tile_starts
+from lcjax.ops.tiling import BLENDS, Tiling, blend_weights, blended_strips, blended_windows, tile_starts
 
 SIZES = [(40, 16, 0), (40, 16, 4), (41, 16, 8), (16, 16, 4), (17, 16, 4), (100, 32, 15), (31, 10, 5)]
 

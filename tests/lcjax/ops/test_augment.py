@@ -14,7 +14,7 @@ from data_pipelines.reading import loader
 from data_pipelines.schema.band_statistics import Moments
 from data_pipelines.schema.errors import InputError
 from data_pipelines.schema.sensors import SENSORS, Scaling, by_maximum, whitened
-from lcjax import augment
+from lcjax.ops import augment
 from lcjax.parallel import mesh as meshes
 
 

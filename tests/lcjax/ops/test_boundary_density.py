@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from lcjax import edges
+from lcjax.ops import boundary_density
 
 SCORED = (1, 2, 5)
 
@@ -29,7 +29,7 @@ def test_shares_are_those_of_a_loop(seed):
     truth, prediction = masks(seed)
     counted = pairs(truth)
     expected = [np.mean([mask[a] != mask[b] for a, b in counted]) for mask in (truth, prediction)]
-    found = edges.edges(truth, prediction, SCORED)
+    found = boundary_density.edges(truth, prediction, SCORED)
     assert found == pytest.approx(expected)
     assert found.ratio == pytest.approx(expected[1] / expected[0])
 
@@ -37,18 +37,18 @@ def test_shares_are_those_of_a_loop(seed):
 def test_a_checkerboard_against_a_plain_mask():
     board = (np.indices((1, 6, 6)).sum(axis=0) % 2 + 1).astype(np.uint8)
     plain = np.ones_like(board)
-    assert edges.edges(board, plain, SCORED) == (1, 0)
-    assert edges.edges(plain, board, SCORED).ratio is None
+    assert boundary_density.edges(board, plain, SCORED) == (1, 0)
+    assert boundary_density.edges(plain, board, SCORED).ratio is None
 
 
 def test_without_scored_neighbours_there_is_nothing_to_say():
-    assert edges.edges(np.full((1, 4, 4), 255), np.ones((1, 4, 4)), SCORED) is None
+    assert boundary_density.edges(np.full((1, 4, 4), 255), np.ones((1, 4, 4)), SCORED) is None
 
 
 @pytest.mark.parametrize("crop", [1, 3, 20])
 def test_the_busiest_square_is_that_of_a_loop(crop, monkeypatch):
     """The edges that belong to a pixel are those to its right and below."""
-    monkeypatch.setattr(edges, "CROP", crop)
+    monkeypatch.setattr(boundary_density, "CROP", crop)
     truth, _ = masks(4)
     weight = np.zeros(truth.shape, int)
     for a, b in pairs(truth):
@@ -61,4 +61,4 @@ def test_the_busiest_square_is_that_of_a_loop(crop, monkeypatch):
         for x in range(truth.shape[2] - width + 1)
     }
     n, y, x = max(sums, key=sums.__getitem__)
-    assert edges.busiest(truth, SCORED) == (n, slice(y, y + height), slice(x, x + width))
+    assert boundary_density.busiest(truth, SCORED) == (n, slice(y, y + height), slice(x, x + width))

@@ -6,7 +6,7 @@ import pytest
 from sklearn import metrics as reference
 
 from data_pipelines.schema.legends import IGNORE
-from lcjax import metrics
+from lcjax.ops import metrics
 
 NAMES = ["water", "forest", "urban", "barren", "snow"]
 

@@ -12,7 +12,7 @@ from sklearn.metrics import log_loss
 from sklearn.utils.class_weight import compute_class_weight
 
 from data_pipelines.schema.legends import IGNORE
-from lcjax import losses
+from lcjax.ops import losses
 from lcjax.parallel import mesh as meshes
 
 TEMPERATURE = 0.2
