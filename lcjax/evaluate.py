@@ -12,10 +12,11 @@ from data_pipelines.reading.dataset import open_dataset
 from data_pipelines.schema import display
 from data_pipelines.schema.errors import InputError
 from data_pipelines.schema.files import write_atomically
-from lcjax import restore, steps, workdir
+from lcjax import restore, steps
 from lcjax.ops import metrics
 from lcjax.parallel import mesh as meshes
 from lcjax.parallel import multihost
+from lcjax.runs import workdir
 
 HELP = """Scores a trained network on a split, every pixel once: whole tiles, or blended windows of config.window.
 

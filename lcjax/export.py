@@ -15,10 +15,11 @@ from jax import export as jax_export
 
 from data_pipelines.datasets.flair1 import metadata
 from data_pipelines.schema.errors import InputError
-from lcjax import __version__, exported, restore, tasks, workdir
-from lcjax import card as cards
+from lcjax import __version__, exported, restore, tasks
 from lcjax.models import params
 from lcjax.ops import augment
+from lcjax.runs import model_card as cards
+from lcjax.runs import workdir
 
 HELP = """Writes a trained network as StableHLO with its parameters: it runs wherever JAX does, without lcjax.
 

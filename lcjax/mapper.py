@@ -14,11 +14,12 @@ from data_pipelines.geo import geodesy
 from data_pipelines.schema.errors import InputError
 from data_pipelines.schema.files import write_atomically
 from data_pipelines.schema.legends import IGNORE
-from lcjax import __version__, areas, maps, preview, restore, stac, styles, tasks, workdir
-from lcjax.card import Card
-from lcjax.clock import Clock, duration
+from lcjax import __version__, areas, maps, preview, restore, stac, styles, tasks
 from lcjax.ops.tiling import BLENDS, Tiling, blended_strips
 from lcjax.parallel import mesh as meshes
+from lcjax.runs import workdir
+from lcjax.runs.model_card import Card
+from lcjax.runs.timer import Clock, duration
 from lcjax.scene import Scene
 
 

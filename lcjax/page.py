@@ -9,7 +9,7 @@ from lcjax.atlas import atlas
 from lcjax.ops import boundary_density
 from lcjax.paper import Paper
 from lcjax.published import published
-from lcjax.runs import Evaluation, Run
+from lcjax.reporting.run_reader import Evaluation, Run
 from lcjax.sheets import Sheet
 from lcjax.tables import MEANS, PER_CLASS, Table, checkpoint, number_text
 

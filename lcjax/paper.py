@@ -4,7 +4,7 @@ import dataclasses
 from collections.abc import Iterable, Sequence
 
 from lcjax.published import Column, Figure, Table, published
-from lcjax.runs import Evaluation, Run
+from lcjax.reporting.run_reader import Evaluation, Run
 
 _ROUNDING = 0.005 + 1e-9  # of a figure printed with two decimals
 _TRIAL = 16  # test records of made-up FLAIR-1, at most

@@ -67,10 +67,10 @@ def run(flags) -> None:
     for name in ("workdir", "scene", "output"):
         if not getattr(flags, name):
             raise InputError(f"--{name}: not given; expected all of --workdir, --scene, --output, e.g. `{_EXAMPLE}`")
-    from lcjax import card as cards
     from lcjax import jobs, maps, scene
     from lcjax.mapper import Mapper, Options
     from lcjax.parallel import multihost
+    from lcjax.runs import model_card as cards
 
     # What can be refused is refused before the network is restored: that takes a while.
     workdir, date = pathlib.Path(flags.workdir), parse_date(flags.date)

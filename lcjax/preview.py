@@ -5,7 +5,7 @@ import pathlib
 import numpy as np
 
 from data_pipelines.schema.legends import IGNORE
-from lcjax.card import Card
+from lcjax.runs.model_card import Card
 
 EDGE = 900  # pixels of the longer side of each of the two
 

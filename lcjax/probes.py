@@ -14,9 +14,10 @@ from jax.sharding import Mesh, NamedSharding, PartitionSpec
 from data_pipelines.reading.dataset import Dataset, Source
 from data_pipelines.schema.errors import InputError
 from data_pipelines.schema.legends import IGNORE, Legend
-from lcjax import steps, workdir
+from lcjax import steps
 from lcjax.models.params import Flat, Template
 from lcjax.parallel import mesh as meshes
+from lcjax.runs import workdir
 from lcjax.tasks import EmbeddingTask, Task
 
 Probe = Callable[[Flat, Flat], dict[str, float]]

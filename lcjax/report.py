@@ -51,9 +51,10 @@ def run(flags) -> None:
 def render(workdirs: list[str], maps: list[str]) -> dict[str, str]:
     """File name -> text of everything that a report consists of, for the workdirs and maps that match."""
     # matplotlib is behind them: `--help` need not wait for it
-    from lcjax import page, paper, paper_text, runs, sheets, tables
+    from lcjax import page, paper, paper_text, sheets, tables
+    from lcjax.reporting import run_reader
 
-    found = runs.read(runs.find(workdirs)) if workdirs else []
+    found = run_reader.read(run_reader.find(workdirs)) if workdirs else []
     shown = sheets.read(sheets.find(maps)) if maps else []
     compared, laid = tables.tables(found), paper.lay(found)
     files = {"index.html": page.html(found, compared, shown, laid)}

@@ -15,12 +15,13 @@ import numpy as np
 from jax.sharding import AxisType, NamedSharding, PartitionSpec
 
 from data_pipelines.schema.errors import InputError
-from lcjax import card as cards
-from lcjax import checkpoint, streams, tasks, workdir
+from lcjax import streams, tasks
 from lcjax.models import params
 from lcjax.ops import augment
 from lcjax.parallel import mesh as meshes
 from lcjax.parallel import multihost
+from lcjax.runs import checkpoints, workdir
+from lcjax.runs import model_card as cards
 
 Probabilities = Callable[[Mapping[str, np.ndarray] | None], Any]
 
@@ -108,11 +109,11 @@ def restore(folder: pathlib.Path, kind: str = "best") -> Trained:
     """
     with multihost.together():
         config = workdir.read_config(folder)
-    checkpoints, step = checkpoint.find(folder, kind)
+    checkpoints, step = checkpoints.find(folder, kind)
     # Each process looks for itself, and a training may be writing.
     multihost.agree({"config": json.loads(config.to_json()), kind: step}, f"what {folder} holds")
     if damage := checkpoints.damage(step):
-        others = " or ".join(f"--checkpoint={other}" for other in checkpoint.KINDS if other != kind)
+        others = " or ".join(f"--checkpoint={other}" for other in checkpoints.KINDS if other != kind)
         raise InputError(f"{damage}; take {others}, or put back what it was")
     # The checkpoint's own card, not the copy beside it: it is what these parameters were trained with.
     card = cards.from_json(checkpoints.restore_meta(step)["card"])

@@ -24,7 +24,7 @@ from data_pipelines.geo import geodesy, raster_io
 from data_pipelines.schema.errors import InputError
 from data_pipelines.schema.sensors import SENSORS, Sensor, band_indices, spelled, to_storage
 from lcjax.calibration import CALIBRATIONS
-from lcjax.card import Card
+from lcjax.runs.model_card import Card
 
 SMALLEST = 16  # pixels along an edge: below that a scene says nothing about its surroundings
 # Bytes of decoded blocks that GDAL keeps: its default, a share of the machine's memory, is gigabytes on large ones. A

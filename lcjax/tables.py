@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 from data_pipelines.schema.legends import Legend
 from lcjax.ops.boundary_density import Edges
-from lcjax.runs import Evaluation, Run, legend_of
+from lcjax.reporting.run_reader import Evaluation, Run, legend_of
 
 MEANS = ("OA", "mCA", "mIoU", "kappa")  # stems: in the files mCA and mIoU carry the number of classes
 PER_CLASS = ("IoU", "Acc", "Precision", "F1")

@@ -6,8 +6,8 @@ import re
 import jax
 
 from data_pipelines.schema.errors import InputError
-from lcjax import workdir
 from lcjax.parallel import multihost
+from lcjax.runs import workdir
 
 FOLDER = "profile"  # in the workdir
 

@@ -14,27 +14,14 @@ from data_pipelines.reading import loader
 from data_pipelines.reading.dataset import Dataset, open_dataset
 from data_pipelines.schema.errors import InputError
 from data_pipelines.schema.sensors import SCALINGS, Sensor
-from lcjax import (
-    STARTED,
-    checkpoint,
-    durations,
-    export,
-    goodput,
-    optim,
-    probes,
-    restore,
-    steps,
-    streams,
-    tasks,
-    tracing,
-    workdir,
-)
-from lcjax import card as cards
-from lcjax.clock import Clock, duration
+from lcjax import STARTED, durations, export, optim, probes, restore, steps, streams, tasks, tracing
 from lcjax.models import params
 from lcjax.ops import augment
 from lcjax.parallel import launcher, multihost
 from lcjax.parallel import mesh as meshes
+from lcjax.runs import checkpoints, goodput, workdir
+from lcjax.runs import model_card as cards
+from lcjax.runs.timer import Clock, duration
 
 HELP = """Trains a network, or goes on where an earlier run of the same command was stopped.
 
@@ -197,7 +184,7 @@ def _train(
 
     # ------------------------------------------------------------------ initial state, or where an earlier run stood
     workdir.start(folder, config, card, allow_other_config=allow_other_config)
-    last, best = (checkpoint.Checkpoints(folder, kind) for kind in checkpoint.KINDS)
+    last, best = (checkpoints.Checkpoints(folder, kind) for kind in checkpoints.KINDS)
     values = params.initial(template.parameters, config.seed)
     statistics = params.initial(template.statistics, config.seed)
     progress = Progress()
@@ -330,7 +317,7 @@ def _train(
         shown = "  ".join(f"{key} {value:.4f}" for key, value in scores.items() if "/" not in key)
         workdir.say(f"step {step}/{total}  validation: {shown}{'  (best)' if better else ''}")
 
-    def save(where: checkpoint.Checkpoints, step: int) -> None:
+    def save(where: checkpoints.Checkpoints, step: int) -> None:
         model = {"parameters": state.trainable | state.frozen, "statistics": state.statistics}
         progress.position = step * config.batch_size
         # One at a time: `last` says which state was the best, and must not be there before that state is; and of
@@ -449,7 +436,7 @@ def _scaled(config, dataset: Dataset) -> dict[str, Sensor]:
     return {s.name: SCALINGS[config.scaling](s, statistics.get(s.name, {})) for s in dataset.sensors}
 
 
-def _restore(last: checkpoint.Checkpoints, step: int, state: steps.State) -> steps.State:
+def _restore(last: checkpoints.Checkpoints, step: int, state: steps.State) -> steps.State:
     like = {"parameters": state.trainable | state.frozen, "statistics": state.statistics}
     model = last.restore_model(step, like)
     return steps.State(

@@ -13,10 +13,10 @@ from ml_collections import ConfigDict
 from data_pipelines.datasets import registry as datasets
 from data_pipelines.reading import loader
 from data_pipelines.reading.dataset import open_dataset
-from lcjax import card as cards
 from lcjax import flops, optim, steps, streams, tasks
 from lcjax.models import params
 from lcjax.parallel import mesh as meshes
+from lcjax.runs import model_card as cards
 
 
 @dataclasses.dataclass(frozen=True)

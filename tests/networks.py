@@ -9,10 +9,10 @@ from configs import dfc2020, pretrain
 from data_pipelines.datasets import registry as datasets
 from data_pipelines.schema.legends import LandClass, Legend
 from data_pipelines.schema.sensors import Scaling, Sensor
-from lcjax import card as cards
 from lcjax import optim, steps, streams, tasks
 from lcjax.models import params
 from lcjax.parallel import mesh as meshes
+from lcjax.runs import model_card as cards
 
 # What is smaller than the tiny size: shifted windows, a merge, an expand with a skip; a UNet has five levels whatever
 # its width.

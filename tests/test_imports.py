@@ -88,7 +88,7 @@ def test_imports_of_sees_what_it_must(tmp_path):
             },
         ),
         ("data_pipelines", ("apache_beam",), {"data_pipelines/prepare/beam.py"}),
-        ("lcjax", ("orbax",), {"lcjax/checkpoint.py"}),
+        ("lcjax", ("orbax",), {"lcjax/runs/checkpoints.py"}),
         ("lcjax", ("configs", "launch", "tests", "benchmarks"), set()),
         # Networks: arrays in, arrays out. Errors are the one thing that they share with the pipelines.
         (
@@ -96,7 +96,11 @@ def test_imports_of_sees_what_it_must(tmp_path):
             tuple(f"data_pipelines.{name}" for name in ("loader", "prepared", "datasets", "bands", "legends")),
             set(),
         ),
-        ("lcjax/models", ("lcjax.parallel", "lcjax.tasks", "lcjax.card", "lcjax.workdir", "lcjax.checkpoint"), set()),
+        (
+            "lcjax/models",
+            ("lcjax.parallel", "lcjax.tasks", "lcjax.runs.model_card", "lcjax.runs.workdir", "lcjax.runs.checkpoints"),
+            set(),
+        ),
         ("lcjax/models", ("pathlib", "os", "json", "jax.sharding", "jax.experimental"), set()),
         ("configs", ("jax", "flax"), set()),
         (".", ("tensorflow",), set()),

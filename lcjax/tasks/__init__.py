@@ -3,7 +3,7 @@
 from collections.abc import Callable
 
 from data_pipelines.schema.errors import InputError
-from lcjax.card import Card
+from lcjax.runs.model_card import Card
 from lcjax.tasks.contrastive import Contrastive
 from lcjax.tasks.segmentation import Segmentation
 from lcjax.tasks.task import EmbeddingTask, PixelTask, Task

@@ -9,10 +9,10 @@ import jax.numpy as jnp
 from flax import nnx
 
 from data_pipelines.schema.errors import InputError
-from lcjax.card import Card
 from lcjax.models import registry
 from lcjax.models.dual_encoder import DualEncoder
 from lcjax.ops import augment, losses
+from lcjax.runs.model_card import Card
 from lcjax.tasks.task import Records
 
 _COLLAPSED = -0.1  # uniformity: the mean squared distance of places is below 0.05, where 4 is the largest

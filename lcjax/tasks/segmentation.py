@@ -10,12 +10,12 @@ from flax import nnx
 from data_pipelines.datasets import registry as datasets
 from data_pipelines.datasets.flair1 import metadata
 from data_pipelines.schema.errors import InputError
-from lcjax.card import Card
 from lcjax.models import registry
 from lcjax.models.resample import resize
 from lcjax.ops import augment, losses, metrics
 from lcjax.ops.tiling import blended_windows
 from lcjax.parallel import mesh as meshes
+from lcjax.runs.model_card import Card
 from lcjax.streams import inputs_of
 from lcjax.tasks.task import Records
 

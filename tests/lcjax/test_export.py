@@ -18,10 +18,11 @@ from networks import batch, card_of, make, smallest
 
 from configs import flair1
 from data_pipelines.schema.errors import InputError
-from lcjax import checkpoint, export, restore, tasks, workdir
+from lcjax import export, restore, tasks
 from lcjax.models import resample, segmenter, swin
 from lcjax.models.params import Template
 from lcjax.ops import augment
+from lcjax.runs import checkpoints, workdir
 
 # name -> model, fusion or "contrastive", sizes
 NETWORKS = {
@@ -91,7 +92,7 @@ def run_of(config, folder: pathlib.Path):
         for path, leaf in sorted(statistics.items())
     }
     workdir.start(folder, config, task.card)
-    checkpoints = checkpoint.Checkpoints(folder, "best")
+    checkpoints = checkpoints.Checkpoints(folder, "best")
     checkpoints.save(
         3,
         model=jax.device_put({"parameters": values, "statistics": statistics}),

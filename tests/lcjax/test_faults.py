@@ -16,7 +16,8 @@ from test_train import same_parameters
 import launch
 from configs import dfc2020
 from data_pipelines.schema.errors import InputError
-from lcjax import checksums, goodput, restore
+from lcjax import restore
+from lcjax.runs import checksums, goodput
 from lcjax.train import train
 
 BUCKETS = "buckets are not opened; mount it and name the folder, see docs/launching.md"

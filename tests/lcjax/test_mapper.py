@@ -26,8 +26,8 @@ from data_pipelines.datasets.contest_legend import DFC2020
 from data_pipelines.schema.errors import InputError
 from lcjax import jobs
 from lcjax import scene as scenes
-from lcjax.card import Card
 from lcjax.mapper import Mapper, Options
+from lcjax.runs.model_card import Card
 
 BESIDE = ["map.areas.csv", "map.png", "map.qml", "map.tif", "map.tif.aux.xml"]
 DATE = datetime.datetime(2020, 8, 23, tzinfo=datetime.UTC)

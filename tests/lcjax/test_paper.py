@@ -10,8 +10,9 @@ from finished import make_pretraining, make_report, make_run
 
 from data_pipelines.datasets.contest_legend import DFC2020
 from data_pipelines.datasets.flair1.legend import FLAIR1_12, FLAIR1_13
-from lcjax import paper, paper_text, runs
+from lcjax import paper, paper_text
 from lcjax.ops import metrics
+from lcjax.reporting import run_reader
 
 REAL = {"dataset": "dfc2020 1.0.0", "records": 5128}
 AERIAL = {"dataset": "flair1 1.0.0", "records": 520, "legend": FLAIR1_13}
@@ -31,7 +32,7 @@ def make(folder, seed: int, *, cell: str, legend=DFC2020, absent: str = "", **fi
 
 
 def lay(root) -> paper.Paper | None:
-    return paper.lay(runs.read(runs.find([f"{root}/*"])))
+    return paper.lay(run_reader.read(run_reader.find([f"{root}/*"])))
 
 
 def stack_of(laid: paper.Laid, run: str) -> paper.Stack:
@@ -87,7 +88,7 @@ def test_columns_stand_in_the_order_of_print_each_followed_by_its_runs(four):
 
 @pytest.mark.parametrize(("index", "score", "mean"), [(0, "Acc", "mCA_8"), (1, "IoU", "mIoU_8")])
 def test_a_column_of_ours_holds_the_scores_of_the_run(four, index, score, mean):
-    (run,) = runs.read([four[0] / "frozen"])
+    (run,) = run_reader.read([four[0] / "frozen"])
     scores = run.evaluations[0].fields["scores"]
     stack = stack_of(four[1].tables[index], "frozen")
     names = [c.name for c in DFC2020.scored]
@@ -98,7 +99,7 @@ def test_a_column_of_ours_holds_the_scores_of_the_run(four, index, score, mean):
 
 
 def test_table_6_holds_the_two_means(four):
-    (run,) = runs.read([four[0] / "s2"])
+    (run,) = run_reader.read([four[0] / "s2"])
     scores = run.evaluations[0].fields["scores"]
     laid = four[1].tables[-1]
     assert [entry.value for entry in stack_of(laid, "s2").entries] == [scores["mCA_8"], scores["mIoU_8"]]
@@ -196,7 +197,7 @@ def test_csv_holds_every_figure_once_in_full_precision(four):
     rows = list(csv.DictReader(io.StringIO(paper_text.to_csv(four[1]))))
     assert list(rows[0]) == ["table", "cell", "row", "source", "score", "value", "mark"]
     assert len({(row["table"], row["cell"], row["row"], row["source"], row["score"]) for row in rows}) == len(rows)
-    (run,) = runs.read([four[0] / "unet"])
+    (run,) = run_reader.read([four[0] / "unet"])
     scores = run.evaluations[0].fields["scores"]
     ours = {row["row"]: row for row in rows if (row["table"], row["source"]) == ("4", "run, unet, ours, flair1 1.0.0")}
     assert float(ours["water"]["value"]) == scores["IoU/water"]

@@ -13,7 +13,7 @@ from absl import flags as absl_flags
 
 from data_pipelines.schema.errors import InputError
 from lcjax import mapper, predict
-from lcjax.card import FILE
+from lcjax.runs.model_card import FILE
 
 
 @pytest.fixture

@@ -13,7 +13,8 @@ from finished import make_pretraining, make_report, make_run, score
 from data_pipelines.datasets.contest_legend import DFC2020
 from data_pipelines.datasets.flair1.legend import FLAIR1
 from data_pipelines.schema.errors import InputError
-from lcjax import page, report, runs, tables
+from lcjax import page, report, tables
+from lcjax.reporting import run_reader
 
 LAND = DFC2020.scored
 NAMES = [c.name for c in LAND]
@@ -113,7 +114,7 @@ def test_the_same_runs_give_the_same_files_and_leave_nothing_else(compared):
 
 
 def compare(*workdirs: pathlib.Path) -> list[tables.Table]:
-    return tables.tables(runs.read(runs.find([str(path) for path in workdirs])))
+    return tables.tables(run_reader.read(run_reader.find([str(path) for path in workdirs])))
 
 
 def test_runs_of_different_splits_stand_in_separate_tables_of_the_page(tmp_path):
@@ -203,16 +204,16 @@ def test_workdirs_are_found_by_depth_once_and_named_apart(tmp_path):
     for name in ("x/unet", "y/unet"):
         make_run(tmp_path / name, 0, samples=False)
     (tmp_path / "notes").mkdir()
-    found = runs.find([f"{tmp_path}/**", f"{tmp_path}/x/unet"])
+    found = run_reader.find([f"{tmp_path}/**", f"{tmp_path}/x/unet"])
     assert found == [tmp_path / "x/unet", tmp_path / "y/unet"]
-    assert [run.name for run in runs.read(found)] == [str(path) for path in found]
+    assert [run.name for run in run_reader.read(found)] == [str(path) for path in found]
 
 
 def test_a_line_that_is_being_written_is_passed_over(tmp_path):
     run = make_pretraining(tmp_path / "pretrain")
     with open(run / "metrics.jsonl", "a") as stream:
         stream.write('{"step": 9, "spl')
-    assert len(runs.read([run])[0].history) == 10
+    assert len(run_reader.read([run])[0].history) == 10
 
 
 def wrong(tmp_path, match: str, workdirs: str, output: str = "out") -> None:

@@ -8,7 +8,8 @@ from networks import small
 
 from configs import dfc2020
 from data_pipelines.schema.errors import InputError
-from lcjax import goodput, tracing
+from lcjax import tracing
+from lcjax.runs import goodput
 from lcjax.train import train
 
 

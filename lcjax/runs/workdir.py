@@ -9,7 +9,7 @@ from tensorboardX import SummaryWriter
 
 from data_pipelines.schema.errors import InputError
 from data_pipelines.schema.files import write_atomically
-from lcjax import card as cards
+from lcjax.runs import model_card as cards
 from lcjax.parallel import multihost, nested_diff
 
 CONFIG = "config.json"

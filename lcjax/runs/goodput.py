@@ -7,7 +7,7 @@ import time
 from collections.abc import Mapping
 
 from data_pipelines.schema.errors import InputError
-from lcjax.clock import duration
+from lcjax.runs.timer import duration
 
 FILE = "attempts.jsonl"
 # As the terminal shows them; "step" stands first, as the steps that were kept.

@@ -8,7 +8,7 @@ import signal
 import pytest
 
 from data_pipelines.schema.errors import InputError
-from lcjax import goodput
+from lcjax.runs import goodput
 
 
 def write(path, *records):

@@ -10,7 +10,7 @@ from networks import card_of
 
 from configs import dfc2020, pretrain
 from data_pipelines.schema.errors import InputError
-from lcjax import workdir
+from lcjax.runs import workdir
 
 
 def begin(folder, config):

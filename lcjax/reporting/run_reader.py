@@ -18,8 +18,8 @@ import numpy as np
 from data_pipelines.datasets.registry import LEGENDS
 from data_pipelines.schema.errors import InputError
 from data_pipelines.schema.legends import Legend
-from lcjax import card as cards
 from lcjax.ops.boundary_density import Edges, edges
+from lcjax.runs import model_card as cards
 
 _REQUIRED = {  # key of metrics.json -> its type
     "scores": dict,

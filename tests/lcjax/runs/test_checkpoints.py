@@ -9,7 +9,8 @@ from jax.sharding import SingleDeviceSharding
 from networks import smallest
 
 from data_pipelines.schema.errors import InputError
-from lcjax import checkpoint, optim
+from lcjax.runs import checkpoints
+from lcjax import optim
 from lcjax.parallel import mesh as meshes
 
 META = {"position": 96, "clock": {"train": 1.25}, "best": None, "ended": "", "window": {"loss": 0.1}}
@@ -42,11 +43,11 @@ def equal(found, expected):
 
 def test_what_was_saved_comes_back_exact_and_where_it_lay(tmp_path):
     model, moments = arrays(1)
-    there = checkpoint.Checkpoints(tmp_path, "last")
+    there = checkpoints.Checkpoints(tmp_path, "last")
     there.save(12, model=model, optimizer=moments, meta=META)
     there.wait()
     there.close()
-    again = checkpoint.Checkpoints(tmp_path, "last")
+    again = checkpoints.Checkpoints(tmp_path, "last")
     assert again.latest() == 12
     assert again.restore_meta(12) == META
     equal(found := again.restore_model(12, model), model)
@@ -59,7 +60,7 @@ def test_what_was_saved_comes_back_exact_and_where_it_lay(tmp_path):
 
 def test_a_small_array_is_written_as_one_device_holds_it(tmp_path, caplog):
     """No program is compiled that cuts what lies whole on eight devices; there would be one for each shape."""
-    there = checkpoint.Checkpoints(tmp_path, "last")
+    there = checkpoints.Checkpoints(tmp_path, "last")
     flat = {"a": np.ones((24, 13), np.float32)}
     whole = meshes.place(flat, meshes.shardings(flat, meshes.make(8, 1, 8)))
     with jax.log_compiles():
@@ -71,7 +72,7 @@ def test_a_small_array_is_written_as_one_device_holds_it(tmp_path, caplog):
 
 def test_it_comes_back_on_another_mesh_and_on_one_device(tmp_path):
     model, moments = arrays(1)
-    there = checkpoint.Checkpoints(tmp_path, "best")
+    there = checkpoints.Checkpoints(tmp_path, "best")
     there.save(3, model=model, optimizer=moments, meta=META)
     there.wait()
     other, _ = arrays(2, meshes.make(4, 2, 8))
@@ -89,7 +90,7 @@ def test_best_and_last_are_copies_of_donated_arrays(tmp_path):
     kept = arrays(1)  # not a look at the first: that would hold its buffers
     lying = jax.tree.map(lambda leaf: leaf.sharding, (model, moments))
     overwrite = jax.jit(lambda tree: jax.tree.map(lambda leaf: -leaf - 1, tree), donate_argnums=0, out_shardings=lying)
-    kinds = {kind: checkpoint.Checkpoints(tmp_path, kind) for kind in checkpoint.KINDS}
+    kinds = {kind: checkpoints.Checkpoints(tmp_path, kind) for kind in checkpoints.KINDS}
     with jax.transfer_guard("disallow"):
         for there in kinds.values():
             there.save(5, model=model, optimizer=moments, meta=META)
@@ -108,7 +109,7 @@ def test_best_and_last_are_copies_of_donated_arrays(tmp_path):
 def test_a_step_that_is_there_stays_and_old_ones_go(tmp_path):
     first, moments = arrays(1)
     second, _ = arrays(2)
-    there = checkpoint.Checkpoints(tmp_path, "last", keep=2)
+    there = checkpoints.Checkpoints(tmp_path, "last", keep=2)
     for step, model in ((2, first), (2, second), (4, second), (6, first)):
         there.save(step, model=model, optimizer=moments, meta=META | {"position": step})
         there.wait()
@@ -121,7 +122,7 @@ def test_a_step_that_is_there_stays_and_old_ones_go(tmp_path):
 
 def test_forget_after(tmp_path):
     model, moments = arrays(1)
-    there = checkpoint.Checkpoints(tmp_path, "best", keep=3)
+    there = checkpoints.Checkpoints(tmp_path, "best", keep=3)
     for step in (2, 4, 6):
         there.save(step, model=model, optimizer=moments, meta=META)
     there.wait()
@@ -138,16 +139,16 @@ def test_forget_after(tmp_path):
 def test_what_a_kill_left_of_a_checkpoint_is_in_nobodys_way(tmp_path):
     model, moments = arrays(1)
     folder = tmp_path / "checkpoints" / "last"
-    there = checkpoint.Checkpoints(tmp_path, "last")
+    there = checkpoints.Checkpoints(tmp_path, "last")
     there.save(2, model=model, optimizer=moments, meta=META)
     there.wait()
     there.close()
     for name in ("3.orbax-checkpoint-tmp", "4.orbax-checkpoint-tmp"):
         shutil.copytree(folder / "2", folder / name)
-    looked, _ = checkpoint.find(tmp_path, "last")  # as one may while another process saves
+    looked, _ = checkpoints.find(tmp_path, "last")  # as one may while another process saves
     looked.close()
     assert (folder / "4.orbax-checkpoint-tmp").is_dir()
-    there = checkpoint.Checkpoints(tmp_path, "last")
+    there = checkpoints.Checkpoints(tmp_path, "last")
     there.forget_after(2)
     there.save(4, model=model, optimizer=moments, meta=META)
     there.wait()
@@ -158,12 +159,12 @@ def test_what_a_kill_left_of_a_checkpoint_is_in_nobodys_way(tmp_path):
 
 def test_find(tmp_path):
     model, moments = arrays(1)
-    there = checkpoint.Checkpoints(tmp_path, "last", keep=2)
+    there = checkpoints.Checkpoints(tmp_path, "last", keep=2)
     for step in (2, 10):
         there.save(step, model=model, optimizer=moments, meta=META)
     there.wait()
     there.close()
-    found, step = checkpoint.find(tmp_path, "last")
+    found, step = checkpoints.find(tmp_path, "last")
     assert step == 10
     equal(found.restore_model(step, model), model)
     found.close()
@@ -171,18 +172,18 @@ def test_find(tmp_path):
 
 def test_what_is_not_there_is_said(tmp_path):
     with pytest.raises(InputError, match="--checkpoint=newest: expected one of last, best"):
-        checkpoint.find(tmp_path, "newest")
+        checkpoints.find(tmp_path, "newest")
     with pytest.raises(InputError, match=r"best: no such folder; train first: lcjax train --config=\.\.\. --workdir="):
-        checkpoint.find(tmp_path, "best")
+        checkpoints.find(tmp_path, "best")
     assert list(tmp_path.iterdir()) == []  # asking leaves nothing behind
     (tmp_path / "checkpoints" / "best").mkdir(parents=True)
     with pytest.raises(InputError, match="no whole checkpoint yet"):
-        checkpoint.find(tmp_path, "best")
+        checkpoints.find(tmp_path, "best")
 
 
 def test_half_a_checkpoint_is_none(tmp_path):
     model, moments = arrays(1)
-    there = checkpoint.Checkpoints(tmp_path, "last")
+    there = checkpoints.Checkpoints(tmp_path, "last")
     there.save(2, model=model, optimizer=moments, meta=META)
     there.wait()
     there.close()
@@ -190,6 +191,6 @@ def test_half_a_checkpoint_is_none(tmp_path):
     half = tmp_path / "checkpoints" / "last" / "4.orbax-checkpoint-tmp"
     half.mkdir()
     (half / "model").mkdir()
-    found, step = checkpoint.find(tmp_path, "last")
+    found, step = checkpoints.find(tmp_path, "last")
     assert step == 2
     found.close()

@@ -9,7 +9,7 @@ from data_pipelines.datasets.contest_legend import DFC2020
 from data_pipelines.datasets.flair1.legend import FLAIR1
 from data_pipelines.schema.errors import InputError
 from data_pipelines.schema.sensors import AERIAL, S1, S2, SENSORS, Scaling, Sensor
-from lcjax import card as cards
+from lcjax.runs import model_card as cards
 from lcjax import streams
 
 CARD = cards.Card(

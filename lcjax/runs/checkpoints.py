@@ -14,7 +14,7 @@ import jax
 import orbax.checkpoint as ocp
 
 from data_pipelines.schema.errors import InputError
-from lcjax import checksums
+from lcjax.runs import checksums
 from lcjax.parallel import multihost
 
 KINDS = ("last", "best")
