@@ -24,7 +24,7 @@ from data_pipelines.schema.files import write_atomically
 from data_pipelines.schema.legends import IGNORE
 from data_pipelines.schema.sensors import SENSORS
 from lcjax.evaluate import chosen_samples, segmentation_result, write_confusion, write_samples
-from lcjax.streams import sensors_of
+from lcjax.tasks.fusion import sensors_of
 
 
 def _logistic_regression(seed: int):

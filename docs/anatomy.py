@@ -19,7 +19,7 @@ from data_pipelines.datasets.contest_legend import DFC2020
 from data_pipelines.schema.sensors import SENSORS
 from lcjax import flops
 from lcjax.models import backbone_unet, efficientnet, heads, params, registry, resnet, swin, unet, upernet, vit
-from lcjax.streams import STREAMS, inputs_of, sensors_of
+from lcjax.tasks.fusion import STREAMS, inputs_of, sensors_of
 
 
 def count(*modules) -> int:

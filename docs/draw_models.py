@@ -16,7 +16,7 @@ from matplotlib.patches import Rectangle
 from stages import Network, Stage, shape_text, text
 
 from data_pipelines.schema.sensors import SENSORS
-from lcjax.streams import STREAMS
+from lcjax.tasks.fusion import STREAMS
 
 FOLDER = pathlib.Path(__file__).parent / "images" / "models"
 

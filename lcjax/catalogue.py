@@ -13,7 +13,7 @@ from data_pipelines.schema.sensors import AERIAL, S1, S2, Sensor
 from lcjax import flops
 from lcjax.models import registry
 from lcjax.models.params import Template
-from lcjax.streams import inputs_of
+from lcjax.tasks.fusion import inputs_of
 
 
 @dataclasses.dataclass(frozen=True)

@@ -15,13 +15,14 @@ import numpy as np
 from jax.sharding import AxisType, NamedSharding, PartitionSpec
 
 from data_pipelines.schema.errors import InputError
-from lcjax import streams, tasks
+from lcjax import tasks
 from lcjax.models import params
 from lcjax.ops import augment
 from lcjax.parallel import mesh as meshes
 from lcjax.parallel import multihost
 from lcjax.runs import checkpoints, workdir
 from lcjax.runs import model_card as cards
+from lcjax.tasks import fusion as fusions
 
 Probabilities = Callable[[Mapping[str, np.ndarray] | None], Any]
 
@@ -137,7 +138,7 @@ def pretrained(folder: pathlib.Path, card: cards.Card, values: dict, statistics:
     InputError where the other run has not what the network needs.
     """
     other = restore(folder, "last")
-    taken = streams.taken(card.fusion, card.sensors, other.card.fusion, other.card.sensors, str(folder))
+    taken = fusions.taken(card.fusion, card.sensors, other.card.fusion, other.card.sensors, str(folder))
     theirs = {sensor.name: sensor.scaling for sensor in other.card.sensors}
     if differently := [s.name for s in card.sensors if theirs.get(s.name, s.scaling) != s.scaling]:
         workdir.say(

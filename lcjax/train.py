@@ -14,7 +14,7 @@ from data_pipelines.reading import loader
 from data_pipelines.reading.dataset import Dataset, open_dataset
 from data_pipelines.schema.errors import InputError
 from data_pipelines.schema.sensors import SCALINGS, Sensor
-from lcjax import STARTED, durations, export, optim, probes, restore, steps, streams, tasks, tracing
+from lcjax import STARTED, durations, export, optim, probes, restore, steps, tasks, tracing
 from lcjax.models import params
 from lcjax.ops import augment
 from lcjax.parallel import launcher, multihost
@@ -22,6 +22,7 @@ from lcjax.parallel import mesh as meshes
 from lcjax.runs import checkpoints, goodput, workdir
 from lcjax.runs import model_card as cards
 from lcjax.runs.timer import Clock, duration
+from lcjax.tasks import fusion as fusions
 
 HELP = """Trains a network, or goes on where an earlier run of the same command was stopped.
 
@@ -405,7 +406,7 @@ def make_card(config, dataset: Dataset) -> cards.Card:
     return cards.Card(
         model=config.model.name,
         fusion=config.fusion,
-        sensors=streams.sensors_of(config.fusion, _scaled(config, dataset).values()),
+        sensors=fusions.sensors_of(config.fusion, _scaled(config, dataset).values()),
         legend=dataset.legend,
         tile=config.window or dataset.tile,
         dataset=f"{dataset.name} {dataset.version}",

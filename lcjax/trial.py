@@ -13,10 +13,11 @@ from ml_collections import ConfigDict
 from data_pipelines.datasets import registry as datasets
 from data_pipelines.reading import loader
 from data_pipelines.reading.dataset import open_dataset
-from lcjax import flops, optim, steps, streams, tasks
+from lcjax import flops, optim, steps, tasks
 from lcjax.models import params
 from lcjax.parallel import mesh as meshes
 from lcjax.runs import model_card as cards
+from lcjax.tasks import fusion as fusions
 
 
 @dataclasses.dataclass(frozen=True)
@@ -86,7 +87,7 @@ def make(config, mesh: Mesh | None = None, updates: int = 100) -> Trial:
         if own
         else datasets.dataset(config.dataset, legend=config.legend, bands=config.bands)
     )
-    sensors = streams.sensors_of(config.fusion, data.sensors)
+    sensors = fusions.sensors_of(config.fusion, data.sensors)
     alike = {"train": {"class_pixels": {str(land_class.id): 1 for land_class in data.legend.scored}}}
     card = cards.Card(config.model.name, config.fusion, sensors, data.legend, data.tile, data.name, alike, {})
     task = tasks.make(config, card)

@@ -11,7 +11,7 @@ from data_pipelines.datasets.contest_legend import DFC2020
 from data_pipelines.schema.sensors import SENSORS
 from lcjax import report
 from lcjax.runs.model_card import Card
-from lcjax.streams import sensors_of
+from lcjax.tasks.fusion import sensors_of
 
 
 class Page(html.parser.HTMLParser):

@@ -9,10 +9,11 @@ from configs import dfc2020, pretrain
 from data_pipelines.datasets import registry as datasets
 from data_pipelines.schema.legends import LandClass, Legend
 from data_pipelines.schema.sensors import Scaling, Sensor
-from lcjax import optim, steps, streams, tasks
+from lcjax import optim, steps, tasks
 from lcjax.models import params
 from lcjax.parallel import mesh as meshes
 from lcjax.runs import model_card as cards
+from lcjax.tasks import fusion as fusions
 
 # What is smaller than the tiny size: shifted windows, a merge, an expand with a skip; a UNet has five levels whatever
 # its width.
@@ -52,7 +53,7 @@ def card_of(config) -> cards.Card:
     if datasets.is_rasters(config.dataset):
         return cards.Card(config.model.name, config.fusion, (RGB,), CLASSES, 256, config.dataset, alike(CLASSES), {})
     spec = datasets.dataset(config.dataset, legend=config.legend, bands=config.bands)
-    sensors = streams.sensors_of(config.fusion, spec.sensors)
+    sensors = fusions.sensors_of(config.fusion, spec.sensors)
     return cards.Card(
         config.model.name, config.fusion, sensors, spec.legend, spec.tile, spec.name, alike(spec.legend), {}
     )

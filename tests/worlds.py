@@ -9,7 +9,7 @@ import rasterio
 from data_pipelines.datasets.contest_legend import DFC2020
 from data_pipelines.schema.sensors import S1, S2, SENSORS, to_storage
 from lcjax.runs.model_card import Card
-from lcjax.streams import sensors_of
+from lcjax.tasks.fusion import sensors_of
 
 HEIGHT, WIDTH = 75, 90
 

@@ -16,7 +16,7 @@ from lcjax.ops import augment, losses, metrics
 from lcjax.ops.tiling import blended_windows
 from lcjax.parallel import mesh as meshes
 from lcjax.runs.model_card import Card
-from lcjax.streams import inputs_of
+from lcjax.tasks.fusion import inputs_of
 from lcjax.tasks.task import Records
 
 

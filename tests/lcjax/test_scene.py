@@ -13,7 +13,7 @@ from data_pipelines.schema.errors import InputError
 from data_pipelines.schema.sensors import S1, S2, SENSORS, Scaling, Sensor
 from lcjax import scene as scenes
 from lcjax.runs.model_card import Card
-from lcjax.streams import sensors_of
+from lcjax.tasks.fusion import sensors_of
 
 UTM = "EPSG:32633"
 

@@ -11,10 +11,10 @@ from networks import RGB, make, smallest, trained
 
 from data_pipelines.schema.errors import InputError
 from data_pipelines.schema.sensors import AERIAL, S1, S2, SENSORS
-from lcjax import streams
 from lcjax.models import params
 from lcjax.models.params import Taken
 from lcjax.models.resample import space_to_depth
+from lcjax.tasks import fusion as fusions
 
 # One of each first layer that there is.
 FIRST_LAYERS = [
@@ -49,7 +49,7 @@ ALL = tuple(SENSORS.values())
 
 
 def plan_of(fusion, sensors=ALL, other=("late", (S1, S2))):
-    return streams.taken(fusion, streams.sensors_of(fusion, sensors), *other, "runs/pretrain")
+    return fusions.taken(fusion, fusions.sensors_of(fusion, sensors), *other, "runs/pretrain")
 
 
 def transferred(model, fusion, **sizes):
@@ -131,9 +131,9 @@ def test_a_band_that_a_stream_needs_is_not_to_be_left_out():
     with pytest.raises(
         InputError, match=r"config\.fusion='as_sentinel': it needs elevation, which config\.bands leave"
     ):
-        streams.sensors_of("as_sentinel", (AERIAL.with_bands(("R", "G", "B", "NIR")),))
+        fusions.sensors_of("as_sentinel", (AERIAL.with_bands(("R", "G", "B", "NIR")),))
     with pytest.raises(InputError, match=r"it needs NIR, G, which .*elevation, R, B; name them, too"):
-        streams.inputs_of("as_sentinel", (AERIAL.with_bands(("elevation", "R", "B")),))
+        fusions.inputs_of("as_sentinel", (AERIAL.with_bands(("elevation", "R", "B")),))
 
 
 # ---------------------------------------------------------------------- first layers

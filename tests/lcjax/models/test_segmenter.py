@@ -10,7 +10,7 @@ from networks import RGB, make, smallest
 from data_pipelines.schema.sensors import SENSORS
 from lcjax.models import registry, resample
 from lcjax.parallel import mesh as meshes
-from lcjax.streams import STREAMS, inputs_of
+from lcjax.tasks.fusion import STREAMS, inputs_of
 
 SHAPES = {"s1": 2, "s2": 13, "aerial": 5, "image": 3}
 

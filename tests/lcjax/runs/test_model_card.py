@@ -10,7 +10,7 @@ from data_pipelines.datasets.flair1.legend import FLAIR1
 from data_pipelines.schema.errors import InputError
 from data_pipelines.schema.sensors import AERIAL, S1, S2, SENSORS, Scaling, Sensor
 from lcjax.runs import model_card as cards
-from lcjax import streams
+from lcjax.tasks import fusion as fusions
 
 CARD = cards.Card(
     model="unet",
@@ -27,7 +27,7 @@ CARD = cards.Card(
 @pytest.mark.parametrize("fusion", ["s1", "s2", "aerial", "early", "late"])
 @pytest.mark.parametrize("legend", [DFC2020, FLAIR1])
 def test_the_card_comes_back_equal(tmp_path, fusion, legend):
-    card = dataclasses.replace(CARD, fusion=fusion, sensors=streams.sensors_of(fusion, SENSORS.values()), legend=legend)
+    card = dataclasses.replace(CARD, fusion=fusion, sensors=fusions.sensors_of(fusion, SENSORS.values()), legend=legend)
     (tmp_path / cards.FILE).write_text(card.to_json())
     found = cards.read(tmp_path)
     assert found == card  # dataclasses all the way down: bands, scaling, classes, splits
@@ -45,16 +45,16 @@ def test_the_card_holds_what_it_needs_without_the_tables():
 
 
 def test_sensors_of_a_fusion():
-    assert streams.sensors_of("late", SENSORS.values()) == streams.sensors_of("early", SENSORS.values()) == (S1, S2)
-    assert {streams.sensors_of(name, SENSORS.values()) for name in SENSORS} == {
+    assert fusions.sensors_of("late", SENSORS.values()) == fusions.sensors_of("early", SENSORS.values()) == (S1, S2)
+    assert {fusions.sensors_of(name, SENSORS.values()) for name in SENSORS} == {
         (sensor,) for sensor in SENSORS.values()
     }
     with pytest.raises(InputError, match=r"config\.fusion='both': expected one of s1, s2"):
-        streams.sensors_of("both", SENSORS.values())
+        fusions.sensors_of("both", SENSORS.values())
     own = dataclasses.replace(AERIAL, name="image")
-    assert streams.sensors_of("image", (own,)) == (own,)
+    assert fusions.sensors_of("image", (own,)) == (own,)
     with pytest.raises(InputError, match="'early': the data set has no s1, s2; it holds image; expected one of image"):
-        streams.sensors_of("early", (own,))
+        fusions.sensors_of("early", (own,))
 
 
 def test_the_card_of_own_imagery_comes_back_equal(tmp_path):
