@@ -14,7 +14,8 @@ from data_pipelines.reading import loader
 from data_pipelines.reading.dataset import open_dataset
 from data_pipelines.schema.errors import InputError
 from data_pipelines.schema.files import write_atomically
-from lcjax import catalogue, forecast, plan, steps, trial
+from lcjax import catalogue, forecast, plan
+from lcjax.engine import experiment, steps
 from lcjax.parallel import mesh as meshes
 from lcjax.parallel import multihost
 from lcjax.profiling import topologies
@@ -32,7 +33,7 @@ Batches are random integers of the published tile size, already on the device: t
 config.data_dir holds the prepared data set (of several hosts, on each), the same number of steps is run once more with
 the loader, and data_wait_share says what part of that time the step waited for data. flops_per_image is what the
 network needs for forward and backward pass, counted in the program before it is compiled, without what config.remat
-computes again (lcjax/flops.py). mfu is its share of the device's dense bf16 peak, and stands only where that is known.
+computes again (lcjax/engine/flops.py). mfu is its share of the device's dense bf16 peak, and stands only where that is known.
 compiler_flops_per_image is the compiler's count of what it made; library calls hide from it.
 
 --topology measures nothing: it compiles the same step for the chips of a TPU slice that need not be there (pip install
@@ -120,7 +121,7 @@ def benchmark(config, count: int) -> dict:
     """The figures of one config: times are of `count` steps after warm-up."""
     meshes.check(config.parallel)
     mesh = meshes.make(config.parallel.data, config.parallel.fsdp, config.batch_size, config.accumulate)
-    experiment = trial.make(config, mesh, count)
+    experiment = experiment.make(config, mesh, count)
     task, data = experiment.task, experiment.data
     state = experiment.state(mesh)
     sharding, by_device = meshes.batch_sharding(mesh), config.parallel.mode == "pmap"
@@ -156,7 +157,7 @@ def benchmark(config, count: int) -> dict:
         "step_ms": {"median": median, "p10": _percentile(milliseconds, 10), "p90": _percentile(milliseconds, 90)},
         "compile_seconds": compile_seconds,
     }
-    needed = trial.needed_flops(experiment, *experiment.shapes(mesh))
+    needed = experiment.needed_flops(experiment, *experiment.shapes(mesh))
     figures["flops_per_image"] = needed / config.batch_size
     chip = topologies.chip(device.device_kind)
     if chip:

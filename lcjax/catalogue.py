@@ -10,7 +10,7 @@ import jax.numpy as jnp
 from flax import nnx
 
 from data_pipelines.schema.sensors import AERIAL, S1, S2, Sensor
-from lcjax import flops
+from lcjax.engine import flops
 from lcjax.models import registry
 from lcjax.models.params import Template
 from lcjax.tasks.fusion import inputs_of
@@ -108,7 +108,7 @@ def forward(network: Template, sensors: Sequence[Sensor], edge: int) -> tuple[Ca
 
 _NOTES = (
     "GMACs: 1e9 multiply-accumulates of one image, forward, in dot products and convolutions; 1 MAC is 2 FLOPs, and a",
-    "training step takes about three times as many. lcjax/flops.py says what is counted.",
+    "training step takes about three times as many. lcjax/engine/flops.py says what is counted.",
     "Images of any size: they are padded to the multiple, and what was padded is cut off the result.",
 )
 

@@ -12,7 +12,7 @@ from data_pipelines.reading.dataset import open_dataset
 from data_pipelines.schema import display
 from data_pipelines.schema.errors import InputError
 from data_pipelines.schema.files import write_atomically
-from lcjax import restore, steps
+from lcjax.engine import restore, steps
 from lcjax.ops import metrics
 from lcjax.parallel import mesh as meshes
 from lcjax.parallel import multihost

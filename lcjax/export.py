@@ -15,7 +15,8 @@ from jax import export as jax_export
 
 from data_pipelines.datasets.flair1 import metadata
 from data_pipelines.schema.errors import InputError
-from lcjax import __version__, exported, restore, tasks
+from lcjax import __version__, exported, tasks
+from lcjax.engine import restore
 from lcjax.models import params
 from lcjax.ops import augment
 from lcjax.runs import model_card as cards

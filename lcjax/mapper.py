@@ -14,7 +14,8 @@ from data_pipelines.geo import geodesy
 from data_pipelines.schema.errors import InputError
 from data_pipelines.schema.files import write_atomically
 from data_pipelines.schema.legends import IGNORE
-from lcjax import __version__, areas, maps, preview, restore, stac, styles, tasks
+from lcjax import __version__, areas, maps, preview, stac, styles, tasks
+from lcjax.engine import restore
 from lcjax.ops.tiling import BLENDS, Tiling, blended_strips
 from lcjax.parallel import mesh as meshes
 from lcjax.runs import workdir

@@ -9,7 +9,8 @@ import math
 
 import jax
 
-from lcjax import forecast, trial
+from lcjax import forecast
+from lcjax.engine import experiment
 from lcjax.forecast import Setting
 from lcjax.parallel import mesh as meshes
 
@@ -56,16 +57,16 @@ class Sizes:
 
 def sizes(config, devices: list[jax.Device]) -> Sizes:
     """The sizes for each fsdp that is a power of 4 and divides the devices."""
-    experiment = trial.make(config)
+    experiment = experiment.make(config)
     count = len(devices)
     state, gradient, image = {}, 0, 0.0
     for fsdp in (4**power for power in range(6) if count % 4**power == 0):
         mesh = meshes.make(-1, fsdp, count, 1, devices)
         leaves, batch = experiment.shapes(mesh)
-        state[fsdp] = trial.local_bytes(leaves)
+        state[fsdp] = experiment.local_bytes(leaves)
         if fsdp == 1:
-            gradient = trial.local_bytes(leaves.trainable)
-            image = trial.local_bytes(batch) / (config.batch_size // count)
+            gradient = experiment.local_bytes(leaves.trainable)
+            image = experiment.local_bytes(batch) / (config.batch_size // count)
     return Sizes(state, gradient, image)
 
 

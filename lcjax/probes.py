@@ -14,7 +14,7 @@ from jax.sharding import Mesh, NamedSharding, PartitionSpec
 from data_pipelines.reading.dataset import Dataset, Source
 from data_pipelines.schema.errors import InputError
 from data_pipelines.schema.legends import IGNORE, Legend
-from lcjax import steps
+from lcjax.engine import steps
 from lcjax.models.params import Flat, Template
 from lcjax.parallel import mesh as meshes
 from lcjax.runs import workdir

@@ -14,7 +14,9 @@ from data_pipelines.reading import loader
 from data_pipelines.reading.dataset import Dataset, open_dataset
 from data_pipelines.schema.errors import InputError
 from data_pipelines.schema.sensors import SCALINGS, Sensor
-from lcjax import STARTED, durations, export, optim, probes, restore, steps, tasks, tracing
+from lcjax import STARTED, export, probes, tasks, tracing
+from lcjax.engine import durations, restore, steps
+from lcjax.engine import optimizer as optimizers
 from lcjax.models import params
 from lcjax.ops import augment
 from lcjax.parallel import launcher, multihost
@@ -152,7 +154,7 @@ def _train(
     if config.crop > dataset.tile:
         raise InputError(f"config.crop={config.crop}: larger than the {dataset.tile} px tiles of {dataset.name}")
     task.check(source, dataset.folder)
-    optim.check_plateau(config)
+    optimizers.check_plateau(config)
     if config.freeze and config.init == "random":
         workdir.say(
             f"warning: config.freeze={config.freeze!r} with config.init='random': what is frozen has learned nothing"
@@ -174,9 +176,9 @@ def _train(
     by_device = config.parallel.mode == "pmap"
     template = params.Template(task.build, config.freeze, meshes.normalisation(config.parallel, mesh))
     export.check(task, config, card, template)  # what could not be used in the end is not trained
-    optimizer = optim.transformation(config.optimizer)
+    optimizer = optimizers.transformation(config.optimizer)
     warmup = durations.steps(config.optimizer.warmup, name="config.optimizer.warmup", **units, total=total)
-    rate = optim.learning_rate(config.optimizer, config.batch_size, warmup, total)
+    rate = optimizers.learning_rate(config.optimizer, config.batch_size, warmup, total)
     step_function = steps.train_step(task, template, optimizer, rate, config.seed, config.accumulate)
     count = steps.evaluation_step(task, template)
     evaluation_size = steps.evaluation_batch(config, mesh.size)
@@ -307,7 +309,7 @@ def _train(
         better = progress.best is None or score > progress.best
         progress.evaluated = step
         progress.since_best = 0 if better else progress.since_best + 1
-        factor = optim.lowering(config.optimizer, progress.since_best)
+        factor = optimizers.lowering(config.optimizer, progress.since_best)
         if factor != 1:
             progress.scale *= factor
             state = steps.rescaled(state, progress.scale)

@@ -9,7 +9,9 @@ from configs import dfc2020, pretrain
 from data_pipelines.datasets import registry as datasets
 from data_pipelines.schema.legends import LandClass, Legend
 from data_pipelines.schema.sensors import Scaling, Sensor
-from lcjax import optim, steps, tasks
+from lcjax import tasks
+from lcjax.engine import optimizer as optimizers
+from lcjax.engine import steps
 from lcjax.models import params
 from lcjax.parallel import mesh as meshes
 from lcjax.runs import model_card as cards
@@ -124,10 +126,10 @@ def trained(config, devices: int, size: int, count: int):
     """(template, state before, state after, metrics of the last step) of so many steps on one batch, in numpy."""
     task, template, values, statistics = make(config)
     mesh = meshes.make(devices, 1, size)
-    optimizer = optim.transformation(config.optimizer)
+    optimizer = optimizers.transformation(config.optimizer)
     state = steps.initial_state(template, values, statistics, optimizer, mesh)
     before = jax.tree.map(np.array, state)
-    rate = optim.LearningRate(1e-2, 0, 10, "constant")
+    rate = optimizers.LearningRate(1e-2, 0, 10, "constant")
     data = meshes.global_batch(batch(config, size), meshes.batch_sharding(mesh))
     data = {key: data[key] for key in (*task.keys, "corner", "example")}
     step = steps.compile_train_step(steps.train_step(task, template, optimizer, rate, 0), state, data)

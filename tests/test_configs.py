@@ -15,7 +15,8 @@ from networks import card_of
 
 from configs import arguments, cells, dfc2020, flair1, pretrain, rasters, recipes
 from data_pipelines.schema.errors import InputError
-from lcjax import optim, tasks
+from lcjax import tasks
+from lcjax.engine import optimizer as optimizers
 from lcjax.models import params
 
 ROOT = pathlib.Path(__file__).parent.parent
@@ -107,7 +108,7 @@ _NETWORK = ("task", "dataset", "model", "fusion", "bands", "legend", "metadata",
 
 def sizes_of(config) -> tuple[int, int]:
     """(trained, frozen) parameters of the network that a config builds, from shapes alone."""
-    optim.transformation(config.optimizer)
+    optimizers.transformation(config.optimizer)
     return _sizes_of(json.dumps({key: config[key] for key in _NETWORK if key in config}, default=lambda v: v.to_dict()))
 
 

@@ -11,7 +11,8 @@ from sklearn.metrics import confusion_matrix
 from configs import pretrain
 from data_pipelines.reading import dataset
 from data_pipelines.schema.errors import InputError
-from lcjax import evaluate, mapper, report, restore, scene
+from lcjax import evaluate, mapper, report, scene
+from lcjax.engine import restore
 from lcjax.parallel import mesh as meshes
 from lcjax.train import train
 

@@ -18,7 +18,8 @@ from networks import batch, card_of, make, smallest
 
 from configs import flair1
 from data_pipelines.schema.errors import InputError
-from lcjax import export, restore, tasks
+from lcjax import export, tasks
+from lcjax.engine import restore
 from lcjax.models import resample, segmenter, swin
 from lcjax.models.params import Template
 from lcjax.ops import augment

@@ -16,7 +16,7 @@ from test_train import same_parameters
 import launch
 from configs import dfc2020
 from data_pipelines.schema.errors import InputError
-from lcjax import restore
+from lcjax.engine import restore
 from lcjax.runs import checksums, goodput
 from lcjax.train import train
 

@@ -17,7 +17,8 @@ from configs import pretrain
 from data_pipelines.reading.dataset import open_dataset
 from data_pipelines.schema.errors import InputError
 from data_pipelines.schema.legends import LandClass, Legend
-from lcjax import probes, restore
+from lcjax import probes
+from lcjax.engine import restore
 from lcjax.train import train
 
 

@@ -6,7 +6,7 @@ from networks import precisions_compared
 
 from configs import dfc2020
 from data_pipelines.reading import dataset
-from lcjax import restore
+from lcjax.engine import restore
 from lcjax.ops import augment
 from lcjax.train import train
 

@@ -13,7 +13,9 @@ from networks import card_of, make, smallest
 
 from configs import dfc2020
 from data_pipelines.schema.errors import InputError
-from lcjax import optim, steps, tasks
+from lcjax import tasks
+from lcjax.engine import optimizer as optimizers
+from lcjax.engine import steps
 from lcjax.models import params, registry
 from lcjax.parallel import mesh as meshes
 
@@ -142,7 +144,7 @@ def test_moments_lie_with_their_parameters():
     config = smallest("unet", base=32)
     _, template, values, statistics = make(config)
     mesh = meshes.make(2, 4, 8)
-    state = steps.initial_state(template, values, statistics, optim.transformation(config.optimizer), mesh)
+    state = steps.initial_state(template, values, statistics, optimizers.transformation(config.optimizer), mesh)
     adam = next(part for part in state.optimizer if hasattr(part, "mu"))
     spread = 0
     for path, leaf in state.trainable.items():

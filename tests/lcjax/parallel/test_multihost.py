@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 import test_same_steps
 
-from lcjax import restore
+from lcjax.engine import restore
 from lcjax.parallel import multihost
 
 HERE = pathlib.Path(__file__).parent

@@ -11,7 +11,8 @@ from ml_collections import ConfigDict
 from networks import batch, make, smallest
 
 from data_pipelines.schema.errors import InputError
-from lcjax import optim, steps
+from lcjax.engine import optimizer as optimizers
+from lcjax.engine import steps
 from lcjax.models import params
 from lcjax.models.layers import BatchNorm
 from lcjax.parallel import mesh as meshes
@@ -52,9 +53,9 @@ def twenty_steps(network: str, way: str) -> tuple[dict[str, list[float]], dict, 
     task, _, values, statistics = make(config)
     template = params.Template(task.build, "", meshes.normalisation(parallel, mesh))
     config.optimizer.update({"name": "sgd", "momentum": 0.9, "clip": 1.0})
-    optimizer = optim.transformation(config.optimizer)
+    optimizer = optimizers.transformation(config.optimizer)
     state = steps.initial_state(template, values, statistics, optimizer, mesh)
-    step = steps.train_step(task, template, optimizer, optim.LearningRate(rate, 2, STEPS, "cosine"), 0, accumulate)
+    step = steps.train_step(task, template, optimizer, optimizers.LearningRate(rate, 2, STEPS, "cosine"), 0, accumulate)
     share = BATCH // jax.process_count()
     mine = slice(jax.process_index() * share, (jax.process_index() + 1) * share)
     batches = [batch(config, BATCH, seed=number) for number in range(STEPS)]
@@ -150,10 +151,10 @@ def test_batch_norm_is_of_the_whole_batch_or_of_each_replica(mode, batch_norm, g
     data["example"] = np.arange(BATCH, dtype=np.uint32)
     rules = smallest("unet").optimizer
     rules.update({"name": "sgd", "momentum": 0.0, "weight_decay": 0.0, "clip": 0.0})
-    optimizer = optim.transformation(rules)
+    optimizer = optimizers.transformation(rules)
     state = steps.initial_state(template, values, statistics, optimizer, mesh)
     arrays = meshes.global_batch(data, meshes.batch_sharding(mesh), by_device=mode == "pmap")
-    step = steps.train_step(Regression(), template, optimizer, optim.LearningRate(0.5, 0, 9, "constant"), 0)
+    step = steps.train_step(Regression(), template, optimizer, optimizers.LearningRate(0.5, 0, 9, "constant"), 0)
     state, metrics = steps.compile_train_step(step, state, arrays, mode)(state, arrays)
 
     x, wanted = (data[name].reshape(groups, -1, 3, 3, 2).astype(np.float64) for name in ("x", "wanted"))

@@ -10,7 +10,7 @@ from networks import smallest
 
 from data_pipelines.schema.errors import InputError
 from lcjax.runs import checkpoints
-from lcjax import optim
+from lcjax.engine import optimizer as optimizers
 from lcjax.parallel import mesh as meshes
 
 META = {"position": 96, "clock": {"train": 1.25}, "best": None, "ended": "", "window": {"loss": 0.1}}
@@ -23,7 +23,7 @@ def arrays(seed, mesh=None):
         "encoders/s1/kernel": generator.standard_normal((256, 256), np.float32),
         "head/bias": generator.standard_normal(8, np.float32),
     }
-    transformation = optim.transformation(smallest("unet").optimizer)
+    transformation = optimizers.transformation(smallest("unet").optimizer)
     moments = jax.tree.map(
         lambda leaf: (100 * generator.standard_normal(leaf.shape)).astype(leaf.dtype),
         jax.eval_shape(transformation.init, parameters),

@@ -17,7 +17,9 @@ from data_pipelines.datasets.flair1.metadata import ENCODED, UNKNOWN, encode
 from data_pipelines.prepare import prepare
 from data_pipelines.reading import dataset
 from data_pipelines.schema.errors import InputError
-from lcjax import evaluate, mapper, optim, restore, scene, steps, tasks
+from lcjax import evaluate, mapper, scene, tasks
+from lcjax.engine import optimizer as optimizers
+from lcjax.engine import restore, steps
 from lcjax.models import metadata, params, registry
 from lcjax.models.interfaces import whole
 from lcjax.parallel import mesh as meshes
@@ -167,7 +169,7 @@ def test_labels_that_metadata_alone_tells_are_learned(monkeypatch):
     config.crop = 16
     task, template, values, statistics = make(config)
     mesh = meshes.make(1, 1, 8)
-    optimizer = optim.transformation(config.optimizer)
+    optimizer = optimizers.transformation(config.optimizer)
     state = steps.initial_state(template, values, statistics, optimizer, mesh)
     batch = batch_of(16, edge=16)
     batch["aerial"][:] = batch["aerial"][:1]
@@ -175,7 +177,7 @@ def test_labels_that_metadata_alone_tells_are_learned(monkeypatch):
     batch["label"][:] = np.array([1, 5] * 8)[:, None, None]
     shown = {key: batch[key] for key in (*task.keys, "corner", "example")}
     shown = meshes.global_batch(shown, meshes.batch_sharding(mesh))
-    rate = optim.LearningRate(1e-2, 0, 80, "cosine")
+    rate = optimizers.LearningRate(1e-2, 0, 80, "cosine")
     step = steps.compile_train_step(steps.train_step(task, template, optimizer, rate, 0), state, shown)
     for _ in range(80):
         state, _ = step(state, shown)

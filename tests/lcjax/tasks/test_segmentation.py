@@ -6,7 +6,8 @@ import pytest
 from networks import batch, card_of, make, smallest, trained
 
 from data_pipelines.schema.errors import InputError
-from lcjax import steps, tasks
+from lcjax import tasks
+from lcjax.engine import steps
 from lcjax.ops import augment
 from lcjax.parallel import mesh as meshes
 

@@ -11,7 +11,9 @@ from flax import nnx
 from networks import batch, card_of, make, smallest
 
 from data_pipelines.schema.errors import InputError
-from lcjax import optim, steps, tasks
+from lcjax import tasks
+from lcjax.engine import optimizer as optimizers
+from lcjax.engine import steps
 from lcjax.models import params
 from lcjax.parallel import mesh as meshes
 
@@ -30,10 +32,10 @@ def after_one_step(accumulate: int, devices: int):
     data["label"] = np.where(np.isin(data["label"], scored), data["label"], np.uint8(scored[0]))
     data["corner"] = np.random.default_rng(2).integers(0, 9, (BATCH, 2)).astype(np.int32)
     mesh = meshes.make(devices, 1, BATCH, accumulate)
-    optimizer = optim.transformation(config.optimizer)
+    optimizer = optimizers.transformation(config.optimizer)
     state = steps.initial_state(template, values, statistics, optimizer, mesh)
     arrays = meshes.global_batch(data, meshes.batch_sharding(mesh))
-    rate = optim.LearningRate(RATE, 0, 10, "constant")
+    rate = optimizers.LearningRate(RATE, 0, 10, "constant")
     step = steps.train_step(task, template, optimizer, rate, 0, accumulate)
     state, metrics = steps.compile_train_step(step, state, arrays)(state, arrays)
     return values, jax.device_get(state.trainable), jax.device_get(metrics)
@@ -87,12 +89,12 @@ def test_two_states_differ_by_the_logged_rate_times_the_factor_of_the_layer_time
     before = {path: generator.standard_normal(leaf.shape, np.float32) for path, leaf in template.parameters.items()}
     rules = smallest("unet").optimizer
     rules.update({"name": "sgd", "momentum": 0.0, "weight_decay": 0.0, "clip": 0.0, "layer_decay": 0.5})
-    optimizer = optim.transformation(rules)
+    optimizer = optimizers.transformation(rules)
     mesh = meshes.make(1, 1, 8)
     state = steps.initial_state(template, before, {}, optimizer, mesh)
     x = generator.standard_normal((8, 3), np.float32)
     arrays = meshes.global_batch({"x": x, "example": np.arange(8, dtype=np.uint32)}, meshes.batch_sharding(mesh))
-    step = steps.train_step(Square(), template, optimizer, optim.LearningRate(RATE, 2, 10, "cosine"), 0)
+    step = steps.train_step(Square(), template, optimizer, optimizers.LearningRate(RATE, 2, 10, "cosine"), 0)
     state, metrics = steps.compile_train_step(step, state, arrays)(state, arrays)
     assert float(metrics["learning_rate"]) == pytest.approx(RATE / 2)
 
@@ -136,11 +138,11 @@ def test_parts_normalise_by_themselves_and_hand_their_statistics_on():
     generator = np.random.default_rng(0)
     x, wanted = generator.normal(3.0, 2.0, (2, 16, 1)).astype(np.float32)
     mesh = meshes.make(8, 1, 16, 2)
-    optimizer = optim.transformation(smallest("unet").optimizer)
+    optimizer = optimizers.transformation(smallest("unet").optimizer)
     state = steps.initial_state(template, values, statistics, optimizer, mesh)
     data = {"x": x, "wanted": wanted, "example": np.arange(16, dtype=np.uint32)}
     arrays = meshes.global_batch(data, meshes.batch_sharding(mesh))
-    step = steps.train_step(Regression(), template, optimizer, optim.LearningRate(0.1, 0, 10, "constant"), 0, 2)
+    step = steps.train_step(Regression(), template, optimizer, optimizers.LearningRate(0.1, 0, 10, "constant"), 0, 2)
     compiled = steps.compile_train_step(step, state, arrays)
     assert not re.search(r"all-gather|all-to-all|collective-permute", compiled.as_text())  # no example travels
     state, metrics = compiled(state, arrays)

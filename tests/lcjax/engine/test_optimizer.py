@@ -11,7 +11,8 @@ from flax import nnx
 
 from configs import dfc2020
 from data_pipelines.schema.errors import InputError
-from lcjax import optim, steps
+from lcjax.engine import optimizer as optimizers
+from lcjax.engine import steps
 from lcjax.models import params
 from lcjax.models.registry import FAMILIES
 from lcjax.parallel import mesh as meshes
@@ -27,12 +28,12 @@ def rates(rate, count):
 
 
 def test_warm_up_rises_linearly_to_the_peak():
-    found = rates(optim.LearningRate(0.1, warmup=4, total=20, schedule="cosine"), 5)
+    found = rates(optimizers.LearningRate(0.1, warmup=4, total=20, schedule="cosine"), 5)
     np.testing.assert_allclose(found, [0.025, 0.05, 0.075, 0.1, 0.1], rtol=1e-6)
 
 
 def test_cosine_falls_to_zero_at_the_end():
-    rate = optim.LearningRate(0.1, warmup=4, total=20, schedule="cosine")
+    rate = optimizers.LearningRate(0.1, warmup=4, total=20, schedule="cosine")
     found = rates(rate, 21)
     np.testing.assert_allclose(found[4:], 0.05 * (1 + np.cos(np.pi * np.arange(17) / 16)), atol=1e-8)
     assert found[12] == pytest.approx(0.05)
@@ -42,12 +43,12 @@ def test_cosine_falls_to_zero_at_the_end():
 
 
 def test_constant_stays_at_the_peak():
-    found = rates(optim.LearningRate(0.1, warmup=2, total=10, schedule="constant"), 10)
+    found = rates(optimizers.LearningRate(0.1, warmup=2, total=10, schedule="constant"), 10)
     np.testing.assert_allclose(found, [0.05, *[0.1] * 9], rtol=1e-6)
 
 
 def test_without_warm_up_the_first_step_has_the_peak():
-    assert float(optim.LearningRate(0.1, 0, 10, "cosine")(jnp.int32(0))) == pytest.approx(0.1)
+    assert float(optimizers.LearningRate(0.1, 0, 10, "cosine")(jnp.int32(0))) == pytest.approx(0.1)
 
 
 @pytest.mark.parametrize(
@@ -56,8 +57,8 @@ def test_without_warm_up_the_first_step_has_the_peak():
 )
 def test_the_peak_follows_the_batch(rule, batch_size, peak):
     fields = {"learning_rate": 0.1, "batch_rule": rule, "reference_batch": 256, "schedule": "cosine"}
-    rate = optim.learning_rate(ml_collections.ConfigDict(fields), batch_size, warmup=2, total=9)
-    assert rate == optim.LearningRate(pytest.approx(peak), 2, 9, "cosine")
+    rate = optimizers.learning_rate(ml_collections.ConfigDict(fields), batch_size, warmup=2, total=9)
+    assert rate == optimizers.LearningRate(pytest.approx(peak), 2, 9, "cosine")
 
 
 def lowered(scores, factor=0.5, patience=2):
@@ -67,7 +68,7 @@ def lowered(scores, factor=0.5, patience=2):
     for score in scores:
         since_best = 0 if score > best else since_best + 1
         best = max(score, best)
-        scale *= optim.lowering(rules, since_best)
+        scale *= optimizers.lowering(rules, since_best)
         found.append(scale)
     return found
 
@@ -90,7 +91,7 @@ def test_a_plateau_lowers_the_rate_as_in_pytorch(scores, patience, scales):
 def test_other_schedules_are_never_lowered():
     fields = {"plateau_factor": 0.5, "plateau_patience": 0}
     for schedule in ("cosine", "constant"):
-        assert optim.lowering(ml_collections.ConfigDict(fields | {"schedule": schedule}), 1) == 1.0
+        assert optimizers.lowering(ml_collections.ConfigDict(fields | {"schedule": schedule}), 1) == 1.0
 
 
 class Line(nnx.Module):
@@ -109,8 +110,8 @@ def first_step(schedule="cosine", scale=1.0, **changes):
     """(values before, values after, gradient, metrics) of one step of the real step function."""
     template = params.Template(Line)
     values = params.initial(template.parameters, 0) | {"conv1/bias": np.full(1, 0.5, np.float32)}
-    optimizer = optim.transformation(config(**changes))
-    rate = optim.LearningRate(0.3, warmup=3, total=10, schedule=schedule)
+    optimizer = optimizers.transformation(config(**changes))
+    rate = optimizers.LearningRate(0.3, warmup=3, total=10, schedule=schedule)
     mesh = meshes.make(1, 1, 4)
     state = steps.rescaled(steps.initial_state(template, values, {}, optimizer, mesh), scale)
     x = np.random.default_rng(0).standard_normal((4, 3)).astype(np.float32)
@@ -141,7 +142,7 @@ def test_the_first_step_of_adam_has_the_length_of_the_rate():
 
 
 def direction(gradient, values, **changes):
-    transformation = optim.transformation(config(**changes))
+    transformation = optimizers.transformation(config(**changes))
     return transformation.update(gradient, transformation.init(values), values)[0]
 
 
@@ -163,7 +164,7 @@ def test_every_parameter_of_a_network_is_on_the_right_side():
     for model in ("unet", "two_stream_swin", "resnet50_unet", "efficientnet_lite0_unet", "vit_pyramid"):
         _, template, _, _ = make(smallest(model))
         for path, shape in template.parameters.items():
-            assert optim._decays(path) == (len(shape.shape) >= 2 and not path.endswith(tables)), path
+            assert optimizers._decays(path) == (len(shape.shape) >= 2 and not path.endswith(tables)), path
 
 
 def test_the_clip_is_of_the_global_norm():
@@ -175,7 +176,7 @@ def test_the_clip_is_of_the_global_norm():
 
 
 def test_momentum_adds_up():
-    transformation = optim.transformation(config(name="sgd", momentum=0.9))
+    transformation = optimizers.transformation(config(name="sgd", momentum=0.9))
     values = {"a/kernel": jnp.zeros(1)}
     state = transformation.init(values)
     found = []
@@ -200,7 +201,7 @@ def gradients(count):
 
 def descended(name, rates=(RATE,) * 4):
     """Values after steps of the optimiser of that name."""
-    transformation = optim.transformation(config(name=name, weight_decay=DECAY, momentum=MOMENTUM))
+    transformation = optimizers.transformation(config(name=name, weight_decay=DECAY, momentum=MOMENTUM))
     values = some_values()
     state = transformation.init(values)
     for rate, gradient in zip(rates, gradients(len(rates)), strict=True):
@@ -289,7 +290,9 @@ def test_the_state_of_adamw_is_that_of_earlier_checkpoints():
         optax.identity(), optax.scale_by_adam(), optax.add_decayed_weights(0.01, mask=lambda values: KERNELS)
     )
     values = some_values()
-    assert jax.tree.structure(optim.transformation(config()).init(values)) == jax.tree.structure(before.init(values))
+    assert jax.tree.structure(optimizers.transformation(config()).init(values)) == jax.tree.structure(
+        before.init(values)
+    )
 
 
 # How often the rate of each part of an encoder is multiplied by layer_decay.
@@ -311,7 +314,7 @@ TIMES = {
 @pytest.mark.parametrize("model", FAMILIES)
 def test_rates_fall_from_layer_to_layer_towards_the_image(model):
     _, template, _, _ = networks.make(networks.smallest(model, **({"depth": 3} if model == "vit_pyramid" else {})))
-    factors = optim.layer_factors(template.parameters, 0.5)
+    factors = optimizers.layer_factors(template.parameters, 0.5)
     assert factors.keys() == template.parameters.keys()
     found = set()
     for path, factor in factors.items():
@@ -334,7 +337,7 @@ def test_each_stream_is_counted_by_itself_and_what_is_not_an_encoder_keeps_the_r
         "head/kernel",
         "projections/s1/hidden/kernel",
     )
-    assert optim.layer_factors((*paths, *others), 0.1) == dict.fromkeys(others, 1.0) | dict(
+    assert optimizers.layer_factors((*paths, *others), 0.1) == dict.fromkeys(others, 1.0) | dict(
         zip(paths, (0.1**2, 0.1, 0.1), strict=True)
     )
 
@@ -354,15 +357,15 @@ def test_unknown_names_are_refused():
     with pytest.raises(
         InputError, match=r"config\.optimizer\.name='lion': expected one of adamw, adam, sgd, lars, lamb"
     ):
-        optim.transformation(config(name="lion"))
+        optimizers.transformation(config(name="lion"))
     with pytest.raises(InputError, match=r"schedule='linear': expected one of cosine, constant, plateau"):
-        optim.LearningRate(0.1, 0, 10, "linear")
+        optimizers.LearningRate(0.1, 0, 10, "linear")
 
 
 @pytest.mark.parametrize("decay", [0.0, 1.5])
 def test_layers_do_not_speed_up_nor_stand_still(decay):
     with pytest.raises(InputError, match=rf"layer_decay={decay}: expected above 0 and at most 1"):
-        optim.transformation(config(layer_decay=decay))
+        optimizers.transformation(config(layer_decay=decay))
 
 
 @pytest.mark.parametrize(
@@ -376,7 +379,7 @@ def test_rules_that_are_none_are_refused(changes, says):
     rules = dfc2020.get_config().optimizer
     rules.update(changes)
     with pytest.raises(InputError, match=says):
-        optim.learning_rate(rules, 32, 0, 10)
+        optimizers.learning_rate(rules, 32, 0, 10)
 
 
 @pytest.mark.parametrize(
@@ -392,7 +395,7 @@ def test_a_plateau_that_cannot_come_is_refused(changes, says):
     run = dfc2020.get_config()
     run.patience = 0
     run.update_from_flattened_dict(changes)
-    optim.check_plateau(run)  # no other schedule cares
+    optimizers.check_plateau(run)  # no other schedule cares
     run.optimizer.schedule = "plateau"
     with pytest.raises(InputError, match=says):
-        optim.check_plateau(run)
+        optimizers.check_plateau(run)

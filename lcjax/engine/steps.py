@@ -12,9 +12,9 @@ import optax
 
 from data_pipelines.reading import loader
 from data_pipelines.reading.dataset import Source
+from lcjax.engine.optimizer import LearningRate
 from lcjax.models.params import Flat, Template, norm
 from lcjax.ops import augment
-from lcjax.optim import LearningRate
 from lcjax.parallel import mesh as meshes
 from lcjax.tasks import Task
 

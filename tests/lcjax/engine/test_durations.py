@@ -3,7 +3,7 @@
 import pytest
 
 from data_pipelines.schema.errors import InputError
-from lcjax import durations
+from lcjax.engine import durations
 
 UNITS = {"name": "config.total", "batch_size": 8, "epoch": 20}
 

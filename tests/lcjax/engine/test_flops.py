@@ -9,7 +9,9 @@ import pytest
 
 from configs import dfc2020
 from data_pipelines.schema.sensors import AERIAL, S1, S2
-from lcjax import catalogue, flops, optim, steps
+from lcjax import catalogue
+from lcjax.engine import flops, steps
+from lcjax.engine import optimizer as optimizers
 from lcjax.models import registry
 from lcjax.models.resample import resize
 
@@ -200,9 +202,9 @@ def test_the_compiler_counts_the_same(name):
 def test_a_training_step_costs_three_times_the_network_but_for_the_gradient_of_the_image(model):
     config = dfc2020.get_config(f"model={model},tiny=true")
     task, template, values, statistics = networks.make(config)
-    optimizer = optim.transformation(config.optimizer)
+    optimizer = optimizers.transformation(config.optimizer)
     state = steps.State(jnp.int32(0), values, {}, statistics, jax.eval_shape(optimizer.init, values), jnp.float32(1))
-    step = steps.train_step(task, template, optimizer, optim.LearningRate(1e-3, 0, 9, "cosine"), 0)
+    step = steps.train_step(task, template, optimizer, optimizers.LearningRate(1e-3, 0, 9, "cosine"), 0)
     trained = flops.cost(step, state, networks.batch(config, 2, config.crop))
     forward = counted(model, (S1, S2), 8, config.crop, "early", "tiny")
     assert trained.parts["head"] == 2 * 3 * forward.parts["head"]

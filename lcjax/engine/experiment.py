@@ -13,7 +13,9 @@ from ml_collections import ConfigDict
 from data_pipelines.datasets import registry as datasets
 from data_pipelines.reading import loader
 from data_pipelines.reading.dataset import open_dataset
-from lcjax import flops, optim, steps, tasks
+from lcjax import tasks
+from lcjax.engine import flops, steps
+from lcjax.engine import optimizer as optimizers
 from lcjax.models import params
 from lcjax.parallel import mesh as meshes
 from lcjax.runs import model_card as cards
@@ -34,10 +36,10 @@ class Trial:
     task: tasks.Task
     template: params.Template
     optimizer: optax.GradientTransformation
-    rate: optim.LearningRate
+    rate: optimizers.LearningRate
 
     def step(self):
-        """The step function (state, batch) -> (state, metrics) of lcjax/steps.py."""
+        """The step function (state, batch) -> (state, metrics) of lcjax/engine/steps.py."""
         return steps.train_step(
             self.task, self.template, self.optimizer, self.rate, self.config.seed, self.config.accumulate
         )
@@ -93,8 +95,8 @@ def make(config, mesh: Mesh | None = None, updates: int = 100) -> Trial:
     task = tasks.make(config, card)
     normalisation = meshes.normalisation(config.parallel, mesh) if mesh else {}
     template = params.Template(task.build, config.freeze, normalisation)
-    optimizer = optim.transformation(config.optimizer)
-    rate = optim.learning_rate(config.optimizer, config.batch_size, 0, updates)
+    optimizer = optimizers.transformation(config.optimizer)
+    rate = optimizers.learning_rate(config.optimizer, config.batch_size, 0, updates)
     return Trial(config, data, card, task, template, optimizer, rate)
 
 
