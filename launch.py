@@ -21,7 +21,7 @@ VERBS = {
     "train": ("lcjax.train", "a config -> a trained network in a workdir"),
     "evaluate": ("lcjax.evaluate", "a workdir -> scores of a split"),
     "predict": ("lcjax.predict", "a workdir and a scene -> a map"),
-    "export": ("lcjax.export", "a workdir -> a network that runs without lcjax"),
+    "export": ("lcjax.export.exporter", "a workdir -> a network that runs without lcjax"),
     "report": ("lcjax.report", "workdirs -> one page that compares them"),
     "benchmark": ("lcjax.benchmark", "a config -> speed, FLOPs, memory"),
 }

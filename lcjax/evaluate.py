@@ -122,7 +122,7 @@ def segmentation_result(confusion: np.ndarray, legend, ignored: int, distributio
 
 def write_confusion(out: pathlib.Path, confusion: np.ndarray, names: list[str]) -> None:
     """confusion.csv (pixels, rows = truth, columns = prediction) and confusion.png."""
-    from lcjax import figures
+    from lcjax.plotting import figures
 
     text = io.StringIO()
     rows = csv.writer(text, lineterminator="\n")

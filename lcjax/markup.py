@@ -4,7 +4,7 @@ import base64
 import html
 from collections.abc import Sequence
 
-from lcjax.figures import DPI
+from lcjax.plotting.figures import DPI
 
 STYLE = """
 :root { color-scheme: light; --ink: #1d2733; --soft: #5b6775; --line: #d8dee6; --wash: #f5f7fa; --mark: #0b5c8f; }

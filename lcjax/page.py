@@ -4,10 +4,11 @@ from collections.abc import Iterable, Sequence
 
 import numpy as np
 
-from lcjax import figures, markup, paper_text
+from lcjax import markup, paper_text
 from lcjax.atlas import atlas
 from lcjax.ops import boundary_density
 from lcjax.paper import Paper
+from lcjax.plotting import figures
 from lcjax.published import published
 from lcjax.reporting.run_reader import Evaluation, Run
 from lcjax.sheets import Sheet

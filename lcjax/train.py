@@ -14,9 +14,10 @@ from data_pipelines.reading import loader
 from data_pipelines.reading.dataset import Dataset, open_dataset
 from data_pipelines.schema.errors import InputError
 from data_pipelines.schema.sensors import SCALINGS, Sensor
-from lcjax import STARTED, export, probes, tasks, tracing
+from lcjax import STARTED, probes, tasks, tracing
 from lcjax.engine import durations, restore, steps
 from lcjax.engine import optimizer as optimizers
+from lcjax.export import exporter
 from lcjax.models import params
 from lcjax.ops import augment
 from lcjax.parallel import launcher, multihost
@@ -175,7 +176,7 @@ def _train(
     batch_sharding = meshes.batch_sharding(mesh)
     by_device = config.parallel.mode == "pmap"
     template = params.Template(task.build, config.freeze, meshes.normalisation(config.parallel, mesh))
-    export.check(task, config, card, template)  # what could not be used in the end is not trained
+    exporter.check(task, config, card, template)  # what could not be used in the end is not trained
     optimizer = optimizers.transformation(config.optimizer)
     warmup = durations.steps(config.optimizer.warmup, name="config.optimizer.warmup", **units, total=total)
     rate = optimizers.learning_rate(config.optimizer, config.batch_size, warmup, total)

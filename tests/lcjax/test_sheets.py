@@ -12,7 +12,8 @@ import rasterio
 from data_pipelines.datasets.contest_legend import DFC2020
 from data_pipelines.datasets.flair1.legend import FLAIR1
 from data_pipelines.schema.errors import InputError
-from lcjax import areas, figures, report, sheets, stac
+from lcjax import areas, report, sheets, stac
+from lcjax.plotting import figures
 
 TAGS = {"LCJAX_MODEL": "unet, fusion s2", "LCJAX_DATASET": "sample 1.0.0", "LCJAX_CHECKPOINT": "best, step 300"}
 PLACE = {"crs": "EPSG:32633", "transform": rasterio.Affine(10, 0, 500_000, 0, -10, 5_400_000)}

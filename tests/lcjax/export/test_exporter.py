@@ -18,8 +18,9 @@ from networks import batch, card_of, make, smallest
 
 from configs import flair1
 from data_pipelines.schema.errors import InputError
-from lcjax import export, tasks
+from lcjax import tasks
 from lcjax.engine import restore
+from lcjax.export import exporter
 from lcjax.models import resample, segmenter, swin
 from lcjax.models.params import Template
 from lcjax.ops import augment
@@ -126,7 +127,7 @@ def exported(tmp_path_factory):
     trained = {}
     for name in NETWORKS:
         trained[name] = run_of(config_of(name), runs / name)
-        export.write(runs / name, out / name)
+        exporter.write(runs / name, out / name)
         for number, size in enumerate(SIZES[name]):
             np.savez(folder / f"{name}.{number}.npz", **images_of(trained[name].config, *size))
     script = folder / "stranger.py"
@@ -203,7 +204,7 @@ def test_the_copied_loader_tries_the_network(exported, tmp_path):
 
 
 def test_what_the_program_cannot_take_is_refused(exported):
-    from lcjax.exported import load
+    from lcjax.export.load import load
 
     network = load(exported.out / "unet")
     good = images_of(config_of("unet"), 1, 32, 32)
@@ -218,10 +219,10 @@ def test_what_the_program_cannot_take_is_refused(exported):
 def test_the_same_command_again_changes_nothing_and_another_network_is_refused(exported, capsys):
     out = exported.out / "swin_unet"
     before = {path.name: (path.stat().st_mtime_ns, path.stat().st_ino) for path in out.iterdir()}
-    export.write(exported.runs / "swin_unet", out)
+    exporter.write(exported.runs / "swin_unet", out)
     assert "nothing to do" in capsys.readouterr().out
     with pytest.raises(InputError, match="holds another network") as caught:
-        export.write(exported.runs / "resnet50_unet", out)
+        exporter.write(exported.runs / "resnet50_unet", out)
     assert "\n" not in str(caught.value)
     assert before == {path.name: (path.stat().st_mtime_ns, path.stat().st_ino) for path in out.iterdir()}
 
@@ -234,7 +235,7 @@ def test_what_is_in_the_way_is_refused_and_left_alone(exported, tmp_path):
         path.write_text(text)
         output = tmp_path / name.partition("/")[0]
         with pytest.raises(InputError, match=f"--output={output}: is there and is no exported network") as caught:
-            export.write(exported.runs / "swin_unet", output)
+            exporter.write(exported.runs / "swin_unet", output)
         assert "\n" not in str(caught.value)
         assert path.read_text() == text
 
@@ -246,12 +247,12 @@ def test_a_kill_leaves_nothing_under_the_name_and_the_same_command_ends_it(expor
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
-        patch.setattr(export.np, "savez", killed)
+        patch.setattr(exporter.np, "savez", killed)
         with pytest.raises(KeyboardInterrupt):
-            export.write(exported.runs / "swin_unet", output)
+            exporter.write(exported.runs / "swin_unet", output)
     assert not output.exists()
     output.mkdir()  # an empty folder is none
-    export.write(exported.runs / "swin_unet", output)
+    exporter.write(exported.runs / "swin_unet", output)
     assert [path.name for path in output.parent.iterdir()] == ["network"]
     again = exported.out / "swin_unet"
     assert {p.name: p.read_bytes() for p in output.iterdir()} == {p.name: p.read_bytes() for p in again.iterdir()}
@@ -264,7 +265,7 @@ def test_flags_are_missing_or_no_run_is_there(tmp_path):
         ({"workdir": str(tmp_path), "output": str(tmp_path / "x")}, "config.json: no such file"),
     ):
         with pytest.raises(InputError, match=words) as caught:
-            export.run(types.SimpleNamespace(checkpoint="best", **given))
+            exporter.run(types.SimpleNamespace(checkpoint="best", **given))
         assert "\n" not in str(caught.value)
     assert not list(tmp_path.iterdir())
 
@@ -278,7 +279,7 @@ def test_check_needs_shapes_alone(name):
     mesh = jax.make_mesh((8, 1), ("data", "fsdp"), axis_types=(jax.sharding.AxisType.Auto,) * 2)
     template = Template(task.build, config.freeze)
     with jax.set_mesh(mesh), jax.transfer_guard("disallow"):
-        export.check(task, config, card, template)
+        exporter.check(task, config, card, template)
 
 
 def test_check_refuses_a_network_that_asks_for_numbers(monkeypatch):
@@ -286,14 +287,14 @@ def test_check_refuses_a_network_that_asks_for_numbers(monkeypatch):
     task, template, _, _ = make(config)
     monkeypatch.setattr(segmenter, "padded", lambda x, multiple: x if x.shape[1] > 100 else x[:, :100])
     with pytest.raises(InputError, match=r"'unet': this network cannot be exported for .* \(Inconclusive") as caught:
-        export.check(task, config, task.card, template)
+        exporter.check(task, config, task.card, template)
     assert "\n" not in str(caught.value)
 
 
 def traced(config) -> tuple[restore.Trained, Callable]:
     """A network, and its program in this process."""
     task, template, values, statistics = make(config)
-    program = export.trace(task, config, task.card, template, platforms=("cpu",))
+    program = exporter.trace(task, config, task.card, template, platforms=("cpu",))
     trained = restore.Trained(config, task.card, 0, task, template, values, statistics)
     return trained, lambda images: np.asarray(program.call(values | statistics, images))
 

@@ -15,8 +15,9 @@ from jax import export as jax_export
 
 from data_pipelines.datasets.flair1 import metadata
 from data_pipelines.schema.errors import InputError
-from lcjax import __version__, exported, tasks
+from lcjax import __version__, tasks
 from lcjax.engine import restore
+from lcjax.export import load
 from lcjax.models import params
 from lcjax.ops import augment
 from lcjax.runs import model_card as cards
@@ -86,11 +87,11 @@ def write(folder: pathlib.Path, output: pathlib.Path, kind: str = "best") -> Non
     draft = output.absolute().with_name(f".{output.absolute().name}.draft")
     shutil.rmtree(draft, ignore_errors=True)
     draft.mkdir(parents=True)
-    (draft / exported.NETWORK).write_bytes(program.serialize())
+    (draft / load.NETWORK).write_bytes(program.serialize())
     arrays = jax.device_get(trained.parameters | trained.statistics)
-    np.savez(draft / exported.PARAMETERS, **arrays)
-    (draft / "load.py").write_text(pathlib.Path(exported.__file__).read_text(encoding="utf-8"), encoding="utf-8")
-    (draft / exported.DESCRIPTION).write_text(json.dumps(description, indent=1), encoding="utf-8")
+    np.savez(draft / load.PARAMETERS, **arrays)
+    (draft / "load.py").write_text(pathlib.Path(load.__file__).read_text(encoding="utf-8"), encoding="utf-8")
+    (draft / load.DESCRIPTION).write_text(json.dumps(description, indent=1), encoding="utf-8")
     (draft / cards.FILE).write_text(trained.card.to_json(), encoding="utf-8")
     (draft / _README).write_text(_readme(description), encoding="utf-8")
     draft.replace(output.absolute())
@@ -104,7 +105,7 @@ def _found(output: pathlib.Path) -> dict | None:
     if not output.exists() or (output.is_dir() and not any(output.iterdir())):
         return None
     try:
-        return json.loads((output / exported.DESCRIPTION).read_text(encoding="utf-8"))
+        return json.loads((output / load.DESCRIPTION).read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
         raise InputError(
             f"--output={output}: is there and is no exported network; choose a folder that is new or empty"
@@ -254,7 +255,7 @@ def _readme(description: dict) -> str:
     return f"""# {description["run"]}: {description["model"]} for {description["dataset"]}
 
 A network that `lcjax export` wrote, from the {checkpoint["kind"]} checkpoint (step {checkpoint["step"]}).
-`{exported.NETWORK}` is the program, StableHLO as `jax.export` serialises it; `{exported.PARAMETERS}` holds the arrays
+`{load.NETWORK}` is the program, StableHLO as `jax.export` serialises it; `{load.PARAMETERS}` holds the arrays
 that it is called with, by name. It runs on {", ".join(description["platforms"])}, and needs jax, numpy and flatbuffers.
 
 ```python

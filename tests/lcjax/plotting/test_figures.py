@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from lcjax import figures
+from lcjax.plotting import figures
 
 NAMES = ("Forest", "Urban/Built-up", "Water")
 
