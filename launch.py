@@ -23,7 +23,7 @@ VERBS = {
     "predict": ("lcjax.predict", "a workdir and a scene -> a map"),
     "export": ("lcjax.export.exporter", "a workdir -> a network that runs without lcjax"),
     "report": ("lcjax.report", "workdirs -> one page that compares them"),
-    "benchmark": ("lcjax.benchmark", "a config -> speed, FLOPs, memory"),
+    "benchmark": ("lcjax.profiling.benchmark", "a config -> speed, FLOPs, memory"),
 }
 # Verbs that several processes may run as one.
 SHARED = ("train", "evaluate", "predict", "benchmark")

@@ -23,8 +23,7 @@ import jax
 
 from configs import dfc2020, pretrain
 from data_pipelines.schema.files import write_atomically
-from lcjax import forecast, plan
-from lcjax.profiling import topologies
+from lcjax.profiling import aot_compile, memory_planner, topologies
 
 CONFIGS = {
     "swin_unet": lambda: dfc2020.get_config("model=swin_unet"),
@@ -43,7 +42,7 @@ class Case:
 
     config: str
     topology: str
-    setting: forecast.Setting
+    setting: aot_compile.Setting
 
     @property
     def name(self) -> str:
@@ -53,36 +52,36 @@ class Case:
         return "-".join(map(str, fields)) + f"-in{setting.parts}" + ("-remat" if setting.remat else "")
 
 
-def _all(topology: str, setting: forecast.Setting) -> list[Case]:
+def _all(topology: str, setting: aot_compile.Setting) -> list[Case]:
     return [Case(config, topology, setting) for config in CONFIGS]
 
 
 # The most telling and the quickest first, since all of them take hours; two_stream_swin takes three times as long.
 SLICES = ("v5e:2x2", "v6e:16x16", "v5p:4x4x4")
-FEW, FULL = forecast.Setting(IMAGES), forecast.Setting(MANY, remat=True)
+FEW, FULL = aot_compile.Setting(IMAGES), aot_compile.Setting(MANY, remat=True)
 CASES = [
     *_all(POD, FEW),
     *(Case(config, topology, FEW) for topology in SLICES for config in ("swin_unet", "resnet50_unet")),
     *(Case(config, POD, FULL) for config in ("swin_unet", "resnet50_unet")),
-    Case("swin_unet", POD, forecast.Setting(IMAGES, fsdp=16)),
+    Case("swin_unet", POD, aot_compile.Setting(IMAGES, fsdp=16)),
     *(Case(config, "v5e:1x1", FEW) for config in ("swin_unet", "resnet50_unet")),
     *(Case("pre-training", topology, FEW) for topology in SLICES),
     Case("pre-training", POD, FULL),
     *(Case("two_stream_swin", topology, FEW) for topology in SLICES),
     Case("two_stream_swin", POD, FULL),
     # A second point for the line of its memory.
-    Case("pre-training", POD, forecast.Setting(MANY // 2, remat=True)),
+    Case("pre-training", POD, aot_compile.Setting(MANY // 2, remat=True)),
     # The largest of the four, whose batch may have to be taken in parts.
-    Case("two_stream_swin", POD, forecast.Setting(MANY, parts=8)),
+    Case("two_stream_swin", POD, aot_compile.Setting(MANY, parts=8)),
 ]
 
 
 def compiled(case: Case, folder: pathlib.Path) -> None:
     """Puts what the compiler says of a case into the folder."""
-    keep(case, folder, forecast.compiled(CONFIGS[case.config](), case.setting, topologies.devices(case.topology)))
+    keep(case, folder, aot_compile.compiled(CONFIGS[case.config](), case.setting, topologies.devices(case.topology)))
 
 
-def keep(case: Case, folder: pathlib.Path, program: forecast.Program) -> None:
+def keep(case: Case, folder: pathlib.Path, program: aot_compile.Program) -> None:
     """Writes what is known of a case."""
     found = dataclasses.asdict(program) | {"versions": versions()}
     (folder / f"{case.name}.txt.gz").write_bytes(gzip.compress(found.pop("text").encode()))
@@ -102,7 +101,7 @@ def compiled_apart(case: Case, folder: pathlib.Path) -> None:
     ended = subprocess.run([sys.executable, __file__, f"--output={folder}", f"--case={case.name}"])
     if -ended.returncode in (signal.SIGSEGV, signal.SIGABRT):
         name = signal.Signals(-ended.returncode).name
-        keep(case, folder, forecast.Program(time.monotonic() - start, refusal=f"the compiler crashed: {name}"))
+        keep(case, folder, aot_compile.Program(time.monotonic() - start, refusal=f"the compiler crashed: {name}"))
     else:
         ended.check_returncode()
 
@@ -115,9 +114,9 @@ def read(case: Case, folder: pathlib.Path) -> dict | None:
     text = gzip.decompress((folder / f"{case.name}.txt.gz").read_bytes()).decode()
     fields = json.loads(path.read_text())
     by = fields.pop("versions")
-    program = forecast.Program(**fields, text=text)
+    program = aot_compile.Program(**fields, text=text)
     chip = topologies.chip_of(case.topology)
-    return forecast.figures(program, case.setting, CHIPS[case.topology], chip) | {"versions": by}
+    return aot_compile.figures(program, case.setting, CHIPS[case.topology], chip) | {"versions": by}
 
 
 INTRO = """# Training steps compiled for TPU slices
@@ -209,7 +208,7 @@ def _largest(known: dict[Case, dict]) -> str:
             points = {
                 case.setting.images: found
                 for case, found in known.items()
-                if case == Case(config, POD, forecast.Setting(case.setting.images, remat=remat))
+                if case == Case(config, POD, aot_compile.Setting(case.setting.images, remat=remat))
             }
             if not points:
                 continue
@@ -218,7 +217,9 @@ def _largest(known: dict[Case, dict]) -> str:
             fit = max((images for images, found in points.items() if found["fits"]), default=0)
             says = f"at least {fit * CHIPS[POD]:,}" if fit else "none of these"
             if len(bytes_of) > 1:
-                most = plan.Line.through(dict(sorted(bytes_of.items())[-2:])).most(topologies.CHIPS["v5e"].memory)
+                most = memory_planner.Line.through(dict(sorted(bytes_of.items())[-2:])).most(
+                    topologies.CHIPS["v5e"].memory
+                )
                 says = f"{most * CHIPS[POD]:,} ({most} a chip)"
             text += f"| {config} | {'yes' if remat else 'no'} | {shown} | {says} |\n"
     return text + "\n"
@@ -233,7 +234,7 @@ def _spread(known: dict[Case, dict]) -> str:
             continue
         config = CONFIGS[case.config]()
         config.batch_size = case.setting.images * CHIPS[case.topology]
-        state = plan.sizes(config, topologies.devices(case.topology)).state
+        state = memory_planner.sizes(config, topologies.devices(case.topology)).state
         fsdp, before, after = case.setting.fsdp, known[whole]["memory"], known[case]["memory"]
         predicted = before["arguments"] - state[1] + state[fsdp]
         text += (
@@ -253,9 +254,11 @@ def _efficiency(known: dict[Case, dict]) -> str:
     text = "| config | one chip, ms | " + " | ".join(f"{name}, {CHIPS[name]} chips" for name in ("v5e:2x2", POD))
     text += " |\n|---|---|---|---|\n"
     for config in CONFIGS:
-        one, *many = (known.get(Case(config, name, forecast.Setting(IMAGES))) for name in ("v5e:1x1", "v5e:2x2", POD))
+        one, *many = (
+            known.get(Case(config, name, aot_compile.Setting(IMAGES))) for name in ("v5e:1x1", "v5e:2x2", POD)
+        )
         if one and all(many):
-            shares = [forecast.efficiency(one, found) for found in many if found]
+            shares = [aot_compile.efficiency(one, found) for found in many if found]
             cells = [f"{share['overlapped']:.3f} to {share['serial']:.3f}" for share in shares]
             text += f"| {config} | {one['bound_ms']:.1f} | " + " | ".join(cells) + " |\n"
     return text + "\n"
@@ -269,7 +272,7 @@ def page(known: dict[Case, dict]) -> str:
     text += f"Full size, bf16, crop 224 of 256, Sentinel-1 and Sentinel-2, all parameters trained; {_usual(known)}.\n\n"
     text += f"## {IMAGES} images a chip\n\n"
     for topology, chips in _TOPOLOGIES.items():
-        text += f"### {topology}, {chips}\n\n" + _table(_all(topology, forecast.Setting(IMAGES)), known)
+        text += f"### {topology}, {chips}\n\n" + _table(_all(topology, aot_compile.Setting(IMAGES)), known)
     text += f"## {MANY} images a chip\n\n### {POD}, {_TOPOLOGIES[POD]}\n\n"
     text += "With `config.remat=True`, or with `config.accumulate`, which normalises each part by itself.\n\n"
     text += _table([case for case in CASES if case.setting.images == MANY], known)

@@ -11,8 +11,7 @@ import subprocess
 import jax
 import pytest
 
-from lcjax import forecast
-from lcjax.profiling import topologies
+from lcjax.profiling import aot_compile, topologies
 
 SCRIPT = pathlib.Path(__file__).parent.parent / "benchmarks" / "scaling.py"
 # Reads and writes 4 MB: 8 MB at 819 GB/s are 0.00977 ms.
@@ -35,15 +34,15 @@ def script(monkeypatch) -> dict:
 
 def test_a_program_is_compiled_once_and_its_figures_stand_on_the_page(script, monkeypatch, tmp_path):
     parts = {"arguments": 10**9, "temporary": 3 * 10**9, "outputs": 10**9, "aliased": 10**9, "code": 0}
-    monkeypatch.setattr(forecast, "compiled", lambda *_: forecast.Program(61.0, 197e9, 64e6, parts, TEXT))
+    monkeypatch.setattr(aot_compile, "compiled", lambda *_: aot_compile.Program(61.0, 197e9, 64e6, parts, TEXT))
     assert "Of 25 programs 0 are compiled so far" in script["page"]({}) and "Not compiled yet." in script["page"]({})
     first = script["CASES"][0]
     second = next(case for case in script["CASES"] if case.config == "swin_unet" and case.setting.remat)
     script["compiled"](first, tmp_path)
     monkeypatch.setattr(
-        forecast,
+        aot_compile,
         "compiled",
-        lambda *_: forecast.Program(5.0, memory={"arguments": 0}, refusal="Used 20.00G of 15.75G hbm"),
+        lambda *_: aot_compile.Program(5.0, memory={"arguments": 0}, refusal="Used 20.00G of 15.75G hbm"),
     )
     script["compiled_apart"](first, tmp_path)  # not again
     script["compiled"](second, tmp_path)

@@ -9,11 +9,11 @@ import pytest
 
 from configs import dfc2020
 from data_pipelines.schema.sensors import AERIAL, S1, S2
-from lcjax import catalogue
 from lcjax.engine import flops, steps
 from lcjax.engine import optimizer as optimizers
 from lcjax.models import registry
 from lcjax.models.resample import resize
+from lcjax.profiling import model_table
 
 
 def shape(*sizes: int) -> jax.ShapeDtypeStruct:
@@ -106,8 +106,8 @@ def test_interpolation_is_told_apart():
 
 
 def counted(name: str, sensors, classes: int, edge: int, fusion: str, size: str = "") -> flops.Cost:
-    network = catalogue.template(name, size, fusion, sensors, classes)
-    return flops.cost(*catalogue.forward(network, sensors, edge))
+    network = model_table.template(name, size, fusion, sensors, classes)
+    return flops.cost(*model_table.forward(network, sensors, edge))
 
 
 RGB = AERIAL.with_bands(("R", "G", "B"))
@@ -154,12 +154,12 @@ def is_between_activations(line) -> bool:
 
 
 def test_published_count_of_the_plain_transformer():
-    network = catalogue.template("vit_pyramid", "b", "aerial", (RGB,), 9)
+    network = model_table.template("vit_pyramid", "b", "aerial", (RGB,), 9)
 
     def tokens(parameters, statistics, inputs):
         return network.merge(parameters, statistics, train=False).encoders["aerial"].tokens(inputs["aerial"])[-1]
 
-    _, *shapes = catalogue.forward(network, (RGB,), 224)
+    _, *shapes = model_table.forward(network, (RGB,), 224)
     lines = [line for line in flops.equations(tokens, *shapes) if line.macs and "resampling" not in line.scope]
     # 17.6 G with the products of attention (those between activations), 16.9 G in counters that leave them out.
     total = sum(line.macs for line in lines)
@@ -188,8 +188,8 @@ def of_line(traced) -> float:
 @pytest.mark.parametrize("name", registry.FAMILIES)
 def test_the_compiler_counts_the_same(name):
     sensors, fusion = (S1, S2), "late" if name == "two_stream_swin" else "early"
-    network = catalogue.template(name, "", fusion, sensors, 8)
-    forward = catalogue.forward(network, sensors, 224)
+    network = model_table.template(name, "", fusion, sensors, 8)
+    forward = model_table.forward(network, sensors, 224)
     total = compilers(*forward)
     assert flops.cost(*forward).flops == pytest.approx(total, rel=0.05)
     # Of the products alone, far closer: the compiler's count but for all lines that are none, line by line.

@@ -9,10 +9,10 @@ import math
 
 import jax
 
-from lcjax import forecast
 from lcjax.engine import experiment
-from lcjax.forecast import Setting
 from lcjax.parallel import mesh as meshes
+from lcjax.profiling import aot_compile
+from lcjax.profiling.aot_compile import Setting
 
 _TRIES = 3  # candidates that are compiled at most: each takes minutes
 
@@ -83,7 +83,7 @@ def plan(config, topology: str) -> dict:
 
     Raises InputError for a topology, mesh or batch that does not go together.
     """
-    devices, chip = forecast.chosen(config, topology)
+    devices, chip = aot_compile.chosen(config, topology)
     count = len(devices)
     images = config.batch_size // count
     known = sizes(config, devices)
@@ -91,8 +91,8 @@ def plan(config, topology: str) -> dict:
 
     def compile_all(settings: list[Setting]) -> None:
         fresh = [(setting, devices) for setting in settings if setting not in seen]
-        for program, setting, _ in forecast.compiled_in_turn(config, topology, fresh, len(seen)):
-            seen[setting] = forecast.figures(program, setting, count, chip)
+        for program, setting, _ in aot_compile.compiled_in_turn(config, topology, fresh, len(seen)):
+            seen[setting] = aot_compile.figures(program, setting, count, chip)
 
     asked = [Setting(images, remat=remat) for remat in (False, True)]
     # The second point lies beyond, or below where there is nothing more to be had.
@@ -123,7 +123,7 @@ def plan(config, topology: str) -> dict:
                 }
             )
 
-    found = forecast.about(config, topology, count) | {"memory_capacity": chip.memory, "choices": choices}
+    found = aot_compile.about(config, topology, count) | {"memory_capacity": chip.memory, "choices": choices}
     found["compiled"] = [_named(setting, count) | figures for setting, figures in seen.items()]
     fitting = [setting for setting in asked if seen[setting]["fits"]]
     for setting in [*fitting, *candidates(config, lines, known, images, chip.memory)][:_TRIES]:
@@ -167,7 +167,7 @@ def text(found: dict) -> str:
     capacity = found["memory_capacity"] / 1e9
     lines = [
         f"{found['model']}, {found['task']}, {found['batch_size']} images on {found['chips']} chips of "
-        f"{found['topology']}: {forecast.KIND}",
+        f"{found['topology']}: {aot_compile.KIND}",
         f"memory of one chip, of {capacity:.2f} GB, by a line through two compiles for each remat:",
         f"{'remat':<6} {'fsdp':>5} {'GB':>7}  {'fits':<5} largest batch",
     ]

@@ -14,11 +14,10 @@ from data_pipelines.reading import loader
 from data_pipelines.reading.dataset import open_dataset
 from data_pipelines.schema.errors import InputError
 from data_pipelines.schema.files import write_atomically
-from lcjax import catalogue, forecast, plan
 from lcjax.engine import experiment, steps
 from lcjax.parallel import mesh as meshes
 from lcjax.parallel import multihost
-from lcjax.profiling import topologies
+from lcjax.profiling import aot_compile, memory_planner, model_table, topologies
 
 HELP = """Measures the compiled training step of a config on the devices of this machine.
 
@@ -88,9 +87,9 @@ def run(flags) -> None:
     if not multihost.first() and (flags.list or flags.input or flags.topology):
         return  # nothing that several processes could share
     if flags.list:
-        found = catalogue.rows(tqdm(catalogue.networks(flags.tiny), desc="networks", unit="network", leave=False))
+        found = model_table.rows(tqdm(model_table.networks(flags.tiny), desc="networks", unit="network", leave=False))
         text = json.dumps(found, indent=1)
-        print(catalogue.table(found))
+        print(model_table.table(found))
     elif flags.input:
         from data_pipelines.benchmark import input_benchmark  # here, because GeoTIFFs are written for it
 
@@ -99,13 +98,13 @@ def run(flags) -> None:
         text = json.dumps(figures, indent=1)
         print(input_benchmark.table(figures))
     elif flags.plan:
-        planned = plan.plan(flags.config, flags.topology)
+        planned = memory_planner.plan(flags.config, flags.topology)
         text = json.dumps(planned, indent=1)
-        print(plan.text(planned))
+        print(memory_planner.text(planned))
     elif flags.topology:
-        bound = forecast.forecast(flags.config, flags.topology, alone=flags.alone)
+        bound = aot_compile.forecast(flags.config, flags.topology, alone=flags.alone)
         text = json.dumps(bound, indent=1)
-        print(forecast.text(bound))
+        print(aot_compile.text(bound))
     else:
         text = json.dumps(benchmark(flags.config, flags.steps), indent=1)
         if not multihost.first():

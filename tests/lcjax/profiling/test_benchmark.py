@@ -3,7 +3,7 @@
 import networks
 import pytest
 
-from lcjax.benchmark import benchmark
+from lcjax.profiling.benchmark import benchmark
 
 
 @pytest.fixture(scope="module")
