@@ -19,8 +19,8 @@ from lcjax.parallel import launcher
 VERBS = {
     "prepare": ("data_pipelines.prepare.prepare", "downloaded files -> checked shards"),
     "train": ("lcjax.train", "a config -> a trained network in a workdir"),
-    "evaluate": ("lcjax.evaluate", "a workdir -> scores of a split"),
-    "predict": ("lcjax.predict", "a workdir and a scene -> a map"),
+    "evaluate": ("lcjax.evaluation.evaluate", "a workdir -> scores of a split"),
+    "predict": ("lcjax.mapping.predict", "a workdir and a scene -> a map"),
     "export": ("lcjax.export.exporter", "a workdir -> a network that runs without lcjax"),
     "report": ("lcjax.report", "workdirs -> one page that compares them"),
     "benchmark": ("lcjax.profiling.benchmark", "a config -> speed, FLOPs, memory"),

@@ -23,7 +23,7 @@ from data_pipelines.schema.errors import InputError
 from data_pipelines.schema.files import write_atomically
 from data_pipelines.schema.legends import IGNORE
 from data_pipelines.schema.sensors import SENSORS
-from lcjax.evaluate import chosen_samples, segmentation_result, write_confusion, write_samples
+from lcjax.evaluation.evaluate import chosen_samples, segmentation_result, write_confusion, write_samples
 from lcjax.tasks.fusion import sensors_of
 
 

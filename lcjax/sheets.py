@@ -13,7 +13,7 @@ import rasterio
 from rasterio.errors import RasterioError
 
 from data_pipelines.schema.errors import InputError
-from lcjax.areas import COLUMNS
+from lcjax.mapping.areas import COLUMNS
 
 _BESIDE = re.compile("(.*)_(confidence|probabilities)")  # rasters of a map that are no maps
 _PNG = b"\x89PNG\r\n\x1a\n"

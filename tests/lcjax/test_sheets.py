@@ -12,7 +12,8 @@ import rasterio
 from data_pipelines.datasets.contest_legend import DFC2020
 from data_pipelines.datasets.flair1.legend import FLAIR1
 from data_pipelines.schema.errors import InputError
-from lcjax import areas, report, sheets, stac
+from lcjax import report, sheets
+from lcjax.mapping import areas, stac
 from lcjax.plotting import figures
 
 TAGS = {"LCJAX_MODEL": "unet, fusion s2", "LCJAX_DATASET": "sample 1.0.0", "LCJAX_CHECKPOINT": "best, step 300"}

@@ -17,8 +17,8 @@ from configs import dfc2020, pretrain, rasters
 from data_pipelines.prepare import prepare
 from data_pipelines.reading.dataset import open_dataset
 from data_pipelines.schema.errors import InputError
-from lcjax import evaluate
 from lcjax.engine import restore
+from lcjax.evaluation import evaluate
 from lcjax.tasks.segmentation import Segmentation
 from lcjax.train import Progress, make_card, train
 

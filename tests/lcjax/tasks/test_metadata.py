@@ -17,9 +17,11 @@ from data_pipelines.datasets.flair1.metadata import ENCODED, UNKNOWN, encode
 from data_pipelines.prepare import prepare
 from data_pipelines.reading import dataset
 from data_pipelines.schema.errors import InputError
-from lcjax import evaluate, mapper, scene, tasks
+from lcjax import tasks
 from lcjax.engine import optimizer as optimizers
 from lcjax.engine import restore, steps
+from lcjax.evaluation import evaluate
+from lcjax.mapping import mapper, scene
 from lcjax.models import metadata, params, registry
 from lcjax.models.interfaces import whole
 from lcjax.parallel import mesh as meshes

@@ -67,16 +67,16 @@ def run(flags) -> None:
     for name in ("workdir", "scene", "output"):
         if not getattr(flags, name):
             raise InputError(f"--{name}: not given; expected all of --workdir, --scene, --output, e.g. `{_EXAMPLE}`")
-    from lcjax import jobs, maps, scene
-    from lcjax.mapper import Mapper, Options
+    from lcjax.mapping import map_writer, scene, scene_list
+    from lcjax.mapping.mapper import Mapper, Options
     from lcjax.parallel import multihost
     from lcjax.runs import model_card as cards
 
     # What can be refused is refused before the network is restored: that takes a while.
     workdir, date = pathlib.Path(flags.workdir), parse_date(flags.date)
     card = cards.read(workdir)
-    todo = jobs.jobs(flags.scene, card.sensors, pathlib.Path(flags.output))
-    how = {"bands": jobs.parse_bands(flags.bands, card.sensors), "offset": flags.offset, "grid": flags.grid}
+    todo = scene_list.jobs(flags.scene, card.sensors, pathlib.Path(flags.output))
+    how = {"bands": scene_list.parse_bands(flags.bands, card.sensors), "offset": flags.offset, "grid": flags.grid}
     options = Options(
         overlap=flags.overlap,
         blend=flags.blend,
@@ -93,7 +93,7 @@ def run(flags) -> None:
             if len(todo) > 1:
                 print(f"scene {number} of {len(todo)}: {', '.join(map(str, job.files.values()))}", flush=True)
             try:
-                maps.check_output(job.output, job.files.values())
+                map_writer.check_output(job.output, job.files.values())
                 with scene.open_scene(card, job.files, **how) as opened:
                     mapper().map(opened, job.output, options, date=date)
             except InputError as error:

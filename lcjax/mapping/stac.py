@@ -12,7 +12,7 @@ from typing import Any
 
 from data_pipelines.schema.legends import IGNORE, Legend
 from lcjax import __version__
-from lcjax.maps import SHARE
+from lcjax.mapping.map_writer import SHARE
 
 _EXTENSION = "https://stac-extensions.github.io/{}/schema.json"
 _COG = "image/tiff; application=geotiff; profile=cloud-optimized"

@@ -14,14 +14,14 @@ import rasterio
 
 from data_pipelines.datasets.contest_legend import DFC2020
 from data_pipelines.schema.errors import InputError
-from lcjax import maps
+from lcjax.mapping import map_writer
 
 PLAN = {"scene": "a", "network": "b"}
 IDS = np.array([1, 2, 6, 10, 255], np.uint8)
 
 
 def draft(output, plan=PLAN, width=4, layers=2, boundaries=(0, 3, 6, 8)):
-    return maps.Draft(output, plan, width=width, layers=layers, boundaries=boundaries)
+    return map_writer.Draft(output, plan, width=width, layers=layers, boundaries=boundaries)
 
 
 def test_a_draft_goes_on_at_the_last_boundary_and_reads_back(tmp_path):
@@ -54,13 +54,13 @@ def test_the_summary_holds_ids_and_shares():
     probabilities = np.zeros((8, 2, 3), np.float32)
     probabilities[3] = 1
     probabilities[:, 0, 0] = [0.5, 0.3, 0.2, 0, 0, 0, 0, 0]
-    wanted = maps.products(DFC2020, confidence=True, probabilities=True)
+    wanted = map_writer.products(DFC2020, confidence=True, probabilities=True)
     assert [len(product.bands) for product in wanted] == [1, 1, 8]
-    found = np.asarray(maps.summary(DFC2020, wanted)(jnp.asarray(probabilities)))
+    found = np.asarray(map_writer.summary(DFC2020, wanted)(jnp.asarray(probabilities)))
     assert found.shape == (2, 10, 3) and found.dtype == np.uint8
     assert found[0, :, 0].tolist() == [1, 125, 125, 75, 50, 0, 0, 0, 0, 0]
     assert found[1, :, 2].tolist() == [5, 250, 0, 0, 0, 250, 0, 0, 0, 0]  # Wetlands: id 5, the fourth class
-    assert [product.kind for product in maps.products(DFC2020)] == ["classes"]
+    assert [product.kind for product in map_writer.products(DFC2020)] == ["classes"]
 
 
 def grid(folder, crs="EPSG:32633", height=600, width=700):
@@ -84,7 +84,7 @@ def written(folder, rows, wanted, compress="deflate", crs="EPSG:32633"):
     ):
         made.append(rows)
         tags = {"LCJAX_MODEL": "fake"}
-        passed = [*maps.write_products(made, wanted, place, DFC2020, tags, PLAN, compress)]
+        passed = [*map_writer.write_products(made, wanted, place, DFC2020, tags, PLAN, compress)]
         made.publish()
     assert [top for top, _ in passed] == list(range(0, height, 512))
     return output, np.concatenate([ids for _, ids in passed])
@@ -94,7 +94,7 @@ def written(folder, rows, wanted, compress="deflate", crs="EPSG:32633"):
 def test_the_map_keeps_place_and_carries_names_and_colours(tmp_path, crs, compress):
     ids = np.random.default_rng(3).choice(IDS, (600, 700))
     ids[:, 350:] = 10
-    output, passed = written(tmp_path, ids[:, None], maps.products(DFC2020), compress, crs)
+    output, passed = written(tmp_path, ids[:, None], map_writer.products(DFC2020), compress, crs)
     np.testing.assert_array_equal(passed, ids)
     assert sorted(os.listdir(tmp_path)) == ["grid.tif", "map.tif"]  # no draft stays
     with rasterio.open(tmp_path / "grid.tif") as source, rasterio.open(output) as result:
@@ -112,12 +112,12 @@ def test_the_map_keeps_place_and_carries_names_and_colours(tmp_path, crs, compre
         assert result.tags()["LCJAX_LEGEND"] == "dfc2020" and result.tags()["LCJAX_MODEL"] == "fake"
     with rasterio.open(output, overview_level=0) as overview:
         assert set(np.unique(overview.read(1))) <= {1, 2, 6, 10, 255}  # classes, not their means
-    assert maps.read_map(output, 100).shape == (86, 100)
-    assert maps.is_finished(output, PLAN) and not maps.is_finished(output, PLAN | {"network": "c"})
+    assert map_writer.read_map(output, 100).shape == (86, 100)
+    assert map_writer.is_finished(output, PLAN) and not map_writer.is_finished(output, PLAN | {"network": "c"})
 
 
 def test_shares_are_read_as_probabilities(tmp_path):
-    wanted = maps.products(DFC2020, confidence=True, probabilities=True)
+    wanted = map_writer.products(DFC2020, confidence=True, probabilities=True)
     rows = np.random.default_rng(3).integers(0, 251, (40, 10, 50)).astype(np.uint8)
     rows[:5] = 255
     output, _ = written(tmp_path, rows, wanted)
@@ -160,16 +160,16 @@ def test_outputs_that_cannot_be_are_refused_before_work(tmp_path):
         (pathlib.Path("/proc/nowhere/map.tif"), "cannot write there"),
     ):
         with pytest.raises(InputError, match=words):
-            maps.check_output(output, [scene])
-    maps.check_output(tmp_path / "a" / "b" / "map.tif", [scene])
+            map_writer.check_output(output, [scene])
+    map_writer.check_output(tmp_path / "a" / "b" / "map.tif", [scene])
     assert (tmp_path / "a" / "b").is_dir() and not os.listdir(tmp_path / "a" / "b")
 
 
 def test_a_map_that_the_disk_cannot_hold_is_refused_before_work(tmp_path):
-    wanted = maps.products(DFC2020, probabilities=True)
-    maps.check_room(tmp_path / "map.tif", 100, 100, wanted)
+    wanted = map_writer.products(DFC2020, probabilities=True)
+    map_writer.check_room(tmp_path / "map.tif", 100, 100, wanted)
     with pytest.raises(InputError, match=r"MB are free there, but a map of 1000000 x 1000000 pixels with 9 bands"):
-        maps.check_room(tmp_path / "map.tif", 10**6, 10**6, wanted)
+        map_writer.check_room(tmp_path / "map.tif", 10**6, 10**6, wanted)
 
 
 _FILL = """

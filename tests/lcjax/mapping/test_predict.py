@@ -12,7 +12,7 @@ import worlds
 from absl import flags as absl_flags
 
 from data_pipelines.schema.errors import InputError
-from lcjax import mapper, predict
+from lcjax.mapping import mapper, predict
 from lcjax.runs.model_card import FILE
 
 
@@ -106,6 +106,8 @@ def test_what_is_missing_or_wrong_is_said_before_the_network_is_restored(world, 
 
 def test_help_teaches_by_example_and_importing_costs_nothing():
     assert "lcjax predict --workdir=" in predict.HELP
-    script = "import sys, lcjax.predict; print([m for m in ('rasterio', 'matplotlib', 'jax') if m in sys.modules])"
+    script = (
+        "import sys, lcjax.mapping.predict; print([m for m in ('rasterio', 'matplotlib', 'jax') if m in sys.modules])"
+    )
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"

@@ -6,7 +6,7 @@ import pytest
 
 from data_pipelines.schema.errors import InputError
 from data_pipelines.schema.sensors import SENSORS
-from lcjax.jobs import jobs, parse_bands, parse_scene
+from lcjax.mapping.scene_list import jobs, parse_bands, parse_scene
 from lcjax.tasks.fusion import sensors_of
 
 ONE, TWO = sensors_of("s2", SENSORS.values()), sensors_of("late", SENSORS.values())

@@ -14,14 +14,15 @@ from data_pipelines.geo import geodesy
 from data_pipelines.schema.errors import InputError
 from data_pipelines.schema.files import write_atomically
 from data_pipelines.schema.legends import IGNORE
-from lcjax import __version__, areas, maps, preview, stac, styles, tasks
+from lcjax import __version__, tasks
 from lcjax.engine import restore
+from lcjax.mapping import areas, map_writer, preview, qgis_styles, stac
+from lcjax.mapping.scene import Scene
 from lcjax.ops.tiling import BLENDS, Tiling, blended_strips
 from lcjax.parallel import mesh as meshes
 from lcjax.runs import workdir
 from lcjax.runs.model_card import Card
 from lcjax.runs.timer import Clock, duration
-from lcjax.scene import Scene
 
 
 @dataclasses.dataclass(frozen=True)
@@ -50,7 +51,7 @@ class Options:
             raise InputError(f"--overlap={overlap}: expected 0 to {tile // 2}, half a tile of {tile} pixels")
         if self.batch_size < 1:
             raise InputError(f"--batch_size={self.batch_size}: expected at least 1")
-        for name, value, known in (("blend", self.blend, BLENDS), ("compress", self.compress, maps.COMPRESSIONS)):
+        for name, value, known in (("blend", self.blend, BLENDS), ("compress", self.compress, map_writer.COMPRESSIONS)):
             if value not in known:
                 raise InputError(f"--{name}={value}: expected one of {', '.join(known)}")
         return overlap
@@ -120,15 +121,15 @@ class Mapper:
             "date": str(date),
             "options": {k: v for k, v in dataclasses.asdict(options).items() if k != "batch_size"},
         }
-        if maps.is_finished(output, plan):
+        if map_writer.is_finished(output, plan):
             say(f"{output}: already mapped by this network from this scene; nothing to do (delete it to map it anew)")
-            maps.forget(output)
+            map_writer.forget(output)
             return None
         legend, clock = self.card.legend, Clock()
-        wanted = maps.products(legend, confidence=options.confidence, probabilities=options.probabilities)
-        maps.check_room(output, height, width, wanted)
+        wanted = map_writer.products(legend, confidence=options.confidence, probabilities=options.probabilities)
+        map_writer.check_room(output, height, width, wanted)
         try:
-            with maps.Draft(
+            with map_writer.Draft(
                 output,
                 plan,
                 width=width,
@@ -139,7 +140,7 @@ class Mapper:
                 with clock.measure("files"):
                     found = self._write(scene, draft, wanted, plan, options, date, say)
                     draft.publish()
-        except maps.ERRORS as error:
+        except map_writer.ERRORS as error:
             raise InputError(
                 f"--output={output}: cannot be written ({' '.join(str(error).split())}); is the disk full, or the "
                 "folder gone? When that is put right, the same command goes on where it was"
@@ -160,7 +161,7 @@ class Mapper:
         strips = blended_strips(
             scene.read,
             self.probabilities,
-            maps.summary(self.card.legend, wanted),
+            map_writer.summary(self.card.legend, wanted),
             tiling,
             classes=len(self.card.legend.scored),
             batch_size=options.batch_size * self.devices,
@@ -182,15 +183,15 @@ class Mapper:
         output, legend, grid = draft.output, self.card.legend, scene.grid
         beside = draft.folder / output.name
         found = areas.Areas(legend, grid.crs, grid.transform, grid.width)
-        for top, ids in maps.write_products(draft, wanted, grid, legend, self.tags, plan, options.compress):
+        for top, ids in map_writer.write_products(draft, wanted, grid, legend, self.tags, plan, options.compress):
             found.add(top, ids)
         found.write_csv(beside.with_suffix(".areas.csv"))
-        write_atomically(beside.with_suffix(".qml"), styles.class_qml(legend))
+        write_atomically(beside.with_suffix(".qml"), qgis_styles.class_qml(legend))
         names = {land_class.id: land_class.name for land_class in legend.scored}
-        write_atomically(beside.with_name(f"{beside.name}.aux.xml"), styles.category_names(names))
+        write_atomically(beside.with_name(f"{beside.name}.aux.xml"), qgis_styles.category_names(names))
         for product in wanted[1:]:
-            write_atomically(product.path(beside).with_suffix(".qml"), styles.share_qml())
-        ids = maps.read_map(beside, preview.EDGE)
+            write_atomically(product.path(beside).with_suffix(".qml"), qgis_styles.share_qml())
+        ids = map_writer.read_map(beside, preview.EDGE)
         preview.save(beside.with_suffix(".png"), ids, scene.picture(*ids.shape), self.card, found.rows(), output.name)
         time = date or stac.acquired(scene.tags, scene.layers[-1].path.name)
         if time is None:

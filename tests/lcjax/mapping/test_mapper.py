@@ -24,9 +24,9 @@ from pystac.validation.stac_validator import JsonSchemaSTACValidator
 
 from data_pipelines.datasets.contest_legend import DFC2020
 from data_pipelines.schema.errors import InputError
-from lcjax import jobs
-from lcjax import scene as scenes
-from lcjax.mapper import Mapper, Options
+from lcjax.mapping import scene as scenes
+from lcjax.mapping import scene_list
+from lcjax.mapping.mapper import Mapper, Options
 from lcjax.runs.model_card import Card
 
 BESIDE = ["map.areas.csv", "map.png", "map.qml", "map.tif", "map.tif.aux.xml"]
@@ -42,7 +42,7 @@ def draw(world, output, *, tile=32, network=worlds.probabilities, identity="rule
     """The map's ids, the areas and what was said."""
     said, card = [], worlds.card(tile=tile)
     mapper = Mapper(card, network, identity, {"LCJAX_CHECKPOINT": "best, step 7"})
-    with scenes.open_scene(card, jobs.parse_scene(world.text, card.sensors)) as scene:
+    with scenes.open_scene(card, scene_list.parse_scene(world.text, card.sensors)) as scene:
         areas = mapper.map(scene, output, Options(**options), date=date, say=said.append)
     with rasterio.open(output) as result:
         return result.read(1), areas, "\n".join(said)
@@ -157,7 +157,7 @@ import worlds
 from networks import CLASSES, RGB
 from pystac.validation.stac_validator import JsonSchemaSTACValidator
 from lcjax import jobs, scene
-from lcjax.mapper import Mapper, Options
+from lcjax.mapping.mapper import Mapper, Options
 
 def slow(inputs):
     time.sleep(0.1)
@@ -260,7 +260,7 @@ def test_a_picture_that_lies_nowhere_becomes_a_map_that_lies_nowhere(tmp_path):
 def test_real_scenes(tmp_path, name, carries_offset):
     folder, output, card = pathlib.Path(os.environ["LCJAX_REAL_DATA"], "scenes"), tmp_path / "map.tif", worlds.card()
     files = {"s1": folder / "S1RTC" / f"{name}.tif", "s2": folder / "S2L1C" / f"{name}.tif"}
-    bands = jobs.parse_bands(["s1", "s2"], card.sensors)
+    bands = scene_list.parse_bands(["s1", "s2"], card.sensors)
     with pytest.raises(InputError, match="--bands=s1,s2"), scenes.open_scene(card, files):
         pass
     if carries_offset:

@@ -10,7 +10,7 @@ from rasterio.crs import CRS
 
 from data_pipelines.datasets.contest_legend import DFC2020
 from data_pipelines.schema.legends import IGNORE
-from lcjax.areas import COLUMNS, Areas
+from lcjax.mapping.areas import COLUMNS, Areas
 
 AXIS, FLATTENING = 6378137.0, 1 / 298.257223563  # WGS84, NIMA TR8350.2
 FOREST, WATER = 1, 10

@@ -16,8 +16,8 @@ from data_pipelines.prepare import pipeline
 from data_pipelines.schema.errors import InputError
 from data_pipelines.schema.legends import LandClass, Legend
 from data_pipelines.schema.spec import Partition
-from lcjax import evaluate
 from lcjax.engine import restore
+from lcjax.evaluation import evaluate
 from lcjax.ops import augment
 from lcjax.train import train
 

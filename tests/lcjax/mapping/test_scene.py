@@ -11,7 +11,7 @@ from data_pipelines.datasets.contest_legend import DFC2020
 from data_pipelines.datasets.sample.make import FLAIR_CRS
 from data_pipelines.schema.errors import InputError
 from data_pipelines.schema.sensors import S1, S2, SENSORS, Scaling, Sensor
-from lcjax import scene as scenes
+from lcjax.mapping import scene as scenes
 from lcjax.runs.model_card import Card
 from lcjax.tasks.fusion import sensors_of
 

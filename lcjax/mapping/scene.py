@@ -23,7 +23,7 @@ from rasterio.windows import Window
 from data_pipelines.geo import geodesy, raster_io
 from data_pipelines.schema.errors import InputError
 from data_pipelines.schema.sensors import SENSORS, Sensor, band_indices, spelled, to_storage
-from lcjax.calibration import CALIBRATIONS
+from lcjax.mapping.radiometry import CALIBRATIONS
 from lcjax.runs.model_card import Card
 
 SMALLEST = 16  # pixels along an edge: below that a scene says nothing about its surroundings

@@ -12,7 +12,7 @@ from matplotlib.colors import to_hex
 from data_pipelines.datasets.contest_legend import DFC2020
 from data_pipelines.datasets.registry import LEGENDS
 from data_pipelines.schema.legends import LandClass, Legend
-from lcjax import styles
+from lcjax.mapping import qgis_styles
 
 ODD = Legend("odd", (LandClass(3, 'moor & "bog" <wet>', "#112233"), LandClass(4, "Wälder", "#445566")), ignored=(4,))
 
@@ -27,13 +27,13 @@ def renderer(text: str, kind: str) -> ElementTree.Element:
 
 @pytest.mark.parametrize("legend", [*LEGENDS.values(), ODD], ids=lambda legend: legend.name)
 def test_class_style_has_the_colours_and_names_of_the_classes(legend):
-    entries = renderer(styles.class_qml(legend), "paletted").findall("colorPalette/paletteEntry")
+    entries = renderer(qgis_styles.class_qml(legend), "paletted").findall("colorPalette/paletteEntry")
     found = [(int(e.get("value")), e.get("label"), e.get("color"), e.get("alpha")) for e in entries]
     assert found == [(c.id, c.name, c.colour, "255") for c in legend.scored]
 
 
 def test_share_style_is_a_ramp_from_0_to_100_percent():
-    shader = renderer(styles.share_qml(), "singlebandpseudocolor").find("rastershader/colorrampshader")
+    shader = renderer(qgis_styles.share_qml(), "singlebandpseudocolor").find("rastershader/colorrampshader")
     items = [(float(i.get("value")), i.get("label"), i.get("color")) for i in shader.findall("item")]
     labels = [(0, "0%"), (0.25, "25%"), (0.5, "50%"), (0.75, "75%"), (1, "100%")]
     assert [(value, label) for value, label, _ in items] == labels
@@ -44,7 +44,7 @@ def test_share_style_is_a_ramp_from_0_to_100_percent():
 
 def test_gdal_reads_the_category_names(tmp_path):
     names = {c.id: c.name for c in DFC2020.scored} | {3: ODD.classes[0].name}
-    text = styles.category_names(names)
+    text = qgis_styles.category_names(names)
     categories = ElementTree.fromstring(text).findall("PAMRasterBand[@band='1']/CategoryNames/Category")
     assert [c.text or "" for c in categories] == [names.get(i, "") for i in range(11)]
     path = tmp_path / "map.tif"
