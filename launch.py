@@ -22,7 +22,7 @@ VERBS = {
     "evaluate": ("lcjax.evaluation.evaluate", "a workdir -> scores of a split"),
     "predict": ("lcjax.mapping.predict", "a workdir and a scene -> a map"),
     "export": ("lcjax.export.exporter", "a workdir -> a network that runs without lcjax"),
-    "report": ("lcjax.report", "workdirs -> one page that compares them"),
+    "report": ("lcjax.reporting.report", "workdirs -> one page that compares them"),
     "benchmark": ("lcjax.profiling.benchmark", "a config -> speed, FLOPs, memory"),
 }
 # Verbs that several processes may run as one.

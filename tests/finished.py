@@ -9,7 +9,7 @@ import numpy as np
 
 from data_pipelines.datasets.contest_legend import DFC2020
 from data_pipelines.schema.sensors import SENSORS
-from lcjax import report
+from lcjax.reporting import report
 from lcjax.runs.model_card import Card
 from lcjax.tasks.fusion import sensors_of
 

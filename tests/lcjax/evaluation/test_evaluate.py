@@ -11,11 +11,11 @@ from sklearn.metrics import confusion_matrix
 from configs import pretrain
 from data_pipelines.reading import dataset
 from data_pipelines.schema.errors import InputError
-from lcjax import report
 from lcjax.engine import restore
 from lcjax.evaluation import evaluate
 from lcjax.mapping import mapper, scene
 from lcjax.parallel import mesh as meshes
+from lcjax.reporting import report
 from lcjax.train import train
 
 

@@ -51,19 +51,19 @@ def run(flags) -> None:
 def render(workdirs: list[str], maps: list[str]) -> dict[str, str]:
     """File name -> text of everything that a report consists of, for the workdirs and maps that match."""
     # matplotlib is behind them: `--help` need not wait for it
-    from lcjax import page, paper, paper_text, sheets, tables
-    from lcjax.reporting import run_reader
+    from lcjax.reporting import map_reader, page, run_reader, tables
+    from lcjax.reporting.report2024 import compare, text
 
     found = run_reader.read(run_reader.find(workdirs)) if workdirs else []
-    shown = sheets.read(sheets.find(maps)) if maps else []
-    compared, laid = tables.tables(found), paper.lay(found)
+    shown = map_reader.read(map_reader.find(maps)) if maps else []
+    compared, laid = tables.tables(found), compare.lay(found)
     files = {"index.html": page.html(found, compared, shown, laid)}
     if found:
         files |= {"scores.csv": tables.to_csv(compared), "scores.md": tables.to_markdown(compared)}
     if laid:
-        files |= {name: written(laid) for name, written in paper_text.FILES.items()}
+        files |= {name: written(laid) for name, written in text.FILES.items()}
     if shown:
-        files["areas.csv"] = sheets.to_csv(shown)
+        files["areas.csv"] = map_reader.to_csv(shown)
     return files
 
 

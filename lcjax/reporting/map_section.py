@@ -2,8 +2,8 @@
 
 from collections.abc import Sequence
 
-from lcjax import markup
-from lcjax.sheets import Row, Sheet
+from lcjax.reporting import markup
+from lcjax.reporting.map_reader import Row, Sheet
 
 
 def atlas(maps: Sequence[Sheet]) -> str:

@@ -5,9 +5,9 @@ import io
 import re
 from collections.abc import Callable, Iterable, Sequence
 
-from lcjax import markup
-from lcjax.paper import Laid, Paper
-from lcjax.published import Figure, published
+from lcjax.reporting import markup
+from lcjax.reporting.report2024.compare import Laid, Paper
+from lcjax.reporting.report2024.published import Figure, published
 
 TITLE = "Beside the published figures"
 _BEST = "The best published figures"

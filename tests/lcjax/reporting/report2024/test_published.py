@@ -8,7 +8,7 @@ import pytest
 
 from data_pipelines.datasets.contest_legend import DFC2020
 from data_pipelines.datasets.flair1.legend import FLAIR1_12, FLAIR1_13
-from lcjax.published import published
+from lcjax.reporting.report2024.published import published
 
 TABLES = {table.number: table for table in published().tables}
 COLUMNS = [(table, column) for table in TABLES.values() for column in table.columns]

@@ -1,9 +1,9 @@
-"""Our runs laid beside the tables of the 2024 report; lcjax/paper_text.py writes them out."""
+"""Our runs laid beside the tables of the 2024 report; lcjax/reporting/report2024/text.py writes them out."""
 
 import dataclasses
 from collections.abc import Iterable, Sequence
 
-from lcjax.published import Column, Figure, Table, published
+from lcjax.reporting.report2024.published import Column, Figure, Table, published
 from lcjax.reporting.run_reader import Evaluation, Run
 
 _ROUNDING = 0.005 + 1e-9  # of a figure printed with two decimals

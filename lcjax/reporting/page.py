@@ -4,15 +4,16 @@ from collections.abc import Iterable, Sequence
 
 import numpy as np
 
-from lcjax import markup, paper_text
-from lcjax.atlas import atlas
 from lcjax.ops import boundary_density
-from lcjax.paper import Paper
 from lcjax.plotting import figures
-from lcjax.published import published
+from lcjax.reporting import markup
+from lcjax.reporting.map_reader import Sheet
+from lcjax.reporting.map_section import atlas
+from lcjax.reporting.report2024 import text
+from lcjax.reporting.report2024.compare import Paper
+from lcjax.reporting.report2024.published import published
 from lcjax.reporting.run_reader import Evaluation, Run
-from lcjax.sheets import Sheet
-from lcjax.tables import MEANS, PER_CLASS, Table, checkpoint, number_text
+from lcjax.reporting.tables import MEANS, PER_CLASS, Table, checkpoint, number_text
 
 SAMPLE_ROWS = 6
 COLUMNS = 8  # runs beside each other in one picture; more could not be told apart
@@ -24,7 +25,7 @@ def html(runs: Sequence[Run], tables: Sequence[Table], maps: Sequence[Sheet] = (
     known = [table for table in tables if set(published().confusion.names) <= set(table.names)][:1]
     sections = [_table_section(number, table, table in known) for number, table in enumerate(tables, 1)]
     for name, title, section in (
-        ("paper", paper_text.TITLE, paper_text.section(paper) if paper else ""),
+        ("paper", text.TITLE, text.section(paper) if paper else ""),
         ("curves", "Learning curves", _curve_section(runs)),
         ("maps", "Maps", atlas(maps)),
     ):

@@ -13,8 +13,7 @@ from finished import make_pretraining, make_report, make_run, score
 from data_pipelines.datasets.contest_legend import DFC2020
 from data_pipelines.datasets.flair1.legend import FLAIR1
 from data_pipelines.schema.errors import InputError
-from lcjax import page, report, tables
-from lcjax.reporting import run_reader
+from lcjax.reporting import page, report, run_reader, tables
 
 LAND = DFC2020.scored
 NAMES = [c.name for c in LAND]

@@ -12,9 +12,9 @@ import rasterio
 from data_pipelines.datasets.contest_legend import DFC2020
 from data_pipelines.datasets.flair1.legend import FLAIR1
 from data_pipelines.schema.errors import InputError
-from lcjax import report, sheets
 from lcjax.mapping import areas, stac
 from lcjax.plotting import figures
+from lcjax.reporting import map_reader, report
 
 TAGS = {"LCJAX_MODEL": "unet, fusion s2", "LCJAX_DATASET": "sample 1.0.0", "LCJAX_CHECKPOINT": "best, step 300"}
 PLACE = {"crs": "EPSG:32633", "transform": rasterio.Affine(10, 0, 500_000, 0, -10, 5_400_000)}
@@ -59,7 +59,7 @@ def rows_of(path):
 
 
 def test_columns_are_those_that_areas_writes():
-    assert sheets.COLUMNS == areas.COLUMNS
+    assert map_reader.COLUMNS == areas.COLUMNS
 
 
 def test_the_page_holds_the_numbers_of_the_files(tmp_path):
@@ -118,10 +118,10 @@ def test_rasters_that_belong_to_a_map_are_passed_over(tmp_path):
     path = make_map(tmp_path / "town.tif")
     for suffix in ("_confidence", "_probabilities"):
         path.with_stem(path.stem + suffix).write_bytes(path.read_bytes())
-    assert sheets.find([f"{tmp_path}/*.tif", str(path)]) == [path]
+    assert map_reader.find([f"{tmp_path}/*.tif", str(path)]) == [path]
     # Without its map, such a name is nothing special.
     alone = make_map(tmp_path / "alone" / "north_confidence.tif")
-    assert sheets.find([f"{alone.parent}/*.tif"]) == [alone]
+    assert map_reader.find([f"{alone.parent}/*.tif"]) == [alone]
 
 
 def test_runs_and_maps_share_a_page(tmp_path):
@@ -139,7 +139,7 @@ def test_runs_and_maps_share_a_page(tmp_path):
 
 def test_maps_of_one_name_are_named_apart(tmp_path):
     paths = [make_map(tmp_path / year / "town.tif") for year in ("2019", "2020")]
-    assert [sheet.name for sheet in sheets.read(paths)] == [str(path) for path in paths]
+    assert [sheet.name for sheet in map_reader.read(paths)] == [str(path) for path in paths]
 
 
 def test_a_map_without_picture_is_shown_without(tmp_path):
@@ -160,7 +160,7 @@ def test_the_date_is_where_a_stac_item_has_it(tmp_path):
         **place,
     )
     path.with_suffix(".json").write_text(json.dumps(item))
-    assert sheets.read([path])[0].origin[0] == "scene of 2020-08-23"
+    assert map_reader.read([path])[0].origin[0] == "scene of 2020-08-23"
 
 
 def wrong(match, *maps, output="out"):
