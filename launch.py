@@ -18,7 +18,7 @@ from lcjax.parallel import launcher
 # verb -> the module with its HELP, define_flags(flags) and run(flags), and a line about it
 VERBS = {
     "prepare": ("data_pipelines.prepare.prepare", "downloaded files -> checked shards"),
-    "train": ("lcjax.train", "a config -> a trained network in a workdir"),
+    "train": ("lcjax.training.loop", "a config -> a trained network in a workdir"),
     "evaluate": ("lcjax.evaluation.evaluate", "a workdir -> scores of a split"),
     "predict": ("lcjax.mapping.predict", "a workdir and a scene -> a map"),
     "export": ("lcjax.export.exporter", "a workdir -> a network that runs without lcjax"),

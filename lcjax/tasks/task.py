@@ -71,7 +71,7 @@ class Task(Protocol):
 
 @runtime_checkable
 class EmbeddingTask(Task, Protocol):
-    """A task whose network makes one vector of each place: what probes can learn from (lcjax/probes.py)."""
+    """A task whose network makes one vector of each place: what probes can learn from (lcjax/training/probes.py)."""
 
     def embed(self, model: nnx.Module, batch: dict) -> jax.Array:
         """Vectors (B, C) float32 of stored integers {sensor: (B, H, W, bands)}, of a network in evaluation mode."""

@@ -16,7 +16,7 @@ from lcjax.evaluation import evaluate
 from lcjax.mapping import mapper, scene
 from lcjax.parallel import mesh as meshes
 from lcjax.reporting import report
-from lcjax.train import train
+from lcjax.training.loop import train
 
 
 @pytest.fixture(scope="module")

@@ -8,7 +8,7 @@ from configs import dfc2020
 from data_pipelines.reading import dataset
 from lcjax.engine import restore
 from lcjax.ops import augment
-from lcjax.train import train
+from lcjax.training.loop import train
 
 
 @pytest.mark.slow  # a minute each

@@ -25,7 +25,7 @@ from lcjax.mapping import mapper, scene
 from lcjax.models import metadata, params, registry
 from lcjax.models.interfaces import whole
 from lcjax.parallel import mesh as meshes
-from lcjax.train import train
+from lcjax.training.loop import train
 
 
 def numbers(count: int, seed: int = 0) -> np.ndarray:

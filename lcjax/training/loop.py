@@ -14,7 +14,7 @@ from data_pipelines.reading import loader
 from data_pipelines.reading.dataset import Dataset, open_dataset
 from data_pipelines.schema.errors import InputError
 from data_pipelines.schema.sensors import SCALINGS, Sensor
-from lcjax import STARTED, probes, tasks, tracing
+from lcjax import STARTED, tasks
 from lcjax.engine import durations, restore, steps
 from lcjax.engine import optimizer as optimizers
 from lcjax.export import exporter
@@ -26,6 +26,7 @@ from lcjax.runs import checkpoints, goodput, workdir
 from lcjax.runs import model_card as cards
 from lcjax.runs.timer import Clock, duration
 from lcjax.tasks import fusion as fusions
+from lcjax.training import probes, profiler
 
 HELP = """Trains a network, or goes on where an earlier run of the same command was stopped.
 
@@ -184,7 +185,7 @@ def _train(
     count = steps.evaluation_step(task, template)
     evaluation_size = steps.evaluation_batch(config, mesh.size)
     probe = probes.make(config, dataset, task, template, evaluation_size, mesh)
-    trace = tracing.Trace(profile, folder)
+    trace = profiler.Trace(profile, folder)
 
     # ------------------------------------------------------------------ initial state, or where an earlier run stood
     workdir.start(folder, config, card, allow_other_config=allow_other_config)

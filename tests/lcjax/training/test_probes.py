@@ -17,9 +17,9 @@ from configs import pretrain
 from data_pipelines.reading.dataset import open_dataset
 from data_pipelines.schema.errors import InputError
 from data_pipelines.schema.legends import LandClass, Legend
-from lcjax import probes
 from lcjax.engine import restore
-from lcjax.train import train
+from lcjax.training import probes
+from lcjax.training.loop import train
 
 
 def test_scores_equal_those_of_scikit_learn():

@@ -20,7 +20,7 @@ from data_pipelines.schema.errors import InputError
 from lcjax.engine import restore
 from lcjax.evaluation import evaluate
 from lcjax.tasks.segmentation import Segmentation
-from lcjax.train import Progress, make_card, train
+from lcjax.training.loop import Progress, make_card, train
 
 ROOT = pathlib.Path(__file__).parents[2]
 

@@ -8,9 +8,9 @@ from networks import small
 
 from configs import dfc2020
 from data_pipelines.schema.errors import InputError
-from lcjax import tracing
 from lcjax.runs import goodput
-from lcjax.train import train
+from lcjax.training import profiler
+from lcjax.training.loop import train
 
 
 @pytest.mark.filterwarnings("ignore:unclosed:ResourceWarning")  # the profiler's own socket
@@ -31,7 +31,7 @@ def test_the_steps_asked_for_are_traced(data_dir, tmp_path, capsys):
 
 def test_where_nothing_was_traced_it_says_so(tmp_path, capsys):
     for asked, says in (("30:31", "--profile=30:31: nothing is traced"), ("", "")):
-        with tracing.Trace(asked, tmp_path) as trace:
+        with profiler.Trace(asked, tmp_path) as trace:
             trace.before(1)
             trace.after(1, None)
         said = capsys.readouterr().out
@@ -41,4 +41,4 @@ def test_where_nothing_was_traced_it_says_so(tmp_path, capsys):
 @pytest.mark.parametrize("asked", ["5", "3:2", "0:2", "a:b", "1:2:3"])
 def test_what_is_no_range_of_steps_is_refused(asked, tmp_path):
     with pytest.raises(InputError, match=f"--profile={asked}: expected FIRST:LAST"):
-        tracing.Trace(asked, tmp_path)
+        profiler.Trace(asked, tmp_path)

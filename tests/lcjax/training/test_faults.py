@@ -18,7 +18,7 @@ from configs import dfc2020
 from data_pipelines.schema.errors import InputError
 from lcjax.engine import restore
 from lcjax.runs import checksums, goodput
-from lcjax.train import train
+from lcjax.training.loop import train
 
 BUCKETS = "buckets are not opened; mount it and name the folder, see docs/launching.md"
 
