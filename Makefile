@@ -28,7 +28,7 @@ venv: $(STAMP)
 
 $(STAMP): setup.cfg pyproject.toml $(CONSTRAINTS)
 	$(PYTHON) -m venv .venv
-	.venv/bin/pip install --quiet --disable-pip-version-check $(CONSTRAINTS:%=--constraint %) --editable '.[$(EXTRAS)]'
+	.venv/bin/pip install --quiet --disable-pip-version-check $(CONSTRAINTS:%=--constraint %) --config-settings editable_mode=compat --editable '.[$(EXTRAS)]'
 	touch $@
 
 test: venv
@@ -43,7 +43,7 @@ soak: venv
 .venv-parity/installed-$(VERSION): setup.cfg pyproject.toml $(CONSTRAINTS)
 	$(PYTHON) -m venv .venv-parity
 	.venv-parity/bin/pip install --quiet --disable-pip-version-check $(CONSTRAINTS:%=--constraint %) \
-	    --editable '.[parity]'
+	    --config-settings editable_mode=compat --editable '.[parity]'
 	touch $@
 
 parity: .venv-parity/installed-$(VERSION)
@@ -87,7 +87,7 @@ demo: venv
 TABLES ?= build/tables
 tables: export JAX_COMPILATION_CACHE_DIR = $(CURDIR)/$(TABLES)/compiled
 tables: export JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS = 0
-CELLS := .venv/bin/python -m configs.cells --data=sample --split=official --tiny --pretrain=$(TABLES)/runs/pretrain
+CELLS := .venv/bin/python -m lcjax.configs.report2024.cells --data=sample --split=official --tiny --pretrain=$(TABLES)/runs/pretrain
 tables: venv
 	.venv/bin/python -m data_pipelines.datasets.sample.make $(TABLES)/sample
 	for name in sample flair1; do \

@@ -21,8 +21,8 @@ import time
 
 import jax
 
-from configs import dfc2020, pretrain
 from data_pipelines.schema.files import write_atomically
+from lcjax.configs import dfc2020, pretrain
 from lcjax.profiling import aot_compile, memory_planner, topologies
 
 CONFIGS = {

@@ -12,7 +12,8 @@ Arguments:
   data    dfc2020, or sample: the same layout, made by `python -m data_pipelines.datasets.sample.make`
   init    random, or the workdir of a pre-training run (configs/pretrain.py) whose encoders are taken
   freeze  empty, or encoder: the encoders keep what init gave them
-  recipe  ours, or report or code: one of the report's cells as it was printed, or as it was run (configs/recipes.py)
+  recipe  ours, or report or code: one of the report's cells as it was printed, or as it was run
+          (configs/report2024/recipes.py)
   tiny    true shrinks the network, the crop and the run: the same experiment in a minute on two cores
 
 Splits: as Scheibenreif et al. 2022 train on the published "validation" patches and test on "test"; the last fifth of
@@ -25,9 +26,10 @@ full data set): mIoU 0.31 UNet and 0.28 Swin-UNet on S2, 0.32 frozen and 0.35 fi
 """
 
 import ml_collections
+from lcjax.configs.report2024 import cells, recipes
 
-from configs import arguments, cells, recipes
 from data_pipelines.schema.errors import InputError
+from lcjax.configs import arguments
 from lcjax.models import registry
 
 _TRANSFORMERS = ("swin_unet", "two_stream_swin", "swin_upernet", "vit_pyramid")

@@ -10,14 +10,15 @@ Arguments:
   init      random, or the workdir of a pre-training run (configs/pretrain.py), whose encoders are taken; for aerial
             that of Sentinel-2, by matching bands
   freeze    empty, or encoder: the encoders keep what init gave them
-  split     official (by domain; our default), or a partition of data_pipelines/datasets/flair1/partitions.py: baseline_lists,
-            report_by_zone, or report_60_20_20 and report_64_16_20, whose random parts leak
+  split     official (by domain; our default), or a partition of data_pipelines/datasets/flair1/partitions.py:
+            baseline_lists, report_by_zone, or report_60_20_20 and report_64_16_20, whose random parts leak
   legend    flair1_12 (the rare classes ignored, as published scores are; our default), flair1_13 (merged into "other"
             and scored) or flair1 (all nineteen)
   bands     all, rgb, rgbn, or names with + between them, e.g. NIR+R+G
   metadata  true also tells the network where, at what altitude, when and with which camera a patch was taken
             (lcjax/models/metadata.py)
-  recipe    ours, or report or code: one of the report's cells as it was printed, or as it was run (configs/recipes.py)
+  recipe    ours, or report or code: one of the report's cells as it was printed, or as it was run
+            (configs/report2024/recipes.py)
   tiny      true shrinks the network, the crop and the run
 
 Crops of 224 px at native resolution, scored on whole tiles of 512 px; bands scaled by the published means and
@@ -31,8 +32,9 @@ is over twelve classes and at 512 px. What is wrong with these figures: docs/rep
 """
 
 import ml_collections
+from lcjax.configs.report2024 import cells, recipes
 
-from configs import arguments, cells, dfc2020, recipes
+from lcjax.configs import arguments, dfc2020
 
 _ROLES = ("train", "validation", "test")
 

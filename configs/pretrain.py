@@ -6,7 +6,8 @@ Arguments:
   model   family of the encoders: two_stream_swin (one Swin-T per sensor), or any other of configs/dfc2020.py
   size    as in configs/dfc2020.py
   data    sen12ms (180,662 pairs of four seasons), dfc2020 (6,114 pairs) or sample
-  recipe  ours, or report or code: as the reference declares pre-training, or as it ran it (configs/recipes.py)
+  recipe  ours, or report or code: as the reference declares pre-training, or as it ran it
+          (configs/report2024/recipes.py)
   tiny    true shrinks the networks, the crop and the run
 
 After Scheibenreif et al. 2022: NT-Xent with temperature 0.2 between image embeddings of the two sensors, random crop
@@ -21,9 +22,10 @@ transductive there.
 """
 
 import ml_collections
+from lcjax.configs.report2024 import recipes
 
-from configs import arguments, dfc2020, recipes
 from data_pipelines.schema.errors import InputError
+from lcjax.configs import arguments, dfc2020
 
 # What is trained on, and what is watched.
 _SPLITS = {

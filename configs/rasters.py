@@ -28,8 +28,8 @@ same networks reach 0.656, 0.641, 0.639.
 
 import ml_collections
 
-from configs import arguments, dfc2020
 from data_pipelines.schema.errors import InputError
+from lcjax.configs import arguments, dfc2020
 
 
 def get_config(argument: str | None = None) -> ml_collections.ConfigDict:

@@ -14,9 +14,9 @@ import jax.numpy as jnp
 from flax import nnx
 from stages import Network, Shape, Stage, Step, Stream
 
-from configs import dfc2020, pretrain
 from data_pipelines.datasets.contest_legend import DFC2020
 from data_pipelines.schema.sensors import SENSORS
+from lcjax.configs import dfc2020, pretrain
 from lcjax.engine import flops
 from lcjax.models import backbone_unet, efficientnet, heads, params, registry, resnet, swin, unet, upernet, vit
 from lcjax.tasks.fusion import STREAMS, inputs_of, sensors_of

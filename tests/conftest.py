@@ -62,7 +62,7 @@ def trained(data_dir, tmp_path_factory) -> pathlib.Path:
     """The workdir of a UNet after a few steps."""
     from networks import small
 
-    from configs import dfc2020
+    from lcjax.configs import dfc2020
     from lcjax.training.loop import train
 
     folder = tmp_path_factory.mktemp("runs") / "unet"

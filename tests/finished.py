@@ -9,7 +9,7 @@ import numpy as np
 
 from data_pipelines.datasets.contest_legend import DFC2020
 from data_pipelines.schema.sensors import SENSORS
-from lcjax.reporting import report
+from lcjax.cli import report as report_verb
 from lcjax.runs.model_card import Card
 from lcjax.tasks.fusion import sensors_of
 
@@ -127,5 +127,5 @@ def write_history(folder: pathlib.Path, key: str) -> None:
 
 
 def make_report(workdirs: str, output: pathlib.Path) -> Page:
-    report.run(types.SimpleNamespace(workdirs=workdirs.split(","), maps=None, output=str(output)))
+    report_verb.run(types.SimpleNamespace(workdirs=workdirs.split(","), maps=None, output=str(output)))
     return Page((output / "index.html").read_text())

@@ -5,11 +5,11 @@ import pathlib
 import jax
 import numpy as np
 
-from configs import dfc2020, pretrain
 from data_pipelines.datasets import registry as datasets
 from data_pipelines.schema.legends import LandClass, Legend
 from data_pipelines.schema.sensors import Scaling, Sensor
 from lcjax import tasks
+from lcjax.configs import dfc2020, pretrain
 from lcjax.engine import optimizer as optimizers
 from lcjax.engine import steps
 from lcjax.models import params

@@ -11,16 +11,17 @@ import pathlib
 
 import ml_collections
 import pytest
+from lcjax.configs.report2024 import cells, recipes
 from networks import card_of
 
-from configs import arguments, cells, dfc2020, flair1, pretrain, rasters, recipes
 from data_pipelines.schema.errors import InputError
 from lcjax import tasks
+from lcjax.configs import arguments, dfc2020, flair1, pretrain, rasters
 from lcjax.engine import optimizer as optimizers
 from lcjax.models import params
 
 ROOT = pathlib.Path(__file__).parent.parent
-GOLDEN = ROOT / "configs" / "golden"
+GOLDEN = ROOT / "tests" / "golden"
 FILES = {"dfc2020": dfc2020, "flair1": flair1, "pretrain": pretrain, "rasters": rasters}
 CASES = [
     ("dfc2020", ""),

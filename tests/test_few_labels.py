@@ -6,8 +6,8 @@ import types
 
 import pytest
 
-from configs import dfc2020, pretrain
 from data_pipelines.schema.splits import Splits
+from lcjax.configs import dfc2020, pretrain
 
 ROOT = pathlib.Path(__file__).parent.parent
 

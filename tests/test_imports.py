@@ -10,7 +10,7 @@ import runpy
 import pytest
 
 ROOT = pathlib.Path(__file__).parent.parent
-TOPS = ("lcjax", "configs", "data_pipelines")
+TOPS = ("lcjax", "data_pipelines")
 MODULES = sorted(
     name
     for top in TOPS

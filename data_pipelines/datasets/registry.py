@@ -7,9 +7,9 @@ from data_pipelines.datasets.dfc2020.builder import DFC2020
 from data_pipelines.datasets.flair1.builder import FLAIR1
 from data_pipelines.datasets.sample.builder import SAMPLE
 from data_pipelines.datasets.sen12ms.builder import SEN12MS
+from data_pipelines.schema.band_selection import chosen
 from data_pipelines.schema.errors import InputError
 from data_pipelines.schema.legends import Legend, named
-from data_pipelines.schema.sensors import chosen
 from data_pipelines.schema.spec import DatasetSpec, Vector
 
 DATASETS: dict[str, DatasetSpec] = {spec.name: spec for spec in (SEN12MS, DFC2020, FLAIR1, SAMPLE)}

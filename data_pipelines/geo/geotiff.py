@@ -13,8 +13,9 @@ from collections.abc import Iterator, Mapping
 
 import numpy as np
 
+from data_pipelines.schema.band_selection import canonical
 from data_pipelines.schema.legends import Legend
-from data_pipelines.schema.sensors import Sensor, canonical
+from data_pipelines.schema.sensors import Sensor
 from data_pipelines.schema.spec import Place, Refused
 
 _LABEL_DTYPES = ("uint8", "uint16", "int16", "int32", "uint32")

@@ -8,23 +8,17 @@ import io
 import itertools
 import json
 import pathlib
-from collections.abc import Iterable
 
 import tensorflow_datasets as tfds
 
 from data_pipelines.prepare.shard_writer import PARTS, Layout, Note
+from data_pipelines.schema import on_disk
 from data_pipelines.schema.band_statistics import Moments
 from data_pipelines.schema.errors import InputError
 from data_pipelines.schema.files import temporary, write_atomically
 from data_pipelines.schema.legends import IGNORE
 from data_pipelines.schema.spec import DatasetSpec, Kept, Partition
 
-DESCRIPTION = "description.json"  # name, version, sensors, legends and tile: all that the loader must know
-STATISTICS = "statistics.json"
-RECORDS = "records.csv"
-PARTITIONS = "partitions.json"
-REFUSED = "refused.csv"
-_CLASS = "class_"  # begins the column of a label id in records.csv
 _TEMPLATE = "{DATASET}-{SPLIT}.{FILEFORMAT}-{SHARD_X_OF_Y}"
 
 
@@ -51,7 +45,7 @@ def seal(
     if empty:
         first = next(row for note in splits[empty[0]] for row in note.refused)
         raise InputError(
-            f"{folder / REFUSED}: every record of split {', '.join(empty)} was refused (the first: "
+            f"{folder / on_disk.REFUSED}: every record of split {', '.join(empty)} was refused (the first: "
             f"{first[1]}: {first[2]}); put the files right and run the same command again"
         )
     sums = {
@@ -75,13 +69,13 @@ def seal(
         "vectors": [dataclasses.asdict(vector) for vector in spec.vectors],
         "tile": layout.tile,
     }
-    _write_json(folder / STATISTICS, statistics)
-    _write_json(folder / DESCRIPTION, description)
-    _write_records(folder / RECORDS, spec, splits)
+    _write_json(folder / on_disk.STATISTICS, statistics)
+    _write_json(folder / on_disk.DESCRIPTION, description)
+    _write_records(folder / on_disk.RECORDS, spec, splits)
     kept = {split: [one for note in notes for one in note.kept] for split, notes in splits.items()}
     partitions = spec.partitions(kept)
     _check(spec.name, partitions, kept)
-    _write_json(folder / PARTITIONS, {name: dataclasses.asdict(one) for name, one in partitions.items()})
+    _write_json(folder / on_disk.PARTITIONS, {name: dataclasses.asdict(one) for name, one in partitions.items()})
     _write_tfds(spec, layout, splits, folder)
 
 
@@ -90,7 +84,7 @@ def write_refused(folder: pathlib.Path, rows: list[list[str]]) -> None:
     rows = [[record, file.removeprefix(f"{unpacked(folder)}/"), reason] for record, file, reason in rows]
     text = io.StringIO()
     csv.writer(text, lineterminator="\n").writerows([["id", "file", "reason"], *rows])
-    write_atomically(folder / REFUSED, text.getvalue())
+    write_atomically(folder / on_disk.REFUSED, text.getvalue())
 
 
 def unpacked(folder: pathlib.Path) -> pathlib.Path:
@@ -101,41 +95,6 @@ def unpacked(folder: pathlib.Path) -> pathlib.Path:
 def file_stem(spec: DatasetSpec) -> str:
     """How TFDS names the files of "rasters/town": by what stands before the slash."""
     return spec.name.partition("/")[0]
-
-
-@dataclasses.dataclass(frozen=True)
-class Records:
-    """What records.csv tells.
-
-    Attributes:
-      by_split: split -> ids of its records, in order.
-      pixels: for each record by id, labelled pixels by stored id, without zeros.
-      filled: the records that have pixels without data.
-    """
-
-    by_split: dict[str, list[str]]
-    pixels: dict[str, dict[int, int]]
-    filled: frozenset[str]
-
-    def pixels_of(self, ids: Iterable[str]) -> collections.Counter[int]:
-        """Labelled pixels of some records by stored id."""
-        found: collections.Counter[int] = collections.Counter()
-        for record_id in ids:
-            found.update(self.pixels[record_id])
-        return found
-
-
-def read_records(folder: pathlib.Path) -> Records:
-    """Reads records.csv."""
-    with (folder / RECORDS).open(newline="") as file:
-        names, *rows = csv.reader(file)
-    labels = [(column, int(name.removeprefix(_CLASS))) for column, name in enumerate(names) if name.startswith(_CLASS)]
-    by_split: dict[str, list[str]] = {}
-    for record_id, split, *_ in rows:
-        by_split.setdefault(split, []).append(record_id)
-    pixels = {row[0]: {label: int(row[column]) for column, label in labels if row[column] != "0"} for row in rows}
-    column = names.index("nodata")
-    return Records(by_split, pixels, frozenset(row[0] for row in rows if row[column] != "0"))
 
 
 def _statistics(notes: list[Note], sums: dict[str, Moments]) -> dict:
@@ -157,7 +116,9 @@ def _write_records(path: pathlib.Path, spec: DatasetSpec, splits: dict[str, list
     begun = temporary(path)
     with begun.open("w", newline="") as file:
         writer = csv.writer(file, lineterminator="\n")
-        writer.writerow(["id", "split", "epsg", "x", "y", "nodata", *(f"{_CLASS}{label}" for label in labels)])
+        writer.writerow(
+            ["id", "split", "epsg", "x", "y", "nodata", *(f"{on_disk.CLASS_PREFIX}{label}" for label in labels)]
+        )
         for split, notes in splits.items():
             for note in notes:
                 for kept, nodata, pixels in zip(note.kept, note.nodata, note.pixels, strict=True):

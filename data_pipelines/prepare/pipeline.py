@@ -5,9 +5,9 @@ of workers, and any number of restarts, end in the same bytes. All of it happens
 
   1. Archives are unpacked, and plan.json says what is being made; a folder begun from other files is not continued.
   2. Each shard is written under a temporary name; a note of what it holds and what was refused is renamed into place,
-     then the shard (shard.py). A shard that is in place is finished; only shards with refusals are made again by a
-     later run, because their files may have been put right.
-  3. Statistics, tables, partitions and TFDS metadata are made from the notes (seal.py).
+     then the shard (shard_writer.py). A shard that is in place is finished; only shards with refusals are made again
+     by a later run, because their files may have been put right.
+  3. Statistics, tables, partitions and TFDS metadata are made from the notes (finalize.py).
   4. The folder is renamed to `VERSION`. A data set is there completely or not at all.
 """
 
@@ -26,8 +26,9 @@ import tqdm
 
 from data_pipelines.prepare import archives, shard_writer
 from data_pipelines.prepare.executors import run
-from data_pipelines.prepare.finalize import REFUSED, file_stem, seal, unpacked, write_refused
+from data_pipelines.prepare.finalize import file_stem, seal, unpacked, write_refused
 from data_pipelines.prepare.shard_writer import Layout, Task
+from data_pipelines.schema import on_disk
 from data_pipelines.schema.errors import InputError
 from data_pipelines.schema.files import write_atomically
 from data_pipelines.schema.spec import DatasetSpec, Item, Refused
@@ -37,16 +38,6 @@ _SHARDS = 64
 _RECORDS_PER_SHARD = (16, 512)
 _PLAN = "plan.json"
 _LOOKED_AT = 5  # records that tell the size of all
-
-
-def folder_of(name: str, version: str, data_dir: pathlib.Path) -> pathlib.Path:
-    """Where the prepared data set lies: DATA_DIR/NAME/VERSION, with a folder for each part of "rasters/town"."""
-    return data_dir / name / version
-
-
-def incomplete(folder: pathlib.Path) -> pathlib.Path:
-    """Where it lies while it is being made."""
-    return folder.with_name(f"{folder.name}.incomplete")
 
 
 def write(
@@ -70,8 +61,8 @@ def write(
     Raises InputError where `source` holds no record, where more than the share `max_refused` of the records is refused,
     and where an unfinished preparation was begun from other files.
     """
-    final = folder_of(spec.name, spec.version, data_dir)
-    folder = incomplete(final)
+    final = on_disk.folder_of(spec.name, spec.version, data_dir)
+    folder = on_disk.incomplete(final)
     try:
         with _alone(folder / shard_writer.PARTS):
             _write(spec, source, folder, workers, max_refused, options or {}, beam)
@@ -192,8 +183,8 @@ class Limit:
             write_refused(self.folder, self._rows)
             _, file, reason = self._rows[0]
             raise InputError(
-                f"{self.folder / REFUSED}: {len(self._refused)} of {self._places} records are refused so far, more "
-                f"than --max_refused={self._share:g} allows (the first: {file}: {reason}); put the files right, or "
+                f"{self.folder / on_disk.REFUSED}: {len(self._refused)} of {self._places} records are refused so far, "
+                f"more than --max_refused={self._share:g} allows (the first: {file}: {reason}); put the files right, or "
                 "allow more, and run the same command again"
             )
 

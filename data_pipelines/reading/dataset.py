@@ -14,13 +14,13 @@ import tensorflow_datasets as tfds
 import tqdm
 
 from data_pipelines.datasets import registry as datasets
-from data_pipelines.prepare import finalize, pipeline
 from data_pipelines.reading import record_parser
-from data_pipelines.schema import band_statistics
+from data_pipelines.schema import band_statistics, on_disk
+from data_pipelines.schema.band_selection import chosen
 from data_pipelines.schema.errors import InputError
 from data_pipelines.schema.files import write_atomically
 from data_pipelines.schema.legends import IGNORE, Legend, named
-from data_pipelines.schema.sensors import Sensor, chosen
+from data_pipelines.schema.sensors import Sensor
 from data_pipelines.schema.splits import Splits
 
 
@@ -199,8 +199,8 @@ class Dataset:
         return tfds.builder_from_directory(self.folder)
 
     @functools.cached_property
-    def _records(self) -> finalize.Records:
-        return finalize.read_records(self.folder)
+    def _records(self) -> on_disk.Records:
+        return on_disk.read_records(self.folder)
 
     @functools.cached_property
     def _where(self) -> dict[str, tuple[str, int]]:
@@ -212,7 +212,7 @@ class Dataset:
 
     @functools.cached_property
     def _names(self) -> Splits:
-        partitions = json.loads((self.folder / finalize.PARTITIONS).read_text())
+        partitions = json.loads((self.folder / on_disk.PARTITIONS).read_text())
         return Splits(
             title=f"{self.name} {self.version}",
             stored=self._records.by_split,
@@ -231,20 +231,20 @@ def open_dataset(data_dir: pathlib.Path | str, name: str, *, legend: str = "", b
     Raises InputError where there is none, or an unfinished one, and where it has no such legend or bands.
     """
     version = datasets.version(name)
-    folder = pipeline.folder_of(name, version, pathlib.Path(data_dir))
+    folder = on_disk.folder_of(name, version, pathlib.Path(data_dir))
     command = f"lcjax prepare --dataset={name} --source=DIR --data_dir={data_dir}"
     if not (folder / "dataset_info.json").is_file():
-        state = "its preparation is unfinished" if pipeline.incomplete(folder).exists() else "no prepared data set"
+        state = "its preparation is unfinished" if on_disk.incomplete(folder).exists() else "no prepared data set"
         raise InputError(f"{folder}: {state}; expected the shards of {name} {version}; run `{command}`")
     missing = [
-        part for part in (finalize.DESCRIPTION, finalize.RECORDS, finalize.PARTITIONS) if not (folder / part).is_file()
+        part for part in (on_disk.DESCRIPTION, on_disk.RECORDS, on_disk.PARTITIONS) if not (folder / part).is_file()
     ]
     if missing:
         raise InputError(
             f"{folder}: prepared by an earlier version, without {missing[0]}; delete the folder and run `{command}`"
         )
-    description = json.loads((folder / finalize.DESCRIPTION).read_text())
-    statistics = json.loads((folder / finalize.STATISTICS).read_text())
+    description = json.loads((folder / on_disk.DESCRIPTION).read_text())
+    statistics = json.loads((folder / on_disk.STATISTICS).read_text())
     read_as = named([Legend.from_dict(one) for one in description["legends"]], legend)
     for counts in statistics["splits"].values():
         counts["class_pixels"] = _pixels_as(read_as, {int(i): n for i, n in counts["class_pixels"].items()})

@@ -5,11 +5,9 @@ DFC2020 baseline (Liebel & Schmitt 2020); means and deviations from the FLAIR-1 
 """
 
 import dataclasses
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 import numpy as np
-
-from data_pipelines.schema.errors import InputError
 
 
 @dataclasses.dataclass(frozen=True)
@@ -81,72 +79,6 @@ def _tuples(fields: dict) -> dict:
     return {key: one(value) for key, value in fields.items()}
 
 
-_FLOOR = 1e-4  # of the variance of a mixture of bands, where theirs is 1: what is flatter is not blown up further
-
-
-def standardised(sensor: Sensor, statistics: dict) -> Sensor:
-    """The sensor with a scaling that gives each band mean 0 and deviation 1; clipped to what the statistics saw.
-
-    Args:
-      sensor: whose stored numbers the statistics are of.
-      statistics: as statistics.json holds them: mean, std, min, max (bands).
-    """
-    unit = sensor.scaling.unit
-    mean, std, low, high = (unit * np.asarray(statistics[name], float) for name in ("mean", "std", "min", "max"))
-    scaling = Scaling(
-        unit=unit,
-        low=tuple(low.tolist()),
-        high=tuple(high.tolist()),
-        offset=tuple(mean.tolist()),
-        scale=tuple(np.where(std > 0, std, 1.0).tolist()),
-    )
-    return dataclasses.replace(sensor, scaling=scaling)
-
-
-def whitened(sensor: Sensor, statistics: dict) -> Sensor:
-    """The sensor with a scaling that makes its bands uncorrelated, each with mean 0 and deviation 1 (ZCA).
-
-    Bands of one picture are much alike: what tells classes apart, their small differences, is drowned in the common
-    brightness. Whitening gives both the same say. Arguments as of `standardised`, with correlation (bands, bands).
-
-    Source: Bell and Sejnowski (1997), Vision Research 37(23), section 2.1.
-    """
-    variances, axes = np.linalg.eigh(np.asarray(statistics["correlation"], float))
-    mix = axes @ np.diag(np.maximum(variances, _FLOOR) ** -0.5) @ axes.T
-    alone = standardised(sensor, statistics)
-    return dataclasses.replace(alone, scaling=dataclasses.replace(alone.scaling, mix=tuple(map(tuple, mix.tolist()))))
-
-
-def by_maximum(sensor: Sensor, statistics: dict) -> Sensor:
-    """The sensor with the scaling of the code that came with Scheibenreif et al. 2022, for replication only.
-
-    Clipped as by default, moved to begin at 0, and each band divided by its largest value in the crop. That loses the
-    ratio of the bands, and a crop is seen differently as soon as it holds one brighter pixel.
-    """
-    del statistics
-    scaling = dataclasses.replace(sensor.scaling, offset=sensor.scaling.low, scale=1.0, by_maximum=True)
-    return dataclasses.replace(sensor, scaling=scaling)
-
-
-def in_range(sensor: Sensor, statistics: dict) -> Sensor:
-    """The sensor with a scaling that makes its clipped range 0 to 1: of bytes, a division by 255."""
-    del statistics
-    low, high = sensor.scaling.low, sensor.scaling.high
-    extent = (np.asarray(high, float) - np.asarray(low, float)).tolist()
-    scale = tuple(extent) if isinstance(extent, list) else extent
-    return dataclasses.replace(sensor, scaling=dataclasses.replace(sensor.scaling, offset=low, scale=scale))
-
-
-# config.scaling -> how a sensor is scaled, from the sensor and the statistics of the training split.
-SCALINGS: dict[str, Callable[[Sensor, dict], Sensor]] = {
-    "sensor": lambda sensor, statistics: sensor,
-    "standardised": standardised,
-    "whitened": whitened,
-    "range": in_range,
-    "by_maximum": by_maximum,
-}
-
-
 S1 = Sensor(
     name="s1",
     title="Sentinel-1 C-band SAR",
@@ -187,92 +119,6 @@ SENSORS = {sensor.name: sensor for sensor in (S1, S2, AERIAL)}
 
 # Sensor and band -> what the physical value is, where it is not an amount of light.
 _QUANTITIES = {("s1", "VV"): "decibels", ("s1", "VH"): "decibels", ("aerial", "elevation"): "height"}
-
-# Subsets of bands by name, for the sensors that have them.
-SUBSETS: dict[str, dict[str, tuple[str, ...]]] = {
-    "rgb": {"s2": ("B4", "B3", "B2"), "aerial": ("R", "G", "B")},
-    "rgbn": {"s2": ("B4", "B3", "B2", "B8"), "aerial": ("R", "G", "B", "NIR")},
-    "s2-10m": {"s2": ("B2", "B3", "B4", "B8")},
-    "s2-no-60m": {"s2": ("B2", "B3", "B4", "B5", "B6", "B7", "B8", "B8A", "B11", "B12")},
-}
-_ALL = "all"
-
-
-def chosen(sensors: Sequence[Sensor], text: str) -> tuple[Sensor, ...]:
-    """The sensors with the bands that a text names; those that it says nothing of keep all of theirs.
-
-    Args:
-      text: "all", a name of `SUBSETS`, or names of bands in the order wanted, with + between them: "B8+B4+B3".
-
-    Raises InputError for a name that none of the sensors knows, and for a band that is named twice.
-    """
-    if text == _ALL:
-        return tuple(sensors)
-    subset = {s.name: s_bands for s in sensors if (s_bands := SUBSETS.get(text, {}).get(s.name))}
-    if not subset and text not in SUBSETS:
-        for word in filter(None, (word.strip() for word in text.split("+"))):
-            owner = next((s for s in sensors if spelled(s, word)), None)
-            band = owner and spelled(owner, word)
-            if not owner or not band or band in subset.get(owner.name, ()):
-                subset = {}
-                break
-            subset[owner.name] = (*subset.get(owner.name, ()), band)
-    if not subset:
-        held = "; ".join(f"{s.name}: {', '.join(s.bands)}" for s in sensors)
-        named = [name for name, of in SUBSETS.items() if any(s.name in of for s in sensors)]
-        raise InputError(
-            f"config.bands={text!r}: expected {', '.join([_ALL, *named])}, or bands of the data set with + between "
-            f"them, each once ({held})"
-        )
-    return tuple(s.with_bands(subset[s.name]) if s.name in subset else s for s in sensors)
-
-
-def canonical(name: str | None) -> str | None:
-    """The table's spelling of a band name ("b02", "B2", "B02 - blue" are all "B2"), or None where no table knows it."""
-    if not name:
-        return None
-    word = name.replace("-", " ").replace(",", " ").replace(":", " ").split()
-    if not word:
-        return None
-    plain = word[0].upper().replace("SIGMA0_", "")
-    if plain.startswith("B") and plain[1:2] == "0":
-        plain = "B" + plain[2:]
-    return _KNOWN.get(plain)
-
-
-_KNOWN = {band.upper(): band for sensor in SENSORS.values() for band in sensor.bands}
-
-
-def spelled(sensor: Sensor, name: str | None) -> str | None:
-    """The sensor's spelling of a band name, or None where it has no such band.
-
-    Names of published sensors come in many spellings (`canonical`); own imagery keeps its own, in either case.
-    """
-    if sensor.name in SENSORS:
-        known = canonical(name)
-        return known if known in sensor.bands else None
-    return next((band for band in sensor.bands if name and band.casefold() == name.strip().casefold()), None)
-
-
-def band_indices(sensor: Sensor, found: Sequence[str | None], where: str) -> list[int]:
-    """Where each of the sensor's bands stands (0-based) in a file whose bands are named `found`.
-
-    Raises InputError when a band is missing or named twice; `where` names the file in the message.
-    """
-    names = [spelled(sensor, name) for name in found]
-    doubled = sorted({name for name in names if name and names.count(name) > 1})
-    if doubled:
-        raise InputError(
-            f"{where}: band {', '.join(doubled)} is named more than once; give the true order with --bands"
-        )
-    missing = [band for band in sensor.bands if band not in names]
-    if missing:
-        raise InputError(
-            f"{where}: {len(found)} bands named {', '.join(str(name) for name in found)}, but "
-            f"{sensor.name} needs {', '.join(sensor.bands)} (missing: {', '.join(missing)}); "
-            "if the file holds them under no or other names, list its bands in order with --bands"
-        )
-    return [names.index(band) for band in sensor.bands]
 
 
 def to_storage(sensor: Sensor, values: np.ndarray) -> np.ndarray:

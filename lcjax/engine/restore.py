@@ -50,7 +50,7 @@ class Trained:
         """A function {sensor: stored integers (B, H, W, bands)} -> class probabilities (B, H, W, classes) float32.
 
         A network that also takes numbers beside images may be given those that are stored, too, by their name. Where
-        the devices are of several processes, process 0 gives the batches, and the others None (hosts.led).
+        the devices are of several processes, process 0 gives the batches, and the others None (multihost.led).
 
         Args:
           mesh: devices that share the examples of a batch, a multiple of their number; None takes the first alone.
@@ -110,14 +110,14 @@ def restore(folder: pathlib.Path, kind: str = "best") -> Trained:
     """
     with multihost.together():
         config = workdir.read_config(folder)
-    checkpoints, step = checkpoints.find(folder, kind)
+    saved, step = checkpoints.find(folder, kind)
     # Each process looks for itself, and a training may be writing.
     multihost.agree({"config": json.loads(config.to_json()), kind: step}, f"what {folder} holds")
-    if damage := checkpoints.damage(step):
+    if damage := saved.damage(step):
         others = " or ".join(f"--checkpoint={other}" for other in checkpoints.KINDS if other != kind)
         raise InputError(f"{damage}; take {others}, or put back what it was")
     # The checkpoint's own card, not the copy beside it: it is what these parameters were trained with.
-    card = cards.from_json(checkpoints.restore_meta(step)["card"])
+    card = cards.from_json(saved.restore_meta(step)["card"])
     task = tasks.make(config, card)
     template = params.Template(task.build)
     here = jax.sharding.SingleDeviceSharding(jax.local_devices()[0])
@@ -126,8 +126,8 @@ def restore(folder: pathlib.Path, kind: str = "best") -> Trained:
         return {k: jax.ShapeDtypeStruct(v.shape, v.dtype, sharding=here) for k, v in shapes.items()}
 
     wanted = {"parameters": like(template.parameters), "statistics": like(template.statistics)}
-    model = checkpoints.restore_model(step, wanted)
-    checkpoints.close()
+    model = saved.restore_model(step, wanted)
+    saved.close()
     return Trained(config, card, step, task, template, model["parameters"], model["statistics"])
 
 

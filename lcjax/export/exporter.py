@@ -23,40 +23,8 @@ from lcjax.ops import augment
 from lcjax.runs import model_card as cards
 from lcjax.runs import workdir
 
-HELP = """Writes a trained network as StableHLO with its parameters: it runs wherever JAX does, without lcjax.
-
-  lcjax export --workdir=runs/unet --output=exported/unet
-  python exported/unet/load.py
-
-One program for CPUs, NVIDIA GPUs and TPUs, and for batches and images of any size. It takes the integers that shards
-and scenes hold and answers logits; the network of a pre-training run answers its embeddings.
-
-Writes to --output, which must not be there or be empty:
-  network.stablehlo  the program, as jax.export serialises it
-  parameters.npz     what it is called with: float32 arrays by name
-  load.py            loads both with jax and numpy; run by itself it tries the network
-  README.md          what goes in and what comes out, bands and classes
-  export.json        the same for programs
-  card.json          the network's card, as in the workdir
-docs/export.md says more."""
-
 PLATFORMS = ("cpu", "cuda", "tpu")
 _README = "README.md"
-_EXAMPLE = "lcjax export --workdir=runs/unet --output=exported/unet"
-
-
-def define_flags(flags) -> None:
-    """The flags of the verb."""
-    flags.DEFINE_string("workdir", None, "Workdir of a training run.")
-    flags.DEFINE_string("output", None, "Folder to write, which must not be there or be empty.")
-    flags.DEFINE_enum("checkpoint", "best", ["best", "last"], "Which checkpoint of the run.")
-
-
-def run(flags) -> None:
-    """Runs the verb."""
-    if not flags.workdir or not flags.output:
-        raise InputError(f"export needs --workdir and --output, e.g. {_EXAMPLE}")
-    write(pathlib.Path(flags.workdir), pathlib.Path(flags.output), flags.checkpoint)
 
 
 def write(folder: pathlib.Path, output: pathlib.Path, kind: str = "best") -> None:

@@ -1,92 +1,41 @@
-"""The verb `predict`: land-cover maps of whole scenes, by the network of a workdir."""
+"""Land-cover maps of one scene or of many, by the network of a workdir."""
 
 import datetime
 import functools
 import pathlib
+from collections.abc import Sequence
 
 from data_pipelines.schema.errors import InputError
-
-HELP = """Map whole scenes with a trained network.
-
-  lcjax predict --workdir=runs/unet --scene=s1=radar.tif,s2=optical.tif --bands=s1,s2 --output=maps/town.tif
-  lcjax predict --workdir=runs/s2only --scene=optical.tif --offset=-1000 --output=maps/town.tif
-  lcjax predict --workdir=runs/mine --scene=flight/ --output=maps/ --confidence --tta
-
-A scene is a GeoTIFF of any size (your own imagery also JPEG or PNG) with about the pixel size that the network was
-trained on. --scene=FOLDER maps every raster in a folder, --scene=LIST.csv every row of a list with a column for each
-sensor (s1,s2; of your own imagery image); then --output is a folder, and one bad scene does not stop the others. Two
-sensors are two files on one grid; where their grids differ, --grid=s2 warps the other sensor onto that of s2. Bands
-are found by the names in the file; where it names none, give them with --bands. Sentinel-2 comes as digital numbers
-(reflectance x 10000), Sentinel-1 as dB. Numbers of Sentinel-2 products since January 2022 (processing baseline 04.00)
-lie 1000 too high for networks trained on SEN12MS or DFC2020: it is taken off where the metadata tells of it or
---offset=-1000 does, and a scene that looks so and says nothing is refused.
-
-Neighbouring tiles overlap and are blended; the map does not depend on --batch_size or the number of devices. --tta
-averages the answers over the eight flips and rotations of each tile, for eight times the work. Memory holds one row of
-tiles, whatever the size of the scene. Killed and started again, the same command goes on where it was. Of several
-processes (docs/launching.md) the first reads and writes, and the devices of all compute.
-
-Pixels without data (no-data value, mask, NaN, or 0 in every band of a Sentinel sensor) are 255 in the map. Beside the
-map MAP.tif (a cloud-optimised GeoTIFF with the legend's ids, names and colours) lie
-  MAP.areas.csv          pixels and hectares of each class
-  MAP.png                a picture to look at
-  MAP.qml                style for QGIS
-  MAP.tif.aux.xml        class names for GDAL
-  MAP.json               STAC item, if the scene's date is known or given by --date=2020-08-23
-  MAP_confidence.tif     with --confidence: probability of the mapped class, 0 to 250 for 0 to 1
-  MAP_probabilities.tif  with --probabilities: a band for each class, 0 to 250 for 0 to 1"""
-_EXAMPLE = "lcjax predict --workdir=runs/unet --scene=scene.tif --output=map.tif"
+from lcjax.mapping import map_writer, scene, scene_list
+from lcjax.mapping.mapper import Mapper, Options
+from lcjax.parallel import multihost
+from lcjax.runs import model_card as cards
 
 
-def define_flags(flags) -> None:
-    """Defines the verb's flags on `flags` (absl.flags)."""
-    flags.DEFINE_string("workdir", None, "Folder of a training run.")
-    flags.DEFINE_string("scene", None, "Raster to map, or a folder or a LIST.csv of them; two sensors: s1=...,s2=...")
-    flags.DEFINE_string("output", None, "Map to write, a name that ends in .tif; a folder for several maps.")
-    flags.DEFINE_list(
-        "bands", [], "Band names in file order where the file names none; a sensor's name (s1, s2) means all its bands."
-    )
-    flags.DEFINE_float("offset", None, "Number added to the digital numbers of Sentinel-2, e.g. -1000.")
-    flags.DEFINE_string("grid", "", "The sensor onto whose grid the others are warped (bilinear), if grids differ.")
-    flags.DEFINE_string("date", None, "When the scene was taken, e.g. 2020-08-23 or 2020-08-23T10:15:00Z.")
-    flags.DEFINE_integer("overlap", None, "Pixels that neighbouring tiles share; by default a quarter of a tile.")
-    flags.DEFINE_enum("blend", "linear", ["linear", "cosine"], "How the answers of tiles are mixed where they overlap.")
-    flags.DEFINE_bool("tta", False, "Test-time augmentation: average over the eight flips and rotations of each tile.")
-    flags.DEFINE_bool("confidence", False, "Write the probability of the mapped class, uint8.")
-    flags.DEFINE_bool("probabilities", False, "Write the probability of every class, uint8.")
-    flags.DEFINE_enum("compress", "deflate", ["deflate", "lzw"], "Compression of the GeoTIFFs.")
-    flags.DEFINE_enum("checkpoint", "best", ["best", "last"], "Which checkpoint of the run.")
-    flags.DEFINE_integer("batch_size", 8, "Tiles in one call of the network, for each device.")
+def map_scenes(
+    workdir: pathlib.Path,
+    scenes: str,
+    output: pathlib.Path,
+    options: Options,
+    *,
+    bands: Sequence[str] = (),
+    offset: float | None = None,
+    grid: str = "",
+    date: datetime.datetime | None = None,
+    checkpoint: str = "best",
+    tta: bool = False,
+) -> None:
+    """Maps the scenes that a text names, as `lcjax predict --help` describes `--scene` and the other flags.
 
-
-def run(flags) -> None:
-    """Maps the scenes that `flags` (absl.flags.FLAGS, parsed) name. Raises InputError where something does not fit.
-
-    One bad scene of several does not keep the others from being mapped; the error names it at the end.
+    One bad scene of several does not keep the others from being mapped; the error names it at the end. Raises
+    InputError where something does not fit.
     """
-    for name in ("workdir", "scene", "output"):
-        if not getattr(flags, name):
-            raise InputError(f"--{name}: not given; expected all of --workdir, --scene, --output, e.g. `{_EXAMPLE}`")
-    from lcjax.mapping import map_writer, scene, scene_list
-    from lcjax.mapping.mapper import Mapper, Options
-    from lcjax.parallel import multihost
-    from lcjax.runs import model_card as cards
-
     # What can be refused is refused before the network is restored: that takes a while.
-    workdir, date = pathlib.Path(flags.workdir), parse_date(flags.date)
     card = cards.read(workdir)
-    todo = scene_list.jobs(flags.scene, card.sensors, pathlib.Path(flags.output))
-    how = {"bands": scene_list.parse_bands(flags.bands, card.sensors), "offset": flags.offset, "grid": flags.grid}
-    options = Options(
-        overlap=flags.overlap,
-        blend=flags.blend,
-        confidence=flags.confidence,
-        probabilities=flags.probabilities,
-        compress=flags.compress,
-        batch_size=flags.batch_size,
-    )
+    todo = scene_list.jobs(scenes, card.sensors, output)
+    listed = scene_list.parse_bands(bands, card.sensors)
     options.check(card.tile)
-    mapper = functools.cache(lambda: Mapper.of_workdir(workdir, flags.checkpoint, tta=flags.tta))
+    mapper = functools.cache(lambda: Mapper.of_workdir(workdir, checkpoint, tta=tta))
     failed: list[str] = []
     with multihost.led(lambda: mapper().probabilities) as leads:
         for number, job in enumerate(todo if leads else [], 1):
@@ -94,7 +43,7 @@ def run(flags) -> None:
                 print(f"scene {number} of {len(todo)}: {', '.join(map(str, job.files.values()))}", flush=True)
             try:
                 map_writer.check_output(job.output, job.files.values())
-                with scene.open_scene(card, job.files, **how) as opened:
+                with scene.open_scene(card, job.files, bands=listed, offset=offset, grid=grid) as opened:
                     mapper().map(opened, job.output, options, date=date)
             except InputError as error:
                 if len(todo) == 1:

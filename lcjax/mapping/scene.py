@@ -21,8 +21,9 @@ from rasterio.vrt import WarpedVRT
 from rasterio.windows import Window
 
 from data_pipelines.geo import geodesy, raster_io
+from data_pipelines.schema.band_selection import band_indices, spelled
 from data_pipelines.schema.errors import InputError
-from data_pipelines.schema.sensors import SENSORS, Sensor, band_indices, spelled, to_storage
+from data_pipelines.schema.sensors import SENSORS, Sensor, to_storage
 from lcjax.mapping.radiometry import CALIBRATIONS
 from lcjax.runs.model_card import Card
 

@@ -6,8 +6,9 @@ import pathlib
 import re
 from collections.abc import Sequence
 
+from data_pipelines.schema.band_selection import spelled
 from data_pipelines.schema.errors import InputError
-from data_pipelines.schema.sensors import SENSORS, Sensor, spelled
+from data_pipelines.schema.sensors import SENSORS, Sensor
 
 RASTERS = (".tif", ".tiff", ".jp2", ".vrt", ".img", ".jpg", ".jpeg", ".png")
 

@@ -3,7 +3,7 @@
 Pixels are areas: the centre of pixel i lies at i + 1/2, and a resized image covers the same ground ("align_corners
 = False" of other libraries).
 
-Sizes are numbers, or symbols where a network is traced for images of any size (lcjax/export/exporter.py). What depends on a
+Sizes are numbers, or symbols where a network is traced for images of any size (lcjax/export). What depends on a
 number is made by numpy while tracing; on a symbol by JAX, in the program itself.
 """
 

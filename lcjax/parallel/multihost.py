@@ -20,20 +20,20 @@ _DAY = 24 * 60 * 60
 _LOSSES = ("Gloo", "NCCL", "UNAVAILABLE", "oordination")
 
 
-def join(launcher: str, values, asks: bool) -> None:
+def join(scheduler: str, values, asks: bool) -> None:
     """Makes this process one of the run's; returns when all are there.
 
     Args:
-      launcher: of processes.started_by.
-      values: parsed flags of processes.define_flags.
+      scheduler: of launcher.started_by.
+      values: parsed flags of launcher.define_flags.
       asks: whether the run asks of `stop_requests`; SIGTERM ends one at once that does not.
 
     Raises:
-      InputError: the launcher did not tell what JAX needs, or the port of the coordinator is taken.
-      processes.Lost: the coordinator cannot be reached in time. Where JAX finds that, it may end the process instead.
+      InputError: the scheduler did not tell what JAX needs, or the port of the coordinator is taken.
+      launcher.Lost: the coordinator cannot be reached in time. Where JAX finds that, it may end the process instead.
     """
     given = {}
-    if launcher == "flags":
+    if scheduler == "flags":
         given = {name: getattr(values, name) for name in ("coordinator_address", "num_processes", "process_id")}
         if values.process_id:
             _reach(values.coordinator_address, values.join_timeout)
@@ -55,7 +55,7 @@ def join(launcher: str, values, asks: bool) -> None:
             ) from error
         except (ValueError, RuntimeError) as error:
             raise InputError(
-                f"found to be started by {launcher}, but not what JAX needs to join the others: "
+                f"found to be started by {scheduler}, but not what JAX needs to join the others: "
                 f"{' '.join(str(error).split())}; give --coordinator_address, --num_processes and --process_id, or "
                 "--distributed=off for a run of its own"
             ) from error
@@ -213,7 +213,7 @@ def stop_requests():
 
 
 def _reach(address: str, timeout: float) -> None:
-    """Returns when somebody listens at HOST:PORT; processes.Lost after so many seconds."""
+    """Returns when somebody listens at HOST:PORT; launcher.Lost after so many seconds."""
     host, _, port = address.rpartition(":")
     end = time.monotonic() + timeout
     while True:
@@ -243,7 +243,7 @@ def _check_free(address: str) -> None:
 
 @contextlib.contextmanager
 def _quiet():
-    """Keeps off the terminal what C++ writes there: the traces of a join that fails, of which processes.watch tells."""
+    """Keeps off the terminal what C++ writes there: the traces of a join that fails, of which launcher.watch tells."""
     sys.stderr.flush()
     kept = os.dup(2)
     os.dup2(launcher.notes(), 2)

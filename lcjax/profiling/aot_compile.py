@@ -14,7 +14,8 @@ from collections.abc import Iterable, Iterator
 import jax
 
 from data_pipelines.schema.errors import InputError
-from lcjax.engine import experiment, steps
+from lcjax.engine import experiment as experiments
+from lcjax.engine import steps
 from lcjax.parallel import mesh as meshes
 from lcjax.profiling import hlo, topologies
 
@@ -85,7 +86,7 @@ def compiled(config, setting: Setting, devices: list[jax.Device]) -> Program:
     config = config.copy_and_resolve_references()
     config.batch_size, config.accumulate, config.remat = setting.images * len(devices), setting.parts, setting.remat
     mesh = meshes.make(-1, setting.fsdp, config.batch_size, setting.parts, devices)
-    experiment = experiment.make(config, mesh)
+    experiment = experiments.make(config, mesh)
     shapes = experiment.shapes(mesh)
     start = time.perf_counter()
     try:
@@ -95,7 +96,7 @@ def compiled(config, setting: Setting, devices: list[jax.Device]) -> Program:
             raise
         refusal = " ".join(str(error).split())[:1000]
         return Program(
-            time.perf_counter() - start, memory={"arguments": experiment.local_bytes(shapes)}, refusal=refusal
+            time.perf_counter() - start, memory={"arguments": experiments.local_bytes(shapes)}, refusal=refusal
         )
     seconds = time.perf_counter() - start
     cost, memory, text = program.cost_analysis(), program.memory_analysis(), program.as_text()
@@ -219,9 +220,9 @@ def forecast(config, topology: str, *, alone: bool = True) -> dict:
         for program, setting, devices in compiled_in_turn(config, topology, jobs)
     )
     found = about(config, topology, len(devices)) | many
-    experiment = experiment.make(config)
+    experiment = experiments.make(config)
     mesh = meshes.make(-1, setting.fsdp, config.batch_size, setting.parts, devices)
-    found["flops_per_image"] = experiment.needed_flops(experiment, *experiment.shapes(mesh)) / config.batch_size
+    found["flops_per_image"] = experiments.needed_flops(experiment, *experiment.shapes(mesh)) / config.batch_size
     if one and "bound_ms" in one[0] and "bound_ms" in many:
         found["efficiency"] = efficiency(one[0], many) | {"one_chip_bound_ms": one[0]["bound_ms"]}
     return found

@@ -9,7 +9,7 @@ import math
 
 import jax
 
-from lcjax.engine import experiment
+from lcjax.engine import experiment as experiments
 from lcjax.parallel import mesh as meshes
 from lcjax.profiling import aot_compile
 from lcjax.profiling.aot_compile import Setting
@@ -57,16 +57,16 @@ class Sizes:
 
 def sizes(config, devices: list[jax.Device]) -> Sizes:
     """The sizes for each fsdp that is a power of 4 and divides the devices."""
-    experiment = experiment.make(config)
+    experiment = experiments.make(config)
     count = len(devices)
     state, gradient, image = {}, 0, 0.0
     for fsdp in (4**power for power in range(6) if count % 4**power == 0):
         mesh = meshes.make(-1, fsdp, count, 1, devices)
         leaves, batch = experiment.shapes(mesh)
-        state[fsdp] = experiment.local_bytes(leaves)
+        state[fsdp] = experiments.local_bytes(leaves)
         if fsdp == 1:
-            gradient = experiment.local_bytes(leaves.trainable)
-            image = experiment.local_bytes(batch) / (config.batch_size // count)
+            gradient = experiments.local_bytes(leaves.trainable)
+            image = experiments.local_bytes(batch) / (config.batch_size // count)
     return Sizes(state, gradient, image)
 
 

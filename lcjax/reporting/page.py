@@ -9,7 +9,7 @@ from lcjax.plotting import figures
 from lcjax.reporting import markup
 from lcjax.reporting.map_reader import Sheet
 from lcjax.reporting.map_section import atlas
-from lcjax.reporting.report2024 import text
+from lcjax.reporting.report2024 import writers
 from lcjax.reporting.report2024.compare import Paper
 from lcjax.reporting.report2024.published import published
 from lcjax.reporting.run_reader import Evaluation, Run
@@ -25,7 +25,7 @@ def html(runs: Sequence[Run], tables: Sequence[Table], maps: Sequence[Sheet] = (
     known = [table for table in tables if set(published().confusion.names) <= set(table.names)][:1]
     sections = [_table_section(number, table, table in known) for number, table in enumerate(tables, 1)]
     for name, title, section in (
-        ("paper", text.TITLE, text.section(paper) if paper else ""),
+        ("paper", writers.TITLE, writers.section(paper) if paper else ""),
         ("curves", "Learning curves", _curve_section(runs)),
         ("maps", "Maps", atlas(maps)),
     ):

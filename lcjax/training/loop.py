@@ -13,8 +13,9 @@ import numpy as np
 from data_pipelines.reading import loader
 from data_pipelines.reading.dataset import Dataset, open_dataset
 from data_pipelines.schema.errors import InputError
-from data_pipelines.schema.sensors import SCALINGS, Sensor
-from lcjax import STARTED, tasks
+from data_pipelines.schema.normalization import SCALINGS
+from data_pipelines.schema.sensors import Sensor
+from lcjax import tasks
 from lcjax.engine import durations, restore, steps
 from lcjax.engine import optimizer as optimizers
 from lcjax.export import exporter
@@ -27,40 +28,6 @@ from lcjax.runs import model_card as cards
 from lcjax.runs.timer import Clock, duration
 from lcjax.tasks import fusion as fusions
 from lcjax.training import probes, profiler
-
-HELP = """Trains a network, or goes on where an earlier run of the same command was stopped.
-
-  lcjax train --config=configs/pretrain.py:data=sample,tiny=true --workdir=runs/pretrain --config.data_dir=build/data
-  lcjax train --config=configs/dfc2020.py:model=unet --workdir=runs/unet
-  lcjax train --config=configs/dfc2020.py:model=two_stream_swin,init=runs/pretrain,freeze=encoder --workdir=runs/frozen
-
-Arguments after the colon choose the experiment (each config file's docstring lists them); any field of the config is
-set by --config.FIELD=VALUE. The workdir receives config.json, card.json, metrics.jsonl, TensorBoard files and
-checkpoints (`last` to go on from, `best` by the validation score; without a validation split, config.split.validation
-empty, the best is the last). Stopped at any moment, even by kill -9, the same
-command goes on from the last checkpoint and ends in the same parameters to the bit (on CPU). SIGTERM lets it finish its
-step and save; it then ends with exit code 75. Several processes make one run, see docs/launching.md."""
-
-
-def define_flags(flags) -> None:
-    """The flags of the verb."""
-    from ml_collections import config_flags
-
-    config_flags.DEFINE_config_file("config", None, "Config file and its arguments: configs/FILE.py:key=value,...")
-    flags.DEFINE_string("workdir", None, "Folder of the run; made if it is not there, gone on with if it is.")
-    flags.DEFINE_bool(
-        "allow_other_config", False, "Go on with the run in --workdir, though it was started with another config."
-    )
-    flags.DEFINE_string("profile", "", "FIRST:LAST, steps whose trace is written to WORKDIR/profile (XProf, Perfetto).")
-
-
-def run(flags) -> None:
-    """Runs the verb."""
-    if flags.config is None or not flags.workdir:
-        raise InputError("train needs --config and --workdir, e.g. --config=configs/dfc2020.py --workdir=runs/unet")
-    how = {"allow_other_config": flags.allow_other_config, "profile": flags.profile, "started": STARTED}
-    train(flags.config, pathlib.Path(flags.workdir), **how)
-
 
 _DONE = "all steps done"
 
@@ -127,7 +94,7 @@ def train(
     Raises:
       InputError: config, data or workdir are not what they should be.
       FloatingPointError: loss or gradient are not finite; says the step, the norms and the record ids.
-      processes.Stopped: the run was asked to stop by SIGTERM, and has saved.
+      launcher.Stopped: the run was asked to stop by SIGTERM, and has saved.
     """
     with multihost.stop_requests() as stop:  # from here on: it is taken at the first step, whatever comes before
         _train(config, folder, stop, allow_other_config, profile, started or time.time())

@@ -1,28 +1,30 @@
 """The sample as a data set of its own: DFC2020's labelled splits and the pairs of SEN12MS, in one."""
 
-import dataclasses
 import pathlib
 from collections.abc import Sequence
 
-from data_pipelines.datasets import sentinel_layout
-from data_pipelines.datasets.dfc2020 import builder as dfc2020
-from data_pipelines.datasets.sen12ms.builder import SEASONS
-from data_pipelines.schema.spec import Item
+from data_pipelines.datasets import contest_layout, sentinel_layout
+from data_pipelines.datasets.contest_legend import DFC2020 as LEGEND
+from data_pipelines.schema import sensors
+from data_pipelines.schema.spec import DatasetSpec, Item
 
-_PAIRS = sentinel_layout.names(SEASONS, ("s1", "s2"))
+_PAIRS = sentinel_layout.names(sentinel_layout.SEASONS, ("s1", "s2"))
 
 
 def index(folders: Sequence[pathlib.Path]) -> dict[str, list[Item]]:
     """`validation` and `test` as in DFC2020; `unlabelled`: the pairs of all seasons, without their land cover."""
     pairs = sentinel_layout.find(folders, _PAIRS)
     unlabelled = [sentinel_layout.item(patch, files, {"s1": "s1", "s2": "s2"}) for patch, files in pairs.items()]
-    return dfc2020.index(folders) | ({"unlabelled": unlabelled} if unlabelled else {})
+    return contest_layout.index(folders) | ({"unlabelled": unlabelled} if unlabelled else {})
 
 
-SAMPLE = dataclasses.replace(
-    dfc2020.DFC2020,
+SAMPLE = DatasetSpec(
     name="sample",
+    version="1.0.0",
     title="Synthetic landscapes in the layout of SEN12MS and DFC2020, for trials and tests",
+    sensors=(sensors.S1, sensors.S2),
+    legends=(LEGEND,),
+    tile=256,
     licence="Apache-2.0",
     homepage="",
     citation="",
@@ -31,5 +33,6 @@ SAMPLE = dataclasses.replace(
         "ROIs0000_{validation,test}/{s1,s2,dfc}_0/*.tif and ROIs1158_spring/{s1,s2}_1/*.tif"
     ),
     index=index,
-    members=None,
+    read=contest_layout.read,
+    partitions=contest_layout.partitions,
 )

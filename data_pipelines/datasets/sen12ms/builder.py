@@ -5,11 +5,10 @@ from collections.abc import Sequence
 
 from data_pipelines.datasets import sentinel_layout
 from data_pipelines.datasets.sen12ms.legend import DFC2020_8, IGBP, SIMPLIFIED
-from data_pipelines.datasets.sentinel_layout import PatchId
+from data_pipelines.datasets.sentinel_layout import SEASONS, PatchId
 from data_pipelines.schema import sensors
 from data_pipelines.schema.spec import DatasetSpec, Item, Kept, Partition, Record, Refused
 
-SEASONS = ("spring", "summer", "fall", "winter")
 _FILES = sentinel_layout.names(SEASONS, ("s1", "s2", "lc"))
 _LC_BANDS = 4  # IGBP, then cover, use and surface hydrology of LCCS
 

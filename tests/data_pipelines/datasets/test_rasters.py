@@ -17,13 +17,15 @@ from rasterio.enums import ColorInterp
 
 from data_pipelines.datasets.rasters import builder, tables
 from data_pipelines.prepare import pipeline, prepare, quicklooks
-from data_pipelines.reading import dataset
+from data_pipelines.reading.dataset import Dataset, open_dataset
+from data_pipelines.schema import on_disk
 from data_pipelines.schema.errors import InputError
+from lcjax.cli import prepare as prepare_verb
 
 NAME, TILE = "rasters/town", 32
 
 
-def make(source, data_dir, **how) -> dataset.Dataset:
+def make(source, data_dir, **how) -> Dataset:
     return prepare.prepare(NAME, source, data_dir, **({"tile": TILE} | how))
 
 
@@ -80,7 +82,7 @@ def test_every_labelled_pixel_is_in_one_record(table, tmp_path):
 
 def test_the_data_set_says_what_it_is(table, tmp_path):
     dataset = make(table, tmp_path / "data", legend=table.with_name("legend.csv"))
-    again = dataset.open_dataset(tmp_path / "data", NAME)
+    again = open_dataset(tmp_path / "data", NAME)
     assert (again.name, again.version, again.tile) == (NAME, "1.0.0", TILE)
     assert again.folder == tmp_path / "data" / "rasters" / "town" / "1.0.0"
     (sensor,) = again.sensors
@@ -103,7 +105,7 @@ def test_the_data_set_says_what_it_is(table, tmp_path):
 
 def test_plain_rasters_needs_no_name(table, tmp_path):
     dataset = prepare.prepare("rasters", table, tmp_path, tile=TILE)
-    assert dataset.folder == tmp_path / "rasters" / "1.0.0" and dataset.open_dataset(tmp_path, "rasters").splits
+    assert dataset.folder == tmp_path / "rasters" / "1.0.0" and open_dataset(tmp_path, "rasters").splits
 
 
 def test_pictures_can_be_drawn(table, tmp_path):
@@ -439,14 +441,14 @@ def test_any_number_of_workers_writes_the_same_bytes(table, tmp_path):
 
 KILLED = """
 import os, pathlib, signal, sys
-from data_pipelines import prepare, shard
-write, done = shard.write, []
+from data_pipelines.prepare import prepare, shard_writer
+write, done = shard_writer.write, []
 def killed(task):
     if len(done) == 2:
         os.kill(os.getpid(), signal.SIGKILL)
     done.append(task)
     return write(task)
-shard.write = killed
+shard_writer.write = killed
 prepare.prepare("rasters/town", pathlib.Path(sys.argv[1]), pathlib.Path(sys.argv[2]), tile=32)
 """
 
@@ -454,9 +456,9 @@ prepare.prepare("rasters/town", pathlib.Path(sys.argv[1]), pathlib.Path(sys.argv
 def test_killed_and_started_again_ends_in_the_same_bytes(table, tmp_path):
     whole = contents(make(table, tmp_path / "whole").folder)
     command = [sys.executable, "-c", KILLED, str(table), str(tmp_path / "killed")]
-    done = subprocess.run(command, cwd=pathlib.Path(__file__).parents[2], capture_output=True)
+    done = subprocess.run(command, cwd=pathlib.Path(__file__).parents[3], capture_output=True)
     assert done.returncode == -signal.SIGKILL, done.stderr.decode()
-    folder = pipeline.incomplete(tmp_path / "killed" / "rasters" / "town" / "1.0.0")
+    folder = on_disk.incomplete(tmp_path / "killed" / "rasters" / "town" / "1.0.0")
     assert len(list(folder.glob("*.array_record-*"))) == 2
     assert contents(make(table, tmp_path / "killed").folder) == whole
 
@@ -510,7 +512,7 @@ def test_what_was_put_right_half_way_is_prepared_anew(table, tmp_path, capsys, m
 def test_flags_of_own_imagery_are_refused_for_others(tmp_path):
     given = {"dataset": "sample", "source": "a", "data_dir": "b", "init": False, "legend": None, "tile": 128}
     with pytest.raises(InputError, match="--tile: only for your own imagery"):
-        prepare.run(types.SimpleNamespace(**given))
+        prepare_verb.run(types.SimpleNamespace(**given))
     with pytest.raises(InputError, match="--tile=0: expected at least 16 pixels"):
         table = own.folder(tmp_path, 1)
         make(table, tmp_path / "data", tile=0)

@@ -13,6 +13,7 @@ import pytest
 
 from data_pipelines.datasets import registry as datasets
 from data_pipelines.prepare import beam, pipeline, prepare
+from data_pipelines.schema import on_disk
 from data_pipelines.schema.errors import InputError
 from data_pipelines.schema.spec import Item, Record
 
@@ -56,9 +57,9 @@ def test_what_a_worker_says_is_handed_on_and_the_rest_is_kept(source, tmp_path, 
         pipeline.write(dataclasses.replace(SPEC, read=_fails), source, tmp_path, beam=ONE)
     assert str(failure.value) == "ROIs0000_validation_0_p7: this is wrong; expected better; put it right"
     assert "Traceback" not in capfd.readouterr().err  # it is in the log
-    folder = pipeline.folder_of(SPEC.name, SPEC.version, tmp_path)
-    assert "_fails" in (pipeline.incomplete(folder) / ".parts" / "beam" / beam.LOG).read_text()
-    kept = {path: path.stat().st_ino for path in pipeline.incomplete(folder).glob("*.array_record-*")}
+    folder = on_disk.folder_of(SPEC.name, SPEC.version, tmp_path)
+    assert "_fails" in (on_disk.incomplete(folder) / ".parts" / "beam" / beam.LOG).read_text()
+    kept = {path: path.stat().st_ino for path in on_disk.incomplete(folder).glob("*.array_record-*")}
     assert kept
     assert pipeline.write(SPEC, source, tmp_path) == folder
     assert {path: (folder / path.name).stat().st_ino for path in kept} == kept

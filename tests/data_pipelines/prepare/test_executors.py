@@ -9,7 +9,7 @@ import time
 
 from published import write_patch
 
-ROOT = pathlib.Path(__file__).parents[2]
+ROOT = pathlib.Path(__file__).parents[3]
 # What runs in the background of a script has Ctrl-C switched off, and so have its children.
 LISTENING = """
 import runpy, signal

@@ -19,7 +19,7 @@ from rasterio import Affine
 from data_pipelines.datasets import registry as datasets
 from data_pipelines.datasets.sample import make
 from data_pipelines.prepare import archives, pipeline
-from data_pipelines.reading import dataset
+from data_pipelines.reading.dataset import open_dataset
 from data_pipelines.schema.errors import InputError
 from data_pipelines.schema.spec import Refused
 from data_pipelines.schema.splits import Splits
@@ -95,7 +95,7 @@ def test_a_damaged_record_is_prepared_as_it_was_or_named(tmp_path, name, times):
     folder = pipeline.write(spec, tmp_path / "source", tmp_path / "data", max_refused=1.0)
     with (folder / "refused.csv").open(newline="") as file:
         refused = {row["id"]: row for row in csv.DictReader(file)}
-    dataset = dataset.open_dataset(tmp_path / "data", name)
+    dataset = open_dataset(tmp_path / "data", name)
     found = {record["id"]: record for split in dataset.splits for record in dataset.source(split)}
     assert refused.keys() | found.keys() == wanted.keys() and not refused.keys() & found.keys()
     assert refused.keys() <= damaged.keys() and len(refused) > times / 2

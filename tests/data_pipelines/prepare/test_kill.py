@@ -11,7 +11,7 @@ import zipfile
 
 import pytest
 
-ROOT = pathlib.Path(__file__).parents[2]
+ROOT = pathlib.Path(__file__).parents[3]
 SHARDS = 3
 # What a run comes to, in this order: it unpacks, it writes shards, all are written, it seals, it draws pictures.
 UNPACKING, SHARD, ALL_SHARDS, SEALING, PICTURES = range(5)

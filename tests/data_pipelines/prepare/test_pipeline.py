@@ -16,10 +16,11 @@ from published import EDGE, parts, path_of, write_geotiff
 
 from data_pipelines.datasets import registry as datasets
 from data_pipelines.prepare import pipeline
+from data_pipelines.schema import on_disk
 from data_pipelines.schema.errors import InputError
 
 SPEC = datasets.DATASETS["sample"]
-ROOT = pathlib.Path(__file__).parents[2]
+ROOT = pathlib.Path(__file__).parents[3]
 
 
 def contents(folder: pathlib.Path) -> dict[str, bytes]:
@@ -41,7 +42,7 @@ def test_statistics_count_every_pixel(source, tmp_path):
     assert statistics["splits"]["unlabelled"]["class_pixels"] == {}
     assert {split["off_legend_pixels"] for split in statistics["splits"].values()} == {0}
     assert not (folder / ".parts").exists()
-    assert not pipeline.incomplete(folder).exists()
+    assert not on_disk.incomplete(folder).exists()
 
 
 def test_statistics_of_bands_are_those_of_all_pixels(source, tmp_path):
@@ -66,7 +67,8 @@ def test_any_number_of_workers_writes_the_same_bytes(source, tmp_path):
 
 KILLED_AT = """
 import dataclasses, os, pathlib, signal, sys
-from data_pipelines import datasets, shards
+from data_pipelines.datasets import registry as datasets
+from data_pipelines.prepare import pipeline
 source, data_dir, reads = pathlib.Path(sys.argv[1]), pathlib.Path(sys.argv[2]), int(sys.argv[3])
 spec = datasets.DATASETS["sample"]
 done = []
@@ -75,7 +77,7 @@ def read(item):
     if len(done) > reads:
         os.kill(os.getpid(), signal.SIGKILL)
     return spec.read(item)
-shards.write(dataclasses.replace(spec, read=read), source, data_dir, workers=1, max_refused=0.2)
+pipeline.write(dataclasses.replace(spec, read=read), source, data_dir, workers=1, max_refused=0.2)
 """
 
 
@@ -85,8 +87,8 @@ def test_killed_and_started_again_ends_in_the_same_bytes(source, tmp_path):
     command = [sys.executable, "-c", KILLED_AT, str(source), str(data_dir), "26"]
     killed = subprocess.run(command, cwd=ROOT, capture_output=True)
     assert killed.returncode == -signal.SIGKILL, killed.stderr.decode()
-    folder = pipeline.folder_of(SPEC.name, SPEC.version, data_dir)
-    finished = list(pipeline.incomplete(folder).glob("*.array_record-*"))
+    folder = on_disk.folder_of(SPEC.name, SPEC.version, data_dir)
+    finished = list(on_disk.incomplete(folder).glob("*.array_record-*"))
     assert len(finished) == 2  # the rest of validation was under way
     assert not folder.exists()
     before = {path.name: path.stat().st_ino for path in finished}
@@ -117,8 +119,8 @@ def test_too_many_refused_stops_and_goes_on_once_they_are_put_right(source, tmp_
     data_dir = tmp_path / "data"
     with pytest.raises(InputError, match=r"refused\.csv: 6 of 27 records .* --max_refused=0\.2 .*label"):
         write(source, data_dir)
-    folder = pipeline.folder_of(SPEC.name, SPEC.version, data_dir)
-    assert len((pipeline.incomplete(folder) / "refused.csv").read_text().splitlines()) == 7
+    folder = on_disk.folder_of(SPEC.name, SPEC.version, data_dir)
+    assert len((on_disk.incomplete(folder) / "refused.csv").read_text().splitlines()) == 7
     assert not folder.exists()
     for patch in range(6):
         write_geotiff(path_of(source, "ROIs0000_validation", "dfc", patch), parts(patch)["dfc"])
@@ -180,7 +182,7 @@ def test_what_an_archive_could_not_yield_is_refused_by_name_and_counted(source, 
     archive(source, damaged=[3, 4])
     with pytest.raises(InputError, match=r"2 of 23 records are refused so far.*validation\.zip"):
         write(source, tmp_path / "data", DFC, max_refused=0.05)
-    with (pipeline.incomplete(tmp_path / "data" / "dfc2020" / "1.0.0") / "refused.csv").open(newline="") as file:
+    with (on_disk.incomplete(tmp_path / "data" / "dfc2020" / "1.0.0") / "refused.csv").open(newline="") as file:
         rows = {row["id"]: row for row in csv.DictReader(file)}
     assert set(rows) == {"ROIs0000_validation_0_p3", "ROIs0000_validation_0_p4"}
     assert all("CRC" in row["reason"] or "checksum" in row["reason"] for row in rows.values()), rows
@@ -191,7 +193,7 @@ def test_what_an_archive_could_not_yield_is_refused_by_name_and_counted(source, 
 
 
 def test_two_preparations_of_one_data_set_at_a_time(source, tmp_path):
-    folder = pipeline.incomplete(pipeline.folder_of(SPEC.name, SPEC.version, tmp_path))
+    folder = on_disk.incomplete(on_disk.folder_of(SPEC.name, SPEC.version, tmp_path))
     with (
         pipeline._alone(folder / ".parts"),
         pytest.raises(InputError, match="another `lcjax prepare` is at work on it"),
@@ -214,7 +216,7 @@ def test_a_folder_that_cannot_be_listed_is_no_empty_one(source, tmp_path, monkey
 
 
 def test_an_unfinished_preparation_is_not_mixed_with_other_files(source, tmp_path):
-    folder = pipeline.incomplete(pipeline.folder_of(SPEC.name, SPEC.version, tmp_path))
+    folder = on_disk.incomplete(on_disk.folder_of(SPEC.name, SPEC.version, tmp_path))
     (folder / ".parts").mkdir(parents=True)
     plan = {"source": "/elsewhere", "records": "", "tile": EDGE}
     (folder / ".parts" / "plan.json").write_text(json.dumps(plan))
@@ -240,9 +242,10 @@ def _dies(item):
 
 FULL = """
 import pathlib, resource, sys
-from data_pipelines import datasets, shards
+from data_pipelines.datasets import registry as datasets
+from data_pipelines.prepare import pipeline
 resource.setrlimit(resource.RLIMIT_FSIZE, (40_000, 40_000))
-shards.write(datasets.DATASETS["sample"], pathlib.Path(sys.argv[1]), pathlib.Path(sys.argv[2]))
+pipeline.write(datasets.DATASETS["sample"], pathlib.Path(sys.argv[1]), pathlib.Path(sys.argv[2]))
 """
 
 

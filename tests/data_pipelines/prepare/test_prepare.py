@@ -5,6 +5,7 @@ from published import parts, path_of, write_geotiff
 
 from data_pipelines.prepare import prepare, quicklooks
 from data_pipelines.schema.errors import InputError
+from lcjax.cli import prepare as prepare_verb
 
 
 def test_prepare_writes_pictures_and_says_what_it_did(source, tmp_path, capsys):
@@ -44,7 +45,7 @@ def test_another_source_is_refused(source, tmp_path):
 def test_a_missing_flag_is_named_with_an_example(missing):
     given = {"dataset": "sample", "source": "a", "data_dir": "b", "init": False, missing: None}
     with pytest.raises(InputError, match=f"^--{missing} is missing; expected for example --{missing}="):
-        prepare.run(types.SimpleNamespace(**given))
+        prepare_verb.run(types.SimpleNamespace(**given))
 
 
 def test_unknown_data_set_and_folder(tmp_path):
@@ -58,11 +59,11 @@ def test_help_and_flags_agree():
     defined = []
     define = lambda name, default, text, **bounds: defined.append(name)  # noqa: E731
     kinds = ("string", "integer", "float", "bool")
-    prepare.define_flags(types.SimpleNamespace(**{f"DEFINE_{kind}": define for kind in kinds}))
+    prepare_verb.define_flags(types.SimpleNamespace(**{f"DEFINE_{kind}": define for kind in kinds}))
     own = {"legend", "tile", "init"}
     common = {"dataset", "source", "data_dir", "workers", "max_refused", "max_nodata", "offset", "beam"}
     assert set(defined) == own | common
-    assert all((f"--{name}" if name == "init" else f"--{name}=") in prepare.HELP for name in defined)
+    assert all((f"--{name}" if name == "init" else f"--{name}=") in prepare_verb.HELP for name in defined)
 
 
 def test_what_a_kill_left_in_a_finished_data_set_is_removed(source, tmp_path):

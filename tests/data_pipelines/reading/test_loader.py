@@ -12,18 +12,19 @@ from published import EDGE, parts, path_of, write_geotiff
 from data_pipelines.datasets import registry as datasets
 from data_pipelines.datasets.contest_legend import DFC2020
 from data_pipelines.prepare import pipeline
-from data_pipelines.reading import dataset, loader
+from data_pipelines.reading import loader
+from data_pipelines.reading.dataset import open_dataset
 from data_pipelines.schema.errors import InputError
 from data_pipelines.schema.legends import LandClass, Legend
 
 KEYS = ("s1", "s2", "label")
-ROOT = pathlib.Path(__file__).parents[2]
+ROOT = pathlib.Path(__file__).parents[3]
 
 
 @pytest.fixture
 def dataset(source, tmp_path):
     pipeline.write(datasets.DATASETS["sample"], source, tmp_path / "data", workers=1, max_refused=0.0)
-    return dataset.open_dataset(tmp_path / "data", "sample")
+    return open_dataset(tmp_path / "data", "sample")
 
 
 def take(batches, count):
@@ -76,34 +77,34 @@ def test_source_refuses(dataset, spec):
 
 def test_open_dataset_refuses(tmp_path):
     with pytest.raises(InputError, match=r"no prepared data set.*lcjax prepare --dataset=sample"):
-        dataset.open_dataset(tmp_path, "sample")
+        open_dataset(tmp_path, "sample")
     (tmp_path / "sample" / "1.0.0.incomplete").mkdir(parents=True)
     with pytest.raises(InputError, match="its preparation is unfinished"):
-        dataset.open_dataset(tmp_path, "sample")
+        open_dataset(tmp_path, "sample")
     with pytest.raises(InputError, match="unknown; expected one of"):
-        dataset.open_dataset(tmp_path, "nothing")
+        open_dataset(tmp_path, "nothing")
     with pytest.raises(InputError, match=r"rasters.town.1\.0\.0: no prepared data set.*--dataset=rasters/town"):
-        dataset.open_dataset(tmp_path, "rasters/town")
+        open_dataset(tmp_path, "rasters/town")
     with pytest.raises(InputError, match=r"'rasters/1\.0\.0': expected letters, digits"):
-        dataset.open_dataset(tmp_path, "rasters/1.0.0")
+        open_dataset(tmp_path, "rasters/1.0.0")
 
 
 def test_open_dataset_of_an_earlier_version(dataset, tmp_path):
     (dataset.folder / "description.json").unlink()
     with pytest.raises(InputError, match=r"without description\.json; delete the folder and run"):
-        dataset.open_dataset(tmp_path / "data", "sample")
+        open_dataset(tmp_path / "data", "sample")
 
 
 @pytest.mark.parametrize("missing", ["records.csv", "partitions.json"])
 def test_open_dataset_without_its_tables(dataset, tmp_path, missing):
     (dataset.folder / missing).unlink()
     with pytest.raises(InputError, match=f"without {missing}; delete the folder and run"):
-        dataset.open_dataset(tmp_path / "data", "sample")
+        open_dataset(tmp_path / "data", "sample")
 
 
 def test_bands_are_read_by_name(dataset, tmp_path):
     whole = dataset.source("validation")[3]
-    some = dataset.open_dataset(tmp_path / "data", "sample", bands="B8+B2")
+    some = open_dataset(tmp_path / "data", "sample", bands="B8+B2")
     assert [sensor.bands for sensor in some.sensors] == [("VV", "VH"), ("B8", "B2")]
     record = some.source("validation")[3]
     np.testing.assert_array_equal(record["s2"], whole["s2"][..., [7, 1]])
@@ -113,7 +114,7 @@ def test_bands_are_read_by_name(dataset, tmp_path):
     assert found["mean"] == [everything["mean"][7], everything["mean"][1]]
     assert found["correlation"][0][1] == everything["correlation"][7][1]
     with pytest.raises(InputError, match=r"config\.bands='B77'"):
-        dataset.open_dataset(tmp_path / "data", "sample", bands="B77")
+        open_dataset(tmp_path / "data", "sample", bands="B77")
 
 
 def test_moments_of_a_part_are_those_of_its_pixels(dataset):
@@ -142,7 +143,7 @@ def test_moments_leave_out_what_was_filled(source, tmp_path):
     changed[:, 3:9, :] = 0  # no data
     write_geotiff(path_of(source, "ROIs0000_validation", "s2", 2), changed)
     pipeline.write(datasets.DATASETS["sample"], source, tmp_path / "data", options={"max_nodata": 0.9})
-    dataset = dataset.open_dataset(tmp_path / "data", "sample")
+    dataset = open_dataset(tmp_path / "data", "sample")
     whole = dataset.moments("validation")
     assert whole["s1"]["pixels"] == 20 * EDGE**2 - 6 * EDGE
     for sensor, found in dataset.moments("validation[:7]+validation[7:]").items():
@@ -167,10 +168,10 @@ def test_fewer_than_no_readers(dataset, wrong):
 
 NOTEBOOK = """
 import sys
-from data_pipelines import loader, prepared
+from data_pipelines.reading import dataset, loader
 
 if __name__ == "__main__":
-    source = prepared.open_dataset(sys.argv[1], "sample").source("validation")
+    source = dataset.open_dataset(sys.argv[1], "sample").source("validation")
     batches = loader.train_batches(source, batch_size=2, seed=0, position=0, keys=("s1",), workers=1)
     print(next(batches)["s1"].shape)
     batches.close()
@@ -214,7 +215,7 @@ def test_labels_are_read_as_a_legend(source, tmp_path):
                    merges=tuple((label, 1) for label in range(2, 10)), ignored=(0,))  # fmt: skip
     spec = dataclasses.replace(datasets.DATASETS["sample"], legends=(stored, water))
     pipeline.write(spec, source, tmp_path / "data")
-    plain, merged = (dataset.open_dataset(tmp_path / "data", "sample", legend=name) for name in ("", "water"))
+    plain, merged = (open_dataset(tmp_path / "data", "sample", legend=name) for name in ("", "water"))
     assert (plain.legend, merged.legend) == (stored, water)
     expected = np.where(parts(2)["dfc"][0] == 10, 10, 1)
     np.testing.assert_array_equal(merged.source("validation")[2]["label"], expected)
@@ -224,7 +225,7 @@ def test_labels_are_read_as_a_legend(source, tmp_path):
     every = merged.statistics["splits"]["validation"]["class_pixels"]
     assert every == merged.class_pixels("validation")
     with pytest.raises(InputError, match=r"'sea': the data set has no such legend; expected one of dfc2020, water"):
-        dataset.open_dataset(tmp_path / "data", "sample", legend="sea")
+        open_dataset(tmp_path / "data", "sample", legend="sea")
 
 
 def test_every_epoch_holds_each_record_once_in_another_order():
@@ -362,7 +363,7 @@ def test_a_batch_that_does_not_divide(dataset):
 
 def test_reading_needs_no_heavy_library():
     code = (
-        "import sys; from data_pipelines import loader, prepared; "
+        "import sys; from data_pipelines.reading import dataset, loader; "
         "print([name for name in ('tensorflow', 'rasterio', 'matplotlib') if name in sys.modules])"
     )
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
@@ -373,7 +374,7 @@ def test_reading_needs_no_heavy_library():
 def test_real_places(tmp_path):
     source = pathlib.Path(os.environ["LCJAX_REAL_DATA"]) / "sentinel_dfc2020"
     pipeline.write(datasets.DATASETS["dfc2020"], source, tmp_path, workers=1, max_refused=0.0)
-    dataset = dataset.open_dataset(tmp_path, "dfc2020")
+    dataset = open_dataset(tmp_path, "dfc2020")
     assert dataset.splits == {"validation": 3}
     assert dataset.tile == 224
     record = dataset.source("validation")[2]

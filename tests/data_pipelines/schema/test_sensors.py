@@ -3,7 +3,7 @@ import dataclasses
 import numpy as np
 import pytest
 
-from data_pipelines.schema import sensors
+from data_pipelines.schema import band_selection, normalization, sensors
 from data_pipelines.schema.errors import InputError
 
 
@@ -25,12 +25,12 @@ from data_pipelines.schema.errors import InputError
     ],
 )
 def test_canonical(found, name):
-    assert sensors.canonical(found) == name
+    assert band_selection.canonical(found) == name
 
 
 def test_every_band_has_its_own_name():
     for sensor in sensors.SENSORS.values():
-        assert [sensors.canonical(band) for band in sensor.bands] == list(sensor.bands)
+        assert [band_selection.canonical(band) for band in sensor.bands] == list(sensor.bands)
         assert len(set(sensor.bands)) == len(sensor.bands)
         assert set(sensor.display) <= set(sensor.bands)
 
@@ -44,13 +44,13 @@ def test_what_is_not_light_is_known_by_sensor_and_band():
 
 
 def test_band_indices_finds_any_order_and_ignores_more():
-    assert sensors.band_indices(sensors.S1, ["VH", "angle", "VV"], "a.tif") == [2, 0]
+    assert band_selection.band_indices(sensors.S1, ["VH", "angle", "VV"], "a.tif") == [2, 0]
 
 
 @pytest.mark.parametrize("found", [["VV"], ["VV", "VV", "VH"], [None, None]])
 def test_band_indices_refuses(found):
     with pytest.raises(InputError, match=r"^a\.tif: .*--bands"):
-        sensors.band_indices(sensors.S1, found, "a.tif")
+        band_selection.band_indices(sensors.S1, found, "a.tif")
 
 
 def test_to_storage_rounds_and_clips():
@@ -74,18 +74,18 @@ SENTINELS = (sensors.S1, sensors.S2)
     ],
 )
 def test_bands_are_chosen_by_name(text, s1, s2):
-    found = sensors.chosen(SENTINELS, text)
+    found = band_selection.chosen(SENTINELS, text)
     assert [sensor.bands for sensor in found] == [s1, s2]
     assert [sensor.name for sensor in found] == ["s1", "s2"]
     assert all(set(sensor.display) <= set(sensor.bands) for sensor in found)
 
 
 def test_chosen_bands_keep_their_scaling():
-    (aerial,) = sensors.chosen([sensors.AERIAL], "elevation+G")
+    (aerial,) = band_selection.chosen([sensors.AERIAL], "elevation+G")
     assert aerial.scaling.offset == (53.26, 110.87)
     assert aerial.scaling.scale == (79.3, 45.38)
     assert aerial.scaling.low == 0.0
-    (rgb,) = sensors.chosen([sensors.AERIAL], "rgb")
+    (rgb,) = band_selection.chosen([sensors.AERIAL], "rgb")
     assert rgb.display == ("R", "G", "B")
 
 
@@ -94,14 +94,14 @@ def test_bands_that_are_not_there(text):
     with pytest.raises(
         InputError, match=r"config\.bands=.*expected all, rgb, rgbn, s2-10m, s2-no-60m, or .*s1: VV, VH"
     ):
-        sensors.chosen(SENTINELS, text)
+        band_selection.chosen(SENTINELS, text)
     with pytest.raises(InputError, match="expected all, or bands"):
-        sensors.chosen([sensors.S1], "rgb")
+        band_selection.chosen([sensors.S1], "rgb")
 
 
 def test_standardised_bands_have_mean_0_and_deviation_1():
     statistics = {"mean": [-1200.0, -1900.0], "std": [300.0, 0.0], "min": [-3000.0, -1900.0], "max": [0.0, -1900.0]}
-    scaling = sensors.standardised(sensors.S1, statistics).scaling
+    scaling = normalization.standardised(sensors.S1, statistics).scaling
     np.testing.assert_allclose(scaling.offset, (-12.0, -19.0))
     np.testing.assert_allclose(scaling.scale, (3.0, 1.0))  # a constant band becomes 0
     np.testing.assert_allclose((scaling.low, scaling.high), ((-30.0, -19.0), (0.0, -19.0)))

@@ -7,8 +7,8 @@ import jax.numpy as jnp
 import networks
 import pytest
 
-from configs import dfc2020
 from data_pipelines.schema.sensors import AERIAL, S1, S2
+from lcjax.configs import dfc2020
 from lcjax.engine import flops, steps
 from lcjax.engine import optimizer as optimizers
 from lcjax.models import registry

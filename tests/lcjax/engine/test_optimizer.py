@@ -9,8 +9,8 @@ import optax
 import pytest
 from flax import nnx
 
-from configs import dfc2020
 from data_pipelines.schema.errors import InputError
+from lcjax.configs import dfc2020
 from lcjax.engine import optimizer as optimizers
 from lcjax.engine import steps
 from lcjax.models import params

@@ -8,9 +8,9 @@ import rasterio
 from networks import small
 from sklearn.metrics import confusion_matrix
 
-from configs import pretrain
 from data_pipelines.reading import dataset
 from data_pipelines.schema.errors import InputError
+from lcjax.configs import pretrain
 from lcjax.engine import restore
 from lcjax.evaluation import evaluate
 from lcjax.mapping import mapper, scene

@@ -16,9 +16,9 @@ from flax import nnx
 from jax import export as jax_export
 from networks import batch, card_of, make, smallest
 
-from configs import flair1
 from data_pipelines.schema.errors import InputError
 from lcjax import tasks
+from lcjax.configs import flair1
 from lcjax.engine import restore
 from lcjax.export import exporter
 from lcjax.models import resample, segmenter, swin
@@ -94,15 +94,15 @@ def run_of(config, folder: pathlib.Path):
         for path, leaf in sorted(statistics.items())
     }
     workdir.start(folder, config, task.card)
-    checkpoints = checkpoints.Checkpoints(folder, "best")
-    checkpoints.save(
+    saved = checkpoints.Checkpoints(folder, "best")
+    saved.save(
         3,
         model=jax.device_put({"parameters": values, "statistics": statistics}),
         optimizer=jax.device_put({"count": np.zeros(1)}),
         meta={"card": task.card.to_json()},
     )
-    checkpoints.wait()
-    checkpoints.close()
+    saved.wait()
+    saved.close()
     return restore.Trained(config, task.card, 3, task, template, values, statistics)
 
 

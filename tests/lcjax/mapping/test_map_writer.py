@@ -176,15 +176,15 @@ _FILL = """
 import pathlib, resource, signal, sys
 import numpy as np
 sys.path.insert(0, {tests!r})
-from lcjax import maps
+from lcjax.mapping import map_writer
 from data_pipelines.datasets.contest_legend import DFC2020
-from test_maps import PLAN, draft, written
+from test_map_writer import PLAN, draft, written
 signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
 resource.setrlimit(resource.RLIMIT_FSIZE, ({limit}, {limit}))
 rows = np.random.default_rng(0).integers(1, 11, (900, 1, 900)).astype(np.uint8)
 try:
-    written(pathlib.Path({folder!r}), rows, maps.products(DFC2020))
-except maps.ERRORS as error:
+    written(pathlib.Path({folder!r}), rows, map_writer.products(DFC2020))
+except map_writer.ERRORS as error:
     print(type(error).__name__)
 else:
     print("written")

@@ -156,7 +156,7 @@ import rasterio.errors
 import worlds
 from networks import CLASSES, RGB
 from pystac.validation.stac_validator import JsonSchemaSTACValidator
-from lcjax import jobs, scene
+from lcjax.mapping import scene, scene_list
 from lcjax.mapping.mapper import Mapper, Options
 
 def slow(inputs):
@@ -165,7 +165,7 @@ def slow(inputs):
 
 card = worlds.card(tile=16)
 date = datetime.datetime(2020, 8, 23, tzinfo=datetime.UTC)
-with scene.open_scene(card, jobs.parse_scene({text!r}, card.sensors)) as opened:
+with scene.open_scene(card, scene_list.parse_scene({text!r}, card.sensors)) as opened:
     Mapper(card, slow, "rule", dict(LCJAX_CHECKPOINT="best, step 7")).map(
         opened, pathlib.Path({output!r}), Options(confidence=True), date=date
     )
@@ -176,7 +176,7 @@ def test_killed_three_times_it_ends_in_the_same_bytes(world):
     whole, output = world.folder / "whole" / "map.tif", world.folder / "map.tif"
     whole.parent.mkdir()
     draw(world, whole, tile=16, confidence=True, date=DATE)
-    tests = str(pathlib.Path(__file__).parent.parent)
+    tests = str(pathlib.Path(__file__).parents[2])
     script = _SLOW.format(tests=tests, text=world.text, output=str(output))
     rows, sizes = output.with_name(".map.tif.draft") / "rows", [0]
     for _ in range(3):

@@ -12,7 +12,8 @@ import worlds
 from absl import flags as absl_flags
 
 from data_pipelines.schema.errors import InputError
-from lcjax.mapping import mapper, predict
+from lcjax.cli import predict as predict_verb
+from lcjax.mapping import mapper
 from lcjax.runs.model_card import FILE
 
 
@@ -25,7 +26,7 @@ def parse(*arguments):
     values = absl_flags.FlagValues()
     names = ("DEFINE_string", "DEFINE_list", "DEFINE_float", "DEFINE_integer", "DEFINE_enum", "DEFINE_bool")
     holder = {name: functools.partial(getattr(absl_flags, name), flag_values=values) for name in names}
-    predict.define_flags(types.SimpleNamespace(**holder))
+    predict_verb.define_flags(types.SimpleNamespace(**holder))
     values(["predict", *map(str, arguments)])
     return values
 
@@ -49,7 +50,7 @@ def workdir(tmp_path, monkeypatch):
 def test_the_verb_draws_the_map(world, workdir, capsys):
     output = world.folder / "new" / "map.tif"
     arguments = [f"--workdir={workdir.folder}", f"--scene={world.text}", f"--output={output}", "--checkpoint=last"]
-    predict.run(parse(*arguments, "--overlap=4", "--batch_size=3", "--tta", "--blend=cosine", "--compress=lzw"))
+    predict_verb.run(parse(*arguments, "--overlap=4", "--batch_size=3", "--tta", "--blend=cosine", "--compress=lzw"))
     assert workdir.asked == [(workdir.folder, "last", True)]
     with rasterio.open(output) as result:
         np.testing.assert_array_equal(result.read(1), world.truth)
@@ -70,13 +71,13 @@ def test_folders_are_mapped_and_one_bad_scene_does_not_stop_the_others(world, wo
     maps = world.folder / "maps"
     arguments = [f"--workdir={workdir.folder}", f"--scene=s1={world.folder}/s1,s2={world.folder}/s2"]
     with pytest.raises(InputError, match=r"1 of 3 scenes were not mapped; the first: .*place1.tif: not a raster"):
-        predict.run(parse(*arguments, f"--output={maps}"))
+        predict_verb.run(parse(*arguments, f"--output={maps}"))
     assert sorted(path.name for path in maps.glob("*.tif")) == ["place0.tif", "place2.tif"]
     assert len(workdir.asked) == 1  # the network is restored once
     assert "scene 2 of 3" in capsys.readouterr().out
 
     (world.folder / "s2" / "place1.tif").write_bytes(whole)
-    predict.run(parse(*arguments, f"--output={maps}"))
+    predict_verb.run(parse(*arguments, f"--output={maps}"))
     assert sorted(path.name for path in maps.glob("*.tif")) == ["place0.tif", "place1.tif", "place2.tif"]
     assert capsys.readouterr().out.count("already mapped") == 2
 
@@ -99,15 +100,13 @@ def test_what_is_missing_or_wrong_is_said_before_the_network_is_restored(world, 
         ({"date": "yesterday"}, "--date=yesterday: expected e.g. 2020-08-23"),
     ):
         with pytest.raises(InputError, match=words) as caught:
-            predict.run(parse(*(f"--{name}={value}" for name, value in (good | change).items())))
+            predict_verb.run(parse(*(f"--{name}={value}" for name, value in (good | change).items())))
         assert "\n" not in str(caught.value)
     assert not workdir.asked and not (world.folder / "map.tif").exists()
 
 
 def test_help_teaches_by_example_and_importing_costs_nothing():
-    assert "lcjax predict --workdir=" in predict.HELP
-    script = (
-        "import sys, lcjax.mapping.predict; print([m for m in ('rasterio', 'matplotlib', 'jax') if m in sys.modules])"
-    )
+    assert "lcjax predict --workdir=" in predict_verb.HELP
+    script = "import sys, lcjax.cli.predict; print([m for m in ('rasterio', 'matplotlib', 'jax') if m in sys.modules])"
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"

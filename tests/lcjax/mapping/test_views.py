@@ -10,12 +10,12 @@ import pytest
 import rasterio
 from networks import small
 
-from configs import dfc2020
 from data_pipelines.datasets import registry as datasets
 from data_pipelines.prepare import pipeline
 from data_pipelines.schema.errors import InputError
 from data_pipelines.schema.legends import LandClass, Legend
 from data_pipelines.schema.spec import Partition
+from lcjax.configs import dfc2020
 from lcjax.engine import restore
 from lcjax.evaluation import evaluate
 from lcjax.ops import augment

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 from networks import precisions_compared
 
-from configs import dfc2020
 from data_pipelines.reading import dataset
+from lcjax.configs import dfc2020
 from lcjax.engine import restore
 from lcjax.ops import augment
 from lcjax.training.loop import train

@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 from networks import make, precisions_compared
 
-from configs import dfc2020
 from data_pipelines.reading import dataset, loader
+from lcjax.configs import dfc2020
 from lcjax.models import registry
 from lcjax.ops import augment
 

@@ -13,7 +13,8 @@ from scipy import special, stats
 from data_pipelines.reading import loader
 from data_pipelines.schema.band_statistics import Moments
 from data_pipelines.schema.errors import InputError
-from data_pipelines.schema.sensors import SENSORS, Scaling, by_maximum, whitened
+from data_pipelines.schema.normalization import by_maximum, whitened
+from data_pipelines.schema.sensors import SENSORS, Scaling
 from lcjax.ops import augment
 from lcjax.parallel import mesh as meshes
 

@@ -19,8 +19,8 @@ import threading
 import pytest
 
 JOIN = (
-    "import jax, types; from lcjax.parallel import hosts; "
-    "hosts.join('auto', types.SimpleNamespace(join_timeout=60, loss_timeout=30), asks=True)"
+    "import jax, types; from lcjax.parallel import multihost; "
+    "multihost.join('auto', types.SimpleNamespace(join_timeout=60, loss_timeout=30), asks=True)"
 )
 
 # What each process does. `fake` is a line of a test, for what the cluster's own libraries would find there.

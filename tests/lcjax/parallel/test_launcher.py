@@ -66,7 +66,7 @@ def test_flags_come_before_what_is_found():
 
 
 def test_sigterm_before_training_has_the_code_of_what_may_be_started_again():
-    child = "import os, signal; from lcjax.parallel import processes; processes.stop_at_once(); "
+    child = "import os, signal; from lcjax.parallel import launcher; launcher.stop_at_once(); "
     child += "os.kill(os.getpid(), signal.SIGTERM); signal.pause()"
     assert subprocess.run([sys.executable, "-c", child], timeout=60).returncode == 75
 
@@ -81,7 +81,7 @@ def test_sigterm_before_training_has_the_code_of_what_may_be_started_again():
 )
 def test_what_a_signal_ends_while_python_starts_is_said_by_its_watcher(name, verb, expected, says):
     child = f"import os, signal; os.kill(os.getpid(), signal.{name}); signal.pause()"
-    watcher = f"import sys; sys.orig_argv[1:] = ['-c', {child!r}]; from lcjax.parallel import processes; "
-    watcher += f"sys.exit(processes.watch({verb!r}, 1))"
+    watcher = f"import sys; sys.orig_argv[1:] = ['-c', {child!r}]; from lcjax.parallel import launcher; "
+    watcher += f"sys.exit(launcher.watch({verb!r}, 1))"
     ended = subprocess.run([sys.executable, "-c", watcher], timeout=60, stderr=subprocess.PIPE, text=True)
     assert (ended.returncode, ended.stderr) == (expected, says)

@@ -11,9 +11,9 @@ import numpy as np
 import pytest
 from networks import card_of, make, smallest
 
-from configs import dfc2020
 from data_pipelines.schema.errors import InputError
 from lcjax import tasks
+from lcjax.configs import dfc2020
 from lcjax.engine import optimizer as optimizers
 from lcjax.engine import steps
 from lcjax.models import params, registry

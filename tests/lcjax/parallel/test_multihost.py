@@ -145,12 +145,12 @@ import os, signal, sys, time
 sys.path.insert(0, {root!r})
 import jax
 jax.distributed.initialize({address!r}, 2, int(sys.argv[1]))
-from lcjax.parallel import hosts
+from lcjax.parallel import multihost
 if jax.process_index():
     os.kill(os.getpid(), signal.SIGTERM)
     time.sleep(3)
-hosts.barrier("told")
-with hosts.stop_requests() as stop:
+multihost.barrier("told")
+with multihost.stop_requests() as stop:
     print([stop.asked(step) for step in range(74, 80)].index(True))
 """
 
@@ -293,12 +293,12 @@ _LATE = """
 import sys, time, types
 sys.path.insert(0, {root!r})
 import jax
-from lcjax.parallel import hosts
+from lcjax.parallel import multihost
 values = types.SimpleNamespace(coordinator_address={address!r}, num_processes=2, process_id=int(sys.argv[1]))
 values.join_timeout, values.loss_timeout = 30, 5
-hosts.join("flags", values, asks=False)
+multihost.join("flags", values, asks=False)
 time.sleep(0 if jax.process_index() else 45)
-hosts.leave()
+multihost.leave()
 """
 
 

@@ -10,9 +10,9 @@ import jax
 import networks
 import pytest
 
-from configs import dfc2020
 from data_pipelines.schema.errors import InputError
-from lcjax.engine import experiment
+from lcjax.configs import dfc2020
+from lcjax.engine import experiment as experiments
 from lcjax.parallel import mesh as meshes
 from lcjax.profiling import aot_compile, memory_planner, topologies
 from lcjax.profiling.aot_compile import Program, Setting
@@ -117,7 +117,7 @@ def _config(**fields):
 def test_the_step_that_is_compiled_is_the_step_that_runs(parts):
     """Of shapes alone, the program of the real state and batch."""
     config = _config(accumulate=parts)
-    experiment = experiment.make(config)
+    experiment = experiments.make(config)
     mesh = meshes.make(-1, 2, 16, parts)
     state, batch = experiment.shapes(mesh)
     real = experiment.state(mesh), meshes.global_batch(experiment.batch(16), meshes.batch_sharding(mesh))
@@ -130,7 +130,7 @@ def test_a_slice_of_cpus_is_forecast(slice_of_cpus, capsys):
     assert found["kind"] == "compiled bound, not a measurement" and aot_compile.KIND in aot_compile.text(found)
     assert found["chips"] == 8 and found["images_per_chip"] == 2
     # Every parameter's gradient is summed over all devices, in float32.
-    parameters = sum(leaf.size for leaf in experiment.make(_config()).template.parameters.values())
+    parameters = sum(leaf.size for leaf in experiments.make(_config()).template.parameters.values())
     exchanged = found["collectives"]["kinds"]["all-reduce"]["bytes"]
     assert 4 * parameters <= exchanged < 4 * parameters * 1.2
     assert {row["group"] for row in found["collectives"]["list"]} == {8}
@@ -160,7 +160,7 @@ def test_state_of_a_device_is_what_it_holds():
     config.model.base = 32
     known = memory_planner.sizes(config, jax.devices())
     assert known.state[1] > known.state[4] > known.state[1] / 4
-    experiment = experiment.make(config)
+    experiment = experiments.make(config)
     for fsdp, expected in known.state.items():
         state = experiment.state(meshes.make(-1, fsdp, 8))
         assert expected == sum(leaf.addressable_shards[0].data.nbytes for leaf in jax.tree.leaves(state))
@@ -249,7 +249,7 @@ def test_the_tpu_compiler_is_asked():
     assert found["fits"] and found["memory_capacity"] == 15.75 * 2**30
     assert found["bound_ms"] == max(found["terms_ms"].values()) > 0
     # The whole gradient, in bfloat16 at least.
-    parameters = sum(leaf.size for leaf in experiment.make(config).template.parameters.values())
+    parameters = sum(leaf.size for leaf in experiments.make(config).template.parameters.values())
     assert found["collectives"]["kinds"]["all-reduce"]["bytes"] >= 2 * parameters
     assert {row["group"] for row in found["collectives"]["list"]} == {4}
     # What does not fit is told, not raised.

@@ -12,9 +12,10 @@ import rasterio
 from data_pipelines.datasets.contest_legend import DFC2020
 from data_pipelines.datasets.flair1.legend import FLAIR1
 from data_pipelines.schema.errors import InputError
+from lcjax.cli import report as report_verb
 from lcjax.mapping import areas, stac
 from lcjax.plotting import figures
-from lcjax.reporting import map_reader, report
+from lcjax.reporting import map_reader
 
 TAGS = {"LCJAX_MODEL": "unet, fusion s2", "LCJAX_DATASET": "sample 1.0.0", "LCJAX_CHECKPOINT": "best, step 300"}
 PLACE = {"crs": "EPSG:32633", "transform": rasterio.Affine(10, 0, 500_000, 0, -10, 5_400_000)}
@@ -39,7 +40,7 @@ def make_map(path, seed=0, *, legend=DFC2020, picture=True, item=False, tags=TAG
 
 
 def make_report(maps, output, workdirs=None) -> str:
-    report.run(types.SimpleNamespace(workdirs=workdirs, maps=[str(path) for path in maps], output=str(output)))
+    report_verb.run(types.SimpleNamespace(workdirs=workdirs, maps=[str(path) for path in maps], output=str(output)))
     return (output / "index.html").read_text()
 
 
@@ -165,7 +166,7 @@ def test_the_date_is_where_a_stac_item_has_it(tmp_path):
 
 def wrong(match, *maps, output="out"):
     with pytest.raises(InputError, match=match) as caught:
-        report.run(types.SimpleNamespace(workdirs=None, maps=[str(path) for path in maps], output=output))
+        report_verb.run(types.SimpleNamespace(workdirs=None, maps=[str(path) for path in maps], output=output))
     assert "\n" not in str(caught.value)
 
 

@@ -13,6 +13,7 @@ from finished import make_pretraining, make_report, make_run, score
 from data_pipelines.datasets.contest_legend import DFC2020
 from data_pipelines.datasets.flair1.legend import FLAIR1
 from data_pipelines.schema.errors import InputError
+from lcjax.cli import report as report_verb
 from lcjax.reporting import page, report, run_reader, tables
 
 LAND = DFC2020.scored
@@ -218,7 +219,7 @@ def test_a_line_that_is_being_written_is_passed_over(tmp_path):
 def wrong(tmp_path, match: str, workdirs: str, output: str = "out") -> None:
     given = workdirs.split(",") if workdirs else None
     with pytest.raises(InputError, match=match) as caught:
-        report.run(types.SimpleNamespace(workdirs=given, maps=None, output=output))
+        report_verb.run(types.SimpleNamespace(workdirs=given, maps=None, output=output))
     assert "\n" not in str(caught.value)
     assert not (tmp_path / "out").exists()
 

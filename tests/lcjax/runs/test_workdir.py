@@ -8,7 +8,7 @@ import launched
 import pytest
 from networks import card_of
 
-from configs import dfc2020, pretrain
+from lcjax.configs import dfc2020, pretrain
 from data_pipelines.schema.errors import InputError
 from lcjax.runs import workdir
 

@@ -12,12 +12,12 @@ import rasterio
 from flax import nnx
 from networks import SMALLEST, card_of, make, small, smallest
 
-from configs import flair1
 from data_pipelines.datasets.flair1.metadata import ENCODED, UNKNOWN, encode
 from data_pipelines.prepare import prepare
 from data_pipelines.reading import dataset
 from data_pipelines.schema.errors import InputError
 from lcjax import tasks
+from lcjax.configs import flair1
 from lcjax.engine import optimizer as optimizers
 from lcjax.engine import restore, steps
 from lcjax.evaluation import evaluate

@@ -11,11 +11,11 @@ import launched
 import numpy as np
 import pytest
 from networks import small
-from test_train import same_parameters
+from test_loop import same_parameters
 
-import launch
-from configs import dfc2020
 from data_pipelines.schema.errors import InputError
+from lcjax.cli import main
+from lcjax.configs import dfc2020
 from lcjax.engine import restore
 from lcjax.runs import checksums, goodput
 from lcjax.training.loop import train
@@ -215,7 +215,7 @@ def test_an_ended_run_is_left_as_it_is_or_made_longer(data_dir, tmp_path, capsys
 )
 def test_buckets_are_refused(words):
     with pytest.raises(InputError) as raised:
-        launch._parse(words[0], words[1:])
+        main._parse(words[0], words[1:])
     assert str(raised.value) == f"{words[-1]}: {BUCKETS}"
 
 

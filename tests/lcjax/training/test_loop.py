@@ -13,16 +13,16 @@ import own
 import pytest
 from networks import small
 
-from configs import dfc2020, pretrain, rasters
 from data_pipelines.prepare import prepare
 from data_pipelines.reading.dataset import open_dataset
 from data_pipelines.schema.errors import InputError
+from lcjax.configs import dfc2020, pretrain, rasters
 from lcjax.engine import restore
 from lcjax.evaluation import evaluate
 from lcjax.tasks.segmentation import Segmentation
 from lcjax.training.loop import Progress, make_card, train
 
-ROOT = pathlib.Path(__file__).parents[2]
+ROOT = pathlib.Path(__file__).parents[3]
 
 
 def same_parameters(one: pathlib.Path, other: pathlib.Path, kind: str) -> None:
@@ -276,7 +276,7 @@ def test_more_places_than_batch_for_contrastive(data_dir, tmp_path):
 
 def test_no_tensorflow_after_training(data_dir, tmp_path):
     code = (
-        "import sys; sys.path.insert(0, sys.argv.pop()); import launch; code = launch.main(sys.argv[1:]);"
+        "import sys; sys.path.insert(0, sys.argv.pop()); from lcjax.cli import main; code = main.main(sys.argv[1:]);"
         "print([m for m in ('tensorflow', 'torch', 'rasterio') if m in sys.modules]); sys.exit(code)"
     )
     words = [*launched.training(tmp_path / "run", data_dir, total="2 steps"), str(ROOT)]

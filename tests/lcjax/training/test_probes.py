@@ -13,10 +13,10 @@ from sklearn.metrics import accuracy_score, recall_score
 from sklearn.model_selection import train_test_split
 from sklearn.neighbors import KNeighborsClassifier
 
-from configs import pretrain
 from data_pipelines.reading.dataset import open_dataset
 from data_pipelines.schema.errors import InputError
 from data_pipelines.schema.legends import LandClass, Legend
+from lcjax.configs import pretrain
 from lcjax.engine import restore
 from lcjax.training import probes
 from lcjax.training.loop import train

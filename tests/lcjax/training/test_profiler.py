@@ -6,8 +6,8 @@ import json
 import pytest
 from networks import small
 
-from configs import dfc2020
 from data_pipelines.schema.errors import InputError
+from lcjax.configs import dfc2020
 from lcjax.runs import goodput
 from lcjax.training import profiler
 from lcjax.training.loop import train

@@ -9,8 +9,8 @@ import pytest
 import rasterio
 from rasterio.windows import Window
 
-from configs import pretrain
 from data_pipelines.prepare.prepare import prepare
+from lcjax.configs import pretrain
 from lcjax.training import loop
 
 REAL = os.environ.get("LCJAX_REAL_DATA", "")

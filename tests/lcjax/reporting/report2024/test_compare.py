@@ -12,7 +12,7 @@ from data_pipelines.datasets.contest_legend import DFC2020
 from data_pipelines.datasets.flair1.legend import FLAIR1_12, FLAIR1_13
 from lcjax.ops import metrics
 from lcjax.reporting import run_reader
-from lcjax.reporting.report2024 import compare, text
+from lcjax.reporting.report2024 import compare, writers
 
 REAL = {"dataset": "dfc2020 1.0.0", "records": 5128}
 AERIAL = {"dataset": "flair1 1.0.0", "records": 520, "legend": FLAIR1_13}
@@ -194,7 +194,7 @@ def test_validation_scores_and_old_runs_stand_in_no_printed_table(tmp_path):
 
 
 def test_csv_holds_every_figure_once_in_full_precision(four):
-    rows = list(csv.DictReader(io.StringIO(text.to_csv(four[1]))))
+    rows = list(csv.DictReader(io.StringIO(writers.to_csv(four[1]))))
     assert list(rows[0]) == ["table", "cell", "row", "source", "score", "value", "mark"]
     assert len({(row["table"], row["cell"], row["row"], row["source"], row["score"]) for row in rows}) == len(rows)
     (run,) = run_reader.read([four[0] / "unet"])
@@ -212,7 +212,7 @@ def test_csv_holds_every_figure_once_in_full_precision(four):
 
 
 def test_markdown_has_whole_tables(four):
-    text = text.to_markdown(four[1])
+    text = writers.to_markdown(four[1])
     lines = [re.sub(r"\\\|", "", line) for line in text.splitlines()]
     tables = "\n".join(lines).split("\n\n")
     grids = [block.splitlines() for block in tables if block.startswith("|")]
@@ -225,7 +225,7 @@ def test_markdown_has_whole_tables(four):
 
 def test_tex_is_whole_and_escaped(four):
     r"""There is no LaTeX to try it with: braces and environments close, rows are as wide as the tabular says."""
-    text = text.to_tex(four[1])
+    text = writers.to_tex(four[1])
     bare = text.replace("\\\\", "\n").replace("\\{", "").replace("\\}", "")
     depth = 0
     for character in bare:

@@ -139,5 +139,5 @@ def test_the_cards_of_one_network_have_means_over_other_classes():
 
 def test_an_installed_package_holds_the_file():
     setup = configparser.ConfigParser()
-    setup.read(pathlib.Path(__file__).parents[2] / "setup.cfg")
-    assert setup["options.package_data"]["lcjax"].split() == ["published.json"]
+    setup.read(pathlib.Path(__file__).parents[4] / "setup.cfg")
+    assert setup["options.package_data"]["lcjax.reporting.report2024"].split() == ["published.json"]

@@ -1,7 +1,7 @@
 """The cells of the 2024 report's tables, and the experiments that it recommends, as commands.
 
-  python -m configs.cells --pretrain=runs/pretrain             a line for each run: its name and its --config
-  python -m configs.cells --pretrain=runs/pretrain --recipe=report --data=sample --tiny
+  python -m lcjax.configs.report2024.cells --pretrain=runs/pretrain      a line for each run: its name and its --config
+  python -m lcjax.configs.report2024.cells --pretrain=runs/pretrain --recipe=report --data=sample --tiny
 
 Tables 1 and 2 are DFC2020 with both sensors, 3 and 4 FLAIR-1, and 6 DFC2020 with Sentinel-2 alone, as Scheibenreif et
 al. 2022 have it. "Resnet50-UNet" was a ResNet-34 in the report's code, so recipe=code takes that.
@@ -10,7 +10,7 @@ al. 2022 have it. "Resnet50-UNet" was a ResNet-34 in the report's code, so recip
 import argparse
 import dataclasses
 
-from configs import recipes
+from lcjax.configs.report2024 import recipes
 
 
 @dataclasses.dataclass(frozen=True)
@@ -119,10 +119,12 @@ def _config(file: str, words: list[str]) -> str:
 
 def main(arguments: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(
-        prog="python -m configs.cells", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+        prog="python -m lcjax.configs.report2024.cells",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("--pretrain", default="runs/pretrain", help="workdir of the pre-training run")
-    parser.add_argument("--recipe", default="ours", choices=recipes.NAMES, help="see configs/recipes.py")
+    parser.add_argument("--recipe", default="ours", choices=recipes.NAMES, help="see configs/report2024/recipes.py")
     parser.add_argument("--data", default="dfc2020", choices=("dfc2020", "sample"), help="of Sentinel images")
     parser.add_argument("--split", default="", help="of FLAIR-1")
     parser.add_argument("--tiny", action="store_true")

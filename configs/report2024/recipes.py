@@ -138,7 +138,7 @@ _FIELDS: dict[str, dict[str, dict]] = {
 
 
 def fields(recipe: str, cell: str) -> dict:
-    """Dotted names of config fields -> what a recipe sets them to in a cell (configs/cells.py); nothing for "ours".
+    """Dotted names of config fields -> what a recipe sets them to in a cell (cells.py); nothing for "ours".
 
     Of FLAIR-1, "split" is the name of a partition. Raises InputError for an unknown recipe, and for a cell that it does
     not have.
@@ -149,8 +149,8 @@ def fields(recipe: str, cell: str) -> dict:
         return {}
     if cell not in _FIELDS[recipe]:
         raise InputError(
-            f"recipe={recipe}: the reference has no such run; `python -m configs.cells --recipe={recipe}` lists those "
-            "that it has; leave recipe out"
+            f"recipe={recipe}: the reference has no such run; `python -m lcjax.configs.report2024.cells "
+            f"--recipe={recipe}` lists those that it has; leave recipe out"
         )
     return dict(_FIELDS[recipe][cell])
 

@@ -5,7 +5,7 @@ import re
 import pytest
 from absl import flags
 
-import launch
+from lcjax.cli import main as verbs
 
 CONFIG = "--config=configs/dfc2020.py"
 WORKDIR = "--workdir=nowhere"
@@ -21,7 +21,7 @@ def command(monkeypatch, capsys, request):
         # Here the config library looks for --config.FIELD=VALUE.
         monkeypatch.setattr("sys.argv", ["lcjax", *arguments])
         try:
-            code = launch.main(list(arguments))
+            code = verbs.main(list(arguments))
         finally:
             for name in set(flags.FLAGS) - before:
                 delattr(flags.FLAGS, name)
@@ -35,7 +35,7 @@ def command(monkeypatch, capsys, request):
 def test_without_a_verb_it_names_the_verbs(command, arguments):
     code, out, err = command(*arguments)
     assert (code, err) == (0, [])
-    assert all(re.search(rf"^  {verb} ", out, re.MULTILINE) for verb in launch.VERBS)
+    assert all(re.search(rf"^  {verb} ", out, re.MULTILINE) for verb in verbs.VERBS)
 
 
 FLAGS_OF = {
@@ -50,7 +50,7 @@ FLAGS_OF = {
 
 
 def test_every_verb_is_in_the_table_of_this_test():
-    assert FLAGS_OF.keys() == launch.VERBS.keys()
+    assert FLAGS_OF.keys() == verbs.VERBS.keys()
 
 
 @pytest.mark.parametrize("verb", FLAGS_OF)

@@ -1,0 +1,1 @@
+"""The data sets that are known, a folder each, and what some of them share."""

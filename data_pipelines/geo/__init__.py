@@ -1,0 +1,1 @@
+"""Rasters and places on the ground."""

@@ -1,0 +1,1 @@
+"""From downloaded files to prepared shards."""

@@ -1,0 +1,1 @@
+"""What a data set is: sensors, legends, records and splits, as data."""

@@ -1,0 +1,1 @@
+"""What a config becomes: network, optimiser, steps."""

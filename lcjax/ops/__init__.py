@@ -1,0 +1,1 @@
+"""Functions over arrays: losses, scores, augmentation, tiles."""

@@ -1,0 +1,1 @@
+"""What a step costs: measured, counted, or compiled for machines that are not there."""

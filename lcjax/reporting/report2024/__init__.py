@@ -1,0 +1,1 @@
+"""The report of 2024 beside our runs."""
