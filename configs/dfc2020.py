@@ -7,8 +7,8 @@ Arguments:
           two_stream_swin, swin_upernet or vit_pyramid (docs/models.md)
   size    of the model, where it has several: unet bilinear or transposed, Swin t, s or b, ViT b or s; empty takes the
           first
-  fusion  s1, s2, early (bands side by side in one encoder), late (an encoder per sensor) or beside (early, and an
-          encoder per sensor beside it); empty chooses late for two_stream_swin and early for the others
+  fusion  s1, s2, early (bands side by side in one encoder), late (an encoder per sensor) or early_plus_late (early, and
+          an encoder per sensor beside it); empty chooses late for two_stream_swin and early for the others
   data    dfc2020, or sample: the same layout, made by `python -m data_pipelines.datasets.sample.make`
   init    random, or the workdir of a pre-training run (configs/pretrain.py) whose encoders are taken
   freeze  empty, or encoder: the encoders keep what init gave them
@@ -26,10 +26,10 @@ full data set): mIoU 0.31 UNet and 0.28 Swin-UNet on S2, 0.32 frozen and 0.35 fi
 """
 
 import ml_collections
-from lcjax.configs.report2024 import cells, recipes
 
 from data_pipelines.schema.errors import InputError
 from lcjax.configs import arguments
+from lcjax.configs.report2024 import cells, recipes
 from lcjax.models import registry
 
 _TRANSFORMERS = ("swin_unet", "two_stream_swin", "swin_upernet", "vit_pyramid")
@@ -70,7 +70,7 @@ def get_config(argument: str | None = None) -> ml_collections.ConfigDict:
     config.metadata = False
     config.resize = 0
     config.crop = 64 if tiny else 224
-    config.turn = True
+    config.dihedral = True
     config.speckle = 0
     config.jitter = 0.0
     config.scaling = "sensor"

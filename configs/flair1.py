@@ -32,9 +32,9 @@ is over twelve classes and at 512 px. What is wrong with these figures: docs/rep
 """
 
 import ml_collections
-from lcjax.configs.report2024 import cells, recipes
 
 from lcjax.configs import arguments, dfc2020
+from lcjax.configs.report2024 import cells, recipes
 
 _ROLES = ("train", "validation", "test")
 

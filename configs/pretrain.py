@@ -22,10 +22,10 @@ transductive there.
 """
 
 import ml_collections
-from lcjax.configs.report2024 import recipes
 
 from data_pipelines.schema.errors import InputError
 from lcjax.configs import arguments, dfc2020
+from lcjax.configs.report2024 import recipes
 
 # What is trained on, and what is watched.
 _SPLITS = {

@@ -76,7 +76,7 @@ def make(config):
     """(task, template, initial parameters, initial statistics) of a config."""
     task = tasks.make(config, card_of(config))
     template = params.Template(task.build, config.freeze)
-    values, statistics = (params.initial(shapes, 0) for shapes in (template.parameters, template.statistics))
+    values, statistics = (params.init_params(shapes, 0) for shapes in (template.parameters, template.statistics))
     return task, template, values, statistics
 
 
@@ -125,8 +125,8 @@ def batch(config, size: int, edge: int = 32, seed: int = 0) -> dict[str, np.ndar
 def trained(config, devices: int, size: int, count: int):
     """(template, state before, state after, metrics of the last step) of so many steps on one batch, in numpy."""
     task, template, values, statistics = make(config)
-    mesh = meshes.make(devices, 1, size)
-    optimizer = optimizers.transformation(config.optimizer)
+    mesh = meshes.make_mesh(devices, 1, size)
+    optimizer = optimizers.make_optimizer(config.optimizer)
     state = steps.initial_state(template, values, statistics, optimizer, mesh)
     before = jax.tree.map(np.array, state)
     rate = optimizers.LearningRate(1e-2, 0, 10, "constant")

@@ -11,12 +11,12 @@ import pathlib
 
 import ml_collections
 import pytest
-from lcjax.configs.report2024 import cells, recipes
 from networks import card_of
 
 from data_pipelines.schema.errors import InputError
 from lcjax import tasks
 from lcjax.configs import arguments, dfc2020, flair1, pretrain, rasters
+from lcjax.configs.report2024 import cells, recipes
 from lcjax.engine import optimizer as optimizers
 from lcjax.models import params
 
@@ -109,7 +109,7 @@ _NETWORK = ("task", "dataset", "model", "fusion", "bands", "legend", "metadata",
 
 def sizes_of(config) -> tuple[int, int]:
     """(trained, frozen) parameters of the network that a config builds, from shapes alone."""
-    optimizers.transformation(config.optimizer)
+    optimizers.make_optimizer(config.optimizer)
     return _sizes_of(json.dumps({key: config[key] for key in _NETWORK if key in config}, default=lambda v: v.to_dict()))
 
 

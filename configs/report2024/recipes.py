@@ -22,7 +22,7 @@ from data_pipelines.schema.errors import InputError
 NAMES = ("ours", "report", "code")
 
 _PLAIN = {
-    "turn": False,
+    "dihedral": False,
     "precision": "f32",
     "patience": 0,
     "optimizer.layer_decay": 1.0,
@@ -71,7 +71,7 @@ _STREAMS = _AERIAL | {"batch_size": 16, "total": "60 epochs", "patience": 5, "op
 
 # Pre-training on SEN12MS, as its config declares it, and as it ran: no heads, and the rate of the first warm-up step.
 _DECLARED = {
-    "turn": False,
+    "dihedral": False,
     "precision": "f32",
     "scaling": "by_maximum",
     "batch_size": 50,

@@ -13,7 +13,7 @@ import tensorflow_datasets as tfds
 
 from data_pipelines.prepare.shard_writer import PARTS, Layout, Note
 from data_pipelines.schema import on_disk
-from data_pipelines.schema.band_statistics import Moments
+from data_pipelines.schema.band_statistics import BandSums
 from data_pipelines.schema.errors import InputError
 from data_pipelines.schema.files import temporary, write_atomically
 from data_pipelines.schema.legends import IGNORE
@@ -22,7 +22,7 @@ from data_pipelines.schema.spec import DatasetSpec, Kept, Partition
 _TEMPLATE = "{DATASET}-{SPLIT}.{FILEFORMAT}-{SHARD_X_OF_Y}"
 
 
-def seal(
+def finalize(
     spec: DatasetSpec,
     layout: Layout,
     made: dict,
@@ -50,7 +50,7 @@ def seal(
         )
     sums = {
         split: {
-            sensor.name: functools.reduce(Moments.__add__, (note.sensors[sensor.name] for note in notes))
+            sensor.name: functools.reduce(BandSums.__add__, (note.sensors[sensor.name] for note in notes))
             for sensor in spec.sensors
         }
         for split, notes in splits.items()
@@ -97,7 +97,7 @@ def file_stem(spec: DatasetSpec) -> str:
     return spec.name.partition("/")[0]
 
 
-def _statistics(notes: list[Note], sums: dict[str, Moments]) -> dict:
+def _statistics(notes: list[Note], sums: dict[str, BandSums]) -> dict:
     pixels: collections.Counter[int] = collections.Counter()
     for of_record in itertools.chain.from_iterable(note.pixels for note in notes):
         pixels.update(of_record)

@@ -26,7 +26,7 @@ import tqdm
 
 from data_pipelines.prepare import archives, shard_writer
 from data_pipelines.prepare.executors import run
-from data_pipelines.prepare.finalize import file_stem, seal, unpacked, write_refused
+from data_pipelines.prepare.finalize import file_stem, finalize, unpacked, write_refused
 from data_pipelines.prepare.shard_writer import Layout, Task
 from data_pipelines.schema import on_disk
 from data_pipelines.schema.errors import InputError
@@ -112,7 +112,7 @@ def _write(
     }
     _write_shards(spec.name, [task for some in tasks.values() for task in some], limit, workers, beam)
     notes = {split: [task.note() for task in some] for split, some in tasks.items()}
-    seal(spec, layout, made, notes, nameless, folder)
+    finalize(spec, layout, made, notes, nameless, folder)
 
 
 @contextlib.contextmanager
@@ -184,8 +184,8 @@ class Limit:
             _, file, reason = self._rows[0]
             raise InputError(
                 f"{self.folder / on_disk.REFUSED}: {len(self._refused)} of {self._places} records are refused so far, "
-                f"more than --max_refused={self._share:g} allows (the first: {file}: {reason}); put the files right, or "
-                "allow more, and run the same command again"
+                f"more than --max_refused={self._share:g} allows (the first: {file}: {reason}); put the files right, "
+                "or allow more, and run the same command again"
             )
 
 

@@ -110,7 +110,7 @@ class Note:
     refused: list[list[str]]
     refused_places: list[str]
     off_legend: int
-    sensors: dict[str, band_statistics.Moments]
+    sensors: dict[str, band_statistics.BandSums]
 
     def to_json(self) -> str:
         fields = dataclasses.asdict(self)
@@ -121,7 +121,7 @@ class Note:
         fields = json.loads(text)
         kept = [Kept(one["id"], Place(**one["place"]) if one["place"] else None) for one in fields["kept"]]
         pixels = [{int(label): count for label, count in of_record.items()} for of_record in fields["pixels"]]
-        sensors = {name: band_statistics.Moments.from_json(sums) for name, sums in fields["sensors"].items()}
+        sensors = {name: band_statistics.BandSums.from_json(sums) for name, sums in fields["sensors"].items()}
         return Note(**fields | {"kept": kept, "pixels": pixels, "sensors": sensors})
 
 
@@ -166,7 +166,7 @@ def write(task: Task) -> Note:
     writer = array_record_module.ArrayRecordWriter(str(begun), OPTIONS)
     note = Note(0, [], [], [], [], [], 0, {})
     size = off_legend = 0
-    sums = {sensor.name: band_statistics.Moments.of_none(len(sensor.bands)) for sensor in task.layout.sensors}
+    sums = {sensor.name: band_statistics.BandSums.of_none(len(sensor.bands)) for sensor in task.layout.sensors}
     for item in task.items:
         try:
             record = read_item(task.read, item)
@@ -187,7 +187,7 @@ def write(task: Task) -> Note:
         found, counts = np.unique(record.parts["label"], return_counts=True)
         note.pixels.append({int(i): int(n) for i, n in zip(found, counts, strict=True) if i != IGNORE})
         for name in sums:
-            sums[name] += band_statistics.Moments.of(record.parts[name], record.counted)
+            sums[name] += band_statistics.BandSums.of(record.parts[name], record.counted)
     with _explained(task.shard):
         writer.close()
     note = dataclasses.replace(note, size=size, off_legend=off_legend, sensors=sums)

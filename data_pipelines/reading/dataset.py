@@ -176,14 +176,14 @@ class Dataset:
         }
         return {
             name: functools.reduce(
-                band_statistics.Moments.__add__, map(band_statistics.Moments.from_summary, some)
+                band_statistics.BandSums.__add__, map(band_statistics.BandSums.from_summary, some)
             ).summary()
             for name, some in counted.items()
         }
 
     def _summed(self, spec: str) -> dict[str, dict]:
         source = dataclasses.replace(self, sensors=self.stored).source(spec)
-        sums = {sensor.name: band_statistics.Moments.of_none(len(sensor.bands)) for sensor in self.stored}
+        sums = {sensor.name: band_statistics.BandSums.of_none(len(sensor.bands)) for sensor in self.stored}
         for index in tqdm.tqdm(range(len(source)), desc=f"statistics of {self.name} {spec}", unit="record"):
             record = source[index]
             # Tiles of own images overlap and go beyond them, and pixels without data were filled: what of a record must
@@ -191,7 +191,7 @@ class Dataset:
             partly = datasets.is_rasters(self.name) or source.ids[index] in self._records.filled
             counted = record["label"] != IGNORE if partly else None
             for name in sums:
-                sums[name] += band_statistics.Moments.of(record[name], counted)
+                sums[name] += band_statistics.BandSums.of(record[name], counted)
         return {name: of_sensor.summary() for name, of_sensor in sums.items()}
 
     @functools.cached_property

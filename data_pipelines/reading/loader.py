@@ -47,7 +47,7 @@ def corner(position: int, tile: int, crop: int, seed: int) -> tuple[int, int]:
     return int(top), int(left)
 
 
-def shipped(tile: int, crop: int) -> int:
+def host_size(tile: int, crop: int) -> int:
     """The edge in pixels of what goes to the device: the crop where that saves more than half, else the whole tile.
 
     Elsewhere the device cuts.
@@ -93,7 +93,7 @@ def train_batches(
         at = first + batch * batch_size + offset
         index = record_index(at, len(source), seed)
         tile = source.tile
-        where, edge = corner(at, tile, crop, seed), shipped(tile, crop)
+        where, edge = corner(at, tile, crop, seed), host_size(tile, crop)
         cut = where if edge < tile else (0, 0)
         left = (where[0] - cut[0], where[1] - cut[1])  # for the device
         drawn = {"corner": np.array(left, np.int32), "example": np.uint32(at)}

@@ -10,7 +10,7 @@ from data_pipelines.schema.sensors import Scaling
 
 
 @dataclasses.dataclass(frozen=True)
-class Moments:
+class BandSums:
     """Sums over `count` pixels, float64.
 
     Attributes:
@@ -26,21 +26,21 @@ class Moments:
     high: np.ndarray
 
     @staticmethod
-    def of_none(bands: int) -> "Moments":
+    def of_none(bands: int) -> "BandSums":
         """The sums over no pixel at all."""
-        return Moments(0, np.zeros(bands), np.zeros((bands, bands)), np.full(bands, np.inf), np.full(bands, -np.inf))
+        return BandSums(0, np.zeros(bands), np.zeros((bands, bands)), np.full(bands, np.inf), np.full(bands, -np.inf))
 
     @staticmethod
-    def of(image: np.ndarray, counted: np.ndarray | None) -> "Moments":
+    def of(image: np.ndarray, counted: np.ndarray | None) -> "BandSums":
         """The sums over an image (H, W, bands), or over the pixels of it that are `counted` (H, W)."""
         values = image.reshape(-1, image.shape[-1]) if counted is None else image[counted]
         if not len(values):
-            return Moments.of_none(image.shape[-1])
+            return BandSums.of_none(image.shape[-1])
         columns = np.ascontiguousarray(values.T, np.float64)
-        return Moments(len(values), columns.sum(1), columns @ columns.T, columns.min(1), columns.max(1))
+        return BandSums(len(values), columns.sum(1), columns @ columns.T, columns.min(1), columns.max(1))
 
-    def __add__(self, other: "Moments") -> "Moments":
-        return Moments(
+    def __add__(self, other: "BandSums") -> "BandSums":
+        return BandSums(
             self.count + other.count,
             self.total + other.total,
             self.products + other.products,
@@ -54,21 +54,21 @@ class Moments:
         return {"count": self.count} | (arrays if self.count else arrays | {"low": None, "high": None})
 
     @staticmethod
-    def from_json(fields: dict) -> "Moments":
+    def from_json(fields: dict) -> "BandSums":
         total, products = (np.array(fields[name], np.float64) for name in ("total", "products"))
         if not fields["count"]:
-            return Moments.of_none(len(total))
-        return Moments(fields["count"], total, products, np.array(fields["low"]), np.array(fields["high"]))
+            return BandSums.of_none(len(total))
+        return BandSums(fields["count"], total, products, np.array(fields["low"]), np.array(fields["high"]))
 
     @staticmethod
-    def from_summary(fields: dict) -> "Moments":
+    def from_summary(fields: dict) -> "BandSums":
         """The sums that a `summary` tells of."""
         count, std = fields["pixels"], np.asarray(fields.get("std", ()), np.float64)
         if not count:
             raise ValueError("a summary of no pixel does not tell its bands")
         mean = np.asarray(fields["mean"], np.float64)
         products = count * (np.asarray(fields["correlation"]) * np.outer(std, std) + np.outer(mean, mean))
-        return Moments(count, count * mean, products, np.asarray(fields["min"]), np.asarray(fields["max"]))
+        return BandSums(count, count * mean, products, np.asarray(fields["min"]), np.asarray(fields["max"]))
 
     @property
     def mean(self) -> np.ndarray:

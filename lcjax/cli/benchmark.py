@@ -75,7 +75,7 @@ def run(flags) -> None:
         raise InputError("--plan goes with --topology, e.g. --topology=v5e:16x16")
     from lcjax.parallel import multihost
 
-    if not multihost.first() and (flags.list or flags.input or flags.topology):
+    if not multihost.is_main_process() and (flags.list or flags.input or flags.topology):
         return  # nothing that several processes could share
     if flags.list:
         from lcjax.profiling import model_table
@@ -106,7 +106,7 @@ def run(flags) -> None:
         from lcjax.profiling.benchmark import benchmark
 
         text = json.dumps(benchmark(flags.config, flags.steps), indent=1)
-        if not multihost.first():
+        if not multihost.is_main_process():
             return
         print(text)
     if flags.json:

@@ -71,7 +71,7 @@ def _run(verb: str, rest: list[str], *, helped: bool = False, joined: bool = Fal
         if joined:
             from lcjax.parallel import multihost
 
-            with multihost.together():
+            with multihost.raise_on_all():
                 _parse(verb, rest)
             multihost.agree(_asked(own), "the run")
         else:
@@ -108,8 +108,8 @@ def _run_joined(verb: str, rest: list[str], scheduler: str, values: flags.FlagVa
         launcher.tell_joined()
         code = _run(verb, rest, joined=True)
         if code in (0, launcher.STOPPED):
-            multihost.leave()
-        elif multihost.first():
+            multihost.shutdown()
+        elif multihost.is_main_process():
             time.sleep(2)  # the others may be about to say the same, and with process 0 goes what holds them together
         return code
     except InputError as error:
@@ -120,7 +120,7 @@ def _run_joined(verb: str, rest: list[str], scheduler: str, values: flags.FlagVa
         return launcher.LOST
     except Exception as error:
         traceback.print_exc()
-        if not multihost.is_loss(error):
+        if not multihost.is_peer_failure(error):
             return 1
         time.sleep(2 * values.loss_timeout)  # long before that JAX has found out, too, and has ended this process
         return launcher.LOST

@@ -81,7 +81,7 @@ def run(flags) -> None:
     if flags.init:
         from data_pipelines.datasets.rasters import init_csv
 
-        init_csv.propose(flags.dataset, source)
+        init_csv.init_csv(flags.dataset, source)
         return
     prepare.prepare(
         flags.dataset,

@@ -47,13 +47,13 @@ class Trial:
     def state(self, mesh) -> steps.State:
         """The state that step 0 begins with."""
         shapes = (self.template.parameters, self.template.statistics)
-        values, statistics = (params.initial(shape, self.config.seed) for shape in shapes)
+        values, statistics = (params.init_params(shape, self.config.seed) for shape in shapes)
         return steps.initial_state(self.template, values, statistics, self.optimizer, mesh)
 
     def batch(self, size: int) -> dict[str, np.ndarray]:
         """Random integers of the published tile size."""
         generator = np.random.default_rng(self.config.seed)
-        edge = loader.shipped(self.card.tile, self.config.crop)
+        edge = loader.host_size(self.card.tile, self.config.crop)
         shape = (size, edge, edge)
         ids = [land_class.id for land_class in self.card.legend.scored]
         batch = {
@@ -72,7 +72,7 @@ class Trial:
             key: jax.ShapeDtypeStruct((self.config.batch_size, *value.shape[1:]), value.dtype)
             for key, value in self.batch(1).items()
         }
-        spread = meshes.laid_out(batch, dict.fromkeys(batch, meshes.batch_sharding(mesh)))
+        spread = meshes.with_shardings(batch, dict.fromkeys(batch, meshes.batch_sharding(mesh)))
         return steps.state_shapes(self.template, self.optimizer, mesh), spread
 
 
@@ -93,9 +93,9 @@ def make(config, mesh: Mesh | None = None, updates: int = 100) -> Trial:
     alike = {"train": {"class_pixels": {str(land_class.id): 1 for land_class in data.legend.scored}}}
     card = cards.Card(config.model.name, config.fusion, sensors, data.legend, data.tile, data.name, alike, {})
     task = tasks.make(config, card)
-    normalisation = meshes.normalisation(config.parallel, mesh) if mesh else {}
+    normalisation = meshes.batch_norm_attributes(config.parallel, mesh) if mesh else {}
     template = params.Template(task.build, config.freeze, normalisation)
-    optimizer = optimizers.transformation(config.optimizer)
+    optimizer = optimizers.make_optimizer(config.optimizer)
     rate = optimizers.learning_rate(config.optimizer, config.batch_size, 0, updates)
     return Trial(config, data, card, task, template, optimizer, rate)
 

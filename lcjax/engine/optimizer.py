@@ -86,7 +86,7 @@ def check_plateau(config) -> None:
         )
 
 
-def lowering(config, since_best: int) -> float:
+def plateau_factor(config, since_best: int) -> float:
     """What the rate is multiplied by at an evaluation, the `since_best`-th after the best one (0: it is the best).
 
     As ReduceLROnPlateau of PyTorch with mode "max" and threshold 0: `plateau_patience` evaluations without a better
@@ -104,7 +104,7 @@ def _kernels(parameters: Mapping) -> dict[str, bool]:
     return {path: _decays(path) for path in parameters}
 
 
-def transformation(config) -> optax.GradientTransformation:
+def make_optimizer(config) -> optax.GradientTransformation:
     """What turns gradients into directions; the step takes `parameters - rate * direction`.
 
     Args:
@@ -133,13 +133,13 @@ def transformation(config) -> optax.GradientTransformation:
 
 def _by_layer(decay: float) -> optax.GradientTransformation:
     def scaled(directions: dict, _) -> dict:
-        factors = layer_factors(directions, decay)
+        factors = layerwise_factors(directions, decay)
         return {path: factors[path] * direction for path, direction in directions.items()}
 
     return optax.stateless(scaled)
 
 
-def layer_factors(paths: Iterable[str], decay: float) -> dict[str, float]:
+def layerwise_factors(paths: Iterable[str], decay: float) -> dict[str, float]:
     """What the learning rate of each parameter is multiplied by: decay ** (n - i) in layer i of n of an encoder.
 
     Layer 0 is the stem, layers 1 to n - 1 are the stages; after them, and outside of encoders, the factor is 1.

@@ -46,7 +46,7 @@ class Trained:
     parameters: dict
     statistics: dict
 
-    def probabilities(self, mesh: jax.sharding.Mesh | None = None, *, turns: bool = False) -> Probabilities:
+    def probabilities(self, mesh: jax.sharding.Mesh | None = None, *, tta: bool = False) -> Probabilities:
         """A function {sensor: stored integers (B, H, W, bands)} -> class probabilities (B, H, W, classes) float32.
 
         A network that also takes numbers beside images may be given those that are stored, too, by their name. Where
@@ -54,7 +54,7 @@ class Trained:
 
         Args:
           mesh: devices that share the examples of a batch, a multiple of their number; None takes the first alone.
-          turns: average over the eight flips and rotations (the four flips of an image that is not square).
+          tta: average over the eight flips and rotations (the four flips of an image that is not square).
 
         What comes back lies on the first device of this process and may not be computed yet.
         """
@@ -65,17 +65,17 @@ class Trained:
         mesh = mesh or jax.make_mesh((1, 1), meshes.AXES, axis_types=(AxisType.Auto,) * 2, devices=[first])
         examples, everywhere = meshes.batch_sharding(mesh), NamedSharding(mesh, PartitionSpec())
         images = [sensor.name for sensor in self.card.sensors]
-        values, statistics = meshes.replicated((self.parameters, self.statistics), mesh)
+        values, statistics = meshes.replicate_tree((self.parameters, self.statistics), mesh)
 
         @functools.partial(jax.jit, out_shardings=everywhere)
         def forward(values: dict, statistics: dict, batch: dict) -> jax.Array:
             def one(which: jax.Array) -> jax.Array:
-                turn = jax.vmap(augment.turned, (0, None))
+                turn = jax.vmap(augment.dihedral, (0, None))
                 turned = batch | {name: turn(batch[name], which) for name in images}
                 answer = task.probabilities(self.template.merge(values, statistics, train=False), turned)
-                return jax.vmap(augment.turned_back, (0, None))(answer, which)
+                return jax.vmap(augment.dihedral_inverse, (0, None))(answer, which)
 
-            if not turns:
+            if not tta:
                 return task.probabilities(self.template.merge(values, statistics, train=False), batch)
             height, width = batch[images[0]].shape[1:3]
             count = 8 if height == width else 4
@@ -84,7 +84,7 @@ class Trained:
             return total / count
 
         def answer(batch: Mapping[str, np.ndarray] | None) -> jax.Array | None:
-            given = multihost.announced(batch) if mesh.is_multi_process else batch
+            given = multihost.broadcast_batch(batch) if mesh.is_multi_process else batch
             if given is None:
                 return None
             placed = {name: meshes.place(value, examples) for name, value in given.items()}
@@ -108,7 +108,7 @@ def restore(folder: pathlib.Path, kind: str = "best") -> Trained:
     Raises:
       InputError: no such workdir or checkpoint.
     """
-    with multihost.together():
+    with multihost.raise_on_all():
         config = workdir.read_config(folder)
     saved, step = checkpoints.find(folder, kind)
     # Each process looks for itself, and a training may be writing.

@@ -28,16 +28,16 @@ class State:
       step: updates done, int32.
       trainable, frozen: parameters by path; the optimiser knows of the first only.
       statistics: running statistics of normalisation by path.
-      optimizer: optax state.
-      scale: what the scheduled learning rate is multiplied by, float32; the host sets it between steps.
+      opt_state: of optax.
+      lr_multiplier: what the scheduled learning rate is multiplied by, float32; the host sets it between steps.
     """
 
     step: jax.Array
     trainable: Flat
     frozen: Flat
     statistics: Flat
-    optimizer: optax.OptState
-    scale: jax.Array
+    opt_state: optax.OptState
+    lr_multiplier: jax.Array
 
 
 def state_shapes(template: Template, optimizer, mesh) -> State:
@@ -47,7 +47,7 @@ def state_shapes(template: Template, optimizer, mesh) -> State:
     step, scale = (cast(jax.Array, jax.ShapeDtypeStruct((), dtype)) for dtype in (np.int32, np.float32))
     moments = jax.eval_shape(optimizer.init, trainable)
     state = State(step, trainable, frozen, template.statistics, moments, scale)
-    return meshes.laid_out(state, meshes.shardings(state, mesh))
+    return meshes.with_shardings(state, meshes.shardings(state, mesh))
 
 
 def initial_state(template: Template, parameters: dict, statistics: dict, optimizer, mesh) -> State:
@@ -55,16 +55,16 @@ def initial_state(template: Template, parameters: dict, statistics: dict, optimi
     shapes = state_shapes(template, optimizer, mesh)
     trainable, frozen = ({path: parameters[path] for path in flat} for flat in (shapes.trainable, shapes.frozen))
     # Every moment starts at zero, so the optimiser's state needs no computation, only its shapes.
-    moments = jax.tree.map(lambda leaf: np.zeros(leaf.shape, leaf.dtype), shapes.optimizer)
+    moments = jax.tree.map(lambda leaf: np.zeros(leaf.shape, leaf.dtype), shapes.opt_state)
     step, scale = cast(tuple[jax.Array, jax.Array], (np.int32(0), np.float32(1.0)))
     state = State(step, trainable, frozen, statistics, moments, scale)
     return meshes.place(state, jax.tree.map(lambda leaf: leaf.sharding, shapes))
 
 
-def rescaled(state: State, scale: float) -> State:
-    """The state whose steps take the scheduled learning rate times `scale`."""
+def with_lr_multiplier(state: State, value: float) -> State:
+    """The state whose steps take the scheduled learning rate times `value`."""
     with jax.transfer_guard("allow"):  # one number, sent on purpose
-        return dataclasses.replace(state, scale=meshes.place(np.float32(scale), state.scale.sharding))
+        return dataclasses.replace(state, lr_multiplier=meshes.place(np.float32(value), state.lr_multiplier.sharding))
 
 
 def train_step(
@@ -83,7 +83,7 @@ def train_step(
     def step(state: State, batch: dict) -> tuple[State, dict]:
         def gradient_of(statistics: Flat, part: dict) -> tuple[Flat, Flat, dict]:
             # Said again, for the compiler loses it between a loop and what is spread over fsdp.
-            part = {key: meshes.spread(value, 0) for key, value in part.items()}
+            part = {key: meshes.constrain(value, 0) for key, value in part.items()}
             keys_B = augment.example_keys(seed, state.step, part["example"])
 
             def loss_of(trainable: Flat):
@@ -92,18 +92,18 @@ def train_step(
                 return loss, (extra, template.statistics_of(model))
 
             (loss, (extra, after)), gradient = jax.value_and_grad(loss_of, has_aux=True)(state.trainable)
-            return gradient, after, extra | {"loss": meshes.total(loss)}
+            return gradient, after, extra | {"loss": meshes.psum(loss)}
 
         if accumulate == 1:
             gradient, statistics, metrics = gradient_of(state.statistics, batch)
         else:
             gradient, statistics, metrics = _mean_over_parts(gradient_of, state, batch, accumulate)
-        gradient, statistics = meshes.total(gradient), meshes.mean(statistics)
-        direction, moments = optimizer.update(gradient, state.optimizer, state.trainable)
-        applied = rate(state.step) * state.scale
+        gradient, statistics = meshes.psum(gradient), meshes.pmean(statistics)
+        direction, moments = optimizer.update(gradient, state.opt_state, state.trainable)
+        applied = rate(state.step) * state.lr_multiplier
         trainable = {path: value - applied * direction[path] for path, value in state.trainable.items()}
         metrics |= {"learning_rate": applied, "gradient_norm": norm(gradient)}
-        return State(state.step + 1, trainable, state.frozen, statistics, moments, state.scale), metrics
+        return State(state.step + 1, trainable, state.frozen, statistics, moments, state.lr_multiplier), metrics
 
     return step
 
@@ -115,7 +115,8 @@ def _mean_over_parts(gradient_of, state: State, batch: dict, count: int) -> tupl
     of devices. Each part normalises by itself, and hands its running statistics to the next.
     """
     parts = {
-        key: meshes.spread(value.reshape(-1, count, *value.shape[1:]).swapaxes(0, 1), 1) for key, value in batch.items()
+        key: meshes.constrain(value.reshape(-1, count, *value.shape[1:]).swapaxes(0, 1), 1)
+        for key, value in batch.items()
     }
 
     def add(carry: tuple[Flat, Flat], part: dict):
@@ -137,7 +138,7 @@ def compile_train_step(step, state: State, batch: dict, mode: str = "jit") -> ja
 
     `mode` is of `meshes.MODES`; for "pmap" the batch has a first axis of devices.
     """
-    mesh = meshes.of(state.step)
+    mesh = meshes.mesh_of(state.step)
     if mode == "pmap":
         mapped = jax.pmap(
             step,
@@ -158,8 +159,8 @@ def evaluation_step(task: Task, template: Template):
     """The jitted function (parameters, statistics, batch) -> evaluation sums, on every device."""
 
     def count(parameters: Flat, statistics: Flat, batch: dict) -> dict:
-        sums = task.count(template.merge(parameters, statistics, train=False), batch)
-        return jax.tree.map(meshes.everywhere, sums)
+        sums = task.eval_step(template.merge(parameters, statistics, train=False), batch)
+        return jax.tree.map(meshes.replicate, sums)
 
     return jax.jit(count)
 

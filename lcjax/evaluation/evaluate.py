@@ -28,7 +28,7 @@ def evaluate(folder: pathlib.Path, role: str, kind: str, data_dir: str | None = 
     if role not in card.splits:
         raise InputError(f"--split={role}: expected one of {', '.join(card.splits)}")
     split = card.splits[role]
-    with multihost.together():
+    with multihost.raise_on_all():
         dataset = open_dataset(data_dir or config.data_dir, config.dataset, legend=config.legend, bands=config.bands)
         source = dataset.source(split["spec"])
         if dataset.split_id(split["spec"]) != split["id"]:
@@ -36,15 +36,15 @@ def evaluate(folder: pathlib.Path, role: str, kind: str, data_dir: str | None = 
                 f"{dataset.name} in {data_dir or config.data_dir}: {split['spec']!r} holds other records than in "
                 "training; name the folder that the run was trained from with --data_dir"
             )
-    if caveat := task.caveat(source, split["spec"]):
-        workdir.say(f"warning: {caveat}")
-    mesh = meshes.make(-1, 1, jax.device_count())
+    if warning := task.split_warning(source, split["spec"]):
+        workdir.say(f"warning: {warning}")
+    mesh = meshes.make_mesh(-1, 1, jax.device_count())
     sharding = meshes.batch_sharding(mesh)
     batches = steps.evaluation_batches(source, steps.evaluation_batch(config, mesh.size), task.keys, config.threads)
-    values, statistics = meshes.replicated((trained.parameters, trained.statistics), mesh)
+    values, statistics = meshes.replicate_tree((trained.parameters, trained.statistics), mesh)
     count = steps.evaluation_step(task, trained.template)
     sums = steps.evaluate(count, values, statistics, batches, sharding)
-    with multihost.together() as mine:
+    with multihost.raise_on_all() as mine:
         return _write(trained, folder, role, kind, sums, dataset, source) if mine else {}
 
 

@@ -163,7 +163,7 @@ def _shrunk(image_BxHxWxC: jax.Array, of: int, to: int) -> jax.Array:
         return image_BxHxWxC
     b, h, w, c = image_BxHxWxC.shape
     blocks = image_BxHxWxC.reshape(b, h // of, of, w // of, of, c)
-    along = jax.vmap(lambda block: augment.shrunk(block, to, to), 1, 1)
+    along = jax.vmap(lambda block: augment.resize_images(block, to, to), 1, 1)
     return jax.vmap(along, 3, 3)(blocks).reshape(b, h // of * to, w // of * to, c)
 
 

@@ -22,7 +22,7 @@ from lcjax.ops.tiling import BLENDS, Tiling, blended_strips
 from lcjax.parallel import mesh as meshes
 from lcjax.runs import workdir
 from lcjax.runs.model_card import Card
-from lcjax.runs.timer import Clock, duration
+from lcjax.runs.timer import Timer, duration
 
 
 @dataclasses.dataclass(frozen=True)
@@ -79,7 +79,7 @@ class Mapper:
     def of_workdir(cls, folder: pathlib.Path, checkpoint: str, *, tta: bool = False) -> "Mapper":
         """The network of a workdir, on all devices; with `tta` its answers are averaged over flips and rotations."""
         trained = restore.restore(folder, checkpoint)
-        mesh = meshes.make(-1, 1, jax.device_count())
+        mesh = meshes.make_mesh(-1, 1, jax.device_count())
         card = trained.card
         if isinstance(trained.task, tasks.PixelTask) and trained.task.scene_note:
             workdir.say(f"note: {trained.task.scene_note}")
@@ -89,7 +89,7 @@ class Mapper:
             "LCJAX_CHECKPOINT": f"{checkpoint}, step {trained.step}",
             "LCJAX_TTA": "flips and rotations" if tta else "none",
         }
-        return cls(card, trained.probabilities(mesh, turns=tta), f"{trained.fingerprint}, tta {tta}", tags, mesh.size)
+        return cls(card, trained.probabilities(mesh, tta=tta), f"{trained.fingerprint}, tta {tta}", tags, mesh.size)
 
     def map(
         self,
@@ -125,7 +125,7 @@ class Mapper:
             say(f"{output}: already mapped by this network from this scene; nothing to do (delete it to map it anew)")
             map_writer.forget(output)
             return None
-        legend, clock = self.card.legend, Clock()
+        legend, clock = self.card.legend, Timer()
         wanted = map_writer.products(legend, confidence=options.confidence, probabilities=options.probabilities)
         map_writer.check_room(output, height, width, wanted)
         try:

@@ -37,7 +37,7 @@ def map_scenes(
     options.check(card.tile)
     mapper = functools.cache(lambda: Mapper.of_workdir(workdir, checkpoint, tta=tta))
     failed: list[str] = []
-    with multihost.led(lambda: mapper().probabilities) as leads:
+    with multihost.leader_section(lambda: mapper().probabilities) as leads:
         for number, job in enumerate(todo if leads else [], 1):
             if len(todo) > 1:
                 print(f"scene {number} of {len(todo)}: {', '.join(map(str, job.files.values()))}", flush=True)

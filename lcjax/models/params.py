@@ -143,7 +143,7 @@ class Template:
         return self._frozen.match(path) is not None
 
 
-def initial(shapes: Mapping[str, jax.ShapeDtypeStruct], seed: int) -> dict[str, np.ndarray]:
+def init_params(shapes: Mapping[str, jax.ShapeDtypeStruct], seed: int) -> dict[str, np.ndarray]:
     """Initial values by the table above, from a generator per path: the same on any machine and number of devices.
 
     Drawn by numpy on the host: compiling the initialisers with XLA took longer than the first training steps.

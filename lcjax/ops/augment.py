@@ -25,7 +25,7 @@ def scale(stored_BxHxWxC: jax.Array, scaling: Scaling) -> jax.Array:
     return _scaled(_physical(stored_BxHxWxC, scaling), scaling)
 
 
-def check_disturbance(sensors: Sequence[Sensor], speckle: int, jitter: float) -> None:
+def check_perturbation(sensors: Sequence[Sensor], speckle: int, jitter: float) -> None:
     """Raises InputError for negative numbers, and for speckle where no band is radar."""
     for name, number in (("speckle", speckle), ("jitter", jitter)):
         if number < 0:
@@ -35,7 +35,7 @@ def check_disturbance(sensors: Sequence[Sensor], speckle: int, jitter: float) ->
         raise InputError(f"config.speckle={speckle}: the network sees no radar (s1) but {held}; set config.speckle=0")
 
 
-def disturbed(
+def perturb(
     images: Mapping[str, jax.Array], sensors: Sequence[Sensor], keys_B: jax.Array, speckle: int, jitter: float
 ) -> dict[str, jax.Array]:
     """Floats of stored images {sensor: (B, H, W, bands)} as `scale` gives them, disturbed as measurements are.
@@ -108,8 +108,8 @@ def example_keys(seed: int, step: jax.Array, example_B: jax.Array) -> jax.Array:
     return jax.vmap(lambda example: jax.random.fold_in(key, example))(example_B)
 
 
-def crop_and_turn(
-    images: Mapping[str, jax.Array], corner_Bx2: jax.Array, keys_B: jax.Array, *, crop: int, turn: bool
+def crop_and_dihedral(
+    images: Mapping[str, jax.Array], corner_Bx2: jax.Array, keys_B: jax.Array, *, crop: int, flip: bool
 ) -> dict:
     """One crop and, with `turn`, one of the eight flips and rotations of a square, for all images alike.
 
@@ -118,7 +118,7 @@ def crop_and_turn(
       corner_Bx2: top and left of each crop, int32.
       keys_B: one key per example, for the turn.
       crop: edge in pixels, at most H and W; 0 keeps the whole (square) tile.
-      turn: whether to flip and rotate.
+      flip: whether to flip and rotate.
     """
     height, width = next(iter(images.values())).shape[1:3]
     edge_h, edge_w = (crop or height), (crop or width)
@@ -130,14 +130,14 @@ def crop_and_turn(
             rest = image.ndim - 2
             start = [corner[0], corner[1], *[jnp.int32(0)] * rest]
             piece = jax.lax.dynamic_slice(image, start, (edge_h, edge_w, *image.shape[2:]))
-            return turned(piece, bits >> 8) if turn else piece
+            return dihedral(piece, bits >> 8) if flip else piece
 
         return {name: cut(image) for name, image in example.items()}
 
     return jax.vmap(one)(corner_Bx2, keys_B, dict(images))
 
 
-def turned(image_HxW: jax.Array, which: jax.Array) -> jax.Array:
+def dihedral(image_HxW: jax.Array, which: jax.Array) -> jax.Array:
     """One of the eight flips and rotations of an image (H, W, ...) by the last three bits of `which`.
 
     The third bit swaps rows and columns; an image that is not square keeps them.
@@ -148,7 +148,7 @@ def turned(image_HxW: jax.Array, which: jax.Array) -> jax.Array:
     return jnp.where((which >> 2) & 1, image.swapaxes(0, 1), image) if square else image
 
 
-def turned_back(image_HxW: jax.Array, which: jax.Array) -> jax.Array:
+def dihedral_inverse(image_HxW: jax.Array, which: jax.Array) -> jax.Array:
     """The image that `turned` made this one of."""
     square = image_HxW.shape[0] == image_HxW.shape[1]
     image = jnp.where((which >> 2) & 1, image_HxW.swapaxes(0, 1), image_HxW) if square else image_HxW
@@ -164,7 +164,7 @@ def centre_crop(images: Mapping[str, jax.Array], *, crop: int) -> dict:
     return {name: image[:, top:bottom, left:right] for name, image in images.items()}
 
 
-def shrunk(image_BxHxWxC: jax.Array, height: int, width: int) -> jax.Array:
+def resize_images(image_BxHxWxC: jax.Array, height: int, width: int) -> jax.Array:
     """An image made smaller, each new pixel the mean of the area that it covers (OpenCV's INTER_AREA); float32."""
     if image_BxHxWxC.shape[1:3] == (height, width):
         return image_BxHxWxC
@@ -184,7 +184,7 @@ def _area(outputs: int, inputs: int) -> np.ndarray:
     return (covered * outputs / inputs).astype(np.float32)
 
 
-def thinned(labels_BxHxW: jax.Array, height: int, width: int) -> jax.Array:
+def resize_labels(labels_BxHxW: jax.Array, height: int, width: int) -> jax.Array:
     """Labels made smaller: every new pixel is the old one at its first corner (OpenCV's INTER_NEAREST)."""
     if labels_BxHxW.shape[1:] == (height, width):
         return labels_BxHxW

@@ -24,9 +24,9 @@ def cross_entropy(logits_BxHxWxK: jax.Array, labels_BxHxW: jax.Array, weights_K:
     safe = jnp.where(valid, labels_BxHxW, 0).astype(jnp.int32)
     losses = optax.softmax_cross_entropy_with_integer_labels(logits_BxHxWxK.astype(jnp.float32), safe)
     if weights_K is None:
-        return jnp.sum(jnp.where(valid, losses, 0.0)) / jnp.maximum(meshes.total(jnp.sum(valid)), 1)
+        return jnp.sum(jnp.where(valid, losses, 0.0)) / jnp.maximum(meshes.psum(jnp.sum(valid)), 1)
     weights = jnp.where(valid, weights_K[safe], 0.0)
-    total = meshes.total(jnp.sum(weights))
+    total = meshes.psum(jnp.sum(weights))
     return jnp.sum(weights * losses) / jnp.where(total > 0, total, 1.0)
 
 
@@ -64,25 +64,25 @@ def nt_xent(
     size = first_BxC.shape[0]
     valid = jnp.ones(size, bool) if valid_B is None else valid_B
     # Anchors stay on the devices that computed them; only embeddings travel. Dimensions: V, W the two views, K keys.
-    views_VxBxC = meshes.spread(jnp.stack([first_BxC, second_BxC]).astype(jnp.float32), 1)
-    keys_WxKxC = meshes.gathered(views_VxBxC, 1)
+    views_VxBxC = meshes.constrain(jnp.stack([first_BxC, second_BxC]).astype(jnp.float32), 1)
+    keys_WxKxC = meshes.all_gather(views_VxBxC, 1)
     products = jnp.einsum("vbc,wkc->vbwk", views_VxBxC, keys_WxKxC, precision="highest")
-    logits = meshes.spread(products / temperature, 1)
-    all_valid = meshes.gathered(valid, 0)
-    place = meshes.first_place(size) + jnp.arange(size)
+    logits = meshes.constrain(products / temperature, 1)
+    all_valid = meshes.all_gather(valid, 0)
+    place = meshes.batch_offset(size) + jnp.arange(size)
     same_place = (place[:, None] == jnp.arange(len(all_valid))[None])[None, :, None]
     itself = jnp.eye(2, dtype=bool)[:, None, :, None] & same_place
     logits = jnp.where(itself | ~all_valid[None, None, None], -jnp.inf, logits)
     positive = jnp.sum(views_VxBxC * views_VxBxC[::-1], axis=-1) / temperature
     losses = jax.nn.logsumexp(logits, axis=(2, 3)) - positive
     loss_sum = jnp.sum(jnp.where(valid[None], losses, 0.0))
-    anchors = meshes.total(2 * jnp.sum(valid))
+    anchors = meshes.psum(2 * jnp.sum(valid))
     other_view = jnp.stack([logits[0, :, 1], logits[1, :, 0]])
     found = jnp.argmax(other_view, axis=-1) == place[None]
     # Of unit vectors d² = 2 - 2 x'y.
     same_view = jnp.stack([products[0, :, 0], products[1, :, 1]])
     pairs = (valid[:, None] & all_valid[None])[None] & ~same_place[0, :, 0][None]
-    sums = meshes.total(
+    sums = meshes.psum(
         {
             "loss_sum": loss_sum,
             "hits": jnp.sum(found & valid[None], axis=1),

@@ -28,7 +28,7 @@ BATCH_NORMS = ("global", "replica")
 RULES = ((r"bias_table$", math.inf), (r".*", 2**16))
 
 
-def make(
+def make_mesh(
     data: int, fsdp: int, batch_size: int, accumulate: int = 1, devices: Sequence[jax.Device] | None = None
 ) -> Mesh:
     """A mesh of data x fsdp devices, by default of those of all processes; data = -1 takes all that fsdp leaves.
@@ -61,10 +61,10 @@ def make(
             f"config.parallel: data={data} x fsdp={fsdp} takes {data * fsdp} of the {count} devices of "
             f"{len(of_process)} processes, and not as many of each; take all of them, or start fewer processes"
         )
-    return Mesh(grid(data, fsdp, devices[: data * fsdp]), AXES, axis_types=(AxisType.Auto,) * 2)
+    return Mesh(device_grid(data, fsdp, devices[: data * fsdp]), AXES, axis_types=(AxisType.Auto,) * 2)
 
 
-def grid(data: int, fsdp: int, devices: Sequence[jax.Device]) -> np.ndarray:
+def device_grid(data: int, fsdp: int, devices: Sequence[jax.Device]) -> np.ndarray:
     """The devices as (data, fsdp), neighbours near each other.
 
     Of several slices, which are what a fast network connects (of GPUs, often a host), `data` goes from slice to slice,
@@ -103,14 +103,14 @@ def check(parallel) -> None:
         )
 
 
-def normalisation(parallel, mesh: Mesh) -> dict:
+def batch_norm_attributes(parallel, mesh: Mesh) -> dict:
     """The attributes of batch norms that make them normalise by the global batch or by replica, as the config says."""
     if parallel.batch_norm == "global":
         return {"axis_name": REPLICAS} if parallel.mode == "pmap" else {}
     return {} if parallel.mode == "pmap" else {"groups": mesh.size}
 
 
-def spec(path: str, shape: tuple[int, ...], fsdp: int) -> PartitionSpec:
+def partition_spec(path: str, shape: tuple[int, ...], fsdp: int) -> PartitionSpec:
     """How the array at `path` is spread over `fsdp` devices."""
     smallest = next(smallest for pattern, smallest in RULES if re.search(pattern, path))
     axes = [axis for axis, size in enumerate(shape) if size % fsdp == 0]
@@ -125,17 +125,17 @@ def shardings(tree, mesh: Mesh):
 
     def one(keys, leaf):
         path = next((str(k.key) for k in reversed(keys) if isinstance(k, jax.tree_util.DictKey)), "")
-        return NamedSharding(mesh, spec(path, leaf.shape, mesh.shape["fsdp"]))
+        return NamedSharding(mesh, partition_spec(path, leaf.shape, mesh.shape["fsdp"]))
 
     return jax.tree_util.tree_map_with_path(one, tree)
 
 
-def laid_out(tree, targets):
+def with_shardings(tree, targets):
     """A tree of jax.ShapeDtypeStruct with the given shardings."""
     return jax.tree.map(lambda leaf, how: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=how), tree, targets)
 
 
-def of(array: jax.Array) -> Mesh:
+def mesh_of(array: jax.Array) -> Mesh:
     """The mesh that an array lies on."""
     assert isinstance(array.sharding, NamedSharding) and isinstance(array.sharding.mesh, Mesh)
     return array.sharding.mesh
@@ -146,7 +146,7 @@ def batch_sharding(mesh: Mesh) -> NamedSharding:
     return NamedSharding(mesh, PartitionSpec(AXES))
 
 
-def spread(x: jax.Array, axis: int) -> jax.Array:
+def constrain(x: jax.Array, axis: int) -> jax.Array:
     """Inside a compiled function: this axis lies spread over all devices of the mesh that is set (jax.set_mesh).
 
     Where none is set, as on one device, nothing happens; nor inside pmap, where every device sees its own alone.
@@ -154,29 +154,29 @@ def spread(x: jax.Array, axis: int) -> jax.Array:
     return _constrained(x, PartitionSpec(*[None] * axis, AXES))
 
 
-def everywhere(x: jax.Array) -> jax.Array:
+def replicate(x: jax.Array) -> jax.Array:
     """Inside a compiled function: every device holds all of it. As `spread`, nothing happens where no mesh is set."""
     return _constrained(x, PartitionSpec())
 
 
-def gathered(x: jax.Array, axis: int) -> jax.Array:
+def all_gather(x: jax.Array, axis: int) -> jax.Array:
     """Inside a compiled function: the examples of all replicas along `axis`, on every device."""
     if _in_replica():
         return jax.lax.all_gather(x, REPLICAS, axis=axis, tiled=True)
-    return everywhere(x)
+    return replicate(x)
 
 
-def total(x):
+def psum(x):
     """Inside a compiled function: the sum over all replicas, of an array or a tree of them."""
     return jax.lax.psum(x, REPLICAS) if _in_replica() else x
 
 
-def mean(x):
+def pmean(x):
     """Inside a compiled function: the mean over all replicas, of an array or a tree of them."""
     return jax.lax.pmean(x, REPLICAS) if _in_replica() else x
 
 
-def first_place(size: int) -> jax.Array:
+def batch_offset(size: int) -> jax.Array:
     """Inside a compiled function: the place in the batch of the first of this replica's `size` examples, int32."""
     return jax.lax.axis_index(REPLICAS) * size if _in_replica() else jnp.int32(0)
 
@@ -190,7 +190,7 @@ def _constrained(x: jax.Array, how: PartitionSpec) -> jax.Array:
     return x if mesh.empty or mesh.manual_axes else jax.lax.with_sharding_constraint(x, how)
 
 
-def replicated(tree, mesh: Mesh):
+def replicate_tree(tree, mesh: Mesh):
     """Arrays that every process holds, as global arrays that every device holds all of."""
     everywhere = NamedSharding(mesh, PartitionSpec())
     return jax.tree.map(lambda value: place(jax.device_get(value), everywhere), tree)

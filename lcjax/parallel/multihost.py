@@ -61,7 +61,7 @@ def join(scheduler: str, values, asks: bool) -> None:
             ) from error
 
 
-def is_loss(error: BaseException | None) -> bool:
+def is_peer_failure(error: BaseException | None) -> bool:
     """Whether an error, or what it comes from, says that another process is gone: JAX has several types for that."""
     while error:
         if isinstance(error, (RuntimeError, ValueError)) and any(word in str(error) for word in _LOSSES):
@@ -70,14 +70,14 @@ def is_loss(error: BaseException | None) -> bool:
     return False
 
 
-def leave() -> None:
+def shutdown() -> None:
     """Waits for the other processes at the end of a run, so that none is taken for lost."""
     if jax.process_count() > 1:
         with _quiet():
             jax.distributed.shutdown()
 
 
-def first() -> bool:
+def is_main_process() -> bool:
     """Whether this process is the one that writes and prints."""
     return jax.process_index() == 0
 
@@ -105,12 +105,12 @@ def agree(found: dict, what: str) -> None:
             raise InputError(f"{what} is not the same in all processes: {shown}; start all with the same command")
 
 
-def everywhere(found: bool) -> bool:
+def all_true(found: bool) -> bool:
     """Whether it is so in all processes."""
     return found if jax.process_count() == 1 else all(map(bool, _gathered(b"1" if found else b"")))
 
 
-def from_first(text: str) -> str:
+def from_main_process(text: str) -> str:
     """What process 0 gives, in all processes."""
     return text if jax.process_count() == 1 else _gathered(text.encode())[0].decode()
 
@@ -124,10 +124,10 @@ def _gathered(text: bytes) -> list[bytes]:
     return [row[:length].tobytes() for row, length in zip(rows, lengths.tolist(), strict=True)]
 
 
-def announced(batch: Mapping[str, np.ndarray] | None) -> dict[str, np.ndarray] | None:
+def broadcast_batch(batch: Mapping[str, np.ndarray] | None) -> dict[str, np.ndarray] | None:
     """What process 0 gives, in all processes: arrays by name, or None where there is no more; the others give None."""
     kinds = None if batch is None else {name: (value.shape, value.dtype.str) for name, value in batch.items()}
-    kinds = json.loads(from_first(json.dumps(kinds)))
+    kinds = json.loads(from_main_process(json.dumps(kinds)))
     if kinds is None:
         return None
     mine = batch or {name: np.zeros(shape, dtype) for name, (shape, dtype) in kinds.items()}
@@ -135,7 +135,7 @@ def announced(batch: Mapping[str, np.ndarray] | None) -> dict[str, np.ndarray] |
 
 
 @contextlib.contextmanager
-def together():
+def raise_on_all():
     """For what each process does for itself, or process 0 alone: where it fails in one, it fails in all.
 
     Gives whether this is process 0. Nothing in the context may wait for other processes. Raises InputError in all
@@ -143,7 +143,7 @@ def together():
     """
     cause, told = None, ""
     try:
-        yield first()
+        yield is_main_process()
     except (InputError, OSError) as error:
         cause, told = error, str(error)
     several = jax.process_count() > 1
@@ -154,7 +154,7 @@ def together():
 
 
 @contextlib.contextmanager
-def led(make: Callable[[], Callable]):
+def leader_section(make: Callable[[], Callable]):
     """For what process 0 does while the others take part in what it computes; fails in all, as `together`.
 
     Args:
@@ -162,7 +162,7 @@ def led(make: Callable[[], Callable]):
         function asks `announced`. It is called by all before anything else, as what is restored is by all.
     """
     several = jax.process_count() > 1
-    with together() as mine:
+    with raise_on_all() as mine:
         if several:
             compute = make()
             while not mine and compute(None) is not None:
@@ -171,7 +171,7 @@ def led(make: Callable[[], Callable]):
             yield mine
         finally:
             if mine and several:
-                announced(None)
+                broadcast_batch(None)
 
 
 class StopRequests:

@@ -85,7 +85,7 @@ def compiled(config, setting: Setting, devices: list[jax.Device]) -> Program:
     """The step of a config compiled for the devices as `train` compiles it, with another setting."""
     config = config.copy_and_resolve_references()
     config.batch_size, config.accumulate, config.remat = setting.images * len(devices), setting.parts, setting.remat
-    mesh = meshes.make(-1, setting.fsdp, config.batch_size, setting.parts, devices)
+    mesh = meshes.make_mesh(-1, setting.fsdp, config.batch_size, setting.parts, devices)
     experiment = experiments.make(config, mesh)
     shapes = experiment.shapes(mesh)
     start = time.perf_counter()
@@ -221,7 +221,7 @@ def forecast(config, topology: str, *, alone: bool = True) -> dict:
     )
     found = about(config, topology, len(devices)) | many
     experiment = experiments.make(config)
-    mesh = meshes.make(-1, setting.fsdp, config.batch_size, setting.parts, devices)
+    mesh = meshes.make_mesh(-1, setting.fsdp, config.batch_size, setting.parts, devices)
     found["flops_per_image"] = experiments.needed_flops(experiment, *experiment.shapes(mesh)) / config.batch_size
     if one and "bound_ms" in one[0] and "bound_ms" in many:
         found["efficiency"] = efficiency(one[0], many) | {"one_chip_bound_ms": one[0]["bound_ms"]}
@@ -233,7 +233,7 @@ def chosen(config, topology: str) -> tuple[list[jax.Device], topologies.Chip]:
     if config.parallel.get("mode", "jit") != "jit":
         raise InputError(f"config.parallel.mode={config.parallel.mode!r}: only 'jit' is compiled for a topology")
     devices = topologies.devices(topology)
-    mesh = meshes.make(config.parallel.data, config.parallel.fsdp, config.batch_size, config.accumulate, devices)
+    mesh = meshes.make_mesh(config.parallel.data, config.parallel.fsdp, config.batch_size, config.accumulate, devices)
     return devices[: mesh.size], topologies.chip_of(topology)
 
 

@@ -21,7 +21,7 @@ _WARMUP = 3  # steps that are not counted
 def benchmark(config, count: int) -> dict:
     """The figures of one config: times are of `count` steps after warm-up."""
     meshes.check(config.parallel)
-    mesh = meshes.make(config.parallel.data, config.parallel.fsdp, config.batch_size, config.accumulate)
+    mesh = meshes.make_mesh(config.parallel.data, config.parallel.fsdp, config.batch_size, config.accumulate)
     experiment = experiments.make(config, mesh, count)
     task, data = experiment.task, experiment.data
     state = experiment.state(mesh)
@@ -74,7 +74,7 @@ def benchmark(config, count: int) -> dict:
         if capacity:
             figures |= {"memory_capacity": capacity, "fits": figures["memory_bytes"] <= capacity}
     prepared = pathlib.Path(config.data_dir) / data.name / data.version / "dataset_info.json"
-    if multihost.everywhere(prepared.is_file()):
+    if multihost.all_true(prepared.is_file()):
         figures["data_wait_share"] = _data_wait(config, task, compiled, state, sharding, count, median / 1e3)
     return figures
 

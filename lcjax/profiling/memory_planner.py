@@ -61,7 +61,7 @@ def sizes(config, devices: list[jax.Device]) -> Sizes:
     count = len(devices)
     state, gradient, image = {}, 0, 0.0
     for fsdp in (4**power for power in range(6) if count % 4**power == 0):
-        mesh = meshes.make(-1, fsdp, count, 1, devices)
+        mesh = meshes.make_mesh(-1, fsdp, count, 1, devices)
         leaves, batch = experiment.shapes(mesh)
         state[fsdp] = experiments.local_bytes(leaves)
         if fsdp == 1:

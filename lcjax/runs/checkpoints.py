@@ -59,8 +59,8 @@ class Checkpoints:
     def damage(self, step: int) -> str:
         """What is wrong with a checkpoint's files, with its path; "" where nothing is."""
         folder = self.folder / str(step)
-        found = checksums.damage(folder) if multihost.first() else ""
-        found = multihost.from_first(found)
+        found = checksums.damage(folder) if multihost.is_main_process() else ""
+        found = multihost.from_main_process(found)
         return f"{folder} is damaged: {found}" if found else ""
 
     def save(self, step: int, *, model: dict, optimizer, meta: dict) -> None:
@@ -96,7 +96,7 @@ class Checkpoints:
         """Deletes the checkpoints of later steps, and what a kill left of one: a run that goes on makes them again."""
         for later in [s for s in self._manager.all_steps() if s > step]:
             self._manager.delete(later)
-        if multihost.first():
+        if multihost.is_main_process():
             for unfinished in self._unfinished():
                 shutil.rmtree(unfinished)
 
@@ -132,7 +132,7 @@ class Checkpoints:
         try:
             yield
         except (OSError, ValueError, RuntimeError) as error:
-            if multihost.is_loss(error):
+            if multihost.is_peer_failure(error):
                 raise
             raise InputError(
                 f"{self.folder}: a checkpoint cannot be written ({' '.join(str(error).split())[:300]}); "

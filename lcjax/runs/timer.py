@@ -5,7 +5,7 @@ import time
 from collections.abc import Iterator
 
 
-class Clock:
+class Timer:
     """Seconds by activity: those that are measured, and "step" for the time between them."""
 
     def __init__(self):

@@ -81,7 +81,7 @@ def start(
     """
     wanted = json.loads(config.to_json())
     path = workdir / CONFIG
-    with multihost.together():
+    with multihost.raise_on_all():
         # Without a checkpoint there is nothing to lose: an earlier start failed before its first one.
         begun = path.is_file() and any((workdir / "checkpoints" / "last").glob("*"))
         differing = []
@@ -95,10 +95,10 @@ def start(
             if not allow_other_config:
                 raise InputError(f"{shown}; choose another --workdir, or go on all the same with --allow_other_config")
             say(f"warning: {shown}; it goes on with what is given now")
-    of_first = bool(multihost.from_first("begun" if begun else ""))  # which decides: all write together, or none
+    of_first = bool(multihost.from_main_process("begun" if begun else ""))  # which decides: all write together, or none
     if not of_first:
         write(workdir, config, card)
-    with multihost.together():
+    with multihost.raise_on_all():
         if begun != of_first or not path.is_file():
             raise InputError(
                 f"{workdir}: not the folder for process {jax.process_index()} that it is for process 0; --workdir must "
@@ -108,7 +108,7 @@ def start(
 
 def write(workdir: pathlib.Path, config: ml_collections.ConfigDict, card: cards.Card) -> None:
     """Puts config and card of a run that starts or goes on into its workdir; all processes call it."""
-    with multihost.together() as mine:
+    with multihost.raise_on_all() as mine:
         try:
             if mine:
                 workdir.mkdir(parents=True, exist_ok=True)
@@ -123,7 +123,7 @@ class Log:
 
     def __init__(self, workdir: pathlib.Path, step: int, evaluated: int):
         """Opens the log of a run that goes on from `step`, evaluated last at `evaluated`; drops what came later."""
-        self._writes = multihost.first()
+        self._writes = multihost.is_main_process()
         if not self._writes:
             return
         path = workdir / METRICS
@@ -157,5 +157,5 @@ class Log:
 
 def say(line: str) -> None:
     """One line for the person at the terminal, from one of the processes of a run."""
-    if multihost.first():
+    if multihost.is_main_process():
         print(line, flush=True)

@@ -54,7 +54,7 @@ class Contrastive:
                 f"and a place twice in a batch would be its own negative; take at most {len(records)}"
             )
 
-    def caveat(self, records: Records, split: str) -> str:
+    def split_warning(self, records: Records, split: str) -> str:
         """None is known."""
         return ""
 
@@ -72,14 +72,16 @@ class Contrastive:
     def loss(self, model: nnx.Module, batch: dict, keys_B: jax.Array) -> tuple[jax.Array, dict]:
         """NT-Xent over the global batch, and retrieval, alignment and uniformity in it."""
         images = {key: batch[key] for key in self.keys}
-        cut = augment.crop_and_turn(images, batch["corner"], keys_B, crop=self.config.crop, turn=self.config.turn)
-        floats = augment.disturbed(cut, self.card.sensors, keys_B, self.config.speckle, self.config.jitter)
+        cut = augment.crop_and_dihedral(
+            images, batch["corner"], keys_B, crop=self.config.crop, flip=self.config.dihedral
+        )
+        floats = augment.perturb(cut, self.card.sensors, keys_B, self.config.speckle, self.config.jitter)
         first, second = model(floats, keys_B).values()
         loss, sums = losses.nt_xent(first, second, self.config.temperature)
         measures = self._measures(sums, jnp.log)
         return loss, {key: value for key, value in measures.items() if "/" not in key}
 
-    def count(self, model: nnx.Module, batch: dict) -> dict:
+    def eval_step(self, model: nnx.Module, batch: dict) -> dict:
         """Evaluation sums on the middle of each tile; retrieval is among the places of one evaluation batch."""
         cut = augment.centre_crop({key: batch[key] for key in self.keys}, crop=self.config.crop)
         first, second = model(self._inputs(cut)).values()
@@ -96,7 +98,7 @@ class Contrastive:
         measures = {key: float(value) for key, value in self._measures(sums, math.log).items()}
         return {"loss": float(sums["loss_sum"] / sums["anchors"])} | measures
 
-    def alarm(self, means: dict[str, float]) -> str:
+    def health_warning(self, means: dict[str, float]) -> str:
         """Tells of a collapse: all places have come to lie at nearly one point."""
         if means["uniformity"] < _COLLAPSED:
             return ""

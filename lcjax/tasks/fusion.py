@@ -46,7 +46,7 @@ STREAMS: dict[str, dict[str, Stream]] = {
         "s2": Stream(("aerial",), ("R", "G", "B"), like="s2", adapted=True),
     },
     # Whatever pre-training gives stands beside a network that learns from scratch.
-    "beside": {OWN: _BOTH, "s1": _S1, "s2": _S2},
+    "early_plus_late": {OWN: _BOTH, "s1": _S1, "s2": _S2},
 }
 
 # The bands that see nearly the same; None where there is nothing like it.

@@ -62,7 +62,7 @@ class Segmentation:
                 "or set config.metadata=False"
             )
 
-    def caveat(self, records: Records, split: str) -> str:
+    def split_warning(self, records: Records, split: str) -> str:
         """Tells of records without metadata, where the network learned from it."""
         if not self.config.metadata or records.has_numbers(metadata.VECTOR.name):
             return ""
@@ -83,16 +83,18 @@ class Segmentation:
     def loss(self, model: nnx.Module, batch: dict, keys_B: jax.Array) -> tuple[jax.Array, dict]:
         """Cross-entropy of an augmented batch, and further values to log."""
         images = {key: batch[key] for key in self._images}
-        cut = augment.crop_and_turn(images, batch["corner"], keys_B, crop=self.config.crop, turn=self.config.turn)
-        floats = augment.disturbed(cut, self.card.sensors, keys_B, self.config.speckle, self.config.jitter)
+        cut = augment.crop_and_dihedral(
+            images, batch["corner"], keys_B, crop=self.config.crop, flip=self.config.dihedral
+        )
+        floats = augment.perturb(cut, self.card.sensors, keys_B, self.config.speckle, self.config.jitter)
         logits = model(self._shrunk(floats) | self._encoded(batch), keys_B)
         labels = self._labels(cut["label"])
         valid = labels != 255
-        right, labelled = meshes.total((jnp.sum((jnp.argmax(logits, axis=-1) == labels) & valid), jnp.sum(valid)))
+        right, labelled = meshes.psum((jnp.sum((jnp.argmax(logits, axis=-1) == labels) & valid), jnp.sum(valid)))
         weights = None if self.weights is None else jnp.asarray(self.weights)
         return losses.cross_entropy(logits, labels, weights), {"OA": right / jnp.maximum(labelled, 1)}
 
-    def count(self, model: nnx.Module, batch: dict) -> dict:
+    def eval_step(self, model: nnx.Module, batch: dict) -> dict:
         """Evaluation sums of whole tiles: the confusion matrix, and how many pixels are left out of it."""
         labels = jnp.where(batch["valid"][:, None, None], self._labels(batch["label"]), np.uint8(255))
         predictions = jnp.argmax(self._answer(model, batch), axis=-1)
@@ -106,7 +108,7 @@ class Segmentation:
         """Scores of the summed counts."""
         return metrics.scores(sums["confusion"], self.names)[0]
 
-    def alarm(self, means: dict[str, float]) -> str:
+    def health_warning(self, means: dict[str, float]) -> str:
         """None is known."""
         return ""
 
@@ -132,7 +134,7 @@ class Segmentation:
         )
 
     def _shrunk(self, images: dict) -> dict:
-        return {name: augment.shrunk(image, *self._edges(image)) for name, image in images.items()}
+        return {name: augment.resize_images(image, *self._edges(image)) for name, image in images.items()}
 
     def _edges(self, image: jax.Array) -> tuple[int, int]:
         """Height and width that the network sees an image with."""
@@ -147,7 +149,7 @@ class Segmentation:
 
     def _labels(self, labels: jax.Array) -> jax.Array:
         """Class indices at the resolution that the network sees."""
-        small = augment.thinned(labels, *self._edges(labels))
+        small = augment.resize_labels(labels, *self._edges(labels))
         return jnp.asarray(self.card.legend.index_of_id())[small.astype(jnp.int32)]
 
 

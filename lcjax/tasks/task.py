@@ -35,7 +35,7 @@ class Task(Protocol):
         """Raises InputError for training records that it cannot learn from; `folder` is where their data set lies."""
         ...
 
-    def caveat(self, records: Records, split: str) -> str:
+    def split_warning(self, records: Records, split: str) -> str:
         """What a reader of scores on these records, of a split by name, should be told; or nothing."""
         ...
 
@@ -56,7 +56,7 @@ class Task(Protocol):
         """
         ...
 
-    def count(self, model: nnx.Module, batch: dict) -> dict:
+    def eval_step(self, model: nnx.Module, batch: dict) -> dict:
         """Evaluation sums of a batch, which add up over batches; only examples that are batch["valid"] count."""
         ...
 
@@ -64,7 +64,7 @@ class Task(Protocol):
         """Scores of the sums over a whole split, `monitor` among them; the part before a "/" groups them."""
         ...
 
-    def alarm(self, means: dict[str, float]) -> str:
+    def health_warning(self, means: dict[str, float]) -> str:
         """What the trainer should be warned of, by the means of what `loss` logs after the warm-up; or nothing."""
         ...
 

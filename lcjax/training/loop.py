@@ -25,7 +25,7 @@ from lcjax.parallel import launcher, multihost
 from lcjax.parallel import mesh as meshes
 from lcjax.runs import checkpoints, goodput, workdir
 from lcjax.runs import model_card as cards
-from lcjax.runs.timer import Clock, duration
+from lcjax.runs.timer import Timer, duration
 from lcjax.tasks import fusion as fusions
 from lcjax.training import probes, profiler
 
@@ -46,7 +46,7 @@ class Progress:
       evaluated: step of the last evaluation; -1 before the first.
       best: highest score of the task's `monitor` so far.
       since_best: evaluations since then.
-      scale: what the scheduled learning rate is multiplied by.
+      lr_multiplier: what the scheduled learning rate is multiplied by.
       ended: why the run is over; empty while it is not.
       devices: that shared each batch.
       card: the card of the run, as JSON.
@@ -57,7 +57,7 @@ class Progress:
     evaluated: int = -1
     best: float | None = None
     since_best: int = 0
-    scale: float = 1.0
+    lr_multiplier: float = 1.0
     ended: str = ""
     devices: int = 0
     card: str = ""
@@ -109,7 +109,7 @@ def _train(
     started: float,
 ) -> None:
     # ------------------------------------------------------------------ data, task
-    with multihost.together():
+    with multihost.raise_on_all():
         dataset = open_dataset(config.data_dir, config.dataset, legend=config.legend, bands=config.bands)
         source = dataset.source(config.split.train)
         held_out = dataset.source(config.split.validation) if config.split.validation else None
@@ -128,7 +128,7 @@ def _train(
         workdir.say(
             f"warning: config.freeze={config.freeze!r} with config.init='random': what is frozen has learned nothing"
         )
-    augment.check_disturbance(card.sensors, config.speckle, config.jitter)
+    augment.check_perturbation(card.sensors, config.speckle, config.jitter)
 
     # ------------------------------------------------------------------ durations
     units = {"batch_size": config.batch_size, "epoch": len(source)}
@@ -140,12 +140,12 @@ def _train(
     log_every, evaluate_every, save_every = every("log_every"), every("evaluate_every"), every("save_every")
 
     # ------------------------------------------------------------------ mesh, optimiser
-    mesh = meshes.make(config.parallel.data, config.parallel.fsdp, config.batch_size, config.accumulate)
+    mesh = meshes.make_mesh(config.parallel.data, config.parallel.fsdp, config.batch_size, config.accumulate)
     batch_sharding = meshes.batch_sharding(mesh)
     by_device = config.parallel.mode == "pmap"
-    template = params.Template(task.build, config.freeze, meshes.normalisation(config.parallel, mesh))
+    template = params.Template(task.build, config.freeze, meshes.batch_norm_attributes(config.parallel, mesh))
     exporter.check(task, config, card, template)  # what could not be used in the end is not trained
-    optimizer = optimizers.transformation(config.optimizer)
+    optimizer = optimizers.make_optimizer(config.optimizer)
     warmup = durations.steps(config.optimizer.warmup, name="config.optimizer.warmup", **units, total=total)
     rate = optimizers.learning_rate(config.optimizer, config.batch_size, warmup, total)
     step_function = steps.train_step(task, template, optimizer, rate, config.seed, config.accumulate)
@@ -157,8 +157,8 @@ def _train(
     # ------------------------------------------------------------------ initial state, or where an earlier run stood
     workdir.start(folder, config, card, allow_other_config=allow_other_config)
     last, best = (checkpoints.Checkpoints(folder, kind) for kind in checkpoints.KINDS)
-    values = params.initial(template.parameters, config.seed)
-    statistics = params.initial(template.statistics, config.seed)
+    values = params.init_params(template.parameters, config.seed)
+    statistics = params.init_params(template.statistics, config.seed)
     progress = Progress()
     found, damaged = last.latest_undamaged()
     if damaged and found is None:
@@ -187,14 +187,14 @@ def _train(
                 f"warning: config.parallel.batch_norm='replica': {progress.devices} devices shared a batch before, and "
                 f"{mesh.size} do now, so that each normalises by another number of examples"
             )
-        state = steps.rescaled(_restore(last, found, state), progress.scale)
+        state = steps.with_lr_multiplier(_restore(last, found, state), progress.lr_multiplier)
         workdir.say(f"{folder}: goes on from step {found} of {total}")
     workdir.write(folder, config, card)
     for where in (last, best):
         where.forget_after(found or 0)
     progress.card, progress.devices = card.to_json(), mesh.size
-    attempt = goodput.Attempt(folder / goodput.FILE, started, found or 0) if multihost.first() else None
-    clock = Clock()
+    attempt = goodput.Attempt(folder / goodput.FILE, started, found or 0) if multihost.is_main_process() else None
+    clock = Timer()
     clock.seconds["start"] = time.time() - started
     names = {"trained": state.trainable, "frozen": state.frozen}
     sizes = {name: sum(math.prod(leaf.shape) for leaf in flat.values()) for name, flat in names.items()}
@@ -255,9 +255,9 @@ def _train(
             log.write(step, "train", means, {"examples_per_second": speed})
             shown = "  ".join(f"{key} {means[key]:.4g}" for key in ("loss", *_extra(means), "learning_rate"))
             workdir.say(f"step {step}/{total}  {shown}  {speed:.1f} examples/s  ETA {left}")
-            alarm = task.alarm(means) if step > warmup else ""
-            if alarm:
-                workdir.say(f"warning: step {step}: {alarm}")
+            warning = task.health_warning(means) if step > warmup else ""
+            if warning:
+                workdir.say(f"warning: step {step}: {warning}")
 
     def seen(step: int) -> None:
         """Notes what this start of the run has spent, for goodput."""
@@ -278,11 +278,13 @@ def _train(
         better = progress.best is None or score > progress.best
         progress.evaluated = step
         progress.since_best = 0 if better else progress.since_best + 1
-        factor = optimizers.lowering(config.optimizer, progress.since_best)
+        factor = optimizers.plateau_factor(config.optimizer, progress.since_best)
         if factor != 1:
-            progress.scale *= factor
-            state = steps.rescaled(state, progress.scale)
-            workdir.say(f"step {step}/{total}  the learning rate is lowered to {progress.scale:.4g} of its schedule")
+            progress.lr_multiplier *= factor
+            state = steps.with_lr_multiplier(state, progress.lr_multiplier)
+            workdir.say(
+                f"step {step}/{total}  the learning rate is lowered to {progress.lr_multiplier:.4g} of its schedule"
+            )
         if better:
             progress.best = score
             save(best, step)
@@ -296,7 +298,7 @@ def _train(
         # several processes two savings at once would take each other's signals.
         for before in (last, best):
             before.wait()
-        where.save(step, model=model, optimizer=state.optimizer, meta=dataclasses.asdict(progress))
+        where.save(step, model=model, optimizer=state.opt_state, meta=dataclasses.asdict(progress))
 
     # ------------------------------------------------------------------ the loop
     step = found or 0
@@ -416,8 +418,8 @@ def _restore(last: checkpoints.Checkpoints, step: int, state: steps.State) -> st
         trainable={path: model["parameters"][path] for path in state.trainable},
         frozen={path: model["parameters"][path] for path in state.frozen},
         statistics=model["statistics"],
-        optimizer=last.restore_optimizer(step, state.optimizer),
-        scale=state.scale,
+        opt_state=last.restore_optimizer(step, state.opt_state),
+        lr_multiplier=state.lr_multiplier,
     )
 
 

@@ -20,7 +20,7 @@ class Trace:
         found = re.fullmatch(r"(\d+):(\d+)", asked)
         if asked and not (found and 1 <= int(found[1]) <= int(found[2])):
             raise InputError(f"--profile={asked}: expected FIRST:LAST, steps from 1, e.g. --profile=10:14")
-        self._first, self._last = (int(found[1]), int(found[2])) if found and multihost.first() else (0, 0)
+        self._first, self._last = (int(found[1]), int(found[2])) if found and multihost.is_main_process() else (0, 0)
         self._asked, self._folder = asked, folder / FOLDER
         self._running, self._begun = False, False
 

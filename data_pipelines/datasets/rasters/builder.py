@@ -63,7 +63,7 @@ def describe(name: str, source: pathlib.Path, legend: pathlib.Path | None, tile:
 def spec(description: Description, say: Callable[[str], None] = print) -> DatasetSpec:
     """The data set of a description: opens every file, and says what a reader of the scores should know."""
     say(f"{description.csv}: looking at {len(description.pairs)} images and their masks")
-    sensor, found = inspect.survey(description.pairs, description.legend, description.csv)
+    sensor, found = inspect.inspect(description.pairs, description.legend, description.csv)
     images = [image for image in found if isinstance(image, inspect.Image)]
     padded = sum(min(image.height, image.width) < description.tile for image in images)
     if padded:

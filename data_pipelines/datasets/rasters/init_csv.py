@@ -56,7 +56,7 @@ class Seen:
     names: dict[int, str]
 
 
-def propose(name: str, source: pathlib.Path, say: Callable[[str], None] = print) -> None:
+def init_csv(name: str, source: pathlib.Path, say: Callable[[str], None] = print) -> None:
     """Writes rasters.csv and legend.csv into `source`. Raises InputError where one is there, or nothing is found."""
     if not source.is_dir():
         raise InputError(f"--source={source}: no such folder; expected the folder with your images and masks")

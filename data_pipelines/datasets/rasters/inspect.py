@@ -39,7 +39,7 @@ class Image:
         return len(self.names), self.dtype
 
 
-def survey(pairs: Sequence[Pair], legend: Legend, csv: pathlib.Path) -> tuple[Sensor, list[Image | Refused]]:
+def inspect(pairs: Sequence[Pair], legend: Legend, csv: pathlib.Path) -> tuple[Sensor, list[Image | Refused]]:
     """The sensor that the images are of, and for each pair its image, or why it is refused.
 
     The sensor's scaling is not known yet. Raises InputError where no image at all can be used.

@@ -97,7 +97,9 @@ class Published:
 @functools.cache
 def published() -> Published:
     """What published.json holds."""
-    fields = json.loads(importlib.resources.files("lcjax.reporting.report2024").joinpath("published.json").read_text(encoding="utf-8"))
+    fields = json.loads(
+        importlib.resources.files("lcjax.reporting.report2024").joinpath("published.json").read_text(encoding="utf-8")
+    )
     return Published(
         sources=fields["sources"],
         tables=tuple(map(_table, fields["tables"])),

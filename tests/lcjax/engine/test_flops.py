@@ -202,7 +202,7 @@ def test_the_compiler_counts_the_same(name):
 def test_a_training_step_costs_three_times_the_network_but_for_the_gradient_of_the_image(model):
     config = dfc2020.get_config(f"model={model},tiny=true")
     task, template, values, statistics = networks.make(config)
-    optimizer = optimizers.transformation(config.optimizer)
+    optimizer = optimizers.make_optimizer(config.optimizer)
     state = steps.State(jnp.int32(0), values, {}, statistics, jax.eval_shape(optimizer.init, values), jnp.float32(1))
     step = steps.train_step(task, template, optimizer, optimizers.LearningRate(1e-3, 0, 9, "cosine"), 0)
     trained = flops.cost(step, state, networks.batch(config, 2, config.crop))

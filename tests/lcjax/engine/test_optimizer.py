@@ -68,7 +68,7 @@ def lowered(scores, factor=0.5, patience=2):
     for score in scores:
         since_best = 0 if score > best else since_best + 1
         best = max(score, best)
-        scale *= optimizers.lowering(rules, since_best)
+        scale *= optimizers.plateau_factor(rules, since_best)
         found.append(scale)
     return found
 
@@ -91,7 +91,7 @@ def test_a_plateau_lowers_the_rate_as_in_pytorch(scores, patience, scales):
 def test_other_schedules_are_never_lowered():
     fields = {"plateau_factor": 0.5, "plateau_patience": 0}
     for schedule in ("cosine", "constant"):
-        assert optimizers.lowering(ml_collections.ConfigDict(fields | {"schedule": schedule}), 1) == 1.0
+        assert optimizers.plateau_factor(ml_collections.ConfigDict(fields | {"schedule": schedule}), 1) == 1.0
 
 
 class Line(nnx.Module):
@@ -109,11 +109,11 @@ class Regression:
 def first_step(schedule="cosine", scale=1.0, **changes):
     """(values before, values after, gradient, metrics) of one step of the real step function."""
     template = params.Template(Line)
-    values = params.initial(template.parameters, 0) | {"conv1/bias": np.full(1, 0.5, np.float32)}
-    optimizer = optimizers.transformation(config(**changes))
+    values = params.init_params(template.parameters, 0) | {"conv1/bias": np.full(1, 0.5, np.float32)}
+    optimizer = optimizers.make_optimizer(config(**changes))
     rate = optimizers.LearningRate(0.3, warmup=3, total=10, schedule=schedule)
-    mesh = meshes.make(1, 1, 4)
-    state = steps.rescaled(steps.initial_state(template, values, {}, optimizer, mesh), scale)
+    mesh = meshes.make_mesh(1, 1, 4)
+    state = steps.with_lr_multiplier(steps.initial_state(template, values, {}, optimizer, mesh), scale)
     x = np.random.default_rng(0).standard_normal((4, 3)).astype(np.float32)
     batch = meshes.global_batch({"x": x, "example": np.arange(4, dtype=np.uint32)}, meshes.batch_sharding(mesh))
     step = steps.train_step(Regression(), template, optimizer, rate, 0)
@@ -142,7 +142,7 @@ def test_the_first_step_of_adam_has_the_length_of_the_rate():
 
 
 def direction(gradient, values, **changes):
-    transformation = optimizers.transformation(config(**changes))
+    transformation = optimizers.make_optimizer(config(**changes))
     return transformation.update(gradient, transformation.init(values), values)[0]
 
 
@@ -176,7 +176,7 @@ def test_the_clip_is_of_the_global_norm():
 
 
 def test_momentum_adds_up():
-    transformation = optimizers.transformation(config(name="sgd", momentum=0.9))
+    transformation = optimizers.make_optimizer(config(name="sgd", momentum=0.9))
     values = {"a/kernel": jnp.zeros(1)}
     state = transformation.init(values)
     found = []
@@ -201,7 +201,7 @@ def gradients(count):
 
 def descended(name, rates=(RATE,) * 4):
     """Values after steps of the optimiser of that name."""
-    transformation = optimizers.transformation(config(name=name, weight_decay=DECAY, momentum=MOMENTUM))
+    transformation = optimizers.make_optimizer(config(name=name, weight_decay=DECAY, momentum=MOMENTUM))
     values = some_values()
     state = transformation.init(values)
     for rate, gradient in zip(rates, gradients(len(rates)), strict=True):
@@ -290,7 +290,7 @@ def test_the_state_of_adamw_is_that_of_earlier_checkpoints():
         optax.identity(), optax.scale_by_adam(), optax.add_decayed_weights(0.01, mask=lambda values: KERNELS)
     )
     values = some_values()
-    assert jax.tree.structure(optimizers.transformation(config()).init(values)) == jax.tree.structure(
+    assert jax.tree.structure(optimizers.make_optimizer(config()).init(values)) == jax.tree.structure(
         before.init(values)
     )
 
@@ -314,7 +314,7 @@ TIMES = {
 @pytest.mark.parametrize("model", FAMILIES)
 def test_rates_fall_from_layer_to_layer_towards_the_image(model):
     _, template, _, _ = networks.make(networks.smallest(model, **({"depth": 3} if model == "vit_pyramid" else {})))
-    factors = optimizers.layer_factors(template.parameters, 0.5)
+    factors = optimizers.layerwise_factors(template.parameters, 0.5)
     assert factors.keys() == template.parameters.keys()
     found = set()
     for path, factor in factors.items():
@@ -337,7 +337,7 @@ def test_each_stream_is_counted_by_itself_and_what_is_not_an_encoder_keeps_the_r
         "head/kernel",
         "projections/s1/hidden/kernel",
     )
-    assert optimizers.layer_factors((*paths, *others), 0.1) == dict.fromkeys(others, 1.0) | dict(
+    assert optimizers.layerwise_factors((*paths, *others), 0.1) == dict.fromkeys(others, 1.0) | dict(
         zip(paths, (0.1**2, 0.1, 0.1), strict=True)
     )
 
@@ -357,7 +357,7 @@ def test_unknown_names_are_refused():
     with pytest.raises(
         InputError, match=r"config\.optimizer\.name='lion': expected one of adamw, adam, sgd, lars, lamb"
     ):
-        optimizers.transformation(config(name="lion"))
+        optimizers.make_optimizer(config(name="lion"))
     with pytest.raises(InputError, match=r"schedule='linear': expected one of cosine, constant, plateau"):
         optimizers.LearningRate(0.1, 0, 10, "linear")
 
@@ -365,7 +365,7 @@ def test_unknown_names_are_refused():
 @pytest.mark.parametrize("decay", [0.0, 1.5])
 def test_layers_do_not_speed_up_nor_stand_still(decay):
     with pytest.raises(InputError, match=rf"layer_decay={decay}: expected above 0 and at most 1"):
-        optimizers.transformation(config(layer_decay=decay))
+        optimizers.make_optimizer(config(layer_decay=decay))
 
 
 @pytest.mark.parametrize(

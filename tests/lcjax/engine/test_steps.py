@@ -31,8 +31,8 @@ def after_one_step(accumulate: int, devices: int):
     scored = [land_class.id for land_class in card_of(config).legend.scored]
     data["label"] = np.where(np.isin(data["label"], scored), data["label"], np.uint8(scored[0]))
     data["corner"] = np.random.default_rng(2).integers(0, 9, (BATCH, 2)).astype(np.int32)
-    mesh = meshes.make(devices, 1, BATCH, accumulate)
-    optimizer = optimizers.transformation(config.optimizer)
+    mesh = meshes.make_mesh(devices, 1, BATCH, accumulate)
+    optimizer = optimizers.make_optimizer(config.optimizer)
     state = steps.initial_state(template, values, statistics, optimizer, mesh)
     arrays = meshes.global_batch(data, meshes.batch_sharding(mesh))
     rate = optimizers.LearningRate(RATE, 0, 10, "constant")
@@ -89,8 +89,8 @@ def test_two_states_differ_by_the_logged_rate_times_the_factor_of_the_layer_time
     before = {path: generator.standard_normal(leaf.shape, np.float32) for path, leaf in template.parameters.items()}
     rules = smallest("unet").optimizer
     rules.update({"name": "sgd", "momentum": 0.0, "weight_decay": 0.0, "clip": 0.0, "layer_decay": 0.5})
-    optimizer = optimizers.transformation(rules)
-    mesh = meshes.make(1, 1, 8)
+    optimizer = optimizers.make_optimizer(rules)
+    mesh = meshes.make_mesh(1, 1, 8)
     state = steps.initial_state(template, before, {}, optimizer, mesh)
     x = generator.standard_normal((8, 3), np.float32)
     arrays = meshes.global_batch({"x": x, "example": np.arange(8, dtype=np.uint32)}, meshes.batch_sharding(mesh))
@@ -134,11 +134,11 @@ class Regression:
 
 def test_parts_normalise_by_themselves_and_hand_their_statistics_on():
     template = params.Template(Normalised)
-    values, statistics = (params.initial(shapes, 0) for shapes in (template.parameters, template.statistics))
+    values, statistics = (params.init_params(shapes, 0) for shapes in (template.parameters, template.statistics))
     generator = np.random.default_rng(0)
     x, wanted = generator.normal(3.0, 2.0, (2, 16, 1)).astype(np.float32)
-    mesh = meshes.make(8, 1, 16, 2)
-    optimizer = optimizers.transformation(smallest("unet").optimizer)
+    mesh = meshes.make_mesh(8, 1, 16, 2)
+    optimizer = optimizers.make_optimizer(smallest("unet").optimizer)
     state = steps.initial_state(template, values, statistics, optimizer, mesh)
     data = {"x": x, "wanted": wanted, "example": np.arange(16, dtype=np.uint32)}
     arrays = meshes.global_batch(data, meshes.batch_sharding(mesh))
@@ -168,7 +168,7 @@ def test_parts_normalise_by_themselves_and_hand_their_statistics_on():
 )
 def test_what_does_not_divide_is_refused(accumulate, batch_size, says):
     with pytest.raises(InputError, match=says):
-        meshes.make(8, 1, batch_size, accumulate)
+        meshes.make_mesh(8, 1, batch_size, accumulate)
 
 
 def test_places_that_are_compared_stay_in_one_batch():

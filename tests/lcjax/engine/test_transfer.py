@@ -75,7 +75,7 @@ def places(sensor):
 
 def test_streams_of_the_same_name_are_taken_as_they_are():
     both = {"s1": Taken("s1", places(S1)), "s2": Taken("s2", places(S2))}
-    assert plan_of("late") == plan_of("beside") == plan_of("as_sentinel") == both
+    assert plan_of("late") == plan_of("early_plus_late") == plan_of("as_sentinel") == both
     assert plan_of("s1") == {"s1": both["s1"]}
     assert plan_of("s2") == {"s2": both["s2"]}
 
@@ -102,7 +102,7 @@ def test_a_run_hands_on_what_it_has_itself():
     assert own == {"image": Taken("image", tuple(("image", place, 3) for place in range(3)))}
     assert plan_of("as_sentinel", other=("as_sentinel", (AERIAL,))) == plan_of("late")
     # What has learned from scratch beside others is nobody's to take.
-    assert plan_of("beside", other=("beside", (S1, S2))) == plan_of("late")
+    assert plan_of("early_plus_late", other=("early_plus_late", (S1, S2))) == plan_of("late")
 
 
 @pytest.mark.parametrize(
@@ -203,7 +203,7 @@ def test_aerial_bands_are_seen_as_those_of_sentinel_2_that_are_most_alike(model,
     np.testing.assert_allclose(found, expected, rtol=1e-5, atol=1e-5)
 
 
-@pytest.mark.parametrize("fusion", ["s1", "s2", "late", "early", "beside", "aerial", "as_sentinel"])
+@pytest.mark.parametrize("fusion", ["s1", "s2", "late", "early", "early_plus_late", "aerial", "as_sentinel"])
 def test_a_network_from_scratch_is_the_same_network(fusion):
     template, before, after, statistics, learned = transferred("unet", fusion)
     assert {path: (value.shape, value.dtype) for path, value in after.items()} == {
@@ -288,7 +288,7 @@ def test_an_adapter_mixes_the_bands_of_each_pixel():
 
 
 def test_beside_joins_what_all_three_decoders_make():
-    made = make(config_of("unet", "beside"))
+    made = make(config_of("unet", "early_plus_late"))
     _, template, values, statistics = made
     assert {path.split("/")[1] for path in values if path.startswith("encoders/")} == {"own", "s1", "s2"}
     one, two = images(2, 13)
@@ -312,7 +312,7 @@ def test_beside_joins_what_all_three_decoders_make():
         ("unet", "late"),
         ("resnet18_unet", "early"),
         ("unet", "s2"),
-        ("unet", "beside"),
+        ("unet", "early_plus_late"),
         ("swin_unet", "as_sentinel"),
     ],
 )
@@ -325,7 +325,7 @@ def test_what_is_frozen_stays_to_the_bit_and_all_else_moves(model, fusion):
         assert before.frozen[path].tobytes() == after.frozen[path].tobytes(), path
     assert {path for path in after.trainable if np.array_equal(after.trainable[path], before.trainable[path])} == set()
     assert any(path.startswith("adapters/") for path in after.trainable) == (fusion == "as_sentinel")
-    assert any(path.startswith("encoders/own/") for path in after.trainable) == (fusion == "beside")
+    assert any(path.startswith("encoders/own/") for path in after.trainable) == (fusion == "early_plus_late")
     for path, value in after.statistics.items():
         frozen = path.startswith("encoders/") and not path.startswith("encoders/own/")
         assert np.array_equal(value, before.statistics[path]) == frozen, path

@@ -111,7 +111,7 @@ def test_the_answers_are_the_same_on_all_devices_and_averaged_over_turns(trained
     batch = {name: np.stack([record[name][:64, :96], record[name][64:128, :96]] * 4) for name in ("s1", "s2")}
     one = network.probabilities()
     alone = np.asarray(one(batch))
-    np.testing.assert_allclose(network.probabilities(meshes.make(-1, 1, 8))(batch), alone, atol=1e-5)
+    np.testing.assert_allclose(network.probabilities(meshes.make_mesh(-1, 1, 8))(batch), alone, atol=1e-5)
 
     def by_hand(batch, turns):
         """The mean over flips and rotations, each by numpy."""
@@ -125,11 +125,11 @@ def test_the_answers_are_the_same_on_all_devices_and_averaged_over_turns(trained
             total = total + np.rot90(np.flip(answer, 1) if flip else answer, -turn, (1, 2))
         return total / len(turns)
 
-    oblong = network.probabilities(turns=True)(batch)
+    oblong = network.probabilities(tta=True)(batch)
     np.testing.assert_allclose(oblong, by_hand(batch, [(0, 0), (2, 0), (0, 1), (2, 1)]), atol=1e-5)
     square = {name: x[:, :, :64] for name, x in batch.items()}
     eight = [(turn, flip) for turn in range(4) for flip in (0, 1)]
-    np.testing.assert_allclose(network.probabilities(turns=True)(square), by_hand(square, eight), atol=1e-5)
+    np.testing.assert_allclose(network.probabilities(tta=True)(square), by_hand(square, eight), atol=1e-5)
     assert np.abs(np.asarray(oblong) - alone).max() > 1e-3  # the network does not turn with its input by itself
 
 

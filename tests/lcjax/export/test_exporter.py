@@ -36,7 +36,7 @@ NETWORKS = {
 }
 MORE = {
     "unet_transposed": ("unet", "late", {"upsampling": "transposed", "patch": 2}),
-    "resnet18_unet": ("resnet18_unet", "beside", {}),
+    "resnet18_unet": ("resnet18_unet", "early_plus_late", {}),
     "efficientnet_lite0_unet": ("efficientnet_lite0_unet", "early", {}),
     "swin_upernet": ("swin_upernet", "early", {}),
     "vit_pyramid": ("vit_pyramid", "s2", {}),
@@ -321,7 +321,7 @@ def test_tiles_are_made_smaller_in_the_program():
     @jax.jit
     def small(images):
         floats = {s.name: augment.scale(images[s.name], s.scaling) for s in trained.card.sensors}
-        smaller = {name: augment.shrunk(image, 42, 28) for name, image in floats.items()}
+        smaller = {name: augment.resize_images(image, 42, 28) for name, image in floats.items()}
         return trained.template.merge(trained.parameters, trained.statistics, train=False)(smaller)
 
     expected = np.asarray(small(images))

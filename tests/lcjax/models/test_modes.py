@@ -19,7 +19,7 @@ def after_a_call(config, *, train, slopes=True):
     Compiling the slopes is what takes the time.
     """
     task, template, values, statistics = make(config)
-    config.crop, config.turn = 0, False
+    config.crop, config.dihedral = 0, False
     fixed = batch(config, 4)
 
     def loss_of(values, statistics):
@@ -74,7 +74,7 @@ def test_every_encoder_can_be_pre_trained(model):
         )
         assert here == there
 
-    config.crop, config.turn = 0, False
+    config.crop, config.dihedral = 0, False
     _, _, _, slopes, loss = after_a_call(config, train=True)
     assert np.isfinite(loss)
     assert loss > 0

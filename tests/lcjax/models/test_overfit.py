@@ -45,7 +45,7 @@ def learned(crops):
         name, numbers = NETWORKS[network]
         config = dfc2020.get_config(f"model={name},fusion={fusion},data=sample,tiny=true")
         config.model.update(numbers)
-        config.crop, config.turn = 0, False
+        config.crop, config.dihedral = 0, False
         task, template, values, statistics = make(config)
         keys = jax.random.split(jax.random.key(0), 2)
         batch = {key: crops[key] for key in (*task.keys, "corner", "example")}

@@ -38,8 +38,8 @@ def test_merging_gives_the_values_to_their_places(two_streams):
 
 def test_initial_values_depend_on_path_and_seed_alone(two_streams):
     _, template, values, _ = two_streams
-    backwards = params.initial(dict(reversed(template.parameters.items())), 0)
-    other = params.initial(template.parameters, 1)
+    backwards = params.init_params(dict(reversed(template.parameters.items())), 0)
+    other = params.init_params(template.parameters, 1)
     for path in values:
         np.testing.assert_array_equal(values[path], backwards[path])
         assert values[path].dtype == np.float32
@@ -61,7 +61,7 @@ def test_deviations_are_those_of_the_articles(model):
         path: jax.ShapeDtypeStruct((*leaf.shape[:-1], 64 * leaf.shape[-1]), leaf.dtype)
         for path, leaf in (template.parameters | template.statistics).items()
     }
-    for path, value in params.initial(grown, 0).items():
+    for path, value in params.init_params(grown, 0).items():
         if re.search(r"/(scale|var)$", path):
             assert np.all(value == 1), path
         elif re.search(r"/(bias|mean)$", path):

@@ -25,7 +25,7 @@ def losses(case: str, size: int = 2):
     found = {}
     for remat in (False, True):
         config = networks.smallest(fusion="early", **CASES[case])
-        config.remat, config.turn = remat, False  # what is drawn is for drop path alone
+        config.remat, config.dihedral = remat, False  # what is drawn is for drop path alone
         task, template, values, statistics = networks.make(config)
         found[remat] = functools.partial(_loss, task, template)
     trainable = {path: value for path, value in values.items() if not template.is_frozen(path)}

@@ -101,7 +101,7 @@ def test_logits_over_eight_devices_are_those_over_one(model):
     network = network_of(model)
     run = jax.jit(lambda inputs: network()(inputs))
     inputs = {name: image for name, image in images(8, (32, 32)).items() if name != "aerial"}
-    spread = meshes.global_batch(inputs, meshes.batch_sharding(meshes.make(8, 1, 8)))
+    spread = meshes.global_batch(inputs, meshes.batch_sharding(meshes.make_mesh(8, 1, 8)))
     one, eight = run(inputs), run(spread)
     assert len(eight.sharding.device_set) == 8
     assert float(jnp.abs(one).max()) > 1e-3

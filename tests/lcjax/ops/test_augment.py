@@ -11,7 +11,7 @@ from networks import RGB
 from scipy import special, stats
 
 from data_pipelines.reading import loader
-from data_pipelines.schema.band_statistics import Moments
+from data_pipelines.schema.band_statistics import BandSums
 from data_pipelines.schema.errors import InputError
 from data_pipelines.schema.normalization import by_maximum, whitened
 from data_pipelines.schema.sensors import SENSORS, Scaling
@@ -58,8 +58,8 @@ def test_whitened_bands_are_uncorrelated_and_of_one_deviation():
     generator = np.random.default_rng(0)
     brightness, tints = generator.normal(120, 40, (64, 64, 1)), generator.normal(0, 3, (64, 64, 3))
     image = (brightness + tints).clip(0, 255).astype(np.uint8)  # bands that are much alike
-    sensor = dataclasses.replace(RGB, scaling=Moments.of(image, None).scaling())
-    scaling = whitened(sensor, Moments.of(image, None).summary()).scaling
+    sensor = dataclasses.replace(RGB, scaling=BandSums.of(image, None).scaling())
+    scaling = whitened(sensor, BandSums.of(image, None).summary()).scaling
     found = np.asarray(jax.jit(lambda stored: augment.scale(stored, scaling))(image[None])).reshape(-1, 3)
     np.testing.assert_allclose(np.cov(found.T, bias=True), np.eye(3), atol=2e-3)
     np.testing.assert_allclose(found.mean(0), 0, atol=1e-4)
@@ -93,14 +93,14 @@ def corners(size, crop):
 
 
 def cut(size, *, crop, turn, step=0):
-    function = jax.jit(lambda images, where, keys: augment.crop_and_turn(images, where, keys, crop=crop, turn=turn))
+    function = jax.jit(lambda images, where, keys: augment.crop_and_dihedral(images, where, keys, crop=crop, flip=turn))
     return jax.tree.map(np.asarray, function(coordinates(size), corners(size, crop), keys(size, step)))
 
 
 @pytest.mark.parametrize("crop", [3, 8, 0])
 @pytest.mark.parametrize("turn", [False, True])
 def test_all_arrays_are_cut_and_turned_alike(crop, turn):
-    found = cut(64, crop=crop, turn=turn)
+    found = cut(64, crop=crop, flip=turn)
     edge = crop or EDGE
     assert {name: image.shape for name, image in found.items()} == {
         "s1": (64, edge, edge, 2),
@@ -123,7 +123,7 @@ def place_and_turn(label):
 
 
 def test_every_place_and_every_turn_occurs_about_equally_often():
-    found = [place_and_turn(label) for label in cut(4096, crop=6, turn=True)["label"]]
+    found = [place_and_turn(label) for label in cut(4096, crop=6, flip=True)["label"]]
     places, turns = ([pair[i] for pair in found] for i in (0, 1))
     assert set(places) == {(top, left) for top in range(3) for left in range(3)}
     assert len(set(turns)) == 8
@@ -136,19 +136,19 @@ def test_every_place_and_every_turn_occurs_about_equally_often():
 
 
 def test_without_turning_only_the_place_is_drawn():
-    found = [place_and_turn(label) for label in cut(256, crop=6, turn=False)["label"]]
+    found = [place_and_turn(label) for label in cut(256, crop=6, flip=False)["label"]]
     assert {turn for _, turn in found} == {(1, 0, 0, 1)}
     assert len({place for place, _ in found}) == 9
 
 
 def test_the_whole_tile_without_turning_stays_as_it_is():
-    for name, image in cut(4, crop=0, turn=False).items():
+    for name, image in cut(4, crop=0, flip=False).items():
         np.testing.assert_array_equal(image, coordinates(4)[name])
 
 
 def test_a_draw_does_not_depend_on_the_layout_of_the_batch():
     images = coordinates(8)
-    function = jax.jit(lambda images, where, keys: augment.crop_and_turn(images, where, keys, crop=5, turn=True))
+    function = jax.jit(lambda images, where, keys: augment.crop_and_dihedral(images, where, keys, crop=5, flip=True))
     where = corners(8, 5)
     together = function(images, where, keys(8))
     alone = [
@@ -166,8 +166,8 @@ def test_a_crop_that_the_loader_cut_is_that_of_the_device(turn):
         name: np.stack([image[i, top : top + 5, left : left + 5] for i, (top, left) in enumerate(where)])
         for name, image in images.items()
     }
-    device = augment.crop_and_turn(images, where, keys(16), crop=5, turn=turn)
-    host = augment.crop_and_turn(pieces, np.zeros_like(where), keys(16), crop=5, turn=turn)
+    device = augment.crop_and_dihedral(images, where, keys(16), crop=5, flip=turn)
+    host = augment.crop_and_dihedral(pieces, np.zeros_like(where), keys(16), crop=5, flip=turn)
     for name in images:
         np.testing.assert_array_equal(device[name], host[name])
 
@@ -198,16 +198,18 @@ def test_shrunk_is_the_mean_of_areas():
     """Of a whole number of pixels the plain mean; else by hand: 3 to 2 pixels weighs the middle one half and half."""
     image = np.random.default_rng(0).normal(size=(2, 8, 12, 3)).astype(np.float32)
     np.testing.assert_allclose(
-        augment.shrunk(image, 4, 3), image.reshape(2, 4, 2, 3, 4, 3).mean((2, 4)), rtol=1e-5, atol=1e-6
+        augment.resize_images(image, 4, 3), image.reshape(2, 4, 2, 3, 4, 3).mean((2, 4)), rtol=1e-5, atol=1e-6
     )
     row = jnp.array([3.0, 6.0, 12.0]).reshape(1, 1, 3, 1)
-    np.testing.assert_allclose(augment.shrunk(row, 1, 2).ravel(), [(3 + 6 / 2) / 1.5, (6 / 2 + 12) / 1.5], rtol=1e-6)
-    np.testing.assert_allclose(augment.shrunk(image, 5, 7).mean((1, 2)), image.mean((1, 2)), atol=1e-6)
+    np.testing.assert_allclose(
+        augment.resize_images(row, 1, 2).ravel(), [(3 + 6 / 2) / 1.5, (6 / 2 + 12) / 1.5], rtol=1e-6
+    )
+    np.testing.assert_allclose(augment.resize_images(image, 5, 7).mean((1, 2)), image.mean((1, 2)), atol=1e-6)
 
 
 def test_thinned_takes_single_pixels():
     labels = np.arange(512 * 512).reshape(1, 512, 512)
-    found = np.asarray(augment.thinned(jnp.asarray(labels), 224, 224))
+    found = np.asarray(augment.resize_labels(jnp.asarray(labels), 224, 224))
     places = [math.floor(i * 512 / 224) for i in range(224)]
     np.testing.assert_array_equal(found[0], labels[0][np.ix_(places, places)])
 
@@ -225,7 +227,7 @@ def stored_pair(size, edge=EDGE, seed=0):
     }
 
 
-compiled = jax.jit(augment.disturbed, static_argnums=(1, 3, 4))
+compiled = jax.jit(augment.perturb, static_argnums=(1, 3, 4))
 
 
 def disturbed(images, sensors, keys_B, speckle=0, jitter=0.0):
@@ -313,7 +315,7 @@ def test_disturbances_do_not_depend_on_devices_or_on_the_rest_of_the_batch():
     image, how = stored_pair(16)["s1"], {"speckle": 3, "jitter": 0.1}
     runs = []
     for devices in (1, 8):
-        sharding = meshes.batch_sharding(meshes.make(devices, 1, 16))
+        sharding = meshes.batch_sharding(meshes.make_mesh(devices, 1, 16))
         on_devices, keys_B = jax.device_put((image, keys(16)), sharding)
         runs.append(disturbed({"s1": on_devices}, (S1,), keys_B, **how)["s1"])
     alone = disturbed({"s1": image[5:6]}, (S1,), keys(1, first=5), **how)["s1"]
@@ -332,9 +334,9 @@ def test_disturbances_do_not_depend_on_devices_or_on_the_rest_of_the_batch():
 )
 def test_disturbances_that_cannot_be_are_refused(sensors, speckle, jitter, words):
     with pytest.raises(InputError, match=words):
-        augment.check_disturbance(sensors, speckle, jitter)
+        augment.check_perturbation(sensors, speckle, jitter)
 
 
 def test_disturbances_that_can_be_are_not_refused():
-    augment.check_disturbance((S1, S2), 4, 0.1)
-    augment.check_disturbance((AERIAL,), 0, 0.1)
+    augment.check_perturbation((S1, S2), 4, 0.1)
+    augment.check_perturbation((AERIAL,), 0, 0.1)

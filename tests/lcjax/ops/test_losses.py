@@ -167,7 +167,7 @@ def test_padding_is_neither_anchor_nor_negative(value):
 def test_nt_xent_over_eight_devices_is_that_over_one():
     first, second = jnp.asarray(views(size=16), jnp.float32)
     valid = jnp.arange(16) < 13
-    mesh = meshes.make(8, 1, 16)
+    mesh = meshes.make_mesh(8, 1, 16)
 
     def loss(first, second, valid):
         return losses.nt_xent(first, second, TEMPERATURE, valid)
@@ -186,7 +186,7 @@ def test_nt_xent_over_eight_devices_is_that_over_one():
 
 def test_no_device_holds_all_logits():
     size, devices = 64, 8
-    mesh = meshes.make(devices, 1, size)
+    mesh = meshes.make_mesh(devices, 1, size)
     generator = np.random.default_rng(0)
     drawn = generator.standard_normal((2, size, 16)).astype(np.float32)
     spread = jax.device_put(tuple(drawn), meshes.batch_sharding(mesh))

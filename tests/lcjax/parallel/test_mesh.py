@@ -23,10 +23,10 @@ GOLDEN = pathlib.Path(__file__).with_name("golden")
 
 
 def test_data_takes_what_fsdp_leaves():
-    assert dict(meshes.make(-1, 1, 8).shape) == {"data": 8, "fsdp": 1}
-    assert dict(meshes.make(-1, 4, 8).shape) == {"data": 2, "fsdp": 4}
-    assert dict(meshes.make(2, 1, 6).shape) == {"data": 2, "fsdp": 1}
-    assert meshes.make(1, 1, 5).devices.ravel().tolist() == jax.devices()[:1]
+    assert dict(meshes.make_mesh(-1, 1, 8).shape) == {"data": 8, "fsdp": 1}
+    assert dict(meshes.make_mesh(-1, 4, 8).shape) == {"data": 2, "fsdp": 4}
+    assert dict(meshes.make_mesh(2, 1, 6).shape) == {"data": 2, "fsdp": 1}
+    assert meshes.make_mesh(1, 1, 5).devices.ravel().tolist() == jax.devices()[:1]
 
 
 @pytest.mark.parametrize(
@@ -43,7 +43,7 @@ def test_data_takes_what_fsdp_leaves():
 )
 def test_what_does_not_divide_is_refused(data, fsdp, batch_size, says):
     with pytest.raises(InputError) as raised:
-        meshes.make(data, fsdp, batch_size)
+        meshes.make_mesh(data, fsdp, batch_size)
     assert says in str(raised.value)
 
 
@@ -58,7 +58,7 @@ def test_what_does_not_divide_is_refused(data, fsdp, batch_size, says):
 def test_all_processes_have_as_many_devices(data, batch_size, says):
     devices = [types.SimpleNamespace(process_index=number // 2) for number in range(4)]
     with pytest.raises(InputError, match=says):
-        meshes.make(data, 1, batch_size, devices=devices)
+        meshes.make_mesh(data, 1, batch_size, devices=devices)
 
 
 @pytest.mark.parametrize(
@@ -75,7 +75,7 @@ def test_all_processes_have_as_many_devices(data, batch_size, says):
     ],
 )
 def test_the_rules(path, shape, fsdp, expected):
-    assert meshes.spec(path, shape, fsdp) == jax.sharding.PartitionSpec(*expected)
+    assert meshes.partition_spec(path, shape, fsdp) == jax.sharding.PartitionSpec(*expected)
 
 
 class Chip:
@@ -90,7 +90,7 @@ class Chip:
 def slices_of(data: int, fsdp: int, sizes: list[int]) -> list[list[int]]:
     places = [place for place, size in enumerate(sizes) for _ in range(size)]
     chips = [Chip(number, place) for number, place in enumerate(places)]
-    return [[chip.slice_index for chip in row] for row in meshes.grid(data, fsdp, chips)]
+    return [[chip.slice_index for chip in row] for row in meshes.device_grid(data, fsdp, chips)]
 
 
 def test_what_is_gathered_stays_inside_a_slice():
@@ -110,7 +110,7 @@ def layout(model: str) -> str:
     """How the parameters of a full-size network lie on eight devices of fsdp; equal blocks as one line."""
     task = tasks.make(config := dfc2020.get_config(f"model={model}"), card_of(config))
     shapes = params.Template(task.build).parameters
-    specs = {path: meshes.spec(path, leaf.shape, 8) for path, leaf in shapes.items()}
+    specs = {path: meshes.partition_spec(path, leaf.shape, 8) for path, leaf in shapes.items()}
     size = {path: math.prod(leaf.shape) for path, leaf in shapes.items()}
     spread = sum(size[path] for path in specs if any(specs[path]))
     lines = [
@@ -143,9 +143,9 @@ def test_no_golden_text_is_left_over():
 def test_moments_lie_with_their_parameters():
     config = smallest("unet", base=32)
     _, template, values, statistics = make(config)
-    mesh = meshes.make(2, 4, 8)
-    state = steps.initial_state(template, values, statistics, optimizers.transformation(config.optimizer), mesh)
-    adam = next(part for part in state.optimizer if hasattr(part, "mu"))
+    mesh = meshes.make_mesh(2, 4, 8)
+    state = steps.initial_state(template, values, statistics, optimizers.make_optimizer(config.optimizer), mesh)
+    adam = next(part for part in state.opt_state if hasattr(part, "mu"))
     spread = 0
     for path, leaf in state.trainable.items():
         assert leaf.sharding == adam.mu[path].sharding == adam.nu[path].sharding
@@ -159,7 +159,7 @@ def test_moments_lie_with_their_parameters():
 
 
 def test_a_batch_lies_over_all_devices():
-    mesh = meshes.make(2, 4, 8)
+    mesh = meshes.make_mesh(2, 4, 8)
     image = np.arange(16 * 3).reshape(16, 3)
     found = meshes.global_batch({"x": image}, meshes.batch_sharding(mesh))["x"]
     np.testing.assert_array_equal(found, image)

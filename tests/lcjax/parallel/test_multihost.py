@@ -134,10 +134,10 @@ def test_where_a_process_is_lost_the_other_ends_in_time(lost, data_dir, tmp_path
     ],
 )
 def test_what_says_that_a_process_is_lost(error, loss):
-    assert multihost.is_loss(error) == loss
+    assert multihost.is_peer_failure(error) == loss
     wrapped = RuntimeError("a checkpoint failed")
     wrapped.__cause__ = error
-    assert multihost.is_loss(wrapped) == loss
+    assert multihost.is_peer_failure(wrapped) == loss
 
 
 _ASKED = """

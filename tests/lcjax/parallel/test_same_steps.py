@@ -49,11 +49,11 @@ def twenty_steps(network: str, way: str) -> tuple[dict[str, list[float]], dict, 
     accumulate = how.pop("accumulate")
     parallel = ConfigDict(how)
     meshes.check(parallel)
-    mesh = meshes.make(parallel.data, parallel.fsdp, BATCH, accumulate)
+    mesh = meshes.make_mesh(parallel.data, parallel.fsdp, BATCH, accumulate)
     task, _, values, statistics = make(config)
-    template = params.Template(task.build, "", meshes.normalisation(parallel, mesh))
+    template = params.Template(task.build, "", meshes.batch_norm_attributes(parallel, mesh))
     config.optimizer.update({"name": "sgd", "momentum": 0.9, "clip": 1.0})
-    optimizer = optimizers.transformation(config.optimizer)
+    optimizer = optimizers.make_optimizer(config.optimizer)
     state = steps.initial_state(template, values, statistics, optimizer, mesh)
     step = steps.train_step(task, template, optimizer, optimizers.LearningRate(rate, 2, STEPS, "cosine"), 0, accumulate)
     share = BATCH // jax.process_count()
@@ -134,7 +134,7 @@ class Regression:
     """Half the mean square of normalised numbers less those that are wanted."""
 
     def loss(self, model, batch, keys_B):
-        places = meshes.total(batch["x"].shape[0])
+        places = meshes.psum(batch["x"].shape[0])
         difference = model.norm(batch["x"]) - batch["wanted"]
         return 0.5 * jnp.sum(difference**2) / places, {"places": jnp.float32(places)}
 
@@ -143,15 +143,15 @@ class Regression:
 @pytest.mark.parametrize(("batch_norm", "groups"), [("global", 1), ("replica", 8)])
 def test_batch_norm_is_of_the_whole_batch_or_of_each_replica(mode, batch_norm, groups):
     parallel = ConfigDict({"mode": mode, "data": -1, "fsdp": 1, "batch_norm": batch_norm})
-    mesh = meshes.make(-1, 1, BATCH)
-    template = params.Template(Normalised, "", meshes.normalisation(parallel, mesh))
-    values, statistics = (params.initial(shapes, 0) for shapes in (template.parameters, template.statistics))
+    mesh = meshes.make_mesh(-1, 1, BATCH)
+    template = params.Template(Normalised, "", meshes.batch_norm_attributes(parallel, mesh))
+    values, statistics = (params.init_params(shapes, 0) for shapes in (template.parameters, template.statistics))
     generator = np.random.default_rng(0)
     data = {name: generator.normal(3.0, 2.0, (BATCH, 3, 3, 2)).astype(np.float32) for name in ("x", "wanted")}
     data["example"] = np.arange(BATCH, dtype=np.uint32)
     rules = smallest("unet").optimizer
     rules.update({"name": "sgd", "momentum": 0.0, "weight_decay": 0.0, "clip": 0.0})
-    optimizer = optimizers.transformation(rules)
+    optimizer = optimizers.make_optimizer(rules)
     state = steps.initial_state(template, values, statistics, optimizer, mesh)
     arrays = meshes.global_batch(data, meshes.batch_sharding(mesh), by_device=mode == "pmap")
     step = steps.train_step(Regression(), template, optimizer, optimizers.LearningRate(0.5, 0, 9, "constant"), 0)

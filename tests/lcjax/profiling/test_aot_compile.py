@@ -118,7 +118,7 @@ def test_the_step_that_is_compiled_is_the_step_that_runs(parts):
     """Of shapes alone, the program of the real state and batch."""
     config = _config(accumulate=parts)
     experiment = experiments.make(config)
-    mesh = meshes.make(-1, 2, 16, parts)
+    mesh = meshes.make_mesh(-1, 2, 16, parts)
     state, batch = experiment.shapes(mesh)
     real = experiment.state(mesh), meshes.global_batch(experiment.batch(16), meshes.batch_sharding(mesh))
     describe = lambda leaf: (leaf.shape, leaf.dtype, leaf.sharding)  # noqa: E731
@@ -162,7 +162,7 @@ def test_state_of_a_device_is_what_it_holds():
     assert known.state[1] > known.state[4] > known.state[1] / 4
     experiment = experiments.make(config)
     for fsdp, expected in known.state.items():
-        state = experiment.state(meshes.make(-1, fsdp, 8))
+        state = experiment.state(meshes.make_mesh(-1, fsdp, 8))
         assert expected == sum(leaf.addressable_shards[0].data.nbytes for leaf in jax.tree.leaves(state))
     batch = experiment.batch(16)
     assert known.image == sum(array.nbytes for array in batch.values()) / 16

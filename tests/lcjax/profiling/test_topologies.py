@@ -102,7 +102,7 @@ def test_a_slice_has_its_chips(name, count):
 @needs_compiler
 def test_chips_that_are_no_part_of_a_slice_are_refused():
     with pytest.raises(InputError, match="data=3 x fsdp=1 takes 3 chips, which are no rectangle of the slice"):
-        meshes.make(3, 1, 3, devices=topologies.devices("v5e:2x2"))
+        meshes.make_mesh(3, 1, 3, devices=topologies.devices("v5e:2x2"))
 
 
 @needs_compiler

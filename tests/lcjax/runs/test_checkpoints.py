@@ -23,14 +23,14 @@ def arrays(seed, mesh=None):
         "encoders/s1/kernel": generator.standard_normal((256, 256), np.float32),
         "head/bias": generator.standard_normal(8, np.float32),
     }
-    transformation = optimizers.transformation(smallest("unet").optimizer)
+    transformation = optimizers.make_optimizer(smallest("unet").optimizer)
     moments = jax.tree.map(
         lambda leaf: (100 * generator.standard_normal(leaf.shape)).astype(leaf.dtype),
         jax.eval_shape(transformation.init, parameters),
     )
     model = {"parameters": parameters, "statistics": {"encoders/s1/mean": np.full(8, seed, np.float32)}}
     both = model, moments
-    mesh = mesh or meshes.make(2, 4, 8)
+    mesh = mesh or meshes.make_mesh(2, 4, 8)
     return meshes.place(both, meshes.shardings(both, mesh))
 
 
@@ -62,7 +62,7 @@ def test_a_small_array_is_written_as_one_device_holds_it(tmp_path, caplog):
     """No program is compiled that cuts what lies whole on eight devices; there would be one for each shape."""
     there = checkpoints.Checkpoints(tmp_path, "last")
     flat = {"a": np.ones((24, 13), np.float32)}
-    whole = meshes.place(flat, meshes.shardings(flat, meshes.make(8, 1, 8)))
+    whole = meshes.place(flat, meshes.shardings(flat, meshes.make_mesh(8, 1, 8)))
     with jax.log_compiles():
         there.save(1, model=whole, optimizer=whole, meta=META)
         there.wait()
@@ -75,7 +75,7 @@ def test_it_comes_back_on_another_mesh_and_on_one_device(tmp_path):
     there = checkpoints.Checkpoints(tmp_path, "best")
     there.save(3, model=model, optimizer=moments, meta=META)
     there.wait()
-    other, _ = arrays(2, meshes.make(4, 2, 8))
+    other, _ = arrays(2, meshes.make_mesh(4, 2, 8))
     equal(there.restore_model(3, other), model)
     here = SingleDeviceSharding(jax.devices()[0])
     like = jax.tree.map(lambda leaf: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=here), model)

@@ -119,7 +119,7 @@ def test_one_loss_on_one_and_on_eight_devices(pair):
     data = places()
     del data["valid"]
     (one, extra), (eight, extra_of_eight) = (
-        loss(values, statistics, meshes.global_batch(data, meshes.batch_sharding(meshes.make(devices, 1, 16))))
+        loss(values, statistics, meshes.global_batch(data, meshes.batch_sharding(meshes.make_mesh(devices, 1, 16))))
         for devices in (1, 8)
     )
     np.testing.assert_allclose(eight, one, rtol=1e-5)
@@ -153,7 +153,7 @@ def test_the_alarm_tells_a_collapse_and_nothing_else(pair):
         views /= np.linalg.norm(views, axis=-1, keepdims=True)
         _, sums = losses.nt_xent(jnp.asarray(views[0]), jnp.asarray(views[1]), 0.2)
         scores = task.scores(jax.device_get(sums))
-        assert ("collapsed" in task.alarm(scores)) == collapsed, scores
+        assert ("collapsed" in task.health_warning(scores)) == collapsed, scores
 
 
 def test_views_of_any_size():

@@ -79,7 +79,7 @@ def network(name: str, told: int):
         )
 
     template = params.Template(build)
-    values, statistics = (params.initial(shapes, 0) for shapes in (template.parameters, template.statistics))
+    values, statistics = (params.init_params(shapes, 0) for shapes in (template.parameters, template.statistics))
     return jax.jit(lambda values, inputs: template.merge(values, statistics, train=False)(inputs)), values
 
 
@@ -170,8 +170,8 @@ def test_labels_that_metadata_alone_tells_are_learned(monkeypatch):
     config = config_of()
     config.crop = 16
     task, template, values, statistics = make(config)
-    mesh = meshes.make(1, 1, 8)
-    optimizer = optimizers.transformation(config.optimizer)
+    mesh = meshes.make_mesh(1, 1, 8)
+    optimizer = optimizers.make_optimizer(config.optimizer)
     state = steps.initial_state(template, values, statistics, optimizer, mesh)
     batch = batch_of(16, edge=16)
     batch["aerial"][:] = batch["aerial"][:1]
@@ -215,7 +215,7 @@ def test_blended_windows_and_turned_images_see_the_same_numbers(tmp_path):
                 total = total + np.rot90(answer[:, ::-1] if flip else answer, -turn, (1, 2))
         return total / 8
 
-    np.testing.assert_allclose(network.probabilities(turns=True)(batch), mean(batch), atol=1e-5)
+    np.testing.assert_allclose(network.probabilities(tta=True)(batch), mean(batch), atol=1e-5)
 
 
 def test_other_data_and_the_contrastive_task_are_refused():

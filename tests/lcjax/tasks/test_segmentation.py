@@ -90,7 +90,7 @@ def test_tiles_are_made_smaller_as_a_whole(changes, says):
 def test_sums_over_batches_are_those_of_all_examples(unet):
     task, template, values, statistics = unet
     count = steps.evaluation_step(task, template)
-    sharding = meshes.batch_sharding(meshes.make(8, 1, 8))
+    sharding = meshes.batch_sharding(meshes.make_mesh(8, 1, 8))
     parts = [
         batch(smallest("unet"), 8, seed=seed) | {"ids": ["x"] * 8, "valid": np.ones(8, bool)} for seed in (1, 2, 3)
     ]

@@ -168,7 +168,7 @@ def test_choices_that_do_not_fit_are_refused_before_anything_is_written(changes,
 def test_a_run_of_before_the_plateau_goes_on():
     before = {"position": 96, "clock": {"train": 1.25}, "window": {}, "evaluated": 4, "best": 0.5, "since_best": 2}
     progress = Progress.of(before | {"ended": "", "card": ""})
-    assert (progress.scale, progress.position, progress.best) == (1.0, 96, 0.5)
+    assert (progress.lr_multiplier, progress.position, progress.best) == (1.0, 96, 0.5)
 
 
 def test_own_imagery_of_other_bands_and_classes(tmp_path):

@@ -39,7 +39,7 @@ def fill(root: pathlib.Path, *names: str, mask=own.ids):
 )
 def test_pairs_by_name(tmp_path, names, pairs, groups):
     fill(tmp_path, *names)
-    init_csv.propose("rasters", tmp_path)
+    init_csv.init_csv("rasters", tmp_path)
     found = rows(tmp_path / "rasters.csv")
     assert len(found) == pairs
     assert all(row["mask"] != row["image"] and (tmp_path / row["mask"]).is_file() for row in found)
@@ -49,7 +49,7 @@ def test_pairs_by_name(tmp_path, names, pairs, groups):
 def test_what_it_writes_can_be_prepared(tmp_path, capsys):
     source = tmp_path / "photos"
     fill(source, *(name for k in range(10) for name in (f"images/i{k}.tif", f"masks/i{k}.tif")))
-    init_csv.propose("rasters/town", source)
+    init_csv.init_csv("rasters/town", source)
     said = capsys.readouterr().out
     assert f"written: {source / 'rasters.csv'}: 10 pairs; 6 train, 2 validation, 2 test" in " ".join(said.split())
     assert "lcjax prepare --dataset=rasters/town --source=" in said
@@ -63,7 +63,7 @@ def test_what_it_writes_can_be_prepared(tmp_path, capsys):
 
 def test_one_group_is_all_for_training(tmp_path, capsys):
     fill(tmp_path, "images/a.tif", "masks/a.tif")
-    init_csv.propose("rasters", tmp_path)
+    init_csv.init_csv("rasters", tmp_path)
     said = capsys.readouterr().out
     assert "1 pairs; 1 train (only 1 image)" in said
     assert "too few groups for a validation and a test split: train with" in said
@@ -75,7 +75,7 @@ def test_neither_csv_is_overwritten(tmp_path):
     for name in ("rasters.csv", "legend.csv"):
         (tmp_path / name).write_text("mine")
         with pytest.raises(InputError, match=f"{name}: there already; --init does not overwrite it"):
-            init_csv.propose("rasters", tmp_path)
+            init_csv.init_csv("rasters", tmp_path)
         assert (tmp_path / name).read_text() == "mine"
         (tmp_path / name).unlink()
     assert not (tmp_path / "rasters.csv").exists()
@@ -88,7 +88,7 @@ def test_rare_colours_are_left_out_and_listed(tmp_path, capsys):
         return drawn
 
     fill(tmp_path, "images/a.tif", "masks/a.tif", "images/b.tif", "masks/b.tif", mask=blended)
-    init_csv.propose("rasters", tmp_path)
+    init_csv.init_csv("rasters", tmp_path)
     assert {row["colour"] for row in rows(tmp_path / "legend.csv")} == {"#0000ff", "#008000", "#808080"}
     assert "left out: 2 rare colours, 0.04% of the pixels (#010204 0.018%, #010203 0.018%)" in capsys.readouterr().out
 
@@ -96,33 +96,33 @@ def test_rare_colours_are_left_out_and_listed(tmp_path, capsys):
 def test_the_colours_of_a_palette_are_taken(tmp_path):
     own.write(tmp_path / "images" / "a.tif", own.picture(0))
     own.write(tmp_path / "masks" / "a.tif", own.ids(0), palette={1: (9, 8, 7, 255), 2: (1, 2, 3, 255)})
-    init_csv.propose("rasters", tmp_path)
+    init_csv.init_csv("rasters", tmp_path)
     assert [row["colour"] for row in rows(tmp_path / "legend.csv")] == ["#090807", "#010203", "#000000"]
 
 
 def test_nothing_found(tmp_path):
     fill(tmp_path, "a.tif", "b.tif")
     with pytest.raises(InputError, match="no image with a mask found; expected folders images and masks"):
-        init_csv.propose("rasters", tmp_path)
+        init_csv.init_csv("rasters", tmp_path)
     with pytest.raises(InputError, match="no such folder"):
-        init_csv.propose("rasters", tmp_path / "nowhere")
+        init_csv.init_csv("rasters", tmp_path / "nowhere")
 
 
 def test_masks_that_give_no_legend(tmp_path):
     fill(tmp_path / "one", "images/a.tif", "masks/a.tif", mask=lambda seed: own.ids(seed) * 0)
     with pytest.raises(InputError, match="the masks hold 1 classes; expected at least two"):
-        init_csv.propose("rasters", tmp_path / "one")
+        init_csv.init_csv("rasters", tmp_path / "one")
     fill(tmp_path / "two", "images/a.tif", "masks/a.tif", mask=lambda seed: own.picture(seed, 40, 70, 1, "uint16"))
     with pytest.raises(InputError, match=r"the masks hold numbers from 1 to \d+; expected class ids from 0 to 254"):
-        init_csv.propose("rasters", tmp_path / "two")
+        init_csv.init_csv("rasters", tmp_path / "two")
     fill(tmp_path / "three", "images/a.tif", "masks/a.tif", "images/b.tif")
     own.write(tmp_path / "three/masks/b.tif", own.colours(own.ids(0)))
     with pytest.raises(InputError, match="some masks hold colours and some class ids"):
-        init_csv.propose("rasters", tmp_path / "three")
+        init_csv.init_csv("rasters", tmp_path / "three")
     fill(tmp_path / "four", "images/a.tif")
     own.write(tmp_path / "four/masks/a.tif", own.picture(0, bands=1, dtype="float32"))
     with pytest.raises(InputError, match="none of the 1 masks can be read"):
-        init_csv.propose("rasters", tmp_path / "four")
+        init_csv.init_csv("rasters", tmp_path / "four")
 
 
 # ---- splits ---------------------------------------------------------------------------------------------------------
