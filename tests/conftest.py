@@ -63,7 +63,7 @@ def trained(data_dir, tmp_path_factory) -> pathlib.Path:
     from networks import small
 
     from lcjax.configs import dfc2020
-    from lcjax.training.loop import train
+    from lcjax.training.run import train
 
     folder = tmp_path_factory.mktemp("runs") / "unet"
     train(small(dfc2020.get_config("model=unet,data=sample,tiny=true"), data_dir), folder)

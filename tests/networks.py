@@ -11,7 +11,8 @@ from data_pipelines.schema.sensors import Scaling, Sensor
 from lcjax import tasks
 from lcjax.configs import dfc2020, pretrain
 from lcjax.engine import optimizer as optimizers
-from lcjax.engine import steps
+from lcjax.engine.state import initial_state
+from lcjax.engine.train_step import compile_train_step, train_step
 from lcjax.models import params
 from lcjax.parallel import mesh as meshes
 from lcjax.runs import model_card as cards
@@ -127,12 +128,12 @@ def trained(config, devices: int, size: int, count: int):
     task, template, values, statistics = make(config)
     mesh = meshes.make_mesh(devices, 1, size)
     optimizer = optimizers.make_optimizer(config.optimizer)
-    state = steps.initial_state(template, values, statistics, optimizer, mesh)
+    state = initial_state(template, values, statistics, optimizer, mesh)
     before = jax.tree.map(np.array, state)
     rate = optimizers.LearningRate(1e-2, 0, 10, "constant")
     data = meshes.global_batch(batch(config, size), meshes.batch_sharding(mesh))
     data = {key: data[key] for key in (*task.keys, "corner", "example")}
-    step = steps.compile_train_step(steps.train_step(task, template, optimizer, rate, 0), state, data)
+    step = compile_train_step(train_step(task, template, optimizer, rate, 0), state, data)
     for _ in range(count):
         state, metrics = step(state, data)
     return template, before, jax.tree.map(np.array, state), jax.device_get(metrics)

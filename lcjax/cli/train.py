@@ -35,7 +35,7 @@ def run(flags) -> None:
     """Runs the verb."""
     if flags.config is None or not flags.workdir:
         raise InputError("train needs --config and --workdir, e.g. --config=configs/dfc2020.py --workdir=runs/unet")
-    from lcjax.training.loop import train
+    from lcjax.training.run import train
 
     how = {"allow_other_config": flags.allow_other_config, "profile": flags.profile, "started": STARTED}
     train(flags.config, pathlib.Path(flags.workdir), **how)

@@ -1,5 +1,6 @@
 """Durations as people say them: "300 steps", "20 epochs", "5000 examples", "10 percent" (of the whole run)."""
 
+import dataclasses
 import math
 
 from data_pipelines.schema.errors import InputError
@@ -33,3 +34,32 @@ def steps(duration: str, *, name: str, batch_size: int, epoch: int, total: int |
         # Multiplied first: 7 / 100 * 100 is a little more than 7.
         return math.ceil(amount * total / 100)
     return math.ceil(examples[unit] / batch_size)
+
+
+@dataclasses.dataclass(frozen=True)
+class RunLength:
+    """The durations of a run, all in steps.
+
+    Attributes:
+      total: of the whole run.
+      warmup: in which the learning rate rises.
+      log_every, evaluate_every, save_every: at least 1.
+    """
+
+    total: int
+    warmup: int
+    log_every: int
+    evaluate_every: int
+    save_every: int
+
+
+def of_run(config, epoch: int) -> RunLength:
+    """The durations of a config, where an epoch has so many examples. Raises InputError for what is no duration."""
+    units = {"batch_size": config.batch_size, "epoch": epoch}
+    total = steps(config.total, name="config.total", **units)
+
+    def every(name: str) -> int:
+        return max(1, steps(config[name], name=f"config.{name}", **units, total=total))
+
+    warmup = steps(config.optimizer.warmup, name="config.optimizer.warmup", **units, total=total)
+    return RunLength(total, warmup, every("log_every"), every("evaluate_every"), every("save_every"))

@@ -1,110 +1,323 @@
-"""A config without its data: its training step and what goes in, to measure (`benchmark`) or compile (`forecast`)."""
+"""What a config becomes: data, card, task, network, mesh, optimiser, steps. Built here, and nowhere else.
+
+`train`, `benchmark`, compiling ahead of time, the Python door and the tests use it, so that what one of them times or
+compiles is what another one trains.
+"""
 
 import dataclasses
+import functools
+import json
 import math
+import pathlib
+from collections.abc import Generator, Iterator, Mapping, Sequence
 from typing import Any
 
 import jax
+import ml_collections
 import numpy as np
 import optax
-from jax.sharding import Mesh
-from ml_collections import ConfigDict
+from jax.sharding import Mesh, NamedSharding
 
 from data_pipelines.datasets import registry as datasets
 from data_pipelines.reading import loader
-from data_pipelines.reading.dataset import open_dataset
+from data_pipelines.reading.dataset import Dataset, Source, open_dataset
+from data_pipelines.schema import on_disk
+from data_pipelines.schema.errors import InputError
+from data_pipelines.schema.normalization import SCALINGS
+from data_pipelines.schema.sensors import Sensor
 from lcjax import tasks
-from lcjax.engine import flops, steps
+from lcjax.engine import durations, eval_step, flops, restore
 from lcjax.engine import optimizer as optimizers
+from lcjax.engine import state as states
+from lcjax.engine import train_step as train_steps
 from lcjax.models import params
+from lcjax.ops import augment
 from lcjax.parallel import mesh as meshes
+from lcjax.parallel import multihost
 from lcjax.runs import model_card as cards
 from lcjax.tasks import fusion as fusions
 
+_log = multihost.shared_logger(__name__)
+
 
 @dataclasses.dataclass(frozen=True)
-class Trial:
-    """What a run makes of a config before it reads a record.
+class Experiment:
+    """What a run makes of a config.
 
     Attributes:
-      data: the data set, published or prepared.
+      config: as it was resolved.
+      dataset: that it learns from; None where it was built without data, to be measured or compiled.
+      card: what the network must be told about its input.
+      task: what a batch means.
+      template: the network, in structure and shapes.
+      mesh: devices that share a batch.
+      optimizer: what makes directions of gradients.
+      rate: the learning rate by step.
+      length: durations in steps.
     """
 
-    config: ConfigDict
-    data: Any
+    config: ml_collections.ConfigDict
+    dataset: Dataset | None
     card: cards.Card
     task: tasks.Task
     template: params.Template
+    mesh: Mesh
     optimizer: optax.GradientTransformation
     rate: optimizers.LearningRate
+    length: durations.RunLength
 
-    def step(self):
-        """The step function (state, batch) -> (state, metrics) of lcjax/engine/steps.py."""
-        return steps.train_step(
-            self.task, self.template, self.optimizer, self.rate, self.config.seed, self.config.accumulate
+    # ------------------------------------------------------------------ data
+    @functools.cached_property
+    def train_source(self) -> Source:
+        """The records that are learned from."""
+        return self._source("train")
+
+    @functools.cached_property
+    def validation_source(self) -> Source | None:
+        """The records that choose the checkpoint, if the config names any."""
+        return self._source("validation") if self.config.split.validation else None
+
+    def _source(self, role: str) -> Source:
+        assert self.dataset is not None, "built without data"
+        return self.dataset.source(self.config.split[role])
+
+    def train_batches(self, position: int) -> Generator[dict[str, np.ndarray], None, None]:
+        """This process's part of each training batch, for ever, from a position in the stream of examples."""
+        config = self.config
+        return loader.train_batches(
+            self.train_source,
+            batch_size=config.batch_size,
+            seed=config.seed,
+            position=position,
+            keys=self.task.keys,
+            crop=config.crop,
+            process_index=jax.process_index(),
+            process_count=jax.process_count(),
+            threads=config.threads,
+            workers=config.workers,
         )
 
-    def state(self, mesh) -> steps.State:
-        """The state that step 0 begins with."""
-        shapes = (self.template.parameters, self.template.statistics)
-        values, statistics = (params.init_params(shape, self.config.seed) for shape in shapes)
-        return steps.initial_state(self.template, values, statistics, self.optimizer, mesh)
+    def evaluation_batches(self, source: Source) -> Iterator[dict]:
+        """This process's part of every record of a source, once."""
+        return eval_step.evaluation_batches(source, self.evaluation_batch_size, self.task.keys, self.config.threads)
 
-    def batch(self, size: int) -> dict[str, np.ndarray]:
-        """Random integers of the published tile size."""
+    def synthetic_batch(self, size: int) -> dict[str, np.ndarray]:
+        """Random integers in the shapes of a training batch of `size` examples."""
         generator = np.random.default_rng(self.config.seed)
         edge = loader.host_size(self.card.tile, self.config.crop)
         shape = (size, edge, edge)
-        ids = [land_class.id for land_class in self.card.legend.scored]
         batch = {
             sensor.name: generator.integers(0, 2000, (*shape, len(sensor.bands))).astype(sensor.dtype)
             for sensor in self.card.sensors
         }
+        ids = [land_class.id for land_class in self.card.legend.scored]
         batch["label"] = generator.choice(np.array(ids, np.uint8), shape)
         for vector in datasets.vectors(self.config.dataset):
             batch[vector.name] = np.full((size, len(vector.numbers)), np.nan)
         drawn = {"example": np.arange(size, dtype=np.uint32), "corner": np.zeros((size, 2), np.int32)}
         return {key: batch[key] for key in self.task.keys} | drawn
 
-    def shapes(self, mesh) -> tuple[steps.State, dict]:
-        """State and global batch as jax.ShapeDtypeStruct, each where it lies on the mesh."""
+    def global_batch(self, batch: Mapping[str, np.ndarray]) -> dict[str, jax.Array]:
+        """What each process read of a training batch, on the devices."""
+        return meshes.global_batch(batch, self.batch_sharding, by_device=self.config.parallel.mode == "pmap")
+
+    # ------------------------------------------------------------------ devices
+    @property
+    def batch_sharding(self) -> NamedSharding:
+        """How the examples of a batch lie on the mesh."""
+        return meshes.batch_sharding(self.mesh)
+
+    @property
+    def evaluation_batch_size(self) -> int:
+        """Examples of an evaluation batch, over all devices."""
+        return eval_step.evaluation_batch(self.config, self.mesh.size)
+
+    # ------------------------------------------------------------------ state and steps
+    def initial_values(self) -> tuple[dict, dict]:
+        """Parameters and statistics of step 0, on the host: drawn from the seed, or as config.init says."""
+        values, statistics = self.random_values()
+        if self.config.init == "random":
+            return values, statistics
+        return restore.pretrained(pathlib.Path(self.config.init), self.card, values, statistics)
+
+    def random_values(self) -> tuple[dict, dict]:
+        """Parameters and statistics, on the host, drawn from the seed."""
+        parameters, statistics = self.template.parameters, self.template.statistics
+        return params.init_params(parameters, self.config.seed), params.init_params(statistics, self.config.seed)
+
+    def initial_state(self, values: Mapping, statistics: Mapping) -> states.State:
+        """The state of step 0 on the mesh."""
+        return states.initial_state(self.template, dict(values), dict(statistics), self.optimizer, self.mesh)
+
+    def shapes(self, mesh: Mesh | None = None) -> tuple[states.State, dict]:
+        """State and global batch as jax.ShapeDtypeStruct, each where it lies on the mesh (of another one, if given)."""
+        mesh = mesh or self.mesh
         batch = {
             key: jax.ShapeDtypeStruct((self.config.batch_size, *value.shape[1:]), value.dtype)
-            for key, value in self.batch(1).items()
+            for key, value in self.synthetic_batch(1).items()
         }
         spread = meshes.with_shardings(batch, dict.fromkeys(batch, meshes.batch_sharding(mesh)))
-        return steps.state_shapes(self.template, self.optimizer, mesh), spread
+        return states.state_shapes(self.template, self.optimizer, mesh), spread
+
+    def train_step(self):
+        """The step function (state, batch) -> (state, metrics)."""
+        config = self.config
+        return train_steps.train_step(
+            self.task, self.template, self.optimizer, self.rate, config.seed, config.accumulate
+        )
+
+    def lower(self, state: states.State, batch: dict) -> jax.stages.Lowered:
+        """The training step as a program, before the compiler sees it."""
+        return train_steps.lower_train_step(self.train_step(), state, batch, self.config.parallel.mode)
+
+    def compile(self, state: states.State, batch: dict) -> jax.stages.Compiled:
+        """The training step, compiled for where state and batch lie; the state is donated."""
+        return self.lower(state, batch).compile()
+
+    @functools.cached_property
+    def evaluation_step(self):
+        """The jitted function (parameters, statistics, batch) -> evaluation sums."""
+        return eval_step.evaluation_step(self.task, self.template)
+
+    def needed_flops(self) -> int:
+        """FLOPs that one step of the whole mesh needs, without what config.remat computes again."""
+        plain = self.config.copy_and_resolve_references()
+        plain.remat, plain.accumulate = False, 1
+        task = tasks.make(plain, self.card)
+        alone = dataclasses.replace(self, config=plain, task=task, template=params.Template(task.build, plain.freeze))
+        return flops.cost(alone.train_step(), *self.shapes()).flops
 
 
-def make(config, mesh: Mesh | None = None, updates: int = 100) -> Trial:
-    """The trial of a config, for a mesh; None where only sizes are asked for.
+def build(config, dataset: Dataset | None = None, *, devices: Sequence[jax.Device] | None = None) -> Experiment:
+    """The experiment of a config and of its data, checked: what could not be trained to the end is refused here.
 
     Args:
-      updates: how long the run would be that the learning rate is of.
+      config: of one of the files in configs/.
+      dataset: to learn from; None opens the prepared one that the config names.
+      devices: that may take part; None for all.
+
+    Raises:
+      InputError: config and data do not go together.
     """
-    # A published data set need not be there; own imagery is known by what was prepared alone.
-    own = datasets.is_rasters(config.dataset)
-    data = (
-        open_dataset(config.data_dir, config.dataset, legend=config.legend, bands=config.bands)
-        if own
-        else datasets.dataset(config.dataset, legend=config.legend, bands=config.bands)
-    )
-    sensors = fusions.sensors_of(config.fusion, data.sensors)
-    alike = {"train": {"class_pixels": {str(land_class.id): 1 for land_class in data.legend.scored}}}
-    card = cards.Card(config.model.name, config.fusion, sensors, data.legend, data.tile, data.name, alike, {})
+    with multihost.raise_on_all():
+        if dataset is None:
+            dataset = open_dataset(config.data_dir, config.dataset, legend=config.legend, bands=config.bands)
+        source = dataset.source(config.split.train)
+        card = make_card(config, dataset)
+    multihost.agree(json.loads(card.to_json()), "the data")
+    meshes.check(config.parallel)
     task = tasks.make(config, card)
-    normalisation = meshes.batch_norm_attributes(config.parallel, mesh) if mesh else {}
-    template = params.Template(task.build, config.freeze, normalisation)
+    for warning in dict.fromkeys(text for split in card.splits.values() for text in split["warnings"]):
+        _log.warning(warning)
+    loader.check_readers(config.threads, config.workers)
+    if config.crop > dataset.tile:
+        raise InputError(f"config.crop={config.crop}: larger than the {dataset.tile} px tiles of {dataset.name}")
+    task.check(source, dataset.folder)
+    optimizers.check_plateau(config)
+    if config.freeze and config.init == "random":
+        _log.warning(f"config.freeze={config.freeze!r} with config.init='random': what is frozen has learned nothing")
+    augment.check_perturbation(card.sensors, config.speckle, config.jitter)
+    length = durations.of_run(config, len(source))
+    return _assemble(config, dataset, card, task, length, devices)
+
+
+def build_without_data(config, *, devices: Sequence[jax.Device] | None = None, steps: int = 100) -> Experiment:
+    """The experiment of a config whose data are not there: the same program as `build`'s but for constants.
+
+    Own imagery is known by what was prepared alone, so it must be there. Class weights and the statistics of bands
+    are made up.
+
+    Args:
+      config, devices: as of `build`.
+      steps: number of steps of the schedule of the learning rate.
+    """
+    meshes.check(config.parallel)
+    if datasets.is_rasters(config.dataset):
+        data: Any = open_dataset(config.data_dir, config.dataset, legend=config.legend, bands=config.bands)
+    else:
+        data = datasets.dataset(config.dataset, legend=config.legend, bands=config.bands)
+    sensors = fusions.sensors_of(config.fusion, [_scaled(config, s, _made_up(s)) for s in data.sensors])
+    alike = {"train": {"class_pixels": {str(land_class.id): 1 for land_class in data.legend.scored}}}
+    tile = config.window or data.tile
+    card = cards.Card(config.model.name, config.fusion, sensors, data.legend, tile, data.name, alike, {})
+    length = durations.RunLength(steps, 0, 1, 1, 1)
+    return _assemble(config, None, card, tasks.make(config, card), length, devices)
+
+
+def build_to_measure(config, *, devices: Sequence[jax.Device] | None = None) -> Experiment:
+    """The experiment of a config with its prepared data where all processes have them, else without."""
+    version = datasets.version(config.dataset)
+    folder = on_disk.folder_of(config.dataset, version, pathlib.Path(config.data_dir))
+    there = multihost.all_true((folder / "dataset_info.json").is_file())
+    return build(config, devices=devices) if there else build_without_data(config, devices=devices)
+
+
+def _assemble(config, dataset, card: cards.Card, task: tasks.Task, length: durations.RunLength, devices) -> Experiment:
+    parallel = config.parallel
+    mesh = meshes.make_mesh(parallel.data, parallel.fsdp, config.batch_size, config.accumulate, devices)
+    template = params.Template(task.build, config.freeze, meshes.batch_norm_attributes(parallel, mesh))
     optimizer = optimizers.make_optimizer(config.optimizer)
-    rate = optimizers.learning_rate(config.optimizer, config.batch_size, 0, updates)
-    return Trial(config, data, card, task, template, optimizer, rate)
+    rate = optimizers.learning_rate(config.optimizer, config.batch_size, length.warmup, length.total)
+    return Experiment(config, dataset, card, task, template, mesh, optimizer, rate, length)
 
 
-def needed_flops(trial: Trial, state: steps.State, batch: dict) -> int:
-    """What one step of the whole mesh needs, without what config.remat computes again."""
-    plain = trial.config.copy_and_resolve_references()
-    plain.remat, plain.accumulate = False, 1
-    return flops.cost(make(plain).step(), state, batch).flops
+def make_card(config, dataset: Dataset) -> cards.Card:
+    """The card of a run of this config on this data set. Raises InputError where it lacks a sensor or a split."""
+    ids = {role: dataset.source(spec).ids for role, spec in sorted(config.split.items()) if spec}
+    roles = {
+        role: {
+            "spec": config.split[role],
+            "records": len(of_role),
+            "id": dataset.split_id(config.split[role]),
+            "class_pixels": dataset.class_pixels(config.split[role]),
+            "warnings": _warnings(config, dataset, ids, role),
+        }
+        for role, of_role in ids.items()
+    }
+    # Of parts of splits they are summed up when they are asked for, and not before.
+    statistics = dataset.moments(config.split.train) if _needs_statistics(config) else {}
+    return cards.Card(
+        model=config.model.name,
+        fusion=config.fusion,
+        sensors=fusions.sensors_of(
+            config.fusion, [_scaled(config, sensor, statistics.get(sensor.name, {})) for sensor in dataset.sensors]
+        ),
+        legend=dataset.legend,
+        tile=config.window or dataset.tile,
+        dataset=f"{dataset.name} {dataset.version}",
+        splits=roles,
+        versions=cards.versions(),
+    )
+
+
+def _warnings(config, dataset: Dataset, ids: dict[str, tuple[str, ...]], role: str) -> list[str]:
+    """What a reader of scores on a role of the run must know: of its records, and of those that other roles share."""
+    seen = set(ids[role])
+    shared = {other: len(seen & set(ids[other])) for other in ids if other != role}
+    return [
+        *(f"{n:,} of the {len(seen):,} records of {role} are also in {other}" for other, n in shared.items() if n),
+        *dict.fromkeys(
+            text for spec in (config.split.train, config.split[role]) if spec for text in dataset.warnings(spec)
+        ),
+    ]
+
+
+def _needs_statistics(config) -> bool:
+    return config.scaling in ("standardised", "whitened")
+
+
+def _scaled(config, sensor: Sensor, statistics: dict) -> Sensor:
+    """The sensor with the scaling that the config names. Raises InputError for an unknown one."""
+    if config.scaling not in SCALINGS:
+        raise InputError(f"config.scaling={config.scaling!r}: expected one of {', '.join(SCALINGS)}")
+    return SCALINGS[config.scaling](sensor, statistics)
+
+
+def _made_up(sensor: Sensor) -> dict:
+    """Statistics in the form of those of a split."""
+    count = len(sensor.bands)
+    numbers = {"mean": 0.0, "std": 1.0, "min": -1.0, "max": 1.0}
+    return {name: [value] * count for name, value in numbers.items()} | {"correlation": np.eye(count).tolist()}
 
 
 def local_bytes(tree) -> int:

@@ -24,6 +24,8 @@ from lcjax.runs import checkpoints, workdir
 from lcjax.runs import model_card as cards
 from lcjax.tasks import fusion as fusions
 
+_log = multihost.shared_logger(__name__)
+
 Probabilities = Callable[[Mapping[str, np.ndarray] | None], Any]
 
 
@@ -141,8 +143,8 @@ def pretrained(folder: pathlib.Path, card: cards.Card, values: dict, statistics:
     taken = fusions.taken(card.fusion, card.sensors, other.card.fusion, other.card.sensors, str(folder))
     theirs = {sensor.name: sensor.scaling for sensor in other.card.sensors}
     if differently := [s.name for s in card.sensors if theirs.get(s.name, s.scaling) != s.scaling]:
-        workdir.say(
-            f"warning: {folder} learned from other numbers of {', '.join(differently)} than this run is shown: "
+        _log.warning(
+            f"{folder} learned from other numbers of {', '.join(differently)} than this run is shown: "
             "config.scaling, or the statistics behind it, differ"
         )
     learned, running = jax.device_get((other.parameters, other.statistics))

@@ -12,7 +12,8 @@ from data_pipelines.reading.dataset import open_dataset
 from data_pipelines.schema import display
 from data_pipelines.schema.errors import InputError
 from data_pipelines.schema.files import write_atomically
-from lcjax.engine import restore, steps
+from lcjax.engine import restore
+from lcjax.engine.eval_step import evaluation_batch, evaluation_batches, evaluation_step, sum_over_batches
 from lcjax.ops import metrics
 from lcjax.parallel import mesh as meshes
 from lcjax.parallel import multihost
@@ -40,10 +41,10 @@ def evaluate(folder: pathlib.Path, role: str, kind: str, data_dir: str | None = 
         workdir.say(f"warning: {warning}")
     mesh = meshes.make_mesh(-1, 1, jax.device_count())
     sharding = meshes.batch_sharding(mesh)
-    batches = steps.evaluation_batches(source, steps.evaluation_batch(config, mesh.size), task.keys, config.threads)
+    batches = evaluation_batches(source, evaluation_batch(config, mesh.size), task.keys, config.threads)
     values, statistics = meshes.replicate_tree((trained.parameters, trained.statistics), mesh)
-    count = steps.evaluation_step(task, trained.template)
-    sums = steps.evaluate(count, values, statistics, batches, sharding)
+    count = evaluation_step(task, trained.template)
+    sums = sum_over_batches(count, values, statistics, batches, sharding)
     with multihost.raise_on_all() as mine:
         return _write(trained, folder, role, kind, sums, dataset, source) if mine else {}
 

@@ -2,10 +2,12 @@
 
 import contextlib
 import json
+import logging
 import os
 import signal
 import socket
 import sys
+import threading
 import time
 from collections.abc import Callable, Mapping
 
@@ -80,6 +82,14 @@ def shutdown() -> None:
 def is_main_process() -> bool:
     """Whether this process is the one that writes and prints."""
     return jax.process_index() == 0
+
+
+def shared_logger(name: str) -> logging.Logger:
+    """A logger for what all processes of a run would say alike: process 0 says it."""
+    logger = logging.getLogger(name)
+    if not logger.filters:
+        logger.addFilter(lambda record: is_main_process())
+    return logger
 
 
 def barrier(name: str) -> None:
@@ -199,10 +209,12 @@ class StopRequests:
 def stop_requests():
     """Takes SIGTERM as the wish that the run should stop, for as long as the context lasts.
 
-    Of several processes JAX takes it, and tells all of them (jax.distributed).
+    Of several processes JAX takes it, and tells all of them (jax.distributed). A context inside another one hears what
+    that one was asked. Signals go to the main thread, so that elsewhere nothing is heard.
     """
-    requests = StopRequests()
-    if jax.process_count() > 1:
+    outer = getattr(signal.getsignal(signal.SIGTERM), "__self__", None)
+    requests = outer if isinstance(outer, StopRequests) else StopRequests()
+    if jax.process_count() > 1 or threading.current_thread() is not threading.main_thread():
         yield requests
         return
     before = signal.signal(signal.SIGTERM, requests._note)

@@ -15,7 +15,6 @@ import jax
 
 from data_pipelines.schema.errors import InputError
 from lcjax.engine import experiment as experiments
-from lcjax.engine import steps
 from lcjax.parallel import mesh as meshes
 from lcjax.profiling import hlo, topologies
 
@@ -85,12 +84,12 @@ def compiled(config, setting: Setting, devices: list[jax.Device]) -> Program:
     """The step of a config compiled for the devices as `train` compiles it, with another setting."""
     config = config.copy_and_resolve_references()
     config.batch_size, config.accumulate, config.remat = setting.images * len(devices), setting.parts, setting.remat
-    mesh = meshes.make_mesh(-1, setting.fsdp, config.batch_size, setting.parts, devices)
-    experiment = experiments.make(config, mesh)
-    shapes = experiment.shapes(mesh)
+    config.parallel.data, config.parallel.fsdp = -1, setting.fsdp
+    experiment = experiments.build_to_measure(config, devices=devices)
+    shapes = experiment.shapes()
     start = time.perf_counter()
     try:
-        program = steps.compile_train_step(experiment.step(), *shapes)
+        program = experiment.compile(*shapes)
     except jax.errors.JaxRuntimeError as error:
         if "RESOURCE_EXHAUSTED" not in str(error):
             raise
@@ -220,9 +219,8 @@ def forecast(config, topology: str, *, alone: bool = True) -> dict:
         for program, setting, devices in compiled_in_turn(config, topology, jobs)
     )
     found = about(config, topology, len(devices)) | many
-    experiment = experiments.make(config)
-    mesh = meshes.make_mesh(-1, setting.fsdp, config.batch_size, setting.parts, devices)
-    found["flops_per_image"] = experiments.needed_flops(experiment, *experiment.shapes(mesh)) / config.batch_size
+    experiment = experiments.build_to_measure(config, devices=devices)
+    found["flops_per_image"] = experiment.needed_flops() / config.batch_size
     if one and "bound_ms" in one[0] and "bound_ms" in many:
         found["efficiency"] = efficiency(one[0], many) | {"one_chip_bound_ms": one[0]["bound_ms"]}
     return found

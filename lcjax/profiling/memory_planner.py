@@ -57,7 +57,7 @@ class Sizes:
 
 def sizes(config, devices: list[jax.Device]) -> Sizes:
     """The sizes for each fsdp that is a power of 4 and divides the devices."""
-    experiment = experiments.make(config)
+    experiment = experiments.build_to_measure(config, devices=devices)
     count = len(devices)
     state, gradient, image = {}, 0, 0.0
     for fsdp in (4**power for power in range(6) if count % 4**power == 0):

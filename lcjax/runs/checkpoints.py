@@ -14,8 +14,8 @@ import jax
 import orbax.checkpoint as ocp
 
 from data_pipelines.schema.errors import InputError
-from lcjax.runs import checksums
 from lcjax.parallel import multihost
+from lcjax.runs import checksums
 
 KINDS = ("last", "best")
 

@@ -7,6 +7,7 @@ import time
 from collections.abc import Mapping
 
 from data_pipelines.schema.errors import InputError
+from lcjax.parallel import multihost
 from lcjax.runs.timer import duration
 
 FILE = "attempts.jsonl"
@@ -36,6 +37,22 @@ class Attempt:
     def _append(self, record: dict, before: str = "") -> None:
         with self._path.open("a") as file:
             file.write(f"{before}{json.dumps({'attempt': self._number} | record)}\n")
+
+
+class Unrecorded(Attempt):
+    """Stands for the attempt in processes that write nothing."""
+
+    def __init__(self):
+        pass
+
+    def _append(self, record: dict, before: str = "") -> None:
+        pass
+
+
+def begin(workdir: pathlib.Path, started: float, first_step: int) -> Attempt:
+    """The attempt of a start of a run in this workdir: recorded by process 0 alone."""
+    recorded = multihost.is_main_process()
+    return Attempt(workdir / FILE, started, first_step) if recorded else Unrecorded()
 
 
 @dataclasses.dataclass(frozen=True)

@@ -25,7 +25,7 @@ class Card:
       legend: the classes of the data set; the network's outputs are `legend.scored` in order.
       tile: edge in pixels of what it is shown at a time when it is evaluated and when it maps.
       dataset: name and version of the data set, e.g. "sample 1.0.0" or "rasters/town 1.0.0".
-      splits: role ("train", "validation", "test") -> {"spec": which records (data_pipelines.schema.splits), "records": count,
+      splits: role ("train", "validation", "test") -> {"spec": which records (schema/splits.py), "records": count,
         "id": hash of record ids, "class_pixels": by label id, "warnings": what a reader of scores on them must know};
         without the roles that the run has no split for.
       versions: of lcjax and of the libraries that made the checkpoint.

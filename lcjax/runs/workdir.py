@@ -9,8 +9,8 @@ from tensorboardX import SummaryWriter
 
 from data_pipelines.schema.errors import InputError
 from data_pipelines.schema.files import write_atomically
-from lcjax.runs import model_card as cards
 from lcjax.parallel import multihost, nested_diff
+from lcjax.runs import model_card as cards
 
 CONFIG = "config.json"
 METRICS = "metrics.jsonl"
@@ -127,11 +127,9 @@ class Log:
         if not self._writes:
             return
         path = workdir / METRICS
-        lines = path.read_text().splitlines() if path.is_file() else []
-        # A kill can leave half a line at the end; it is of a later step than any whole checkpoint.
-        rows = [(line, json.loads(line)) for line in lines if line.endswith("}")]
         last = {"train": step, "validation": evaluated}
-        write_atomically(path, "".join(line + "\n" for line, row in rows if row["step"] <= last[row["split"]]))
+        rows = [row for row in read_metrics(workdir) if row["step"] <= last[row["split"]]]
+        write_atomically(path, "".join(json.dumps(row) + "\n" for row in rows))
         self._file = path.open("a")
         self._board = SummaryWriter(str(workdir / "tensorboard"), purge_step=step + 1)
 
@@ -153,6 +151,14 @@ class Log:
         if self._writes:
             self._file.close()
             self._board.close()
+
+
+def read_metrics(workdir: pathlib.Path) -> list[dict]:
+    """The whole lines of metrics.jsonl, in order: each has "step", "split" and the values by name."""
+    path = workdir / METRICS
+    lines = path.read_text().splitlines() if path.is_file() else []
+    # A kill can leave half a line at the end; it is of a later step than any whole checkpoint.
+    return [json.loads(line) for line in lines if line.endswith("}")]
 
 
 def say(line: str) -> None:

@@ -9,60 +9,80 @@ from collections.abc import Callable
 
 import jax
 import numpy as np
-from jax.sharding import Mesh, NamedSharding, PartitionSpec
+from jax.sharding import NamedSharding, PartitionSpec
 
-from data_pipelines.reading.dataset import Dataset, Source
+from data_pipelines.reading.dataset import Source
 from data_pipelines.schema.errors import InputError
 from data_pipelines.schema.legends import IGNORE, Legend
-from lcjax.engine import steps
-from lcjax.models.params import Flat, Template
+from lcjax.engine.experiment import Experiment
+from lcjax.models.params import Flat
 from lcjax.parallel import mesh as meshes
-from lcjax.runs import workdir
-from lcjax.tasks import EmbeddingTask, Task
+from lcjax.parallel import multihost
+from lcjax.tasks import EmbeddingTask
+
+_log = multihost.shared_logger(__name__)
 
 Probe = Callable[[Flat, Flat], dict[str, float]]
 _NEIGHBOURS = 20
 _CLASSES = {"train": 2, "test": 1}  # how many each split must show
 
 
-def make(config, dataset: Dataset, task: Task, template: Template, batch_size: int, mesh: Mesh) -> Probe | None:
+def make(experiment: Experiment) -> Probe | None:
     """A function (parameters, statistics) -> `scores` of the network's embeddings; None where none is asked for.
-
-    Args:
-      config: of the run; its probe, crop and threads.
-      dataset: that the splits are of.
-      task, template: what builds and calls the network.
-      batch_size: records of a batch, a multiple of the devices.
-      mesh: devices that share a batch.
 
     Raises InputError for one split without the other, for shared records and labels of too few classes, and where there
     is no scikit-learn, no evaluation or no embedding.
     """
+    config, dataset = experiment.config, experiment.dataset
     specs = dict(config.get("probe", {}))
     if not any(specs.values()):
         return None
+    assert dataset is not None
     asked = ", ".join(f"config.probe.{role}={specs[role]!r}" for role in _CLASSES)
-    if not all(specs.values()):
-        raise InputError(f"{asked}: a probe learns from one split and is scored on the other; name both or none")
-    if not isinstance(task, EmbeddingTask):
-        raise InputError(f"{asked}: a {config.task} run has no embeddings to probe; name none")
-    if not config.split.validation:
-        raise InputError(f"{asked}: probes run at evaluations, and config.split.validation is empty; name it, too")
-    if not importlib.util.find_spec("sklearn"):
-        raise InputError(f"{asked}: probes need scikit-learn: pip install 'lcjax[demo]', or name none")
+    _check(experiment, specs, asked)
     sources = {role: dataset.source(specs[role]) for role in _CLASSES}
     if shared := len(set(sources["train"].ids) & set(sources["test"].ids)):
         raise InputError(f"{asked}: {shared} records are in both; name splits that share none")
     labels = {role: piece_labels(source, dataset.legend, config.crop) for role, source in sources.items()}
     known = {role: of_role[of_role != IGNORE] for role, of_role in labels.items()}
     for role, least in _CLASSES.items():
-        if (found := len(np.unique(known[role]))) < least:
+        if (shown := len(np.unique(known[role]))) < least:
             raise InputError(
-                f"config.probe.{role}={specs[role]!r}: labels of {found} classes, expected {least} or more; name a "
+                f"config.probe.{role}={specs[role]!r}: labels of {shown} classes, expected {least} or more; name a "
                 "labelled split"
             )
-    workdir.say(f"probes: learn from {len(known['train'])} labelled pieces, scored on {len(known['test'])}")
-    sharding = meshes.batch_sharding(mesh)
+    _log.info(f"probes: learn from {len(known['train'])} labelled pieces, scored on {len(known['test'])}")
+    embed = _embedder(experiment)
+
+    def features(parameters: Flat, statistics: Flat, role: str) -> np.ndarray:
+        embedded = embed(parameters, statistics, sources[role])
+        filled = labels[role] != IGNORE
+        return embedded[: len(filled)][filled]  # the last batch may hold more than there is
+
+    def probe(parameters: Flat, statistics: Flat) -> dict[str, float]:
+        train, test = (features(parameters, statistics, role) for role in _CLASSES)
+        return scores(train, known["train"], test, known["test"])
+
+    return probe
+
+
+def _check(experiment: Experiment, specs: dict[str, str], asked: str) -> None:
+    config = experiment.config
+    if not all(specs.values()):
+        raise InputError(f"{asked}: a probe learns from one split and is scored on the other; name both or none")
+    if not isinstance(experiment.task, EmbeddingTask):
+        raise InputError(f"{asked}: a {config.task} run has no embeddings to probe; name none")
+    if not config.split.validation:
+        raise InputError(f"{asked}: probes run at evaluations, and config.split.validation is empty; name it, too")
+    if not importlib.util.find_spec("sklearn"):
+        raise InputError(f"{asked}: probes need scikit-learn: pip install 'lcjax[demo]', or name none")
+
+
+def _embedder(experiment: Experiment) -> Callable[[Flat, Flat, Source], np.ndarray]:
+    """A function (parameters, statistics, source) -> embeddings of all pieces of its records, in order, (N, C)."""
+    config, task, template, mesh = experiment.config, experiment.task, experiment.template, experiment.mesh
+    batch_size, sharding = experiment.evaluation_batch_size, experiment.batch_sharding
+    assert isinstance(task, EmbeddingTask)
 
     def embed(parameters: Flat, statistics: Flat, batch: dict) -> tuple[jax.Array, jax.Array]:
         cut = {key: pieces(batch[key], config.crop) for key in task.keys}
@@ -71,29 +91,21 @@ def make(config, dataset: Dataset, task: Task, template: Template, batch_size: i
     # Every process fetches all embeddings, and learns the same.
     compiled = jax.jit(embed, out_shardings=NamedSharding(mesh, PartitionSpec()))
 
-    def features(parameters: Flat, statistics: Flat, role: str) -> np.ndarray:
-        batches = steps.evaluation_batches(sources[role], batch_size, task.keys, config.threads)
+    def of_source(parameters: Flat, statistics: Flat, source: Source) -> np.ndarray:
         # Of several processes, which examples lie where in the global batch depends on the order of the devices.
         local = batch_size // jax.process_count()
-        places, found = [], []
-        for number, batch in enumerate(batches):
+        places, embeddings = [], []
+        for number, batch in enumerate(experiment.evaluation_batches(source)):
             first = number * batch_size + jax.process_index() * local
-            asked = {key: batch[key] for key in task.keys} | {"place": np.arange(first, first + local, dtype=np.int32)}
+            given = {key: batch[key] for key in task.keys} | {"place": np.arange(first, first + local, dtype=np.int32)}
             with jax.set_mesh(mesh):
-                place, embedded = jax.device_get(compiled(parameters, statistics, meshes.global_batch(asked, sharding)))
+                place, embedded = jax.device_get(compiled(parameters, statistics, meshes.global_batch(given, sharding)))
             places.append(place)
-            found.append(embedded.reshape(len(place), -1, embedded.shape[-1]))
-        ordered = np.concatenate(found)[np.argsort(np.concatenate(places))]
-        filled = labels[role] != IGNORE
-        return ordered.reshape(-1, ordered.shape[-1])[: len(filled)][
-            filled
-        ]  # the last batch may hold more than there is
+            embeddings.append(embedded.reshape(len(place), -1, embedded.shape[-1]))
+        ordered = np.concatenate(embeddings)[np.argsort(np.concatenate(places))]
+        return ordered.reshape(-1, ordered.shape[-1])
 
-    def probe(parameters: Flat, statistics: Flat) -> dict[str, float]:
-        train, test = (features(parameters, statistics, role) for role in _CLASSES)
-        return scores(train, known["train"], test, known["test"])
-
-    return probe
+    return of_source
 
 
 def pieces(images, crop: int):

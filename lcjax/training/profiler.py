@@ -7,7 +7,8 @@ import jax
 
 from data_pipelines.schema.errors import InputError
 from lcjax.parallel import multihost
-from lcjax.runs import workdir
+
+_log = multihost.shared_logger(__name__)
 
 FOLDER = "profile"  # in the workdir
 
@@ -41,7 +42,7 @@ class Trace:
     def _stop(self) -> None:
         self._running = False
         jax.profiler.stop_trace()
-        workdir.say(f"traced: {self._folder}; how to look at it: docs/launching.md")
+        _log.info(f"traced: {self._folder}; how to look at it: docs/launching.md")
 
     def __enter__(self) -> "Trace":
         return self
@@ -50,4 +51,4 @@ class Trace:
         if self._running:  # the run ended before the last step that was asked for
             self._stop()
         if self._asked and not self._begun:
-            workdir.say(f"warning: --profile={self._asked}: nothing is traced; this start of the run had no such step")
+            _log.warning(f"--profile={self._asked}: nothing is traced; this start of the run had no such step")

@@ -9,8 +9,10 @@ import pytest
 
 from data_pipelines.schema.sensors import AERIAL, S1, S2
 from lcjax.configs import dfc2020
-from lcjax.engine import flops, steps
+from lcjax.engine import flops
 from lcjax.engine import optimizer as optimizers
+from lcjax.engine.state import State
+from lcjax.engine.train_step import train_step
 from lcjax.models import registry
 from lcjax.models.resample import resize
 from lcjax.profiling import model_table
@@ -203,8 +205,8 @@ def test_a_training_step_costs_three_times_the_network_but_for_the_gradient_of_t
     config = dfc2020.get_config(f"model={model},tiny=true")
     task, template, values, statistics = networks.make(config)
     optimizer = optimizers.make_optimizer(config.optimizer)
-    state = steps.State(jnp.int32(0), values, {}, statistics, jax.eval_shape(optimizer.init, values), jnp.float32(1))
-    step = steps.train_step(task, template, optimizer, optimizers.LearningRate(1e-3, 0, 9, "cosine"), 0)
+    state = State(jnp.int32(0), values, {}, statistics, jax.eval_shape(optimizer.init, values), jnp.float32(1))
+    step = train_step(task, template, optimizer, optimizers.LearningRate(1e-3, 0, 9, "cosine"), 0)
     trained = flops.cost(step, state, networks.batch(config, 2, config.crop))
     forward = counted(model, (S1, S2), 8, config.crop, "early", "tiny")
     assert trained.parts["head"] == 2 * 3 * forward.parts["head"]

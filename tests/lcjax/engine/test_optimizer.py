@@ -12,7 +12,8 @@ from flax import nnx
 from data_pipelines.schema.errors import InputError
 from lcjax.configs import dfc2020
 from lcjax.engine import optimizer as optimizers
-from lcjax.engine import steps
+from lcjax.engine.state import initial_state, with_lr_multiplier
+from lcjax.engine.train_step import compile_train_step, train_step
 from lcjax.models import params
 from lcjax.models.registry import FAMILIES
 from lcjax.parallel import mesh as meshes
@@ -113,11 +114,11 @@ def first_step(schedule="cosine", scale=1.0, **changes):
     optimizer = optimizers.make_optimizer(config(**changes))
     rate = optimizers.LearningRate(0.3, warmup=3, total=10, schedule=schedule)
     mesh = meshes.make_mesh(1, 1, 4)
-    state = steps.with_lr_multiplier(steps.initial_state(template, values, {}, optimizer, mesh), scale)
+    state = with_lr_multiplier(initial_state(template, values, {}, optimizer, mesh), scale)
     x = np.random.default_rng(0).standard_normal((4, 3)).astype(np.float32)
     batch = meshes.global_batch({"x": x, "example": np.arange(4, dtype=np.uint32)}, meshes.batch_sharding(mesh))
-    step = steps.train_step(Regression(), template, optimizer, rate, 0)
-    state, metrics = steps.compile_train_step(step, state, batch)(state, batch)
+    step = train_step(Regression(), template, optimizer, rate, 0)
+    state, metrics = compile_train_step(step, state, batch)(state, batch)
     y = x @ values["conv1/kernel"] + values["conv1/bias"]
     gradient = {"conv1/kernel": x.T @ y / 4, "conv1/bias": y.mean(0)}
     return values, jax.device_get(state.trainable), gradient, jax.device_get(metrics)

@@ -13,7 +13,8 @@ from networks import batch, card_of, make, smallest
 from data_pipelines.schema.errors import InputError
 from lcjax import tasks
 from lcjax.engine import optimizer as optimizers
-from lcjax.engine import steps
+from lcjax.engine.state import initial_state
+from lcjax.engine.train_step import compile_train_step, train_step
 from lcjax.models import params
 from lcjax.parallel import mesh as meshes
 
@@ -33,11 +34,11 @@ def after_one_step(accumulate: int, devices: int):
     data["corner"] = np.random.default_rng(2).integers(0, 9, (BATCH, 2)).astype(np.int32)
     mesh = meshes.make_mesh(devices, 1, BATCH, accumulate)
     optimizer = optimizers.make_optimizer(config.optimizer)
-    state = steps.initial_state(template, values, statistics, optimizer, mesh)
+    state = initial_state(template, values, statistics, optimizer, mesh)
     arrays = meshes.global_batch(data, meshes.batch_sharding(mesh))
     rate = optimizers.LearningRate(RATE, 0, 10, "constant")
-    step = steps.train_step(task, template, optimizer, rate, 0, accumulate)
-    state, metrics = steps.compile_train_step(step, state, arrays)(state, arrays)
+    step = train_step(task, template, optimizer, rate, 0, accumulate)
+    state, metrics = compile_train_step(step, state, arrays)(state, arrays)
     return values, jax.device_get(state.trainable), jax.device_get(metrics)
 
 
@@ -91,11 +92,11 @@ def test_two_states_differ_by_the_logged_rate_times_the_factor_of_the_layer_time
     rules.update({"name": "sgd", "momentum": 0.0, "weight_decay": 0.0, "clip": 0.0, "layer_decay": 0.5})
     optimizer = optimizers.make_optimizer(rules)
     mesh = meshes.make_mesh(1, 1, 8)
-    state = steps.initial_state(template, before, {}, optimizer, mesh)
+    state = initial_state(template, before, {}, optimizer, mesh)
     x = generator.standard_normal((8, 3), np.float32)
     arrays = meshes.global_batch({"x": x, "example": np.arange(8, dtype=np.uint32)}, meshes.batch_sharding(mesh))
-    step = steps.train_step(Square(), template, optimizer, optimizers.LearningRate(RATE, 2, 10, "cosine"), 0)
-    state, metrics = steps.compile_train_step(step, state, arrays)(state, arrays)
+    step = train_step(Square(), template, optimizer, optimizers.LearningRate(RATE, 2, 10, "cosine"), 0)
+    state, metrics = compile_train_step(step, state, arrays)(state, arrays)
     assert float(metrics["learning_rate"]) == pytest.approx(RATE / 2)
 
     embed, stage, head = (before[f"{path}/kernel"] for path in ("encoders/s2/embed", "encoders/s2/stages/0", "head"))
@@ -139,11 +140,11 @@ def test_parts_normalise_by_themselves_and_hand_their_statistics_on():
     x, wanted = generator.normal(3.0, 2.0, (2, 16, 1)).astype(np.float32)
     mesh = meshes.make_mesh(8, 1, 16, 2)
     optimizer = optimizers.make_optimizer(smallest("unet").optimizer)
-    state = steps.initial_state(template, values, statistics, optimizer, mesh)
+    state = initial_state(template, values, statistics, optimizer, mesh)
     data = {"x": x, "wanted": wanted, "example": np.arange(16, dtype=np.uint32)}
     arrays = meshes.global_batch(data, meshes.batch_sharding(mesh))
-    step = steps.train_step(Regression(), template, optimizer, optimizers.LearningRate(0.1, 0, 10, "constant"), 0, 2)
-    compiled = steps.compile_train_step(step, state, arrays)
+    step = train_step(Regression(), template, optimizer, optimizers.LearningRate(0.1, 0, 10, "constant"), 0, 2)
+    compiled = compile_train_step(step, state, arrays)
     assert not re.search(r"all-gather|all-to-all|collective-permute", compiled.as_text())  # no example travels
     state, metrics = compiled(state, arrays)
 

@@ -16,7 +16,7 @@ from lcjax.evaluation import evaluate
 from lcjax.mapping import mapper, scene
 from lcjax.parallel import mesh as meshes
 from lcjax.reporting import report
-from lcjax.training.loop import train
+from lcjax.training.run import train
 
 
 @pytest.fixture(scope="module")

@@ -19,7 +19,7 @@ from lcjax.configs import dfc2020
 from lcjax.engine import restore
 from lcjax.evaluation import evaluate
 from lcjax.ops import augment
-from lcjax.training.loop import train
+from lcjax.training.run import train
 
 EDGE = 256
 # Vegetation takes in 2, 4 and 6; 5 and 9 are left out beside what DFC2020 leaves out.

@@ -8,7 +8,7 @@ from data_pipelines.reading import dataset
 from lcjax.configs import dfc2020
 from lcjax.engine import restore
 from lcjax.ops import augment
-from lcjax.training.loop import train
+from lcjax.training.run import train
 
 
 @pytest.mark.slow  # a minute each

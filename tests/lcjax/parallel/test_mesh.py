@@ -15,7 +15,7 @@ from data_pipelines.schema.errors import InputError
 from lcjax import tasks
 from lcjax.configs import dfc2020
 from lcjax.engine import optimizer as optimizers
-from lcjax.engine import steps
+from lcjax.engine.state import initial_state
 from lcjax.models import params, registry
 from lcjax.parallel import mesh as meshes
 
@@ -144,7 +144,7 @@ def test_moments_lie_with_their_parameters():
     config = smallest("unet", base=32)
     _, template, values, statistics = make(config)
     mesh = meshes.make_mesh(2, 4, 8)
-    state = steps.initial_state(template, values, statistics, optimizers.make_optimizer(config.optimizer), mesh)
+    state = initial_state(template, values, statistics, optimizers.make_optimizer(config.optimizer), mesh)
     adam = next(part for part in state.opt_state if hasattr(part, "mu"))
     spread = 0
     for path, leaf in state.trainable.items():

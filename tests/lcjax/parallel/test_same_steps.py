@@ -12,7 +12,8 @@ from networks import batch, make, smallest
 
 from data_pipelines.schema.errors import InputError
 from lcjax.engine import optimizer as optimizers
-from lcjax.engine import steps
+from lcjax.engine.state import initial_state
+from lcjax.engine.train_step import compile_train_step, train_step
 from lcjax.models import params
 from lcjax.models.layers import BatchNorm
 from lcjax.parallel import mesh as meshes
@@ -54,8 +55,8 @@ def twenty_steps(network: str, way: str) -> tuple[dict[str, list[float]], dict, 
     template = params.Template(task.build, "", meshes.batch_norm_attributes(parallel, mesh))
     config.optimizer.update({"name": "sgd", "momentum": 0.9, "clip": 1.0})
     optimizer = optimizers.make_optimizer(config.optimizer)
-    state = steps.initial_state(template, values, statistics, optimizer, mesh)
-    step = steps.train_step(task, template, optimizer, optimizers.LearningRate(rate, 2, STEPS, "cosine"), 0, accumulate)
+    state = initial_state(template, values, statistics, optimizer, mesh)
+    step = train_step(task, template, optimizer, optimizers.LearningRate(rate, 2, STEPS, "cosine"), 0, accumulate)
     share = BATCH // jax.process_count()
     mine = slice(jax.process_index() * share, (jax.process_index() + 1) * share)
     batches = [batch(config, BATCH, seed=number) for number in range(STEPS)]
@@ -66,7 +67,7 @@ def twenty_steps(network: str, way: str) -> tuple[dict[str, list[float]], dict, 
     compiled = None
     for data in batches:
         arrays = meshes.global_batch({key: data[key][mine] for key in keys}, sharding, by_device=by_device)
-        compiled = compiled or steps.compile_train_step(step, state, arrays, parallel.mode)
+        compiled = compiled or compile_train_step(step, state, arrays, parallel.mode)
         state, metrics = compiled(state, arrays)
         for key, value in jax.device_get(metrics).items():
             seen.setdefault(key, []).append(float(value))
@@ -152,10 +153,10 @@ def test_batch_norm_is_of_the_whole_batch_or_of_each_replica(mode, batch_norm, g
     rules = smallest("unet").optimizer
     rules.update({"name": "sgd", "momentum": 0.0, "weight_decay": 0.0, "clip": 0.0})
     optimizer = optimizers.make_optimizer(rules)
-    state = steps.initial_state(template, values, statistics, optimizer, mesh)
+    state = initial_state(template, values, statistics, optimizer, mesh)
     arrays = meshes.global_batch(data, meshes.batch_sharding(mesh), by_device=mode == "pmap")
-    step = steps.train_step(Regression(), template, optimizer, optimizers.LearningRate(0.5, 0, 9, "constant"), 0)
-    state, metrics = steps.compile_train_step(step, state, arrays, mode)(state, arrays)
+    step = train_step(Regression(), template, optimizer, optimizers.LearningRate(0.5, 0, 9, "constant"), 0)
+    state, metrics = compile_train_step(step, state, arrays, mode)(state, arrays)
 
     x, wanted = (data[name].reshape(groups, -1, 3, 3, 2).astype(np.float64) for name in ("x", "wanted"))
     mean, var = x.mean((1, 2, 3), keepdims=True), x.var((1, 2, 3), keepdims=True)

@@ -117,10 +117,13 @@ def _config(**fields):
 def test_the_step_that_is_compiled_is_the_step_that_runs(parts):
     """Of shapes alone, the program of the real state and batch."""
     config = _config(accumulate=parts)
-    experiment = experiments.make(config)
-    mesh = meshes.make_mesh(-1, 2, 16, parts)
-    state, batch = experiment.shapes(mesh)
-    real = experiment.state(mesh), meshes.global_batch(experiment.batch(16), meshes.batch_sharding(mesh))
+    config.parallel.fsdp = 2
+    experiment = experiments.build_without_data(config)
+    state, batch = experiment.shapes()
+    real = (
+        experiment.initial_state(*experiment.random_values()),
+        experiment.global_batch(experiment.synthetic_batch(16)),
+    )
     describe = lambda leaf: (leaf.shape, leaf.dtype, leaf.sharding)  # noqa: E731
     assert jax.tree.map(describe, (state, batch)) == jax.tree.map(describe, real)
 
@@ -130,7 +133,7 @@ def test_a_slice_of_cpus_is_forecast(slice_of_cpus, capsys):
     assert found["kind"] == "compiled bound, not a measurement" and aot_compile.KIND in aot_compile.text(found)
     assert found["chips"] == 8 and found["images_per_chip"] == 2
     # Every parameter's gradient is summed over all devices, in float32.
-    parameters = sum(leaf.size for leaf in experiments.make(_config()).template.parameters.values())
+    parameters = sum(leaf.size for leaf in experiments.build_without_data(_config()).template.parameters.values())
     exchanged = found["collectives"]["kinds"]["all-reduce"]["bytes"]
     assert 4 * parameters <= exchanged < 4 * parameters * 1.2
     assert {row["group"] for row in found["collectives"]["list"]} == {8}
@@ -160,11 +163,12 @@ def test_state_of_a_device_is_what_it_holds():
     config.model.base = 32
     known = memory_planner.sizes(config, jax.devices())
     assert known.state[1] > known.state[4] > known.state[1] / 4
-    experiment = experiments.make(config)
+    experiment = experiments.build_without_data(config)
     for fsdp, expected in known.state.items():
-        state = experiment.state(meshes.make_mesh(-1, fsdp, 8))
+        other = dataclasses.replace(experiment, mesh=meshes.make_mesh(-1, fsdp, 8))
+        state = other.initial_state(*other.random_values())
         assert expected == sum(leaf.addressable_shards[0].data.nbytes for leaf in jax.tree.leaves(state))
-    batch = experiment.batch(16)
+    batch = experiment.synthetic_batch(16)
     assert known.image == sum(array.nbytes for array in batch.values()) / 16
     assert known.gradient == sum(leaf.size for leaf in experiment.template.parameters.values()) * 4
 
@@ -249,7 +253,7 @@ def test_the_tpu_compiler_is_asked():
     assert found["fits"] and found["memory_capacity"] == 15.75 * 2**30
     assert found["bound_ms"] == max(found["terms_ms"].values()) > 0
     # The whole gradient, in bfloat16 at least.
-    parameters = sum(leaf.size for leaf in experiments.make(config).template.parameters.values())
+    parameters = sum(leaf.size for leaf in experiments.build_without_data(config).template.parameters.values())
     assert found["collectives"]["kinds"]["all-reduce"]["bytes"] >= 2 * parameters
     assert {row["group"] for row in found["collectives"]["list"]} == {4}
     # What does not fit is told, not raised.

@@ -9,9 +9,9 @@ from jax.sharding import SingleDeviceSharding
 from networks import smallest
 
 from data_pipelines.schema.errors import InputError
-from lcjax.runs import checkpoints
 from lcjax.engine import optimizer as optimizers
 from lcjax.parallel import mesh as meshes
+from lcjax.runs import checkpoints
 
 META = {"position": 96, "clock": {"train": 1.25}, "best": None, "ended": "", "window": {"loss": 0.1}}
 

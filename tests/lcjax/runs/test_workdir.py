@@ -8,8 +8,8 @@ import launched
 import pytest
 from networks import card_of
 
-from lcjax.configs import dfc2020, pretrain
 from data_pipelines.schema.errors import InputError
+from lcjax.configs import dfc2020, pretrain
 from lcjax.runs import workdir
 
 

@@ -8,7 +8,7 @@ from networks import batch, card_of, make, smallest
 
 from data_pipelines.schema.errors import InputError
 from lcjax import tasks
-from lcjax.engine import steps
+from lcjax.engine.eval_step import evaluation_step
 from lcjax.ops import augment, losses
 from lcjax.parallel import mesh as meshes
 
@@ -74,13 +74,13 @@ def test_speckle_and_jitter_are_of_training_alone(task_name):
             return task.loss(template.merge(values, statistics, train=True), data, keys)[0]
 
         losses_of.add(jax.jit(loss).lower(values, statistics, data).as_text())
-        counts.add(steps.evaluation_step(task, template).lower(values, statistics, data).as_text())
+        counts.add(evaluation_step(task, template).lower(values, statistics, data).as_text())
     assert (len(losses_of), len(counts)) == (3, 1)
 
 
 def test_padding_counts_nothing(pair):
     task, template, values, statistics = pair
-    count = steps.evaluation_step(task, template)
+    count = evaluation_step(task, template)
     data = places()
     data["valid"][11:] = False
     padded = jax.device_get(count(values, statistics, data))

@@ -19,13 +19,16 @@ from data_pipelines.schema.errors import InputError
 from lcjax import tasks
 from lcjax.configs import flair1
 from lcjax.engine import optimizer as optimizers
-from lcjax.engine import restore, steps
+from lcjax.engine import restore
+from lcjax.engine.eval_step import evaluation_step
+from lcjax.engine.state import initial_state
+from lcjax.engine.train_step import compile_train_step, train_step
 from lcjax.evaluation import evaluate
 from lcjax.mapping import mapper, scene
 from lcjax.models import metadata, params, registry
 from lcjax.models.interfaces import whole
 from lcjax.parallel import mesh as meshes
-from lcjax.training.loop import train
+from lcjax.training.run import train
 
 
 def numbers(count: int, seed: int = 0) -> np.ndarray:
@@ -172,7 +175,7 @@ def test_labels_that_metadata_alone_tells_are_learned(monkeypatch):
     task, template, values, statistics = make(config)
     mesh = meshes.make_mesh(1, 1, 8)
     optimizer = optimizers.make_optimizer(config.optimizer)
-    state = steps.initial_state(template, values, statistics, optimizer, mesh)
+    state = initial_state(template, values, statistics, optimizer, mesh)
     batch = batch_of(16, edge=16)
     batch["aerial"][:] = batch["aerial"][:1]
     batch["metadata"][:, 3:] = [[0, 2018, 1, 1, 480], [1, 2021, 7, 20, 960]] * 8
@@ -180,10 +183,10 @@ def test_labels_that_metadata_alone_tells_are_learned(monkeypatch):
     shown = {key: batch[key] for key in (*task.keys, "corner", "example")}
     shown = meshes.global_batch(shown, meshes.batch_sharding(mesh))
     rate = optimizers.LearningRate(1e-2, 0, 80, "cosine")
-    step = steps.compile_train_step(steps.train_step(task, template, optimizer, rate, 0), state, shown)
+    step = compile_train_step(train_step(task, template, optimizer, rate, 0), state, shown)
     for _ in range(80):
         state, _ = step(state, shown)
-    count = steps.evaluation_step(task, template)
+    count = evaluation_step(task, template)
 
     def accuracy(**changes) -> float:
         return task.scores(jax.device_get(count(state.trainable, state.statistics, batch | changes)))["OA"]

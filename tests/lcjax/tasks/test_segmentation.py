@@ -7,7 +7,7 @@ from networks import batch, card_of, make, smallest, trained
 
 from data_pipelines.schema.errors import InputError
 from lcjax import tasks
-from lcjax.engine import steps
+from lcjax.engine.eval_step import evaluation_step, sum_over_batches
 from lcjax.ops import augment
 from lcjax.parallel import mesh as meshes
 
@@ -21,7 +21,7 @@ def test_count_equals_numpy_and_padding_counts_nothing(unet):
     task, template, values, statistics = unet
     real = batch(smallest("unet"), 8, seed=3)
     real["valid"] = np.array([True] * 5 + [False] * 3)
-    sums = jax.device_get(steps.evaluation_step(task, template)(values, statistics, real))
+    sums = jax.device_get(evaluation_step(task, template)(values, statistics, real))
 
     images = {name: real[name] for name in ("s1", "s2")}
     probabilities = jax.jit(lambda images: task.probabilities(template.merge(values, statistics, train=False), images))(
@@ -61,7 +61,7 @@ def test_tiles_that_are_made_smaller_are_seen_and_scored_at_that_size():
     assert seen.shape == (4, 32, 32, 8)
     labels, guess = task.card.legend.index_of_id()[data["label"][:3, ::2, ::2]], seen[:3].argmax(-1)
     expected = [[np.sum((labels == row) & (guess == column)) for column in range(8)] for row in range(8)]
-    sums = jax.device_get(steps.evaluation_step(task, template)(values, statistics, data))
+    sums = jax.device_get(evaluation_step(task, template)(values, statistics, data))
     np.testing.assert_array_equal(sums["confusion"], expected)
     assert sums["confusion"].sum() + sums["ignored"] == 3 * 32 * 32
 
@@ -89,13 +89,13 @@ def test_tiles_are_made_smaller_as_a_whole(changes, says):
 
 def test_sums_over_batches_are_those_of_all_examples(unet):
     task, template, values, statistics = unet
-    count = steps.evaluation_step(task, template)
+    count = evaluation_step(task, template)
     sharding = meshes.batch_sharding(meshes.make_mesh(8, 1, 8))
     parts = [
         batch(smallest("unet"), 8, seed=seed) | {"ids": ["x"] * 8, "valid": np.ones(8, bool)} for seed in (1, 2, 3)
     ]
-    total = steps.evaluate(count, values, statistics, iter(parts), sharding)
-    alone = [steps.evaluate(count, values, statistics, [part], sharding) for part in parts]
+    total = sum_over_batches(count, values, statistics, iter(parts), sharding)
+    alone = [sum_over_batches(count, values, statistics, [part], sharding) for part in parts]
     assert total["confusion"].dtype == np.int64
     np.testing.assert_array_equal(total["confusion"], sum(part["confusion"] for part in alone))
     assert total["ignored"] == sum(part["ignored"] for part in alone)

@@ -18,7 +18,7 @@ from lcjax.cli import main
 from lcjax.configs import dfc2020
 from lcjax.engine import restore
 from lcjax.runs import checksums, goodput
-from lcjax.training.loop import train
+from lcjax.training.run import train
 
 BUCKETS = "buckets are not opened; mount it and name the folder, see docs/launching.md"
 

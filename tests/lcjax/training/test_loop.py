@@ -18,9 +18,11 @@ from data_pipelines.reading.dataset import open_dataset
 from data_pipelines.schema.errors import InputError
 from lcjax.configs import dfc2020, pretrain, rasters
 from lcjax.engine import restore
+from lcjax.engine.experiment import make_card
 from lcjax.evaluation import evaluate
+from lcjax.runs.progress import Progress
 from lcjax.tasks.segmentation import Segmentation
-from lcjax.training.loop import Progress, make_card, train
+from lcjax.training.run import train
 
 ROOT = pathlib.Path(__file__).parents[3]
 

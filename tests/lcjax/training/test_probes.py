@@ -19,7 +19,7 @@ from data_pipelines.schema.legends import LandClass, Legend
 from lcjax.configs import pretrain
 from lcjax.engine import restore
 from lcjax.training import probes
-from lcjax.training.loop import train
+from lcjax.training.run import train
 
 
 def test_scores_equal_those_of_scikit_learn():

@@ -10,7 +10,7 @@ from data_pipelines.schema.errors import InputError
 from lcjax.configs import dfc2020
 from lcjax.runs import goodput
 from lcjax.training import profiler
-from lcjax.training.loop import train
+from lcjax.training.run import train
 
 
 @pytest.mark.filterwarnings("ignore:unclosed:ResourceWarning")  # the profiler's own socket

@@ -11,7 +11,7 @@ from rasterio.windows import Window
 
 from data_pipelines.prepare.prepare import prepare
 from lcjax.configs import pretrain
-from lcjax.training import loop
+from lcjax.training.run import train
 
 REAL = os.environ.get("LCJAX_REAL_DATA", "")
 SEASON, EDGE = "ROIs1158_spring", 224
@@ -43,7 +43,7 @@ def test_pretraining_on_real_pairs(tmp_path):
     config.parallel.data = 1
     config.batch_size = config.evaluation_batch_size = 5
     config.total, config.log_every, config.evaluate_every = "20 steps", "10 steps", "10 steps"
-    loop.train(config, tmp_path / "run")
+    train(config, tmp_path / "run")
     lines = [json.loads(line) for line in (tmp_path / "run" / "metrics.jsonl").read_text().splitlines()]
     scores = [line for line in lines if line["split"] == "validation"]
     assert [line["step"] for line in scores] == [10, 20]

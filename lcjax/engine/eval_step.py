@@ -1,0 +1,62 @@
+"""Evaluation sums: of one batch on the devices, and of a whole split."""
+
+import math
+from collections.abc import Iterable, Iterator, Sequence
+
+import jax
+import numpy as np
+
+from data_pipelines.reading import loader
+from data_pipelines.reading.dataset import Source
+from lcjax.models.params import Flat, Template
+from lcjax.parallel import mesh as meshes
+from lcjax.tasks import Task
+
+
+def evaluation_step(task: Task, template: Template):
+    """The jitted function (parameters, statistics, batch) -> evaluation sums, on every device."""
+
+    def count(parameters: Flat, statistics: Flat, batch: dict) -> dict:
+        sums = task.eval_step(template.merge(parameters, statistics, train=False), batch)
+        return jax.tree.map(meshes.replicate, sums)
+
+    return jax.jit(count)
+
+
+def evaluation_batch(config, devices: int) -> int:
+    """The evaluation batch of a config, rounded up to the devices."""
+    return math.ceil(config.evaluation_batch_size / devices) * devices
+
+
+def evaluation_batches(source: Source, batch_size: int, keys: Sequence[str], threads: int) -> Iterator[dict]:
+    """This process's part of every record of a source, once (loader.eval_batches)."""
+    return loader.eval_batches(
+        source,
+        batch_size=batch_size,
+        keys=keys,
+        process_index=jax.process_index(),
+        process_count=jax.process_count(),
+        threads=threads,
+    )
+
+
+def sum_over_batches(
+    count, parameters: Flat, statistics: Flat, batches: Iterable[dict], sharding
+) -> dict[str, np.ndarray]:
+    """Sums over all batches, in int64 or float64; each is fetched while the next one runs."""
+    total: dict[str, np.ndarray] = {}
+    running = None
+    for batch in batches:
+        arrays = meshes.global_batch({key: value for key, value in batch.items() if key != "ids"}, sharding)
+        with jax.set_mesh(sharding.mesh):
+            previous, running = running, count(parameters, statistics, arrays)
+        total = _add(total, previous)
+    return _add(total, running)
+
+
+def _add(total: dict, sums: dict | None) -> dict:
+    if sums is None:
+        return total
+    fetched = jax.device_get(sums)
+    wide = {key: np.asarray(value, np.result_type(value, np.int64)) for key, value in fetched.items()}
+    return {key: total.get(key, 0) + value for key, value in wide.items()}

@@ -1,0 +1,105 @@
+"""One training step: augment, loss, gradient, update; and how it is compiled for a mesh."""
+
+import jax
+import jax.numpy as jnp
+import optax
+
+from lcjax.engine.optimizer import LearningRate
+from lcjax.engine.state import State
+from lcjax.models.params import Flat, Template, norm
+from lcjax.ops import augment
+from lcjax.parallel import mesh as meshes
+from lcjax.tasks import Task
+
+
+def train_step(
+    task: Task,
+    template: Template,
+    optimizer: optax.GradientTransformation,
+    rate: LearningRate,
+    seed: int,
+    accumulate: int = 1,
+):
+    """The step function (state, batch) -> (state, metrics); the caller compiles it.
+
+    With `accumulate` the batch goes through the network in so many parts, one after the other.
+    """
+
+    def step(state: State, batch: dict) -> tuple[State, dict]:
+        def gradient_of(statistics: Flat, part: dict) -> tuple[Flat, Flat, dict]:
+            # Said again, for the compiler loses it between a loop and what is spread over fsdp.
+            part = {key: meshes.constrain(value, 0) for key, value in part.items()}
+            keys_B = augment.example_keys(seed, state.step, part["example"])
+
+            def loss_of(trainable: Flat):
+                model = template.merge(trainable | state.frozen, statistics, train=True)
+                loss, extra = task.loss(model, part, keys_B)
+                return loss, (extra, template.statistics_of(model))
+
+            (loss, (extra, after)), gradient = jax.value_and_grad(loss_of, has_aux=True)(state.trainable)
+            return gradient, after, extra | {"loss": meshes.psum(loss)}
+
+        if accumulate == 1:
+            gradient, statistics, metrics = gradient_of(state.statistics, batch)
+        else:
+            gradient, statistics, metrics = _mean_over_parts(gradient_of, state, batch, accumulate)
+        gradient, statistics = meshes.psum(gradient), meshes.pmean(statistics)
+        direction, moments = optimizer.update(gradient, state.opt_state, state.trainable)
+        applied = rate(state.step) * state.lr_multiplier
+        trainable = {path: value - applied * direction[path] for path, value in state.trainable.items()}
+        metrics |= {"learning_rate": applied, "gradient_norm": norm(gradient)}
+        return State(state.step + 1, trainable, state.frozen, statistics, moments, state.lr_multiplier), metrics
+
+    return step
+
+
+def _mean_over_parts(gradient_of, state: State, batch: dict, count: int) -> tuple[Flat, Flat, dict]:
+    """Means of gradient and metrics over `count` parts of a batch, and the statistics after the last.
+
+    A part takes every `count`-th example, so that each device keeps its own, and the parts are the same on any number
+    of devices. Each part normalises by itself, and hands its running statistics to the next.
+    """
+    parts = {
+        key: meshes.constrain(value.reshape(-1, count, *value.shape[1:]).swapaxes(0, 1), 1)
+        for key, value in batch.items()
+    }
+
+    def add(carry: tuple[Flat, Flat], part: dict):
+        total, statistics = carry
+        gradient, statistics, metrics = gradient_of(statistics, part)
+        return (jax.tree.map(jnp.add, total, gradient), statistics), metrics
+
+    nothing = jax.tree.map(jnp.zeros_like, state.trainable)
+    (total, statistics), metrics = jax.lax.scan(add, (nothing, state.statistics), parts)
+    return (
+        jax.tree.map(lambda gradient: gradient / count, total),
+        statistics,
+        {key: jnp.mean(values) for key, values in metrics.items()},
+    )
+
+
+def compile_train_step(step, state: State, batch: dict, mode: str = "jit") -> jax.stages.Compiled:
+    """The step compiled for the shardings that state and batch have; the state is donated.
+
+    `mode` is of `meshes.MODES`; for "pmap" the batch has a first axis of devices.
+    """
+    return lower_train_step(step, state, batch, mode).compile()
+
+
+def lower_train_step(step, state: State, batch: dict, mode: str = "jit") -> jax.stages.Lowered:
+    """The program of the step before the compiler sees it; arguments as of `compile_train_step`."""
+    mesh = meshes.mesh_of(state.step)
+    if mode == "pmap":
+        mapped = jax.pmap(
+            step,
+            meshes.REPLICAS,
+            in_axes=(None, 0),
+            out_axes=None,  # as the state is the same on all
+            devices=tuple(mesh.devices.flat),
+            axis_size=mesh.size,
+            donate_argnums=0,
+        )
+        return mapped.lower(state, batch)
+    shardings = jax.tree.map(lambda leaf: leaf.sharding, state)
+    with jax.set_mesh(mesh):
+        return jax.jit(step, donate_argnums=0, out_shardings=(shardings, None)).lower(state, batch)

@@ -1,0 +1,65 @@
+"""Evaluation during training: chooses the best checkpoint, lowers the rate on a plateau, ends the run by patience."""
+
+from lcjax.engine import optimizer as optimizers
+from lcjax.engine.eval_step import sum_over_batches
+from lcjax.engine.experiment import Experiment
+from lcjax.engine.state import State, with_lr_multiplier
+from lcjax.parallel import multihost
+from lcjax.runs.progress import Progress
+from lcjax.runs.workdir import Log
+from lcjax.training.probes import Probe
+from lcjax.training.saver import Saver
+
+_log = multihost.shared_logger(__name__)
+
+
+class Evaluator:
+    """Scores the validation split of a run; without one it is never due."""
+
+    def __init__(self, experiment: Experiment, progress: Progress, saver: Saver, log: Log, probe: Probe | None):
+        self._experiment, self._progress = experiment, progress
+        self._saver, self._log, self._probe = saver, log, probe
+
+    def is_due(self, step: int) -> bool:
+        """Returns whether a step is to be evaluated that has not been yet."""
+        length = self._experiment.length
+        on_schedule = step == length.total or (step > 0 and step % length.evaluate_every == 0)
+        return on_schedule and self._experiment.validation_source is not None and self._progress.evaluated != step
+
+    def evaluate(self, step: int, state: State) -> State:
+        """Scores a state and keeps a copy of the best; returns it, with a lower learning rate where that is due.
+
+        Notes in the progress of the run when it ends for want of a better score.
+        """
+        scores = self._scores(state)
+        self._log.write(step, "validation", scores)
+        config, progress, monitor = self._experiment.config, self._progress, self._experiment.task.monitor
+        better = progress.best is None or scores[monitor] > progress.best
+        progress.evaluated = step
+        progress.since_best = 0 if better else progress.since_best + 1
+        if (factor := optimizers.plateau_factor(config.optimizer, progress.since_best)) != 1:
+            progress.lr_multiplier *= factor
+            state = with_lr_multiplier(state, progress.lr_multiplier)
+            multiplier = f"{progress.lr_multiplier:.4g}"
+            _log.info(f"{self._at(step)}  the learning rate is lowered to {multiplier} of its schedule")
+        if better:
+            progress.best = scores[monitor]
+            self._saver.save_best(state, step)
+        shown = "  ".join(f"{key} {value:.4f}" for key, value in scores.items() if "/" not in key)
+        _log.info(f"{self._at(step)}  validation: {shown}{'  (best)' if better else ''}")
+        if 0 < config.patience <= progress.since_best and step < self._experiment.length.total:
+            progress.ended = f"no better {monitor} in {config.patience} evaluations"
+        return state
+
+    def _scores(self, state: State) -> dict[str, float]:
+        experiment, everything = self._experiment, state.trainable | state.frozen
+        assert experiment.validation_source is not None
+        batches = experiment.evaluation_batches(experiment.validation_source)
+        sums = sum_over_batches(
+            experiment.evaluation_step, everything, state.statistics, batches, experiment.batch_sharding
+        )
+        probed = self._probe(everything, state.statistics) if self._probe else {}
+        return experiment.task.scores(sums) | probed
+
+    def _at(self, step: int) -> str:
+        return f"step {step}/{self._experiment.length.total}"

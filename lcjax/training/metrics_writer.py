@@ -1,0 +1,78 @@
+"""Metrics of training steps: fetched one step late, summed over a window, written and shown."""
+
+import math
+
+import jax
+
+from lcjax.engine.experiment import Experiment
+from lcjax.parallel import multihost
+from lcjax.runs.goodput import Attempt
+from lcjax.runs.progress import Progress
+from lcjax.runs.timer import Timer, duration
+from lcjax.runs.workdir import Log
+
+_log = multihost.shared_logger(__name__)
+_NOT_SHOWN = ("loss", "learning_rate", "gradient_norm", "steps")
+
+
+class NotFinite(FloatingPointError):
+    """The metrics of a step are not finite.
+
+    Attributes:
+      step: number of the step.
+      metrics: its metrics.
+    """
+
+    def __init__(self, step: int, metrics: dict[str, float]):
+        super().__init__(f"step {step} is not finite")
+        self.step, self.metrics = step, metrics
+
+
+class MetricsWriter:
+    """Takes the metrics of each step while they are still computed, and writes those of the step before.
+
+    The sums of a window that is not full yet are part of the run's progress: a run that goes on logs the same means.
+    """
+
+    def __init__(self, experiment: Experiment, progress: Progress, log: Log, timer: Timer, attempt: Attempt):
+        self._experiment, self._progress = experiment, progress
+        self._log, self._timer, self._attempt = log, timer, attempt
+        self._pending: tuple[int, dict] | None = None
+
+    def push(self, step: int, metrics: dict) -> None:
+        """Writes the metrics of the step before, and keeps those of `step`, which may not be computed yet."""
+        self.flush()
+        self._pending = (step, metrics)
+
+    def flush(self) -> None:
+        """Writes what is kept. Raises NotFinite for metrics that are not finite."""
+        if self._pending is None:
+            return
+        step, arrays = self._pending
+        self._pending = None
+        metrics = {key: float(value) for key, value in sorted(jax.device_get(arrays).items())}
+        if not all(map(math.isfinite, metrics.values())):
+            raise NotFinite(step, metrics)
+        window = self._progress.window
+        for key, value in metrics.items():
+            window[key] = window.get(key, 0.0) + value
+        window["steps"] = window.get("steps", 0) + 1
+        length = self._experiment.length
+        if step % length.log_every == 0 or step == length.total:
+            self._write_window(step, metrics["learning_rate"])
+
+    def _write_window(self, step: int, learning_rate: float) -> None:
+        window, self._progress.window = self._progress.window, {}
+        number = window.pop("steps")
+        # The rate is no mean but the one that the last step took.
+        means = {key: value / number for key, value in window.items()} | {"learning_rate": learning_rate}
+        batch_size, total = self._experiment.config.batch_size, self._experiment.length.total
+        speed = self._timer.tick(number * batch_size)
+        self._attempt.seen(step, self._timer.spent())
+        self._log.write(step, "train", means, {"examples_per_second": speed})
+        left = duration((total - step) * batch_size / speed)
+        names = ("loss", *(key for key in means if key not in _NOT_SHOWN), "learning_rate")
+        shown = "  ".join(f"{key} {means[key]:.4g}" for key in names)
+        _log.info(f"step {step}/{total}  {shown}  {speed:.1f} examples/s  ETA {left}")
+        if step > self._experiment.length.warmup and (warning := self._experiment.task.health_warning(means)):
+            _log.warning(f"step {step}: {warning}")

@@ -1,0 +1,127 @@
+"""The checkpoints of a run: `last`, to go on from, and `best`, to use."""
+
+import dataclasses
+import pathlib
+
+import numpy as np
+
+from data_pipelines.schema.errors import InputError
+from lcjax.engine.experiment import Experiment
+from lcjax.engine.state import State, with_lr_multiplier
+from lcjax.parallel import mesh as meshes
+from lcjax.parallel import multihost
+from lcjax.runs.checkpoints import Checkpoints
+from lcjax.runs.progress import DONE, Progress
+
+_log = multihost.shared_logger(__name__)
+
+
+class Saver:
+    """Saves copies of the state, one at a time, and finds the state that an earlier start of the run left.
+
+    Attributes:
+      first: step that this start of the run begins at; 0 for a new run.
+      progress: of the run; the saver keeps the position in it.
+    """
+
+    def __init__(self, workdir: pathlib.Path, experiment: Experiment):
+        self._workdir, self._experiment = workdir, experiment
+        self._last, self._best = Checkpoints(workdir, "last"), Checkpoints(workdir, "best")
+        self.first, self.progress = 0, Progress()
+
+    def init_or_restore(self) -> State:
+        """Returns the state to begin with, and sets `first` and `progress`.
+
+        Raises InputError where all checkpoints are damaged, where config.init does not fit, and for a run that has gone
+        farther than the config asks for.
+        """
+        step, damaged = self._last.latest_undamaged()
+        if damaged and step is None:
+            raise InputError(
+                f"{damaged[0]}, and so is every other in {self._last.folder}; put back what it was, or take another "
+                "--workdir"
+            )
+        for damage in damaged:
+            _log.warning(f"{damage}; an earlier one is taken")
+        state = self._restore(step) if step is not None else None
+        self.progress.card, self.progress.devices = self._experiment.card.to_json(), self._experiment.mesh.size
+        return state or self._experiment.initial_state(*self._experiment.initial_values())
+
+    def _restore(self, step: int) -> State:
+        config, total = self._experiment.config, self._experiment.length.total
+        self.first = step
+        self.progress = Progress.from_meta(self._last.restore_meta(step), self._last.folder / str(step))
+        if self.progress.ended == DONE and step < total:
+            self.progress.ended = ""  # with another config.total there is more to do
+        if not self.progress.ended and step > total:
+            raise InputError(
+                f"config.total={config.total}: {total} steps, and the run in {self._workdir} has gone {step}; take "
+                "more, or another --workdir"
+            )
+        devices = self._experiment.mesh.size
+        if config.parallel.batch_norm == "replica" and self.progress.devices != devices:
+            _log.warning(
+                f"config.parallel.batch_norm='replica': {self.progress.devices} devices shared a batch before, and "
+                f"{devices} do now, so that each normalises by another number of examples"
+            )
+        like, _ = self._experiment.shapes()
+        model = self._last.restore_model(
+            step, {"parameters": like.trainable | like.frozen, "statistics": like.statistics}
+        )
+        state = State(
+            step=meshes.place(np.int32(step), like.step.sharding),
+            trainable={path: model["parameters"][path] for path in like.trainable},
+            frozen={path: model["parameters"][path] for path in like.frozen},
+            statistics=model["statistics"],
+            opt_state=self._last.restore_optimizer(step, like.opt_state),
+            lr_multiplier=like.lr_multiplier,
+        )
+        return with_lr_multiplier(state, self.progress.lr_multiplier)
+
+    def forget_later(self) -> None:
+        """Deletes the checkpoints of steps after `first`: they will be computed again."""
+        for kind in (self._last, self._best):
+            kind.forget_after(self.first)
+
+    def is_due(self, step: int) -> bool:
+        """Returns whether config.save_every asks for a checkpoint at a step."""
+        return step % self._experiment.length.save_every == 0
+
+    def save_best(self, state: State, step: int) -> None:
+        """Saves the state as the best so far."""
+        self._save(self._best, state, step)
+
+    def save_last(self, state: State, step: int) -> None:
+        """Saves the state as the one to go on from; once the run has ended, sees that there is a best one, too."""
+        if self.progress.ended:
+            validated = self._experiment.validation_source is not None
+            lost = validated and self._best.latest() is None
+            if lost:
+                # It was of steps that were computed again, and otherwise than before: on another device, say.
+                _log.warning(f"{self._workdir}: the best checkpoint was lost in a restart; the last is kept")
+            if lost or not validated:
+                self.save_best(state, step)
+        self._save(self._last, state, step)
+
+    def _save(self, kind: Checkpoints, state: State, step: int) -> None:
+        model = {"parameters": state.trainable | state.frozen, "statistics": state.statistics}
+        self.progress.position = step * self._experiment.config.batch_size
+        # One at a time: `last` says which state was the best, and must not be there before that state is; and of
+        # several processes two savings at once would take each other's signals.
+        self.wait()
+        kind.save(step, model=model, optimizer=state.opt_state, meta=dataclasses.asdict(self.progress))
+
+    def saved(self) -> int | None:
+        """Returns the step of the newest whole checkpoint to go on from."""
+        return self._last.latest()
+
+    def wait(self) -> None:
+        """Returns when everything that was saved is on disk."""
+        for kind in (self._last, self._best):
+            kind.wait()
+
+    def close(self) -> None:
+        """Waits, and lets go of the folders."""
+        for kind in (self._last, self._best):
+            kind.wait()
+            kind.close()

@@ -1,0 +1,77 @@
+"""One experiment: what `benchmark` times and `--topology` compiles is what `train` trains."""
+
+import pathlib
+import re
+
+import jax
+import pytest
+from networks import small
+
+from data_pipelines.schema.normalization import SCALINGS
+from lcjax.configs import dfc2020
+from lcjax.engine import experiment as experiments
+from lcjax.profiling import aot_compile
+from lcjax.profiling.benchmark import benchmark
+from lcjax.training.run import train
+
+
+class Lowered(Exception):
+    """Ends a verb as soon as its program is known."""
+
+
+@pytest.fixture
+def program_of(monkeypatch):
+    """A function (call) -> StableHLO of the training step that the call would compile."""
+
+    def recorded(experiment, state, batch):
+        raise Lowered(lower(experiment, state, batch).as_text())
+
+    lower = experiments.Experiment.lower
+    monkeypatch.setattr(experiments.Experiment, "lower", recorded)
+
+    def program(call) -> str:
+        with pytest.raises(Lowered) as caught:
+            call()
+        return str(caught.value)
+
+    return program
+
+
+def config_of(scaling: str, data_dir: pathlib.Path):
+    config = small(dfc2020.get_config("model=unet,data=sample,tiny=true"), data_dir)
+    config.scaling = scaling
+    config.class_weights = 0.5
+    return config
+
+
+def masked(program: str) -> str:
+    """The program with the values of its constants left out, and how they are written: as one number or as all."""
+    return re.sub(r"dense<[^>]*>", "dense<>", program)
+
+
+@pytest.mark.parametrize("scaling", SCALINGS)
+def test_the_step_that_is_measured_is_the_step_that_is_trained(scaling, data_dir, tmp_path, program_of):
+    config = config_of(scaling, data_dir)
+    trained = program_of(lambda: train(config, tmp_path / "run"))
+    assert "stablehlo" in trained
+    assert program_of(lambda: benchmark(config, 2)) == trained
+    setting = aot_compile.setting_of(config, jax.device_count())
+    assert program_of(lambda: aot_compile.compiled(config, setting, jax.devices())) == trained
+
+    config.data_dir = str(tmp_path / "nothing")
+    without = program_of(lambda: benchmark(config, 2))
+    assert without != trained and masked(without) == masked(trained)
+
+
+def test_scalings_are_other_programs(data_dir, tmp_path, program_of):
+    config = config_of("sensor", data_dir)
+    plain = program_of(lambda: benchmark(config, 2))
+    config.scaling = "whitened"
+    assert masked(program_of(lambda: benchmark(config, 2))) != masked(plain)
+
+
+def test_the_length_of_the_run_is_in_the_program(data_dir, program_of):
+    config = config_of("sensor", data_dir)
+    plain = program_of(lambda: benchmark(config, 2))
+    config.total = "77 steps"
+    assert program_of(lambda: benchmark(config, 2)) != plain
