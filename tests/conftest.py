@@ -37,6 +37,15 @@ def _flags_are_parsed():
     flags.FLAGS.mark_as_parsed()
 
 
+@pytest.fixture(autouse=True)
+def _lines_are_printed():
+    """What the library logs stands on stdout, as the verbs print it."""
+    from lcjax.cli import console
+
+    with console.attached():
+        yield
+
+
 @pytest.fixture(scope="session")
 def sample(tmp_path_factory) -> pathlib.Path:
     """The tiny sample as GeoTIFFs: 8 validation, 4 test and 8 unlabelled tiles."""

@@ -1,1 +1,1 @@
-"""The mesh, how arrays lie on it, and the compiled steps."""
+"""Device meshes, sharding rules, and runs of several processes."""

@@ -1,7 +1,7 @@
-"""Runs of several processes, before JAX is there: who started them, and what is said when one of them is lost.
+"""Launching runs of several processes, before JAX is imported: who started them, and how a lost one is reported.
 
-JAX ends a process at once (abort) when another of its run is lost or does not come, with a page of traces. A run of
-several processes is therefore watched: this process starts itself once more, waits, and says in one line what happened.
+When a process is lost or does not show up, JAX aborts the others at once with a page of traces. A run of several
+processes is therefore watched: this process starts itself once more, waits, and reports in one line what happened.
 """
 
 import ctypes
@@ -14,26 +14,36 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Mapping
+from types import ModuleType
+from typing import TYPE_CHECKING
 
 from data_pipelines.schema.errors import InputError
 
-LOST = 4  # exit code: another process of the run is lost, or did not come
-STOPPED = 75  # exit code: EX_TEMPFAIL of sysexits.h, by which schedulers are told to try again
-_NOTES = "LCJAX_NOTES"  # environment of the watched process: a file for what JAX says while it joins the others
+if TYPE_CHECKING:
+    from absl import flags as absl_flags
+
+LOST = 4  # exit code: another process of the run is lost, or never came
+STOPPED = 75  # exit code: EX_TEMPFAIL of sysexits.h; schedulers start such a job again
+_NOTES = "LCJAX_NOTES"  # environment variable of the watched process: file descriptor for what JAX prints as it joins
 _JOINED = "\njoined\n"
 FLAGS = ("coordinator_address", "num_processes", "process_id")
 
 
 class Lost(Exception):
-    """Another process of the run did not come, or cannot be reached."""
+    """Another process of the run never came, or cannot be reached."""
 
 
 class Stopped(Exception):
-    """The run was asked to stop (SIGTERM), and has saved what it had."""
+    """The run was asked to stop by SIGTERM, and has saved its state."""
 
 
-def define_flags(flags, values) -> None:
-    """The flags of runs on several hosts, in `values` (absl.flags.FlagValues)."""
+def define_flags(flags: ModuleType, values: "absl_flags.FlagValues") -> None:
+    """Defines the flags of runs on several hosts.
+
+    Args:
+      flags: the module absl.flags, which is slow to import and so is handed in.
+      values: where the flags are defined.
+    """
     flags.DEFINE_enum(
         "distributed",
         "auto",
@@ -61,14 +71,15 @@ def define_flags(flags, values) -> None:
     )
 
 
-def started_by(values, environment: Mapping[str, str]) -> str:
-    """Who started this process as one of several: "" for nobody, "flags", or the name of a launcher.
+def started_by(values: "absl_flags.FlagValues", environment: Mapping[str, str]) -> str:
+    """Returns who started this process as one of several: "flags", a name of `LAUNCHERS`, or "" for nobody.
 
     Args:
-      values: parsed flags of `define_flags`.
-      environment: of this process.
+      values: the parsed flags of `define_flags`.
+      environment: environment variables of this process.
 
-    Raises InputError for flags that do not go together.
+    Raises:
+      InputError: flags do not go together.
     """
     given = [name for name in FLAGS if getattr(values, name) is not None]
     if given and len(given) < len(FLAGS):
@@ -100,54 +111,64 @@ def _kubernetes(environment: Mapping[str, str]) -> bool:
 
 
 def _cloud_tpu(environment: Mapping[str, str]) -> bool:
-    """A TPU VM; whether it is one of several only its metadata tells, which JAX asks."""
+    """Whether this is a TPU VM; only its metadata server, which JAX asks, knows if it is one of several."""
     chips = glob.glob("/dev/accel[0-9]*") or glob.glob("/dev/vfio/[0-9]*")
     skipped = "TPU_SKIP_MDS_QUERY" in environment and "TPU_WORKER_HOSTNAMES" not in environment
     return bool(chips) and not skipped and importlib.util.find_spec("libtpu") is not None
 
 
-# Whose environments JAX knows how to read (jax.distributed.initialize), and by what they are told.
+# The launchers whose environment jax.distributed.initialize can read, and how to recognise each.
 LAUNCHERS = {"Cloud TPU": _cloud_tpu, "Slurm": _slurm, "Open MPI": _open_mpi, "Kubernetes": _kubernetes}
 
 
 def is_watched() -> bool:
-    """Whether this process is the one that another one watches."""
+    """Whether another process watches this one."""
     return _NOTES in os.environ
 
 
 def notes() -> int:
-    """The file descriptor of what the watched process notes for the one that watches it."""
+    """Returns the file descriptor in which a watched process leaves notes for its watcher."""
     return int(os.environ[_NOTES])
 
 
 def tell_joined() -> None:
-    """The watched process tells that it has found the others."""
+    """Notes for the watcher that this process has joined the others."""
     os.write(notes(), _JOINED.encode())
 
 
 def die_with_watcher() -> None:
-    """The watched process ends when the one that watches it is killed: nobody would look after it. On Linux."""
+    """Makes the kernel kill this watched process when its watcher is killed; does nothing outside Linux."""
     if sys.platform == "linux":
         set_parent_death_signal = 1  # PR_SET_PDEATHSIG
         ctypes.CDLL(None).prctl(set_parent_death_signal, signal.SIGKILL)
 
 
 def stop_at_once() -> None:
-    """Lets SIGTERM end this process with the code of what may be started again.
+    """Makes SIGTERM end this process at once with the exit code STOPPED.
 
-    Until training takes it there is nothing to save. A process that is watched leaves it to its watcher: while it joins
-    the others Python does not come to take signals.
+    Until training takes over the signal there is nothing to save. A watched process leaves this to its watcher, because
+    Python handles no signals while JAX joins the other processes.
     """
     signal.signal(signal.SIGTERM, lambda *_: os._exit(STOPPED))
 
 
 def watch(verb: str, timeout: int) -> int:
-    """Runs this command once more and waits for it; returns its exit code, and says what ended it that could not."""
+    """Runs this command once more and waits for it.
+
+    Prints why it ended to stderr where a signal ended it, for then it could not say so itself.
+
+    Args:
+      verb: of the command, for messages.
+      timeout: seconds of --join_timeout, for messages.
+
+    Returns:
+      The exit code of this process: that of the command; LOST or STOPPED where JAX or SIGTERM ended it.
+    """
     command = [sys.executable, *sys.orig_argv[1:]]
     with tempfile.TemporaryFile() as file:
-        its = os.environ | {_NOTES: str(file.fileno())}
-        with subprocess.Popen(command, env=its, pass_fds=(file.fileno(),)) as process:
-            # A terminal sends Ctrl-C to both; all else is passed on.
+        environment = os.environ | {_NOTES: str(file.fileno())}
+        with subprocess.Popen(command, env=environment, pass_fds=(file.fileno(),)) as process:
+            # A terminal sends Ctrl-C to both processes; SIGTERM is passed on.
             signal.signal(signal.SIGINT, signal.SIG_IGN)
             signal.signal(signal.SIGTERM, lambda *_: process.send_signal(signal.SIGTERM))
             code = process.wait()
@@ -156,7 +177,7 @@ def watch(verb: str, timeout: int) -> int:
     if code == -signal.SIGABRT:
         print(f"lcjax {verb}: {_why_aborted(noted, timeout)}", file=sys.stderr)
         return LOST
-    if code == -signal.SIGTERM and verb == "train":  # before it could take it, see `stop_at_once`
+    if code == -signal.SIGTERM and verb == "train":  # before training took over, see `stop_at_once`
         return STOPPED
     if code < 0:
         print(f"lcjax {verb}: ended by {signal.Signals(-code).name}", file=sys.stderr)

@@ -1,17 +1,19 @@
 """The device mesh and how arrays lie on it: axes `data` and `fsdp`, sharding rules as data.
 
 A step is compiled in one of two modes. Under "jit" it is written for the whole batch, and the compiler splits it. Under
-"pmap" it is written for one replica, a device with its share of the examples. What a step takes from the whole batch it
-asks for by `total`, `gathered` and `first_place`, which are right in both: under "jit" there is one replica.
+"pmap" it is written for one replica: a device with its share of the examples. `psum`, `pmean`, `all_gather` and
+`batch_offset` reach across the whole batch and are right in both modes: under "jit" there is a single replica.
 """
 
 import collections
 import math
 import re
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import jax
 import jax.numpy as jnp
+import ml_collections
 import numpy as np
 from jax.experimental import mesh_utils
 from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
@@ -20,20 +22,27 @@ from data_pipelines.schema.errors import InputError
 
 AXES = ("data", "fsdp")
 MODES = ("jit", "pmap")
-REPLICAS = "replicas"  # the axis of devices in the mode "pmap"
+REPLICAS = "replicas"  # name of the device axis in the mode "pmap"
 BATCH_NORMS = ("global", "replica")
 
-# Path pattern -> smallest array, in elements, that is spread over `fsdp` along its largest divisible axis; the first
-# match decides. Small arrays cost more to gather than they save.
+# (regular expression of a path, smallest number of elements): an array at least that large is split over `fsdp` along
+# its largest divisible axis. The first match decides. Small arrays cost more to gather than they save.
 RULES = ((r"bias_table$", math.inf), (r".*", 2**16))
 
 
 def make_mesh(
     data: int, fsdp: int, batch_size: int, accumulate: int = 1, devices: Sequence[jax.Device] | None = None
 ) -> Mesh:
-    """A mesh of data x fsdp devices, by default of those of all processes; data = -1 takes all that fsdp leaves.
+    """Makes the mesh of data x fsdp devices.
 
-    Each device has as many examples of each of the `accumulate` parts of a batch.
+    Every device gets the same number of examples of each microbatch.
+
+    Args:
+      data: devices along the axis `data`; -1 takes all that `fsdp` leaves.
+      fsdp: devices along the axis `fsdp`.
+      batch_size: examples in a global batch.
+      accumulate: microbatches in a batch.
+      devices: to choose from; by default all devices of all processes.
 
     Raises:
       InputError: the devices or the global batch do not divide.
@@ -65,11 +74,13 @@ def make_mesh(
 
 
 def device_grid(data: int, fsdp: int, devices: Sequence[jax.Device]) -> np.ndarray:
-    """The devices as (data, fsdp), neighbours near each other.
+    """Arranges the devices as an array (data, fsdp) in which neighbours are near each other.
 
-    Of several slices, which are what a fast network connects (of GPUs, often a host), `data` goes from slice to slice,
-    and what fsdp gathers stays inside one, where that is possible. Raises InputError where slices do not divide, or
-    where TPU chips are no part of a slice that can stand alone.
+    A slice is a set of devices on one fast network (of GPUs, often one host). Over several slices, `data` runs from
+    slice to slice and `fsdp` stays inside one where that is possible, because `fsdp` moves more bytes.
+
+    Raises:
+      InputError: the slices do not divide, or these TPU chips do not form a rectangle.
     """
     sizes = collections.Counter(getattr(device, "slice_index", 0) for device in devices)
     slices = len(sizes)
@@ -91,8 +102,12 @@ def device_grid(data: int, fsdp: int, devices: Sequence[jax.Device]) -> np.ndarr
     return mesh_utils.create_hybrid_device_mesh(inside, across, devices, allow_split_physical_axes=True)
 
 
-def check(parallel) -> None:
-    """Raises InputError for a `config.parallel` that names what there is not, or what does not go together."""
+def check(parallel: ml_collections.ConfigDict) -> None:
+    """Checks `config.parallel`.
+
+    Raises:
+      InputError: a mode or a kind of batch norm is unknown, or mode and fsdp do not go together.
+    """
     for key, known in (("mode", MODES), ("batch_norm", BATCH_NORMS)):
         if parallel[key] not in known:
             raise InputError(f"config.parallel.{key}={parallel[key]!r}: expected one of {', '.join(known)}")
@@ -103,15 +118,15 @@ def check(parallel) -> None:
         )
 
 
-def batch_norm_attributes(parallel, mesh: Mesh) -> dict:
-    """The attributes of batch norms that make them normalise by the global batch or by replica, as the config says."""
+def batch_norm_attributes(parallel: ml_collections.ConfigDict, mesh: Mesh) -> dict[str, Any]:
+    """Returns the attributes that make batch norms normalise by the global batch or by replica, as the config says."""
     if parallel.batch_norm == "global":
         return {"axis_name": REPLICAS} if parallel.mode == "pmap" else {}
     return {} if parallel.mode == "pmap" else {"groups": mesh.size}
 
 
 def partition_spec(path: str, shape: tuple[int, ...], fsdp: int) -> PartitionSpec:
-    """How the array at `path` is spread over `fsdp` devices."""
+    """Returns how the array at `path` is split over `fsdp` devices."""
     smallest = next(smallest for pattern, smallest in RULES if re.search(pattern, path))
     axes = [axis for axis, size in enumerate(shape) if size % fsdp == 0]
     if fsdp == 1 or math.prod(shape) < smallest or not axes:
@@ -120,64 +135,72 @@ def partition_spec(path: str, shape: tuple[int, ...], fsdp: int) -> PartitionSpe
     return PartitionSpec(*("fsdp" if axis == chosen else None for axis in range(chosen + 1)))
 
 
-def shardings(tree, mesh: Mesh):
-    """A NamedSharding for each array of a tree, by the last string key on its way that holds a path."""
+def shardings(tree: Any, mesh: Mesh) -> Any:
+    """Returns a NamedSharding for each array of a tree.
 
-    def one(keys, leaf):
+    The path that the rules see is the innermost dictionary key on the way to the array.
+    """
+
+    def one(keys: tuple[Any, ...], leaf: Any) -> NamedSharding:
         path = next((str(k.key) for k in reversed(keys) if isinstance(k, jax.tree_util.DictKey)), "")
         return NamedSharding(mesh, partition_spec(path, leaf.shape, mesh.shape["fsdp"]))
 
     return jax.tree_util.tree_map_with_path(one, tree)
 
 
-def with_shardings(tree, targets):
-    """A tree of jax.ShapeDtypeStruct with the given shardings."""
+def with_shardings(tree: Any, targets: Any) -> Any:
+    """Returns the shapes and dtypes of a tree as jax.ShapeDtypeStruct with the given shardings."""
     return jax.tree.map(lambda leaf, how: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=how), tree, targets)
 
 
 def mesh_of(array: jax.Array) -> Mesh:
-    """The mesh that an array lies on."""
+    """Returns the mesh that an array lies on."""
     assert isinstance(array.sharding, NamedSharding) and isinstance(array.sharding.mesh, Mesh)
     return array.sharding.mesh
 
 
 def batch_sharding(mesh: Mesh) -> NamedSharding:
-    """Examples spread over all devices."""
+    """Returns the sharding of a batch: examples split over all devices."""
     return NamedSharding(mesh, PartitionSpec(AXES))
 
 
 def constrain(x: jax.Array, axis: int) -> jax.Array:
-    """Inside a compiled function: this axis lies spread over all devices of the mesh that is set (jax.set_mesh).
+    """Splits this axis over all devices of the current mesh (jax.set_mesh), inside a compiled function.
 
-    Where none is set, as on one device, nothing happens; nor inside pmap, where every device sees its own alone.
+    Does nothing where no mesh is set, as on one device, nor inside pmap, where a device sees only its own examples.
     """
     return _constrained(x, PartitionSpec(*[None] * axis, AXES))
 
 
 def replicate(x: jax.Array) -> jax.Array:
-    """Inside a compiled function: every device holds all of it. As `spread`, nothing happens where no mesh is set."""
+    """Puts a whole copy on every device, inside a compiled function; does nothing where `constrain` does nothing."""
     return _constrained(x, PartitionSpec())
 
 
 def all_gather(x: jax.Array, axis: int) -> jax.Array:
-    """Inside a compiled function: the examples of all replicas along `axis`, on every device."""
+    """Returns the examples of all replicas along `axis`, on every device, inside a compiled function."""
     if _in_replica():
-        return jax.lax.all_gather(x, REPLICAS, axis=axis, tiled=True)
+        gathered: jax.Array = jax.lax.all_gather(x, REPLICAS, axis=axis, tiled=True)
+        return gathered
     return replicate(x)
 
 
-def psum(x):
-    """Inside a compiled function: the sum over all replicas, of an array or a tree of them."""
+def psum(x: Any) -> Any:
+    """Returns the sum of an array or a tree over all replicas, inside a compiled function."""
     return jax.lax.psum(x, REPLICAS) if _in_replica() else x
 
 
-def pmean(x):
-    """Inside a compiled function: the mean over all replicas, of an array or a tree of them."""
+def pmean(x: Any) -> Any:
+    """Returns the mean of an array or a tree over all replicas, inside a compiled function."""
     return jax.lax.pmean(x, REPLICAS) if _in_replica() else x
 
 
 def batch_offset(size: int) -> jax.Array:
-    """Inside a compiled function: the place in the batch of the first of this replica's `size` examples, int32."""
+    """Returns the index in the batch of this replica's first example, int32, inside a compiled function.
+
+    Args:
+      size: examples of a replica.
+    """
     return jax.lax.axis_index(REPLICAS) * size if _in_replica() else jnp.int32(0)
 
 
@@ -190,16 +213,16 @@ def _constrained(x: jax.Array, how: PartitionSpec) -> jax.Array:
     return x if mesh.empty or mesh.manual_axes else jax.lax.with_sharding_constraint(x, how)
 
 
-def replicate_tree(tree, mesh: Mesh):
-    """Arrays that every process holds, as global arrays that every device holds all of."""
+def replicate_tree(tree: Any, mesh: Mesh) -> Any:
+    """Turns host arrays that are equal on every process into global arrays with a copy on every device."""
     everywhere = NamedSharding(mesh, PartitionSpec())
     return jax.tree.map(lambda value: place(jax.device_get(value), everywhere), tree)
 
 
-def place(tree, targets):
-    """Host arrays, equal on every process, as global arrays with the given shardings."""
+def place(tree: Any, targets: Any) -> Any:
+    """Turns host arrays that are equal on every process into global arrays with the given shardings."""
 
-    def one(value, sharding):
+    def one(value: Any, sharding: NamedSharding) -> jax.Array:
         value = np.asarray(value)
         return jax.make_array_from_callback(value.shape, sharding, lambda index: value[index])
 
@@ -209,7 +232,13 @@ def place(tree, targets):
 def global_batch(
     batch: Mapping[str, np.ndarray], sharding: NamedSharding, *, by_device: bool = False
 ) -> dict[str, jax.Array]:
-    """Global arrays from what each process read of the batch; `by_device` with a first axis of devices, as pmap has."""
+    """Makes the global arrays of a batch from what each process has read of it.
+
+    Args:
+      batch: this process's examples, name -> (examples, ...).
+      sharding: of the global arrays.
+      by_device: give the arrays a leading axis of devices, as pmap wants.
+    """
     if by_device:
         here = len(sharding.addressable_devices)
         batch = {key: value.reshape(here, -1, *value.shape[1:]) for key, value in batch.items()}

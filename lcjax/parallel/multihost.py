@@ -1,4 +1,4 @@
-"""Several processes as one run: how they find each other, what they agree on, and how they end together."""
+"""Several processes as one run: joining, agreeing, failing and stopping together."""
 
 import contextlib
 import json
@@ -9,7 +9,8 @@ import socket
 import sys
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from typing import TYPE_CHECKING, Any
 
 import jax
 import numpy as np
@@ -18,21 +19,24 @@ from jax.experimental import multihost_utils
 from data_pipelines.schema.errors import InputError
 from lcjax.parallel import launcher, nested_diff
 
+if TYPE_CHECKING:
+    from absl import flags
+
 _DAY = 24 * 60 * 60
-_LOSSES = ("Gloo", "NCCL", "UNAVAILABLE", "oordination")
+_SIGNS_OF_LOSS = ("Gloo", "NCCL", "UNAVAILABLE", "oordination")  # in the message of an error
 
 
-def join(scheduler: str, values, asks: bool) -> None:
-    """Makes this process one of the run's; returns when all are there.
+def join(scheduler: str, values: "flags.FlagValues", asks: bool) -> None:
+    """Joins the other processes of the run; returns when all are there.
 
     Args:
-      scheduler: of launcher.started_by.
-      values: parsed flags of launcher.define_flags.
-      asks: whether the run asks of `stop_requests`; SIGTERM ends one at once that does not.
+      scheduler: what launcher.started_by returned.
+      values: the parsed flags of launcher.define_flags.
+      asks: whether the run uses `stop_requests`; if not, SIGTERM ends it at once.
 
     Raises:
-      InputError: the scheduler did not tell what JAX needs, or the port of the coordinator is taken.
-      launcher.Lost: the coordinator cannot be reached in time. Where JAX finds that, it may end the process instead.
+      InputError: the scheduler did not provide what JAX needs, or the coordinator's port is taken.
+      launcher.Lost: the coordinator cannot be reached in time. JAX may abort the process instead.
     """
     given = {}
     if scheduler == "flags":
@@ -48,7 +52,7 @@ def join(scheduler: str, values, asks: bool) -> None:
                 **given,
                 initialization_timeout=values.join_timeout,
                 heartbeat_timeout_seconds=values.loss_timeout,
-                # Who is done waits for process 0, which may have much to write; one that is lost has no heartbeat.
+                # Processes that are done wait for process 0, which may have much to write; heartbeats find a lost one.
                 shutdown_timeout_seconds=_DAY,
             )
         except jax.errors.JaxRuntimeError as error:
@@ -64,24 +68,29 @@ def join(scheduler: str, values, asks: bool) -> None:
 
 
 def is_peer_failure(error: BaseException | None) -> bool:
-    """Whether an error, or what it comes from, says that another process is gone: JAX has several types for that."""
+    """Whether an error, or one of its causes, means that another process is gone; JAX raises several types for it."""
     while error:
-        if isinstance(error, (RuntimeError, ValueError)) and any(word in str(error) for word in _LOSSES):
+        if isinstance(error, (RuntimeError, ValueError)) and any(word in str(error) for word in _SIGNS_OF_LOSS):
             return True
         error = error.__cause__
     return False
 
 
 def shutdown() -> None:
-    """Waits for the other processes at the end of a run, so that none is taken for lost."""
+    """Waits for the other processes at the end of a run, so that none of them counts as lost."""
     if jax.process_count() > 1:
         with _quiet():
             jax.distributed.shutdown()
 
 
+def process_index() -> int:
+    """Returns the index of this process in the run, from 0."""
+    return jax.process_index()
+
+
 def is_main_process() -> bool:
-    """Whether this process is the one that writes and prints."""
-    return jax.process_index() == 0
+    """Whether this is process 0, which alone writes and prints."""
+    return process_index() == 0
 
 
 def shared_logger(name: str) -> logging.Logger:
@@ -93,21 +102,24 @@ def shared_logger(name: str) -> logging.Logger:
 
 
 def barrier(name: str) -> None:
-    """Returns when all processes have come to the barrier of this name."""
+    """Waits until all processes have reached the barrier of this name."""
     if jax.process_count() > 1:
         multihost_utils.sync_global_devices(name)
 
 
-def agree(found: dict, what: str) -> None:
-    """Raises InputError, in all processes, where one of them has found something else.
+def agree(values: dict[str, Any], what: str) -> None:
+    """Checks that all processes hold the same values.
 
     Args:
-      found: nested dictionary that JSON can hold.
-      what: it is, for the message.
+      values: a nested dictionary that JSON can hold.
+      what: name of the values, for the message.
+
+    Raises:
+      InputError: in all processes, where one of them differs from process 0.
     """
     if jax.process_count() == 1:
         return
-    texts = _gathered(json.dumps(found, sort_keys=True).encode())
+    texts = _gathered(json.dumps(values, sort_keys=True).encode())
     for process, text in enumerate(texts):
         other = json.loads(text)
         if other != json.loads(texts[0]):
@@ -115,18 +127,18 @@ def agree(found: dict, what: str) -> None:
             raise InputError(f"{what} is not the same in all processes: {shown}; start all with the same command")
 
 
-def all_true(found: bool) -> bool:
-    """Whether it is so in all processes."""
-    return found if jax.process_count() == 1 else all(map(bool, _gathered(b"1" if found else b"")))
+def all_true(value: bool) -> bool:
+    """Whether the value is true in all processes."""
+    return value if jax.process_count() == 1 else all(map(bool, _gathered(b"1" if value else b"")))
 
 
 def from_main_process(text: str) -> str:
-    """What process 0 gives, in all processes."""
+    """Returns the text of process 0 in all processes."""
     return text if jax.process_count() == 1 else _gathered(text.encode())[0].decode()
 
 
 def _gathered(text: bytes) -> list[bytes]:
-    """What each process has."""
+    """Returns the bytes of each process, in all processes."""
     lengths = multihost_utils.process_allgather(np.int32(len(text)))
     padded = np.zeros(lengths.max(), np.uint8)
     padded[: len(text)] = np.frombuffer(text, np.uint8)
@@ -135,21 +147,31 @@ def _gathered(text: bytes) -> list[bytes]:
 
 
 def broadcast_batch(batch: Mapping[str, np.ndarray] | None) -> dict[str, np.ndarray] | None:
-    """What process 0 gives, in all processes: arrays by name, or None where there is no more; the others give None."""
+    """Returns the arrays of process 0 in all processes.
+
+    Args:
+      batch: arrays by name, or None at the end; None in the processes other than 0.
+    """
     kinds = None if batch is None else {name: (value.shape, value.dtype.str) for name, value in batch.items()}
     kinds = json.loads(from_main_process(json.dumps(kinds)))
     if kinds is None:
         return None
     mine = batch or {name: np.zeros(shape, dtype) for name, (shape, dtype) in kinds.items()}
-    return multihost_utils.broadcast_one_to_all(dict(mine))
+    whole: dict[str, np.ndarray] = multihost_utils.broadcast_one_to_all(dict(mine))
+    return whole
 
 
 @contextlib.contextmanager
-def raise_on_all():
-    """For what each process does for itself, or process 0 alone: where it fails in one, it fails in all.
+def raise_on_all() -> Iterator[bool]:
+    """Makes all processes fail where one of them fails in the context.
 
-    Gives whether this is process 0. Nothing in the context may wait for other processes. Raises InputError in all
-    processes where one raised InputError or OSError.
+    The context is for what each process, or process 0 alone, does without waiting for the others.
+
+    Yields:
+      Whether this is process 0.
+
+    Raises:
+      InputError: in all processes, where one raised InputError or OSError.
     """
     cause, told = None, ""
     try:
@@ -164,12 +186,16 @@ def raise_on_all():
 
 
 @contextlib.contextmanager
-def leader_section(make: Callable[[], Callable]):
-    """For what process 0 does while the others take part in what it computes; fails in all, as `together`.
+def leader_section(make: Callable[[], Callable[[Any], Any]]) -> Iterator[bool]:
+    """Lets process 0 lead while the others take part in what it computes; fails in all, as `raise_on_all`.
 
     Args:
-      make: makes the function that all call alike: the first with what it chooses, the others with None, for which the
-        function asks `announced`. It is called by all before anything else, as what is restored is by all.
+      make: makes the function that all processes call together: process 0 with a batch, the others with None, in whose
+        place the function takes what `broadcast_batch` returns. All processes call `make` first, because restoring a
+        network takes all of them.
+
+    Yields:
+      Whether this is process 0.
     """
     several = jax.process_count() > 1
     with raise_on_all() as mine:
@@ -185,32 +211,36 @@ def leader_section(make: Callable[[], Callable]):
 
 
 class StopRequests:
-    """Whether somebody asked the run to stop: SIGTERM, to this process or to any other of the run."""
+    """Whether the run has been asked to stop: SIGTERM to this process or to any other of the run."""
 
-    def __init__(self):
+    def __init__(self) -> None:
+        """Starts without a request."""
         self._asked = False
         self._next = 0
 
     def asked(self, step: int) -> bool:
-        """Asked of each step by all processes; all are answered alike, some steps after the signal."""
+        """Whether to stop after `step`; all processes call it at every step and get the same answer.
+
+        The answer turns true some steps after the signal.
+        """
         if jax.process_count() > 1:
-            # JAX chooses the first number that no process has come to, and answers at that one alone: all are asked
-            # for, also those before the first step of a run that goes on. Orbax asks as well, for steps that it saves.
+            # JAX chooses the first number that no process has reached, and says yes at that number alone. So every
+            # number is asked for, also those before the first step of a resumed run. Orbax asks too, when it saves.
             numbers = range(self._next, step + 1)
             self._next = step + 1
             self._asked |= any(multihost_utils.reached_preemption_sync_point(number) for number in numbers)
         return self._asked
 
-    def _note(self, *_) -> None:
+    def _note(self, *_: Any) -> None:
         self._asked = True
 
 
 @contextlib.contextmanager
-def stop_requests():
-    """Takes SIGTERM as the wish that the run should stop, for as long as the context lasts.
+def stop_requests() -> Iterator[StopRequests]:
+    """Treats SIGTERM as a request to stop the run while the context lasts.
 
-    Of several processes JAX takes it, and tells all of them (jax.distributed). A context inside another one hears what
-    that one was asked. Signals go to the main thread, so that elsewhere nothing is heard.
+    With several processes JAX catches the signal and tells all of them (jax.distributed). A context inside another one
+    shares its requests. Only the main thread can catch signals: elsewhere nothing stops the run.
     """
     outer = getattr(signal.getsignal(signal.SIGTERM), "__self__", None)
     requests = outer if isinstance(outer, StopRequests) else StopRequests()
@@ -225,7 +255,7 @@ def stop_requests():
 
 
 def _reach(address: str, timeout: float) -> None:
-    """Returns when somebody listens at HOST:PORT; launcher.Lost after so many seconds."""
+    """Waits until somebody listens at HOST:PORT; raises launcher.Lost after `timeout` seconds."""
     host, _, port = address.rpartition(":")
     end = time.monotonic() + timeout
     while True:
@@ -242,7 +272,7 @@ def _reach(address: str, timeout: float) -> None:
 
 
 def _check_free(address: str) -> None:
-    """Raises InputError where another program listens at the port of HOST:PORT: JAX ends in several ways there."""
+    """Raises InputError where the port of HOST:PORT is taken; JAX would fail in one of several ways later."""
     port = int(address.rpartition(":")[2])
     try:
         socket.create_server(("", port)).close()
@@ -254,8 +284,8 @@ def _check_free(address: str) -> None:
 
 
 @contextlib.contextmanager
-def _quiet():
-    """Keeps off the terminal what C++ writes there: the traces of a join that fails, of which launcher.watch tells."""
+def _quiet() -> Iterator[None]:
+    """Sends what C++ writes to stderr to the watcher's notes: launcher.watch reports a failed join in one line."""
     sys.stderr.flush()
     kept = os.dup(2)
     os.dup2(launcher.notes(), 2)

@@ -1,8 +1,10 @@
-"""Nested dictionaries, and in what two of them differ."""
+"""Differences between two nested dictionaries."""
+
+from typing import Any
 
 
-def differing(one: dict, other: dict, prefix: str = "") -> list[str]:
-    """The keys of which two dictionaries hold something else, "a.b.c" for one inside others."""
+def differing(one: dict[str, Any], other: dict[str, Any], prefix: str = "") -> list[str]:
+    """Returns the sorted keys whose values differ; a nested key is dotted: "a.b.c"."""
     keys = []
     for key in sorted({*one, *other}):
         left, right = one.get(key), other.get(key)
@@ -13,8 +15,8 @@ def differing(one: dict, other: dict, prefix: str = "") -> list[str]:
     return keys
 
 
-def at(nested: dict, dotted: str) -> str:
-    """What a dictionary holds at "a.b.c", as people read it."""
+def at(nested: dict[str, Any], dotted: str) -> str:
+    """Returns the repr of the value at a dotted key, or "absent"."""
     for key in dotted.split("."):
         if key not in nested:
             return "absent"
@@ -22,8 +24,17 @@ def at(nested: dict, dotted: str) -> str:
     return repr(nested)
 
 
-def differences(one: dict, other: dict, names: tuple[str, str], keys: list[str] | None = None) -> str:
-    """The first differences of two dictionaries that go by these names, in a few words; of `keys` where given."""
+def differences(
+    one: dict[str, Any], other: dict[str, Any], names: tuple[str, str], keys: list[str] | None = None
+) -> str:
+    """Describes the first three differences in a few words.
+
+    Args:
+      one: the first dictionary.
+      other: the second dictionary.
+      names: what the message calls the first and the second.
+      keys: dotted keys to describe; by default all that differ.
+    """
     keys = differing(one, other) if keys is None else keys
     shown = ", ".join(f"{key} ({names[0]} {at(one, key)}, {names[1]} {at(other, key)})" for key in keys[:3])
     return shown + (f" and {len(keys) - 3} more" if len(keys) > 3 else "")

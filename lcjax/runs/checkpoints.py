@@ -1,39 +1,51 @@
-"""Checkpoints: the only file that knows Orbax.
+"""Checkpoints; the only module that knows Orbax.
 
-A checkpoint is one folder with three items: `model` (parameters and statistics, all that evaluation needs),
-`optimizer`, and `meta` (JSON: the card, data position, what evaluation remembers), and the checksums of their files. It
-appears under its name only when it is whole. `last` and `best` are two folders of copies. All processes of a run call
-these functions; each writes and reads its part of the arrays.
+A checkpoint is one folder with three items and the checksums of their files: `model` (parameters and statistics, all
+that evaluation needs), `optimizer`, and `meta` (JSON: the card, the data position, the state of evaluation). It appears
+under its name only when it is complete. `last` and `best` are two folders of copies. All processes of a run call these
+functions; each writes and reads its part of the arrays.
 """
 
 import contextlib
 import pathlib
 import shutil
+from collections.abc import Iterator
 
 import jax
 import orbax.checkpoint as ocp
 
 from data_pipelines.schema.errors import InputError
 from lcjax.parallel import multihost
-from lcjax.runs import checksums
+from lcjax.runs import checksums, schema_version
 
 KINDS = ("last", "best")
+_META_VERSION = 1
 
-# An array that lies whole on many devices is written by the first of them unless it is large: to cut it into a piece
-# for each device takes longer than to write it.
-_PIECE = 16 << 20  # bytes
+# A replicated array below this size is written by its first device alone: cutting it into a slice for each device takes
+# longer than writing it.
+_MIN_SLICE = 16 << 20  # bytes
 _ARRAYS = ocp.type_handlers.create_type_handler_registry(
-    (jax.Array, ocp.type_handlers.ArrayHandler(min_slice_bytes_for_replica_parallel=_PIECE))
+    (jax.Array, ocp.type_handlers.ArrayHandler(min_slice_bytes_for_replica_parallel=_MIN_SLICE))
 )
 
 
 class Checkpoints:
-    """The checkpoints of one kind of a workdir; saving returns at once and goes on in the background."""
+    """The checkpoints of one kind ("last" or "best") of a workdir; saving goes on in the background.
+
+    Attributes:
+      folder: where they lie.
+    """
 
     def __init__(self, workdir: pathlib.Path, kind: str, keep: int = 2):
-        """Of the copies `keep` stay: the newest may be damaged, or of a step that a run goes on from before."""
+        """Opens the folder, or makes it.
+
+        Args:
+          workdir: of the run.
+          kind: one of `KINDS`.
+          keep: how many copies stay. The newest may be damaged, or later than the step that a run resumes from.
+        """
         self.folder = workdir.absolute() / "checkpoints" / kind
-        # Orbax calls it in process 0, in the background, when all files are written, and gives them their name then.
+        # Orbax calls this in process 0, in the background, when all files are written, and then renames the folder.
         sums = ocp.AsyncOptions(post_finalization_callback=self._note_checksums)
         options = ocp.CheckpointManagerOptions(max_to_keep=keep, enable_async_checkpointing=True, async_options=sums)
         handlers = {
@@ -44,56 +56,71 @@ class Checkpoints:
         self._manager = ocp.CheckpointManager(self.folder, options=options, item_handlers=handlers)
 
     def latest(self) -> int | None:
-        """The step of the newest whole checkpoint."""
+        """Returns the step of the newest complete checkpoint, or None."""
         return self._manager.latest_step()
 
     def latest_undamaged(self) -> tuple[int | None, list[str]]:
-        """The step of the newest checkpoint whose files are as they were written, and what was found of newer ones."""
-        told: list[str] = []
+        """Returns the step of the newest undamaged checkpoint, or None, and the damage of each newer one."""
+        damages: list[str] = []
         for step in sorted(self._manager.all_steps(), reverse=True):
             if not (damage := self.damage(step)):
-                return step, told
-            told.append(damage)
-        return None, told
+                return step, damages
+            damages.append(damage)
+        return None, damages
 
     def damage(self, step: int) -> str:
-        """What is wrong with a checkpoint's files, with its path; "" where nothing is."""
+        """Returns what is wrong with the files of a checkpoint, with its path, or "" where nothing is."""
         folder = self.folder / str(step)
-        found = checksums.damage(folder) if multihost.is_main_process() else ""
-        found = multihost.from_main_process(found)
-        return f"{folder} is damaged: {found}" if found else ""
+        with multihost.raise_on_all() as is_main:
+            damage = checksums.damage(folder) if is_main else ""
+        damage = multihost.from_main_process(damage)
+        return f"{folder} is damaged: {damage}" if damage else ""
 
     def save(self, step: int, *, model: dict, optimizer, meta: dict) -> None:
-        """Saves a copy of the arrays under `step`; one that is there already is the same and stays.
+        """Saves a copy of the arrays under `step`, unless there is one, which then is the same.
 
-        To be called when nothing else is being saved any more (`wait`), of this kind or another.
+        Call `wait` first, for both kinds: only one checkpoint may be in the making.
+
+        Args:
+          step: number of steps done.
+          model: parameters and statistics.
+          optimizer: state of the optimiser.
+          meta: whatever JSON can hold.
+
+        Raises:
+          InputError: the disk is full, or the folder cannot be written.
         """
         if step in self._manager.all_steps():
             return
         items = ocp.args.Composite(
             model=ocp.args.PyTreeSave(model),
             optimizer=ocp.args.PyTreeSave(optimizer),
-            meta=ocp.args.JsonSave(meta),
+            meta=ocp.args.JsonSave(schema_version.stamp(meta, _META_VERSION)),
         )
         self._check_room(sum(leaf.nbytes for leaf in jax.tree.leaves((model, optimizer))))
-        # Orbax copies the arrays to the host itself: the one transfer in the loop that is meant.
-        with jax.transfer_guard("allow"), self._told_of(step):
+        # Orbax copies the arrays to the host itself: the only intended transfer in the loop.
+        with jax.transfer_guard("allow"), self._explain(step):
             self._manager.save(step, args=items, force=True)
 
     def restore_meta(self, step: int) -> dict:
-        """What was saved as `meta`."""
-        return self._manager.restore(step, args=ocp.args.Composite(meta=ocp.args.JsonRestore())).meta
+        """Returns what was saved as `meta`.
+
+        Raises:
+          InputError: it is of another schema_version.
+        """
+        meta = self._manager.restore(step, args=ocp.args.Composite(meta=ocp.args.JsonRestore())).meta
+        return schema_version.check(meta, _META_VERSION, self.folder / str(step) / "meta")
 
     def restore_model(self, step: int, like):
-        """The model's arrays, with the shapes and shardings of `like`."""
+        """Returns the model's arrays with the shapes and shardings of `like`."""
         return self._manager.restore(step, args=ocp.args.Composite(model=_restored_as(like))).model
 
     def restore_optimizer(self, step: int, like):
-        """The optimiser's arrays, with the shapes and shardings of `like`."""
+        """Returns the optimiser's arrays with the shapes and shardings of `like`."""
         return self._manager.restore(step, args=ocp.args.Composite(optimizer=_restored_as(like))).optimizer
 
     def forget_after(self, step: int) -> None:
-        """Deletes the checkpoints of later steps, and what a kill left of one: a run that goes on makes them again."""
+        """Deletes the checkpoints of later steps and unfinished ones: a resumed run makes them again."""
         for later in [s for s in self._manager.all_steps() if s > step]:
             self._manager.delete(later)
         if multihost.is_main_process():
@@ -101,20 +128,24 @@ class Checkpoints:
                 shutil.rmtree(unfinished)
 
     def wait(self) -> None:
-        """Returns when everything saved is on disk. Raises InputError where it is not."""
-        with self._told_of(None):
+        """Waits until everything saved is on disk.
+
+        Raises:
+          InputError: a checkpoint could not be written.
+        """
+        with self._explain(None):
             self._manager.wait_until_finished()
 
     def _note_checksums(self) -> None:
-        # One at a time, see `save`; `forget_after` cleared away what a kill left. Orbax adds to its own file once more.
+        # There is only one, see `save`: `forget_after` removed what a kill left. Orbax still adds to its own file.
         (folder,) = self._unfinished()
-        checksums.write(folder, but=("_CHECKPOINT_METADATA",))
+        checksums.write(folder, exclude=("_CHECKPOINT_METADATA",))
 
     def _unfinished(self) -> list[pathlib.Path]:
         return list(self.folder.glob(f"*{ocp.utils.TMP_DIR_SUFFIX}*"))
 
     def _check_room(self, needed: int) -> None:
-        """Raises InputError before anything is written that would not find room."""
+        """Raises InputError where the disk has no room for so many bytes."""
         free = shutil.disk_usage(self.folder).free
         if needed > free:
             raise InputError(
@@ -122,13 +153,13 @@ class Checkpoints:
                 f"{needed / 1e6:,.1f} MB; {self._kept()}; make room, and the same command goes on from there"
             )
 
-    def _kept(self, but: int | None = None) -> str:
-        whole = [int(path.name) for path in self.folder.glob("*") if path.name.isdigit() and int(path.name) != but]
-        return f"the one of step {max(whole)} is kept" if whole else "there is none before it"
+    def _kept(self, exclude: int | None = None) -> str:
+        steps = [int(path.name) for path in self.folder.glob("*") if path.name.isdigit() and int(path.name) != exclude]
+        return f"the one of step {max(steps)} is kept" if steps else "there is none before it"
 
     @contextlib.contextmanager
-    def _told_of(self, step: int | None):
-        """Says in one line what went wrong with a file system."""
+    def _explain(self, step: int | None) -> Iterator[None]:
+        """Turns the errors of a file system into InputErrors of one line."""
         try:
             yield
         except (OSError, ValueError, RuntimeError) as error:
@@ -141,6 +172,7 @@ class Checkpoints:
             ) from error
 
     def close(self) -> None:
+        """Waits for what is being saved, and frees Orbax's threads."""
         self._manager.close()
 
 
@@ -149,7 +181,18 @@ def _restored_as(like) -> ocp.args.PyTreeRestore:
 
 
 def find(workdir: pathlib.Path, kind: str) -> tuple[Checkpoints, int]:
-    """The newest checkpoint of a kind ("best" or "last"). Raises InputError where there is none."""
+    """Finds the newest checkpoint of a kind.
+
+    Args:
+      workdir: of the run.
+      kind: one of `KINDS`.
+
+    Returns:
+      The checkpoints of this kind, and the newest step.
+
+    Raises:
+      InputError: the kind is unknown, or there is no complete checkpoint.
+    """
     if kind not in KINDS:
         raise InputError(f"--checkpoint={kind}: expected one of {', '.join(KINDS)}")
     folder = workdir / "checkpoints" / kind

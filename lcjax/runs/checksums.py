@@ -1,6 +1,6 @@
-"""Checksums of the files of a folder: whether they are still what was written.
+"""Checksums of the files of a folder, to find files that changed after they were written.
 
-What reads checkpoints finds files that are missing or cut off, but not a wrong bit among the numbers.
+The reader of checkpoints notices files that are missing or cut off, but not a wrong bit among the numbers.
 """
 
 import json
@@ -8,40 +8,51 @@ import pathlib
 import zlib
 
 from data_pipelines.schema.files import write_atomically
+from lcjax.runs import schema_version
 
 FILE = "checksums.json"
-_PIECE = 1 << 24  # bytes read at a time
+_VERSION = 1
+_CHUNK = 1 << 24  # bytes read at a time
 
 
-def write(folder: pathlib.Path, but: tuple[str, ...] = ()) -> None:
-    """Notes size and CRC-32 of every file of a folder in it, but of those of these names."""
-    files = sorted(path for path in folder.rglob("*") if path.is_file() and path.name not in (FILE, *but))
-    found = {str(path.relative_to(folder)): _of(path) for path in files}
-    write_atomically(folder / FILE, json.dumps(found, indent=1))
+def write(folder: pathlib.Path, exclude: tuple[str, ...] = ()) -> None:
+    """Writes checksums.json: size and CRC-32 of every file below a folder.
+
+    Args:
+      folder: to describe, and to write to.
+      exclude: names of files that are left out.
+    """
+    files = sorted(path for path in folder.rglob("*") if path.is_file() and path.name not in (FILE, *exclude))
+    sums = {str(path.relative_to(folder)): _size_and_crc(path) for path in files}
+    write_atomically(folder / FILE, json.dumps(schema_version.stamp({"files": sums}, _VERSION), indent=1))
 
 
 def damage(folder: pathlib.Path) -> str:
-    """What is not as it was noted, in a few words; "" where all is."""
+    """Returns the first difference from checksums.json in a few words, or "" where nothing has changed.
+
+    Raises:
+      InputError: checksums.json is of another schema_version.
+    """
     try:
         noted = json.loads((folder / FILE).read_text())
     except FileNotFoundError:
         return f"{FILE} is missing"
     except ValueError:
         return f"{FILE} cannot be read"
-    for name, (size, checksum) in noted.items():
+    for name, (size, checksum) in schema_version.check(noted, _VERSION, folder / FILE)["files"].items():
         path = folder / name
         if not path.is_file():
             return f"{name} is missing"
         if path.stat().st_size != size:
             return f"{name} holds {path.stat().st_size:,} bytes, expected {size:,}"
-        if _of(path) != [size, checksum]:
+        if _size_and_crc(path) != [size, checksum]:
             return f"{name} holds other bytes than were written"
     return ""
 
 
-def _of(path: pathlib.Path) -> list[int]:
+def _size_and_crc(path: pathlib.Path) -> list[int]:
     size = checksum = 0
     with path.open("rb") as file:
-        while piece := file.read(_PIECE):
-            size, checksum = size + len(piece), zlib.crc32(piece, checksum)
+        while chunk := file.read(_CHUNK):
+            size, checksum = size + len(chunk), zlib.crc32(chunk, checksum)
     return [size, checksum]

@@ -1,4 +1,4 @@
-"""What each start of a run spent (WORKDIR/attempts.jsonl), and the share of it that went into steps that were kept."""
+"""Goodput: the share of a run's wall time that went into steps that were kept, from WORKDIR/attempts.jsonl."""
 
 import dataclasses
 import json
@@ -8,30 +8,39 @@ from collections.abc import Mapping
 
 from data_pipelines.schema.errors import InputError
 from lcjax.parallel import multihost
+from lcjax.runs import schema_version
 from lcjax.runs.timer import duration
 
 FILE = "attempts.jsonl"
-# As the terminal shows them; "step" stands first, as the steps that were kept.
+_VERSION = 1
+# Order of the activities on the terminal, after the steps that were kept.
 _ORDER = ("compile", "data", "evaluate", "checkpoint", "start")
 
 
 class Attempt:
-    """Appends what one start of a run spends. Of several processes, only process 0 has one.
+    """Appends to attempts.jsonl what one start of a run spends. Of several processes, only process 0 has one.
 
-    Each record is one line, written at once and closed: a kill costs at most the line that it falls into, and a mounted
-    bucket, which stores a file when it is closed, has all lines before.
+    The file is opened and closed for each line: a kill costs at most one line, and a mounted bucket, which stores a
+    file when it is closed, has all lines before.
     """
 
     def __init__(self, path: pathlib.Path, started: float, first_step: int):
-        """An attempt that began at `started` (unix seconds, the start of the process) and goes on from `first_step`."""
+        """Appends the first line of an attempt.
+
+        Args:
+          path: of attempts.jsonl.
+          started: when the process started, unix seconds.
+          first_step: number of steps that were done before.
+        """
         self._path = path
         text = path.read_text() if path.is_file() else ""
         self._number = 1 + max((record["attempt"] for record in _records(text)), default=0)
-        half = "\n" if text and not text.endswith("\n") else ""
-        self._append({"started": started, "first_step": first_step}, before=half)
+        newline = "\n" if text and not text.endswith("\n") else ""  # ends the line that a kill cut in half
+        first = {"started": started, "first_step": first_step}
+        self._append(schema_version.stamp(first, _VERSION), before=newline)
 
     def seen(self, step: int, seconds: Mapping[str, float]) -> None:
-        """The attempt has now done all steps up to `step`, and spent `seconds` by activity since it began."""
+        """Appends that all steps up to `step` are done, and `seconds` were spent by activity since the start."""
         self._append({"seen": time.time(), "step": step, "seconds": dict(seconds)})
 
     def _append(self, record: dict, before: str = "") -> None:
@@ -57,14 +66,14 @@ def begin(workdir: pathlib.Path, started: float, first_step: int) -> Attempt:
 
 @dataclasses.dataclass(frozen=True)
 class Summary:
-    """All attempts of a run, in seconds; of each attempt what lies between its start and its last record.
+    """Seconds that all attempts of a run took; each attempt counts from its start to its last record.
 
     Attributes:
-      wall: sum over the attempts of last record - start.
-      seconds: by activity; "step" holds all steps, those that were computed again included.
-      again: of the seconds of steps, those of steps that a later attempt had to compute again.
-      restarts: attempts - 1.
-      between: from the last record of an attempt to the start of the next; no part of `wall`.
+      wall: from the start to the last record, summed over the attempts.
+      seconds: activity -> seconds; "step" includes steps that were computed again.
+      again: seconds of steps that a later attempt had to compute again.
+      restarts: number of attempts - 1.
+      between: from the last record of an attempt to the start of the next; not part of `wall`.
     """
 
     wall: float
@@ -80,17 +89,24 @@ class Summary:
 
     @property
     def goodput(self) -> float:
-        """Share of the wall time that went into steps that were kept; 0 where no time was recorded."""
+        """Share of the wall time spent on steps that were kept; 0 where no time was recorded."""
         return self.kept / self.wall if self.wall else 0.0
 
     @property
     def other(self) -> float:
-        """What no activity accounts for."""
+        """Seconds that no activity accounts for."""
         return max(0.0, self.wall - sum(self.seconds.values()))
 
 
 def summary(path: pathlib.Path) -> Summary:
-    """What all attempts of a run spent. Raises InputError where there is no such file."""
+    """Sums up all attempts of a run.
+
+    Args:
+      path: of attempts.jsonl.
+
+    Raises:
+      InputError: there is no such file, or it is of another schema_version.
+    """
     if not path.is_file():
         raise InputError(f"{path}: no such file; expected the {FILE} of a workdir that `lcjax train` wrote")
     attempts: dict[int, list[dict]] = {}
@@ -98,9 +114,10 @@ def summary(path: pathlib.Path) -> Summary:
         attempts.setdefault(record["attempt"], []).append(record)
     wall = again = between = 0.0
     seconds: dict[str, float] = {}
-    earliest: float | None = None  # the step that the attempts after this one began at, the lowest of them
-    following: float | None = None  # when the next one began
+    earliest: float | None = None  # lowest first step of all later attempts
+    following: float | None = None  # start of the next attempt
     for _, (start, *rest) in sorted(attempts.items(), reverse=True):
+        schema_version.check(start, _VERSION, path)
         last = rest[-1] if rest else {"seen": start["started"], "step": start["first_step"], "seconds": {}}
         wall += last["seen"] - start["started"]
         for activity, spent in last["seconds"].items():
@@ -114,22 +131,22 @@ def summary(path: pathlib.Path) -> Summary:
     return Summary(wall, seconds, again, max(0, len(attempts) - 1), between)
 
 
-def line(found: Summary) -> str:
-    """One line for the terminal; activities below half a second are left out."""
-    others = {name: found.seconds.get(name, 0.0) for name in (*_ORDER, *sorted({*found.seconds} - {*_ORDER, "step"}))}
-    spent = others | {"other": found.other, "computed again": found.again}
-    shown = [f"steps {duration(found.kept)}", *(f"{name} {duration(s)}" for name, s in spent.items() if round(s))]
-    restarts = f"{found.restarts} restart{'' if found.restarts == 1 else 's'}"
-    waited = f", {duration(found.between)} between attempts" if round(found.between) else ""
-    return f"goodput {found.goodput:.2f}: {', '.join(shown)}; {restarts}{waited}"
+def line(total: Summary) -> str:
+    """Formats a summary as one line for the terminal, without activities below half a second."""
+    others = {name: total.seconds.get(name, 0.0) for name in (*_ORDER, *sorted({*total.seconds} - {*_ORDER, "step"}))}
+    spent = others | {"other": total.other, "computed again": total.again}
+    shown = [f"steps {duration(total.kept)}", *(f"{name} {duration(s)}" for name, s in spent.items() if round(s))]
+    restarts = f"{total.restarts} restart{'' if total.restarts == 1 else 's'}"
+    waited = f", {duration(total.between)} between attempts" if round(total.between) else ""
+    return f"goodput {total.goodput:.2f}: {', '.join(shown)}; {restarts}{waited}"
 
 
 def _records(text: str) -> list[dict]:
-    """Its whole lines; one that a kill cut in half is no JSON, and is ignored."""
-    found = []
+    """Returns the records of all complete lines; a line that a kill cut in half is not JSON and is left out."""
+    records = []
     for row in text.splitlines():
         try:
-            found.append(json.loads(row))
+            records.append(json.loads(row))
         except json.JSONDecodeError:
             continue
-    return found
+    return records

@@ -1,16 +1,19 @@
-"""The card: what a network must be told about its input, carried by every checkpoint and checked on use."""
+"""The model card: what a network must know of its input. Every checkpoint carries one, and every use checks it."""
 
 import dataclasses
 import json
 import pathlib
 from importlib import metadata
+from typing import Any
 
 from data_pipelines.schema.errors import InputError
 from data_pipelines.schema.legends import Legend
 from data_pipelines.schema.sensors import Sensor
 from lcjax import __version__
+from lcjax.runs import schema_version
 
 FILE = "card.json"
+_VERSION = 1
 _PACKAGES = ("jax", "flax", "optax", "orbax-checkpoint", "numpy")
 
 
@@ -20,15 +23,15 @@ class Card:
 
     Attributes:
       model: name of the network, as in `config.model.name`.
-      fusion: which sensors it takes and how: a name in `streams.STREAMS`.
-      sensors: the sensors it takes, in order; each names its bands in order and how stored numbers are scaled.
+      fusion: which sensors the network takes and how it joins them: a name in lcjax.tasks.fusion.
+      sensors: the sensors in order; each names its bands in order and how stored numbers are scaled.
       legend: the classes of the data set; the network's outputs are `legend.scored` in order.
-      tile: edge in pixels of what it is shown at a time when it is evaluated and when it maps.
+      tile: side in pixels of the square that the network sees at a time when it is evaluated and when it maps.
       dataset: name and version of the data set, e.g. "sample 1.0.0" or "rasters/town 1.0.0".
-      splits: role ("train", "validation", "test") -> {"spec": which records (schema/splits.py), "records": count,
-        "id": hash of record ids, "class_pixels": by label id, "warnings": what a reader of scores on them must know};
-        without the roles that the run has no split for.
-      versions: of lcjax and of the libraries that made the checkpoint.
+      splits: role ("train", "validation", "test") -> {"spec": which records (data_pipelines.schema.splits), "records":
+        their number, "id": hash of their ids, "class_pixels": label id -> pixels, "warnings": what a reader of scores
+        on them must know}. A role without a split is left out.
+      versions: library name -> version, of lcjax and of the libraries that made the checkpoint.
     """
 
     model: str
@@ -37,28 +40,44 @@ class Card:
     legend: Legend
     tile: int
     dataset: str
-    splits: dict[str, dict]
+    splits: dict[str, dict[str, Any]]
     versions: dict[str, str]
 
     def to_json(self) -> str:
-        return json.dumps(dataclasses.asdict(self), indent=1)
+        """Returns the text of card.json."""
+        return json.dumps(schema_version.stamp(dataclasses.asdict(self), _VERSION), indent=1)
 
 
-def from_json(text: str) -> Card:
-    """The card that `Card.to_json` wrote."""
-    fields = json.loads(text)
+def from_json(text: str, source: object = "the card of the checkpoint") -> Card:
+    """Parses what `Card.to_json` wrote.
+
+    Args:
+      text: JSON.
+      source: name of the file, for messages.
+
+    Raises:
+      InputError: the card is of another schema_version.
+      ValueError, TypeError, KeyError, AttributeError: the text is not a card.
+    """
+    fields = schema_version.check(json.loads(text), _VERSION, source)
     fields["sensors"] = tuple(map(Sensor.from_dict, fields["sensors"]))
     fields["legend"] = Legend.from_dict(fields["legend"])
     return Card(**fields)
 
 
 def read(workdir: pathlib.Path) -> Card:
-    """The card of a workdir. Raises InputError where there is none."""
+    """Reads the card of a workdir.
+
+    Raises:
+      InputError: there is no card, or this version cannot read it.
+    """
     path = workdir / FILE
     if not path.is_file():
         raise InputError(f"{path}: no such file; expected the workdir of a training run (see `lcjax train --help`)")
     try:
-        return from_json(path.read_text())
+        return from_json(path.read_text(), path)
+    except InputError:
+        raise
     except (ValueError, TypeError, KeyError, AttributeError) as error:
         raise InputError(
             f"{path}: no card that this version reads ({error!r}); train again or use its version"
@@ -66,5 +85,5 @@ def read(workdir: pathlib.Path) -> Card:
 
 
 def versions() -> dict[str, str]:
-    """Versions of lcjax and of the libraries whose behaviour a checkpoint depends on."""
+    """Returns the versions of lcjax and of the libraries that a checkpoint depends on."""
     return {"lcjax": __version__} | {name: metadata.version(name) for name in _PACKAGES}

@@ -2,10 +2,7 @@
 
 import dataclasses
 
-from data_pipelines.schema.errors import InputError
-
 DONE = "all steps done"
-SCHEMA_VERSION = 1
 
 
 @dataclasses.dataclass
@@ -22,7 +19,6 @@ class Progress:
       ended: why the run is over; empty while it is not.
       devices: that shared each batch.
       card: the card of the run, as JSON.
-      schema_version: of these fields.
     """
 
     position: int = 0
@@ -34,15 +30,3 @@ class Progress:
     ended: str = ""
     devices: int = 0
     card: str = ""
-    schema_version: int = SCHEMA_VERSION
-
-    @classmethod
-    def from_meta(cls, meta: dict, path: object) -> "Progress":
-        """Returns what a checkpoint at `path` keeps. Raises InputError for one of a newer version."""
-        version = meta.get("schema_version")
-        if version != SCHEMA_VERSION:
-            raise InputError(
-                f"{path}: a checkpoint of schema_version {version}, and this lcjax reads {SCHEMA_VERSION}; use the "
-                "version that wrote it, or take another --workdir"
-            )
-        return cls(**meta)

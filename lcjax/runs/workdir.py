@@ -1,7 +1,10 @@
-"""The folder of a run: its resolved config, its card, its log of metrics. Layout: docs/layout.md."""
+"""The workdir of a run: its resolved config, its card, its log of metrics. Layout: docs/layout.md."""
 
 import json
+import logging
 import pathlib
+from types import TracebackType
+from typing import Any
 
 import jax
 import ml_collections
@@ -11,95 +14,77 @@ from data_pipelines.schema.errors import InputError
 from data_pipelines.schema.files import write_atomically
 from lcjax.parallel import multihost, nested_diff
 from lcjax.runs import model_card as cards
+from lcjax.runs import schema_version
+
+_log = logging.getLogger(__name__)
 
 CONFIG = "config.json"
 METRICS = "metrics.jsonl"
-# What may change between a start and a restart: where things lie, how they are read, what is kept in memory; not what
-# is computed. With another remat, mode or mesh the gradients are the same but for rounding. A cell is only a name.
-_FREE = ("cell", "data_dir", "remat", "threads", "workers", "parallel.mode", "parallel.data", "parallel.fsdp")
-# What runs were before there was a choice; only networks that have the key.
-_BEFORE = {
-    "accumulate": 1,
-    "cell": "",
-    "jitter": 0.0,
-    "metadata": False,
-    "recipe": "ours",
-    "remat": False,
-    "resize": 0,
-    "speckle": 0,
-}
-_BEFORE_OPTIMIZER = {
-    "batch_rule": "none",
-    "layer_decay": 1.0,
-    "plateau_factor": 0.5,
-    "plateau_patience": 10,
-    "reference_batch": 256,
-}
-_BEFORE_PARALLEL = {"mode": "jit", "batch_norm": "global"}
-_BEFORE_MODEL = {
-    "unet": lambda model: {"upsampling": "bilinear"},
-    "swin_unet": lambda model: {"decoder_depths": model["depths"][:-1]},
-    "two_stream_swin": lambda model: {"decoder_depths": model["depths"][:-1]},
-}
+_VERSION = 1  # of config.json
+# Fields that may change when a run is resumed: where things lie, how they are read, what is kept in memory, and the
+# name of the cell, but nothing that is computed. Another remat, mode or mesh changes gradients only by rounding.
+_MAY_CHANGE = ("cell", "data_dir", "remat", "threads", "workers", "parallel.mode", "parallel.data", "parallel.fsdp")
 
 
 def read_config(workdir: pathlib.Path) -> ml_collections.ConfigDict:
-    """The resolved config of a run. Raises InputError where there is none."""
+    """Reads the resolved config of a run.
+
+    Raises:
+      InputError: there is none, it is damaged, or it is of another schema_version.
+    """
     path = workdir / CONFIG
     if not path.is_file():
         raise InputError(f"{path}: no such file; expected the workdir of a training run (see `lcjax train --help`)")
     return ml_collections.ConfigDict(_read(path))
 
 
-def _read(path: pathlib.Path) -> dict:
+def _read(path: pathlib.Path) -> dict[str, Any]:
     try:
-        found = _BEFORE | json.loads(path.read_text())
+        fields = json.loads(path.read_text())
     except ValueError as error:
         raise InputError(
             f"{path}: is damaged ({error}); delete it, and the train command of this run writes it again"
         ) from error
-    found["optimizer"] = _BEFORE_OPTIMIZER | found["optimizer"]
-    found["parallel"] = _BEFORE_PARALLEL | found["parallel"]
-    if found["task"] == "contrastive":
-        found.setdefault("probe", {"train": "", "test": ""})
-    model = found["model"]
-    found["model"] = _BEFORE_MODEL.get(model["name"], lambda model: {})(model) | model
-    return found
+    return schema_version.check(fields, _VERSION, path)
 
 
 def start(
     workdir: pathlib.Path, config: ml_collections.ConfigDict, card: cards.Card, *, allow_other_config: bool = False
 ) -> None:
-    """Makes the workdir, or checks that it belongs to this config, and leaves it as it is; all processes call it.
+    """Makes the workdir, or checks that it belongs to this config and leaves it unchanged; all processes call it.
 
     Args:
-      allow_other_config: only tell of what differs, and let the run go on with the config that is given.
+      workdir: of the run.
+      config: that the run starts or goes on with.
+      card: of its network.
+      allow_other_config: only warn of fields that differ, and go on with the given config.
 
     Raises:
-      InputError: it belongs to another config (the keys that differ are named), cannot be written, or is not the same
-        folder for all processes.
+      InputError: the workdir belongs to another config (the fields that differ are named), cannot be written, or is not
+        the same folder for all processes.
     """
-    wanted = json.loads(config.to_json())
+    given = json.loads(config.to_json())
     path = workdir / CONFIG
     with multihost.raise_on_all():
-        # Without a checkpoint there is nothing to lose: an earlier start failed before its first one.
+        # Without a checkpoint there is nothing to lose: an earlier start failed before it saved one.
         begun = path.is_file() and any((workdir / "checkpoints" / "last").glob("*"))
         differing = []
         if begun:
-            found = _read(path)
-            differing = [key for key in nested_diff.differing(found, wanted) if key not in _FREE]
+            there = _read(path)
+            differing = [key for key in nested_diff.differing(there, given) if key not in _MAY_CHANGE]
         if differing:
             shown = f"{workdir}: holds a run of another config: " + nested_diff.differences(
-                found, wanted, ("there", "now"), differing
+                there, given, ("there", "now"), differing
             )
             if not allow_other_config:
                 raise InputError(f"{shown}; choose another --workdir, or go on all the same with --allow_other_config")
-            say(f"warning: {shown}; it goes on with what is given now")
-    of_first = bool(multihost.from_main_process("begun" if begun else ""))  # which decides: all write together, or none
-    if not of_first:
+            if multihost.is_main_process():
+                _log.warning("%s; it goes on with what is given now", shown)
+    begun_in_main = bool(multihost.from_main_process("begun" if begun else ""))  # decides for all whether they write
+    if not begun_in_main:
         write(workdir, config, card)
     with multihost.raise_on_all():
-        if begun != of_first or not path.is_file():
+        if begun != begun_in_main or not path.is_file():
             raise InputError(
                 f"{workdir}: not the folder for process {jax.process_index()} that it is for process 0; --workdir must "
                 "be a folder on storage that all hosts share"
@@ -107,22 +92,33 @@ def start(
 
 
 def write(workdir: pathlib.Path, config: ml_collections.ConfigDict, card: cards.Card) -> None:
-    """Puts config and card of a run that starts or goes on into its workdir; all processes call it."""
-    with multihost.raise_on_all() as mine:
+    """Writes config.json and card.json; all processes call it, and process 0 writes.
+
+    Raises:
+      InputError: the workdir cannot be written.
+    """
+    with multihost.raise_on_all() as is_main:
         try:
-            if mine:
+            if is_main:
                 workdir.mkdir(parents=True, exist_ok=True)
-                write_atomically(workdir / CONFIG, json.dumps(json.loads(config.to_json()), indent=1, sort_keys=True))
+                fields = schema_version.stamp(json.loads(config.to_json()), _VERSION)
+                write_atomically(workdir / CONFIG, json.dumps(fields, indent=1, sort_keys=True))
                 write_atomically(workdir / cards.FILE, card.to_json())
         except OSError as error:
             raise InputError(f"{workdir}: cannot be written ({error.strerror}); choose another --workdir") from error
 
 
 class Log:
-    """Metrics of a run: metrics.jsonl (deterministic: no times in it) and TensorBoard, written by process 0 alone."""
+    """The metrics of a run in metrics.jsonl (deterministic: no times) and TensorBoard; process 0 alone writes."""
 
     def __init__(self, workdir: pathlib.Path, step: int, evaluated: int):
-        """Opens the log of a run that goes on from `step`, evaluated last at `evaluated`; drops what came later."""
+        """Opens the log, and drops the rows that a resumed run writes again.
+
+        Args:
+          workdir: of the run.
+          step: that the run goes on from.
+          evaluated: step of the last evaluation that the checkpoint knows of; -1 for none.
+        """
         self._writes = multihost.is_main_process()
         if not self._writes:
             return
@@ -134,7 +130,14 @@ class Log:
         self._board = SummaryWriter(str(workdir / "tensorboard"), purge_step=step + 1)
 
     def write(self, step: int, split: str, values: dict[str, float], times: dict[str, float] | None = None) -> None:
-        """Logs values of one split; `times` (rates, seconds) go to TensorBoard alone."""
+        """Logs one step of one split.
+
+        Args:
+          step: number of steps done.
+          split: "train" or "validation".
+          values: for both files.
+          times: rates and seconds, for TensorBoard alone.
+        """
         if not self._writes:
             return
         self._file.write(json.dumps({"step": step, "split": split} | values) + "\n")
@@ -145,9 +148,11 @@ class Log:
             self._board.add_scalar(f"clock/{name}", value, step)
 
     def __enter__(self) -> "Log":
+        """Returns itself."""
         return self
 
-    def __exit__(self, *_) -> None:
+    def __exit__(self, *_: type[BaseException] | BaseException | TracebackType | None) -> None:
+        """Closes both files."""
         if self._writes:
             self._file.close()
             self._board.close()
@@ -162,6 +167,6 @@ def read_metrics(workdir: pathlib.Path) -> list[dict]:
 
 
 def say(line: str) -> None:
-    """One line for the person at the terminal, from one of the processes of a run."""
+    """Prints a line, in process 0 alone."""
     if multihost.is_main_process():
         print(line, flush=True)

@@ -50,7 +50,7 @@ class Saver:
     def _restore(self, step: int) -> State:
         config, total = self._experiment.config, self._experiment.length.total
         self.first = step
-        self.progress = Progress.from_meta(self._last.restore_meta(step), self._last.folder / str(step))
+        self.progress = Progress(**self._last.restore_meta(step))
         if self.progress.ended == DONE and step < total:
             self.progress.ended = ""  # with another config.total there is more to do
         if not self.progress.ended and step > total:

@@ -50,6 +50,10 @@ def test_what_was_saved_comes_back_exact_and_where_it_lay(tmp_path):
     again = checkpoints.Checkpoints(tmp_path, "last")
     assert again.latest() == 12
     assert again.restore_meta(12) == META
+    (meta,) = [path for path in (there.folder / "12" / "meta").rglob("*") if b"schema_version" in path.read_bytes()]
+    meta.write_text(meta.read_text().replace('"schema_version": 1', '"schema_version": 2'))
+    with pytest.raises(InputError, match=r"last/12/meta: schema_version 2, and this lcjax reads 1; use the newer"):
+        again.restore_meta(12)
     equal(found := again.restore_model(12, model), model)
     equal(again.restore_optimizer(12, moments), moments)
     spread = found["parameters"]["encoders/s1/kernel"]

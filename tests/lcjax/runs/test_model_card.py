@@ -66,12 +66,25 @@ def test_the_card_of_own_imagery_comes_back_equal(tmp_path):
     assert cards.read(tmp_path) == card
 
 
-def test_a_card_without_the_later_fields_is_read(tmp_path):
+@pytest.mark.parametrize(("version", "words"), [(2, "schema_version 2, and this lcjax reads 1"), (None, "no schema_v")])
+def test_a_card_of_another_version_is_refused(tmp_path, version, words):
     fields = json.loads(CARD.to_json())
-    for sensor in fields["sensors"]:
-        del sensor["zero_is_nodata"]
+    assert fields.pop("schema_version") == 1
+    text = json.dumps(fields if version is None else fields | {"schema_version": version})
+    (tmp_path / cards.FILE).write_text(text)
+    with pytest.raises(InputError, match=rf"^{tmp_path}/card\.json: {words}"):
+        cards.read(tmp_path)
+    with pytest.raises(InputError, match=rf"^the card of the checkpoint: {words}"):
+        cards.from_json(text)
+
+
+@pytest.mark.parametrize("gone", ["tile", "versions"])
+def test_a_card_without_a_field_is_refused(tmp_path, gone):
+    fields = json.loads(CARD.to_json())
+    del fields[gone]
     (tmp_path / cards.FILE).write_text(json.dumps(fields))
-    assert cards.read(tmp_path) == CARD
+    with pytest.raises(InputError, match=rf"card\.json: no card that this version reads \(TypeError.*'{gone}'"):
+        cards.read(tmp_path)
 
 
 def test_a_folder_without_a_card_is_refused(tmp_path):
@@ -79,7 +92,9 @@ def test_a_folder_without_a_card_is_refused(tmp_path):
         cards.read(tmp_path / "nowhere")
 
 
-@pytest.mark.parametrize("text", ["", "{", "[]", "{}", '{"model": "unet", "sensors": 3}'])
+@pytest.mark.parametrize(
+    "text", ["", "{", "[]", '{"schema_version": 1}', '{"schema_version": 1, "model": "unet", "sensors": 3}']
+)
 def test_a_broken_card_is_refused(tmp_path, text):
     (tmp_path / cards.FILE).write_text(text)
     with pytest.raises(InputError, match=r"card\.json: no card that this version reads"):

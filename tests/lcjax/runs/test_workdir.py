@@ -1,6 +1,7 @@
-"""Workdirs: what may change when a run goes on, and runs from before a choice was there."""
+"""Workdirs: what may change when a run goes on, and what of another version is refused."""
 
 import json
+import logging
 import subprocess
 import sys
 
@@ -29,34 +30,46 @@ def test_a_run_goes_on_with_other_memory_but_not_as_another_run(tmp_path):
         workdir.start(tmp_path, config, card_of(config))
 
 
-@pytest.mark.parametrize("model", ["unet", "unet,fusion=s2", "swin_unet", "two_stream_swin"])
-def test_a_run_from_before_there_was_a_choice_is_what_it_was(tmp_path, model):
-    """Also one that is a cell of the report now."""
-    config = dfc2020.get_config(f"model={model},tiny=true")
-    assert bool(config.cell) == ("s2" in model)
+@pytest.mark.parametrize(
+    ("version", "words"),
+    [
+        (2, r"schema_version 2, and this lcjax reads 1; use the newer lcjax that wrote it"),
+        (0, r"schema_version 0; expected 1; run the command that wrote it again"),
+        (None, r"no schema_version; expected 1; run the command that wrote it again"),
+    ],
+)
+def test_a_config_of_another_version_is_refused(tmp_path, version, words):
+    config = dfc2020.get_config("model=unet,tiny=true")
     begin(tmp_path, config)
     path = tmp_path / workdir.CONFIG
-    old = json.loads(path.read_text())
-    for key in ("accumulate", "cell", "jitter", "metadata", "recipe", "remat", "resize", "speckle"):
-        del old[key]
-    for key in ("batch_rule", "layer_decay", "plateau_factor", "plateau_patience", "reference_batch"):
-        del old["optimizer"][key]
-    old["model"].pop("upsampling", None)
-    old["model"].pop("decoder_depths", None)
-    path.write_text(json.dumps(old))
-    assert json.loads(workdir.read_config(tmp_path).to_json()) == json.loads(config.to_json()) | {"cell": ""}
-    workdir.start(tmp_path, config, card_of(config))
+    fields = json.loads(path.read_text())
+    assert fields.pop("schema_version") == 1
+    assert fields == json.loads(config.to_json())
+    path.write_text(json.dumps(fields if version is None else fields | {"schema_version": version}))
+    for read in (lambda: workdir.read_config(tmp_path), lambda: workdir.start(tmp_path, config, card_of(config))):
+        with pytest.raises(InputError, match=rf"^{path}: {words}$"):
+            read()
 
 
-def test_a_pre_training_run_from_before_there_were_probes_goes_on(tmp_path):
+def test_a_run_of_a_config_without_a_field_is_another_run(tmp_path):
+    """No field has a value that runs had before it was there."""
     config = pretrain.get_config("tiny=true")
     begin(tmp_path, config)
     path = tmp_path / workdir.CONFIG
-    old = json.loads(path.read_text())
-    del old["probe"]
-    path.write_text(json.dumps(old))
-    workdir.start(tmp_path, config, card_of(config))
-    assert workdir.read_config(tmp_path).probe.to_dict() == {"train": "", "test": ""}
+    fields = json.loads(path.read_text())
+    del fields["probe"]
+    path.write_text(json.dumps(fields))
+    with pytest.raises(InputError, match=r"another config: probe \(there absent, now \{'train': '', 'test': ''\}\)"):
+        workdir.start(tmp_path, config, card_of(config))
+
+
+def test_a_run_that_may_go_on_as_another_says_so(tmp_path, caplog):
+    config = dfc2020.get_config("model=unet,tiny=true")
+    begin(tmp_path, config)
+    config.seed = 7
+    workdir.start(tmp_path, config, card_of(config), allow_other_config=True)
+    expected = f"{tmp_path}: holds a run of another config: seed (there 42, now 7); it goes on with what is given now"
+    assert caplog.record_tuples == [("lcjax.runs.workdir", logging.WARNING, expected)]
 
 
 def test_a_damaged_config_is_named(tmp_path):
@@ -93,9 +106,9 @@ sys.path[:0] = [{root!r}, {tests!r}]
 import jax
 jax.distributed.initialize({address!r}, 2, int(sys.argv[1]))
 from networks import card_of
-from configs import dfc2020
+from lcjax.configs import dfc2020
 from data_pipelines.schema.errors import InputError
-from lcjax import workdir
+from lcjax.runs import workdir
 config = dfc2020.get_config("model=unet,tiny=true")
 try:
     workdir.start(pathlib.Path({folder!r}, sys.argv[1]), config, card_of(config))

@@ -116,10 +116,10 @@ def test_checksums_are_of_all_files(tmp_path):
     (tmp_path / "y").write_bytes(b"")
     (tmp_path / "changes").write_bytes(b"")
     assert checksums.damage(tmp_path) == "checksums.json is missing"
-    checksums.write(tmp_path, but=("changes",))
+    checksums.write(tmp_path, exclude=("changes",))
     (tmp_path / "changes").write_bytes(b"1")
     # The check value of CRC-32 that its definitions give.
-    assert '"a/x": [\n  9,\n  3421780262\n ]' in (tmp_path / checksums.FILE).read_text()
+    assert '"a/x": [\n   9,\n   3421780262\n  ]' in (tmp_path / checksums.FILE).read_text()
     assert checksums.damage(tmp_path) == ""
     (tmp_path / "a" / "x").write_bytes(b"123456780")
     assert checksums.damage(tmp_path) == "a/x holds other bytes than were written"
@@ -127,6 +127,11 @@ def test_checksums_are_of_all_files(tmp_path):
     assert checksums.damage(tmp_path) == "a/x holds 5 bytes, expected 9"
     (tmp_path / "a" / "x").unlink()
     assert checksums.damage(tmp_path) == "a/x is missing"
+    noted = (tmp_path / checksums.FILE).read_text()
+    assert noted.startswith('{\n "schema_version": 1,')
+    (tmp_path / checksums.FILE).write_text(noted.replace("1", "2", 1))
+    with pytest.raises(InputError, match=rf"^{tmp_path}/{checksums.FILE}: schema_version 2, and this lcjax reads 1"):
+        checksums.damage(tmp_path)
     (tmp_path / checksums.FILE).write_text("{")
     assert "cannot be read" in checksums.damage(tmp_path)
 

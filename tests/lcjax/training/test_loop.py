@@ -1,5 +1,6 @@
 """The loop: it can be killed, it is the same on any number of devices, it stops on NaN, frozen means frozen."""
 
+import dataclasses
 import json
 import pathlib
 import re
@@ -167,10 +168,9 @@ def test_choices_that_do_not_fit_are_refused_before_anything_is_written(changes,
     assert not (tmp_path / "run").exists()
 
 
-def test_a_run_of_before_the_plateau_goes_on():
-    before = {"position": 96, "clock": {"train": 1.25}, "window": {}, "evaluated": 4, "best": 0.5, "since_best": 2}
-    progress = Progress.of(before | {"ended": "", "card": ""})
-    assert (progress.lr_multiplier, progress.position, progress.best) == (1.0, 96, 0.5)
+def test_progress_goes_through_the_json_of_a_checkpoint():
+    progress = Progress(96, {"loss": 0.5, "steps": 3}, evaluated=4, best=0.5, since_best=2, lr_multiplier=0.25)
+    assert Progress(**json.loads(json.dumps(dataclasses.asdict(progress)))) == progress
 
 
 def test_own_imagery_of_other_bands_and_classes(tmp_path):
