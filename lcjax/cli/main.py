@@ -12,6 +12,7 @@ import traceback
 from absl import flags
 
 from data_pipelines.schema.errors import InputError
+from lcjax.cli import console
 from lcjax.parallel import launcher
 
 # Verb -> a line about it. Its module in this folder has HELP, define_flags(flags) and run(flags).
@@ -68,15 +69,18 @@ def _run(verb: str, rest: list[str], *, helped: bool = False, joined: bool = Fal
         if helped:
             print(_help(module, own))
             return 0
+        process = 0
         if joined:
             from lcjax.parallel import multihost
 
             with multihost.raise_on_all():
                 _parse(verb, rest)
             multihost.agree(_asked(own), "the run")
+            process = multihost.process_index()
         else:
             _parse(verb, rest)
-        module.run(flags.FLAGS)
+        with console.attached(process):
+            module.run(flags.FLAGS)
     except (InputError, OSError) as error:
         print(f"lcjax {verb}: {_one_line(error)}", file=sys.stderr)
         return 2

@@ -79,9 +79,14 @@ def shutdown() -> None:
             jax.distributed.shutdown()
 
 
+def process_index() -> int:
+    """Which of the processes of the run this one is, from 0."""
+    return jax.process_index()
+
+
 def is_main_process() -> bool:
     """Whether this process is the one that writes and prints."""
-    return jax.process_index() == 0
+    return process_index() == 0
 
 
 def shared_logger(name: str) -> logging.Logger:
