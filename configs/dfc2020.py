@@ -1,6 +1,6 @@
 """Land-cover segmentation of Sentinel-1 and Sentinel-2 on DFC2020, or on the embedded sample.
 
-  lcjax train --config=configs/dfc2020.py:model=unet,fusion=early --workdir=runs/unet --config.data_dir=DIR
+  lcjax train --config=dfc2020:model=unet,fusion=early --workdir=runs/unet --config.data_dir=DIR
 
 Arguments:
   model   unet, resnet18_unet, resnet34_unet, resnet50_unet, resnet101_unet, efficientnet_lite0_unet, swin_unet,
@@ -10,7 +10,7 @@ Arguments:
   fusion  s1, s2, early (bands side by side in one encoder), late (an encoder per sensor) or early_plus_late (early, and
           an encoder per sensor beside it); empty chooses late for two_stream_swin and early for the others
   data    dfc2020, or sample: the same layout, made by `python -m data_pipelines.datasets.sample.make`
-  init    random, or the workdir of a pre-training run (configs/pretrain.py) whose encoders are taken
+  init    random, or the workdir of a pre-training run (the config pretrain) whose encoders are taken
   freeze  empty, or encoder: the encoders keep what init gave them
   recipe  ours, or report or code: one of the report's cells as it was printed, or as it was run
           (configs/report2024/recipes.py)

@@ -1,13 +1,13 @@
 """Land-cover segmentation of aerial images at 0.2 m on FLAIR-1 (data_pipelines/datasets/flair1/README.md).
 
-  lcjax train --config=configs/flair1.py:model=unet --workdir=runs/flair --config.data_dir=DIR
+  lcjax train --config=flair1:model=unet --workdir=runs/flair --config.data_dir=DIR
 
 Arguments:
-  model     as in configs/dfc2020.py
-  size      as in configs/dfc2020.py
+  model     as in dfc2020
+  size      as in dfc2020
   fusion    aerial (all bands in one encoder), or as_sentinel, as the report did: R, G and B through a learned 1x1
             convolution to the thirteen bands of a Sentinel-2 encoder, near infrared and height to a Sentinel-1 encoder
-  init      random, or the workdir of a pre-training run (configs/pretrain.py), whose encoders are taken; for aerial
+  init      random, or the workdir of a pre-training run (the config pretrain), whose encoders are taken; for aerial
             that of Sentinel-2, by matching bands
   freeze    empty, or encoder: the encoders keep what init gave them
   split     official (by domain; our default), or a partition of data_pipelines/datasets/flair1/partitions.py:

@@ -1,10 +1,10 @@
 """Contrastive pre-training on pairs: the Sentinel-1 and the Sentinel-2 view of one place are pulled together.
 
-  lcjax train --config=configs/pretrain.py:data=sample,tiny=true --workdir=runs/pretrain --config.data_dir=DIR
+  lcjax train --config=pretrain:data=sample,tiny=true --workdir=runs/pretrain --config.data_dir=DIR
 
 Arguments:
-  model   family of the encoders: two_stream_swin (one Swin-T per sensor), or any other of configs/dfc2020.py
-  size    as in configs/dfc2020.py
+  model   family of the encoders: two_stream_swin (one Swin-T per sensor), or any other of dfc2020
+  size    as in dfc2020
   data    sen12ms (180,662 pairs of four seasons), dfc2020 (6,114 pairs) or sample
   recipe  ours, or report or code: as the reference declares pre-training, or as it ran it
           (configs/report2024/recipes.py)

@@ -1,11 +1,11 @@
 """Land-cover segmentation of your own imagery: images and masks of any bands and classes (docs/own_data.md).
 
-  lcjax train --config=configs/rasters.py:data=rasters/town --workdir=runs/town --config.data_dir=DIR
+  lcjax train --config=rasters:data=rasters/town --workdir=runs/town --config.data_dir=DIR
 
 Arguments:
   data        rasters, or rasters/NAME: what `lcjax prepare` made
-  model       as in configs/dfc2020.py, but for two_stream_swin
-  size        as in configs/dfc2020.py
+  model       as in dfc2020, but for two_stream_swin
+  size        as in dfc2020
   validation  the split that chooses the checkpoint, or none: then the last one is taken, and nothing stops early
   test        the split that `lcjax evaluate` scores, or none
   laptop      true takes a small UNet and a run of under an hour on two cores
