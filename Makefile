@@ -60,7 +60,7 @@ lint: venv
 demo: export JAX_COMPILATION_CACHE_DIR = $(CURDIR)/$(DEMO)/compiled
 demo: export JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS = 0
 LCJAX    := .venv/bin/lcjax
-SEGMENT  := configs/dfc2020.py:data=sample,tiny=true
+SEGMENT  := dfc2020:data=sample,tiny=true
 DATA_DIR := --config.data_dir=$(DEMO)/data
 RUNS     := $(DEMO)/runs/unet,$(DEMO)/runs/swin_unet,$(DEMO)/runs/two_stream_scratch
 RUNS     := $(RUNS),$(DEMO)/runs/two_stream_frozen,$(DEMO)/runs/two_stream_finetuned
@@ -68,7 +68,7 @@ demo: venv
 	.venv/bin/python -m data_pipelines.datasets.sample.make $(DEMO)/sample
 	$(LCJAX) prepare --dataset=sample --source=$(DEMO)/sample --data_dir=$(DEMO)/data
 	.venv/bin/python benchmarks/pixel_baseline.py --data_dir=$(DEMO)/data --dataset=sample --output=$(DEMO)/runs/pixels
-	$(LCJAX) train --config=configs/pretrain.py:data=sample,tiny=true --workdir=$(DEMO)/runs/pretrain $(DATA_DIR)
+	$(LCJAX) train --config=pretrain:data=sample,tiny=true --workdir=$(DEMO)/runs/pretrain $(DATA_DIR)
 	$(LCJAX) train --config=$(SEGMENT),model=unet --workdir=$(DEMO)/runs/unet $(DATA_DIR)
 	$(LCJAX) train --config=$(SEGMENT),model=swin_unet --workdir=$(DEMO)/runs/swin_unet $(DATA_DIR)
 	$(LCJAX) train --config=$(SEGMENT),model=two_stream_swin --workdir=$(DEMO)/runs/two_stream_scratch $(DATA_DIR)

@@ -1,12 +1,14 @@
-"""The text after the colon of --config=FILE.py:key=value,key=value."""
+"""The text after the colon of --config=NAME:key=value,key=value."""
+
+from collections.abc import Mapping
 
 from data_pipelines.schema.errors import InputError
 
 _BOOLEANS = {"true": True, "false": False}
 
 
-def parse(text: str | None, **defaults) -> dict:
-    """The arguments, with defaults.
+def parse(text: str | None, defaults: Mapping[str, str | bool]) -> dict:
+    """The arguments in a text, and for those that it does not name the defaults: the config file's ARGUMENTS.
 
     Raises:
       InputError: an unknown key, or a value that is not of the default's type; names what is known.

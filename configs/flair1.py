@@ -1,13 +1,13 @@
 """Land-cover segmentation of aerial images at 0.2 m on FLAIR-1 (data_pipelines/datasets/flair1/README.md).
 
-  lcjax train --config=configs/flair1.py:model=unet --workdir=runs/flair --config.data_dir=DIR
+  lcjax train --config=flair1:model=unet --workdir=runs/flair --config.data_dir=DIR
 
 Arguments:
-  model     as in configs/dfc2020.py
-  size      as in configs/dfc2020.py
+  model     as in dfc2020
+  size      as in dfc2020
   fusion    aerial (all bands in one encoder), or as_sentinel, as the report did: R, G and B through a learned 1x1
             convolution to the thirteen bands of a Sentinel-2 encoder, near infrared and height to a Sentinel-1 encoder
-  init      random, or the workdir of a pre-training run (configs/pretrain.py), whose encoders are taken; for aerial
+  init      random, or the workdir of a pre-training run (the config pretrain), whose encoders are taken; for aerial
             that of Sentinel-2, by matching bands
   freeze    empty, or encoder: the encoders keep what init gave them
   split     official (by domain; our default), or a partition of data_pipelines/datasets/flair1/partitions.py:
@@ -33,43 +33,40 @@ is over twelve classes and at 512 px. What is wrong with these figures: docs/rep
 
 import ml_collections
 
-from lcjax.configs import arguments, dfc2020
+from lcjax.configs import arguments, base
 from lcjax.configs.report2024 import cells, recipes
 
+ARGUMENTS = {
+    "model": "unet",
+    "size": "",
+    "fusion": "aerial",
+    "init": "random",
+    "freeze": "",
+    "split": "",
+    "legend": "",
+    "bands": "all",
+    "metadata": False,
+    "recipe": "ours",
+    "tiny": False,
+}
+_NETWORK = ("model", "size", "init", "freeze", "recipe", "tiny")
 _ROLES = ("train", "validation", "test")
 
 
 def get_config(argument: str | None = None) -> ml_collections.ConfigDict:
     """The config for the arguments above."""
-    args = arguments.parse(
-        argument,
-        model="unet",
-        size="",
-        fusion="aerial",
-        init="random",
-        freeze="",
-        split="",
-        legend="",
-        bands="all",
-        metadata=False,
-        recipe="ours",
-        tiny=False,
-    )
-    tiny = args["tiny"]
-    same = ",".join(f"{key}={args[key]}" for key in ("model", "size", "init", "freeze", "tiny"))
-    config = dfc2020.get_config(f"fusion=early,{same}")
+    args = arguments.parse(argument, ARGUMENTS)
+    config = base.make(**{name: args[name] for name in _NETWORK})
     config.dataset = "flair1"
-    config.fusion = args["fusion"]
-    config.bands = args["bands"]
-    config.metadata = args["metadata"]
-    config.batch_size = 4 if tiny else 32
-    config.evaluation_batch_size = 2 if tiny else 8
-    config.recipe = args["recipe"]
+    for name in ("fusion", "bands", "metadata"):
+        config[name] = args[name]
+    config.batch_size = 4 if args["tiny"] else 32
+    config.evaluation_batch_size = 2 if args["tiny"] else 8
     config.cell = cells.named("flair1", args["model"], args["size"], args["fusion"], args["init"], args["freeze"])
     values = {"split": "official", "legend": "flair1_12"} | recipes.fields(args["recipe"], config.cell)
-    values |= {key: args[key] for key in ("split", "legend") if args[key]}
+    values |= {name: args[name] for name in ("split", "legend") if args[name]}
     split = values.pop("split")
-    folder = "" if split == "official" else f"{split}/"
-    config.split = ml_collections.ConfigDict({role: f"{folder}{role}" for role in _ROLES})
-    recipes.set_fields(config, values, tiny)
+    for role in _ROLES:
+        config.split[role] = role if split == "official" else f"{split}/{role}"
+    recipes.set_fields(config, values, args["tiny"])
     return config

@@ -1,10 +1,10 @@
 """Contrastive pre-training on pairs: the Sentinel-1 and the Sentinel-2 view of one place are pulled together.
 
-  lcjax train --config=configs/pretrain.py:data=sample,tiny=true --workdir=runs/pretrain --config.data_dir=DIR
+  lcjax train --config=pretrain:data=sample,tiny=true --workdir=runs/pretrain --config.data_dir=DIR
 
 Arguments:
-  model   family of the encoders: two_stream_swin (one Swin-T per sensor), or any other of configs/dfc2020.py
-  size    as in configs/dfc2020.py
+  model   family of the encoders: two_stream_swin (one Swin-T per sensor), or any other of dfc2020
+  size    as in dfc2020
   data    sen12ms (180,662 pairs of four seasons), dfc2020 (6,114 pairs) or sample
   recipe  ours, or report or code: as the reference declares pre-training, or as it ran it
           (configs/report2024/recipes.py)
@@ -24,8 +24,10 @@ transductive there.
 import ml_collections
 
 from data_pipelines.schema.errors import InputError
-from lcjax.configs import arguments, dfc2020
+from lcjax.configs import arguments, base
 from lcjax.configs.report2024 import recipes
+
+ARGUMENTS = {"model": "two_stream_swin", "size": "", "data": "sen12ms", "recipe": "ours", "tiny": False}
 
 # What is trained on, and what is watched.
 _SPLITS = {
@@ -37,20 +39,16 @@ _SPLITS = {
 
 def get_config(argument: str | None = None) -> ml_collections.ConfigDict:
     """The config for the arguments above."""
-    args = arguments.parse(argument, model="two_stream_swin", size="", data="sen12ms", recipe="ours", tiny=False)
-    tiny = args["tiny"]
-    # The encoders, sizes and data of the run that will take them over.
-    config = dfc2020.get_config(
-        f"model={args['model']},size={args['size']},fusion=late,data={args['data']},tiny={tiny}"
-    )
+    args = arguments.parse(argument, ARGUMENTS)
+    data, tiny = args.pop("data"), args["tiny"]
+    config = base.make(**args)
+    base.add(config, base.CONTRASTIVE, tiny)
     config.task = "contrastive"
-    config.temperature = 0.2
-    config.projection = 32 if tiny else 128
-    config.probe = ml_collections.ConfigDict({"train": "", "test": ""})
-    if args["data"] not in _SPLITS:
-        raise InputError(f"data={args['data']}: no pairs to train on; expected one of {', '.join(_SPLITS)}")
-    train, validation = _SPLITS[args["data"]]
-    config.split = ml_collections.ConfigDict({"train": train, "validation": validation})
+    config.dataset = data
+    config.fusion = "late"  # as in the run that takes the encoders over
+    if data not in _SPLITS:
+        raise InputError(f"data={data}: no pairs to train on; expected one of {', '.join(_SPLITS)}")
+    config.split = ml_collections.ConfigDict(dict(zip(("train", "validation"), _SPLITS[data], strict=True)))
     # Crops of 64 px, batches of 32 and 600 steps hardly left the collapsed beginning in our trials.
     config.crop = 32 if tiny else 224
     config.batch_size = 64 if tiny else 256
@@ -60,9 +58,6 @@ def get_config(argument: str | None = None) -> ml_collections.ConfigDict:
     config.optimizer.warmup = "20 percent" if tiny else "10 percent"
     config.optimizer.weight_decay = 0.0
     config.total = "1000 steps" if tiny else "200 epochs"
-    config.log_every = "50 steps"
     config.patience = 0
-    config.recipe, config.cell = args["recipe"], ""
-    values = recipes.fields(args["recipe"], f"pretrain/{args['model']}")
-    recipes.set_fields(config, values, tiny)
+    recipes.set_fields(config, recipes.fields(args["recipe"], f"pretrain/{args['model']}"), tiny)
     return config

@@ -1,11 +1,11 @@
 """Land-cover segmentation of your own imagery: images and masks of any bands and classes (docs/own_data.md).
 
-  lcjax train --config=configs/rasters.py:data=rasters/town --workdir=runs/town --config.data_dir=DIR
+  lcjax train --config=rasters:data=rasters/town --workdir=runs/town --config.data_dir=DIR
 
 Arguments:
   data        rasters, or rasters/NAME: what `lcjax prepare` made
-  model       as in configs/dfc2020.py, but for two_stream_swin
-  size        as in configs/dfc2020.py
+  model       as in dfc2020, but for two_stream_swin
+  size        as in dfc2020
   validation  the split that chooses the checkpoint, or none: then the last one is taken, and nothing stops early
   test        the split that `lcjax evaluate` scores, or none
   laptop      true takes a small UNet and a run of under an hour on two cores
@@ -29,21 +29,29 @@ same networks reach 0.656, 0.641, 0.639.
 import ml_collections
 
 from data_pipelines.schema.errors import InputError
-from lcjax.configs import arguments, dfc2020
+from lcjax.configs import arguments, base
+
+ARGUMENTS = {
+    "data": "rasters",
+    "model": "unet",
+    "size": "",
+    "validation": "validation",
+    "test": "test",
+    "laptop": False,
+    "tiny": False,
+}
 
 
 def get_config(argument: str | None = None) -> ml_collections.ConfigDict:
     """The config for the arguments above."""
-    args = arguments.parse(
-        argument, data="rasters", model="unet", size="", validation="validation", test="test", laptop=False, tiny=False
-    )
+    args = arguments.parse(argument, ARGUMENTS)
     if args["model"] == "two_stream_swin":
         raise InputError("model=two_stream_swin: there is one sensor here; take swin_unet, which has the same blocks")
-    config = dfc2020.get_config(f"model={args['model']},size={args['size']},fusion=early,tiny={args['tiny']}")
+    config = base.make(args["model"], args["size"], tiny=args["tiny"])
     config.dataset = args["data"]
     config.fusion = "image"
-    held_out = {role: "" if args[role] == "none" else args[role] for role in ("validation", "test")}
-    config.split = ml_collections.ConfigDict({"train": "train"} | held_out)
+    for role in ("validation", "test"):
+        config.split[role] = "" if args[role] == "none" else args[role]
     config.scaling = "whitened"
     config.class_weights = 0.25
     config.batch_size = 8 if args["tiny"] else 16

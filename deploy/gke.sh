@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # lcjax on Google Kubernetes Engine, as a JobSet:
 #
-#   deploy/gke.sh train --config=configs/dfc2020.py:model=unet --workdir=/mnt/lcjax/runs/unet
+#   deploy/gke.sh train --config=dfc2020:model=unet --workdir=/mnt/lcjax/runs/unet
 #
 # APPLY=cat shows the manifest instead.
 set -euo pipefail

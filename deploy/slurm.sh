@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # lcjax on the GPUs of a Slurm cluster, one process for each. Activate the environment that has lcjax, then
 #
-#   sbatch deploy/slurm.sh train --config=configs/dfc2020.py:model=unet --workdir=/shared/runs/unet
+#   sbatch deploy/slurm.sh train --config=dfc2020:model=unet --workdir=/shared/runs/unet
 #
 # ---- yours: as many tasks as GPUs
 #SBATCH --job-name=lcjax

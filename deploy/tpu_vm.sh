@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # lcjax on all machines of a Cloud TPU slice, which is made if it is not there, and made again when it was preempted:
 #
-#   deploy/tpu_vm.sh train --config=configs/dfc2020.py:model=unet --workdir=/mnt/lcjax/runs/unet
+#   deploy/tpu_vm.sh train --config=dfc2020:model=unet --workdir=/mnt/lcjax/runs/unet
 #
 # Ctrl-C (or SIGTERM) has all machines save and stop. The slice stays, and costs, until
 # `gcloud compute tpus tpu-vm delete NAME --zone=ZONE`.

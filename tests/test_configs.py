@@ -15,7 +15,7 @@ from networks import card_of
 
 from data_pipelines.schema.errors import InputError
 from lcjax import tasks
-from lcjax.configs import arguments, dfc2020, flair1, pretrain, rasters
+from lcjax.configs import arguments, base, dfc2020, flair1, pretrain, rasters
 from lcjax.configs.report2024 import cells, recipes
 from lcjax.engine import optimizer as optimizers
 from lcjax.models import params
@@ -75,9 +75,9 @@ CASES = [
 
 
 def parted(config: str) -> tuple[str, str]:
-    """File and argument of a --config."""
-    file, argument = config.removeprefix("configs/").split(".py:")
-    return file, argument
+    """Name and argument of a --config."""
+    name, argument = config.split(":")
+    return name, argument
 
 
 # A golden text for every cell of the report's tables, by recipe, and for what the report recommends.
@@ -144,7 +144,7 @@ def test_no_golden_text_is_left_over():
 
 
 def test_every_config_file_has_cases():
-    files = {path.stem for path in (ROOT / "configs").glob("*.py")} - {"__init__", "arguments", "cells", "recipes"}
+    files = {path.stem for path in (ROOT / "configs").glob("*.py")} - {"__init__", "arguments", "base", "registry"}
     assert files == FILES.keys() == {file for file, _ in CASES}
 
 
@@ -154,7 +154,28 @@ def test_the_docstring_names_every_argument(file):
         FILES[file].get_config("x=1")
     known = [part.partition("=")[0] for part in str(raised.value).partition("(defaults): ")[2].split(", ")]
     assert len(known) >= 3
+    assert known == list(FILES[file].ARGUMENTS)
     assert all(f"\n  {key} " in FILES[file].__doc__ for key in known)
+
+
+def test_every_field_has_a_meaning_and_every_meaning_a_field():
+    fields = {name for file, argument in CASES for name in base.flat(FILES[file].get_config(argument))}
+    assert not {name for name in fields if not base.meaning(name)}
+    meanings = {*base.FIELDS, *base.CONTRASTIVE, *(f"model.{name}" for name in base.MODEL)}
+    assert meanings == fields
+
+
+def test_a_meaning_is_one_line_that_says_more_than_the_name():
+    for name in (*base.FIELDS, *base.CONTRASTIVE, *(f"model.{name}" for name in base.MODEL)):
+        assert len(base.meaning(name).split()) > 2 or name == "optimizer.name", name
+        assert len(base.meaning(name)) <= 100 and "\n" not in base.meaning(name), name
+    assert base.meaning("something.else") == ""
+
+
+def test_nested_and_flat_are_opposite():
+    values = {"a.b.c": 1, "a.d": (1, 2), "e": "f"}
+    assert base.nested(values) == {"a": {"b": {"c": 1}, "d": (1, 2)}, "e": "f"}
+    assert base.flat(ml_collections.ConfigDict(base.nested(values))) == base.flat(base.nested(values)) == values
 
 
 @pytest.mark.parametrize("file", FILES)
@@ -176,14 +197,14 @@ def test_pretrained_encoders_fit_the_segmentation_run():
 
 def test_arguments():
     defaults = {"model": "unet", "tiny": False}
-    assert arguments.parse(None, **defaults) == arguments.parse("", **defaults) == defaults
-    assert arguments.parse("tiny=True,model=a/b=c", **defaults) == {"model": "a/b=c", "tiny": True}
+    assert arguments.parse(None, defaults) == arguments.parse("", defaults) == defaults
+    assert arguments.parse("tiny=True,model=a/b=c", defaults) == {"model": "a/b=c", "tiny": True}
 
 
 @pytest.mark.parametrize("text", ["modle=unet", "model", "tiny=1", "tiny=", "=unet"])
 def test_arguments_that_are_refused(text):
     with pytest.raises(InputError, match="config argument"):
-        arguments.parse(text, model="unet", tiny=False)
+        arguments.parse(text, {"model": "unet", "tiny": False})
 
 
 @pytest.mark.parametrize("file", FILES)

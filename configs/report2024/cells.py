@@ -18,7 +18,7 @@ class Cell:
     """What one run is.
 
     Attributes:
-      file: the config file, without ".py".
+      file: name of the config.
       model, fusion: its arguments.
       transfer: "scratch", or what becomes of the pre-trained encoders: "frozen" or "finetuned".
     """
@@ -114,7 +114,7 @@ def _pretraining(model: str) -> str:
 
 
 def _config(file: str, words: list[str]) -> str:
-    return f"configs/{file}.py:{','.join(words)}"
+    return f"{file}:{','.join(words)}"
 
 
 def main(arguments: list[str] | None = None) -> None:

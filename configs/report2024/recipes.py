@@ -18,6 +18,7 @@ random.
 import ml_collections
 
 from data_pipelines.schema.errors import InputError
+from lcjax.configs import base
 
 NAMES = ("ours", "report", "code")
 
@@ -160,9 +161,7 @@ def set_fields(config: ml_collections.ConfigDict, values: dict, tiny: bool) -> N
 
     Of a recipe that is not ours what makes a run long, or its images large, stays small with `tiny`.
     """
-    for name, value in values.items():
-        folder, _, key = name.rpartition(".")
-        (config[folder] if folder else config)[key] = value
+    base.assign(config, values)
     if tiny and config.recipe != "ours":
         config.crop, config.resize = (0, 64) if config.resize else (64, 0)
         config.batch_size = min(config.batch_size, 8)

@@ -8,13 +8,14 @@ from tqdm import tqdm
 
 from data_pipelines.schema.errors import InputError
 from data_pipelines.schema.files import write_atomically
+from lcjax.cli import config_flag
 
 HELP = """Measures the compiled training step of a config on the devices of this machine.
 
-  lcjax benchmark --config=configs/dfc2020.py:model=swin_unet --steps=20 --json=swin_unet.json
-  lcjax benchmark --config=configs/dfc2020.py:model=unet,data=sample,tiny=true --config.data_dir=build/demo/data
-  lcjax benchmark --config=configs/dfc2020.py:model=swin_unet --config.batch_size=4096 --topology=v5e:16x16
-  lcjax benchmark --config=configs/dfc2020.py:model=swin_unet --config.batch_size=32768 --topology=v5e:16x16 --plan
+  lcjax benchmark --config=dfc2020:model=swin_unet --steps=20 --json=swin_unet.json
+  lcjax benchmark --config=dfc2020:model=unet,data=sample,tiny=true --config.data_dir=build/demo/data
+  lcjax benchmark --config=dfc2020:model=swin_unet --config.batch_size=4096 --topology=v5e:16x16
+  lcjax benchmark --config=dfc2020:model=swin_unet --config.batch_size=32768 --topology=v5e:16x16 --plan
   lcjax benchmark --list --json=networks.json
   lcjax benchmark --input --json=input.json
 
@@ -47,9 +48,7 @@ folder (about 25 MB a record). docs/input_speed.md says what the figures mean.""
 
 def define_flags(flags) -> None:
     """The flags of the verb."""
-    from ml_collections import config_flags
-
-    config_flags.DEFINE_config_file("config", None, "Config file and its arguments: configs/FILE.py:key=value,...")
+    config_flag.define(flags)
     flags.DEFINE_integer("steps", 20, "Steps that are timed.", lower_bound=1)
     flags.DEFINE_string("topology", None, "TPU slice to compile the config for, instead of measuring: v5e:16x16.")
     flags.DEFINE_bool("plan", False, "With --topology: what makes config.batch_size fit.")
@@ -65,12 +64,12 @@ def run(flags) -> None:
     """Runs the verb."""
     if (flags.config is not None) + flags.list + flags.input != 1:
         raise InputError(
-            "benchmark needs --config, e.g. --config=configs/dfc2020.py:model=unet, or --list or --input, one of them"
+            "benchmark needs --config, e.g. --config=dfc2020:model=unet, or --list or --input, one of them"
         )
     if flags.tiny and not flags.list:
-        raise InputError("--tiny goes with --list; a config is made tiny by --config=configs/dfc2020.py:tiny=true")
+        raise InputError("--tiny goes with --list; a config is made tiny by --config=dfc2020:tiny=true")
     if flags.topology and not flags.config:
-        raise InputError("--topology goes with --config, e.g. --config=configs/dfc2020.py:model=unet")
+        raise InputError("--topology goes with --config, e.g. --config=dfc2020:model=unet")
     if flags.plan and not flags.topology:
         raise InputError("--plan goes with --topology, e.g. --topology=v5e:16x16")
     from lcjax.parallel import multihost

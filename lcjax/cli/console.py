@@ -13,7 +13,7 @@ for `main` runs it within `attached()`, and so does a test that wants what the v
         train(...)
 
 Of a run of several processes, process 0 prints everything and the others warnings alone, with their number before
-them. So a warning that all processes have alike is for process 0 to log (`multihost.is_main_process()`).
+them. What all processes would say alike is said by process 0: `multihost.shared_logger(__name__)`.
 """
 
 import contextlib

@@ -3,7 +3,6 @@
 import importlib
 import json
 import os
-import pathlib
 import re
 import sys
 import time
@@ -11,6 +10,7 @@ import traceback
 
 from absl import flags
 
+from data_pipelines.schema import plugins
 from data_pipelines.schema.errors import InputError
 from lcjax.cli import console
 from lcjax.parallel import launcher
@@ -25,6 +25,8 @@ VERBS = {
     "report": "workdirs -> one page that compares them",
     "benchmark": "a config -> speed, FLOPs, memory",
 }
+# Verbs that read neither a config nor a workdir.
+PLAIN = ("prepare",)
 # Verbs that several processes may run as one.
 SHARED = ("train", "evaluate", "predict", "benchmark")
 # Flags and fields of the config that may differ then: each host may keep its data elsewhere, and read as it can.
@@ -150,28 +152,35 @@ def _define(module, verb: str) -> list[str]:
     module.define_flags(flags)
     if verb in SHARED:
         launcher.define_flags(flags, flags.FLAGS)
+    if verb not in PLAIN:
+        flags.DEFINE_list(
+            "allow_plugins",
+            [],
+            "Packages that the config in a workdir may name as package.module:attribute; to name them is to run them. "
+            "What the command line names itself, and what is installed as an entry point, needs no leave.",
+        )
     return sorted(set(flags.FLAGS) - before)
 
 
 def _parse(verb: str, rest: list[str]) -> None:
     for word in rest:
-        name, equals, value = word.partition("=")
-        path = value.partition(":")[0]
         if re.search(r"(^|[=,])(gs|s3)://", word):
             raise InputError(f"{word}: buckets are not opened; mount it and name the folder, see docs/launching.md")
-        if name == "--config" and equals and not pathlib.Path(path).is_file():
-            raise InputError(f"--config={path}: no such file; expected a Python file, e.g. configs/dfc2020.py")
     try:
         leftover = flags.FLAGS([f"lcjax {verb}", *rest])[1:]
-    # A config file is Python: a key that it does not have, or a value of another type, surfaces as one of these.
+    # A field that the config does not have, or a value of another type, surfaces as one of these.
     except (flags.Error, AttributeError, KeyError, TypeError, ValueError) as error:
         raise InputError(_one_line(_cause(error))) from error
     if leftover:
         raise InputError(f"unexpected {' '.join(leftover)!r}: flags are written --name=value")
+    given = flags.FLAGS.flag_values_dict()
+    plugins.allow(*given.get("allow_plugins") or ())
+    if given.get("config") is not None:
+        plugins.allow_named_in(given["config"])
 
 
 def _cause(error: BaseException) -> BaseException:
-    """The InputError of a config file that the flags library wrapped in its own errors, or the error itself."""
+    """The InputError of a config that the flags library wrapped in its own errors, or the error itself."""
     found, context = error, error.__context__
     while context is not None:
         found = context if isinstance(context, InputError) else found

@@ -4,12 +4,13 @@ import pathlib
 
 from data_pipelines.schema.errors import InputError
 from lcjax import STARTED
+from lcjax.cli import config_flag
 
 HELP = """Trains a network, or goes on where an earlier run of the same command was stopped.
 
-  lcjax train --config=configs/pretrain.py:data=sample,tiny=true --workdir=runs/pretrain --config.data_dir=build/data
-  lcjax train --config=configs/dfc2020.py:model=unet --workdir=runs/unet
-  lcjax train --config=configs/dfc2020.py:model=two_stream_swin,init=runs/pretrain,freeze=encoder --workdir=runs/frozen
+  lcjax train --config=pretrain:data=sample,tiny=true --workdir=runs/pretrain --config.data_dir=build/data
+  lcjax train --config=dfc2020:model=unet --workdir=runs/unet
+  lcjax train --config=dfc2020:model=two_stream_swin,init=runs/pretrain,freeze=encoder --workdir=runs/frozen
 
 Arguments after the colon choose the experiment (each config file's docstring lists them); any field of the config is
 set by --config.FIELD=VALUE. The workdir receives config.json, card.json, metrics.jsonl, TensorBoard files and
@@ -21,9 +22,7 @@ step and save; it then ends with exit code 75. Several processes make one run, s
 
 def define_flags(flags) -> None:
     """The flags of the verb."""
-    from ml_collections import config_flags
-
-    config_flags.DEFINE_config_file("config", None, "Config file and its arguments: configs/FILE.py:key=value,...")
+    config_flag.define(flags)
     flags.DEFINE_string("workdir", None, "Folder of the run; made if it is not there, gone on with if it is.")
     flags.DEFINE_bool(
         "allow_other_config", False, "Go on with the run in --workdir, though it was started with another config."
@@ -34,7 +33,7 @@ def define_flags(flags) -> None:
 def run(flags) -> None:
     """Runs the verb."""
     if flags.config is None or not flags.workdir:
-        raise InputError("train needs --config and --workdir, e.g. --config=configs/dfc2020.py --workdir=runs/unet")
+        raise InputError("train needs --config and --workdir, e.g. --config=dfc2020 --workdir=runs/unet")
     from lcjax.training.run import train
 
     how = {"allow_other_config": flags.allow_other_config, "profile": flags.profile, "started": STARTED}

@@ -103,7 +103,7 @@ def init_csv(name: str, source: pathlib.Path, say: Callable[[str], None] = print
     say(f"  lcjax prepare --dataset={name} --source={source} --data_dir=data")
     if missing := [split for split in ("validation", "test") if not counts[split]]:
         none = ",".join(f"{split}=none" for split in missing)
-        say(f"too few groups for a {' and a '.join(missing)} split: train with --config=configs/rasters.py:{none}")
+        say(f"too few groups for a {' and a '.join(missing)} split: train with --config=rasters:{none}")
 
 
 def find(source: pathlib.Path) -> tuple[list[Found], list[pathlib.Path]]:

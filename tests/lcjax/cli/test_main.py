@@ -2,12 +2,14 @@
 
 import re
 
+import grain  # noqa: F401  it defines flags of its own, which `command` must not take for those of a verb
 import pytest
 from absl import flags
 
+from data_pipelines.schema import plugins
 from lcjax.cli import main as verbs
 
-CONFIG = "--config=configs/dfc2020.py"
+CONFIG = "--config=dfc2020"
 WORKDIR = "--workdir=nowhere"
 
 
@@ -82,7 +84,16 @@ def test_help_of_a_verb_shows_its_flags_and_an_example(command, verb):
         (("train", f"{CONFIG}:tiny=yes", WORKDIR), "config argument 'tiny=yes': expected tiny=true or tiny=false"),
         (("train", f"{CONFIG}:model=vgg", WORKDIR), "config.model.name='vgg': expected one of unet, resnet18_unet"),
         (("train", "--config=configs/dfc2021.py", WORKDIR), "--config=configs/dfc2021.py: no such file"),
-        (("train", "--config", "configs/dfc2021.py", WORKDIR), "No such file or directory: 'configs/dfc2021.py'"),
+        (("train", "--config", "configs/dfc2021.py", WORKDIR), "--config=configs/dfc2021.py: no such file"),
+        (
+            ("train", "--config=dfc2021:model=unet", WORKDIR),
+            "config='dfc2021': expected one of dfc2020, flair1, pretrain",
+        ),
+        (("train", "--config=no_such:get_config", WORKDIR), "config='no_such:get_config': no_such cannot be imported"),
+        (
+            ("train", "--config=configs/dfc2020.py:modle=unet", WORKDIR),
+            "config argument 'modle=unet': expected key=value",
+        ),
         (("train",), "train needs --config and --workdir"),
         (("train", CONFIG), "train needs --config and --workdir"),
         (("benchmark",), "benchmark needs --config, e.g."),
@@ -92,6 +103,7 @@ def test_help_of_a_verb_shows_its_flags_and_an_example(command, verb):
         (("benchmark", CONFIG, "--tiny"), "--tiny goes with --list"),
         (("benchmark", CONFIG, "--steps=0"), "--steps=0"),
         (("evaluate",), "evaluate needs --workdir"),
+        (("evaluate", WORKDIR, "--allow_plugins=../x"), "--allow_plugins=../x: expected names of installed packages"),
         (("evaluate", WORKDIR), "nowhere/config.json: no such file; expected the workdir of a training run"),
         (("predict",), "expected all of --workdir, --scene, --output"),
         (("export", WORKDIR), "export needs --workdir and --output"),
@@ -106,3 +118,26 @@ def test_a_mistake_is_one_line_and_exit_code_2(command, arguments, says):
     assert len(err) == 1, err
     assert says in err[0]
     assert err[0].startswith("lcjax")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "allowed"),
+    [
+        (("train", CONFIG), set()),
+        (
+            ("train", CONFIG, "--config.model.name=my_models.unet:UNet", "--config.dataset=my_data:Data"),
+            "my_models my_data",
+        ),
+        (("evaluate", "--allow_plugins=my_models,others.deep"), "my_models others"),
+        (("report", "--allow_plugins=my_models"), "my_models"),
+    ],
+)
+def test_the_command_line_allows_what_it_names(command, monkeypatch, arguments, allowed):
+    monkeypatch.setattr(plugins, "_allowed", set())
+    assert command(*arguments)[0] == 2
+    assert plugins._allowed == set(allowed and allowed.split())
+
+
+def test_every_verb_that_reads_a_workdir_or_a_config_takes_allow_plugins(command):
+    taken = {verb for verb in verbs.VERBS if "--allow_plugins\n" in command(verb, "--help")[1]}
+    assert taken == verbs.VERBS.keys() - {"prepare"}

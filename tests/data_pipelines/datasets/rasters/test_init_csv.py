@@ -67,7 +67,7 @@ def test_one_group_is_all_for_training(tmp_path, capsys):
     said = capsys.readouterr().out
     assert "1 pairs; 1 train (only 1 image)" in said
     assert "too few groups for a validation and a test split: train with" in said
-    assert "--config=configs/rasters.py:validation=none,test=none" in said
+    assert "--config=rasters:validation=none,test=none" in said
 
 
 def test_neither_csv_is_overwritten(tmp_path):

@@ -1,0 +1,25 @@
+"""The flag --config of the verbs: names of configs, and --config.FIELD=VALUE."""
+
+from absl import flags as absl_flags
+
+
+class _Parser(absl_flags.ArgumentParser):
+    def parse(self, argument: str):
+        from lcjax.configs import registry  # here, because networks and JAX stand behind it: `--help` need not wait
+
+        config = registry.parse(argument)
+        config.lock()  # a field that it does not have cannot be set
+        return config
+
+
+def define(flags) -> None:
+    """Defines --config in `flags` (absl.flags); its value is the resolved ConfigDict."""
+    from ml_collections import config_flags
+
+    config_flags.DEFINE_config_file(
+        "config",
+        None,
+        "A config and its arguments, NAME:key=value,... (`lcjax info configs` lists them); in place of NAME also your "
+        "own FILE.py or package.module:function.",
+    )
+    flags.FLAGS["config"].parser = _Parser()  # that of the library knows paths alone
