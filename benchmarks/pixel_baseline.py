@@ -18,7 +18,8 @@ from collections.abc import Callable, Iterator
 import numpy as np
 from tqdm import tqdm
 
-from data_pipelines.reading.dataset import Dataset, Source, open_dataset
+from data_pipelines.reading.dataset import open_dataset
+from data_pipelines.reading.interfaces import Dataset, Source
 from data_pipelines.schema.errors import InputError
 from data_pipelines.schema.files import write_atomically
 from data_pipelines.schema.legends import IGNORE

@@ -80,6 +80,7 @@ FLOORS = (
     ("lcjax.plotting",),
     ("lcjax.ops",),
     ("lcjax.models", "lcjax.parallel"),
+    ("lcjax.data",),
     ("data_pipelines.benchmark",),
     ("data_pipelines.prepare",),
     ("data_pipelines.reading",),

@@ -23,7 +23,8 @@ from data_pipelines.benchmark import input_variants
 from data_pipelines.datasets import registry as datasets
 from data_pipelines.prepare import pipeline
 from data_pipelines.reading import loader
-from data_pipelines.reading.dataset import Source, open_dataset
+from data_pipelines.reading.dataset import open_dataset
+from data_pipelines.reading.interfaces import Source
 
 TITLES = {
     "shards": "shards, read by the loader",

@@ -19,7 +19,8 @@ from tensorflow_datasets.core import example_serializer
 
 from data_pipelines.datasets.sample import make
 from data_pipelines.prepare import shard_writer
-from data_pipelines.reading.dataset import Dataset, Source, open_dataset
+from data_pipelines.reading.dataset import PreparedDataset, open_dataset
+from data_pipelines.reading.interfaces import Source
 
 
 @dataclasses.dataclass(frozen=True)
@@ -200,7 +201,7 @@ def images(record: Mapping[str, Any]) -> dict[str, np.ndarray]:
     return {key: value for key, value in record.items() if key != "id" and value.ndim > 1}
 
 
-def source_of(dataset: Dataset) -> Source:
+def source_of(dataset: PreparedDataset) -> Source:
     return dataset.source(next(iter(dataset.splits)))
 
 

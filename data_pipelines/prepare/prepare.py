@@ -6,7 +6,7 @@ import pathlib
 
 from data_pipelines.datasets import registry as datasets
 from data_pipelines.prepare import pipeline, quicklooks
-from data_pipelines.reading.dataset import Dataset, open_dataset
+from data_pipelines.reading.dataset import PreparedDataset, open_dataset
 from data_pipelines.schema import on_disk
 from data_pipelines.schema.errors import InputError
 
@@ -22,7 +22,7 @@ def prepare(
     beam: str = "",
     legend: pathlib.Path | None = None,
     tile: int | None = None,
-) -> Dataset:
+) -> PreparedDataset:
     """Prepares a data set, or finds it prepared, and prints what is there.
 
     `options` (max_nodata, offset) are for published data sets, `legend` and `tile` for own imagery. Raises InputError
@@ -104,7 +104,7 @@ def _check_same(
         )
 
 
-def _say(dataset: Dataset, drawn: list[pathlib.Path], published_tile: int) -> None:
+def _say(dataset: PreparedDataset, drawn: list[pathlib.Path], published_tile: int) -> None:
     """The closing lines: path, records by split, what was refused, where to look."""
     if dataset.tile != published_tile:
         print(f"warning: tiles are {dataset.tile} pixels wide, the published ones {published_tile}; prepared as found")

@@ -7,7 +7,8 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from data_pipelines.reading.dataset import Dataset, Source
+from data_pipelines.reading.dataset import PreparedDataset
+from data_pipelines.reading.interfaces import Source
 from data_pipelines.schema import display
 from data_pipelines.schema.files import temporary
 from data_pipelines.schema.legends import IGNORE, Legend
@@ -28,7 +29,7 @@ _UNITS = {"s1": "sigma0 [dB]", "s2": "reflectance [1e-4]"}  # of stored number x
 _LINES = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#56b4e9", "#e69f00", "#000000")  # Okabe and Ito (2008)
 
 
-def draw(dataset: Dataset) -> list[pathlib.Path]:
+def draw(dataset: PreparedDataset) -> list[pathlib.Path]:
     """Draws the pictures that are not there yet into the folder of the data set. Returns the paths of all."""
     parts: dict[str, dict[str, int]] = {}
     for part, records in dataset.partitions.items():
@@ -46,7 +47,7 @@ def draw(dataset: Dataset) -> list[pathlib.Path]:
     return [dataset.folder / name for name in pictures]
 
 
-def distribution(dataset: Dataset, splits: Mapping[str, int]):
+def distribution(dataset: PreparedDataset, splits: Mapping[str, int]):
     """Bars of the share of each class among the labelled pixels of each split, as a matplotlib figure.
 
     `splits` are stored splits, or parts of a partition, with their number of records.
@@ -84,7 +85,7 @@ def _percent(share: float) -> str:
     return "none" if not share else f"{share:.1f}" if share >= 0.1 else f"{share:.2f}" if share >= 0.01 else "<0.01"
 
 
-def histograms(dataset: Dataset):
+def histograms(dataset: PreparedDataset):
     """How the numbers of each band are distributed in each split, in physical units, as a matplotlib figure.
 
     Of some records evenly from each split, and of some pixels evenly from each: the labelled ones, or all where a
@@ -117,7 +118,7 @@ def histograms(dataset: Dataset):
     return figure
 
 
-def _sample(source: Source, dataset: Dataset) -> dict[str, np.ndarray]:
+def _sample(source: Source, dataset: PreparedDataset) -> dict[str, np.ndarray]:
     """Sensor name -> (n, bands) stored numbers."""
     step = _step(dataset.tile)
     number = min(_SAMPLED, len(source))
@@ -177,7 +178,7 @@ def _columns(figure, keys: list) -> int:
     return max(1, int(figure.get_figwidth() / (0.5 + 0.055 * longest)))  # inches, of letters at 8 points
 
 
-def contact_sheet(dataset: Dataset):
+def contact_sheet(dataset: PreparedDataset):
     """Rows of records, evenly from each split: each sensor and the label, as a matplotlib figure."""
     from matplotlib.figure import Figure
     from matplotlib.patches import Patch

@@ -7,7 +7,7 @@ import hashlib
 import json
 import pathlib
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import tensorflow_datasets as tfds
@@ -15,6 +15,7 @@ import tqdm
 
 from data_pipelines.datasets import registry as datasets
 from data_pipelines.reading import record_parser
+from data_pipelines.reading.interfaces import square
 from data_pipelines.schema import band_statistics, on_disk
 from data_pipelines.schema.band_selection import chosen
 from data_pipelines.schema.errors import InputError
@@ -24,19 +25,18 @@ from data_pipelines.schema.sensors import Sensor
 from data_pipelines.schema.splits import Splits
 
 
-class Source:
-    """Random access to some records: len(), and [i] -> {"id": str, sensor name: ..., "label": ..., vectors}.
-
-    Arrays are (H, W, bands) in the sensor's numbers, label (H, W) uint8 in ids of the legend, 255 where there is none.
-    `ids` are the record ids in order; they are known without reading a record. `tile` is the edge in pixels.
+class PreparedSource:
+    """Some records of a prepared data set, as `interfaces.Source` has it.
 
     Args:
-      stored: split -> its records, as bytes (example.py).
+      stored: split -> its records, as bytes (record_parser.py).
       layout: what they hold: name -> dtype and shape.
       where: for each record the name of its split, and its place there.
       bands: sensor -> which of its stored bands are read.
       read_as: (256,) uint8, stored label -> label.
     """
+
+    in_memory = False
 
     def __init__(
         self,
@@ -59,13 +59,12 @@ class Source:
         return {"id": self.ids[index]} | self.read(index, list(self._layout))
 
     def read(
-        self, index: int, keys: Sequence[str], corner: tuple[int, int] = (0, 0), edge: int | None = None
+        self, index: int, keys: Sequence[str], corner: tuple[int, int] = (0, 0), size: int | None = None
     ) -> dict[str, np.ndarray]:
-        """These parts of a record; of images the square of `edge` pixels whose upper left pixel is `corner`."""
+        """Reads these parts of a record; of images the square of `size` pixels whose upper left pixel is `corner`."""
         split, place = self._where[index]
         record = record_parser.arrays(self._stored[split][place], {key: self._layout[key] for key in keys})
-        top, left, edge = *corner, edge or self.tile
-        window = np.s_[top : top + edge, left : left + edge]
+        window = square(corner, size or self.tile)
         taken = {key: array if array.ndim == 1 else array[window] for key, array in record.items()}
         for sensor in taken.keys() & self._bands.keys():
             taken[sensor] = taken[sensor][..., self._bands[sensor]]
@@ -80,8 +79,8 @@ class Source:
 
 
 @dataclasses.dataclass(frozen=True)
-class Dataset:
-    """A prepared data set, as it is to be read.
+class PreparedDataset:
+    """A prepared data set, as `interfaces.Dataset` has it.
 
     Attributes:
       stored: its sensors, each with its bands by name and in order.
@@ -102,8 +101,9 @@ class Dataset:
     tile: int
     statistics: dict[str, Any]
     splits: dict[str, int]
+    in_memory: ClassVar[bool] = False
 
-    def source(self, spec: str) -> Source:
+    def source(self, spec: str) -> PreparedSource:
         """The records of a split; `Splits.ids` says what can be given. Raises InputError as it does."""
         ids = self._names.ids(spec)
         where = [self._where[record_id] for record_id in ids]
@@ -119,7 +119,7 @@ class Dataset:
             for sensor, every in zip(self.sensors, self.stored, strict=True)
             if sensor.bands != every.bands
         }
-        return Source(stored, layout, where, ids, self.tile, bands, self.legend.read_as())
+        return PreparedSource(stored, layout, where, ids, self.tile, bands, self.legend.read_as())
 
     def split_id(self, spec: str) -> str:
         """A short hash of the ids of a split's records, in order: equal if and only if the records are the same."""
@@ -143,13 +143,13 @@ class Dataset:
         """Labelled pixels by id of the legend, as text, of the records of a split."""
         return _pixels_as(self.legend, self._records.pixels_of(self._names.ids(spec)))
 
-    def moments(self, spec: str) -> dict[str, dict]:
+    def band_statistics(self, spec: str) -> dict[str, dict]:
         """Of each sensor the mean, deviation, extremes and correlation of its bands, over the records of a split.
 
         Of whole stored splits they are known; parts of them are read once, with progress, and what was found is kept in
         the folder where it can be written.
         """
-        path = self.folder / f"moments-{self.split_id(spec)}.json"
+        path = self.folder / f"band_statistics-{self.split_id(spec)}.json"
         whole = [part.strip() for part in spec.split("+")]
         if self.splits.keys() >= set(whole):
             found = self._added(whole)
@@ -221,7 +221,7 @@ class Dataset:
         )
 
 
-def open_dataset(data_dir: pathlib.Path | str, name: str, *, legend: str = "", bands: str = "all") -> Dataset:
+def open_dataset(data_dir: pathlib.Path | str, name: str, *, legend: str = "", bands: str = "all") -> PreparedDataset:
     """Opens a data set that `prepare` has made.
 
     Args:
@@ -249,7 +249,7 @@ def open_dataset(data_dir: pathlib.Path | str, name: str, *, legend: str = "", b
     for counts in statistics["splits"].values():
         counts["class_pixels"] = _pixels_as(read_as, {int(i): n for i, n in counts["class_pixels"].items()})
     stored = tuple(map(Sensor.from_dict, description["sensors"]))
-    return Dataset(
+    return PreparedDataset(
         name=description["name"],
         version=description["version"],
         folder=folder,

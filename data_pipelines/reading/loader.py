@@ -19,7 +19,7 @@ import numpy as np
 from absl import flags
 
 from data_pipelines.reading import memory
-from data_pipelines.reading.dataset import Source
+from data_pipelines.reading.interfaces import Source
 from data_pipelines.schema.errors import InputError
 from data_pipelines.schema.legends import IGNORE
 
@@ -70,7 +70,7 @@ def train_batches(
 ) -> Generator[dict[str, np.ndarray], None, None]:
     """Batches for ever: {key: (b, H, W, ...), "corner": (b, 2) int32, "example": (b,) uint32}.
 
-    b = batch_size / process_count; H = W = `shipped(tile, crop)`.
+    b = batch_size / process_count; H = W = `host_size(tile, crop)`.
 
     Args:
       batch_size: over all processes.
@@ -82,10 +82,11 @@ def train_batches(
 
     "corner" is where in these images (top, left) the crop lies; it has been cut where it is (0, 0) and H = crop.
     "example" is each example's position in the stream. Whoever closes the batches ends the workers. Raises InputError
-    where the batch does not divide.
+    where the batch does not divide, and where records in memory are asked for by more than one process.
     """
     local = _share(batch_size, process_count)
     check_readers(threads, workers)
+    _check_reach(source, process_count, workers)
     first = position + process_index * local
 
     def example(number: int) -> dict[str, Any]:
@@ -93,11 +94,11 @@ def train_batches(
         at = first + batch * batch_size + offset
         index = record_index(at, len(source), seed)
         tile = source.tile
-        where, edge = corner(at, tile, crop, seed), host_size(tile, crop)
-        cut = where if edge < tile else (0, 0)
+        where, size = corner(at, tile, crop, seed), host_size(tile, crop)
+        cut = where if size < tile else (0, 0)
         left = (where[0] - cut[0], where[1] - cut[1])  # for the device
         drawn = {"corner": np.array(left, np.int32), "example": np.uint32(at)}
-        return source.read(index, keys, cut, edge) | drawn
+        return source.read(index, keys, cut, size) | drawn
 
     return _batches(example, sys.maxsize, local, threads, workers)
 
@@ -117,6 +118,7 @@ def eval_batches(
     same number of batches of the same shape. Arguments as in `train_batches`.
     """
     local = _share(batch_size, process_count)
+    _check_reach(source, process_count)
     last = len(source) - 1
 
     def example(number: int) -> dict[str, Any]:
@@ -177,6 +179,19 @@ def check_readers(threads: int, workers: int) -> None:
     for name, number in (("threads", threads), ("workers", workers)):
         if number < 0:
             raise InputError(f"config.{name}={number}: expected 0 or more")
+
+
+def _check_reach(source: Source, process_count: int, workers: int = 0) -> None:
+    """Arrays of one process are out of the others' reach; a copy for each worker would multiply them."""
+    if not source.in_memory:
+        return
+    if process_count > 1:
+        raise InputError(
+            f"the data are arrays of one Python process, but {process_count} processes share the run; prepare them as "
+            "a data set on disk (docs/own_data.md)"
+        )
+    if workers:
+        raise InputError(f"config.workers={workers}: the data are arrays of this Python process; expected 0")
 
 
 def _share(batch_size: int, process_count: int) -> int:

@@ -7,7 +7,7 @@ import jax
 import numpy as np
 
 from data_pipelines.reading import loader
-from data_pipelines.reading.dataset import Source
+from data_pipelines.reading.interfaces import Source
 from lcjax.models.params import Flat, Template
 from lcjax.parallel import mesh as meshes
 from lcjax.tasks import Task

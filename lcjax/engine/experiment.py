@@ -20,7 +20,8 @@ from jax.sharding import Mesh, NamedSharding
 
 from data_pipelines.datasets import registry as datasets
 from data_pipelines.reading import loader
-from data_pipelines.reading.dataset import Dataset, Source, open_dataset
+from data_pipelines.reading.dataset import open_dataset
+from data_pipelines.reading.interfaces import Dataset, Source
 from data_pipelines.schema import on_disk
 from data_pipelines.schema.errors import InputError
 from data_pipelines.schema.normalization import SCALINGS
@@ -212,7 +213,7 @@ def build(config, dataset: Dataset | None = None, *, devices: Sequence[jax.Devic
     loader.check_readers(config.threads, config.workers)
     if config.crop > dataset.tile:
         raise InputError(f"config.crop={config.crop}: larger than the {dataset.tile} px tiles of {dataset.name}")
-    task.check(source, dataset.folder)
+    task.check(source, dataset.folder or dataset.name)
     optimizers.check_plateau(config)
     if config.freeze and config.init == "random":
         _log.warning(f"config.freeze={config.freeze!r} with config.init='random': what is frozen has learned nothing")
@@ -275,7 +276,7 @@ def make_card(config, dataset: Dataset) -> cards.Card:
         for role, of_role in ids.items()
     }
     # Of parts of splits they are summed up when they are asked for, and not before.
-    statistics = dataset.moments(config.split.train) if _needs_statistics(config) else {}
+    statistics = dataset.band_statistics(config.split.train) if _needs_statistics(config) else {}
     return cards.Card(
         model=config.model.name,
         fusion=config.fusion,

@@ -1,7 +1,7 @@
 """On the device: from stored integers to floats, and the crop, flips, turns, speckle and jitter of training.
 
 All draws are made once per example for all its sensors and its label: the corner of the crop by the loader, which may
-cut it itself (data_pipelines.reading.loader.shipped), flips and turns from a key per example, so that no draw
+cut it itself (data_pipelines.reading.loader.host_size), flips and turns from a key per example, so that no draw
 depends on how a batch is spread over devices. Speckle and jitter come from that key, too, but of each sensor alone.
 """
 

@@ -46,7 +46,7 @@ class Contrastive:
         self.card = card
         self.keys = tuple(sensor.name for sensor in card.sensors)
 
-    def check(self, records: Records, folder: pathlib.Path) -> None:
+    def check(self, records: Records, folder: pathlib.Path | str) -> None:
         """Raises InputError for fewer records than a batch takes."""
         if self.config.batch_size > len(records):
             raise InputError(

@@ -53,7 +53,7 @@ class Segmentation:
             counts = [pixels.get(str(land_class.id), 0) for land_class in card.legend.scored]
             self.weights = losses.class_weights(counts, config.class_weights)
 
-    def check(self, records: Records, folder: pathlib.Path) -> None:
+    def check(self, records: Records, folder: pathlib.Path | str) -> None:
         """Raises InputError for records without metadata, where it is wanted."""
         if self.config.metadata and not records.has_numbers(metadata.VECTOR.name):
             raise InputError(

@@ -31,7 +31,7 @@ class Task(Protocol):
     @property
     def monitor(self) -> str: ...
 
-    def check(self, records: Records, folder: pathlib.Path) -> None:
+    def check(self, records: Records, folder: pathlib.Path | str) -> None:
         """Raises InputError for training records that it cannot learn from; `folder` is where their data set lies."""
         ...
 

@@ -11,7 +11,7 @@ import jax
 import numpy as np
 from jax.sharding import NamedSharding, PartitionSpec
 
-from data_pipelines.reading.dataset import Source
+from data_pipelines.reading.interfaces import Source
 from data_pipelines.schema.errors import InputError
 from data_pipelines.schema.legends import IGNORE, Legend
 from lcjax.engine.experiment import Experiment

@@ -2,7 +2,7 @@
 
 import pathlib
 
-from data_pipelines.reading.dataset import Dataset
+from data_pipelines.reading.interfaces import Dataset
 from lcjax.engine import experiment as experiments
 from lcjax.parallel import multihost
 from lcjax.training.loop import TrainResult

@@ -1,7 +1,6 @@
 """`prepare --init`: finds images and their masks in a folder, and writes the two CSVs for their owner to edit."""
 
 import collections
-import colorsys
 import concurrent.futures
 import dataclasses
 import hashlib
@@ -18,6 +17,7 @@ from data_pipelines.geo import raster_io
 from data_pipelines.schema.errors import InputError
 from data_pipelines.schema.files import write_atomically
 from data_pipelines.schema.legends import IGNORE
+from data_pipelines.schema.palette import distinct_colours
 from data_pipelines.schema.spec import Refused
 
 _SUFFIXES = (".tif", ".tiff", ".jpg", ".jpeg", ".png", ".jp2")
@@ -30,11 +30,6 @@ _WORDS |= {"validation": "validation", "test": "test", "testing": "test"}
 _SHARES = {"train": 0.6, "validation": 0.2, "test": 0.2}
 _LOOKED_AT = 300  # masks from which the legend is made
 _RARE = 0.005  # of the pixels
-# Twelve colours that are told apart easily (ColorBrewer's Paired), for masks that have none.
-_PALETTE = (
-    "#1f78b4", "#33a02c", "#e31a1c", "#ff7f00", "#6a3d9a", "#b15928",
-    "#a6cee3", "#b2df8a", "#fb9a99", "#fdbf6f", "#cab2d6", "#ffff99",
-)  # fmt: skip
 
 
 @dataclasses.dataclass(frozen=True)
@@ -240,7 +235,7 @@ def classes_of(seen: Sequence[Seen]) -> tuple[list[tuple], list[str]]:
             palette, names = one.palette | palette, one.names | names
         rows = [
             (i, names.get(i, f"class_{i}"), palette.get(i, colour), "")
-            for i, colour in zip(ids, _colours(len(ids)), strict=True)
+            for i, colour in zip(ids, distinct_colours(len(ids)), strict=True)
         ]
         remarks = [f"{row[1]}: id {row[0]} {pixels[row[0]] / total:.1%}" for row in rows]
     if len(rows) < 2:
@@ -248,9 +243,3 @@ def classes_of(seen: Sequence[Seen]) -> tuple[list[tuple], list[str]]:
     if len(rows) > 254:
         raise InputError(f"the masks hold {len(rows)} colours that are not rare; expected at most 254 classes")
     return rows, remarks
-
-
-def _colours(count: int) -> list[str]:
-    """Colours that are told apart: the palette, then hues a golden angle apart."""
-    more = (colorsys.hsv_to_rgb(0.618034 * k % 1, 0.55 + 0.3 * (k % 2), 0.85) for k in range(count))
-    return [*_PALETTE, *("#" + "".join(f"{round(255 * c):02x}" for c in rgb) for rgb in more)][:count]

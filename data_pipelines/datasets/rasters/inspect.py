@@ -12,14 +12,14 @@ import rasterio
 from rasterio.enums import ColorInterp
 
 from data_pipelines.datasets.rasters import masks
+from data_pipelines.datasets.rasters.sensor import DTYPES, sensor_of
 from data_pipelines.datasets.rasters.tables import Pair, same_colour
 from data_pipelines.geo import geodesy, raster_io
 from data_pipelines.schema.errors import InputError
 from data_pipelines.schema.legends import Legend
-from data_pipelines.schema.sensors import Scaling, Sensor
+from data_pipelines.schema.sensors import Sensor
 from data_pipelines.schema.spec import Refused
 
-DTYPES = ("uint8", "int8", "uint16", "int16", "float32")
 _ROWS = 512
 
 
@@ -57,23 +57,6 @@ def inspect(pairs: Sequence[Pair], legend: Legend, csv: pathlib.Path) -> tuple[S
     names = _commonest([image.names for image in images if image.format == (count, dtype)])
     fitting = [_fits(image, names, dtype, csv.name) if isinstance(image, Image) else image for image in found]
     return sensor_of(names, dtype, [i.ground_sampling for i in fitting if isinstance(i, Image)]), fitting
-
-
-def sensor_of(names: tuple[str, ...], dtype: str, ground_sampling: Sequence[float | None]) -> Sensor:
-    """The sensor `image`, with a scaling that changes nothing; ground sampling is the median where all tell one."""
-    known = [metres for metres in ground_sampling if metres is not None]
-    everywhere = bool(known) and len(known) == len(ground_sampling)
-    return Sensor(
-        name="image",
-        title="Own imagery",
-        bands=names,
-        dtype=dtype,
-        meaning="as in the files",
-        scaling=Scaling(unit=1.0, low=-np.inf, high=np.inf, offset=0.0, scale=1.0),
-        display=_display(names),
-        ground_sampling=float(f"{np.median(known):.6g}") if everywhere else None,
-        zero_is_nodata=False,
-    )
 
 
 def order(sensor: Sensor, names: tuple[str, ...]) -> list[int]:
@@ -173,14 +156,6 @@ def _fits(image: Image, names: tuple[str, ...], dtype: str, csv: str) -> Image |
 def _commonest(values: list):
     """What occurs most often; of equals what comes first."""
     return collections.Counter(values).most_common(1)[0][0]
-
-
-def _display(names: tuple[str, ...]) -> tuple[str, ...]:
-    by_name = {name.casefold(): name for name in names}
-    for colours in (("red", "green", "blue"), ("r", "g", "b")):
-        if all(colour in by_name for colour in colours):
-            return tuple(by_name[colour] for colour in colours)
-    return names[:3] if len(names) >= 3 else names[:1]
 
 
 def _metres_per_pixel(dataset: rasterio.DatasetReader) -> float | None:

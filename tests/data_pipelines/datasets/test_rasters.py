@@ -17,7 +17,7 @@ from rasterio.enums import ColorInterp
 
 from data_pipelines.datasets.rasters import builder, tables
 from data_pipelines.prepare import pipeline, prepare, quicklooks
-from data_pipelines.reading.dataset import Dataset, open_dataset
+from data_pipelines.reading.dataset import PreparedDataset, open_dataset
 from data_pipelines.schema import on_disk
 from data_pipelines.schema.errors import InputError
 from lcjax.cli import prepare as prepare_verb
@@ -25,7 +25,7 @@ from lcjax.cli import prepare as prepare_verb
 NAME, TILE = "rasters/town", 32
 
 
-def make(source, data_dir, **how) -> Dataset:
+def make(source, data_dir, **how) -> PreparedDataset:
     return prepare.prepare(NAME, source, data_dir, **({"tile": TILE} | how))
 
 

@@ -109,7 +109,7 @@ def test_bands_are_read_by_name(dataset, tmp_path):
     record = some.source("validation")[3]
     np.testing.assert_array_equal(record["s2"], whole["s2"][..., [7, 1]])
     np.testing.assert_array_equal(record["s1"], whole["s1"])
-    found = some.moments("validation")["s2"]
+    found = some.band_statistics("validation")["s2"]
     everything = dataset.statistics["splits"]["validation"]["sensors"]["s2"]
     assert found["mean"] == [everything["mean"][7], everything["mean"][1]]
     assert found["correlation"][0][1] == everything["correlation"][7][1]
@@ -117,46 +117,46 @@ def test_bands_are_read_by_name(dataset, tmp_path):
         open_dataset(tmp_path / "data", "sample", bands="B77")
 
 
-def test_moments_of_a_part_are_those_of_its_pixels(dataset):
+def test_band_statistics_of_a_part_are_those_of_its_pixels(dataset):
     stored = np.rint(np.stack([parts(n)["s1"] for n in (18, 19)], 1).astype(np.float64) * 100).reshape(2, -1)
     for _ in range(2):  # summed up, and read again
-        found = dataset.moments("validation[18:]")["s1"]
+        found = dataset.band_statistics("validation[18:]")["s1"]
         assert found["pixels"] == stored.shape[1]
         np.testing.assert_allclose(found["mean"], stored.mean(1), rtol=1e-12)
         np.testing.assert_allclose(found["std"], stored.std(1), rtol=1e-9)
-    assert len(list(dataset.folder.glob("moments-*.json"))) == 1
+    assert len(list(dataset.folder.glob("band_statistics-*.json"))) == 1
 
 
-def test_moments_of_whole_splits_add_up(dataset):
-    both = dataset.moments("validation+test")["s2"]
+def test_band_statistics_of_whole_splits_add_up(dataset):
+    both = dataset.band_statistics("validation+test")["s2"]
     stored = np.concatenate([parts(n)["s2"].reshape(13, -1).astype(np.float64) for n in (*range(20), *range(3))], 1)
     assert both["pixels"] == stored.shape[1]
     np.testing.assert_allclose(both["mean"], stored.mean(1), rtol=1e-9)
     np.testing.assert_allclose(both["std"], stored.std(1), rtol=1e-6)
     np.testing.assert_allclose(both["correlation"], np.corrcoef(stored), atol=1e-6)
-    assert not list(dataset.folder.glob("moments-*.json"))  # nothing was read
+    assert not list(dataset.folder.glob("band_statistics-*.json"))  # nothing was read
 
 
-def test_moments_leave_out_what_was_filled(source, tmp_path):
+def test_band_statistics_leave_out_what_was_filled(source, tmp_path):
     """As the statistics of whole splits do."""
     changed = parts(2)["s2"].copy()
     changed[:, 3:9, :] = 0  # no data
     write_geotiff(path_of(source, "ROIs0000_validation", "s2", 2), changed)
     pipeline.write(datasets.DATASETS["sample"], source, tmp_path / "data", options={"max_nodata": 0.9})
     dataset = open_dataset(tmp_path / "data", "sample")
-    whole = dataset.moments("validation")
+    whole = dataset.band_statistics("validation")
     assert whole["s1"]["pixels"] == 20 * EDGE**2 - 6 * EDGE
-    for sensor, found in dataset.moments("validation[:7]+validation[7:]").items():
+    for sensor, found in dataset.band_statistics("validation[:7]+validation[7:]").items():
         assert found["pixels"] == whole[sensor]["pixels"]
         np.testing.assert_allclose(found["std"], whole[sensor]["std"], rtol=1e-9)
 
 
-def test_moments_in_a_folder_that_is_only_read(dataset, monkeypatch):
+def test_band_statistics_in_a_folder_that_is_only_read(dataset, monkeypatch):
     def refuse(*_):
         raise PermissionError(13, "Permission denied")
 
-    monkeypatch.setattr(dataset, "write_atomically", refuse)
-    assert dataset.moments("validation[:2]")["s1"]["pixels"] == 2 * EDGE**2
+    monkeypatch.setattr("data_pipelines.reading.dataset.write_atomically", refuse)
+    assert dataset.band_statistics("validation[:2]")["s1"]["pixels"] == 2 * EDGE**2
 
 
 @pytest.mark.parametrize("wrong", [{"threads": -1}, {"workers": -2}])

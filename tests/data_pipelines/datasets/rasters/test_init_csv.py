@@ -12,6 +12,7 @@ from data_pipelines.datasets.rasters import init_csv
 from data_pipelines.datasets.rasters.init_csv import Found
 from data_pipelines.prepare import prepare
 from data_pipelines.schema.errors import InputError
+from data_pipelines.schema.palette import distinct_colours
 
 
 def rows(path: pathlib.Path) -> list[dict[str, str]]:
@@ -164,4 +165,4 @@ def test_folders_named_after_splits_are_followed():
 
 
 def test_colours_differ():
-    assert len(set(init_csv._colours(40))) == 40
+    assert len(set(distinct_colours(40))) == 40

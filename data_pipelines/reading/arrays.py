@@ -1,0 +1,244 @@
+"""Numpy arrays as a data set: the records of a Python session, read as prepared ones are."""
+
+import dataclasses
+import functools
+import hashlib
+import operator
+import pathlib
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import tqdm
+
+from data_pipelines.datasets.rasters.sensor import sensor_of
+from data_pipelines.geo.geotiff import filled
+from data_pipelines.reading import array_checks
+from data_pipelines.reading.interfaces import square
+from data_pipelines.schema.band_statistics import BandSums
+from data_pipelines.schema.legends import IGNORE, Legend
+from data_pipelines.schema.sensors import Sensor
+from data_pipelines.schema.splits import Splits
+
+NAME, VERSION = "arrays", "in memory"  # on cards: "arrays in memory"
+_TRAIN = "train"
+_QUIET = 2.0  # seconds that a look at all records may take before it shows progress
+
+
+@dataclasses.dataclass(frozen=True)
+class ArraySplit:
+    """The arrays of one split.
+
+    Attributes:
+      images: (N, H, W, C).
+      masks: (N, H, W) integers; None where the split has no labels.
+    """
+
+    images: np.ndarray
+    masks: np.ndarray | None
+
+
+@dataclasses.dataclass(frozen=True)
+class _Summary:
+    """One record in short.
+
+    Attributes:
+      digest: a hash of its image and its label as they are read.
+      pixels: labelled pixels by id of the legend.
+      sums: over its pixels that hold data.
+    """
+
+    digest: bytes
+    pixels: Counter[int]
+    sums: BandSums
+
+
+class ArraySource:
+    """Some records of arrays, as `interfaces.Source` has it; images are read-only views of the arrays where possible.
+
+    Args:
+      splits: the arrays by split.
+      where: for each record the name of its split, and its place there.
+      ids: for each record its id.
+      sensor: of the images.
+      legend: what the masks are read as.
+      nodata: a pixel that is this in any band holds no data; None: all pixels hold data.
+    """
+
+    in_memory = True
+
+    def __init__(
+        self,
+        splits: Mapping[str, ArraySplit],
+        where: Sequence[tuple[str, int]],
+        ids: tuple[str, ...],
+        sensor: Sensor,
+        legend: Legend,
+        nodata: float | None,
+    ):
+        self.ids = ids
+        self.tile = next(iter(splits.values())).images.shape[1]
+        self._splits, self._where, self._sensor, self._nodata = splits, where, sensor, nodata
+        self._read_as = legend.read_as()
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+    def __getitem__(self, index: int) -> dict[str, Any]:
+        return {"id": self.ids[index]} | self.read(index, [self._sensor.name, "label"])
+
+    def read(
+        self, index: int, keys: Sequence[str], corner: tuple[int, int] = (0, 0), size: int | None = None
+    ) -> dict[str, np.ndarray]:
+        """Reads these parts of a record; of both the square of `size` pixels whose upper left pixel is `corner`."""
+        split, place = self._where[index]
+        image = self._splits[split].images[place]
+        masks = self._splits[split].masks
+        valid = self.valid(index)
+        window = square(corner, size or self.tile)
+
+        def pixels() -> np.ndarray:
+            # What is filled is the mean of the whole record, so that every crop of it is filled alike.
+            whole = image if valid is None else filled(image, valid)
+            return whole[window].astype(self._sensor.dtype, copy=False)
+
+        def label() -> np.ndarray:
+            if masks is None:
+                return np.full(image[window].shape[:2], IGNORE, np.uint8)
+            ids = self._read_as[masks[place][window]]
+            return ids if valid is None else np.where(valid[window], ids, np.uint8(IGNORE))
+
+        parts = {self._sensor.name: pixels, "label": label}
+        return {key: parts[key]() for key in keys}
+
+    def valid(self, index: int) -> np.ndarray | None:
+        """Where a record holds data, (H, W) bool; None where all of it does."""
+        if self._nodata is None:
+            return None
+        split, place = self._where[index]
+        image = self._splits[split].images[place]
+        missing = np.isnan(image) if np.isnan(self._nodata) else image == self._nodata
+        return None if not missing.any() else ~missing.any(axis=2)
+
+    def has_numbers(self, vector: str) -> bool:
+        """False: arrays have no numbers beside the images."""
+        del vector
+        return False
+
+
+class ArrayDataset:
+    """Arrays as a data set, as `interfaces.Dataset` has it; made by `from_arrays`.
+
+    Its records are called "train/0", "train/1", ...: the split, and the place in its arrays.
+    """
+
+    name, version = NAME, VERSION
+    folder: pathlib.Path | None = None
+    in_memory = True
+
+    def __init__(self, splits: Mapping[str, ArraySplit], sensor: Sensor, legend: Legend, nodata: float | None):
+        self._arrays, self._sensor, self._nodata = splits, sensor, nodata
+        self.legend = legend
+        self.splits = {name: len(split.images) for name, split in splits.items()}
+        self.tile: int = next(iter(splits.values())).images.shape[1]
+        self.partitions: dict[str, int] = {}
+        self._where = {
+            f"{name}/{place}": (name, place) for name, count in self.splits.items() for place in range(count)
+        }
+        ids = {name: [f"{name}/{place}" for place in range(count)] for name, count in self.splits.items()}
+        self._names = Splits(title=NAME, stored=ids, parts={}, warnings={})
+        self._summaries: dict[str, _Summary] = {}
+
+    @functools.cached_property
+    def sensors(self) -> tuple[Sensor, ...]:
+        """The sensor, scaled by mean and deviation of the split `train`, or of the first one where there is none."""
+        scaled_by = _TRAIN if _TRAIN in self.splits else next(iter(self.splits))
+        return (dataclasses.replace(self._sensor, scaling=self._sums(scaled_by).scaling()),)
+
+    def source(self, spec: str) -> ArraySource:
+        """Opens the records of a split. Raises InputError for a split that is not there or holds no record."""
+        ids = self._names.ids(spec)
+        where = [self._where[record_id] for record_id in ids]
+        return ArraySource(self._arrays, where, ids, self._sensor, self.legend, self._nodata)
+
+    def split_id(self, spec: str) -> str:
+        """A short hash of ids, images and labels of a split, in order: other arrays have another one."""
+        digest = hashlib.sha256()
+        for record_id, summary in zip(self._names.ids(spec), self._summarised(spec), strict=True):
+            digest.update(f"{record_id}\n".encode() + summary.digest)
+        return digest.hexdigest()[:12]
+
+    def warnings(self, spec: str) -> list[str]:
+        """A line for the classes that are labelled nowhere in records to train on; else nothing."""
+        of_train = {self._where[record_id][0] for record_id in self._names.ids(spec)} & {_TRAIN}
+        if not any(self._arrays[split].masks is not None for split in of_train):
+            return []
+        pixels = self.class_pixels(spec)
+        missing = [land_class.name for land_class in self.legend.scored if not pixels.get(str(land_class.id))]
+        return [f"{spec}: no pixel is labelled {', '.join(missing)}: it cannot be learned"] if missing else []
+
+    def class_pixels(self, spec: str) -> dict[str, int]:
+        """Labelled pixels of a split by id of the legend, as text."""
+        total = sum((summary.pixels for summary in self._summarised(spec)), Counter())
+        return {str(label): total[label] for label in sorted(total)}
+
+    def band_statistics(self, spec: str) -> dict[str, dict]:
+        """Mean, deviation, extremes and correlation of the bands over the pixels of a split that hold data."""
+        return {self._sensor.name: self._sums(spec).summary()}
+
+    def _sums(self, spec: str) -> BandSums:
+        return functools.reduce(operator.add, (summary.sums for summary in self._summarised(spec)))
+
+    def _summarised(self, spec: str) -> list[_Summary]:
+        """The summaries of the records of a split, in order; each record is looked at once."""
+        source = self.source(spec)
+        todo = [index for index, record_id in enumerate(source.ids) if record_id not in self._summaries]
+        for index in tqdm.tqdm(todo, desc=f"looking at {spec}", unit="record", delay=_QUIET):
+            self._summaries[source.ids[index]] = _summarise(source, index, self._sensor.name)
+        return [self._summaries[record_id] for record_id in source.ids]
+
+
+def _summarise(source: ArraySource, index: int, sensor: str) -> _Summary:
+    record = source.read(index, [sensor, "label"])
+    image, label = record[sensor], record["label"]
+    digest = hashlib.sha256()
+    for array in (image, label):
+        digest.update(f"{array.dtype} {array.shape}\n".encode())
+        digest.update(np.ascontiguousarray(array).data)
+    ids, counts = np.unique(label[label != IGNORE], return_counts=True)
+    pixels = Counter(dict(zip(ids.tolist(), counts.tolist(), strict=True)))
+    return _Summary(digest.digest(), pixels, BandSums.of(image, source.valid(index)))
+
+
+def from_arrays(
+    splits: Mapping[str, tuple[np.ndarray, np.ndarray | None]],
+    classes: Legend | Sequence[str | tuple[str, str]],
+    *,
+    bands: Sequence[str] | None = None,
+    sensor: str = "image",
+    nodata: float | None = None,
+) -> ArrayDataset:
+    """Makes a data set of numpy arrays: what `lcjax.data.from_arrays`, where the arguments are explained, does."""
+    array_checks.check_shapes(splits)
+    arrays = {name: _read_only(*pair) for name, pair in splits.items()}
+    images = next(iter(arrays.values())).images
+    legend = array_checks.legend_of(classes, NAME)
+    names = array_checks.band_names(bands, images.shape[3])
+    called = array_checks.sensor_name(sensor)
+    array_checks.check_nodata(nodata, images.dtype)
+    for name, split in arrays.items():
+        array_checks.check_values(name, split.images, split.masks, legend, nodata)
+    nodata = None if nodata is None else float(nodata)
+    return ArrayDataset(arrays, sensor_of(names, images.dtype.name, name=called), legend, nodata)
+
+
+def _read_only(images: np.ndarray, masks: np.ndarray | None) -> ArraySplit:
+    """Views of the arrays through which they cannot be changed."""
+    views = [None if array is None else array.view(np.ndarray) for array in (images, masks)]
+    for view in views:
+        if view is not None:
+            view.flags.writeable = False
+    viewed, labels = views
+    assert viewed is not None
+    return ArraySplit(viewed, labels)
