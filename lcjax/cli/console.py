@@ -18,6 +18,7 @@ them. What all processes would say alike is said by process 0: `multihost.shared
 
 import contextlib
 import logging
+import sys
 from collections.abc import Iterator
 
 LOGGER = "lcjax"
@@ -60,3 +61,15 @@ def attached(process: int = 0) -> Iterator[None]:
         logger.removeHandler(handler)
         logger.setLevel(level)
         logger.propagate = propagates
+
+
+@contextlib.contextmanager
+def shown_in_notebooks() -> Iterator[None]:
+    """Prints as `attached` does where a person looks on and has set up no logging of their own; else does nothing.
+
+    That is in a notebook, and at Python's prompt.
+    """
+    looked_at = hasattr(sys, "ps1") or "ipykernel" in sys.modules
+    own = [one for one in logging.getLogger(LOGGER).handlers if not isinstance(one, logging.NullHandler)]
+    with attached() if looked_at and not own else contextlib.nullcontext():
+        yield

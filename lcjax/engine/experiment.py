@@ -200,6 +200,11 @@ def build(config, dataset: Dataset | None = None, *, devices: Sequence[jax.Devic
     Raises:
       InputError: config and data do not go together.
     """
+    if dataset is not None and dataset.in_memory and jax.process_count() > 1:
+        raise InputError(
+            f"{dataset.name}: data in memory serve one process, and this run has {jax.process_count()}; prepare them "
+            "(`lcjax prepare --help`), or start one process"
+        )
     with multihost.raise_on_all():
         if dataset is None:
             dataset = open_dataset(config.data_dir, config.dataset, legend=config.legend, bands=config.bands)
@@ -288,6 +293,7 @@ def make_card(config, dataset: Dataset) -> cards.Card:
         dataset=f"{dataset.name} {dataset.version}",
         splits=roles,
         versions=cards.versions(),
+        data_in_memory=dataset.in_memory,
     )
 
 

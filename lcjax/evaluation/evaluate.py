@@ -9,6 +9,7 @@ import jax
 import numpy as np
 
 from data_pipelines.reading.dataset import open_dataset
+from data_pipelines.reading.interfaces import Dataset
 from data_pipelines.schema import display
 from data_pipelines.schema.errors import InputError
 from data_pipelines.schema.files import write_atomically
@@ -22,20 +23,37 @@ from lcjax.runs import workdir
 _SAMPLES = 6  # tiles shown in reports
 
 
-def evaluate(folder: pathlib.Path, role: str, kind: str, data_dir: str | None = None) -> dict:
-    """Scores one split and writes the files; returns what metrics.json holds: of several processes the first alone."""
+def evaluate(
+    folder: pathlib.Path, role: str, kind: str, data_dir: str | None = None, data: Dataset | None = None
+) -> dict:
+    """Scores one split and writes the files.
+
+    Args:
+      folder: workdir of the run.
+      role: of the split in the run's config.
+      kind: of the checkpoint, "best" or "last".
+      data_dir: where the prepared data set lies, if not where it lay in training.
+      data: the data set itself, which a run on arrays needs.
+
+    Returns:
+      What metrics.json holds; nothing in other processes than the first.
+
+    Raises:
+      InputError: there is no such run, checkpoint or split, or the records are others than in training.
+    """
     trained = restore.restore(folder, kind)
     config, card, task = trained.config, trained.card, trained.task
     if role not in card.splits:
         raise InputError(f"--split={role}: expected one of {', '.join(card.splits)}")
     split = card.splits[role]
     with multihost.raise_on_all():
-        dataset = open_dataset(data_dir or config.data_dir, config.dataset, legend=config.legend, bands=config.bands)
+        dataset = data or _prepared(folder, trained, data_dir)
         source = dataset.source(split["spec"])
         if dataset.split_id(split["spec"]) != split["id"]:
+            where = "memory" if dataset.folder is None else str(dataset.folder)
             raise InputError(
-                f"{dataset.name} in {data_dir or config.data_dir}: {split['spec']!r} holds other records than in "
-                "training; name the folder that the run was trained from with --data_dir"
+                f"{dataset.name} in {where}: {split['spec']!r} holds other records than in training; give the data "
+                "that the run was trained from (--data_dir, or data= in Python)"
             )
     if warning := task.split_warning(source, split["spec"]):
         workdir.say(f"warning: {warning}")
@@ -47,6 +65,16 @@ def evaluate(folder: pathlib.Path, role: str, kind: str, data_dir: str | None = 
     sums = sum_over_batches(count, values, statistics, batches, sharding)
     with multihost.raise_on_all() as mine:
         return _write(trained, folder, role, kind, sums, dataset, source) if mine else {}
+
+
+def _prepared(folder: pathlib.Path, trained: restore.Trained, data_dir: str | None) -> Dataset:
+    config = trained.config
+    if trained.card.data_in_memory:
+        raise InputError(
+            f"{folder}: this run was trained on arrays, and its data live in Python: evaluate it there, with "
+            "lcjax.evaluate(workdir, data=...)"
+        )
+    return open_dataset(data_dir or config.data_dir, config.dataset, legend=config.legend, bands=config.bands)
 
 
 def _write(trained: restore.Trained, folder: pathlib.Path, role: str, kind: str, sums: dict, dataset, source) -> dict:

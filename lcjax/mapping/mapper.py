@@ -78,7 +78,11 @@ class Mapper:
     @classmethod
     def of_workdir(cls, folder: pathlib.Path, checkpoint: str, *, tta: bool = False) -> "Mapper":
         """The network of a workdir, on all devices; with `tta` its answers are averaged over flips and rotations."""
-        trained = restore.restore(folder, checkpoint)
+        return cls.of_trained(restore.restore(folder, checkpoint), checkpoint, tta=tta)
+
+    @classmethod
+    def of_trained(cls, trained: restore.Trained, checkpoint: str, *, tta: bool = False) -> "Mapper":
+        """A restored network, on all devices; arguments as of `of_workdir`."""
         mesh = meshes.make_mesh(-1, 1, jax.device_count())
         card = trained.card
         if isinstance(trained.task, tasks.PixelTask) and trained.task.scene_note:

@@ -32,6 +32,7 @@ class Card:
         their number, "id": hash of their ids, "class_pixels": label id -> pixels, "warnings": what a reader of scores
         on them must know}. A role without a split is left out.
       versions: library name -> version, of lcjax and of the libraries that made the checkpoint.
+      data_in_memory: whether the records were arrays in Python, which no command can open again.
     """
 
     model: str
@@ -42,6 +43,7 @@ class Card:
     dataset: str
     splits: dict[str, dict[str, Any]]
     versions: dict[str, str]
+    data_in_memory: bool = False
 
     def to_json(self) -> str:
         """Returns the text of card.json."""

@@ -80,7 +80,7 @@ def train(
         probe, trace = probes.make(experiment), Trace(profile, folder)
         workdir.start(folder, experiment.config, experiment.card, allow_other_config=allow_other_config)
         saver = Saver(folder, experiment)
-        state = saver.init_or_restore()
+        state = saver.init_or_restore(allow_other_config=allow_other_config)
         step, total, progress = saver.first, experiment.length.total, saver.progress
         if progress.ended:
             _log.info(f"{folder}: already ended at step {step}: {progress.ended}")

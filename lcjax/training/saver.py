@@ -10,6 +10,7 @@ from lcjax.engine.experiment import Experiment
 from lcjax.engine.state import State, with_lr_multiplier
 from lcjax.parallel import mesh as meshes
 from lcjax.parallel import multihost
+from lcjax.runs import model_card as cards
 from lcjax.runs.checkpoints import Checkpoints
 from lcjax.runs.progress import DONE, Progress
 
@@ -29,11 +30,11 @@ class Saver:
         self._last, self._best = Checkpoints(workdir, "last"), Checkpoints(workdir, "best")
         self.first, self.progress = 0, Progress()
 
-    def init_or_restore(self) -> State:
+    def init_or_restore(self, *, allow_other_config: bool = False) -> State:
         """Returns the state to begin with, and sets `first` and `progress`.
 
-        Raises InputError where all checkpoints are damaged, where config.init does not fit, and for a run that has gone
-        farther than the config asks for.
+        Raises InputError where all checkpoints are damaged, where config.init does not fit, for a run that has gone
+        farther than the config asks for, and, unless another config is allowed, where the splits hold other records.
         """
         step, damaged = self._last.latest_undamaged()
         if damaged and step is None:
@@ -43,14 +44,16 @@ class Saver:
             )
         for damage in damaged:
             _log.warning(f"{damage}; an earlier one is taken")
-        state = self._restore(step) if step is not None else None
+        state = self._restore(step, allow_other_config) if step is not None else None
         self.progress.card, self.progress.devices = self._experiment.card.to_json(), self._experiment.mesh.size
         return state or self._experiment.initial_state(*self._experiment.initial_values())
 
-    def _restore(self, step: int) -> State:
+    def _restore(self, step: int, allow_other_config: bool) -> State:
         config, total = self._experiment.config, self._experiment.length.total
         self.first = step
         self.progress = Progress(**self._last.restore_meta(step))
+        if not allow_other_config:
+            self._check_records()
         if self.progress.ended == DONE and step < total:
             self.progress.ended = ""  # with another config.total there is more to do
         if not self.progress.ended and step > total:
@@ -77,6 +80,16 @@ class Saver:
             lr_multiplier=like.lr_multiplier,
         )
         return with_lr_multiplier(state, self.progress.lr_multiplier)
+
+    def _check_records(self) -> None:
+        before, now = cards.from_json(self.progress.card).splits, self._experiment.card.splits
+        for role in before.keys() & now.keys():
+            if before[role]["id"] != now[role]["id"]:
+                raise InputError(
+                    f"{self._workdir}: holds a run whose {role} split {before[role]['spec']!r} held other records "
+                    f"({before[role]['records']}, id {before[role]['id']}) than now ({now[role]['records']}, id "
+                    f"{now[role]['id']}); put back the data that it began with, or choose another --workdir"
+                )
 
     def forget_later(self) -> None:
         """Deletes the checkpoints of steps after `first`: they will be computed again."""

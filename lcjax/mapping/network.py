@@ -1,0 +1,171 @@
+"""A trained network to ask from Python: arrays in, classes or probabilities out; scenes in, maps out."""
+
+import datetime
+import functools
+import pathlib
+from collections.abc import Mapping, Sequence
+
+import jax.numpy as jnp
+import numpy as np
+
+from data_pipelines.schema.errors import InputError
+from data_pipelines.schema.legends import IGNORE
+from data_pipelines.schema.sensors import Sensor
+from lcjax.engine import restore
+from lcjax.mapping import map_writer, scene_list
+from lcjax.mapping.mapper import Mapper, Options
+from lcjax.mapping.scene import open_scene
+from lcjax.ops.tiling import Tiling, blended_strips
+from lcjax.runs.model_card import Card
+
+Images = np.ndarray | Mapping[str, np.ndarray]
+
+_DEFAULTS = Options()
+
+
+class Network:
+    """The network of a run, as `lcjax.load` gives it.
+
+    Images are arrays of the numbers that the data hold, (H, W, bands) of any size, the bands in the order of the card;
+    where the network takes several sensors, a dictionary of them by name. Images larger than a tile of the card are
+    answered tile by tile and blended, as in maps.
+    """
+
+    def __init__(self, trained: restore.Trained, checkpoint: str = "best"):
+        self._trained, self._checkpoint = trained, checkpoint
+
+    @property
+    def card(self) -> Card:
+        """What the network was told about its input: sensors, bands, classes, tile."""
+        return self._trained.card
+
+    @property
+    def classes(self) -> list[str]:
+        """Names of the classes, in the order of the probabilities."""
+        return [land_class.name for land_class in self.card.legend.scored]
+
+    @property
+    def step(self) -> int:
+        """Number of updates that the network had."""
+        return self._trained.step
+
+    @functools.cached_property
+    def _mapper(self) -> Mapper:
+        return Mapper.of_trained(self._trained, self._checkpoint)
+
+    def probabilities(self, image: Images) -> np.ndarray:
+        """Returns the probability of each class at each pixel, (H, W, K) float32; NaN where a pixel holds no data.
+
+        Raises InputError where the image has other sensors, bands or numbers than the card.
+        """
+        inputs = self._checked(image)
+        height, width = next(iter(inputs.values())).shape[:2]
+        valid = self._valid(inputs)
+        tile = self.card.tile
+        strips = blended_strips(
+            lambda first, end: ({name: array[first:end] for name, array in inputs.items()}, valid[first:end]),
+            self._mapper.probabilities,
+            lambda strip_KxHxW: jnp.moveaxis(strip_KxHxW, 0, -1),
+            Tiling(height, width, tile, _DEFAULTS.check(tile)),
+            classes=len(self.classes),
+            batch_size=_DEFAULTS.batch_size * self._mapper.devices,
+            multiple=self._mapper.devices,
+        )
+        answers = np.concatenate([rows for _, rows, _ in strips])
+        return np.where(valid[..., None], answers, np.float32(np.nan))
+
+    def predict(self, image: Images) -> np.ndarray:
+        """Returns the most probable class at each pixel, (H, W) uint8: ids of the legend, 255 where there is no data.
+
+        Raises InputError as `probabilities` does.
+        """
+        probabilities = self.probabilities(image)
+        empty = np.isnan(probabilities[..., 0])
+        indices = np.argmax(np.where(empty[..., None], 0, probabilities), axis=-1)
+        return np.where(empty, np.uint8(IGNORE), self.card.legend.id_of_index()[indices])
+
+    def map(
+        self,
+        scene: str | pathlib.Path | Mapping[str, str | pathlib.Path],
+        output: str | pathlib.Path,
+        *,
+        bands: Sequence[str] = (),
+        offset: float | None = None,
+        grid: str = "",
+        date: datetime.datetime | None = None,
+        options: Options = _DEFAULTS,
+    ) -> pathlib.Path:
+        """Writes the map of a scene and what lies beside it, as `lcjax predict` does, and returns its path.
+
+        Args:
+          scene: a raster, or one for each sensor by name.
+          output: a name that ends in .tif.
+          bands: names of the bands in file order, where the files name none.
+          offset: added to the digital numbers of Sentinel-2.
+          grid: the sensor onto whose grid the others are warped, where their grids differ.
+          date: when the scene was taken.
+          options: overlap, blending, further layers.
+
+        Raises:
+          InputError: the scene does not fit the card, or the map cannot be written.
+        """
+        files = self._files(scene)
+        map_writer.check_output(pathlib.Path(output), files.values())
+        listed = scene_list.parse_bands(bands, self.card.sensors)
+        with open_scene(self.card, files, bands=listed, offset=offset, grid=grid) as opened:
+            self._mapper.map(opened, pathlib.Path(output), options, date=date)
+        return pathlib.Path(output)
+
+    def _files(self, scene: str | pathlib.Path | Mapping[str, str | pathlib.Path]) -> dict[str, pathlib.Path]:
+        if isinstance(scene, Mapping):
+            return {name: pathlib.Path(path) for name, path in scene.items()}
+        names = [sensor.name for sensor in self.card.sensors]
+        if len(names) > 1:
+            raise InputError(f"scene={scene}: the network takes {', '.join(names)}; give a dictionary of files by name")
+        return {names[0]: pathlib.Path(scene)}
+
+    def _checked(self, image: Images) -> dict[str, np.ndarray]:
+        sensors = {sensor.name: sensor for sensor in self.card.sensors}
+        if not isinstance(image, Mapping):
+            if len(sensors) > 1:
+                raise InputError(f"one array, but the network takes {', '.join(sensors)}; give a dictionary by name")
+            image = dict.fromkeys(sensors, image)
+        if image.keys() != sensors.keys():
+            raise InputError(f"images of {', '.join(image)}; the network takes {', '.join(sensors)}")
+        arrays = {name: _as_stored(name, image[name], sensor) for name, sensor in sensors.items()}
+        shapes = {name: array.shape[:2] for name, array in arrays.items()}
+        if len(set(shapes.values())) > 1:
+            shown = ", ".join(f"{name} {rows} x {columns}" for name, (rows, columns) in shapes.items())
+            raise InputError(f"the images of the sensors differ in height and width: {shown}; expected one grid")
+        return arrays
+
+    def _valid(self, inputs: Mapping[str, np.ndarray]) -> np.ndarray:
+        """(H, W) bool: where every sensor holds data."""
+        masks = [
+            (inputs[sensor.name] != 0).any(-1) if sensor.zero_is_nodata else np.isfinite(inputs[sensor.name]).all(-1)
+            for sensor in self.card.sensors
+        ]
+        return np.logical_and.reduce(masks)
+
+
+def _as_stored(name: str, image: np.ndarray, sensor: Sensor) -> np.ndarray:
+    array = np.asarray(image)
+    if array.ndim != 3 or array.shape[-1] != len(sensor.bands) or 0 in array.shape:
+        raise InputError(
+            f"{name}: an array of shape {array.shape}; expected (H, W, {len(sensor.bands)}), with the bands "
+            f"{', '.join(sensor.bands)}"
+        )
+    if not np.can_cast(array.dtype, sensor.dtype, "safe"):
+        raise InputError(
+            f"{name}: numbers of type {array.dtype}; expected {sensor.dtype}, as in training ({sensor.meaning})"
+        )
+    return array.astype(sensor.dtype, copy=False)
+
+
+def load(workdir: str | pathlib.Path, checkpoint: str = "best") -> Network:
+    """Loads the network of a run.
+
+    Raises InputError where there is no such run or checkpoint, and for a run whose network has no classes to map.
+    """
+    trained = restore.restore(pathlib.Path(workdir), checkpoint)
+    return Network(trained, checkpoint)
