@@ -11,6 +11,7 @@ from data_pipelines.schema.sensors import Scaling, Sensor
 from lcjax import tasks
 from lcjax.configs import dfc2020, pretrain
 from lcjax.engine import optimizer as optimizers
+from lcjax.engine.schedule import LearningRate
 from lcjax.engine.state import initial_state
 from lcjax.engine.train_step import compile_train_step, train_step
 from lcjax.models import params
@@ -77,8 +78,7 @@ def make(config):
     """(task, template, initial parameters, initial statistics) of a config."""
     task = tasks.make(config, card_of(config))
     template = params.Template(task.build, config.freeze)
-    values, statistics = (params.init_params(shapes, 0) for shapes in (template.parameters, template.statistics))
-    return task, template, values, statistics
+    return task, template, *template.initial_values(0)
 
 
 def precisions_compared(task, values, statistics, images, *, train: bool = False) -> dict[str, float]:
@@ -127,10 +127,10 @@ def trained(config, devices: int, size: int, count: int):
     """(template, state before, state after, metrics of the last step) of so many steps on one batch, in numpy."""
     task, template, values, statistics = make(config)
     mesh = meshes.make_mesh(devices, 1, size)
-    optimizer = optimizers.make_optimizer(config.optimizer)
+    optimizer = optimizers.make_optimizer(config.optimizer, template.groups)
     state = initial_state(template, values, statistics, optimizer, mesh)
     before = jax.tree.map(np.array, state)
-    rate = optimizers.LearningRate(1e-2, 0, 10, "constant")
+    rate = LearningRate(1e-2, 0, 10, "constant")
     data = meshes.global_batch(batch(config, size), meshes.batch_sharding(mesh))
     data = {key: data[key] for key in (*task.keys, "corner", "example")}
     step = compile_train_step(train_step(task, template, optimizer, rate, 0), state, data)

@@ -19,6 +19,7 @@ from lcjax.configs import arguments, base, dfc2020, flair1, pretrain, rasters
 from lcjax.configs.report2024 import cells, recipes
 from lcjax.engine import optimizer as optimizers
 from lcjax.models import params
+from lcjax.models.interfaces import ParameterGroups
 
 ROOT = pathlib.Path(__file__).parent.parent
 GOLDEN = ROOT / "tests" / "golden"
@@ -109,7 +110,7 @@ _NETWORK = ("task", "dataset", "model", "fusion", "bands", "legend", "metadata",
 
 def sizes_of(config) -> tuple[int, int]:
     """(trained, frozen) parameters of the network that a config builds, from shapes alone."""
-    optimizers.make_optimizer(config.optimizer)
+    optimizers.make_optimizer(config.optimizer, {"encoders/any": ParameterGroups()})
     return _sizes_of(json.dumps({key: config[key] for key in _NETWORK if key in config}, default=lambda v: v.to_dict()))
 
 

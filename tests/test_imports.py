@@ -186,5 +186,7 @@ def test_networks_import_nothing_of_the_pipelines_but_errors():
     paths = (ROOT / "lcjax" / "models").glob("*.py")
     ours = {name for path in paths for name in imports_of(path) if name.split(".")[0] in TOPS}
     assert {name for name in ours if not name.startswith("lcjax.models.")} <= {
-        "data_pipelines.schema.errors.InputError"
+        "data_pipelines.schema.errors.InputError",
+        "data_pipelines.schema.plugins",
+        "data_pipelines.schema.plugins.Registry",
     }

@@ -54,7 +54,9 @@ def allow_named_in(config: Mapping[str, Any]) -> None:
     Only for configs whose author is at the keyboard: from the command line or from Python, never from a file of a run.
     """
     for field in _FIELDS:
-        value = reduce(lambda node, key: node.get(key) if hasattr(node, "get") else None, field.split("."), config)
+        value: Any = config
+        for key in field.split("."):
+            value = value.get(key) if hasattr(value, "get") else None
         if isinstance(value, str) and (parts := _QUALIFIED.fullmatch(value)):
             allow(parts[1])
 

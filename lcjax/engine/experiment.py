@@ -27,7 +27,7 @@ from data_pipelines.schema.errors import InputError
 from data_pipelines.schema.normalization import SCALINGS
 from data_pipelines.schema.sensors import Sensor
 from lcjax import tasks
-from lcjax.engine import durations, eval_step, flops, restore
+from lcjax.engine import durations, eval_step, flops, restore, schedule
 from lcjax.engine import optimizer as optimizers
 from lcjax.engine import state as states
 from lcjax.engine import train_step as train_steps
@@ -64,7 +64,7 @@ class Experiment:
     template: params.Template
     mesh: Mesh
     optimizer: optax.GradientTransformation
-    rate: optimizers.LearningRate
+    rate: schedule.LearningRate
     length: durations.RunLength
 
     # ------------------------------------------------------------------ data
@@ -143,8 +143,7 @@ class Experiment:
 
     def random_values(self) -> tuple[dict, dict]:
         """Parameters and statistics, on the host, drawn from the seed."""
-        parameters, statistics = self.template.parameters, self.template.statistics
-        return params.init_params(parameters, self.config.seed), params.init_params(statistics, self.config.seed)
+        return self.template.initial_values(self.config.seed)
 
     def initial_state(self, values: Mapping, statistics: Mapping) -> states.State:
         """The state of step 0 on the mesh."""
@@ -219,7 +218,7 @@ def build(config, dataset: Dataset | None = None, *, devices: Sequence[jax.Devic
     if config.crop > dataset.tile:
         raise InputError(f"config.crop={config.crop}: larger than the {dataset.tile} px tiles of {dataset.name}")
     task.check(source, dataset.folder or dataset.name)
-    optimizers.check_plateau(config)
+    schedule.check_plateau(config)
     if config.freeze and config.init == "random":
         _log.warning(f"config.freeze={config.freeze!r} with config.init='random': what is frozen has learned nothing")
     augment.check_perturbation(card.sensors, config.speckle, config.jitter)
@@ -262,8 +261,8 @@ def _assemble(config, dataset, card: cards.Card, task: tasks.Task, length: durat
     parallel = config.parallel
     mesh = meshes.make_mesh(parallel.data, parallel.fsdp, config.batch_size, config.accumulate, devices)
     template = params.Template(task.build, config.freeze, meshes.batch_norm_attributes(parallel, mesh))
-    optimizer = optimizers.make_optimizer(config.optimizer)
-    rate = optimizers.learning_rate(config.optimizer, config.batch_size, length.warmup, length.total)
+    optimizer = optimizers.make_optimizer(config.optimizer, template.groups)
+    rate = schedule.learning_rate(config.optimizer, config.batch_size, length.warmup, length.total)
     return Experiment(config, dataset, card, task, template, mesh, optimizer, rate, length)
 
 

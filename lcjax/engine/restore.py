@@ -17,6 +17,7 @@ from jax.sharding import AxisType, NamedSharding, PartitionSpec
 from data_pipelines.schema.errors import InputError
 from lcjax import tasks
 from lcjax.models import params
+from lcjax.models.transfer import transfer
 from lcjax.ops import augment
 from lcjax.parallel import mesh as meshes
 from lcjax.parallel import multihost
@@ -149,6 +150,6 @@ def pretrained(folder: pathlib.Path, card: cards.Card, values: dict, statistics:
         )
     learned, running = jax.device_get((other.parameters, other.statistics))
     return (
-        params.transfer(values, learned, taken, str(folder)),
-        params.transfer(statistics, running, taken, str(folder)),
+        transfer(values, learned, taken, other.template.groups, str(folder)),
+        transfer(statistics, running, taken, other.template.groups, str(folder)),
     )

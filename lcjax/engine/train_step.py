@@ -4,7 +4,7 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from lcjax.engine.optimizer import LearningRate
+from lcjax.engine.schedule import LearningRate
 from lcjax.engine.state import State
 from lcjax.models.params import Flat, Template, norm
 from lcjax.ops import augment
@@ -32,7 +32,9 @@ def train_step(
             keys_B = augment.example_keys(seed, state.step, part["example"])
 
             def loss_of(trainable: Flat):
-                model = template.merge(trainable | state.frozen, statistics, train=True)
+                # The first example's key is of this seed, step, part and replica: what dropout of a whole batch needs.
+                key = keys_B[0] if template.draws else None
+                model = template.merge(trainable | state.frozen, statistics, train=True, key=key)
                 loss, extra = task.loss(model, part, keys_B)
                 return loss, (extra, template.statistics_of(model))
 

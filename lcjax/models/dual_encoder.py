@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 from flax import nnx
 
-from lcjax.models.interfaces import Encoder
+from lcjax.models.interfaces import Encoder, ParameterGroups
 from lcjax.models.resample import padded
 from lcjax.models.segmenter import branch_noise
 
@@ -37,6 +37,11 @@ class DualEncoder(nnx.Module):
                 if projection
             }
         )
+
+    @property
+    def parameter_groups(self) -> dict[str, ParameterGroups]:
+        """Those of each encoder, by its path."""
+        return {f"encoders/{name}": encoder.parameter_groups for name, encoder in self.encoders.items()}
 
     def __call__(self, inputs: Mapping[str, jax.Array], keys_B: jax.Array | None = None) -> dict[str, jax.Array]:
         """Unit vectors {sensor: (B, projection)} float32 of images {sensor: (B, H, W, bands)} of any size.

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 import jax
 from flax import nnx
 
+from lcjax.models.interfaces import ParameterGroups, numbered
 from lcjax.models.layers import ConvNorm, identity, run_stage
 
 # expansion, kernel, stride, channels, blocks of each stage
@@ -73,6 +74,11 @@ class EfficientNetEncoder(nnx.Module):
                 width = channels
             built.append(blocks)
         self.stages = nnx.List(built)
+
+    @property
+    def parameter_groups(self) -> ParameterGroups:
+        """The stem, and the stages that follow."""
+        return ParameterGroups(("stem",), numbered("stages", len(self.stages)), bands=("stem/conv",))
 
     def __call__(self, x_BxHxWxC: jax.Array, noise_BxN: jax.Array | None = None) -> list[jax.Array]:
         x = self.stem(x_BxHxWxC)

@@ -1,11 +1,18 @@
 """What the parts of a network offer each other; the families fill them in."""
 
 import dataclasses
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Protocol
 
 import jax
 import jax.numpy as jnp
+
+from data_pipelines.schema.errors import InputError
+
+# The encoder of this name learns from scratch beside others: it takes nothing from another run and is never frozen.
+OWN = "own"
+
+Images = Mapping[str, jax.Array]  # sensor -> (B, H, W, C)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -41,12 +48,80 @@ def whole(bands: Mapping[str, int]) -> dict[str, Inputs]:
     return {sensor: Inputs(((sensor, tuple(range(count))),)) for sensor, count in bands.items()}
 
 
+def by_sensor(images: Images | jax.Array, sensors: Sequence[str]) -> Images:
+    """Images by sensor; where there is one sensor, its image may come alone.
+
+    Raises:
+      InputError: one image for a network of several sensors.
+    """
+    if isinstance(images, Mapping):
+        return images
+    if len(sensors) != 1:
+        raise InputError(
+            f"one image of shape {images.shape} for a network of the sensors {', '.join(sensors)}: expected an image "
+            "for each, {sensor: (B, H, W, C)}"
+        )
+    return {sensors[0]: images}
+
+
+@dataclasses.dataclass(frozen=True)
+class ParameterGroups:
+    """Which parameters of an encoder are its stem and its stages.
+
+    It is what generic code asks, instead of knowing how a family names its layers: to freeze an encoder (all groups),
+    to give each layer a learning rate of its own (stem, then stages), and to take an encoder from another run (bands).
+    Parameters are named by the beginnings of their paths below the encoder: "stages/0" stands for "stages/0/kernel",
+    not for "stages/01".
+
+    Attributes:
+      stem: the first layers.
+      stages: the groups that follow, from the image on.
+      after: what follows the last stage and still belongs to the encoder; it learns at the full rate.
+      bands: the layers whose shapes depend on the bands, which may lie in the stem or in the first stage.
+    """
+
+    stem: tuple[str, ...] = ()
+    stages: tuple[tuple[str, ...], ...] = ()
+    after: tuple[str, ...] = ()
+    bands: tuple[str, ...] = ()
+
+    @property
+    def layers(self) -> tuple[tuple[str, ...], ...]:
+        """Stem, stages and what comes after, in this order."""
+        return (self.stem, *self.stages, self.after)
+
+
+def layer_of(path: str, groups: Mapping[str, ParameterGroups]) -> tuple[str, int] | None:
+    """The encoder that a parameter is of, and its layer there: 0 is the stem; None outside of the encoders.
+
+    Args:
+      path: of the parameter or of a module.
+      groups: path of each encoder -> its groups.
+    """
+    for encoder, own in groups.items():
+        for number, layer in enumerate(own.layers):
+            if begins(path, [f"{encoder}/{prefix}" for prefix in layer]):
+                return encoder, number
+    return None
+
+
+def begins(path: str, prefixes: Iterable[str]) -> bool:
+    """Whether a path is one of the prefixes or lies below one."""
+    return any(path == prefix or path.startswith(f"{prefix}/") for prefix in prefixes)
+
+
+def numbered(name: str, count: int) -> tuple[tuple[str], ...]:
+    """Groups ("name/0",), ("name/1",), ...: the members of a list are stages."""
+    return tuple((f"{name}/{number}",) for number in range(count))
+
+
 class Encoder(Protocol):
     """Image to a pyramid of features.
 
     Attributes:
       channels: of each feature, finest first.
       strides: of each feature, in pixels of the image.
+      parameter_groups: its stem and stages.
     """
 
     @property
@@ -54,6 +129,9 @@ class Encoder(Protocol):
 
     @property
     def strides(self) -> Sequence[int]: ...
+
+    @property
+    def parameter_groups(self) -> ParameterGroups: ...
 
     def __call__(self, x_BxHxWxC: jax.Array, noise_BxN: jax.Array | None = None) -> list[jax.Array]:
         """Features of an image whose edges are multiples of the last stride; `noise_BxN` drops residual branches."""

@@ -1,15 +1,14 @@
-"""Parameters as flat dictionaries, path -> array: how they start, which are frozen, what is taken from another run.
+"""Parameters as flat dictionaries, path -> array: how they start, and which are frozen.
 
 A path is the module path and the parameter's name, joined by "/": "encoders/s2/stages/0/1/attention/qkv/kernel". One
-flat language serves freezing, transfer, sharding and checkpoints.
+flat language serves freezing, transfer (transfer.py), sharding and checkpoints.
 """
 
-import dataclasses
 import math
 import re
 import zlib
-from collections.abc import Callable, Mapping
-from typing import cast
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any, cast
 
 import jax
 import jax.numpy as jnp
@@ -17,16 +16,11 @@ import numpy as np
 from flax import nnx
 
 from data_pipelines.schema.errors import InputError
-from lcjax.models.resample import resized_table
+from lcjax.models.interfaces import ParameterGroups, begins, layer_of
 
 Flat = dict[str, jax.Array]
-Host = Mapping[str, np.ndarray]  # the same in numpy
 
-# The encoder of this name learns from scratch beside others: it takes nothing from another run and is never frozen.
-OWN = "own"
-
-# What each value of config.freeze keeps still, by path.
-FROZEN = {"": re.compile(r"(?!)"), "encoder": re.compile(rf"^encoders/(?!{OWN}/)\w+/")}
+FREEZES = ("", "encoder")  # values of config.freeze
 
 
 def _normal(deviation: Callable[[tuple[int, ...]], float]):
@@ -42,7 +36,7 @@ def _kernel(shape: tuple[int, ...]) -> float:
     return math.sqrt(2.0 / math.prod(shape[:-1])) if len(shape) == 4 else 0.02
 
 
-# Initial values by path, the first match decides.
+# Initial values of our own networks by path, the first match decides.
 _INITIAL = (
     (r"/(scale|var)$", _constant(1.0)),
     (r"/(bias|mean)$", _constant(0.0)),
@@ -50,13 +44,7 @@ _INITIAL = (
     (r"/kernel$", _normal(_kernel)),
     (r"/(bias_table|position|class_token)$", _normal(lambda shape: 0.02)),
 )
-
-
-# The first layer of an encoder of any family: all else does not know of bands.
-_FIRST = re.compile(r"^(embed|stem/conv|levels/0/conv1)/(kernel|bias)$")
-
-# Learned tables over a square of places, after so many rows of another kind: they can be had for another square.
-_TABLES = {"bias_table": 0, "position": 1}
+_NAMES = ("scale", "var", "bias", "mean", "kernel", "bias_table", "position", "class_token")  # of that table
 
 
 def flatten(nested: Mapping) -> dict:
@@ -97,13 +85,21 @@ class _OneKey:
 class Template:
     """A network split once into structure and shapes; `merge` makes it callable again inside a compiled function.
 
+    What layers like nnx.Dropout draw from is no part of the state: it is made anew in each `merge` from a key, so that
+    checkpoints hold none of it and a resumed run draws what the uninterrupted one would have drawn.
+
     Args:
       build: makes the network.
-      freeze: which parameters stay as they are, of `FROZEN`.
-      normalisation: attributes of its batch norms (lcjax.parallel.mesh.normalisation).
+      freeze: which parameters stay as they are, of `FREEZES`.
+      normalisation: attributes of its batch norms (lcjax.parallel.mesh.batch_norm_attributes).
 
     Attributes:
       parameters, statistics: path -> jax.ShapeDtypeStruct.
+      groups: path of each encoder that the network declares -> its stem and stages; the paths in them begin there.
+
+    Raises:
+      InputError: an unknown `freeze`, or a network that does not declare what that needs, declares what is not there,
+        or holds variables that lcjax cannot keep.
     """
 
     def __init__(
@@ -112,27 +108,53 @@ class Template:
         freeze: str = "",
         normalisation: Mapping[str, int | str] | None = None,
     ):
-        if freeze not in FROZEN:
-            raise InputError(f"config.freeze={freeze!r}: expected one of {', '.join(map(repr, FROZEN))}")
+        if freeze not in FREEZES:
+            raise InputError(f"config.freeze={freeze!r}: expected one of {', '.join(map(repr, FREEZES))}")
         model = nnx.eval_shape(lambda: build(cast(nnx.Rngs, _OneKey())))
         model.train()
-        self._frozen = FROZEN[freeze]
+        self._build = build
+        self._frozen = freeze == "encoder"
+        self._initialises_itself = getattr(model, "initialises_itself", False)
+        self.groups: Mapping[str, ParameterGroups] = getattr(model, "parameter_groups", {})
+        if self._frozen and not self.groups:
+            raise InputError(
+                f"config.freeze={freeze!r}: the network declares no parameter_groups, which say what of it "
+                "is an encoder; declare its stem and stages, or set config.freeze=''"
+            )
         for path, module in nnx.iter_modules(model):
-            if self.is_frozen("/".join(map(str, (*path, "")))):
+            if self.is_frozen("/".join(map(str, path))):
                 # Frozen means frozen: its normalisation uses, and keeps, the statistics that it came with.
                 module.eval()
             if isinstance(module, nnx.BatchNorm):
                 for name, value in (normalisation or {}).items():
                     setattr(module, name, value)
-        structure, *states = nnx.split(model, nnx.Param, nnx.BatchStat)
-        self._train = structure
+        self._train, *flat = _split(model)
+        self.parameters, self.statistics, self._streams = flat
+        _check_groups(self.groups, self.parameters)
         model.eval()
         self._eval = nnx.graphdef(model)
-        self.parameters, self.statistics = (flatten(nnx.to_pure_dict(state)) for state in states)
 
-    def merge(self, parameters: Flat, statistics: Flat, *, train: bool) -> nnx.Module:
-        """The network with these values."""
-        return nnx.merge(self._train if train else self._eval, unflatten(parameters), unflatten(statistics))
+    @property
+    def draws(self) -> bool:
+        """Whether layers of the network draw random numbers by themselves while it trains."""
+        return bool(self._streams)
+
+    def merge(self, parameters: Flat, statistics: Flat, *, train: bool, key: jax.Array | None = None) -> nnx.Module:
+        """The network with these values.
+
+        Args:
+          parameters: path -> array.
+          statistics: path -> array.
+          train: in training mode, else in evaluation mode.
+          key: what the network's own draws come from, each layer's folded with its path; needed to train a network
+            that `draws`.
+        """
+        states = [unflatten(parameters), unflatten(statistics)]
+        if self._streams:
+            if train and key is None:
+                raise ValueError("this network draws random numbers while it trains: merge needs a key")
+            states.append(unflatten(_seeded(self._streams, jax.random.key(0) if key is None else key)))
+        return nnx.merge(self._train if train else self._eval, *states)
 
     def statistics_of(self, model: nnx.Module) -> Flat:
         """The running statistics of a network after a call in training mode."""
@@ -140,109 +162,71 @@ class Template:
 
     def is_frozen(self, path: str) -> bool:
         """Whether a parameter stays as it is."""
-        return self._frozen.match(path) is not None
+        return self._frozen and layer_of(path, self.groups) is not None
+
+    def initial_values(self, seed: int) -> tuple[dict[str, np.ndarray], dict[str, np.ndarray]]:
+        """Parameters and statistics to start from: ours by `init_params`, else what the network's own layers draw."""
+        if not self._initialises_itself:
+            return init_params(self.parameters, seed), init_params(self.statistics, seed)
+        parameters, statistics, _ = jax.jit(lambda: _split(self._build(nnx.Rngs(seed)))[1:])()
+        return jax.device_get((parameters, statistics))
+
+
+def _split(model: nnx.Module) -> tuple[Any, dict, dict, dict]:
+    """Structure, parameters, running statistics, and what random numbers are drawn from, each by path."""
+    structure, *states = nnx.split(model, nnx.Param, nnx.BatchStat, nnx.RngState, ...)
+    parameters, statistics, streams, unknown = (flatten(nnx.to_pure_dict(state)) for state in states)
+    if unknown:
+        raise InputError(
+            f"the network holds {', '.join(unknown)}: expected variables of nnx.Param, nnx.BatchStat and nnx.Rngs; "
+            "make it one of these, or a plain attribute"
+        )
+    return structure, parameters, statistics, streams
+
+
+def _check_groups(groups: Mapping[str, ParameterGroups], parameters: Iterable[str]) -> None:
+    """Raises InputError for groups that name what is not there, or the same twice."""
+    for encoder, own in groups.items():
+        prefixes = [prefix for layer in own.layers for prefix in layer]
+        for number, prefix in enumerate(prefixes):
+            if not any(begins(path, [f"{encoder}/{prefix}"]) for path in parameters):
+                there = ", ".join(path.removeprefix(f"{encoder}/") for path in parameters if begins(path, [encoder]))
+                raise InputError(f"parameter_groups: no parameter begins with {prefix!r}; there are {there}")
+            if begins(prefix, prefixes[:number] + prefixes[number + 1 :]):
+                raise InputError(f"parameter_groups: {prefix!r} is named twice; expected it in one group")
+
+
+def _seeded(streams: Mapping[str, jax.ShapeDtypeStruct], key: jax.Array) -> Flat:
+    """Keys folded from `key` and the path of each, and counts of zero."""
+
+    def start(path: str, leaf: jax.ShapeDtypeStruct) -> jax.Array:
+        if not jnp.issubdtype(leaf.dtype, jax.dtypes.prng_key):
+            return jnp.zeros(leaf.shape, leaf.dtype)
+        own = jax.random.fold_in(key, zlib.crc32(path.encode()))
+        return jax.random.split(own, leaf.shape) if leaf.shape else own
+
+    return {path: start(path, leaf) for path, leaf in streams.items()}
 
 
 def init_params(shapes: Mapping[str, jax.ShapeDtypeStruct], seed: int) -> dict[str, np.ndarray]:
     """Initial values by the table above, from a generator per path: the same on any machine and number of devices.
 
     Drawn by numpy on the host: compiling the initialisers with XLA took longer than the first training steps.
+
+    Raises:
+      InputError: the table has nothing for a path.
     """
     values = {}
     for path, shape in shapes.items():
-        draw = next(draw for pattern, draw in _INITIAL if re.search(pattern, path))
+        draw = next((draw for pattern, draw in _INITIAL if re.search(pattern, path)), None)
+        if draw is None:
+            raise InputError(
+                f"parameter {path}: no initial value is known for it; expected a name that ends in one of "
+                f"{', '.join(_NAMES)}, or a row for it in lcjax/models/params.py"
+            )
         generator = np.random.Generator(np.random.PCG64((seed, zlib.crc32(path.encode()))))
         values[path] = draw(generator, shape.shape)
     return values
-
-
-@dataclasses.dataclass(frozen=True)
-class Taken:
-    """What one encoder takes from the encoders of another network.
-
-    Attributes:
-      trunk: the encoder that all but the first layer is of.
-      bands: for each of its own bands the slice of a first layer that it gets: (encoder, place, of how many bands);
-        None keeps its initial values.
-    """
-
-    trunk: str
-    bands: tuple[tuple[str, int, int] | None, ...]
-
-    @property
-    def encoders(self) -> list[str]:
-        """All that anything is taken from."""
-        return list(dict.fromkeys([self.trunk, *(band[0] for band in self.bands if band)]))
-
-
-def transfer(values: Host, other: Host, taken: Mapping[str, Taken], origin: str) -> dict[str, np.ndarray]:
-    """`values` with what the encoders in `taken` take from `other`, which `origin` names in errors.
-
-    A first layer made of slices of several has the sum of their biases: what it answers is the sum of their answers.
-    Tables of positions are interpolated where the windows, or the grid of tokens, have another size. Raises InputError
-    when `other` lacks an entry, holds another shape, or holds more of the same encoder.
-    """
-    result = dict(values)
-    for name, plan in taken.items():
-        own, theirs = _encoder(values, name), {encoder: _encoder(other, encoder) for encoder in plan.encoders}
-        trunk = theirs[plan.trunk]
-        advice = "choose the config.fusion and config.model that the pre-training run had"
-        missing = [path for path in own if path not in trunk]
-        if missing:
-            raise InputError(f"config.init={origin}: it holds no encoders/{plan.trunk}/{missing[0]}: {advice}")
-        # A smaller network would find all that it looks for in a larger one, and be neither of them.
-        over = [path for path in trunk if path not in own]
-        if over:
-            raise InputError(
-                f"config.init={origin}: it holds encoders/{plan.trunk}/{over[0]}, which this network has not: {advice}"
-            )
-        for path, value in own.items():
-            if _FIRST.match(path):
-                layers = {encoder: flat[path] for encoder, flat in theirs.items()}
-                found = _kernel_of(layers, value, plan) if value.ndim == 4 else np.sum(list(layers.values()), axis=0)
-            else:
-                found = _fitted(path, trunk[path], value.shape)
-            if found is None or found.shape != value.shape:
-                raise InputError(
-                    f"config.init={origin}: encoders/{plan.trunk}/{path} has shape {trunk[path].shape}, which does not "
-                    f"fit {value.shape} here: choose the config.model that the pre-training run had"
-                )
-            result[f"encoders/{name}/{path}"] = found
-    return result
-
-
-def _encoder(flat: Host, name: str) -> dict[str, np.ndarray]:
-    start = f"encoders/{name}/"
-    return {path.removeprefix(start): np.asarray(value) for path, value in flat.items() if path.startswith(start)}
-
-
-def _kernel_of(theirs: Host, own: np.ndarray, plan: Taken) -> np.ndarray | None:
-    """The kernel of a first layer from those of other encoders, by encoder; None where one of them does not fit."""
-    rows, columns, inputs, outputs = own.shape
-    # A UNet on patches sees (pixel, band) in this order, all others bands alone.
-    pixels = inputs // len(plan.bands)
-    slices = list(own.reshape(rows, columns, pixels, -1, outputs).transpose(3, 0, 1, 2, 4))
-    for place, band in enumerate(plan.bands):
-        if band is None:
-            continue
-        encoder, their_place, count = band
-        kernel = theirs[encoder]
-        if kernel.shape != (rows, columns, pixels * count, outputs):
-            return None
-        slices[place] = kernel.reshape(rows, columns, pixels, count, outputs)[:, :, :, their_place]
-    return np.stack(slices, axis=3).reshape(own.shape)
-
-
-def _fitted(path: str, found: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
-    """A table of positions for as many places as `shape` has; all else, and what is no square, as it is."""
-    own = _TABLES.get(path.rsplit("/", 1)[-1])
-    if own is None or found.shape == shape or found.shape[1:] != shape[1:]:
-        return found
-    old, new = (math.isqrt(max(rows - own, 0)) for rows in (len(found), shape[0]))
-    if (own + old**2, own + new**2) != (len(found), shape[0]):
-        return found
-    places = resized_table(jnp.asarray(found[own:]).reshape(old, old, -1), new, new).reshape(new**2, -1)
-    return np.concatenate([found[:own], np.asarray(places)])
 
 
 def norm(flat: Flat) -> jax.Array:

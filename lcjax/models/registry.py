@@ -2,18 +2,22 @@
 
 import dataclasses
 from collections.abc import Callable, Mapping
+from typing import Any
 
+import jax
 import jax.numpy as jnp
 from flax import nnx
 
 from data_pipelines.schema.errors import InputError
-from lcjax.models import presets
+from data_pipelines.schema.plugins import Registry
+from lcjax.models import outside, presets
 from lcjax.models.backbone_unet import BackboneDecoder
 from lcjax.models.dual_encoder import DualEncoder
 from lcjax.models.efficientnet import EfficientNetEncoder
 from lcjax.models.heads import ConvHead, LinearHead
-from lcjax.models.interfaces import Inputs
+from lcjax.models.interfaces import Inputs, whole
 from lcjax.models.metadata import MetadataBranch
+from lcjax.models.params import Template
 from lcjax.models.resnet import ResNetEncoder
 from lcjax.models.segmenter import Segmenter
 from lcjax.models.swin import SwinDecoder, SwinEncoder, SwinHead
@@ -106,18 +110,29 @@ FAMILIES = {
 }
 
 
+# All that config.model.name may be.
+MODELS = Registry("config.model.name", "lcjax.models", FAMILIES)
+
+
+def is_built_in(name: str) -> bool:
+    """Whether a network is one of ours: those can be exported for images of any size, others perhaps not."""
+    return MODELS.is_built_in(name)
+
+
 def family(name: str) -> Family:
-    """The family of that name. Raises InputError for an unknown one."""
+    """The family of that name. Raises InputError for one that is not of ours."""
     if name not in FAMILIES:
         raise InputError(f"config.model.name={name!r}: expected one of {', '.join(FAMILIES)}")
     return FAMILIES[name]
 
 
 def sized(name: str, size: str = "") -> dict:
-    """`config.model` of a family: its name, and the numbers of one of its sizes; "" is the first.
+    """`config.model` of a network: its name, and the numbers of one of its sizes; "" is the first.
 
     Raises InputError for an unknown name or size.
     """
+    if not is_built_in(name):
+        return outside.sized(MODELS.find(name), name, size)
     known = family(name).sizes
     if size and size not in known:
         raise InputError(f"size={size!r}: {name} has the sizes {', '.join(known)}")
@@ -128,6 +143,45 @@ def _dtype(precision: str):
     if precision not in DTYPES:
         raise InputError(f"config.precision={precision!r}: expected one of {', '.join(DTYPES)}")
     return DTYPES[precision]
+
+
+def network(
+    model: Mapping[str, Any],
+    *,
+    bands: Mapping[str, int],
+    classes: int,
+    streams: Mapping[str, Inputs] | None = None,
+    precision: str = "f32",
+    remat: bool = False,
+    metadata: int = 0,
+    rngs: nnx.Rngs,
+) -> nnx.Module:
+    """Builds a network that gives every pixel a class: one of ours, or one of another package.
+
+    Args:
+      model: `name` and its numbers (config.model).
+      bands: sensor -> number of bands.
+      classes: number of classes.
+      streams: for ours, name of each encoder -> what it is given; an encoder for each sensor if there are none.
+      precision: "f32" or "bf16", of the computation; parameters and logits are float32.
+      remat: the backward pass computes each stage again instead of keeping what is inside it.
+      metadata: how many numbers beside the images the network takes, if any.
+      rngs: where the initial parameters come from.
+
+    Raises:
+      InputError: the network is unknown, or cannot be built so.
+    """
+    if is_built_in(model["name"]):
+        streams = streams or whole(bands)
+        known: dict[str, Any] = {"precision": precision, "remat": remat, "metadata": metadata, "rngs": rngs}
+        return segmenter(model, streams=streams, classes=classes, **known)
+    make = MODELS.find(model["name"])
+    if metadata:
+        raise InputError(
+            f"config.metadata: {model['name']!r} takes images alone, as do all networks of other packages; set "
+            "config.metadata=False"
+        )
+    return outside.build(make, model, bands=bands, classes=classes, dtype=_dtype(precision), remat=remat, rngs=rngs)
 
 
 def segmenter(
@@ -187,3 +241,28 @@ def dual_encoder(
     known = {**model, "remat": remat, **how}
     encoders = {sensor: parts.encoder(bands, **known) for sensor, bands in channels.items()}
     return DualEncoder(encoders, projection=projection, **how)
+
+
+def create(
+    name: str,
+    *,
+    bands: int | Mapping[str, int],
+    classes: int,
+    size: str = "",
+    precision: str = "f32",
+    seed: int = 0,
+    **numbers: Any,
+) -> nnx.Module:
+    """See lcjax.models.create."""
+    counts = dict(bands) if isinstance(bands, Mapping) else {"image": bands}
+    for what, value in {
+        "classes": classes,
+        **{f"bands of {sensor}": count for sensor, count in counts.items()},
+    }.items():
+        if isinstance(value, bool) or not isinstance(value, int) or value < 1:
+            raise InputError(f"{what}={value!r}: expected a whole number above 0")
+    if not counts:
+        raise InputError(f"bands={bands!r}: expected a number of bands, or {{sensor: number}}")
+    model = sized(name, size) | numbers
+    template = Template(lambda rngs: network(model, bands=counts, classes=classes, precision=precision, rngs=rngs))
+    return template.merge(*jax.device_put(template.initial_values(seed)), train=False)

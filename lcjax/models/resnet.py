@@ -5,6 +5,7 @@ from collections.abc import Sequence
 import jax
 from flax import nnx
 
+from lcjax.models.interfaces import ParameterGroups, numbered
 from lcjax.models.layers import ConvNorm, identity, run_stage
 
 
@@ -88,6 +89,11 @@ class ResNetEncoder(nnx.Module):
             first = kind(self.channels[stage], w, 1 if stage == 0 else 2, **how)
             stages.append(nnx.List([first, *(kind(kind.expansion * w, w, 1, **how) for _ in range(depth - 1))]))
         self.stages = nnx.List(stages)
+
+    @property
+    def parameter_groups(self) -> ParameterGroups:
+        """The stem, and the stages that follow."""
+        return ParameterGroups(("stem",), numbered("stages", len(self.stages)), bands=("stem/conv",))
 
     def __call__(self, x_BxHxWxC: jax.Array, noise_BxN: jax.Array | None = None) -> list[jax.Array]:
         pyramid = [self.stem(x_BxHxWxC)]

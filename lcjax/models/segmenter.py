@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 from flax import nnx
 
-from lcjax.models.interfaces import Decoder, Encoder, Head, Inputs
+from lcjax.models.interfaces import OWN, Decoder, Encoder, Head, Images, Inputs, ParameterGroups, by_sensor
 from lcjax.models.metadata import MetadataBranch
 from lcjax.models.resample import padded, resize
 
@@ -52,12 +52,20 @@ class Segmenter(nnx.Module):
         self.head = head
         self.metadata = metadata
         self.stride = max(encoder.strides[-1] for encoder in encoders.values())
+        self.sensors = tuple(dict.fromkeys(sensor for given in streams.values() for sensor, _ in given.places))
 
-    def __call__(self, inputs: Mapping[str, jax.Array], keys_B: jax.Array | None = None) -> jax.Array:
+    @property
+    def parameter_groups(self) -> dict[str, ParameterGroups]:
+        """Those of each encoder that may have learned elsewhere, by its path."""
+        return {f"encoders/{name}": encoder.parameter_groups for name, encoder in self.encoders.items() if name != OWN}
+
+    def __call__(self, inputs: Images | jax.Array, keys_B: jax.Array | None = None) -> jax.Array:
         """Logits (B, H, W, classes) float32 of images {sensor: (B, H, W, bands)} of any size.
 
-        With a metadata branch inputs["metadata"] are the (B, N) numbers that it takes.
+        The image of a single sensor may come as it is, (B, H, W, bands). With a metadata branch inputs["metadata"] are
+        the (B, N) numbers that it takes.
         """
+        inputs = by_sensor(inputs, self.sensors)
         features = []
         added = {} if self.metadata is None else self.metadata(inputs["metadata"], keys_B)
         noise_SxBxN = branch_noise(keys_B, len(self.streams))

@@ -12,6 +12,7 @@ import jax.numpy as jnp
 import numpy as np
 from flax import nnx
 
+from lcjax.models.interfaces import ParameterGroups
 from lcjax.models.layers import TransformerBlock, linear, norm, run_stage
 from lcjax.models.resample import depth_to_space, is_symbol, next_multiple
 
@@ -217,6 +218,16 @@ class SwinEncoder(nnx.Module):
         self.merges = nnx.List([PatchMerging(width, **how) for width in self.channels[:-1]])
         self.norms = nnx.List([norm(width, **how) for width in self.channels[:-1] if skips == "leaving"])
         self.norm = norm(self.channels[-1], **how)
+
+    @property
+    def parameter_groups(self) -> ParameterGroups:
+        """A stage is its blocks, the norm of what leaves them, and the merging behind them."""
+        lists: dict[str, nnx.List] = {"stages": self.stages, "merges": self.merges, "norms": self.norms}
+        stages = tuple(
+            tuple(f"{name}/{stage}" for name, members in lists.items() if stage < len(members))
+            for stage in range(len(self.stages))
+        )
+        return ParameterGroups(("embed", "embed_norm"), stages, after=("norm",), bands=("embed",))
 
     def __call__(self, x_BxHxWxC: jax.Array, noise_BxN: jax.Array | None = None) -> list[jax.Array]:
         x = self.embed_norm(self.embed(x_BxHxWxC))

@@ -6,6 +6,7 @@ import jax
 import jax.numpy as jnp
 from flax import nnx
 
+from lcjax.models.interfaces import ParameterGroups, numbered
 from lcjax.models.layers import UpConv, batch_norm
 from lcjax.models.resample import max_pool, resize, space_to_depth
 
@@ -40,6 +41,11 @@ class UNetEncoder(nnx.Module):
         self.channels = (base, 2 * base, 4 * base, 8 * base, last * base)
         pairs = zip((patch**2 * inputs, *self.channels[:-1]), self.channels, strict=True)
         self.levels = nnx.List([DoubleConv(i, o, o, dtype=dtype, rngs=rngs) for i, o in pairs])
+
+    @property
+    def parameter_groups(self) -> ParameterGroups:
+        """Each level is a stage; the first convolution takes the bands."""
+        return ParameterGroups(stages=numbered("levels", len(self.levels)), bands=("levels/0/conv1",))
 
     def __call__(self, x_BxHxWxC: jax.Array, noise_BxN: jax.Array | None = None) -> list[jax.Array]:
         apply = nnx.remat(DoubleConv.__call__) if self.remat else DoubleConv.__call__

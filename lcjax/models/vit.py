@@ -5,6 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 from flax import nnx
 
+from lcjax.models.interfaces import ParameterGroups, numbered
 from lcjax.models.layers import TransformerBlock, UpConv, linear, norm, run_stage
 from lcjax.models.resample import max_pool, resized_table
 
@@ -70,6 +71,16 @@ class ViTEncoder(nnx.Module):
         self.finest_norm = norm(embed // 2, **how)
         self.finest2 = UpConv(embed // 2, embed // 4, **how)
         self.finer = UpConv(embed, embed // 2, **how)
+
+    @property
+    def parameter_groups(self) -> ParameterGroups:
+        """Each block is a stage; the pyramid comes after."""
+        return ParameterGroups(
+            stem=("embed", "position", "class_token"),
+            stages=numbered("stages", len(self.stages)),
+            after=("norm", "finest1", "finest_norm", "finest2", "finer"),
+            bands=("embed",),
+        )
 
     def __call__(self, x_BxHxWxC: jax.Array, noise_BxN: jax.Array | None = None) -> list[jax.Array]:
         rows, columns = (size // self.strides[2] for size in x_BxHxWxC.shape[1:3])

@@ -5,8 +5,8 @@ from collections.abc import Iterable, Sequence
 
 from data_pipelines.schema.errors import InputError
 from data_pipelines.schema.sensors import S2, SENSORS, Sensor
-from lcjax.models.interfaces import Inputs
-from lcjax.models.params import OWN, Taken
+from lcjax.models.interfaces import OWN, Inputs
+from lcjax.models.transfer import Taken
 
 Band = tuple[str, str]  # sensor, band
 

@@ -70,8 +70,9 @@ class Segmentation:
 
     def build(self, rngs: nnx.Rngs) -> nnx.Module:
         """The network."""
-        return registry.segmenter(
+        return registry.network(
             self.config.model,
+            bands={sensor.name: len(sensor.bands) for sensor in self.card.sensors},
             streams=inputs_of(self.config.fusion, self.card.sensors),
             classes=len(self.names),
             precision=self.config.precision,

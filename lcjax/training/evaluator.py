@@ -1,8 +1,8 @@
 """Evaluation during training: chooses the best checkpoint, lowers the rate on a plateau, ends the run by patience."""
 
-from lcjax.engine import optimizer as optimizers
 from lcjax.engine.eval_step import sum_over_batches
 from lcjax.engine.experiment import Experiment
+from lcjax.engine.schedule import plateau_factor
 from lcjax.engine.state import State, with_lr_multiplier
 from lcjax.parallel import multihost
 from lcjax.runs.progress import Progress
@@ -37,7 +37,7 @@ class Evaluator:
         better = progress.best is None or scores[monitor] > progress.best
         progress.evaluated = step
         progress.since_best = 0 if better else progress.since_best + 1
-        if (factor := optimizers.plateau_factor(config.optimizer, progress.since_best)) != 1:
+        if (factor := plateau_factor(config.optimizer, progress.since_best)) != 1:
             progress.lr_multiplier *= factor
             state = with_lr_multiplier(state, progress.lr_multiplier)
             multiplier = f"{progress.lr_multiplier:.4g}"

@@ -11,6 +11,7 @@ from data_pipelines.schema.sensors import AERIAL, S1, S2
 from lcjax.configs import dfc2020
 from lcjax.engine import flops
 from lcjax.engine import optimizer as optimizers
+from lcjax.engine.schedule import LearningRate
 from lcjax.engine.state import State
 from lcjax.engine.train_step import train_step
 from lcjax.models import registry
@@ -206,7 +207,7 @@ def test_a_training_step_costs_three_times_the_network_but_for_the_gradient_of_t
     task, template, values, statistics = networks.make(config)
     optimizer = optimizers.make_optimizer(config.optimizer)
     state = State(jnp.int32(0), values, {}, statistics, jax.eval_shape(optimizer.init, values), jnp.float32(1))
-    step = train_step(task, template, optimizer, optimizers.LearningRate(1e-3, 0, 9, "cosine"), 0)
+    step = train_step(task, template, optimizer, LearningRate(1e-3, 0, 9, "cosine"), 0)
     trained = flops.cost(step, state, networks.batch(config, 2, config.crop))
     forward = counted(model, (S1, S2), 8, config.crop, "early", "tiny")
     assert trained.parts["head"] == 2 * 3 * forward.parts["head"]

@@ -1,4 +1,4 @@
-"""Rates and directions against formulas and optax; the rate that is logged is the rate that is applied."""
+"""Directions against formulas and optax; the rate that is logged is the rate that is applied."""
 
 import jax
 import jax.numpy as jnp
@@ -10,11 +10,12 @@ import pytest
 from flax import nnx
 
 from data_pipelines.schema.errors import InputError
-from lcjax.configs import dfc2020
 from lcjax.engine import optimizer as optimizers
+from lcjax.engine.schedule import LearningRate
 from lcjax.engine.state import initial_state, with_lr_multiplier
 from lcjax.engine.train_step import compile_train_step, train_step
 from lcjax.models import params
+from lcjax.models.interfaces import ParameterGroups
 from lcjax.models.registry import FAMILIES
 from lcjax.parallel import mesh as meshes
 
@@ -22,77 +23,6 @@ from lcjax.parallel import mesh as meshes
 def config(**changes):
     fields = {"name": "adamw", "weight_decay": 0.0, "momentum": 0.0, "clip": 0.0, "layer_decay": 1.0}
     return ml_collections.ConfigDict(fields | changes)
-
-
-def rates(rate, count):
-    return np.array([float(rate(jnp.int32(step))) for step in range(count)])
-
-
-def test_warm_up_rises_linearly_to_the_peak():
-    found = rates(optimizers.LearningRate(0.1, warmup=4, total=20, schedule="cosine"), 5)
-    np.testing.assert_allclose(found, [0.025, 0.05, 0.075, 0.1, 0.1], rtol=1e-6)
-
-
-def test_cosine_falls_to_zero_at_the_end():
-    rate = optimizers.LearningRate(0.1, warmup=4, total=20, schedule="cosine")
-    found = rates(rate, 21)
-    np.testing.assert_allclose(found[4:], 0.05 * (1 + np.cos(np.pi * np.arange(17) / 16)), atol=1e-8)
-    assert found[12] == pytest.approx(0.05)
-    assert found[20] == pytest.approx(0.0, abs=1e-8)
-    assert found[19] > 0  # the last update still moves
-    assert float(rate(jnp.int32(1000))) == pytest.approx(0.0, abs=1e-8)
-
-
-def test_constant_stays_at_the_peak():
-    found = rates(optimizers.LearningRate(0.1, warmup=2, total=10, schedule="constant"), 10)
-    np.testing.assert_allclose(found, [0.05, *[0.1] * 9], rtol=1e-6)
-
-
-def test_without_warm_up_the_first_step_has_the_peak():
-    assert float(optimizers.LearningRate(0.1, 0, 10, "cosine")(jnp.int32(0))) == pytest.approx(0.1)
-
-
-@pytest.mark.parametrize(
-    ("rule", "batch_size", "peak"),
-    [("none", 1024, 0.1), ("linear", 1024, 0.4), ("linear", 64, 0.025), ("sqrt", 1024, 0.2), ("sqrt", 64, 0.05)],
-)
-def test_the_peak_follows_the_batch(rule, batch_size, peak):
-    fields = {"learning_rate": 0.1, "batch_rule": rule, "reference_batch": 256, "schedule": "cosine"}
-    rate = optimizers.learning_rate(ml_collections.ConfigDict(fields), batch_size, warmup=2, total=9)
-    assert rate == optimizers.LearningRate(pytest.approx(peak), 2, 9, "cosine")
-
-
-def lowered(scores, factor=0.5, patience=2):
-    """The scale of the rate after each of the scores, as the loop counts."""
-    rules = ml_collections.ConfigDict({"schedule": "plateau", "plateau_factor": factor, "plateau_patience": patience})
-    best, since_best, scale, found = -np.inf, 0, 1.0, []
-    for score in scores:
-        since_best = 0 if score > best else since_best + 1
-        best = max(score, best)
-        scale *= optimizers.plateau_factor(rules, since_best)
-        found.append(scale)
-    return found
-
-
-@pytest.mark.parametrize(
-    ("scores", "patience", "scales"),
-    [
-        # What torch.optim.lr_scheduler.ReduceLROnPlateau(mode="max", factor=0.5, threshold=0) did to a rate of 1.
-        ([1, 1, 1, 1, 1, 1, 1, 1], 2, [1, 1, 1, 0.5, 0.5, 0.5, 0.25, 0.25]),
-        ([1, 0, 0, 2, 0, 0, 0, 3, 0], 2, [1, 1, 1, 1, 1, 1, 0.5, 0.5, 0.5]),
-        ([1, 0, 0, 0, 0, 2, 0, 0, 0], 2, [1, 1, 1, 0.5, 0.5, 0.5, 0.5, 0.5, 0.25]),
-        ([3, 1, 2, 4, 4], 0, [1, 0.5, 0.25, 0.25, 0.125]),
-        ([1, 2, 3, 4], 0, [1, 1, 1, 1]),
-    ],
-)
-def test_a_plateau_lowers_the_rate_as_in_pytorch(scores, patience, scales):
-    assert lowered(scores, patience=patience) == scales
-
-
-def test_other_schedules_are_never_lowered():
-    fields = {"plateau_factor": 0.5, "plateau_patience": 0}
-    for schedule in ("cosine", "constant"):
-        assert optimizers.plateau_factor(ml_collections.ConfigDict(fields | {"schedule": schedule}), 1) == 1.0
 
 
 class Line(nnx.Module):
@@ -112,7 +42,7 @@ def first_step(schedule="cosine", scale=1.0, **changes):
     template = params.Template(Line)
     values = params.init_params(template.parameters, 0) | {"conv1/bias": np.full(1, 0.5, np.float32)}
     optimizer = optimizers.make_optimizer(config(**changes))
-    rate = optimizers.LearningRate(0.3, warmup=3, total=10, schedule=schedule)
+    rate = LearningRate(0.3, warmup=3, total=10, schedule=schedule)
     mesh = meshes.make_mesh(1, 1, 4)
     state = with_lr_multiplier(initial_state(template, values, {}, optimizer, mesh), scale)
     x = np.random.default_rng(0).standard_normal((4, 3)).astype(np.float32)
@@ -142,8 +72,8 @@ def test_the_first_step_of_adam_has_the_length_of_the_rate():
         )
 
 
-def direction(gradient, values, **changes):
-    transformation = optimizers.make_optimizer(config(**changes))
+def direction(gradient, values, groups=None, **changes):
+    transformation = optimizers.make_optimizer(config(**changes), groups)
     return transformation.update(gradient, transformation.init(values), values)[0]
 
 
@@ -315,7 +245,7 @@ TIMES = {
 @pytest.mark.parametrize("model", FAMILIES)
 def test_rates_fall_from_layer_to_layer_towards_the_image(model):
     _, template, _, _ = networks.make(networks.smallest(model, **({"depth": 3} if model == "vit_pyramid" else {})))
-    factors = optimizers.layerwise_factors(template.parameters, 0.5)
+    factors = optimizers.layerwise_factors(template.parameters, template.groups, 0.5)
     assert factors.keys() == template.parameters.keys()
     found = set()
     for path, factor in factors.items():
@@ -338,7 +268,11 @@ def test_each_stream_is_counted_by_itself_and_what_is_not_an_encoder_keeps_the_r
         "head/kernel",
         "projections/s1/hidden/kernel",
     )
-    assert optimizers.layerwise_factors((*paths, *others), 0.1) == dict.fromkeys(others, 1.0) | dict(
+    groups = {
+        "encoders/s1": ParameterGroups(("stem",), (("stages/0",),)),
+        "encoders/s2": ParameterGroups(stages=(("levels/0",),)),
+    }
+    assert optimizers.layerwise_factors((*paths, *others), groups, 0.1) == dict.fromkeys(others, 1.0) | dict(
         zip(paths, (0.1**2, 0.1, 0.1), strict=True)
     )
 
@@ -349,7 +283,8 @@ def test_the_direction_is_multiplied_by_the_factor_of_its_layer(name):
     values = dict(zip(paths, list(some_values().values())[:4], strict=True))
     gradient = dict(zip(paths, list(gradients(1)[0].values())[:4], strict=True))
     how = {"name": name, "weight_decay": DECAY, "momentum": MOMENTUM, "clip": 1.0}
-    plain, layered = direction(gradient, values, **how), direction(gradient, values, layer_decay=0.5, **how)
+    groups = {"encoders/s2": ParameterGroups(("embed",), (("stages/0",), ("stages/1",)))}
+    plain, layered = direction(gradient, values, **how), direction(gradient, values, groups, layer_decay=0.5, **how)
     for path, factor in zip(paths, (0.125, 0.25, 0.5, 1.0), strict=True):
         np.testing.assert_array_equal(layered[path], factor * plain[path], err_msg=path)
 
@@ -359,8 +294,6 @@ def test_unknown_names_are_refused():
         InputError, match=r"config\.optimizer\.name='lion': expected one of adamw, adam, sgd, lars, lamb"
     ):
         optimizers.make_optimizer(config(name="lion"))
-    with pytest.raises(InputError, match=r"schedule='linear': expected one of cosine, constant, plateau"):
-        optimizers.LearningRate(0.1, 0, 10, "linear")
 
 
 @pytest.mark.parametrize("decay", [0.0, 1.5])
@@ -369,34 +302,6 @@ def test_layers_do_not_speed_up_nor_stand_still(decay):
         optimizers.make_optimizer(config(layer_decay=decay))
 
 
-@pytest.mark.parametrize(
-    ("changes", "says"),
-    [
-        ({"batch_rule": "cubic"}, r"batch_rule='cubic': expected one of none, linear, sqrt"),
-        ({"reference_batch": 0}, r"reference_batch=0: expected 1 or more examples"),
-    ],
-)
-def test_rules_that_are_none_are_refused(changes, says):
-    rules = dfc2020.get_config().optimizer
-    rules.update(changes)
-    with pytest.raises(InputError, match=says):
-        optimizers.learning_rate(rules, 32, 0, 10)
-
-
-@pytest.mark.parametrize(
-    ("changes", "says"),
-    [
-        ({"optimizer.plateau_factor": 1.0}, r"plateau_factor=1\.0: expected between 0 and 1"),
-        ({"optimizer.plateau_patience": -1}, r"plateau_patience=-1: expected 0 or more"),
-        ({"split.validation": ""}, r"config\.split\.validation is empty"),
-        ({"patience": 11}, r"config\.patience=11: the run would end before .* which comes after 11 evaluations"),
-    ],
-)
-def test_a_plateau_that_cannot_come_is_refused(changes, says):
-    run = dfc2020.get_config()
-    run.patience = 0
-    run.update_from_flattened_dict(changes)
-    optimizers.check_plateau(run)  # no other schedule cares
-    run.optimizer.schedule = "plateau"
-    with pytest.raises(InputError, match=says):
-        optimizers.check_plateau(run)
+def test_layers_that_nobody_declared_have_no_rates():
+    with pytest.raises(InputError, match=r"layer_decay=0\.5: the network declares no parameter_groups"):
+        optimizers.make_optimizer(config(layer_decay=0.5), {})

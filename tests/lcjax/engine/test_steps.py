@@ -2,6 +2,7 @@
 
 import functools
 import re
+import types
 
 import jax
 import jax.numpy as jnp
@@ -13,9 +14,11 @@ from networks import batch, card_of, make, smallest
 from data_pipelines.schema.errors import InputError
 from lcjax import tasks
 from lcjax.engine import optimizer as optimizers
+from lcjax.engine.schedule import LearningRate
 from lcjax.engine.state import initial_state
 from lcjax.engine.train_step import compile_train_step, train_step
 from lcjax.models import params
+from lcjax.models.interfaces import ParameterGroups
 from lcjax.parallel import mesh as meshes
 
 BATCH = 32
@@ -36,7 +39,7 @@ def after_one_step(accumulate: int, devices: int):
     optimizer = optimizers.make_optimizer(config.optimizer)
     state = initial_state(template, values, statistics, optimizer, mesh)
     arrays = meshes.global_batch(data, meshes.batch_sharding(mesh))
-    rate = optimizers.LearningRate(RATE, 0, 10, "constant")
+    rate = LearningRate(RATE, 0, 10, "constant")
     step = train_step(task, template, optimizer, rate, 0, accumulate)
     state, metrics = compile_train_step(step, state, arrays)(state, arrays)
     return values, jax.device_get(state.trainable), jax.device_get(metrics)
@@ -71,6 +74,8 @@ class Encoder(nnx.Module):
 class Layered(nnx.Module):
     """An encoder and a head."""
 
+    parameter_groups = types.MappingProxyType({"encoders/s2": ParameterGroups(("embed",), (("stages/0",),))})
+
     def __init__(self, rngs):
         self.encoders = nnx.Dict({"s2": Encoder(rngs)})
         self.head = nnx.Linear(4, 1, rngs=rngs)
@@ -90,12 +95,12 @@ def test_two_states_differ_by_the_logged_rate_times_the_factor_of_the_layer_time
     before = {path: generator.standard_normal(leaf.shape, np.float32) for path, leaf in template.parameters.items()}
     rules = smallest("unet").optimizer
     rules.update({"name": "sgd", "momentum": 0.0, "weight_decay": 0.0, "clip": 0.0, "layer_decay": 0.5})
-    optimizer = optimizers.make_optimizer(rules)
+    optimizer = optimizers.make_optimizer(rules, template.groups)
     mesh = meshes.make_mesh(1, 1, 8)
     state = initial_state(template, before, {}, optimizer, mesh)
     x = generator.standard_normal((8, 3), np.float32)
     arrays = meshes.global_batch({"x": x, "example": np.arange(8, dtype=np.uint32)}, meshes.batch_sharding(mesh))
-    step = train_step(Square(), template, optimizer, optimizers.LearningRate(RATE, 2, 10, "cosine"), 0)
+    step = train_step(Square(), template, optimizer, LearningRate(RATE, 2, 10, "cosine"), 0)
     state, metrics = compile_train_step(step, state, arrays)(state, arrays)
     assert float(metrics["learning_rate"]) == pytest.approx(RATE / 2)
 
@@ -143,7 +148,7 @@ def test_parts_normalise_by_themselves_and_hand_their_statistics_on():
     state = initial_state(template, values, statistics, optimizer, mesh)
     data = {"x": x, "wanted": wanted, "example": np.arange(16, dtype=np.uint32)}
     arrays = meshes.global_batch(data, meshes.batch_sharding(mesh))
-    step = train_step(Regression(), template, optimizer, optimizers.LearningRate(0.1, 0, 10, "constant"), 0, 2)
+    step = train_step(Regression(), template, optimizer, LearningRate(0.1, 0, 10, "constant"), 0, 2)
     compiled = compile_train_step(step, state, arrays)
     assert not re.search(r"all-gather|all-to-all|collective-permute", compiled.as_text())  # no example travels
     state, metrics = compiled(state, arrays)

@@ -11,9 +11,9 @@ from networks import RGB, make, smallest, trained
 
 from data_pipelines.schema.errors import InputError
 from data_pipelines.schema.sensors import AERIAL, S1, S2, SENSORS
-from lcjax.models import params
-from lcjax.models.params import Taken
+from lcjax.models.interfaces import ParameterGroups
 from lcjax.models.resample import space_to_depth
+from lcjax.models.transfer import Taken, transfer
 from lcjax.tasks import fusion as fusions
 
 # One of each first layer that there is.
@@ -36,13 +36,13 @@ def config_of(model, fusion, freeze="", **sizes):
 
 
 def pre_trained(model, **sizes):
-    """Parameters and statistics of two encoders without a zero among them."""
-    _, _, *flat = make(smallest(model, task="contrastive", **sizes))
+    """Groups, parameters and statistics of two encoders without a zero among them."""
+    _, template, *flat = make(smallest(model, task="contrastive", **sizes))
     generator = np.random.default_rng(0)
-    return [
+    return template.groups, *(
         {path: (value + generator.uniform(0.1, 0.2, value.shape)).astype(np.float32) for path, value in values.items()}
         for values in flat
-    ]
+    )
 
 
 ALL = tuple(SENSORS.values())
@@ -55,13 +55,13 @@ def plan_of(fusion, sensors=ALL, other=("late", (S1, S2))):
 def transferred(model, fusion, **sizes):
     """(template, values before, values after, statistics after, what was pre-trained) of a network."""
     _, template, values, statistics = make(config_of(model, fusion, **sizes))
-    learned, running = pre_trained(model, **sizes)
+    groups, learned, running = pre_trained(model, **sizes)
     plan = plan_of(fusion)
     return (
         template,
         values,
-        params.transfer(values, learned, plan, "runs/pretrain"),
-        params.transfer(statistics, running, plan, "runs/pretrain"),
+        transfer(values, learned, plan, groups, "runs/pretrain"),
+        transfer(statistics, running, plan, groups, "runs/pretrain"),
         learned | running,
     )
 
@@ -237,9 +237,9 @@ def test_a_network_from_scratch_is_the_same_network(fusion):
 )
 def test_what_does_not_fit_is_refused(config, says):
     values = make(config)[2]
-    source = make(smallest("two_stream_swin", task="contrastive"))[2]
+    _, template, source, _ = make(smallest("two_stream_swin", task="contrastive"))
     with pytest.raises(InputError) as raised:
-        params.transfer(values, source, plan_of(config.fusion), "runs/pretrain")
+        transfer(values, source, plan_of(config.fusion), template.groups, "runs/pretrain")
     assert str(raised.value).startswith("config.init=runs/pretrain: ")
     assert says in str(raised.value)
     assert "that the pre-training run had" in str(raised.value)
@@ -251,9 +251,9 @@ def test_what_does_not_fit_is_refused(config, says):
 def test_a_unet_on_other_patches_is_refused(fusion, before, after):
     """Numbers of inputs alone do not tell pixels from bands."""
     values = make(smallest("unet", fusion, patch=after))[2]
-    source = make(smallest("unet", task="contrastive", patch=before))[2]
+    _, template, source, _ = make(smallest("unet", task="contrastive", patch=before))
     with pytest.raises(InputError, match=r"/levels/0/conv1/kernel has shape \(3, 3, "):
-        params.transfer(values, source, plan_of(fusion), "runs/pretrain")
+        transfer(values, source, plan_of(fusion), template.groups, "runs/pretrain")
 
 
 # ---------------------------------------------------------------------- networks of several streams
@@ -348,7 +348,9 @@ def table(rows, heads=3):
 def table_taken(name, found, wanted):
     path = f"encoders/s2/{name}"
     values = {path: np.zeros(wanted, np.float32)}
-    return params.transfer(values, {path: found}, {"s2": Taken("s2", ())}, "runs/pretrain")[path]
+    return transfer(
+        values, {path: found}, {"s2": Taken("s2", ())}, {"encoders/s2": ParameterGroups()}, "runs/pretrain"
+    )[path]
 
 
 # Window 4 has 7 x 7 relative positions, window 8 15 x 15; a grid of 14 x 14 tokens has a row more, for the class token.
@@ -415,9 +417,9 @@ def test_other_shapes_are_not_interpolated(name, found, wanted):
     [("swin_upernet", {"window": 2}, {"window": 4}), ("vit_pyramid", {"grid": 4}, {"grid": 2})],
 )
 def test_pre_training_with_another_window_or_grid_is_taken(model, before, after):
-    source = make(smallest(model, task="contrastive", **before))[2]
+    _, template, source, _ = make(smallest(model, task="contrastive", **before))
     values = make(smallest(model, "late", **after))[2]
-    taken = params.transfer(values, source, plan_of("late"), "runs/pretrain")
+    taken = transfer(values, source, plan_of("late"), template.groups, "runs/pretrain")
     held = {path: (source if path.startswith("encoders/") else values)[path] for path in values}
     resized = {path for path in values if not np.array_equal(taken[path], held[path])}
     assert {path.rsplit("/", 1)[-1] for path in resized} == {"bias_table" if "window" in after else "position"}

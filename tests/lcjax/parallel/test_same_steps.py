@@ -12,6 +12,7 @@ from networks import batch, make, smallest
 
 from data_pipelines.schema.errors import InputError
 from lcjax.engine import optimizer as optimizers
+from lcjax.engine.schedule import LearningRate
 from lcjax.engine.state import initial_state
 from lcjax.engine.train_step import compile_train_step, train_step
 from lcjax.models import params
@@ -56,7 +57,7 @@ def twenty_steps(network: str, way: str) -> tuple[dict[str, list[float]], dict, 
     config.optimizer.update({"name": "sgd", "momentum": 0.9, "clip": 1.0})
     optimizer = optimizers.make_optimizer(config.optimizer)
     state = initial_state(template, values, statistics, optimizer, mesh)
-    step = train_step(task, template, optimizer, optimizers.LearningRate(rate, 2, STEPS, "cosine"), 0, accumulate)
+    step = train_step(task, template, optimizer, LearningRate(rate, 2, STEPS, "cosine"), 0, accumulate)
     share = BATCH // jax.process_count()
     mine = slice(jax.process_index() * share, (jax.process_index() + 1) * share)
     batches = [batch(config, BATCH, seed=number) for number in range(STEPS)]
@@ -155,7 +156,7 @@ def test_batch_norm_is_of_the_whole_batch_or_of_each_replica(mode, batch_norm, g
     optimizer = optimizers.make_optimizer(rules)
     state = initial_state(template, values, statistics, optimizer, mesh)
     arrays = meshes.global_batch(data, meshes.batch_sharding(mesh), by_device=mode == "pmap")
-    step = train_step(Regression(), template, optimizer, optimizers.LearningRate(0.5, 0, 9, "constant"), 0)
+    step = train_step(Regression(), template, optimizer, LearningRate(0.5, 0, 9, "constant"), 0)
     state, metrics = compile_train_step(step, state, arrays, mode)(state, arrays)
 
     x, wanted = (data[name].reshape(groups, -1, 3, 3, 2).astype(np.float64) for name in ("x", "wanted"))

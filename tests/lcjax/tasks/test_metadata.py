@@ -21,6 +21,7 @@ from lcjax.configs import flair1
 from lcjax.engine import optimizer as optimizers
 from lcjax.engine import restore
 from lcjax.engine.eval_step import evaluation_step
+from lcjax.engine.schedule import LearningRate
 from lcjax.engine.state import initial_state
 from lcjax.engine.train_step import compile_train_step, train_step
 from lcjax.evaluation import evaluate
@@ -182,7 +183,7 @@ def test_labels_that_metadata_alone_tells_are_learned(monkeypatch):
     batch["label"][:] = np.array([1, 5] * 8)[:, None, None]
     shown = {key: batch[key] for key in (*task.keys, "corner", "example")}
     shown = meshes.global_batch(shown, meshes.batch_sharding(mesh))
-    rate = optimizers.LearningRate(1e-2, 0, 80, "cosine")
+    rate = LearningRate(1e-2, 0, 80, "cosine")
     step = compile_train_step(train_step(task, template, optimizer, rate, 0), state, shown)
     for _ in range(80):
         state, _ = step(state, shown)

@@ -1,0 +1,119 @@
+"""Learning rates against formulas and PyTorch."""
+
+import jax.numpy as jnp
+import ml_collections
+import numpy as np
+import pytest
+
+from data_pipelines.schema.errors import InputError
+from lcjax.configs import dfc2020
+from lcjax.engine import schedule as schedules
+
+
+def rates(rate, count):
+    return np.array([float(rate(jnp.int32(step))) for step in range(count)])
+
+
+def test_warm_up_rises_linearly_to_the_peak():
+    found = rates(schedules.LearningRate(0.1, warmup=4, total=20, schedule="cosine"), 5)
+    np.testing.assert_allclose(found, [0.025, 0.05, 0.075, 0.1, 0.1], rtol=1e-6)
+
+
+def test_cosine_falls_to_zero_at_the_end():
+    rate = schedules.LearningRate(0.1, warmup=4, total=20, schedule="cosine")
+    found = rates(rate, 21)
+    np.testing.assert_allclose(found[4:], 0.05 * (1 + np.cos(np.pi * np.arange(17) / 16)), atol=1e-8)
+    assert found[12] == pytest.approx(0.05)
+    assert found[20] == pytest.approx(0.0, abs=1e-8)
+    assert found[19] > 0  # the last update still moves
+    assert float(rate(jnp.int32(1000))) == pytest.approx(0.0, abs=1e-8)
+
+
+def test_constant_stays_at_the_peak():
+    found = rates(schedules.LearningRate(0.1, warmup=2, total=10, schedule="constant"), 10)
+    np.testing.assert_allclose(found, [0.05, *[0.1] * 9], rtol=1e-6)
+
+
+def test_without_warm_up_the_first_step_has_the_peak():
+    assert float(schedules.LearningRate(0.1, 0, 10, "cosine")(jnp.int32(0))) == pytest.approx(0.1)
+
+
+@pytest.mark.parametrize(
+    ("rule", "batch_size", "peak"),
+    [("none", 1024, 0.1), ("linear", 1024, 0.4), ("linear", 64, 0.025), ("sqrt", 1024, 0.2), ("sqrt", 64, 0.05)],
+)
+def test_the_peak_follows_the_batch(rule, batch_size, peak):
+    fields = {"learning_rate": 0.1, "batch_rule": rule, "reference_batch": 256, "schedule": "cosine"}
+    rate = schedules.learning_rate(ml_collections.ConfigDict(fields), batch_size, warmup=2, total=9)
+    assert rate == schedules.LearningRate(pytest.approx(peak), 2, 9, "cosine")
+
+
+def lowered(scores, factor=0.5, patience=2):
+    """The scale of the rate after each of the scores, as the loop counts."""
+    rules = ml_collections.ConfigDict({"schedule": "plateau", "plateau_factor": factor, "plateau_patience": patience})
+    best, since_best, scale, found = -np.inf, 0, 1.0, []
+    for score in scores:
+        since_best = 0 if score > best else since_best + 1
+        best = max(score, best)
+        scale *= schedules.plateau_factor(rules, since_best)
+        found.append(scale)
+    return found
+
+
+@pytest.mark.parametrize(
+    ("scores", "patience", "scales"),
+    [
+        # What torch.optim.lr_scheduler.ReduceLROnPlateau(mode="max", factor=0.5, threshold=0) did to a rate of 1.
+        ([1, 1, 1, 1, 1, 1, 1, 1], 2, [1, 1, 1, 0.5, 0.5, 0.5, 0.25, 0.25]),
+        ([1, 0, 0, 2, 0, 0, 0, 3, 0], 2, [1, 1, 1, 1, 1, 1, 0.5, 0.5, 0.5]),
+        ([1, 0, 0, 0, 0, 2, 0, 0, 0], 2, [1, 1, 1, 0.5, 0.5, 0.5, 0.5, 0.5, 0.25]),
+        ([3, 1, 2, 4, 4], 0, [1, 0.5, 0.25, 0.25, 0.125]),
+        ([1, 2, 3, 4], 0, [1, 1, 1, 1]),
+    ],
+)
+def test_a_plateau_lowers_the_rate_as_in_pytorch(scores, patience, scales):
+    assert lowered(scores, patience=patience) == scales
+
+
+def test_other_schedules_are_never_lowered():
+    fields = {"plateau_factor": 0.5, "plateau_patience": 0}
+    for schedule in ("cosine", "constant"):
+        assert schedules.plateau_factor(ml_collections.ConfigDict(fields | {"schedule": schedule}), 1) == 1.0
+
+
+@pytest.mark.parametrize(
+    ("changes", "says"),
+    [
+        ({"batch_rule": "cubic"}, r"batch_rule='cubic': expected one of none, linear, sqrt"),
+        ({"reference_batch": 0}, r"reference_batch=0: expected 1 or more examples"),
+    ],
+)
+def test_rules_that_are_none_are_refused(changes, says):
+    rules = dfc2020.get_config().optimizer
+    rules.update(changes)
+    with pytest.raises(InputError, match=says):
+        schedules.learning_rate(rules, 32, 0, 10)
+
+
+@pytest.mark.parametrize(
+    ("changes", "says"),
+    [
+        ({"optimizer.plateau_factor": 1.0}, r"plateau_factor=1\.0: expected between 0 and 1"),
+        ({"optimizer.plateau_patience": -1}, r"plateau_patience=-1: expected 0 or more"),
+        ({"split.validation": ""}, r"config\.split\.validation is empty"),
+        ({"patience": 11}, r"config\.patience=11: the run would end before .* which comes after 11 evaluations"),
+    ],
+)
+def test_a_plateau_that_cannot_come_is_refused(changes, says):
+    run = dfc2020.get_config()
+    run.patience = 0
+    run.update_from_flattened_dict(changes)
+    schedules.check_plateau(run)  # no other schedule cares
+    run.optimizer.schedule = "plateau"
+    with pytest.raises(InputError, match=says):
+        schedules.check_plateau(run)
+
+
+def test_an_unknown_schedule_is_refused():
+    with pytest.raises(InputError, match=r"schedule='linear': expected one of cosine, constant, plateau"):
+        schedules.LearningRate(0.1, 0, 10, "linear")
