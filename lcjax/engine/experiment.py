@@ -232,7 +232,7 @@ def build_without_data(config, *, devices: Sequence[jax.Device] | None = None, s
       steps: number of steps of the schedule of the learning rate.
     """
     meshes.check(config.parallel)
-    if datasets.is_rasters(config.dataset):
+    if datasets.entry(config.dataset).needs_preparation:
         data: Any = open_dataset(config.data_dir, config.dataset, legend=config.legend, bands=config.bands)
     else:
         data = datasets.dataset(config.dataset, legend=config.legend, bands=config.bands)
