@@ -91,6 +91,7 @@ def get_config(argument: str | None = None) -> ml_collections.ConfigDict:
     # Optimisation
     # Transformers stand no rate as high as convolutions do, and small networks stand a higher one.
     rate = ((3e-4, 4e-3) if args["model"] in _TRANSFORMERS else (1e-3, 1e-2))[tiny]
+    config.loss = "cross_entropy"
     config.class_weights = 0.0
     config.accumulate = 1
     config.optimizer = ml_collections.ConfigDict(

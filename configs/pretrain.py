@@ -44,6 +44,7 @@ def get_config(argument: str | None = None) -> ml_collections.ConfigDict:
         f"model={args['model']},size={args['size']},fusion=late,data={args['data']},tiny={tiny}"
     )
     config.task = "contrastive"
+    del config.loss  # its own: the one between the two views of a place
     config.temperature = 0.2
     config.projection = 32 if tiny else 128
     config.probe = ml_collections.ConfigDict({"train": "", "test": ""})

@@ -246,8 +246,8 @@ def build_without_data(config, *, devices: Sequence[jax.Device] | None = None, s
 
 def build_to_measure(config, *, devices: Sequence[jax.Device] | None = None) -> Experiment:
     """The experiment of a config with its prepared data where all processes have them, else without."""
-    version = datasets.version(config.dataset)
-    folder = on_disk.folder_of(config.dataset, version, pathlib.Path(config.data_dir))
+    entry = datasets.entry(config.dataset)
+    folder = on_disk.folder_of(entry.name, entry.version, pathlib.Path(config.data_dir))
     there = multihost.all_true((folder / "dataset_info.json").is_file())
     return build(config, devices=devices) if there else build_without_data(config, devices=devices)
 

@@ -13,14 +13,16 @@ from lcjax.models import registry
 from lcjax.models.dual_encoder import DualEncoder
 from lcjax.ops import augment, losses
 from lcjax.runs.model_card import Card
-from lcjax.tasks.task import Records
+from lcjax.tasks.task import Records, Task
 
 _COLLAPSED = -0.1  # uniformity: the mean squared distance of places is below 0.05, where 4 is the largest
 
 
-class Contrastive:
+class Contrastive(Task):
     """Batches {sensor: stored integers (B, H, W, bands)} of two sensors and a DualEncoder."""
 
+    can_embed = True
+    splits_batches = False
     monitor = "retrieval"
 
     def __init__(self, config, card: Card):
@@ -53,10 +55,6 @@ class Contrastive:
                 f"config.batch_size={self.config.batch_size}: {self.config.split.train!r} holds {len(records)} places, "
                 f"and a place twice in a batch would be its own negative; take at most {len(records)}"
             )
-
-    def split_warning(self, records: Records, split: str) -> str:
-        """None is known."""
-        return ""
 
     def build(self, rngs: nnx.Rngs) -> nnx.Module:
         """The network."""
