@@ -85,12 +85,12 @@ REGISTRY = plugins.Registry("config.loss", "lcjax.losses", PIXEL_LOSSES)
 
 def pixel_loss(name: str) -> PixelLoss:
     """Returns the loss that `config.loss` names. Raises InputError where there is none."""
-    found = REGISTRY.find(name)
-    if not callable(found):
+    loss: PixelLoss = REGISTRY.find(name)
+    if not callable(loss):
         raise InputError(
-            f"config.loss={name!r}: found {type(found).__name__}, expected a function (logits, labels, weights) -> loss"
+            f"config.loss={name!r}: found {type(loss).__name__}, expected a function (logits, labels, weights) -> loss"
         )
-    return found
+    return loss
 
 
 def class_weights(pixels_K: Sequence[int], power: float) -> np.ndarray:
@@ -102,7 +102,7 @@ def class_weights(pixels_K: Sequence[int], power: float) -> np.ndarray:
     pixels = np.asarray(pixels_K, np.float64)
     share = pixels / max(pixels.sum(), 1)
     weights = np.where(pixels > 0, np.maximum(share, 1e-9) ** -power, 0.0)
-    return (weights / max((weights * share).sum(), 1e-9)).astype(np.float32)
+    return np.asarray(weights / max((weights * share).sum(), 1e-9), np.float32)
 
 
 def nt_xent(

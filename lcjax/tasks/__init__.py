@@ -1,5 +1,7 @@
 """Tasks: what a batch means. A task owns the network, its inputs, the loss, the evaluation sums and their scores."""
 
+from ml_collections import ConfigDict
+
 from data_pipelines.schema import plugins
 from data_pipelines.schema.errors import InputError
 from lcjax.runs.model_card import Card
@@ -25,6 +27,6 @@ def named(name: str) -> type[Task]:
     return found
 
 
-def make(config, card: Card) -> Task:
+def make(config: ConfigDict, card: Card) -> Task:
     """Returns the task of `config.task`. Raises InputError as `named`, and for values that the task cannot take."""
     return named(config.task)(config, card)

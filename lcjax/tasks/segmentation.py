@@ -6,6 +6,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from flax import nnx
+from ml_collections import ConfigDict
 
 from data_pipelines.schema.errors import InputError
 from lcjax.models import registry
@@ -16,7 +17,7 @@ from lcjax.parallel import mesh as meshes
 from lcjax.runs.model_card import Card
 from lcjax.tasks import vectors
 from lcjax.tasks.fusion import inputs_of
-from lcjax.tasks.task import Records, Task
+from lcjax.tasks.task import Batch, Records, Task, Values
 
 
 class Segmentation(Task):
@@ -28,7 +29,7 @@ class Segmentation(Task):
 
     can_map = True
 
-    def __init__(self, config, card: Card):
+    def __init__(self, config: ConfigDict, card: Card):
         self.config = config
         self.card = card
         self.names = tuple(land_class.name for land_class in card.legend.scored)
@@ -90,7 +91,7 @@ class Segmentation(Task):
             rngs=rngs,
         )
 
-    def loss(self, model: nnx.Module, batch: dict, keys_B: jax.Array) -> tuple[jax.Array, dict]:
+    def loss(self, model: nnx.Module, batch: Batch, keys_B: jax.Array) -> tuple[jax.Array, Values]:
         """Returns `config.loss` of an augmented batch, and the share of pixels that are right, "OA", to log."""
         images = {key: batch[key] for key in self._images}
         cut = augment.crop_and_dihedral(
@@ -110,7 +111,7 @@ class Segmentation(Task):
             )
         return loss, {"OA": right / jnp.maximum(labelled, 1)}
 
-    def eval_step(self, model: nnx.Module, batch: dict) -> dict:
+    def eval_step(self, model: nnx.Module, batch: Batch) -> Values:
         """Evaluation sums of whole tiles: the confusion matrix, and how many pixels are left out of it."""
         labels = jnp.where(batch["valid"][:, None, None], self._labels(batch["label"]), np.uint8(255))
         predictions = jnp.argmax(self._answer(model, batch), axis=-1)
@@ -120,11 +121,11 @@ class Segmentation(Task):
             "ignored": real - jnp.sum(labels != 255),
         }
 
-    def scores(self, sums: dict) -> dict[str, float]:
+    def scores(self, sums: Values) -> dict[str, float]:
         """Scores of the summed counts."""
         return metrics.scores(sums["confusion"], self.names)[0]
 
-    def probabilities(self, model: nnx.Module, batch: dict) -> jax.Array:
+    def probabilities(self, model: nnx.Module, batch: Batch) -> jax.Array:
         """Class probabilities (B, H, W, classes) float32 of stored numbers, in windows of `config.window`.
 
         A batch may come without vectors: they are not known, then. With `config.resize` the answers of the smaller
@@ -134,7 +135,7 @@ class Segmentation(Task):
         height, width = batch[self.card.sensors[0].name].shape[1:3]
         return answer if answer.shape[1:3] == (height, width) else resize(answer, height, width)
 
-    def _answer(self, model: nnx.Module, batch: dict) -> jax.Array:
+    def _answer(self, model: nnx.Module, batch: Batch) -> jax.Array:
         """Class probabilities at the resolution that the network sees."""
         images = self._shrunk(
             {sensor.name: augment.scale(batch[sensor.name], sensor.scaling) for sensor in self.card.sensors}
@@ -145,7 +146,7 @@ class Segmentation(Task):
             lambda windows: jax.nn.softmax(model(windows | beside), axis=-1), images, self.config.window
         )
 
-    def _shrunk(self, images: dict) -> dict:
+    def _shrunk(self, images: dict[str, jax.Array]) -> dict[str, jax.Array]:
         return {name: augment.resize_images(image, *self._edges(image)) for name, image in images.items()}
 
     def _edges(self, image: jax.Array) -> tuple[int, int]:

@@ -2,13 +2,17 @@
 
 import abc
 import pathlib
-from typing import ClassVar, Protocol
+from typing import Any, ClassVar, Protocol
 
 import jax
 from flax import nnx
+from ml_collections import ConfigDict
 
 from data_pipelines.schema.spec import Vector
 from lcjax.runs.model_card import Card
+
+Batch = dict[str, Any]  # arrays by key
+Values = dict[str, Any]  # scalars or sums by name
 
 
 class Records(Protocol):
@@ -55,7 +59,7 @@ class Task(abc.ABC):
     scene_note: str = ""
 
     @abc.abstractmethod
-    def __init__(self, config, card: Card): ...
+    def __init__(self, config: ConfigDict, card: Card): ...
 
     def check(self, records: Records, folder: pathlib.Path) -> None:
         """Raises InputError for training records that it cannot learn from; `folder` is where their data set lies."""
@@ -70,7 +74,7 @@ class Task(abc.ABC):
         """Returns the network."""
 
     @abc.abstractmethod
-    def loss(self, model: nnx.Module, batch: dict, keys_B: jax.Array) -> tuple[jax.Array, dict]:
+    def loss(self, model: nnx.Module, batch: Batch, keys_B: jax.Array) -> tuple[jax.Array, Values]:
         """Returns the loss of a training batch, a float32 scalar, and further scalars to log.
 
         Over replicas (lcjax/parallel/mesh.py) the losses add up to that of the batch; the further scalars are those of
@@ -83,25 +87,25 @@ class Task(abc.ABC):
         """
 
     @abc.abstractmethod
-    def eval_step(self, model: nnx.Module, batch: dict) -> dict:
+    def eval_step(self, model: nnx.Module, batch: Batch) -> Values:
         """Returns evaluation sums of a batch, which add up over batches; only examples in batch["valid"] count."""
 
     @abc.abstractmethod
-    def scores(self, sums: dict) -> dict[str, float]:
+    def scores(self, sums: Values) -> dict[str, float]:
         """Returns scores of the sums over a whole split, `monitor` among them; the part before a "/" groups them."""
 
     def health_warning(self, means: dict[str, float]) -> str:
         """Returns what should be warned of, given the means of what `loss` logs after the warm-up; or nothing."""
         return ""
 
-    def probabilities(self, model: nnx.Module, batch: dict) -> jax.Array:
+    def probabilities(self, model: nnx.Module, batch: Batch) -> jax.Array:
         """Returns class probabilities (B, H, W, classes) float32 of stored integers {sensor: (B, H, W, bands)}.
 
         Only asked where `can_map`, of a network in evaluation mode.
         """
         raise NotImplementedError(f"{type(self).__name__}.can_map is {self.can_map}")
 
-    def embed(self, model: nnx.Module, batch: dict) -> jax.Array:
+    def embed(self, model: nnx.Module, batch: Batch) -> jax.Array:
         """Returns vectors (B, C) float32 of stored integers {sensor: (B, H, W, bands)}.
 
         Only asked where `can_embed`, of a network in evaluation mode.
