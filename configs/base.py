@@ -73,6 +73,7 @@ FIELDS: dict[str, Field] = {
     "init": Field("random", "random, or the workdir of a pre-training run whose encoders are taken"),
     "freeze": Field("", "empty, or encoder: the encoders keep what init gave them"),
     # Optimisation
+    "loss": Field("cross_entropy", "what a pixel that is wrong costs (`lcjax info losses`)"),
     "class_weights": Field(0.0, "classes weigh 1 / share to this power: at 0 all pixels are alike, at 1 all classes"),
     "accumulate": Field(1, "parts that a batch is computed in, one after the other, to save memory"),
     "optimizer.name": Field("adamw", "adamw, adam, sgd, lars or lamb"),
@@ -97,7 +98,7 @@ FIELDS: dict[str, Field] = {
     "parallel.data": Field(-1, "parts that a batch is split into over the devices; -1 takes all that fsdp leaves"),
     "parallel.fsdp": Field(1, "devices that share one copy of the parameters"),
     "parallel.batch_norm": Field(
-        "global", "what batch norm averages over: global, all devices, or local, each its own"
+        "global", "what batch norm averages over: global, all devices, or replica, each its own"
     ),
 }
 

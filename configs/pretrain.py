@@ -44,6 +44,7 @@ def get_config(argument: str | None = None) -> ml_collections.ConfigDict:
     config = base.make(**args)
     base.add(config, base.CONTRASTIVE, tiny)
     config.task = "contrastive"
+    del config.loss  # its own: the one between the two views of a place
     config.dataset = data
     config.fusion = "late"  # as in the run that takes the encoders over
     if data not in _SPLITS:

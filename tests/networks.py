@@ -54,7 +54,7 @@ def alike(legend: Legend) -> dict:
 
 def card_of(config) -> cards.Card:
     """The card that a run of this config would have, if it had as many pixels of each class."""
-    if datasets.is_rasters(config.dataset):
+    if datasets.entry(config.dataset).needs_preparation:
         return cards.Card(config.model.name, config.fusion, (RGB,), CLASSES, 256, config.dataset, alike(CLASSES), {})
     spec = datasets.dataset(config.dataset, legend=config.legend, bands=config.bands)
     sensors = fusions.sensors_of(config.fusion, spec.sensors)

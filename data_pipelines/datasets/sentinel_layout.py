@@ -17,6 +17,7 @@ from data_pipelines.schema.errors import InputError
 from data_pipelines.schema.legends import Legend
 from data_pipelines.schema.spec import Item, Record, Refused
 
+OPTIONS = ("max_nodata", "offset")  # of `read`, as flags of `lcjax prepare`
 SEASONS = ("spring", "summer", "fall", "winter")
 
 _NAME = r"ROIs(?P<code>\d{{4}})_(?P<season>{seasons})_(?P<part>{parts})_(?P<scene>\d+|{seasons})_p(?P<patch>\d+)\.tif"

@@ -66,7 +66,7 @@ def finalize(
         "version": spec.version,
         "sensors": [dataclasses.asdict(sensor) for sensor in sensors],
         "legends": [dataclasses.asdict(legend) for legend in spec.legends],
-        "vectors": [dataclasses.asdict(vector) for vector in spec.vectors],
+        "vectors": [{"name": v.name, "numbers": v.numbers, "meaning": v.meaning} for v in spec.vectors],
         "tile": layout.tile,
     }
     _write_json(folder / on_disk.STATISTICS, statistics)

@@ -9,6 +9,7 @@ from data_pipelines.prepare import pipeline, quicklooks
 from data_pipelines.reading.dataset import PreparedDataset, open_dataset
 from data_pipelines.schema import on_disk
 from data_pipelines.schema.errors import InputError
+from data_pipelines.schema.spec import DatasetFamily, DatasetSpec, Described
 
 
 def prepare(
@@ -25,26 +26,24 @@ def prepare(
 ) -> PreparedDataset:
     """Prepares a data set, or finds it prepared, and prints what is there.
 
-    `options` (max_nodata, offset) are for published data sets, `legend` and `tile` for own imagery. Raises InputError
+    `options` are those that the data set's entry names, `legend` and `tile` are for own imagery. Raises InputError
     where `source` is not there or holds no record, where an earlier preparation is from another source or from files
     that have changed, where too many records are refused, and where `data_dir` cannot be written.
     """
     if beam:  # its workers start in other folders
         source, data_dir = source.absolute(), data_dir.absolute()
-    folder = on_disk.folder_of(name, datasets.version(name), data_dir)
-    own = _describe(name, source, legend, tile) if datasets.is_rasters(name) else None
-    if own is None and not source.is_dir():
-        what = "is a file, not the folder that holds it" if source.is_file() else "no such folder"
-        raise InputError(f"--source={source}: {what}; expected the files or archives: {datasets.dataset(name).layout}")
-    options = _checked(name, options or {})
-    source = own.csv if own else source
+    entry = datasets.entry(name)
+    folder = on_disk.folder_of(entry.name, entry.version, data_dir)
+    described = _described(entry, source, legend, tile)
+    options = _checked(entry, options or {})
+    source = described.source
     if (folder / "dataset_info.json").is_file():
-        _check_same(folder, name, source, own.fingerprint if own else "", options)
+        _check_same(folder, described, options)
         pipeline.tidy(folder)
         print(f"{folder}: already prepared from {source}; nothing to do (delete the folder to prepare it anew)")
     else:
         print(f"{name} {folder.name}: {source} -> {folder}", flush=True)
-        spec = _rasters().spec(own) if own else datasets.DATASETS[name]
+        spec = described.open()
         pipeline.write(spec, source, data_dir, workers=workers, max_refused=max_refused, options=options, beam=beam)
     dataset = open_dataset(data_dir, name)
     try:
@@ -54,37 +53,37 @@ def prepare(
             f"{dataset.folder}: the data set is complete, but its pictures cannot be written ({error.strerror}); make "
             "room and run the same command again"
         ) from error
-    _say(dataset, drawn, dataset.tile if own else datasets.dataset(name).tile)
+    _say(dataset, drawn, entry.tile if isinstance(entry, DatasetSpec) else dataset.tile)
     return dataset
 
 
-def _rasters():
-    from data_pipelines.datasets.rasters import builder  # here, because published data sets need none of it
+def _described(
+    entry: DatasetSpec | DatasetFamily, source: pathlib.Path, legend: pathlib.Path | None, tile: int | None
+) -> Described:
+    """Returns what is to be prepared. Raises InputError where it cannot be."""
+    if isinstance(entry, DatasetFamily):
+        return entry.describe(entry.name, source, legend, tile)
+    if not source.is_dir():
+        what = "is a file, not the folder that holds it" if source.is_file() else "no such folder"
+        raise InputError(f"--source={source}: {what}; expected the files or archives: {entry.layout}")
+    return Described(source, "", lambda: entry)
 
-    return builder
 
-
-def _describe(name: str, source: pathlib.Path, legend: pathlib.Path | None, tile: int | None):
-    builder = _rasters()
-    return builder.describe(name, source, legend, builder.TILE if tile is None else tile)
-
-
-def _checked(name: str, options: dict[str, float]) -> dict[str, float]:
-    """The options; raises InputError for one that the data set does not have."""
-    own = datasets.is_rasters(name)
-    optical = not own and "s2" in {sensor.name for sensor in datasets.dataset(name).sensors}
-    for option, fits, what in (("max_nodata", not own, "published data sets"), ("offset", optical, "Sentinel-2")):
-        if option in options and not fits:
-            raise InputError(f"--{option}={options[option]:g}: only for {what}, not for {name}; leave it out")
+def _checked(entry: DatasetSpec | DatasetFamily, options: dict[str, float]) -> dict[str, float]:
+    """Returns the options. Raises InputError for one that the data set does not take."""
+    for option in options.keys() - set(entry.options):
+        taken = ", ".join(f"--{one}" for one in entry.options) or "neither --max_nodata nor --offset"
+        raise InputError(
+            f"--{option}={options[option]:g}: not for {entry.name}, whose files are read with {taken}; leave it out"
+        )
     if not 0 <= options.get("max_nodata", 0) <= 1:
         raise InputError(f"--max_nodata={options['max_nodata']}: expected a share from 0 to 1, e.g. 0.05 for 5 %")
     return options
 
 
-def _check_same(
-    folder: pathlib.Path, name: str, source: pathlib.Path, fingerprint: str, options: dict[str, float]
-) -> None:
+def _check_same(folder: pathlib.Path, described: Described, options: dict[str, float]) -> None:
     """Raises InputError where a finished data set was made from something else."""
+    source, fingerprint = described.source, described.fingerprint
     made = json.loads((folder / on_disk.STATISTICS).read_text())
     if made["source"] != str(source.resolve()):
         other = "give another --data_dir" if not fingerprint else "give another name (--dataset=rasters/NAME)"

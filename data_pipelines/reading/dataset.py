@@ -90,6 +90,7 @@ class PreparedDataset:
       statistics: statistics.json, with pixels by id of `legend`: for each split its records, the pixels of each class,
         and of each stored sensor's bands mean, deviation, minimum, maximum and correlation.
       splits: name -> number of records.
+      overlapping: whether tiles overlap or reach beyond their image, as the data set's entry declares it.
     """
 
     name: str
@@ -102,6 +103,7 @@ class PreparedDataset:
     statistics: dict[str, Any]
     splits: dict[str, int]
     in_memory: ClassVar[bool] = False
+    overlapping: bool = False
 
     def source(self, spec: str) -> PreparedSource:
         """The records of a split; `Splits.ids` says what can be given. Raises InputError as it does."""
@@ -188,7 +190,7 @@ class PreparedDataset:
             record = source[index]
             # Tiles of own images overlap and go beyond them, and pixels without data were filled: what of a record must
             # not be counted twice, or at all, has no label.
-            partly = datasets.is_rasters(self.name) or source.ids[index] in self._records.filled
+            partly = self.overlapping or source.ids[index] in self._records.filled
             counted = record["label"] != IGNORE if partly else None
             for name in sums:
                 sums[name] += band_statistics.BandSums.of(record[name], counted)
@@ -230,12 +232,12 @@ def open_dataset(data_dir: pathlib.Path | str, name: str, *, legend: str = "", b
 
     Raises InputError where there is none, or an unfinished one, and where it has no such legend or bands.
     """
-    version = datasets.version(name)
-    folder = on_disk.folder_of(name, version, pathlib.Path(data_dir))
+    entry = datasets.entry(name)
+    folder = on_disk.folder_of(entry.name, entry.version, pathlib.Path(data_dir))
     command = f"lcjax prepare --dataset={name} --source=DIR --data_dir={data_dir}"
     if not (folder / "dataset_info.json").is_file():
         state = "its preparation is unfinished" if on_disk.incomplete(folder).exists() else "no prepared data set"
-        raise InputError(f"{folder}: {state}; expected the shards of {name} {version}; run `{command}`")
+        raise InputError(f"{folder}: {state}; expected the shards of {name} {entry.version}; run `{command}`")
     missing = [
         part for part in (on_disk.DESCRIPTION, on_disk.RECORDS, on_disk.PARTITIONS) if not (folder / part).is_file()
     ]
@@ -259,6 +261,7 @@ def open_dataset(data_dir: pathlib.Path | str, name: str, *, legend: str = "", b
         tile=description["tile"],
         statistics=statistics,
         splits={split: counts["records"] for split, counts in statistics["splits"].items()},
+        overlapping=entry.overlapping,
     )
 
 

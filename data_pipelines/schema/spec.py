@@ -4,6 +4,7 @@ import dataclasses
 import pathlib
 import re
 from collections.abc import Callable, Mapping, Sequence
+from typing import Any, ClassVar
 
 import numpy as np
 
@@ -79,11 +80,25 @@ class Record:
 
 @dataclasses.dataclass(frozen=True)
 class Vector:
-    """Numbers beside the images of a record, float64; NaN where one is not known."""
+    """Numbers beside the images of a record, stored as float64; NaN where one is not known.
+
+    Attributes:
+      name: key of the numbers in records and batches.
+      numbers: the name of each number, in order.
+      meaning: what each number is, with units.
+      title: what they tell together, as a phrase: "where, when and how it was taken".
+      width: how many floats `encode` returns; 0 for numbers that are stored and never shown to a network.
+      encode: (len(numbers),) -> (width,) float32, what a network is shown. It is traced by JAX, one record at a time,
+        so it computes with the library of the array that it is given (`numbers.__array_namespace__()`). What is made
+        of NaN must be NaN: networks treat it as not known.
+    """
 
     name: str
     numbers: tuple[str, ...]
-    meaning: str  # with units
+    meaning: str
+    title: str = ""
+    width: int = 0
+    encode: Callable[[Any], Any] | None = None
 
 
 @dataclasses.dataclass(frozen=True)
@@ -115,14 +130,14 @@ def no_partitions(records: dict[str, list[Kept]]) -> dict[str, Partition]:
 
 @dataclasses.dataclass(frozen=True)
 class DatasetSpec:
-    """A data set as published, or as its owner describes it.
+    """A data set: what it is, and the functions that know its files.
 
     Attributes:
-      name: "sample", or with a slash what TFDS calls a config: "rasters/town".
+      name: also the folder of the prepared data set: "sample", or with a slash "rasters/town".
       legends: what labels can be read as; the first one is what is stored, the others merge or ignore ids of it.
       index: folders -> {split: items in their final order}. Empty where it finds nothing. A file in an earlier folder
         hides the same file of a later one.
-      read: item -> record. Raises Refused. Those of published data sets also take `max_nodata` (share of pixels).
+      read: item -> record. Raises Refused. It also takes the keyword arguments that `options` names.
       tile: edge in pixels that was published; another one is prepared with a warning.
       layout: the names of files that `index` looks for, as one line for people.
       members: matches the names of files (without folders) that are wanted from archives; None: no archives.
@@ -130,7 +145,13 @@ class DatasetSpec:
       partitions: {split: its records in order} -> partitions by name.
       scaled_by: the split whose mean and deviation become the scaling of the sensors; empty where they have theirs.
       fingerprint: of all that the data set is made from, where that may change; empty for published files.
+      options: flags of `lcjax prepare` that `read` takes, from "max_nodata" (share of pixels without data that one
+        file may have) and "offset" (added to Sentinel-2).
+      overlapping: whether tiles overlap or reach beyond their image. Pixels that the statistics must not count twice,
+        or at all, have no label then.
     """
+
+    needs_preparation: ClassVar[bool] = False
 
     name: str
     version: str
@@ -149,8 +170,52 @@ class DatasetSpec:
     partitions: Callable[[dict[str, list[Kept]]], dict[str, Partition]] = no_partitions
     scaled_by: str = ""
     fingerprint: str = ""
+    options: tuple[str, ...] = ()
+    overlapping: bool = False
 
     @property
     def legend(self) -> Legend:
         """What is stored."""
         return self.legends[0]
+
+
+@dataclasses.dataclass(frozen=True)
+class Described:
+    """A data set that is about to be prepared, before any image of it is opened.
+
+    Attributes:
+      source: the folder or the file that describes it.
+      fingerprint: of all that it is made from, where that may change; empty for published files.
+      open: looks into the files and returns the data set. Raises InputError.
+    """
+
+    source: pathlib.Path
+    fingerprint: str
+    open: Callable[[], DatasetSpec]
+
+
+@dataclasses.dataclass(frozen=True)
+class DatasetFamily:
+    """Data sets that their owners describe: NAME, or NAME/ANYTHING for more than one of them.
+
+    Their sensors and classes are in the files, so generic code learns them from what was prepared
+    (`needs_preparation`), where it asks a `DatasetSpec` directly.
+
+    Attributes:
+      name: of the family, or of one of its data sets: "rasters/town".
+      version: of the way in which they are prepared.
+      describe: (name, source, CSV of classes or None, edge of a tile or None) -> what its owner wrote down. Raises
+        InputError.
+      begin: (name, folder) -> None; writes what the owner then edits. Raises InputError.
+      vectors, options, overlapping: as of a `DatasetSpec`.
+    """
+
+    needs_preparation: ClassVar[bool] = True
+
+    name: str
+    version: str
+    describe: Callable[[str, pathlib.Path, pathlib.Path | None, int | None], Described]
+    begin: Callable[[str, pathlib.Path], None]
+    vectors: tuple[Vector, ...] = ()
+    options: tuple[str, ...] = ()
+    overlapping: bool = False

@@ -4,7 +4,9 @@ import os
 import pathlib
 
 from data_pipelines.datasets import registry as datasets
+from data_pipelines.schema import plugins
 from data_pipelines.schema.errors import InputError
+from data_pipelines.schema.spec import DatasetFamily
 
 HELP = """Turns a downloaded data set, or your own images and masks, into shards that training reads fast.
 
@@ -42,8 +44,8 @@ mask, alpha) are neither trained on nor scored.
 
 def define_flags(flags) -> None:
     """Declares the verb's flags on absl's `flags` module."""
-    known = ", ".join([*sorted(datasets.DATASETS), f"{datasets.RASTERS}/NAME"])
-    flags.DEFINE_string("dataset", None, f"What is prepared: {known}.")
+    known = ", ".join([*sorted(datasets.DATASETS), *(f"{family}/NAME" for family in datasets.FAMILIES)])
+    flags.DEFINE_string("dataset", None, f"What is prepared: {known}, or package.module:attribute (a DatasetSpec).")
     flags.DEFINE_string(
         "source", None, "The folder with the files or archives, nested or not; for rasters also the CSV itself."
     )
@@ -74,15 +76,15 @@ def run(flags) -> None:
             raise InputError(f"--{name} is missing; expected for example --{name}={example} (lcjax prepare --help)")
     source = pathlib.Path(flags.source).expanduser()
     own = {name: getattr(flags, name) for name in ("init", "legend", "tile")}
-    if not datasets.is_rasters(flags.dataset):
+    plugins.allow_named_in({"dataset": flags.dataset})
+    entry = datasets.entry(flags.dataset)
+    if not isinstance(entry, DatasetFamily):
         for name in [name for name, value in own.items() if value]:
             raise InputError(f"--{name}: only for your own imagery (--dataset=rasters/NAME); leave it out")
-    options = {name: getattr(flags, name) for name in ("max_nodata", "offset") if getattr(flags, name)}
-    if flags.init:
-        from data_pipelines.datasets.rasters import init_csv
-
-        init_csv.init_csv(flags.dataset, source)
+    elif flags.init:
+        entry.begin(entry.name, source)
         return
+    options = {name: getattr(flags, name) for name in ("max_nodata", "offset") if getattr(flags, name)}
     prepare.prepare(
         flags.dataset,
         source,

@@ -237,7 +237,7 @@ def build_without_data(config, *, devices: Sequence[jax.Device] | None = None, s
       steps: number of steps of the schedule of the learning rate.
     """
     meshes.check(config.parallel)
-    if datasets.is_rasters(config.dataset):
+    if datasets.entry(config.dataset).needs_preparation:
         data: Any = open_dataset(config.data_dir, config.dataset, legend=config.legend, bands=config.bands)
     else:
         data = datasets.dataset(config.dataset, legend=config.legend, bands=config.bands)
@@ -251,8 +251,8 @@ def build_without_data(config, *, devices: Sequence[jax.Device] | None = None, s
 
 def build_to_measure(config, *, devices: Sequence[jax.Device] | None = None) -> Experiment:
     """The experiment of a config with its prepared data where all processes have them, else without."""
-    version = datasets.version(config.dataset)
-    folder = on_disk.folder_of(config.dataset, version, pathlib.Path(config.data_dir))
+    entry = datasets.entry(config.dataset)
+    folder = on_disk.folder_of(entry.name, entry.version, pathlib.Path(config.data_dir))
     there = multihost.all_true((folder / "dataset_info.json").is_file())
     return build(config, devices=devices) if there else build_without_data(config, devices=devices)
 

@@ -62,7 +62,7 @@ class Trained:
         What comes back lies on the first device of this process and may not be computed yet.
         """
         task = self.task
-        if not isinstance(task, tasks.PixelTask):
+        if not task.can_map:
             raise InputError(f"a {self.config.task} run has no classes to map; give the workdir of a segmentation run")
         first = jax.local_devices()[0]
         mesh = mesh or jax.make_mesh((1, 1), meshes.AXES, axis_types=(AxisType.Auto,) * 2, devices=[first])

@@ -13,7 +13,6 @@ import numpy as np
 from flax import nnx
 from jax import export as jax_export
 
-from data_pipelines.datasets.flair1 import metadata
 from data_pipelines.schema.errors import InputError
 from lcjax import __version__, tasks
 from lcjax.engine import restore
@@ -22,6 +21,7 @@ from lcjax.models import params
 from lcjax.ops import augment
 from lcjax.runs import model_card as cards
 from lcjax.runs import workdir
+from lcjax.tasks import vectors
 
 PLATFORMS = ("cpu", "cuda", "tpu")
 _README = "README.md"
@@ -96,9 +96,9 @@ def trace(
     """The network as a program, from shapes alone.
 
     It takes parameters and statistics by path, in one dictionary, and {sensor: stored integers (b, h, w, bands)}, with
-    config.metadata also "metadata": (b, 8) float32, NaN where not known. It answers logits (b, h, w, classes) float32;
-    of pre-training (b, channels), what the task embeds. With config.resize h and w must be multiples of which whole
-    pixels are made, and the logits are of the smaller image, as the network sees it.
+    config.metadata also the vectors of the data set by name: (b, numbers) float32, NaN where not known. It answers
+    logits (b, h, w, classes) float32; of pre-training (b, channels), what the task embeds. With config.resize h and w
+    must be multiples of which whole pixels are made, and the logits are of the smaller image, as the network sees it.
 
     Raises InputError where JAX cannot.
     """
@@ -130,24 +130,20 @@ def _program(task: tasks.Task, config, card: cards.Card, template: params.Templa
     def network(values: dict, inputs: dict) -> jax.Array:
         own = [{path: values[path] for path in flat} for flat in (template.parameters, template.statistics)]
         model = template.merge(*own, train=False)
-        if isinstance(task, tasks.EmbeddingTask):
-            return task.embed(model, inputs)
-        return _logits(model, inputs, card, config)
+        return _logits(task, model, inputs, card, config) if task.can_map else task.embed(model, inputs)
 
     of, _ = _blocks(card, config)
     b, h, w = jax_export.symbolic_shape(f"b, {of}*h, {of}*w")
     inputs = {s.name: jax.ShapeDtypeStruct((b, h, w, len(s.bands)), s.dtype) for s in card.sensors}
-    if config.metadata:
-        inputs[metadata.VECTOR.name] = jax.ShapeDtypeStruct((b, len(metadata.VECTOR.numbers)), np.float32)
+    inputs |= {v.name: jax.ShapeDtypeStruct((b, len(v.numbers)), np.float32) for v in task.vectors}
     return jax.jit(network), (template.parameters | template.statistics, inputs)
 
 
-def _logits(model: nnx.Module, inputs: dict, card: cards.Card, config) -> jax.Array:
+def _logits(task: tasks.Task, model: nnx.Module, inputs: dict, card: cards.Card, config) -> jax.Array:
     """Logits (b, h, w, classes) of stored integers: what task.probabilities makes class probabilities of."""
     of, to = _blocks(card, config)
     images = {s.name: _shrunk(augment.scale(inputs[s.name], s.scaling), of, to) for s in card.sensors}
-    vectors = {metadata.VECTOR.name: jax.vmap(metadata.encode)(inputs[metadata.VECTOR.name])} if config.metadata else {}
-    return model(images | vectors)
+    return model(images | vectors.encode(task.vectors, inputs))
 
 
 def _blocks(card: cards.Card, config) -> tuple[int, int]:
@@ -172,9 +168,9 @@ def _description(trained: restore.Trained, program: jax_export.Exported) -> dict
     card, config = trained.card, trained.config
     (_, given), _ = jax.tree.unflatten(program.in_tree, program.in_avals)
     (answer,) = program.out_avals
-    pixels = isinstance(trained.task, tasks.PixelTask)
+    pixels = trained.task.can_map
     said = {sensor.name: (sensor.title, sensor.bands, sensor.meaning) for sensor in card.sensors}
-    said[metadata.VECTOR.name] = "Where, when and how it was taken", metadata.VECTOR.numbers, metadata.VECTOR.meaning
+    said |= {v.name: (v.title[:1].upper() + v.title[1:], v.numbers, v.meaning) for v in trained.task.vectors}
     inputs = {}
     for name, (title, channels, meaning) in said.items():
         if name in given:

@@ -14,7 +14,7 @@ from data_pipelines.geo import geodesy
 from data_pipelines.schema.errors import InputError
 from data_pipelines.schema.files import write_atomically
 from data_pipelines.schema.legends import IGNORE
-from lcjax import __version__, tasks
+from lcjax import __version__
 from lcjax.engine import restore
 from lcjax.mapping import areas, map_writer, preview, qgis_styles, stac
 from lcjax.mapping.scene import Scene
@@ -85,7 +85,7 @@ class Mapper:
         """A restored network, on all devices; arguments as of `of_workdir`."""
         mesh = meshes.make_mesh(-1, 1, jax.device_count())
         card = trained.card
-        if isinstance(trained.task, tasks.PixelTask) and trained.task.scene_note:
+        if trained.task.scene_note:
             workdir.say(f"note: {trained.task.scene_note}")
         tags = {
             "LCJAX_MODEL": f"{card.model}, fusion {card.fusion}",

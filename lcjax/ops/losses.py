@@ -4,34 +4,97 @@ Each is of one replica's examples, divided by what the whole batch holds: over r
 batch (lcjax/parallel/mesh.py).
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Protocol
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
 
+from data_pipelines.schema import plugins
+from data_pipelines.schema.errors import InputError
 from data_pipelines.schema.legends import IGNORE
 from lcjax.parallel import mesh as meshes
 
 
-def cross_entropy(logits_BxHxWxK: jax.Array, labels_BxHxW: jax.Array, weights_K: jax.Array | None = None) -> jax.Array:
-    """Mean cross-entropy over the pixels whose label is not IGNORE; 0 where there is none.
+class PixelLoss(Protocol):
+    """What `config.loss` names: a loss between the logits and the labels of pixels.
+
+    A loss of your own is a function with this signature, named by its entry point in the group "lcjax.losses" or by
+    `--config.loss=package.module:attribute`. It is traced by JAX and differentiated by the logits.
+
+    Over replicas a batch is in several pieces (config.parallel.mode="pmap"), each of which calls the function with its
+    own examples; what they return is added up. So divide by a count of the whole batch, which `meshes.psum` of a count
+    is, and not by a count of the examples at hand:
+
+        losses_BxHxW = ...                                         # of each pixel
+        return losses.mean_over_pixels(losses_BxHxW, labels_BxHxW, weights_K)
+
+    does all of that. A loss that is no mean over pixels, such as one of the counts of each class, sums them with
+    `meshes.psum`, computes the loss of the batch from the sums, and returns it divided by `meshes.psum(1.0)`, the
+    number of pieces.
+    """
+
+    def __call__(
+        self, logits_BxHxWxK: jax.Array, labels_BxHxW: jax.Array, weights_K: jax.Array | None = None, /
+    ) -> jax.Array:
+        """Returns the loss, a float32 scalar.
+
+        Args:
+          logits_BxHxWxK: float32.
+          labels_BxHxW: uint8, the index of the class; 255 (`legends.IGNORE`) where a pixel must not count.
+          weights_K: float32, how much a pixel of each class counts (config.class_weights); None: all alike.
+        """
+        ...
+
+
+def mean_over_pixels(losses_BxHxW: jax.Array, labels_BxHxW: jax.Array, weights_K: jax.Array | None = None) -> jax.Array:
+    """Returns the mean over the pixels whose label is not IGNORE, right over replicas; 0 where there is none.
 
     With `weights_K` it is the weighted mean: a pixel counts as much as the weight of its class.
+
+    Args:
+      losses_BxHxW: float32, the loss of each pixel; what is ignored may hold any finite number.
+      labels_BxHxW: uint8, the index of the class, or IGNORE.
+      weights_K: float32.
     """
     valid = labels_BxHxW != IGNORE
-    safe = jnp.where(valid, labels_BxHxW, 0).astype(jnp.int32)
-    losses = optax.softmax_cross_entropy_with_integer_labels(logits_BxHxWxK.astype(jnp.float32), safe)
     if weights_K is None:
-        return jnp.sum(jnp.where(valid, losses, 0.0)) / jnp.maximum(meshes.psum(jnp.sum(valid)), 1)
-    weights = jnp.where(valid, weights_K[safe], 0.0)
+        return jnp.sum(jnp.where(valid, losses_BxHxW, 0.0)) / jnp.maximum(meshes.psum(jnp.sum(valid)), 1)
+    weights = jnp.where(valid, weights_K[_indices(labels_BxHxW)], 0.0)
     total = meshes.psum(jnp.sum(weights))
-    return jnp.sum(weights * losses) / jnp.where(total > 0, total, 1.0)
+    return jnp.sum(weights * losses_BxHxW) / jnp.where(total > 0, total, 1.0)
+
+
+def cross_entropy(logits_BxHxWxK: jax.Array, labels_BxHxW: jax.Array, weights_K: jax.Array | None = None) -> jax.Array:
+    """Returns the mean cross-entropy over the pixels whose label is not IGNORE, as `PixelLoss` describes."""
+    indices = _indices(labels_BxHxW)
+    losses = optax.softmax_cross_entropy_with_integer_labels(logits_BxHxWxK.astype(jnp.float32), indices)
+    return mean_over_pixels(losses, labels_BxHxW, weights_K)
+
+
+def _indices(labels_BxHxW: jax.Array) -> jax.Array:
+    """Class indices, int32; 0 where a label is IGNORE."""
+    return jnp.where(labels_BxHxW != IGNORE, labels_BxHxW, 0).astype(jnp.int32)
+
+
+PIXEL_LOSSES: Mapping[str, PixelLoss] = {"cross_entropy": cross_entropy}
+REGISTRY = plugins.Registry("config.loss", "lcjax.losses", PIXEL_LOSSES)
+
+
+def pixel_loss(name: str) -> PixelLoss:
+    """Returns the loss that `config.loss` names. Raises InputError where there is none."""
+    loss: PixelLoss = REGISTRY.find(name)
+    if not callable(loss):
+        raise InputError(
+            f"config.loss={name!r}: found {type(loss).__name__}, expected a function (logits, labels, weights) -> loss"
+        )
+    return loss
 
 
 def class_weights(pixels_K: Sequence[int], power: float) -> np.ndarray:
-    """Weights (K,) float32 of classes that have so many pixels: share of all pixels, to the power of -`power`.
+    """Returns weights (K,) float32 of classes that have so many pixels: share of all pixels, to the power of -`power`.
 
     0 weighs all pixels alike, 0.5 is the inverse square root, 1 gives every class the same say. The mean over all
     pixels is 1; a class without pixels weighs nothing.
@@ -39,7 +102,7 @@ def class_weights(pixels_K: Sequence[int], power: float) -> np.ndarray:
     pixels = np.asarray(pixels_K, np.float64)
     share = pixels / max(pixels.sum(), 1)
     weights = np.where(pixels > 0, np.maximum(share, 1e-9) ** -power, 0.0)
-    return (weights / max((weights * share).sum(), 1e-9)).astype(np.float32)
+    return np.asarray(weights / max((weights * share).sum(), 1e-9), np.float32)
 
 
 def nt_xent(

@@ -9,6 +9,7 @@ import math
 
 import jax
 
+from lcjax import tasks
 from lcjax.engine import experiment as experiments
 from lcjax.parallel import mesh as meshes
 from lcjax.profiling import aot_compile
@@ -141,7 +142,8 @@ def _second(images: int, fits: bool) -> int:
 def candidates(config, lines: dict[bool, Line], known: Sizes, images: int, capacity: int) -> list[Setting]:
     """Settings that should fit, the best first: one part learns the same with remat or without, more than one need not
     where batches are normalised; spreading the state comes last, because gathering it costs time in every step."""
-    parts = [1] if config.task == "contrastive" else [n for n in range(1, images + 1) if images % n == 0]
+    whole = not tasks.named(config.task).splits_batches
+    parts = [1] if whole else [n for n in range(1, images + 1) if images % n == 0]
     settings = [
         Setting(images, fsdp, count, remat) for fsdp in known.state for count in parts for remat in sorted(lines)
     ]

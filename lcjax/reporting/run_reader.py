@@ -18,6 +18,7 @@ import numpy as np
 from data_pipelines.datasets.registry import LEGENDS
 from data_pipelines.schema.errors import InputError
 from data_pipelines.schema.legends import Legend
+from lcjax import tasks
 from lcjax.ops.boundary_density import Edges, edges
 from lcjax.runs import model_card as cards
 
@@ -100,7 +101,8 @@ class Run:
 
     @property
     def pretraining(self) -> bool:
-        return _task(self.config) == "contrastive"
+        """Whether the run scores no land cover: it has curves only."""
+        return not _scores_land_cover(self.config)
 
 
 def find(patterns: Sequence[str]) -> list[pathlib.Path]:
@@ -171,8 +173,7 @@ def _read_run(workdir: pathlib.Path, name: str) -> Run:
         ) from error
     config_file = workdir / "config.json"
     config = _read_json(config_file) if config_file.is_file() else {}
-    # The scores of a pre-training run are not of land cover: it has curves only.
-    scored = [] if _task(config) == "contrastive" else sorted(workdir.glob("evaluation/*/metrics.json"))
+    scored = sorted(workdir.glob("evaluation/*/metrics.json")) if _scores_land_cover(config) else []
     return Run(
         name=name,
         workdir=workdir,
@@ -240,9 +241,9 @@ def _read_lines(file: pathlib.Path) -> Iterable[dict[str, Any]]:
         yield row
 
 
-def _task(config: dict[str, Any]) -> str:
-    task = config.get("task", "")
-    return task.get("name", "") if isinstance(task, dict) else str(task)
+def _scores_land_cover(config: dict[str, Any]) -> bool:
+    """Whether a run's scores are of land cover; scores without a config are."""
+    return "task" not in config or tasks.named(config["task"]).can_map
 
 
 def _brief(error: Exception) -> str:

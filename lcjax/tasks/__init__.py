@@ -1,20 +1,32 @@
 """Tasks: what a batch means. A task owns the network, its inputs, the loss, the evaluation sums and their scores."""
 
-from collections.abc import Callable
+from ml_collections import ConfigDict
 
+from data_pipelines.schema import plugins
 from data_pipelines.schema.errors import InputError
 from lcjax.runs.model_card import Card
 from lcjax.tasks.contrastive import Contrastive
 from lcjax.tasks.segmentation import Segmentation
-from lcjax.tasks.task import EmbeddingTask, PixelTask, Task
+from lcjax.tasks.task import Records, Task
 
-__all__ = ["TASKS", "EmbeddingTask", "PixelTask", "Task", "make"]
+__all__ = ["REGISTRY", "TASKS", "Records", "Task", "make", "named"]
 
-TASKS: dict[str, Callable[..., Task]] = {"segmentation": Segmentation, "contrastive": Contrastive}
+TASKS: dict[str, type[Task]] = {"segmentation": Segmentation, "contrastive": Contrastive}
+REGISTRY = plugins.Registry("config.task", "lcjax.tasks", TASKS)
 
 
-def make(config, card: Card) -> Task:
-    """The task of `config.task`. Raises InputError for an unknown name."""
-    if config.task not in TASKS:
-        raise InputError(f"config.task={config.task!r}: expected one of {', '.join(TASKS)}")
-    return TASKS[config.task](config, card)
+def named(name: str) -> type[Task]:
+    """Returns the task that `config.task` names, as a class; its class attributes say what can be asked of it.
+
+    Raises:
+      InputError: nothing has this name, or what has it is no task.
+    """
+    found = REGISTRY.find(name)
+    if not (isinstance(found, type) and issubclass(found, Task)):
+        raise InputError(f"config.task={name!r}: found {found!r:.60}, expected a subclass of lcjax.tasks.Task")
+    return found
+
+
+def make(config: ConfigDict, card: Card) -> Task:
+    """Returns the task of `config.task`. Raises InputError as `named`, and for values that the task cannot take."""
+    return named(config.task)(config, card)

@@ -3,27 +3,31 @@
 import math
 import pathlib
 from collections.abc import Callable
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 from flax import nnx
+from ml_collections import ConfigDict
 
 from data_pipelines.schema.errors import InputError
 from lcjax.models import registry
 from lcjax.models.dual_encoder import DualEncoder
 from lcjax.ops import augment, losses
 from lcjax.runs.model_card import Card
-from lcjax.tasks.task import Records
+from lcjax.tasks.task import Batch, Records, Task, Values
 
 _COLLAPSED = -0.1  # uniformity: the mean squared distance of places is below 0.05, where 4 is the largest
 
 
-class Contrastive:
+class Contrastive(Task):
     """Batches {sensor: stored integers (B, H, W, bands)} of two sensors and a DualEncoder."""
 
+    can_embed = True
+    splits_batches = False
     monitor = "retrieval"
 
-    def __init__(self, config, card: Card):
+    def __init__(self, config: ConfigDict, card: Card):
         if len(card.sensors) != 2:
             raise InputError(f"config.fusion={config.fusion!r}: the contrastive task needs two sensors: fusion='late'")
         if config.freeze:
@@ -54,10 +58,6 @@ class Contrastive:
                 f"and a place twice in a batch would be its own negative; take at most {len(records)}"
             )
 
-    def split_warning(self, records: Records, split: str) -> str:
-        """None is known."""
-        return ""
-
     def build(self, rngs: nnx.Rngs) -> nnx.Module:
         """The network."""
         return registry.dual_encoder(
@@ -69,7 +69,7 @@ class Contrastive:
             rngs=rngs,
         )
 
-    def loss(self, model: nnx.Module, batch: dict, keys_B: jax.Array) -> tuple[jax.Array, dict]:
+    def loss(self, model: nnx.Module, batch: Batch, keys_B: jax.Array) -> tuple[jax.Array, Values]:
         """NT-Xent over the global batch, and retrieval, alignment and uniformity in it."""
         images = {key: batch[key] for key in self.keys}
         cut = augment.crop_and_dihedral(
@@ -81,18 +81,18 @@ class Contrastive:
         measures = self._measures(sums, jnp.log)
         return loss, {key: value for key, value in measures.items() if "/" not in key}
 
-    def eval_step(self, model: nnx.Module, batch: dict) -> dict:
+    def eval_step(self, model: nnx.Module, batch: Batch) -> Values:
         """Evaluation sums on the middle of each tile; retrieval is among the places of one evaluation batch."""
         cut = augment.centre_crop({key: batch[key] for key in self.keys}, crop=self.config.crop)
         first, second = model(self._inputs(cut)).values()
         return losses.nt_xent(first, second, self.config.temperature, batch["valid"])[1]
 
-    def embed(self, model: nnx.Module, batch: dict) -> jax.Array:
+    def embed(self, model: nnx.Module, batch: Batch) -> jax.Array:
         """What the encoders make of whole images, before the projections: both sensors side by side, (B, C) float32."""
         assert isinstance(model, DualEncoder)
         return jnp.concatenate(list(model.pooled(self._inputs(batch)).values()), axis=-1)
 
-    def scores(self, sums: dict) -> dict[str, float]:
+    def scores(self, sums: Values) -> dict[str, float]:
         """Mean loss; retrieval, the share of embeddings that find their place first, also by direction; alignment and
         uniformity."""
         measures = {key: float(value) for key, value in self._measures(sums, math.log).items()}
@@ -107,7 +107,7 @@ class Contrastive:
             "they have collapsed; start again with a longer config.optimizer.warmup or a lower learning_rate"
         )
 
-    def _measures(self, sums: dict, log: Callable) -> dict:
+    def _measures(self, sums: Values, log: Callable[[Any], Any]) -> Values:
         """Retrieval, and alignment and uniformity as Wang and Isola 2020 define them (lower is better)."""
         first, second = self.keys
         hits, places = sums["hits"], sums["anchors"] / 2
@@ -119,5 +119,5 @@ class Contrastive:
             "uniformity": log(sums["potential_sum"] / sums["pairs"]),
         }
 
-    def _inputs(self, batch: dict) -> dict:
+    def _inputs(self, batch: Batch) -> dict[str, jax.Array]:
         return {sensor.name: augment.scale(batch[sensor.name], sensor.scaling) for sensor in self.card.sensors}

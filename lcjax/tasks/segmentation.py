@@ -6,9 +6,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from flax import nnx
+from ml_collections import ConfigDict
 
-from data_pipelines.datasets import registry as datasets
-from data_pipelines.datasets.flair1 import metadata
 from data_pipelines.schema.errors import InputError
 from lcjax.models import registry
 from lcjax.models.resample import resize
@@ -16,29 +15,33 @@ from lcjax.ops import augment, losses, metrics
 from lcjax.ops.tiling import blended_windows
 from lcjax.parallel import mesh as meshes
 from lcjax.runs.model_card import Card
+from lcjax.tasks import vectors
 from lcjax.tasks.fusion import inputs_of
-from lcjax.tasks.task import Records
+from lcjax.tasks.task import Batch, Records, Task, Values
 
 
-class Segmentation:
+class Segmentation(Task):
     """Batches {sensor: stored integers (B, H, W, bands), "label": legend ids (B, H, W)} and a Segmenter.
 
-    With `config.metadata` also "metadata": the stored numbers (B, 8), NaN where not known.
+    With `config.metadata` also the vectors that the data set declares, by name: the stored numbers (B, numbers), NaN
+    where not known.
     """
 
-    def __init__(self, config, card: Card):
+    can_map = True
+
+    def __init__(self, config: ConfigDict, card: Card):
         self.config = config
         self.card = card
-        self.names = [land_class.name for land_class in card.legend.scored]
-        self.scene_note = ""
-        self.keys = self._images = (*(sensor.name for sensor in card.sensors), "label")
+        self.names = tuple(land_class.name for land_class in card.legend.scored)
+        self._loss = losses.pixel_loss(config.loss)
+        self._images = (*(sensor.name for sensor in card.sensors), "label")
         if config.metadata:
-            _check_stored(config.dataset)
-            self.keys = (*self._images, metadata.VECTOR.name)
+            self.vectors = vectors.shown(config.dataset)
             self.scene_note = (
-                "this network learned from metadata, too (place, altitude, time, camera); of a scene it is told none, "
-                "which it saw in one example of ten"
+                f"this network learned from {self._vector_names}, too ({', '.join(v.title for v in self.vectors)}); "
+                "of a scene it is told none, which it saw in one example of ten"
             )
+        self.keys = (*self._images, *(vector.name for vector in self.vectors))
         self.monitor = f"mIoU_{len(self.names)}"
         if config.resize and (config.crop or config.window):
             raise InputError(
@@ -55,18 +58,26 @@ class Segmentation:
 
     def check(self, records: Records, folder: pathlib.Path | str) -> None:
         """Raises InputError for records without metadata, where it is wanted."""
-        if self.config.metadata and not records.has_numbers(metadata.VECTOR.name):
+        if self.vectors and not self._has_numbers(records):
             raise InputError(
-                f"config.metadata=True: the records of {self.config.split.train!r} in {folder} know no metadata, as "
-                "far as they were looked at; prepare the data set from a --source that holds its metadata file, too, "
-                "or set config.metadata=False"
+                f"config.metadata=True: the records of {self.config.split.train!r} in {folder} know no "
+                f"{self._vector_names}, as far as they were looked at; prepare the data set from a --source that holds "
+                "the files with these numbers, too, or set config.metadata=False"
             )
 
     def split_warning(self, records: Records, split: str) -> str:
         """Tells of records without metadata, where the network learned from it."""
-        if not self.config.metadata or records.has_numbers(metadata.VECTOR.name):
+        if not self.vectors or self._has_numbers(records):
             return ""
-        return f"the records of {split!r} know no metadata, which this network has learned from"
+        return f"the records of {split!r} know no {self._vector_names}, which this network has learned from"
+
+    @property
+    def _vector_names(self) -> str:
+        return " and ".join(vector.name for vector in self.vectors)
+
+    def _has_numbers(self, records: Records) -> bool:
+        """Whether any number of any vector is known of some records."""
+        return any(records.has_numbers(vector.name) for vector in self.vectors)
 
     def build(self, rngs: nnx.Rngs) -> nnx.Module:
         """The network."""
@@ -77,25 +88,31 @@ class Segmentation:
             classes=len(self.names),
             precision=self.config.precision,
             remat=self.config.remat,
-            metadata=metadata.ENCODED if self.config.metadata else 0,
+            metadata=sum(vector.width for vector in self.vectors),
             rngs=rngs,
         )
 
-    def loss(self, model: nnx.Module, batch: dict, keys_B: jax.Array) -> tuple[jax.Array, dict]:
-        """Cross-entropy of an augmented batch, and further values to log."""
+    def loss(self, model: nnx.Module, batch: Batch, keys_B: jax.Array) -> tuple[jax.Array, Values]:
+        """Returns `config.loss` of an augmented batch, and the share of pixels that are right, "OA", to log."""
         images = {key: batch[key] for key in self._images}
         cut = augment.crop_and_dihedral(
             images, batch["corner"], keys_B, crop=self.config.crop, flip=self.config.dihedral
         )
         floats = augment.perturb(cut, self.card.sensors, keys_B, self.config.speckle, self.config.jitter)
-        logits = model(self._shrunk(floats) | self._encoded(batch), keys_B)
+        logits = model(self._shrunk(floats) | vectors.encode(self.vectors, batch), keys_B)
         labels = self._labels(cut["label"])
         valid = labels != 255
         right, labelled = meshes.psum((jnp.sum((jnp.argmax(logits, axis=-1) == labels) & valid), jnp.sum(valid)))
         weights = None if self.weights is None else jnp.asarray(self.weights)
-        return losses.cross_entropy(logits, labels, weights), {"OA": right / jnp.maximum(labelled, 1)}
+        loss = self._loss(logits.astype(jnp.float32), labels, weights)
+        if jnp.shape(loss) or jnp.result_type(loss) != jnp.float32:
+            raise InputError(
+                f"config.loss={self.config.loss!r}: returned {jnp.result_type(loss)} of shape {jnp.shape(loss)}, "
+                "expected a float32 scalar, the mean over the batch (lcjax/ops/losses.py: PixelLoss)"
+            )
+        return loss, {"OA": right / jnp.maximum(labelled, 1)}
 
-    def eval_step(self, model: nnx.Module, batch: dict) -> dict:
+    def eval_step(self, model: nnx.Module, batch: Batch) -> Values:
         """Evaluation sums of whole tiles: the confusion matrix, and how many pixels are left out of it."""
         labels = jnp.where(batch["valid"][:, None, None], self._labels(batch["label"]), np.uint8(255))
         predictions = jnp.argmax(self._answer(model, batch), axis=-1)
@@ -105,36 +122,32 @@ class Segmentation:
             "ignored": real - jnp.sum(labels != 255),
         }
 
-    def scores(self, sums: dict) -> dict[str, float]:
+    def scores(self, sums: Values) -> dict[str, float]:
         """Scores of the summed counts."""
         return metrics.scores(sums["confusion"], self.names)[0]
 
-    def health_warning(self, means: dict[str, float]) -> str:
-        """None is known."""
-        return ""
-
-    def probabilities(self, model: nnx.Module, batch: dict) -> jax.Array:
+    def probabilities(self, model: nnx.Module, batch: Batch) -> jax.Array:
         """Class probabilities (B, H, W, classes) float32 of stored numbers, in windows of `config.window`.
 
-        A batch may come without "metadata": it is not known, then. With `config.resize` the answers of the smaller
+        A batch may come without vectors: they are not known, then. With `config.resize` the answers of the smaller
         image are interpolated bilinearly.
         """
         answer = self._answer(model, batch)
         height, width = batch[self.card.sensors[0].name].shape[1:3]
         return answer if answer.shape[1:3] == (height, width) else resize(answer, height, width)
 
-    def _answer(self, model: nnx.Module, batch: dict) -> jax.Array:
+    def _answer(self, model: nnx.Module, batch: Batch) -> jax.Array:
         """Class probabilities at the resolution that the network sees."""
         images = self._shrunk(
             {sensor.name: augment.scale(batch[sensor.name], sensor.scaling) for sensor in self.card.sensors}
         )
         count = len(next(iter(images.values())))
-        beside = self._encoded({metadata.VECTOR.name: jnp.full((count, len(metadata.UNKNOWN)), jnp.nan)} | batch)
+        beside = vectors.encode(self.vectors, vectors.unknown(self.vectors, count) | batch)
         return blended_windows(
             lambda windows: jax.nn.softmax(model(windows | beside), axis=-1), images, self.config.window
         )
 
-    def _shrunk(self, images: dict) -> dict:
+    def _shrunk(self, images: dict[str, jax.Array]) -> dict[str, jax.Array]:
         return {name: augment.resize_images(image, *self._edges(image)) for name, image in images.items()}
 
     def _edges(self, image: jax.Array) -> tuple[int, int]:
@@ -143,24 +156,7 @@ class Segmentation:
         share = self.config.resize / self.card.tile if self.config.resize else 1.0
         return max(1, round(height * share)), max(1, round(width * share))
 
-    def _encoded(self, batch: dict) -> dict:
-        """What the network takes beside images."""
-        name = metadata.VECTOR.name
-        return {name: jax.vmap(metadata.encode)(batch[name])} if self.config.metadata else {}
-
     def _labels(self, labels: jax.Array) -> jax.Array:
         """Class indices at the resolution that the network sees."""
         small = augment.resize_labels(labels, *self._edges(labels))
         return jnp.asarray(self.card.legend.index_of_id())[small.astype(jnp.int32)]
-
-
-def _check_stored(dataset: str) -> None:
-    """Raises InputError for a data set without metadata."""
-    vectors = datasets.vectors(dataset)
-    if metadata.VECTOR not in vectors:
-        held = ", ".join(vector.name for vector in vectors) or "nothing"
-        fitting = ", ".join(name for name, spec in datasets.DATASETS.items() if metadata.VECTOR in spec.vectors)
-        raise InputError(
-            f"config.metadata=True: {dataset} holds {held} beside its images, needed is {metadata.VECTOR.name} "
-            f"({', '.join(metadata.VECTOR.numbers)}), which {fitting} holds; set config.metadata=False"
-        )

@@ -1,14 +1,22 @@
-"""What training, evaluation and prediction ask of a task."""
+"""What training, evaluation, prediction and export ask of a task."""
 
+import abc
 import pathlib
-from typing import Protocol, runtime_checkable
+from typing import Any, ClassVar, Protocol
 
 import jax
 from flax import nnx
+from ml_collections import ConfigDict
+
+from data_pipelines.schema.spec import Vector
+from lcjax.runs.model_card import Card
+
+Batch = dict[str, Any]  # arrays by key
+Values = dict[str, Any]  # scalars or sums by name
 
 
 class Records(Protocol):
-    """What a task may ask of stored records: a prepared.Source, which prediction does without."""
+    """What a task may ask of stored records (data_pipelines/reading/dataset.py: Source); prediction has none."""
 
     def __len__(self) -> int: ...
 
@@ -17,82 +25,89 @@ class Records(Protocol):
         ...
 
 
-class Task(Protocol):
+class Task(abc.ABC):
     """What a batch means: a task owns the network, its inputs, the loss, the evaluation sums and their scores.
 
+    A task of your own is a subclass, named by its entry point in the group "lcjax.tasks" or by
+    `--config.task=package.module:attribute`. What the rest of lcjax wants to know of it, it declares here, so that no
+    code asks for its name.
+
+    A class is made from a config and a card: `Segmentation(config, card)`. It raises InputError for values that it
+    cannot work with.
+
     Attributes:
-      keys: what it reads of each record: names of sensors, "label" if it learns from labels, and of vectors.
+      can_map: whether its network gives every pixel a class: what maps are drawn with and land cover is scored by. It
+        has `names` and `probabilities` then.
+      can_embed: whether its network makes one vector of each place: what probes learn from. It has `embed` then.
+      splits_batches: whether a batch may go through the network in parts (config.accumulate): false where the loss
+        compares the examples of a batch.
       monitor: the score that chooses the best checkpoint and stops early; higher is better.
+      keys: what it reads of each record: names of sensors, "label" if it learns from labels, and names of vectors.
+      vectors: the numbers beside the images that its network is shown, in order.
+      names: of the classes, in the order of the outputs.
+      scene_note: what a person who maps scenes should be told; empty where there is nothing.
     """
 
-    @property
-    def keys(self) -> tuple[str, ...]: ...
+    can_map: ClassVar[bool] = False
+    can_embed: ClassVar[bool] = False
+    splits_batches: ClassVar[bool] = True
 
-    @property
-    def monitor(self) -> str: ...
+    monitor: str
+    keys: tuple[str, ...]
+    vectors: tuple[Vector, ...] = ()
+    names: tuple[str, ...] = ()
+    scene_note: str = ""
+
+    @abc.abstractmethod
+    def __init__(self, config: ConfigDict, card: Card): ...
 
     def check(self, records: Records, folder: pathlib.Path | str) -> None:
         """Raises InputError for training records that it cannot learn from; `folder` is where their data set lies."""
-        ...
+        return None
 
     def split_warning(self, records: Records, split: str) -> str:
-        """What a reader of scores on these records, of a split by name, should be told; or nothing."""
-        ...
+        """Returns what a reader of scores on these records, of a split by name, should be told; or nothing."""
+        return ""
 
+    @abc.abstractmethod
     def build(self, rngs: nnx.Rngs) -> nnx.Module:
-        """The network."""
-        ...
+        """Returns the network."""
 
-    def loss(self, model: nnx.Module, batch: dict, keys_B: jax.Array) -> tuple[jax.Array, dict]:
-        """The loss of a training batch, a float32 scalar, and further scalars to log.
+    @abc.abstractmethod
+    def loss(self, model: nnx.Module, batch: Batch, keys_B: jax.Array) -> tuple[jax.Array, Values]:
+        """Returns the loss of a training batch, a float32 scalar, and further scalars to log.
 
-        Of a replica's examples (lcjax/parallel/mesh.py) the losses add up to that of the batch; the further scalars
-        are of the whole batch on each.
+        Over replicas (lcjax/parallel/mesh.py) the losses add up to that of the batch; the further scalars are those of
+        the whole batch on each of them.
 
         Args:
           model: the network in training mode.
           batch: arrays by key, as stored: integers, not yet scaled.
           keys_B: a random key for each example.
         """
-        ...
 
-    def eval_step(self, model: nnx.Module, batch: dict) -> dict:
-        """Evaluation sums of a batch, which add up over batches; only examples that are batch["valid"] count."""
-        ...
+    @abc.abstractmethod
+    def eval_step(self, model: nnx.Module, batch: Batch) -> Values:
+        """Returns evaluation sums of a batch, which add up over batches; only examples in batch["valid"] count."""
 
-    def scores(self, sums: dict) -> dict[str, float]:
-        """Scores of the sums over a whole split, `monitor` among them; the part before a "/" groups them."""
-        ...
+    @abc.abstractmethod
+    def scores(self, sums: Values) -> dict[str, float]:
+        """Returns scores of the sums over a whole split, `monitor` among them; the part before a "/" groups them."""
 
     def health_warning(self, means: dict[str, float]) -> str:
-        """What the trainer should be warned of, by the means of what `loss` logs after the warm-up; or nothing."""
-        ...
+        """Returns what should be warned of, given the means of what `loss` logs after the warm-up; or nothing."""
+        return ""
 
+    def probabilities(self, model: nnx.Module, batch: Batch) -> jax.Array:
+        """Returns class probabilities (B, H, W, classes) float32 of stored integers {sensor: (B, H, W, bands)}.
 
-@runtime_checkable
-class EmbeddingTask(Task, Protocol):
-    """A task whose network makes one vector of each place: what probes can learn from (lcjax/training/probes.py)."""
+        Only asked where `can_map`, of a network in evaluation mode.
+        """
+        raise NotImplementedError(f"{type(self).__name__}.can_map is {self.can_map}")
 
-    def embed(self, model: nnx.Module, batch: dict) -> jax.Array:
-        """Vectors (B, C) float32 of stored integers {sensor: (B, H, W, bands)}, of a network in evaluation mode."""
-        ...
+    def embed(self, model: nnx.Module, batch: Batch) -> jax.Array:
+        """Returns vectors (B, C) float32 of stored integers {sensor: (B, H, W, bands)}.
 
-
-@runtime_checkable
-class PixelTask(Task, Protocol):
-    """A task whose network gives every pixel a class: what maps can be drawn with.
-
-    Attributes:
-      names: of the classes, in the order of the outputs.
-      scene_note: what whoever maps scenes should be told, or nothing.
-    """
-
-    @property
-    def names(self) -> list[str]: ...
-
-    @property
-    def scene_note(self) -> str: ...
-
-    def probabilities(self, model: nnx.Module, batch: dict) -> jax.Array:
-        """Class probabilities (B, H, W, classes) float32 of stored integers {sensor: (B, H, W, bands)}."""
-        ...
+        Only asked where `can_embed`, of a network in evaluation mode.
+        """
+        raise NotImplementedError(f"{type(self).__name__}.can_embed is {self.can_embed}")

@@ -18,7 +18,6 @@ from lcjax.engine.experiment import Experiment
 from lcjax.models.params import Flat
 from lcjax.parallel import mesh as meshes
 from lcjax.parallel import multihost
-from lcjax.tasks import EmbeddingTask
 
 _log = multihost.shared_logger(__name__)
 
@@ -70,7 +69,7 @@ def _check(experiment: Experiment, specs: dict[str, str], asked: str) -> None:
     config = experiment.config
     if not all(specs.values()):
         raise InputError(f"{asked}: a probe learns from one split and is scored on the other; name both or none")
-    if not isinstance(experiment.task, EmbeddingTask):
+    if not experiment.task.can_embed:
         raise InputError(f"{asked}: a {config.task} run has no embeddings to probe; name none")
     if not config.split.validation:
         raise InputError(f"{asked}: probes run at evaluations, and config.split.validation is empty; name it, too")
@@ -82,7 +81,6 @@ def _embedder(experiment: Experiment) -> Callable[[Flat, Flat, Source], np.ndarr
     """A function (parameters, statistics, source) -> embeddings of all pieces of its records, in order, (N, C)."""
     config, task, template, mesh = experiment.config, experiment.task, experiment.template, experiment.mesh
     batch_size, sharding = experiment.evaluation_batch_size, experiment.batch_sharding
-    assert isinstance(task, EmbeddingTask)
 
     def embed(parameters: Flat, statistics: Flat, batch: dict) -> tuple[jax.Array, jax.Array]:
         cut = {key: pieces(batch[key], config.crop) for key in task.keys}

@@ -1,6 +1,6 @@
 """DFC2020 as published. Splits, layout and known faults: data_pipelines/datasets/dfc2020/README.md"""
 
-from data_pipelines.datasets import contest_layout
+from data_pipelines.datasets import contest_layout, sentinel_layout
 from data_pipelines.datasets.contest_legend import DFC2020 as LEGEND
 from data_pipelines.schema import sensors
 from data_pipelines.schema.spec import DatasetSpec
@@ -26,4 +26,5 @@ DFC2020 = DatasetSpec(
     read=contest_layout.read,
     members=contest_layout.FILES,
     partitions=contest_layout.partitions,
+    options=sentinel_layout.OPTIONS,
 )

@@ -164,4 +164,5 @@ FLAIR1 = DatasetSpec(
     members=re.compile(f"{_NAME.pattern}|(?i:{metadata.NAME.pattern})"),
     vectors=(metadata.VECTOR,),
     partitions=partitions.partitions,
+    options=("max_nodata",),
 )

@@ -21,13 +21,8 @@ NAME = re.compile(r"flair.*metadata.*\.json", re.IGNORECASE)  # flair-1_metadata
 # Cameras have names such as "UCE-M3-f120-s06" and "CAMERA#030", of which no list is published: stored is, as the
 # baseline does it, whether the name has UCE (UltraCam Eagle) in it.
 _EAGLE = "UCE"
-VECTOR = Vector(
-    "metadata",
-    ("x", "y", "z", "camera", "year", "month", "day", "minute"),
-    "centre x, y in EPSG:2154 (m), altitude of the ground (m), camera (0: UltraCam Eagle, 1: another), date of the "
-    "flight, minute of the day; NaN where not known",
-)
-UNKNOWN = (math.nan,) * len(VECTOR.numbers)
+_NUMBERS = ("x", "y", "z", "camera", "year", "month", "day", "minute")
+UNKNOWN = (math.nan,) * len(_NUMBERS)
 ENCODED = 45  # numbers that `encode` makes of them
 
 _PLACE = ("patch_centroid_x", "patch_centroid_y", "patch_centroid_z")
@@ -115,3 +110,14 @@ def encode(vector: Any) -> Any:
 
 def _one_hot(xp: Any, value: Any, values: Sequence[int]) -> Any:
     return xp.where(xp.isnan(value), np.nan, value == np.array(values))
+
+
+VECTOR = Vector(
+    name="metadata",
+    numbers=_NUMBERS,
+    meaning="centre x, y in EPSG:2154 (m), altitude of the ground (m), camera (0: UltraCam Eagle, 1: another), date of "
+    "the flight, minute of the day; NaN where not known",
+    title="where, when and how it was taken",
+    width=ENCODED,
+    encode=encode,
+)

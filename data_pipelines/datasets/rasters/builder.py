@@ -10,8 +10,8 @@ import numpy as np
 import rasterio
 from rasterio.windows import Window
 
-from data_pipelines.datasets import registry as datasets
 from data_pipelines.datasets.rasters import inspect, masks, tables
+from data_pipelines.datasets.rasters.family import RASTERS
 from data_pipelines.datasets.rasters.tables import Pair
 from data_pipelines.geo import geotiff, raster_io
 from data_pipelines.schema.errors import InputError
@@ -73,7 +73,7 @@ def spec(description: Description, say: Callable[[str], None] = print) -> Datase
         say(f"  {unnamed} images do not name their bands; taken as {', '.join(sensor.bands)}, in file order")
     return DatasetSpec(
         name=description.name,
-        version=datasets.RASTERS_VERSION,
+        version=RASTERS.version,
         title="Own imagery",
         sensors=(sensor,),
         legends=(description.legend,),
@@ -86,6 +86,7 @@ def spec(description: Description, say: Callable[[str], None] = print) -> Datase
         read=functools.partial(read, sensor=sensor, legend=description.legend, tile=description.tile),
         scaled_by="train",
         fingerprint=description.fingerprint,
+        overlapping=RASTERS.overlapping,
     )
 
 

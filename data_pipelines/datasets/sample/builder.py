@@ -35,4 +35,5 @@ SAMPLE = DatasetSpec(
     index=index,
     read=contest_layout.read,
     partitions=contest_layout.partitions,
+    options=sentinel_layout.OPTIONS,
 )

@@ -82,4 +82,5 @@ SEN12MS = DatasetSpec(
     read=read,
     members=_FILES,
     partitions=partitions,
+    options=sentinel_layout.OPTIONS,
 )

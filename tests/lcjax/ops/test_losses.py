@@ -11,6 +11,8 @@ from jax.sharding import NamedSharding, PartitionSpec
 from sklearn.metrics import log_loss
 from sklearn.utils.class_weight import compute_class_weight
 
+from data_pipelines.schema import plugins
+from data_pipelines.schema.errors import InputError
 from data_pipelines.schema.legends import IGNORE
 from lcjax.ops import losses
 from lcjax.parallel import mesh as meshes
@@ -79,6 +81,61 @@ def test_cross_entropy_of_a_pixel_does_not_depend_on_what_is_ignored():
     other[labels == IGNORE] = 1e4
     one, two = (jax.jit(losses.cross_entropy)(x, labels) for x in (logits, other))
     assert float(one) == float(two)
+
+
+def dice(logits, labels, weights):
+    """A loss that is no mean over pixels, written as `losses.PixelLoss` asks: of sums over all replicas."""
+    del weights
+    truth = jax.nn.one_hot(labels, logits.shape[-1])  # none where a label is IGNORE
+    share = jax.nn.softmax(logits) * jnp.any(truth > 0, axis=-1, keepdims=True)
+    both, total = meshes.psum((jnp.sum(share * truth, axis=(0, 1, 2)), jnp.sum(share + truth, axis=(0, 1, 2))))
+    return (1 - jnp.mean(2 * both / total)) / meshes.psum(1.0)
+
+
+def dice_by_hand(logits, labels):
+    """1 - the mean over classes of 2 sum(p t) / (sum(p) + sum(t)), in float64."""
+    seen = labels != IGNORE
+    share, truth = softmax(np.asarray(logits, np.float64))[seen], np.eye(logits.shape[-1])[labels[seen]]
+    return 1 - np.mean(2 * (share * truth).sum(0) / (share + truth).sum(0))
+
+
+@pytest.mark.parametrize("weighted", [False, True])
+@pytest.mark.parametrize("loss", [losses.cross_entropy, dice])
+def test_what_replicas_return_adds_up_to_the_loss_of_the_batch_and_so_do_gradients(loss, weighted):
+    """Replicas with most and with none of the labels: a mean of each one's mean would be another number."""
+    generator = np.random.default_rng(0)
+    scale = jnp.asarray(generator.standard_normal(4), jnp.float32)
+    features = generator.standard_normal((8, 1, 3, 5, 4)).astype(np.float32)
+    labels = generator.integers(0, 4, (8, 1, 3, 5)).astype(np.uint8)
+    labels[generator.random(labels.shape) < np.linspace(0, 1, 8)[:, None, None, None]] = IGNORE
+    weights = jnp.asarray([1.0, 2.0, 0.5, 3.0]) if weighted else None
+
+    def step(scale, features, labels):
+        value, gradient = jax.value_and_grad(lambda scale: loss(scale.reshape(1, 1, 1, 4) * features, labels, weights))(
+            scale
+        )
+        return meshes.psum(value), meshes.psum(gradient)
+
+    whole = jax.jit(step)(scale, features.reshape(8, 3, 5, 4), labels.reshape(8, 3, 5))
+    spread = jax.pmap(step, meshes.REPLICAS, in_axes=(None, 0, 0), out_axes=None)(scale, features, labels)
+    np.testing.assert_allclose(spread[0], whole[0], rtol=1e-5)
+    np.testing.assert_allclose(spread[1], whole[1], rtol=1e-4, atol=1e-7)
+    if loss is dice:
+        np.testing.assert_allclose(
+            whole[0], dice_by_hand(np.asarray(scale) * features.reshape(-1, 4), labels.ravel()), rtol=1e-5
+        )
+
+
+def test_losses_are_found_by_name_and_what_is_none_is_refused(monkeypatch):
+    assert losses.pixel_loss("cross_entropy") is losses.cross_entropy
+    with pytest.raises(InputError, match=r"^config\.loss='dice': expected one of cross_entropy, "):
+        losses.pixel_loss("dice")
+    with pytest.raises(InputError, match=r"^config\.loss='os:system': comes from a file, which may not choose"):
+        losses.pixel_loss("os:system")
+    monkeypatch.setattr(plugins, "_allowed", set())
+    plugins.allow("math")
+    with pytest.raises(InputError, match=r"^config\.loss='math:pi': found float, expected a function \(logits"):
+        losses.pixel_loss("math:pi")
 
 
 def views(size=6, channels=8, seed=0):

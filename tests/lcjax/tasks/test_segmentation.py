@@ -125,7 +125,7 @@ def test_frozen_encoders_stay_to_the_bit_while_the_rest_moves(model):
     # The optimiser knows nothing of what is frozen.
     paths = {
         key.key
-        for keys, _ in jax.tree_util.tree_leaves_with_path(after.optimizer)
+        for keys, _ in jax.tree_util.tree_leaves_with_path(after.opt_state)
         for key in keys
         if isinstance(key, jax.tree_util.DictKey)
     }
