@@ -37,7 +37,7 @@ class Field:
         return self.tiny if tiny and self.tiny is not _SAME else self.default
 
 
-_DURATION = 'steps, epochs, examples or percent of the run: "20 epochs"'
+_DURATION = "in steps, epochs, examples or percent of the run"
 
 # Of every config. Nested fields have dots in their names.
 FIELDS: dict[str, Field] = {
@@ -88,7 +88,7 @@ FIELDS: dict[str, Field] = {
     "optimizer.weight_decay": Field(0.01, "decay of the kernels; biases and norms do not decay"),
     "optimizer.momentum": Field(0.9, "of sgd and lars"),
     "optimizer.clip": Field(1.0, "largest norm of the gradient; 0 is off"),
-    "total": Field("100 epochs", f"length of the run; {_DURATION}", "300 steps"),
+    "total": Field("100 epochs", "length of the run, in steps, epochs or examples", "300 steps"),
     # The run
     "log_every": Field("50 steps", f"how often metrics are written; {_DURATION}"),
     "evaluate_every": Field("2 percent", f"how often the validation split is scored; {_DURATION}", "34 percent"),
@@ -130,6 +130,8 @@ MODEL: dict[str, str] = {
     "window": "size of an attention window, in patches",
 }
 
+_TYPES = {bool: "bool", int: "int", float: "float", str: "text", tuple: "tuple", list: "tuple"}
+
 # They stand no rate as high as convolutions do, and small networks stand a higher one.
 _TRANSFORMERS = ("swin_unet", "two_stream_swin", "swin_upernet", "vit_pyramid")
 _RATES = {"convolutions": (1e-3, 1e-2), "transformers": (3e-4, 4e-3)}  # in full size, tiny
@@ -139,6 +141,19 @@ def meaning(name: str) -> str:
     """One line about a field, by its dotted name; empty for one that only its own config knows."""
     field = (FIELDS | CONTRASTIVE).get(name)
     return field.meaning if field else MODEL.get(name.removeprefix("model."), "")
+
+
+def rows(config: Mapping[str, Any]) -> list[tuple[str, str, str, str]]:
+    """Of every field of a config or a dictionary: dotted name, value, type and meaning, as text; in order of FIELDS."""
+    places = {name: place for place, name in enumerate(FIELDS)}
+    found = sorted(flat(config).items(), key=lambda item: places.get(item[0], _place_of_group(item[0], places)))
+    return [(name, repr(value), _TYPES.get(type(value), ""), meaning(name)) for name, value in found]
+
+
+def _place_of_group(name: str, places: Mapping[str, int]) -> int:
+    """Beside the field of its group that FIELDS names: of model.depths, that of model.name; else the end."""
+    group = name.partition(".")[0] + "."
+    return next((place for known, place in places.items() if known.startswith(group)), len(places))
 
 
 def make(

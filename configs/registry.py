@@ -25,7 +25,7 @@ from data_pipelines.schema import plugins
 from data_pipelines.schema.errors import InputError
 from lcjax.configs import base, dfc2020, flair1, pretrain, rasters
 
-CONFIGS = plugins.Registry(
+REGISTRY = plugins.Registry(
     field="config",
     group="lcjax.configs",
     built_in={module.__name__.rpartition(".")[2]: module.get_config for module in (dfc2020, flair1, pretrain, rasters)},
@@ -83,10 +83,14 @@ def find(name: str) -> Family:
         return _from_file(name)
     if ":" in name:
         plugins.allow(name.partition(":")[0])
-    found = CONFIGS.find(name)
-    if not callable(found):
-        raise InputError(f"config={name}: is a {type(found).__name__}; expected a function such as get_config")
-    return _family(name, found, vars(sys.modules[found.__module__]))
+    return family_of(name, REGISTRY.find(name))
+
+
+def family_of(name: str, get_config: Any) -> Family:
+    """The configs of a function, with what its module tells. Raises InputError where it is no function."""
+    if not callable(get_config):
+        raise InputError(f"config={name}: is a {type(get_config).__name__}; expected a function such as get_config")
+    return _family(name, get_config, vars(sys.modules[get_config.__module__]))
 
 
 def parse(text: str) -> ml_collections.ConfigDict:
@@ -104,7 +108,7 @@ def split(text: str) -> tuple[str, str]:
     name, _, argument = text.partition(":")
     attribute, _, rest = argument.partition(":")
     is_module = not name.endswith(".py") and all(part.isidentifier() for part in attribute.split("."))
-    if is_module and name not in CONFIGS.names():
+    if is_module and name not in REGISTRY.names():
         return f"{name}:{attribute}", rest
     return name, argument
 
@@ -139,7 +143,7 @@ def _from_file(name: str) -> Family:
     if not path.is_file():
         raise InputError(
             f"--config={name}: no such file; expected a Python file with a function get_config, or one of "
-            f"{', '.join(CONFIGS.names())}"
+            f"{', '.join(REGISTRY.names())}"
         )
     spec = importlib.util.spec_from_file_location("config_file", path)
     assert spec and spec.loader  # as the name ends in .py

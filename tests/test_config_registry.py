@@ -54,7 +54,7 @@ def test_built_in_names_and_paths_mean_the_same_from_any_folder(module, own):
 
 def test_every_config_file_is_registered():
     files = {path.stem for path in (ROOT / "configs").glob("*.py") if "def get_config" in path.read_text()}
-    assert set(registry.CONFIGS.built_in) == files
+    assert set(registry.REGISTRY.built_in) == files
     assert all(len(registry.find(name).line.split()) > 3 for name in files)
 
 

@@ -1,5 +1,6 @@
 """The verbs: finds the module of one, parses its flags, runs it, and says in one line what was wrong."""
 
+import dataclasses
 import importlib
 import json
 import os
@@ -12,26 +13,50 @@ from absl import flags
 
 from data_pipelines.schema import plugins
 from data_pipelines.schema.errors import InputError
+from lcjax import __version__
 from lcjax.cli import console
 from lcjax.parallel import launcher
 
-# Verb -> a line about it. Its module in this folder has HELP, define_flags(flags) and run(flags).
+
+@dataclasses.dataclass(frozen=True)
+class Verb:
+    """One verb; its module in this folder has HELP, define_flags(flags) and run(flags).
+
+    Attributes:
+      line: what goes in -> what comes out.
+      shared: several processes may run it as one.
+      reads_names: it reads configs or workdirs, where plug-ins are named.
+      takes_words: its run takes the words that are no flags, too: run(flags, *words).
+    """
+
+    line: str
+    shared: bool = False
+    reads_names: bool = True
+    takes_words: bool = False
+
+
 VERBS = {
-    "prepare": "downloaded files -> checked shards",
-    "train": "a config -> a trained network in a workdir",
-    "evaluate": "a workdir -> scores of a split",
-    "predict": "a workdir and a scene -> a map",
-    "export": "a workdir -> a network that runs without lcjax",
-    "report": "workdirs -> one page that compares them",
-    "benchmark": "a config -> speed, FLOPs, memory",
+    "prepare": Verb("downloaded files -> checked shards", reads_names=False),
+    "train": Verb("a config -> a trained network in a workdir", shared=True),
+    "evaluate": Verb("a workdir -> scores of a split", shared=True),
+    "predict": Verb("a workdir and a scene -> a map", shared=True),
+    "export": Verb("a workdir -> a network that runs without lcjax"),
+    "report": Verb("workdirs -> one page that compares them"),
+    "benchmark": Verb("a config -> speed, FLOPs, memory", shared=True),
+    "info": Verb("what there is: versions, devices, names to choose from, what a folder holds", takes_words=True),
 }
-# Verbs that read neither a config nor a workdir.
-PLAIN = ("prepare",)
-# Verbs that several processes may run as one.
-SHARED = ("train", "evaluate", "predict", "benchmark")
-# Flags and fields of the config that may differ then: each host may keep its data elsewhere, and read as it can.
+# Flags and fields of the config that may differ between processes of a run: each host may keep its data elsewhere, and
+# read as it can.
 OF_HOSTS = ("data_dir", "threads", "workers", *launcher.FLAGS)
-USAGE = "usage: lcjax VERB [--flags]\n\n" + "\n".join(f"  {verb:<10} {line}" for verb, line in VERBS.items())
+USAGE = "\n".join(
+    [
+        "usage: lcjax VERB [--flags]\n",
+        *(f"  {name:<10} {verb.line}" for name, verb in VERBS.items()),
+        "\n  lcjax VERB --help teaches a verb; lcjax --version tells versions",
+    ]
+)
+# What a score depends on, as `lcjax --version` lists it.
+LIBRARIES = ("jax", "flax", "optax", "orbax-checkpoint", "grain", "numpy")
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -42,7 +67,10 @@ def main(arguments: list[str] | None = None) -> int:
     """
     arguments = sys.argv[1:] if arguments is None else arguments
     if not arguments or arguments[0] in ("help", "-h", "--help"):
-        print(USAGE + "\n\n  lcjax VERB --help teaches a verb")
+        print(USAGE)
+        return 0
+    if arguments[0] == "--version":
+        print(_versions())
         return 0
     verb, *rest = arguments
     if verb not in VERBS:
@@ -51,7 +79,7 @@ def main(arguments: list[str] | None = None) -> int:
     helped = any(word in ("-h", "--help", "-help") for word in rest)
     try:
         values = _hosts_flags(rest)
-        scheduler = "" if helped or verb not in SHARED else launcher.started_by(values, os.environ)
+        scheduler = "" if helped or not VERBS[verb].shared else launcher.started_by(values, os.environ)
     except (InputError, flags.Error) as error:
         print(f"lcjax {verb}: {_one_line(error)}", file=sys.stderr)
         return 2
@@ -76,13 +104,13 @@ def _run(verb: str, rest: list[str], *, helped: bool = False, joined: bool = Fal
             from lcjax.parallel import multihost
 
             with multihost.raise_on_all():
-                _parse(verb, rest)
+                words = _parse(verb, rest)
             multihost.agree(_asked(own), "the run")
             process = multihost.process_index()
         else:
-            _parse(verb, rest)
+            words = _parse(verb, rest)
         with console.attached(process):
-            module.run(flags.FLAGS)
+            module.run(flags.FLAGS, *words)
     except (InputError, OSError) as error:
         print(f"lcjax {verb}: {_one_line(error)}", file=sys.stderr)
         return 2
@@ -95,6 +123,13 @@ def _run(verb: str, rest: list[str], *, helped: bool = False, joined: bool = Fal
     except launcher.Stopped:
         return launcher.STOPPED
     return 0
+
+
+def _versions() -> str:
+    from importlib import metadata
+
+    libraries = ", ".join(f"{name} {metadata.version(name)}" for name in LIBRARIES)
+    return f"lcjax {__version__} (Python {sys.version.partition(' ')[0]}, {libraries})"
 
 
 def _hosts_flags(rest: list[str]) -> flags.FlagValues:
@@ -150,9 +185,9 @@ def _end(code: int) -> None:
 def _define(module, verb: str) -> list[str]:
     before = set(flags.FLAGS)
     module.define_flags(flags)
-    if verb in SHARED:
+    if VERBS[verb].shared:
         launcher.define_flags(flags, flags.FLAGS)
-    if verb not in PLAIN:
+    if VERBS[verb].reads_names:
         flags.DEFINE_list(
             "allow_plugins",
             [],
@@ -162,7 +197,8 @@ def _define(module, verb: str) -> list[str]:
     return sorted(set(flags.FLAGS) - before)
 
 
-def _parse(verb: str, rest: list[str]) -> None:
+def _parse(verb: str, rest: list[str]) -> list[str]:
+    """Parses the flags; returns the words that are none, of a verb that takes them."""
     for word in rest:
         if re.search(r"(^|[=,])(gs|s3)://", word):
             raise InputError(f"{word}: buckets are not opened; mount it and name the folder, see docs/launching.md")
@@ -171,12 +207,13 @@ def _parse(verb: str, rest: list[str]) -> None:
     # A field that the config does not have, or a value of another type, surfaces as one of these.
     except (flags.Error, AttributeError, KeyError, TypeError, ValueError) as error:
         raise InputError(_one_line(_cause(error))) from error
-    if leftover:
+    if leftover and not VERBS[verb].takes_words:
         raise InputError(f"unexpected {' '.join(leftover)!r}: flags are written --name=value")
     given = flags.FLAGS.flag_values_dict()
     plugins.allow(*given.get("allow_plugins") or ())
     if given.get("config") is not None:
         plugins.allow_named_in(given["config"])
+    return leftover
 
 
 def _cause(error: BaseException) -> BaseException:

@@ -1,36 +1,16 @@
 """The command line: what it teaches, and that each mistake is one line on stderr and the exit code 2."""
 
 import re
+import subprocess
+import sys
 
-import grain  # noqa: F401  it defines flags of its own, which `command` must not take for those of a verb
 import pytest
-from absl import flags
 
 from data_pipelines.schema import plugins
 from lcjax.cli import main as verbs
 
 CONFIG = "--config=dfc2020"
 WORKDIR = "--workdir=nowhere"
-
-
-@pytest.fixture
-def command(monkeypatch, capsys, request):
-    """Runs main() and forgets the flags that it defined; returns (exit code, stdout, lines of stderr)."""
-    monkeypatch.chdir(request.config.rootpath)
-
-    def run(*arguments: str) -> tuple[int, str, list[str]]:
-        before = set(flags.FLAGS)
-        # Here the config library looks for --config.FIELD=VALUE.
-        monkeypatch.setattr("sys.argv", ["lcjax", *arguments])
-        try:
-            code = verbs.main(list(arguments))
-        finally:
-            for name in set(flags.FLAGS) - before:
-                delattr(flags.FLAGS, name)
-        captured = capsys.readouterr()
-        return code, captured.out, captured.err.splitlines()
-
-    return run
 
 
 @pytest.mark.parametrize("arguments", [(), ("help",), ("-h",), ("--help",)])
@@ -48,6 +28,7 @@ FLAGS_OF = {
     "export": ("workdir", "output", "checkpoint"),
     "report": ("workdirs", "output"),
     "benchmark": ("config", "steps", "list", "tiny", "input", "records", "json"),
+    "info": ("check", "allow_plugins"),
 }
 
 
@@ -59,7 +40,7 @@ def test_every_verb_is_in_the_table_of_this_test():
 def test_help_of_a_verb_shows_its_flags_and_an_example(command, verb):
     code, out, err = command(verb, "--help")
     assert (code, err) == (0, [])
-    assert f"lcjax {verb} --" in out
+    assert re.search(rf"^  lcjax {verb} ", out, re.MULTILINE)
     explained = dict(re.findall(r"^  --(\w+)\n      (.+)", out, re.MULTILINE))
     assert set(FLAGS_OF[verb]) <= explained.keys()
     # Each says more than its default.
@@ -110,6 +91,14 @@ def test_help_of_a_verb_shows_its_flags_and_an_example(command, verb):
         (("export", WORKDIR, "--output=elsewhere"), "nowhere/config.json: no such file"),
         (("report",), "--workdirs is missing"),
         (("prepare",), "--dataset is missing"),
+        (
+            ("info", "modles"),
+            "modles: expected one of models, datasets, tasks, configs, a folder, or a config: dfc2020,",
+        ),
+        (("info", "modles", "tasks"), "modles: expected one of"),
+        (("info", "models", "--check"), "--check: is of this machine; expected no words beside it, found 'models'"),
+        (("info", "dfc2020:modle=unet"), "config argument 'modle=unet': expected key=value"),
+        (("info", "tests"), "tests: holds none of config.json, description.json, export.json; expected a workdir"),
     ],
 )
 def test_a_mistake_is_one_line_and_exit_code_2(command, arguments, says):
@@ -141,3 +130,15 @@ def test_the_command_line_allows_what_it_names(command, monkeypatch, arguments, 
 def test_every_verb_that_reads_a_workdir_or_a_config_takes_allow_plugins(command):
     taken = {verb for verb in verbs.VERBS if "--allow_plugins\n" in command(verb, "--help")[1]}
     assert taken == verbs.VERBS.keys() - {"prepare"}
+
+
+def test_version_names_what_scores_depend_on(command):
+    code, out, err = command("--version")
+    assert (code, err) == (0, [])
+    assert re.fullmatch(r"lcjax \d+\.\d+\.\d+ \(Python 3\.[\d.]+, jax [\d.]+, flax .*numpy [\d.]+\)\n", out)
+
+
+@pytest.mark.parametrize("arguments", [("--version",), ("--help",), ("train", "--help"), ("info", "--help")])
+def test_help_and_version_do_not_wait_for_jax(arguments):
+    script = f"import sys; from lcjax.cli.main import main; main({arguments!r}); sys.exit('jax' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", script], capture_output=True).returncode == 0

@@ -1,0 +1,94 @@
+"""What configs can name, built in and brought along by installed packages, and what a config says in full."""
+
+from collections.abc import Callable
+from typing import Any
+
+from data_pipelines.datasets import registry as datasets
+from data_pipelines.schema.plugins import BUILT_IN, Registry
+from lcjax import tasks
+from lcjax.configs import base
+from lcjax.configs import registry as configs
+from lcjax.models import registry as models
+
+
+def _first_line(found: Any) -> str:
+    return (getattr(found, "__doc__", None) or "").strip().partition("\n")[0]
+
+
+def _network(family: Any) -> str:
+    sizes = getattr(family, "sizes", None)
+    return f"sizes {', '.join(sizes)}" if sizes else _first_line(family)
+
+
+def _data_set(spec: Any) -> str:
+    if not hasattr(spec, "sensors"):
+        return _first_line(spec)
+    sensors = ", ".join(f"{sensor.name} ({len(sensor.bands)} bands)" for sensor in spec.sensors)
+    return f"{spec.title}: {sensors}; legends {', '.join(legend.name for legend in spec.legends)}"
+
+
+def _config(get_config: Callable) -> str:
+    return configs.family_of("", get_config).line
+
+
+# Kind -> the registry of its names, and what one line tells of an object.
+_KINDS: dict[str, tuple[Registry, Callable[[Any], str]]] = {
+    "models": (Registry("config.model.name", "lcjax.models", models.FAMILIES), _network),
+    "datasets": (Registry("config.dataset", "lcjax.datasets", datasets.DATASETS), _data_set),
+    "tasks": (Registry("config.task", "lcjax.tasks", tasks.TASKS), _first_line),
+    "configs": (configs.REGISTRY, _config),
+}
+KINDS = tuple(_KINDS)
+
+
+def names(kind: str) -> dict[str, str]:
+    """All names of a kind -> "built in", or the package that brings it along."""
+    return _KINDS[kind][0].names()
+
+
+def text(kind: str) -> str:
+    """A line for each name of a kind. What is installed and cannot be imported says so in its line."""
+    registry, line = _KINDS[kind]
+    found = registry.names()
+    width = max(map(len, found))
+    shown = []
+    for name, origin in found.items():
+        try:
+            told = line(registry.find(name))
+        except ValueError as error:
+            told = f"does not work: {error}"
+        brought = "" if origin == BUILT_IN else f" [{origin}]"
+        shown.append(f"  {name:<{width}}  {told}{brought}")
+    return "\n".join([f"{kind} ({registry.field}):", *shown])
+
+
+def is_config(text: str) -> bool:
+    """Whether a word means a config: a known name, a .py file, or package.module:function."""
+    name, _ = configs.split(text)
+    return name.endswith(".py") or ":" in name or name in names("configs")
+
+
+def config_text(text: str) -> str:
+    """A config in full: what it is, its arguments, and each field with value, type and meaning."""
+    name, argument = configs.split(text)
+    family = configs.find(name)
+    config = family(argument)
+    arguments = [f"  {key}={_shown(default)}" for key, default in family.arguments.items()]
+    rows = base.rows(config)
+    widths = [max(len(row[column]) for row in rows) for column in range(3)]
+    lines = [
+        f"{text}: {family.line}",
+        "",
+        "arguments (defaults):",
+        *(arguments or ["  none that it tells of"]),
+        "",
+        "fields:",
+    ]
+    for field, value, kind, meaning in rows:
+        left = f"  {field:<{widths[0]}}  {value:<{min(widths[1], 24)}}  {kind:<{widths[2]}}"
+        lines.append(f"{left}  {meaning}".rstrip())
+    return "\n".join(lines)
+
+
+def _shown(default: str | bool) -> str:
+    return str(default).lower() if isinstance(default, bool) else default
