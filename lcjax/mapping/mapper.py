@@ -19,7 +19,7 @@ from lcjax import __version__, tasks
 from lcjax.engine import restore
 from lcjax.mapping import areas, map_writer, preview, qgis_styles, stac
 from lcjax.mapping.scene import Scene
-from lcjax.ops.tiling import BLENDS, Tiling, blended_strips
+from lcjax.ops.tiling import BLENDS, TileNetwork, Tiling, blended_strips
 from lcjax.parallel import mesh as meshes
 from lcjax.runs.model_card import Card
 from lcjax.runs.timer import Timer, duration
@@ -181,12 +181,11 @@ class Mapper:
         begun = tiling.begin(draft.done) * columns
         strips = blended_strips(
             scene.read,
-            self.probabilities,
+            TileNetwork(
+                self.probabilities, len(self.card.legend.scored), options.batch_size * self.devices, self.devices
+            ),
             map_writer.summary(self.card.legend, wanted),
             tiling,
-            classes=len(self.card.legend.scored),
-            batch_size=options.batch_size * self.devices,
-            multiple=self.devices,
             first=draft.done,
             advance=(bar := tqdm(total=tiling.count, initial=begun, desc="predict", unit="tile")).update,
         )

@@ -39,7 +39,8 @@ def class_weights(pixels_K: Sequence[int], power: float) -> np.ndarray:
     pixels = np.asarray(pixels_K, np.float64)
     share = pixels / max(pixels.sum(), 1)
     weights = np.where(pixels > 0, np.maximum(share, 1e-9) ** -power, 0.0)
-    return (weights / max((weights * share).sum(), 1e-9)).astype(np.float32)
+    mean_one: np.ndarray = (weights / max((weights * share).sum(), 1e-9)).astype(np.float32)
+    return mean_one
 
 
 def nt_xent(
