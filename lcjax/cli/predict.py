@@ -65,7 +65,7 @@ def run(flags) -> None:
         if not getattr(flags, name):
             raise InputError(f"--{name}: not given; expected all of --workdir, --scene, --output, e.g. `{_EXAMPLE}`")
     from lcjax.mapping.mapper import Options
-    from lcjax.mapping.predict import map_scenes, parse_date
+    from lcjax.mapping.predict import SceneOptions, map_scenes, parse_date
 
     options = Options(
         overlap=flags.overlap,
@@ -80,10 +80,7 @@ def run(flags) -> None:
         flags.scene,
         pathlib.Path(flags.output),
         options,
-        bands=flags.bands,
-        offset=flags.offset,
-        grid=flags.grid,
-        date=parse_date(flags.date),
+        SceneOptions(flags.bands, flags.offset, flags.grid, parse_date(flags.date)),
         checkpoint=flags.checkpoint,
         tta=flags.tta,
     )

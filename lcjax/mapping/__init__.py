@@ -1,1 +1,1 @@
-"""From scenes to maps."""
+"""From scenes to land-cover maps."""

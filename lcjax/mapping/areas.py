@@ -1,8 +1,8 @@
-"""How much ground each class covers: a table counted while a map is written, strip by strip.
+"""Areas of the classes of a map, counted strip by strip while it is written.
 
-Pixels of one size in a plane are not of one size on the Earth: in web mercator at 60 degrees north a square metre of
-the plane is a quarter of one on the ground, and even across a UTM zone the two differ by 0.1 %. `hectares` is therefore
-the area on the WGS84 ellipsoid; `hectares_grid` is the area in the plane of the CRS, which is what most tools give.
+Pixels of equal size in a plane differ in size on the Earth: in web mercator at 60 degrees north a square metre of the
+plane is a quarter of one on the ground, and even across a UTM zone the two differ by 0.1 %. So `hectares` is the area
+on the WGS84 ellipsoid; `hectares_grid` is the area in the plane of the CRS, which most tools report.
 """
 
 import csv
@@ -19,40 +19,45 @@ from data_pipelines.schema.legends import IGNORE, Legend
 
 COLUMNS = ("id", "name", "colour", "pixels", "percent", "hectares", "hectares_grid")
 _HECTARE = 10_000  # square metres
-_BLOCK = 256  # pixels of a row that are taken to be of one area: across them it changes by less than 0.01 % in UTM
-_ROWS = 64  # rows that are projected together, always the same ones: rows 0 to 63, 64 to 127, ...
+_BLOCK = 256  # pixels of a row that share one pixel area: across them it changes by less than 0.01 % in UTM
+_ROWS = 64  # rows that are projected together, in fixed groups: rows 0 to 63, 64 to 127, ...
 
 
 class Areas:
-    """Pixels and ground area of each class of a map that is handed over strip by strip.
+    """Counts pixels and ground area of each class of a map that comes in strips.
 
-    Each row of pixels is cut into blocks. The corners of a block, projected to an equal-area plane, give the area of a
-    pixel in it. Sums are taken row by row, so that they do not depend on the strips that bring the rows.
+    Each row is cut into blocks. The corners of a block, projected to an equal-area plane, give the area of its pixels.
+    The sums run row by row, so they do not depend on how the rows are cut into strips.
     """
 
     def __init__(self, legend: Legend, crs: CRS | None, transform: Affine, width: int):
-        """A table without pixels.
+        """Starts with no pixels.
 
         Args:
-          legend: gives ids, names and colours of the rows.
+          legend: ids, names and colours of the classes.
           crs: of the map; without one, or with a local one, there are no hectares.
           transform: from (column, row) to the CRS.
           width: pixels in a row of the map.
         """
         self._legend, self._transform = legend, transform
         self._crs = crs if geodesy.is_earthly(crs) else None
-        # At least 16 blocks, if there are as many pixels: no block then goes round half of the globe.
+        # At least 16 blocks, if there are as many pixels, so that no block spans half of the globe.
         self._columns = np.append(np.arange(0, width, max(1, min(_BLOCK, width // 16))), width)
         self._bins = 256 * np.repeat(np.arange(len(self._columns) - 1), np.diff(self._columns))
         self._ids = np.array([*(c.id for c in legend.scored), IGNORE])
         self._pixels = np.zeros(len(self._ids), np.int64)
         self._square_metres = np.zeros(len(self._ids))
-        self._projected: tuple[int, np.ndarray] = -1, np.empty(0)  # which rows, and the areas of their pixels
+        self._projected: tuple[int, np.ndarray] = -1, np.empty(0)  # index of the group of rows, and its pixel areas
 
     def add(self, first_row: int, ids: np.ndarray) -> None:
-        """Counts the rows `ids` (rows, width) uint8 of a map, of which the first is row `first_row`.
+        """Counts a strip of the map.
 
-        Raises ValueError for ids that are neither scored by the legend nor 255.
+        Args:
+          first_row: number of the strip's first row.
+          ids: (rows, width) uint8 ids of the legend.
+
+        Raises:
+          ValueError: an id is neither scored by the legend nor 255.
         """
         blocks = len(self._columns) - 1
         for row, values in enumerate(ids, first_row):
@@ -64,11 +69,10 @@ class Areas:
                 self._square_metres += (counts * self._pixel_areas(row)[:, None]).sum(0)
 
     def rows(self) -> list[dict[str, Any]]:
-        """A row for each class of the network, also where it has no pixel, in the order of ids; last, no data (255).
+        """Returns a row for each class in the order of ids, also where it has no pixel, and one for no data (255).
 
-        Keys are `COLUMNS`. `percent` is of the pixels that are mapped. None stands for what there is not: hectares
-        without a CRS, hectares_grid without a projected one, and for no data everything but the pixels, so that the
-        columns sum up to what is mapped.
+        Keys are `COLUMNS`. `percent` refers to the mapped pixels. `hectares` is None without a CRS, `hectares_grid`
+        without a projected one. The row of no data has only its pixels, so that the columns add up to what is mapped.
         """
         counted = zip(self._legend.scored, self._pixels.tolist(), self._square_metres.tolist(), strict=False)
         mapped = max(1, int(self._pixels[:-1].sum()))
@@ -89,7 +93,7 @@ class Areas:
         return rows
 
     def write_csv(self, path: pathlib.Path) -> None:
-        """Writes `rows`: percent and hectares to four decimals (a square metre), an empty cell for None."""
+        """Writes `rows` as CSV: four decimals for percent and hectares (a square metre), an empty cell for None."""
         text = io.StringIO()
         writer = csv.writer(text, lineterminator="\n")
         writer.writerow(COLUMNS)
@@ -98,7 +102,10 @@ class Areas:
         write_atomically(path, text.getvalue())
 
     def _pixel_areas(self, row: int) -> np.ndarray:
-        """Square metres on the ground of a pixel in each block of a row, (blocks,); of the plane off the Earth."""
+        """Returns square metres on the ground of a pixel in each block of a row, (blocks,).
+
+        Where the ground is not defined, it is the area in the plane.
+        """
         assert self._crs is not None
         group, within = divmod(row, _ROWS)
         if self._projected[0] != group:
@@ -107,20 +114,20 @@ class Areas:
             x, y = geodesy.equal_area(self._crs, *corners)
             # The shoelace formula of four corners: twice the area is the cross product of the diagonals.
             (ax, ay), (bx, by) = (
-                (_around(x[1:, 1:] - x[:-1, :-1]), y[1:, 1:] - y[:-1, :-1]),
-                (_around(x[1:, :-1] - x[:-1, 1:]), y[1:, :-1] - y[:-1, 1:]),
+                (_wrapped(x[1:, 1:] - x[:-1, :-1]), y[1:, 1:] - y[:-1, :-1]),
+                (_wrapped(x[1:, :-1] - x[:-1, 1:]), y[1:, :-1] - y[:-1, 1:]),
             )
             areas = abs(ax * by - ay * bx) / 2 / np.diff(self._columns)
             self._projected = group, np.where(np.isfinite(areas), areas, self._plane_area() or 0)
         return self._projected[1][within]
 
     def _plane_area(self) -> float | None:
-        """Square metres of a pixel in the plane of a projected CRS."""
+        """Returns square metres of a pixel in the plane of a projected CRS, None for other CRS."""
         if self._crs is None or not self._crs.is_projected:
             return None
         return abs(self._transform.determinant) * self._crs.linear_units_factor[1] ** 2
 
 
-def _around(x: np.ndarray) -> np.ndarray:
-    """Differences in x the short way round the Earth."""
+def _wrapped(x: np.ndarray) -> np.ndarray:
+    """Returns differences in x, taken the short way round the Earth."""
     return (x + geodesy.AROUND / 2) % geodesy.AROUND - geodesy.AROUND / 2

@@ -1,8 +1,9 @@
-"""A trained network over whole scenes: tiles in, a map and what lies beside it out."""
+"""Maps whole scenes with a trained network: writes the map and its sidecar files."""
 
 import dataclasses
 import datetime
 import json
+import logging
 import pathlib
 from collections.abc import Callable
 
@@ -18,11 +19,12 @@ from lcjax import __version__
 from lcjax.engine import restore
 from lcjax.mapping import areas, map_writer, preview, qgis_styles, stac
 from lcjax.mapping.scene import Scene
-from lcjax.ops.tiling import BLENDS, Tiling, blended_strips
+from lcjax.ops.tiling import BLENDS, TileNetwork, Tiling, blended_strips
 from lcjax.parallel import mesh as meshes
-from lcjax.runs import workdir
 from lcjax.runs.model_card import Card
 from lcjax.runs.timer import Timer, duration
+
+_log = logging.getLogger(__name__)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -30,11 +32,12 @@ class Options:
     """How a scene is mapped.
 
     Attributes:
-      overlap: pixels that neighbouring tiles share; None means a quarter of a tile.
-      blend: how their answers are mixed there, of `tiles.BLENDS`.
-      confidence, probabilities: whether to write these GeoTIFFs too.
-      compress: of the GeoTIFFs, of `maps.COMPRESSIONS`.
-      batch_size: most tiles in a call of the network and device; the map does not depend on it.
+      overlap: pixels that neighbouring tiles share; None is a quarter of a tile.
+      blend: how their answers are mixed there, a name in `tiling.BLENDS`.
+      confidence: whether to write the probability of the mapped class, too.
+      probabilities: whether to write the probability of every class, too.
+      compress: compression of the GeoTIFFs, one of `map_writer.COMPRESSIONS`.
+      batch_size: largest number of tiles in a call of the network on a device; the map does not depend on it.
     """
 
     overlap: int | None = None
@@ -45,7 +48,14 @@ class Options:
     batch_size: int = 8
 
     def check(self, tile: int) -> int:
-        """The overlap to use for tiles of that edge. Raises InputError where a number cannot be."""
+        """Checks the options and returns the overlap in pixels.
+
+        Args:
+          tile: side of a tile in pixels.
+
+        Raises:
+          InputError: an option is out of range or unknown.
+        """
         overlap = tile // 4 if self.overlap is None else self.overlap
         if not 0 <= overlap <= tile // 2:
             raise InputError(f"--overlap={overlap}: expected 0 to {tile // 2}, half a tile of {tile} pixels")
@@ -64,9 +74,9 @@ class Mapper:
     Attributes:
       card: gives the tile and the legend.
       probabilities: {sensor: (B, h, w, bands) stored numbers} -> (B, h, w, classes) float32.
-      identity: what tells this network from others; a map that was begun by another is begun anew.
-      tags: noted in the maps.
-      devices: that share a batch.
+      identity: text that differs for every network; a map begun by another network is begun anew.
+      tags: written to the maps.
+      devices: number of devices that share a batch.
     """
 
     card: Card
@@ -77,16 +87,22 @@ class Mapper:
 
     @classmethod
     def of_workdir(cls, folder: pathlib.Path, checkpoint: str, *, tta: bool = False) -> "Mapper":
-        """The network of a workdir, on all devices; with `tta` its answers are averaged over flips and rotations."""
+        """Restores the network of a workdir on all devices.
+
+        Args:
+          folder: the workdir.
+          checkpoint: "best" or "last".
+          tta: average the answers over flips and rotations (test-time augmentation).
+        """
         return cls.of_trained(restore.restore(folder, checkpoint), checkpoint, tta=tta)
 
     @classmethod
     def of_trained(cls, trained: restore.Trained, checkpoint: str, *, tta: bool = False) -> "Mapper":
-        """A restored network, on all devices; arguments as of `of_workdir`."""
+        """Puts a restored network on all devices; arguments as of `of_workdir`."""
         mesh = meshes.make_mesh(-1, 1, jax.device_count())
         card = trained.card
         if trained.task.scene_note:
-            workdir.say(f"note: {trained.task.scene_note}")
+            _log.info("note: %s", trained.task.scene_note)
         tags = {
             "LCJAX_MODEL": f"{card.model}, fusion {card.fusion}",
             "LCJAX_DATASET": card.dataset,
@@ -102,19 +118,22 @@ class Mapper:
         options: Options = Options(),
         *,
         date: datetime.datetime | None = None,
-        say: Callable[[str], None] = print,
     ) -> areas.Areas | None:
-        """Writes the map of a scene and what lies beside it; says where, and how much of each class.
+        """Writes the map of a scene and its sidecar files, and logs the area of each class.
 
-        Killed at any moment and called again with the same arguments, it goes on and ends in the same bytes.
+        When it was killed at any moment, the same call resumes the map and ends in the same bytes.
 
         Args:
-          output: the map; see `maps.check_output`.
-          date: when the scene was taken; None leaves it to the scene's tags and name.
-          say: takes each line of the summary.
+          scene: an open scene.
+          output: the map; see `map_writer.check_output`.
+          options: how the scene is mapped.
+          date: when the scene was taken; None takes it from the scene's tags or name.
 
-        Returns the pixels and areas of the classes, or None where the map had been there already. Raises InputError
-        where it cannot be written.
+        Returns:
+          The pixels and areas of the classes, or None where the finished map was there already.
+
+        Raises:
+          InputError: the map cannot be written.
         """
         height, width = scene.grid.shape
         tiling = Tiling(height, width, self.card.tile, options.check(self.card.tile), options.blend)
@@ -126,10 +145,12 @@ class Mapper:
             "options": {k: v for k, v in dataclasses.asdict(options).items() if k != "batch_size"},
         }
         if map_writer.is_finished(output, plan):
-            say(f"{output}: already mapped by this network from this scene; nothing to do (delete it to map it anew)")
-            map_writer.forget(output)
+            _log.info(
+                "%s: already mapped by this network from this scene; nothing to do (delete it to map it anew)", output
+            )
+            map_writer.remove_draft(output)
             return None
-        legend, clock = self.card.legend, Timer()
+        legend, timer = self.card.legend, Timer()
         wanted = map_writer.products(legend, confidence=options.confidence, probabilities=options.probabilities)
         map_writer.check_room(output, height, width, wanted)
         try:
@@ -140,100 +161,99 @@ class Mapper:
                 layers=sum(len(product.bands) for product in wanted),
                 boundaries=(*tiling.rows[0], height),
             ) as draft:
-                self._compute(scene, draft, tiling, wanted, options, clock, say)
-                with clock.measure("files"):
-                    found = self._write(scene, draft, wanted, plan, options, date, say)
+                self._compute(scene, draft, tiling, wanted, options, timer)
+                with timer.measure("files"):
+                    counted = self._write(scene, draft, wanted, plan, options, date)
                     draft.publish()
         except map_writer.ERRORS as error:
             raise InputError(
                 f"--output={output}: cannot be written ({' '.join(str(error).split())}); is the disk full, or the "
                 "folder gone? When that is put right, the same command goes on where it was"
             ) from error
-        spent = ", ".join(f"{name} {duration(seconds)}" for name, seconds in clock.seconds.items())
-        say(f"{output}: {width} x {height} pixels mapped ({spent}); what lies beside it: docs/maps.md")
-        say(_table(found.rows()))
-        return found
+        spent = ", ".join(f"{name} {duration(seconds)}" for name, seconds in timer.seconds.items())
+        _log.info("%s: %d x %d pixels mapped (%s); what lies beside it: docs/maps.md", output, width, height, spent)
+        _log.info("%s", _table(counted.rows()))
+        return counted
 
-    def _compute(self, scene, draft, tiling, wanted, options, clock, say) -> None:
-        """Adds the rows that the draft lacks."""
+    def _compute(self, scene, draft, tiling, wanted, options, timer) -> None:
+        """Computes the rows that the draft lacks."""
         columns = len(tiling.columns[0])
         if draft.continued:
-            say(f"{draft.output}: goes on from row {draft.done} of {tiling.height}")
+            _log.info("%s: goes on from row %d of %d", draft.output, draft.done, tiling.height)
         if draft.done == tiling.height:
             return
         begun = tiling.begin(draft.done) * columns
         strips = blended_strips(
             scene.read,
-            self.probabilities,
+            TileNetwork(
+                self.probabilities, len(self.card.legend.scored), options.batch_size * self.devices, self.devices
+            ),
             map_writer.summary(self.card.legend, wanted),
             tiling,
-            classes=len(self.card.legend.scored),
-            batch_size=options.batch_size * self.devices,
-            multiple=self.devices,
             first=draft.done,
             advance=(bar := tqdm(total=tiling.count, initial=begun, desc="predict", unit="tile")).update,
         )
         with bar:
             while True:
-                with clock.measure("tiles"):
+                with timer.measure("tiles"):
                     strip = next(strips, None)
                 if strip is None:
                     break
                 _, layers, valid = strip
                 draft.append(np.where(valid[:, None], layers, np.uint8(IGNORE)))
 
-    def _write(self, scene, draft, wanted, plan, options, date, say) -> areas.Areas:
-        """Makes every file of the map in the draft's folder."""
+    def _write(self, scene, draft, wanted, plan, options, date) -> areas.Areas:
+        """Writes every file of the map into the draft's folder."""
         output, legend, grid = draft.output, self.card.legend, scene.grid
         beside = draft.folder / output.name
-        found = areas.Areas(legend, grid.crs, grid.transform, grid.width)
+        counted = areas.Areas(legend, grid.crs, grid.transform, grid.width)
         for top, ids in map_writer.write_products(draft, wanted, grid, legend, self.tags, plan, options.compress):
-            found.add(top, ids)
-        found.write_csv(beside.with_suffix(".areas.csv"))
+            counted.add(top, ids)
+        counted.write_csv(beside.with_suffix(".areas.csv"))
         write_atomically(beside.with_suffix(".qml"), qgis_styles.class_qml(legend))
         names = {land_class.id: land_class.name for land_class in legend.scored}
         write_atomically(beside.with_name(f"{beside.name}.aux.xml"), qgis_styles.category_names(names))
         for product in wanted[1:]:
-            write_atomically(product.path(beside).with_suffix(".qml"), qgis_styles.share_qml())
-        ids = map_writer.read_map(beside, preview.EDGE)
-        preview.save(beside.with_suffix(".png"), ids, scene.picture(*ids.shape), self.card, found.rows(), output.name)
+            write_atomically(product.path(beside).with_suffix(".qml"), qgis_styles.probability_qml())
+        ids = map_writer.read_map(beside, preview.LONGEST)
+        preview.save(beside.with_suffix(".png"), ids, scene.picture(*ids.shape), self.card, counted.rows(), output.name)
         time = date or stac.acquired(scene.tags, scene.layers[-1].path.name)
         if time is None:
-            say(f"{output}: no STAC item, for neither tags nor name of the scene tell its date; --date=2020-08-23 does")
+            _log.info(
+                "%s: no STAC item, for neither tags nor name of the scene tell its date; --date=2020-08-23 does", output
+            )
         else:
             item = self._item(scene, output, wanted, time)
             write_atomically(beside.with_suffix(".json"), json.dumps(item, indent=1) + "\n")
-        return found
+        return counted
 
     def _item(self, scene, output, wanted, time: datetime.datetime) -> dict:
-        """The STAC item of a map."""
-        grid = scene.grid
+        """Makes the STAC item of a map."""
         assets = {
             "data" if product.kind == "classes" else product.kind: product.path(output).name for product in wanted
         }
         for key, suffix in (("preview", ".png"), ("areas", ".areas.csv"), ("style", ".qml")):
             assets[key] = output.with_suffix(suffix).name
-        place = dict.fromkeys(("bbox", "geometry", "code", "wkt2"))
-        if grid.crs is not None:
-            place["bbox"], place["geometry"] = geodesy.footprint(grid.crs, grid.transform, *grid.shape)
-            place["code"], place["wkt2"] = geodesy.codes(grid.crs)
-        return stac.item(
-            output.stem,
-            time=time,
-            **place,
-            shape=grid.shape,
-            transform=tuple(grid.transform)[:6],
-            legend=self.card.legend,
-            tags=self.tags,
-            assets=assets,
-        )
+        place, legend = _georeference(scene.grid), self.card.legend
+        return stac.item(output.stem, time=time, place=place, legend=legend, tags=self.tags, assets=assets)
+
+
+def _georeference(grid) -> stac.Georeference:
+    """Returns where an open rasterio dataset lies."""
+    transform = tuple(grid.transform)[:6]
+    if grid.crs is None:
+        return stac.Georeference(grid.shape, transform)
+    bbox, geometry = geodesy.footprint(grid.crs, grid.transform, *grid.shape)
+    code, wkt2 = geodesy.codes(grid.crs)
+    return stac.Georeference(grid.shape, transform, bbox, geometry, code, wkt2)
 
 
 def _table(rows: list[dict]) -> str:
-    """Class, pixels, percent of the mapped pixels and hectares, for people."""
+    """Formats class, pixels, percent of the mapped pixels and hectares as a table of text."""
     cells = [("class", "pixels", "percent", "hectares")]
     for row in rows:
         share, hectares = (("" if x is None else f"{x:,.{n}f}") for x, n in ((row["percent"], 1), (row["hectares"], 2)))
         cells.append((row["name"], f"{row['pixels']:,}", share, hectares))
-    wide = [max(map(len, column)) for column in zip(*cells, strict=True)]
-    return "\n".join(f"{a:{wide[0]}}  {b:>{wide[1]}}  {c:>{wide[2]}}  {d:>{wide[3]}}".rstrip() for a, b, c, d in cells)
+    width = [max(map(len, column)) for column in zip(*cells, strict=True)]
+    lines = (f"{a:{width[0]}}  {b:>{width[1]}}  {c:>{width[2]}}  {d:>{width[3]}}" for a, b, c, d in cells)
+    return "\n".join(line.rstrip() for line in lines)

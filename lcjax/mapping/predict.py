@@ -1,7 +1,9 @@
 """Land-cover maps of one scene or of many, by the network of a workdir."""
 
+import dataclasses
 import datetime
 import functools
+import logging
 import pathlib
 from collections.abc import Sequence
 
@@ -11,55 +13,87 @@ from lcjax.mapping.mapper import Mapper, Options
 from lcjax.parallel import multihost
 from lcjax.runs import model_card as cards
 
+_log = logging.getLogger(__name__)
+
+
+@dataclasses.dataclass(frozen=True)
+class SceneOptions:
+    """What the files of scenes do not say of themselves.
+
+    Attributes:
+      bands: names in file order, for files that name none.
+      offset: number added to the digital numbers of Sentinel-2; None takes it from the metadata.
+      grid: name of the sensor onto whose grid the others are warped; "" expects that all have one grid.
+      date: when the scenes were taken; None takes it from their tags or names.
+    """
+
+    bands: Sequence[str] = ()
+    offset: float | None = None
+    grid: str = ""
+    date: datetime.datetime | None = None
+
 
 def map_scenes(
     workdir: pathlib.Path,
     scenes: str,
     output: pathlib.Path,
     options: Options,
+    scene_options: SceneOptions = SceneOptions(),
     *,
-    bands: Sequence[str] = (),
-    offset: float | None = None,
-    grid: str = "",
-    date: datetime.datetime | None = None,
     checkpoint: str = "best",
     tta: bool = False,
 ) -> None:
-    """Maps the scenes that a text names, as `lcjax predict --help` describes `--scene` and the other flags.
+    """Maps one scene or many.
 
-    One bad scene of several does not keep the others from being mapped; the error names it at the end. Raises
-    InputError where something does not fit.
+    A bad scene of several does not keep the others from being mapped; the error at the end names it.
+
+    Args:
+      workdir: of the network.
+      scenes: text of --scene, see `scene_list.jobs`.
+      output: the map, or the folder of the maps.
+      options: how scenes are mapped.
+      scene_options: how their files are read.
+      checkpoint: "best" or "last".
+      tta: average the answers over flips and rotations.
+
+    Raises:
+      InputError: something does not fit, or a scene was not mapped.
     """
-    # What can be refused is refused before the network is restored: that takes a while.
+    # Refuse what can be refused before restoring the network, which takes a while.
     card = cards.read(workdir)
     todo = scene_list.jobs(scenes, card.sensors, output)
-    listed = scene_list.parse_bands(bands, card.sensors)
+    bands = scene_list.parse_bands(scene_options.bands, card.sensors)
+    offset, grid, date = scene_options.offset, scene_options.grid, scene_options.date
     options.check(card.tile)
     mapper = functools.cache(lambda: Mapper.of_workdir(workdir, checkpoint, tta=tta))
     failed: list[str] = []
     with multihost.leader_section(lambda: mapper().probabilities) as leads:
         for number, job in enumerate(todo if leads else [], 1):
             if len(todo) > 1:
-                print(f"scene {number} of {len(todo)}: {', '.join(map(str, job.files.values()))}", flush=True)
+                _log.info("scene %d of %d: %s", number, len(todo), ", ".join(map(str, job.files.values())))
             try:
                 map_writer.check_output(job.output, job.files.values())
-                with scene.open_scene(card, job.files, bands=listed, offset=offset, grid=grid) as opened:
+                with scene.open_scene(card, job.files, bands=bands, offset=offset, grid=grid) as opened:
                     mapper().map(opened, job.output, options, date=date)
             except InputError as error:
                 if len(todo) == 1:
                     raise
                 failed.append(str(error))
-                print(f"not mapped: {error}", flush=True)
+                _log.info("not mapped: %s", error)
         if failed:
             raise InputError(f"{len(failed)} of {len(todo)} scenes were not mapped; the first: {failed[0]}")
 
 
 def parse_date(text: str | None) -> datetime.datetime | None:
-    """A date or a time as ISO 8601 writes them, in UTC where it names no zone. Raises InputError for others."""
+    """Parses a date or a time in ISO 8601, in UTC where it names no zone.
+
+    Raises:
+      InputError: the text is neither.
+    """
     if text is None:
         return None
     try:
-        found = datetime.datetime.fromisoformat(text)
+        time = datetime.datetime.fromisoformat(text)
     except ValueError as error:
         raise InputError(f"--date={text}: expected e.g. 2020-08-23 or 2020-08-23T10:15:00Z") from error
-    return found if found.tzinfo else found.replace(tzinfo=datetime.UTC)
+    return time if time.tzinfo else time.replace(tzinfo=datetime.UTC)

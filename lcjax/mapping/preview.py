@@ -1,4 +1,4 @@
-"""The picture of a map: the scene beside its classes."""
+"""The preview of a map: the scene beside its classes."""
 
 import pathlib
 
@@ -7,11 +7,11 @@ import numpy as np
 from data_pipelines.schema.legends import IGNORE
 from lcjax.runs.model_card import Card
 
-EDGE = 900  # pixels of the longer side of each of the two
+LONGEST = 900  # pixels of the longer side of scene and map
 
 
 def save(path: pathlib.Path, ids: np.ndarray, picture: np.ndarray, card: Card, rows: list[dict], title: str) -> None:
-    """The scene beside its map, with the classes that occur and their share.
+    """Draws the scene beside its map, with the classes that occur and their share.
 
     Args:
       path: PNG to write.
@@ -27,14 +27,14 @@ def save(path: pathlib.Path, ids: np.ndarray, picture: np.ndarray, card: Card, r
     palette = card.legend.palette()
     palette[IGNORE] = 255
     height, width = ids.shape
-    below = width > 1.6 * height  # wide scenes stand above each other
-    panel = 5.2
+    stacked = width > 1.6 * height  # a wide scene stands above its map
+    panel = 5.2  # inches of the longer side
     size = (panel * min(1, width / height), panel * min(1, height / width))
     figure = Figure(
-        figsize=(size[0] + 2.6, 2 * size[1] + 1.0) if below else (2 * size[0] + 2.8, size[1] + 0.8),
+        figsize=(size[0] + 2.6, 2 * size[1] + 1.0) if stacked else (2 * size[0] + 2.8, size[1] + 0.8),
         layout="constrained",
     )
-    axes = figure.subplots(2, 1) if below else figure.subplots(1, 2)
+    axes = figure.subplots(2, 1) if stacked else figure.subplots(1, 2)
     sensor = card.sensors[-1]
     for ax, image, name in (
         (axes[0], picture, f"{sensor.name.upper()}: {', '.join(sensor.display)}"),

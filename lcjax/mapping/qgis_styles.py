@@ -1,4 +1,4 @@
-"""How GIS programs show a map: styles that QGIS loads with a raster of the same name, and class names for GDAL."""
+"""Styles that QGIS loads with a raster of the same name, and class names for GDAL."""
 
 from collections.abc import Mapping
 from xml.sax import saxutils
@@ -10,7 +10,7 @@ _RAMP = ("#440154", "#3b528b", "#21918c", "#5ec962", "#fde725")
 
 
 def class_qml(legend: Legend) -> str:
-    """QML for a map of class ids: the colours and names of the classes that the network knows."""
+    """Returns the QML of a map of class ids: colours and names of the scored classes."""
     entries = "\n".join(
         f'    <paletteEntry value="{c.id}" label={saxutils.quoteattr(c.name)} color="{c.colour}" alpha="255"/>'
         for c in legend.scored
@@ -24,11 +24,11 @@ def class_qml(legend: Legend) -> str:
     )
 
 
-def share_qml() -> str:
-    """QML for band 1 of a raster of shares, 0 to 1, with a legend in percent.
+def probability_qml() -> str:
+    """Returns the QML of band 1 of a raster of probabilities, with a legend in percent.
 
-    QGIS applies the scale that a GeoTIFF names before it looks up a colour: the ramp runs over shares, also where the
-    file holds them as 0 to 250 with a scale of 1/250.
+    QGIS applies the scale that a GeoTIFF states before it looks up a colour. So the ramp runs from 0 to 1, although the
+    file holds 0 to 250 with a scale of 1/250.
     """
     steps = [i / (len(_RAMP) - 1) for i in range(len(_RAMP))]
     items = "\n".join(
@@ -53,7 +53,11 @@ def share_qml() -> str:
 
 
 def category_names(names: Mapping[int, str]) -> str:
-    """GDAL's side file (PAM) that names the classes {id: name} of band 1: a TIFF has no place for them."""
+    """Returns GDAL's sidecar file (PAM) with the class names of band 1, for which a TIFF has no place.
+
+    Args:
+      names: id -> name.
+    """
     rows = "".join(f"   <Category>{saxutils.escape(names.get(i, ''))}</Category>\n" for i in range(max(names) + 1))
     band = f' <PAMRasterBand band="1">\n  <CategoryNames>\n{rows}  </CategoryNames>\n </PAMRasterBand>\n'
     return f"<PAMDataset>\n{band}</PAMDataset>\n"

@@ -1,26 +1,29 @@
-"""What the numbers of a scene mean, found out or refused: the radar's unit, the offset of Sentinel-2 products.
+"""Radiometry of scenes: finds the unit of radar and the offset of Sentinel-2 products, or refuses the file.
 
-One function a sensor: (sensor, dataset, indices, sample, path, offset, say) -> gain and shift, each (bands,), such that
-raw * gain + shift is dB or a digital number. `dataset` is an open rasterio dataset, `indices` are the sensor's bands
-in it (from 1), `sample` holds valid raw values (pixels, bands), `offset` is the option or None, `say` takes a line for
-the user. They raise InputError.
+`CONVERSIONS` holds one function a sensor: (sensor, dataset, indices, sample, path, offset) -> gain and shift, each
+(bands,), such that raw * gain + shift is dB or a digital number. `dataset` is an open rasterio dataset, `indices` are
+the sensor's bands in it (from 1), `sample` holds valid raw values (pixels, bands), `offset` is the option or None. They
+raise InputError where the numbers do not fit.
 
 Sources: Sentinel-2 digital numbers and the offset of processing baseline 04.00 (RADIO_ADD_OFFSET, BOA_ADD_OFFSET):
 ESA, Sentinel-2 Products Specification Document.
 """
 
+import logging
 import re
 
 import numpy as np
 
 from data_pipelines.schema.errors import InputError
 
+_log = logging.getLogger(__name__)
+
 _OFFSET_FLOOR = 950  # digital numbers: even the cirrus band lies above this when the +1000 offset is in
 _BASELINE_OFFSET = -1000.0
-_FOREIGN = 0.25  # a scene of own imagery with more than this share outside the range of the training is another product
+_MAX_OUTSIDE = 0.25  # of own imagery: with a larger share outside the range of training a scene is another product
 
 
-def _calibrate_s1(sensor, dataset, indices, sample, path, offset, say) -> tuple[np.ndarray, np.ndarray]:
+def _conversion_of_s1(sensor, dataset, indices, sample, path, offset) -> tuple[np.ndarray, np.ndarray]:
     gain, shift = _gdal_scaling(dataset, indices)
     if np.iscomplexobj(sample):
         raise InputError(
@@ -38,11 +41,11 @@ def _calibrate_s1(sensor, dataset, indices, sample, path, offset, say) -> tuple[
             "divide by what it was multiplied with (e.g. 100) first"
         )
     if (gain != 1).any() or (shift != 0).any():
-        say(f"{path}: dB = value * {gain[0]:g} + {shift[0]:g}, as the file's band scale and offset say")
+        _log.info("%s: dB = value * %g + %g, as the file's band scale and offset say", path, gain[0], shift[0])
     return gain, shift
 
 
-def _calibrate_s2(sensor, dataset, indices, sample, path, offset, say) -> tuple[np.ndarray, np.ndarray]:
+def _conversion_of_s2(sensor, dataset, indices, sample, path, offset) -> tuple[np.ndarray, np.ndarray]:
     kind = dataset.dtypes[indices[0] - 1]
     highest = np.percentile(sample, 99)
     if kind in ("uint8", "int8") or kind.startswith("complex"):
@@ -54,29 +57,29 @@ def _calibrate_s2(sensor, dataset, indices, sample, path, offset, say) -> tuple[
             f"{path}: {kind} values up to about {highest:.3g}, so reflectance in 0..1; expected Sentinel-2 digital "
             "numbers (reflectance x 10000); multiply by 10000 first"
         )
-    told, source = _told_offset(dataset, indices, path)
+    stated, source = _stated_offset(dataset, indices, path)
     lowest = np.percentile(sample, 1, axis=0)
     if offset is not None:
-        said = "" if told is None else f" ({source} says {_listed(told)})"
-        told, source = np.full(len(indices), float(offset)), "--offset" + said
-    elif told is not None and (lowest + told < -500).any():
+        overruled = "" if stated is None else f" ({source} says {_listed(stated)})"
+        stated, source = np.full(len(indices), float(offset)), "--offset" + overruled
+    elif stated is not None and (lowest + stated < -500).any():
         raise InputError(
-            f"{path}: {source} asks to add {_listed(told)}, but the 1st percentile of a band is already "
-            f"{lowest.min():.0f}, so it seems added; say so with --offset=0, or insist with --offset={told[0]:g}"
+            f"{path}: {source} asks to add {_listed(stated)}, but the 1st percentile of a band is already "
+            f"{lowest.min():.0f}, so it seems added; say so with --offset=0, or insist with --offset={stated[0]:g}"
         )
-    elif told is None and (lowest >= _OFFSET_FLOOR).all():
+    elif stated is None and (lowest >= _OFFSET_FLOOR).all():
         raise InputError(
             f"{path}: every band starts near or above 1000 (1st percentiles from {lowest.min():.0f}), as products of "
             "processing baseline 04.00 and later do; expected digital numbers without that offset; give "
             "--offset=-1000 to take it off, or --offset=0 if the numbers are right"
         )
-    if told is None:
+    if stated is None:
         return np.ones(len(indices)), np.zeros(len(indices))
-    say(f"{path}: {_listed(told)} added to the digital numbers, from {source}; negative ones become 0")
-    return np.ones(len(indices)), told
+    _log.info("%s: %s added to the digital numbers, from %s; negative ones become 0", path, _listed(stated), source)
+    return np.ones(len(indices)), stated
 
 
-def _calibrate_aerial(sensor, dataset, indices, sample, path, offset, say) -> tuple[np.ndarray, np.ndarray]:
+def _conversion_of_aerial(sensor, dataset, indices, sample, path, offset) -> tuple[np.ndarray, np.ndarray]:
     kinds = {dataset.dtypes[index - 1] for index in indices}
     if kinds != {"uint8"}:
         raise InputError(
@@ -85,7 +88,7 @@ def _calibrate_aerial(sensor, dataset, indices, sample, path, offset, say) -> tu
     return np.ones(len(indices)), np.zeros(len(indices))
 
 
-def _calibrate_image(sensor, dataset, indices, sample, path, offset, say) -> tuple[np.ndarray, np.ndarray]:
+def _conversion_of_image(sensor, dataset, indices, sample, path, offset) -> tuple[np.ndarray, np.ndarray]:
     kinds = {dataset.dtypes[index - 1].replace("float64", "float32") for index in indices}
     if kinds != {sensor.dtype}:
         raise InputError(
@@ -94,7 +97,7 @@ def _calibrate_image(sensor, dataset, indices, sample, path, offset, say) -> tup
         )
     outside = ((sample < np.asarray(sensor.scaling.low)) | (sample > np.asarray(sensor.scaling.high))).mean(0)
     worst = int(outside.argmax())
-    if outside[worst] > _FOREIGN:
+    if outside[worst] > _MAX_OUTSIDE:
         lows, highs = (np.broadcast_to(limit, len(indices)) for limit in (sensor.scaling.low, sensor.scaling.high))
         raise InputError(
             f"{path}: {100 * outside[worst]:.0f} % of band {sensor.bands[worst]} lie outside {lows[worst]:g} to "
@@ -104,7 +107,12 @@ def _calibrate_image(sensor, dataset, indices, sample, path, offset, say) -> tup
     return np.ones(len(indices)), np.zeros(len(indices))
 
 
-CALIBRATIONS = {"s1": _calibrate_s1, "s2": _calibrate_s2, "aerial": _calibrate_aerial, "image": _calibrate_image}
+CONVERSIONS = {
+    "s1": _conversion_of_s1,
+    "s2": _conversion_of_s2,
+    "aerial": _conversion_of_aerial,
+    "image": _conversion_of_image,
+}
 
 
 def _gdal_scaling(dataset, indices) -> tuple[np.ndarray, np.ndarray]:
@@ -112,8 +120,8 @@ def _gdal_scaling(dataset, indices) -> tuple[np.ndarray, np.ndarray]:
     return gain, shift
 
 
-def _told_offset(dataset, indices, path) -> tuple[np.ndarray | None, str]:
-    """The number that metadata wants added to each band's digital numbers (None where it is silent), and its source."""
+def _stated_offset(dataset, indices, path) -> tuple[np.ndarray | None, str]:
+    """Returns the offset that the metadata states for each band (None where there is none), and where it is stated."""
     gain, shift = _gdal_scaling(dataset, indices)
     if not (np.isclose(gain, 1) | np.isclose(gain, 1e-4)).all():
         raise InputError(
@@ -122,12 +130,12 @@ def _told_offset(dataset, indices, path) -> tuple[np.ndarray | None, str]:
     if (shift != 0).any():
         return np.rint(shift / gain), "the file's band offset"
     tags = [item for index in (0, *indices) for item in dataset.tags(index).items()]
-    found = {(key, value.strip()) for key, value in tags if re.match(r"(BOA|RADIO)_ADD_OFFSET", key.upper())}
-    values = {value for _, value in found}
+    offsets = {(key, value.strip()) for key, value in tags if re.match(r"(BOA|RADIO)_ADD_OFFSET", key.upper())}
+    values = {value for _, value in offsets}
     if len(values) > 1 or not all(re.fullmatch(r"[-+]?\d+(\.\d*)?", value) for value in values):
         raise InputError(f"{path}: offset tags {', '.join(sorted(values))}; expected one number; give it with --offset")
-    if found:
-        return np.full(len(indices), float(values.pop())), f"the tag {min(found)[0]}"
+    if offsets:
+        return np.full(len(indices), float(values.pop())), f"the tag {min(offsets)[0]}"
     for key, value in dataset.tags().items():  # as one text: GDAL cuts "s2:processing_baseline" at its colon
         baseline = re.search(r"PROCESSING_BASELINE\W*N?(\d\d)\.?\d\d", f"{key}={value}".upper())
         if baseline and int(baseline[1]) >= 4:

@@ -1,8 +1,8 @@
-"""Scenes: opens GeoTIFFs, refuses those that do not fit the card, reads strips of rows.
+"""Scenes: opens GeoTIFFs, refuses those that do not fit the model card, reads strips of rows.
 
-What a network is shown must be what it was trained on, so everything that a file leaves open (band names, the offset
-of Sentinel-2 products, the unit of radar backscatter) is read from the file, asked for, or refused; never guessed
-silently. What the numbers mean is decided in `calibration`; maps are written by `maps`.
+A network must see what it was trained on. So whatever a file leaves open (band names, the offset of Sentinel-2
+products, the unit of radar backscatter) is read from its metadata, asked for, or refused; never guessed silently. The
+module `radiometry` decides what the numbers mean.
 """
 
 import contextlib
@@ -10,8 +10,9 @@ import dataclasses
 import functools
 import hashlib
 import json
+import logging
 import pathlib
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 import rasterio
@@ -24,14 +25,16 @@ from data_pipelines.geo import geodesy, raster_io
 from data_pipelines.schema.band_selection import band_indices, spelled
 from data_pipelines.schema.errors import InputError
 from data_pipelines.schema.sensors import SENSORS, Sensor, to_storage
-from lcjax.mapping.radiometry import CALIBRATIONS
+from lcjax.mapping.radiometry import CONVERSIONS
 from lcjax.runs.model_card import Card
 
-SMALLEST = 16  # pixels along an edge: below that a scene says nothing about its surroundings
-# Bytes of decoded blocks that GDAL keeps: its default, a share of the machine's memory, is gigabytes on large ones. A
-# row of 512 px blocks of a whole Sentinel-2 granule with 13 bands is 146 MB, and each is wanted for several strips.
+_log = logging.getLogger(__name__)
+
+MIN_SIZE = 16  # pixels of the shorter side: a smaller scene shows nothing of its surroundings
+# Bytes of decoded blocks that GDAL keeps. Its default, a share of the machine's memory, is gigabytes on large machines.
+# A row of 512 px blocks of a whole Sentinel-2 granule with 13 bands is 146 MB, and several strips read each block.
 _CACHE = 512 * 2**20
-_SAMPLE_GRID, _SAMPLE_EDGE = 6, 160  # statistics come from at most 6 x 6 windows of 160 x 160 pixels
+_SAMPLE_GRID, _SAMPLE_SIZE = 6, 160  # statistics come from at most 6 x 6 windows of 160 x 160 pixels
 
 
 @dataclasses.dataclass(frozen=True)
@@ -39,8 +42,12 @@ class Layer:
     """One sensor's file. The physical value of band k is raw * gain[k] + shift[k].
 
     Attributes:
+      sensor: as the network was trained on it.
+      path: of the file.
       dataset: the file, or a view of it that is warped onto another grid.
-      indices: of the sensor's bands in the file, from 1.
+      indices: the sensor's bands in the file, from 1.
+      gain: (bands,) factors.
+      shift: (bands,) summands.
       digest: a hash of pixels all over the file.
     """
 
@@ -53,11 +60,11 @@ class Layer:
     digest: str
 
     def read(self, window: Window) -> tuple[np.ndarray, np.ndarray]:
-        """The stored numbers (h, w, bands) of the sensor and which pixels are valid (h, w) bool.
+        """Reads a window: stored numbers (h, w, bands) of the sensor, and valid pixels (h, w) bool.
 
-        A pixel is valid when no band is masked (no-data value, mask, alpha), NaN or infinite, and, for sensors that say
-        so, not every band is 0 (Sentinel-2's own no-data value; also what mosaics are padded with). The others hold
-        what scales to zero.
+        A pixel is valid when no band is masked (no-data value, mask, alpha), NaN or infinite. For sensors whose
+        `zero_is_nodata` is set, a pixel that is 0 in every band is not valid either (Sentinel-2's own no-data value,
+        and what mosaics are padded with). Pixels that are not valid hold what scales to zero.
         """
         raw, valid = raster_io.read_valid(self.dataset, self.indices, window, self.sensor.zero_is_nodata)
         stored = np.empty((*valid.shape, len(self.indices)), self.sensor.dtype)
@@ -89,19 +96,23 @@ class Scene:
 
     @property
     def tags(self) -> dict[str, str]:
-        """What the last sensor's file says of itself, also where GDAL keeps the time of acquisition."""
+        """The last sensor's tags, with those of the IMAGERY domain, where GDAL keeps the time of acquisition."""
         dataset = self.layers[-1].dataset
         return dataset.tags() | dataset.tags(ns="IMAGERY")
 
     @functools.cached_property
     def fingerprint(self) -> str:
-        """A hash of what the network will be shown: pixels all over the scene, its grid and what its numbers mean."""
+        """A hash of what the network will see: pixels all over the scene, its grid, and the meaning of its numbers."""
         grid = (self.grid.crs and self.grid.crs.to_wkt(), *self.grid.transform, *self.grid.shape)
         layers = [(x.digest, x.sensor.name, x.indices, x.gain.tolist(), x.shift.tolist()) for x in self.layers]
         return hashlib.sha256(json.dumps([grid, layers]).encode()).hexdigest()[:16]
 
     def read(self, first: int, end: int) -> tuple[dict[str, np.ndarray], np.ndarray]:
-        """Rows first to end: {sensor: (rows, width, bands) stored numbers}, pixels valid in every sensor."""
+        """Reads the rows from `first` up to `end`.
+
+        Returns:
+          {sensor: (rows, width, bands) stored numbers}, and (rows, width) bool: pixels valid in every sensor.
+        """
         window = Window(0, first, self.grid.width, end - first)
         parts = {layer.sensor.name: layer.read(window) for layer in self.layers}
         return {name: stored for name, (stored, _) in parts.items()}, np.logical_and.reduce(
@@ -109,7 +120,7 @@ class Scene:
         )
 
     def picture(self, height: int, width: int) -> np.ndarray:
-        """The last sensor's display bands, thinned out and stretched to 8 bits: (height, width, 3) uint8."""
+        """Returns the last sensor's display bands at this size, stretched to 8 bits: (height, width, 3) uint8."""
         layer = self.layers[-1]
         indices = [layer.indices[layer.sensor.bands.index(band)] for band in layer.sensor.display]
         raw = layer.dataset.read(indices, out_shape=(len(indices), height, width), masked=True)
@@ -130,20 +141,56 @@ def open_scene(
     bands: Sequence[str] = (),
     offset: float | None = None,
     grid: str = "",
-    say: Callable[[str], None] = print,
 ) -> Iterator[Scene]:
-    """Opens the files of a scene as the card's sensors; a context manager that gives a Scene.
+    """Opens the files of a scene as the card's sensors, for the time of the context.
 
     Args:
       card: names the sensors, their bands and ground sampling, and the tile.
       files: sensor name -> GeoTIFF, one for each sensor of the card.
-      bands: band names in file order, for files that name none; with several files, those of all of them.
-      offset: added to the digital numbers of Sentinel-2; None leaves it to the metadata.
-      grid: the sensor onto whose grid the others are warped; "" expects one grid.
-      say: takes each line that the user should read.
+      bands: band names in file order, for files that name none; of several files, the names of all of them.
+      offset: number added to the digital numbers of Sentinel-2; None takes it from the metadata.
+      grid: name of the sensor onto whose grid the others are warped; "" expects that all have one grid.
 
-    Raises InputError where a file, a band, a unit, the grid or the offset does not fit the card.
+    Yields:
+      The scene.
+
+    Raises:
+      InputError: a file, a band, a unit, the grid or the offset does not fit the card.
     """
+    _check_options(card, files, offset, grid)
+    with contextlib.ExitStack() as stack:
+        stack.enter_context(rasterio.Env(GDAL_CACHEMAX=_CACHE))
+        layers = []
+        for sensor in card.sensors:
+            path = files[sensor.name]
+            dataset = stack.enter_context(_open(path, sensor))
+            if grid in ("", sensor.name):
+                _check_ground_sampling(dataset, sensor, path)
+            listed = bands if len(files) == 1 else [band for band in bands if band in sensor.bands]
+            image_bands = raster_io.image_bands(dataset)
+            names = _band_names(dataset, sensor, path, listed, card)
+            indices = tuple(image_bands[index] for index in band_indices(sensor, names, str(path)))
+            sample = _sample(dataset, indices, sensor, path)
+            gain, shift = CONVERSIONS[sensor.name](sensor, dataset, indices, sample, path, offset)
+            digest = hashlib.sha256(sample.tobytes()).hexdigest()
+            layers.append(Layer(sensor, path, dataset, indices, gain, shift, digest))
+        if grid:
+            target = next(layer for layer in layers if layer.sensor.name == grid)
+            layers = [_warped(layer, target, stack) for layer in layers]
+        _check_same_grid(layers)
+        height, width = layers[0].dataset.shape
+        if min(height, width) < card.tile:
+            _log.info(
+                "%s: %d x %d pixels, smaller than a tile of %d; mapped as one piece",
+                *(layers[0].path, width, height, card.tile),
+            )
+        yield Scene(tuple(layers))
+
+
+# ---- opening and checking -------------------------------------------------------------------------------------------
+
+
+def _check_options(card: Card, files: dict[str, pathlib.Path], offset: float | None, grid: str) -> None:
     names = {sensor.name for sensor in card.sensors}
     if set(files) != names:
         raise InputError(
@@ -156,33 +203,6 @@ def open_scene(
         )
     if grid and (grid not in names or len(names) == 1):
         raise InputError(f"--grid={grid}: expected one of several sensors, but the network takes {', '.join(names)}")
-    with contextlib.ExitStack() as stack:
-        stack.enter_context(rasterio.Env(GDAL_CACHEMAX=_CACHE))
-        layers = []
-        for sensor in card.sensors:
-            path = files[sensor.name]
-            dataset = stack.enter_context(_open(path, sensor))
-            if grid in ("", sensor.name):
-                _check_ground(dataset, sensor, path)
-            of_file = bands if len(files) == 1 else [band for band in bands if band in sensor.bands]
-            data = raster_io.image_bands(dataset)
-            found = _band_names(dataset, sensor, path, of_file, card, say)
-            indices = tuple(data[index] for index in band_indices(sensor, found, str(path)))
-            sample = _sample(dataset, indices, sensor, path)
-            gain, shift = CALIBRATIONS[sensor.name](sensor, dataset, indices, sample, path, offset, say)
-            digest = hashlib.sha256(sample.tobytes()).hexdigest()
-            layers.append(Layer(sensor, path, dataset, indices, gain, shift, digest))
-        if grid:
-            onto = next(layer for layer in layers if layer.sensor.name == grid)
-            layers = [_warped(layer, onto, stack, say) for layer in layers]
-        _check_same_grid(layers)
-        height, width = layers[0].dataset.shape
-        if min(height, width) < card.tile:
-            say(f"{layers[0].path}: {width} x {height} pixels, smaller than a tile of {card.tile}; mapped as one piece")
-        yield Scene(tuple(layers))
-
-
-# ---- opening and checking -------------------------------------------------------------------------------------------
 
 
 @contextlib.contextmanager
@@ -191,16 +211,16 @@ def _open(path: pathlib.Path, sensor: Sensor) -> Iterator[rasterio.DatasetReader
         raise InputError(f"{path}: {'a folder' if path.is_dir() else 'no such file'}; expected a GeoTIFF scene")
     with contextlib.ExitStack() as stack:
         try:
-            with raster_io.anywhere():  # what does not lie on the Earth is refused below, where it has to
+            with raster_io.anywhere():  # a missing georeference is refused below, where one is needed
                 dataset = stack.enter_context(rasterio.open(path))
         except rasterio.errors.RasterioIOError as error:
             raise InputError(f"{path}: not a raster that GDAL can read; expected a GeoTIFF scene") from error
-        # Where the training imagery lay nowhere, scenes may lie nowhere too.
+        # If the training imagery was not georeferenced, scenes need not be either.
         if sensor.ground_sampling is not None:
             _check_place(dataset, path)
-        if min(dataset.shape) < SMALLEST:
+        if min(dataset.shape) < MIN_SIZE:
             raise InputError(
-                f"{path}: {dataset.width} x {dataset.height} pixels; expected at least {SMALLEST} x {SMALLEST}; take a "
+                f"{path}: {dataset.width} x {dataset.height} pixels; expected at least {MIN_SIZE} x {MIN_SIZE}; take a "
                 "larger cut"
             )
         yield dataset
@@ -222,7 +242,7 @@ def _check_place(dataset: rasterio.DatasetReader, path: pathlib.Path) -> None:
             )
 
 
-def _check_ground(dataset: rasterio.DatasetReader, sensor: Sensor, path: pathlib.Path) -> None:
+def _check_ground_sampling(dataset: rasterio.DatasetReader, sensor: Sensor, path: pathlib.Path) -> None:
     expected = sensor.ground_sampling
     if expected is None:
         return
@@ -242,55 +262,60 @@ def _check_ground(dataset: rasterio.DatasetReader, sensor: Sensor, path: pathlib
         )
 
 
-def _band_names(dataset, sensor, path, listed: Sequence[str], card: Card, say) -> list[str | None]:
-    """Names of the file's bands but alpha, in order: those of --bands, else those of the file."""
-    data = raster_io.image_bands(dataset)
-    # Colours name the bands of own imagery only: those of a published sensor are not simply red, green and blue.
+def _band_names(dataset, sensor, path, listed: Sequence[str], card: Card) -> list[str | None]:
+    """Returns the names of the file's bands without alpha, in order: those of --bands, else those of the file."""
+    image_bands = raster_io.image_bands(dataset)
+    count = len(image_bands)
+    # Colour interpretations name bands of own imagery only: a published sensor's bands are not just red, green, blue.
     published = sensor.name in SENSORS
-    names = [dataset.descriptions[index - 1] for index in data] if published else [*raster_io.band_names(dataset)]
+    names = (
+        [dataset.descriptions[index - 1] for index in image_bands] if published else [*raster_io.band_names(dataset)]
+    )
     own = [next(filter(None, (spelled(other, name) for other in card.sensors)), None) for name in names]
     if listed:
-        if len(listed) != len(data):
+        if len(listed) != count:
             raise InputError(
-                f"{path}: {len(data)} bands, but --bands lists {len(listed)} for it ({', '.join(listed)}); "
+                f"{path}: {count} bands, but --bands lists {len(listed)} for it ({', '.join(listed)}); "
                 "list every band of the file in its order"
             )
         known = [(a, b) for a, b in zip(own, listed, strict=True) if a]
         if any(a != b for a, b in known):
-            say(f"{path}: the file names its bands {', '.join(map(str, own))}; --bands has been followed instead")
+            _log.info(
+                "%s: the file names its bands %s; --bands has been followed instead", path, ", ".join(map(str, own))
+            )
         return list(listed)
     if not any(name in sensor.bands for name in own):
         everything = ",".join(s.name for s in card.sensors)
-        if len(data) != len(sensor.bands):
+        if count != len(sensor.bands):
             raise InputError(
-                f"{path}: {len(data)} bands without known names; expected the {len(sensor.bands)} of {sensor.name} "
+                f"{path}: {count} bands without known names; expected the {len(sensor.bands)} of {sensor.name} "
                 f"({', '.join(sensor.bands)}); list the file's bands in their order with --bands=NAME,NAME,..."
             )
         raise InputError(
-            f"{path}: {len(data)} bands without known names; expected {', '.join(sensor.bands)}; if they stand in "
+            f"{path}: {count} bands without known names; expected {', '.join(sensor.bands)}; if they stand in "
             f"that order add --bands={everything}, else list their names in file order with --bands"
         )
     return names
 
 
-def _warped(layer: Layer, onto: Layer, stack: contextlib.ExitStack, say) -> Layer:
-    """The layer on the grid of another one."""
-    there, grid = layer.dataset, onto.dataset
-    if (there.crs, there.transform, there.shape) == (grid.crs, grid.transform, grid.shape):
+def _warped(layer: Layer, target: Layer, stack: contextlib.ExitStack) -> Layer:
+    """Returns the layer on the grid of another one."""
+    source, grid = layer.dataset, target.dataset
+    if (source.crs, source.transform, source.shape) == (grid.crs, grid.transform, grid.shape):
         return layer
     view = stack.enter_context(
         WarpedVRT(
-            there,
+            source,
             crs=grid.crs,
             transform=grid.transform,
             width=grid.width,
             height=grid.height,
             resampling=Resampling.bilinear,
-            add_alpha=there.nodata is None and len(raster_io.image_bands(there)) == there.count,
+            add_alpha=source.nodata is None and len(raster_io.image_bands(source)) == source.count,
         )
     )
-    say(f"{layer.path}: warped onto the grid of {onto.path} (bilinear)")
-    _sample(view, layer.indices, layer.sensor, layer.path)  # refuses a file that lies somewhere else
+    _log.info("%s: warped onto the grid of %s (bilinear)", layer.path, target.path)
+    _sample(view, layer.indices, layer.sensor, layer.path)  # refuses a file that covers another place
     return dataclasses.replace(layer, dataset=view)
 
 
@@ -314,16 +339,16 @@ def _check_same_grid(layers: Sequence[Layer]) -> None:
 
 
 def _sample(dataset, indices, sensor: Sensor, path) -> np.ndarray:
-    """Valid raw values (pixels, bands) from windows spread evenly over the scene."""
-    edges = [min(_SAMPLE_EDGE, size) for size in dataset.shape]
+    """Returns valid raw values (pixels, bands) from windows spread evenly over the scene."""
+    height, width = (min(_SAMPLE_SIZE, size) for size in dataset.shape)
     tops, lefts = (
-        np.unique(np.linspace(0, size - edge, _SAMPLE_GRID).astype(int))
-        for size, edge in zip(dataset.shape, edges, strict=True)
+        np.unique(np.linspace(0, whole - size, _SAMPLE_GRID).astype(int))
+        for whole, size in zip(dataset.shape, (height, width), strict=True)
     )
     parts = []
     for top in tops:
         for left in lefts:
-            window = Window(left, top, edges[1], edges[0])
+            window = Window(left, top, width, height)
             raw, valid = raster_io.read_valid(dataset, indices, window, sensor.zero_is_nodata)
             parts.append(raw[:, valid].T)
     values = np.concatenate(parts)

@@ -1,4 +1,4 @@
-"""Which scenes are mapped, and where their maps go: the texts of --scene, --output and --bands."""
+"""Parses --scene, --output and --bands: which scenes are mapped, and where their maps go."""
 
 import csv
 import dataclasses
@@ -15,22 +15,28 @@ RASTERS = (".tif", ".tiff", ".jp2", ".vrt", ".img", ".jpg", ".jpeg", ".png")
 
 @dataclasses.dataclass(frozen=True)
 class Job:
-    """One scene, a file for each sensor, and its map."""
+    """One scene and its map.
+
+    Attributes:
+      files: sensor name -> file.
+      output: the map.
+    """
 
     files: dict[str, pathlib.Path]
     output: pathlib.Path
 
 
 def jobs(text: str, sensors: Sequence[Sensor], output: pathlib.Path) -> list[Job]:
-    """The scenes that --scene names.
+    """Lists the scenes that --scene names.
 
     Args:
-      text: `FILE`, `FOLDER`, `LIST.csv`, or for several sensors `s1=FILE,s2=FILE`, `s1=FOLDER,s2=FOLDER` (files of one
-        name belong together), or `LIST.csv` with a column for each sensor.
-      sensors: those that the network takes.
-      output: the map of one scene; of a folder or a list the folder of the maps, which have the scenes' names.
+      text: `FILE`, `FOLDER`, `LIST.csv`, or for several sensors `s1=FILE,s2=FILE`, `s1=FOLDER,s2=FOLDER` (files of the
+        same name belong together), or `LIST.csv` with a column for each sensor.
+      sensors: of the network.
+      output: the map of a single scene; for a folder or a list, the folder of the maps, which take the scenes' names.
 
-    Raises InputError where a scene lacks a file, or two maps would have one name.
+    Raises:
+      InputError: a scene lacks a file, or two maps would have the same name.
     """
     if text.lower().endswith(".csv"):
         scenes = _of_list(pathlib.Path(text), sensors)
@@ -50,9 +56,13 @@ def jobs(text: str, sensors: Sequence[Sensor], output: pathlib.Path) -> list[Job
 
 
 def parse_scene(text: str, sensors: Sequence[Sensor]) -> dict[str, pathlib.Path]:
-    """`PATH` or `s1=PATH,s2=PATH` -> {sensor name: path}; one sensor may go without its name.
+    """Parses `PATH` or `s1=PATH,s2=PATH`; a single sensor needs no name.
 
-    Raises InputError unless it names one path for each of `sensors`.
+    Returns:
+      sensor name -> path.
+
+    Raises:
+      InputError: the text does not name one path for each of `sensors`.
     """
     wanted = [sensor.name for sensor in sensors]
     names = "|".join(map(re.escape, {*SENSORS, *wanted}))
@@ -60,8 +70,8 @@ def parse_scene(text: str, sensors: Sequence[Sensor]) -> dict[str, pathlib.Path]
     pairs = [part.split("=", 1) if re.match(rf"(?:{names})=", part) else ["", part] for part in parts]
     if len(sensors) == 1 and not pairs[0][0]:
         pairs[0][0] = wanted[0]
-    found = [name for name, _ in pairs]
-    if sorted(found) != sorted(wanted) or not all(path for _, path in pairs):
+    named = [name for name, _ in pairs]
+    if sorted(named) != sorted(wanted) or not all(path for _, path in pairs):
         raise InputError(
             f"--scene={text}: expected a file for each sensor that the network takes; "
             f"give --scene={','.join(f'{name}=FILE' for name in wanted)}"
@@ -70,7 +80,15 @@ def parse_scene(text: str, sensors: Sequence[Sensor]) -> dict[str, pathlib.Path]
 
 
 def parse_bands(words: Sequence[str], sensors: Sequence[Sensor]) -> list[str]:
-    """Band names as the sensors spell them; a sensor's name stands for all its bands. Raises InputError for others."""
+    """Returns band names as the sensors spell them.
+
+    Args:
+      words: names of bands in any spelling, or of sensors, which stand for all their bands.
+      sensors: of the network; the published ones are known besides.
+
+    Raises:
+      InputError: a word is neither.
+    """
     names: list[str] = []
     known = {sensor.name: sensor for sensor in (*SENSORS.values(), *sensors)}
     for word in (word.strip() for word in words):
@@ -86,7 +104,7 @@ def parse_bands(words: Sequence[str], sensors: Sequence[Sensor]) -> list[str]:
 
 
 def _of_folders(folders: dict[str, pathlib.Path]) -> dict[str, dict[str, pathlib.Path]]:
-    """{name: {sensor: file}} of the rasters that lie in the folders."""
+    """Returns {scene name: {sensor: file}} of the rasters in the folders {sensor: folder}."""
     scenes: dict[str, dict[str, pathlib.Path]] = {}
     for sensor, folder in folders.items():
         for path in sorted(folder.iterdir()):
@@ -108,7 +126,7 @@ def _of_folders(folders: dict[str, pathlib.Path]) -> dict[str, dict[str, pathlib
 
 
 def _of_list(path: pathlib.Path, sensors: Sequence[Sensor]) -> dict[str, dict[str, pathlib.Path]]:
-    """{name: {sensor: file}} of a CSV with a column for each sensor; paths are relative to it."""
+    """Returns {scene name: {sensor: file}} of a CSV with a column for each sensor; paths are relative to the CSV."""
     wanted = [sensor.name for sensor in sensors]
     try:
         with path.open(newline="", encoding="utf-8-sig") as text:
@@ -118,8 +136,8 @@ def _of_list(path: pathlib.Path, sensors: Sequence[Sensor]) -> dict[str, dict[st
             f"{path}: cannot be read ({error}); expected a CSV with a column {','.join(wanted)}"
         ) from error
     if not rows or not set(wanted) <= set(rows[0]):
-        found = ",".join(map(str, rows[0])) if rows else "no row"
-        raise InputError(f"{path}: {found}; expected the header {','.join(wanted)} and a row for each scene")
+        header = ",".join(map(str, rows[0])) if rows else "no row"
+        raise InputError(f"{path}: {header}; expected the header {','.join(wanted)} and a row for each scene")
     scenes: dict[str, dict[str, pathlib.Path]] = {}
     for number, row in enumerate(rows, 2):
         if not all(row[name] for name in wanted):
@@ -131,10 +149,10 @@ def _of_list(path: pathlib.Path, sensors: Sequence[Sensor]) -> dict[str, dict[st
 
 
 def _add(scenes: dict, name: str, sensor: str, path: pathlib.Path) -> None:
-    there = scenes.setdefault(name, {})
-    if sensor in there:
+    files = scenes.setdefault(name, {})
+    if sensor in files:
         raise InputError(
-            f"{path}: a second scene called {name} (the other: {there[sensor]}), and their maps would have one name; "
+            f"{path}: a second scene called {name} (the other: {files[sensor]}), and their maps would have one name; "
             "rename one"
         )
-    there[sensor] = path
+    files[sensor] = path

@@ -1,10 +1,11 @@
-"""A map as a STAC item (SpatioTemporal Asset Catalog 1.1.0): where and when it is, what made it, which files it has.
+"""A map as a STAC item (SpatioTemporal Asset Catalog 1.1.0): its place and time, what made it, and its files.
 
-Extensions: projection 2.0.0, classification 2.0.0, raster 2.0.0, processing 1.2.0. Maps are listed by relative names,
-so that a folder of maps can be moved or uploaded as it is. https://stacspec.org
+Extensions: projection 2.0.0, classification 2.0.0, raster 2.0.0, processing 1.2.0. Files are listed by relative names,
+so that a folder of maps can be moved or uploaded unchanged. https://stacspec.org
 """
 
 import contextlib
+import dataclasses
 import datetime
 import re
 from collections.abc import Mapping, Sequence
@@ -12,7 +13,7 @@ from typing import Any
 
 from data_pipelines.schema.legends import IGNORE, Legend
 from lcjax import __version__
-from lcjax.mapping.map_writer import SHARE
+from lcjax.mapping.map_writer import PROBABILITY_SCALE
 
 _EXTENSION = "https://stac-extensions.github.io/{}/schema.json"
 _COG = "image/tiff; application=geotiff; profile=cloud-optimized"
@@ -24,40 +25,52 @@ _ASSETS = {  # key: (title, media type, roles)
     "areas": ("Pixels and hectares of each class", "text/csv", ["metadata"]),
     "style": ("Style for QGIS", "application/xml", ["metadata", "style"]),
 }
-# Tags that tell when the image was taken, as products and GDAL's drivers write them, the most telling first.
+# Tags with the time of acquisition, as products and GDAL's drivers write them.
 _SENSING = re.compile(
     "acquisition_?date_?time|datatake.*sensing_start|.*sensing_(start|time)|(.*_)?start_time|date_acquired|acquired"
 )
 _IN_NAME = re.compile(r"(?<!\d)((?:19|20)\d\d)(-?)(\d\d)\2(\d\d)(?:[T_](\d\d)[-:]?(\d\d)[-:]?(\d\d))?(?!\d)")
 
 
+@dataclasses.dataclass(frozen=True)
+class Georeference:
+    """Where a map lies; without a CRS only its grid is known.
+
+    Attributes:
+      shape: (height, width) in pixels.
+      transform: the six numbers a to f from (column, row) to the CRS.
+      bbox: in longitude and latitude, from `geodesy.footprint`.
+      geometry: GeoJSON in longitude and latitude, from `geodesy.footprint`.
+      code: of the CRS, e.g. "EPSG:32633", from `geodesy.codes`.
+      wkt2: of the CRS, from `geodesy.codes`.
+    """
+
+    shape: tuple[int, int]
+    transform: Sequence[float]
+    bbox: Sequence[float] | None = None
+    geometry: Mapping[str, Any] | None = None
+    code: str | None = None
+    wkt2: str | None = None
+
+
 def item(
     name: str,
     *,
     time: datetime.datetime,
-    bbox: Sequence[float] | None,
-    geometry: Mapping[str, Any] | None,
-    code: str | None,
-    wkt2: str | None,
-    shape: tuple[int, int],
-    transform: Sequence[float],
+    place: Georeference,
     legend: Legend,
     tags: Mapping[str, str],
     assets: Mapping[str, str],
 ) -> dict[str, Any]:
-    """The STAC item of one map, ready for JSON.
+    """Makes the STAC item of a map, ready for JSON.
 
     Args:
       name: the item's id.
-      time: when the scene was taken; without a time zone it is taken for UTC.
-      bbox, geometry: in longitude and latitude, as of `ground.footprint`; None for a map that lies nowhere.
-      code, wkt2: of the CRS, as of `ground.codes`; None for a map that lies nowhere.
-      shape: (height, width) in pixels.
-      transform: the six numbers a to f from (column, row) to the CRS.
+      time: of acquisition; without a time zone it is taken as UTC.
+      place: where the map lies.
       legend: names and colours of the ids.
-      tags: of the map, e.g. LCJAX_MODEL; they become properties, e.g. lcjax:model.
-      assets: of data, confidence, probabilities, preview, areas and style those that there are -> their files, by
-        names relative to the item.
+      tags: of the map, e.g. LCJAX_MODEL, which becomes the property lcjax:model.
+      assets: "data", "confidence", "probabilities", "preview", "areas" or "style" -> file name relative to the item.
     """
     extensions = ["projection/v2.0.0", "classification/v2.0.0", "processing/v1.2.0"]
     if {"confidence", "probabilities"} & set(assets):
@@ -66,34 +79,34 @@ def item(
     properties: dict[str, Any] = {
         "title": f"Land cover {name}",
         "datetime": time.isoformat().replace("+00:00", "Z"),
-        "proj:code": code,
-        "proj:shape": list(shape),
-        "proj:transform": [float(number) for number in transform],
+        "proj:code": place.code,
+        "proj:shape": list(place.shape),
+        "proj:transform": [float(number) for number in place.transform],
         "processing:software": {"lcjax": __version__},
     }
-    if wkt2 and not code:
-        properties["proj:wkt2"] = wkt2
+    if place.wkt2 and not place.code:
+        properties["proj:wkt2"] = place.wkt2
     properties |= {key.lower().replace("_", ":", 1): value for key, value in tags.items()}
-    found: dict[str, Any] = {
+    fields: dict[str, Any] = {
         "type": "Feature",
         "stac_version": "1.1.0",
         "stac_extensions": [_EXTENSION.format(extension) for extension in extensions],
         "id": name,
-        "geometry": geometry,
-        "bbox": bbox and list(bbox),
+        "geometry": place.geometry,
+        "bbox": place.bbox and list(place.bbox),
         "properties": properties,
         "links": [],
         "assets": {key: _asset(key, href, legend) for key, href in assets.items()},
     }
-    if geometry is None:
-        del found["bbox"]  # the two stand or fall together
-    return found
+    if place.geometry is None:
+        del fields["bbox"]  # STAC wants either both or neither
+    return fields
 
 
 def acquired(tags: Mapping[str, str], name: str) -> datetime.datetime | None:
-    """When a scene was taken, in UTC, or None where nothing tells.
+    """Returns when a scene was taken, in UTC, or None where neither tags nor name tell.
 
-    Looked for in this order: tags that name the acquisition (ACQUISITIONDATETIME, DATATAKE_1_DATATAKE_SENSING_START,
+    The sources in order: tags that name the acquisition (ACQUISITIONDATETIME, DATATAKE_1_DATATAKE_SENSING_START,
     PRODUCT_START_TIME and the like), the first date in the file's name (20200823T101559, 20200823 or 2020-08-23), and
     TIFFTAG_DATETIME, which by its standard is when the file was made.
 
@@ -101,13 +114,13 @@ def acquired(tags: Mapping[str, str], name: str) -> datetime.datetime | None:
       tags: of the file and of its bands.
       name: of the file.
     """
-    told = [value for key, value in tags.items() if _SENSING.fullmatch(key.lower())]
+    sensed = [value for key, value in tags.items() if _SENSING.fullmatch(key.lower())]
     named = []
     for year, _, month, day, *clock in _IN_NAME.findall(name):
         date = f"{year}-{month}-{day}"
-        named += [f"{date}T{':'.join(clock)}", date]  # what follows a date need not be a time
-    made = [value for key, value in tags.items() if key == "TIFFTAG_DATETIME"]
-    return next((time for text in (*told, *named, *made) if (time := _parse(text))), None)
+        named += [f"{date}T{':'.join(clock)}", date]  # the digits after a date need not be a time
+    written = [value for key, value in tags.items() if key == "TIFFTAG_DATETIME"]
+    return next((time for text in (*sensed, *named, *written) if (time := _parse(text))), None)
 
 
 def _parse(text: str) -> datetime.datetime | None:
@@ -126,7 +139,7 @@ def _asset(key: str, href: str, legend: Legend) -> dict[str, Any]:
     asset |= {"data_type": "uint8", "nodata": IGNORE}
     if key == "data":
         return asset | {"classification:classes": _classes(legend)}
-    asset |= {"raster:scale": 1 / SHARE, "raster:offset": 0}
+    asset |= {"raster:scale": 1 / PROBABILITY_SCALE, "raster:offset": 0}
     if key == "probabilities":
         names = [entry["name"] for entry in _classes(legend)]
         asset["bands"] = [
@@ -137,7 +150,7 @@ def _asset(key: str, href: str, legend: Legend) -> dict[str, Any]:
 
 
 def _classes(legend: Legend) -> list[dict[str, Any]]:
-    """The classes, and no data last; a `name` there has letters, digits, - and _ of ASCII alone."""
+    """Returns the classes, and no data last; STAC allows only ASCII letters, digits, - and _ in a `name`."""
     classes: list[dict[str, Any]] = []
     for c in legend.scored:
         plain = re.sub("[^0-9A-Za-z_-]+", "-", c.name).strip("-")

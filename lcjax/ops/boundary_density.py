@@ -1,31 +1,35 @@
-"""How rough a mask is: the share of neighbouring pixels that are of different classes."""
+"""Boundary density of masks: the share of neighbouring pixels of different classes."""
 
 from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
 
-CROP = 80  # pixels, of the picture that shows masks enlarged
+CROP = 80  # side in pixels of the square that reports show enlarged
 
 
-class Edges(NamedTuple):
-    """Shares of the neighbouring pairs of pixels whose class differs."""
+class BoundaryDensity(NamedTuple):
+    """Shares of neighbouring pairs of pixels whose classes differ."""
 
     truth: float
     prediction: float
 
     @property
     def ratio(self) -> float | None:
-        """Below 1 where the prediction is smoother than the truth; None where the truth has no edge."""
+        """Below 1 where the prediction is smoother than the truth; None where the truth has no boundary."""
         return self.prediction / self.truth if self.truth else None
 
 
-def edges(truth: np.ndarray, prediction: np.ndarray, scored: Sequence[int]) -> Edges | None:
-    """Edges of two masks over the same pairs of pixels, or None where no two neighbours are scored.
+def boundary_density(truth: np.ndarray, prediction: np.ndarray, scored: Sequence[int]) -> BoundaryDensity | None:
+    """Measures two masks over the same pairs of pixels.
 
     Args:
-      truth, prediction: (N, H, W) legend ids.
-      scored: the ids that are scored: a pair counts where the truth of both its pixels is among them.
+      truth: (N, H, W) legend ids.
+      prediction: (N, H, W) legend ids.
+      scored: ids that are scored; a pair counts where the truth of both its pixels is among them.
+
+    Returns:
+      The densities, or None where no two neighbours are scored.
     """
     counted = _pairs(np.isin(truth, scored), np.logical_and)
     total = sum(int(pairs.sum()) for pairs in counted)
@@ -36,21 +40,23 @@ def edges(truth: np.ndarray, prediction: np.ndarray, scored: Sequence[int]) -> E
         differing = zip(_pairs(mask, np.not_equal), counted, strict=True)
         return sum(int((differ & pairs).sum()) for differ, pairs in differing) / total
 
-    return Edges(share(truth), share(prediction))
+    return BoundaryDensity(share(truth), share(prediction))
 
 
 def busiest(truth: np.ndarray, scored: Sequence[int]) -> tuple[int, slice, slice]:
-    """The square of CROP pixels in which most scored neighbours differ: number of the mask, its rows, its columns.
-
-    It is smaller where the masks are. The first of several equal ones is taken.
+    """Finds the square of CROP pixels (less in smaller masks) in which most scored neighbours differ.
 
     Args:
-      truth: (N, H, W) legend ids; `scored` as of `edges`.
+      truth: (N, H, W) legend ids.
+      scored: ids that are scored.
+
+    Returns:
+      Index of the mask, rows and columns; of several equal squares the first.
     """
     counted = _pairs(np.isin(truth, scored), np.logical_and)
     right, below = (differ & pairs for differ, pairs in zip(_pairs(truth, np.not_equal), counted, strict=True))
     number, height, width = truth.shape
-    sums = np.zeros((number, height + 1, width + 1), np.int64)  # of all pixels above and to the left
+    sums = np.zeros((number, height + 1, width + 1), np.int64)  # over all pixels above and to the left
     sums[:, 1:, 1:-1] += right
     sums[:, 1:-1, 1:] += below
     sums = sums.cumsum(axis=1).cumsum(axis=2)
@@ -63,5 +69,5 @@ def busiest(truth: np.ndarray, scored: Sequence[int]) -> tuple[int, slice, slice
 
 
 def _pairs(mask: np.ndarray, compare: np.ufunc) -> tuple[np.ndarray, np.ndarray]:
-    """Each pixel compared with the one to its right, (N, H, W - 1), and with the one below, (N, H - 1, W)."""
+    """Compares each pixel with the one to its right, (N, H, W - 1), and with the one below, (N, H - 1, W)."""
     return compare(mask[:, :, :-1], mask[:, :, 1:]), compare(mask[:, :-1], mask[:, 1:])

@@ -10,10 +10,21 @@ from data_pipelines.schema.legends import IGNORE
 
 
 def confusion(labels_BxHxW: jax.Array, predictions_BxHxW: jax.Array, classes: int) -> jax.Array:
-    """Pixels by true class (rows) and predicted class (columns), (classes, classes) int32; IGNORE labels are left out.
+    """Counts pixels by true and predicted class; pixels labelled IGNORE are left out.
 
-    Counted per example as a product of indicators, which accelerators do fast; float32 counts are exact up to 2^24
-    pixels an example.
+    The counts of an example are a product of indicator matrices, which accelerators compute fast. In float32 they are
+    exact up to 2^24 pixels an example.
+
+    Args:
+      labels_BxHxW: class indices.
+      predictions_BxHxW: class indices.
+      classes: number of classes.
+
+    Returns:
+      (classes, classes) int32: rows = truth, columns = prediction.
+
+    Raises:
+      ValueError: an example has 2^24 pixels or more.
     """
     pixels = labels_BxHxW[0].size
     if pixels >= 2**24:
@@ -27,17 +38,22 @@ def confusion(labels_BxHxW: jax.Array, predictions_BxHxW: jax.Array, classes: in
 
 
 def scores(matrix: np.ndarray, names: Sequence[str]) -> tuple[dict[str, float], list[str]]:
-    """Scores by name, and the names of the absent classes.
+    """Computes all scores of a confusion matrix.
+
+    A class without a true and without a predicted pixel is absent: it has no scores of its own and is left out of the
+    means. A class that is predicted but never true scores 0 and counts, and so does one that is true but never
+    predicted.
 
     Args:
       matrix: (N, N) integers, rows = truth, columns = prediction.
       names: the N classes.
 
     Returns:
-      {"OA", "mCA_N", "mIoU_N", "kappa", "IoU/<class>", "Acc/<class>" (recall), "Precision/<class>", "F1/<class>"}; a
-      class without a true and without a predicted pixel is absent: it has no scores of its own and is left out of the
-      means. A class that is predicted but never true scores 0 and counts, as does one that is true but never
-      predicted.
+      {"OA", "mCA_N", "mIoU_N", "kappa", "IoU/<class>", "Acc/<class>" (recall), "Precision/<class>", "F1/<class>"}, and
+      the names of the absent classes.
+
+    Raises:
+      ValueError: the matrix is empty.
     """
     matrix = np.asarray(matrix, np.float64)
     hits, truth, guess = np.diag(matrix), matrix.sum(axis=1), matrix.sum(axis=0)
@@ -45,7 +61,7 @@ def scores(matrix: np.ndarray, names: Sequence[str]) -> tuple[dict[str, float], 
     present = truth + guess > 0
     if not present.any():
         raise ValueError("the confusion matrix is empty: no labelled pixel was scored")
-    # With max(..., 1) a 0 / 0 of a present class is the 0 that the rule asks for; counts are integers.
+    # Counts are integers: max(..., 1) only turns the 0 / 0 of a present class into the 0 that the rule asks for.
     by_class = {
         "IoU": hits / np.maximum(truth + guess - hits, 1),
         "Acc": hits / np.maximum(truth, 1),

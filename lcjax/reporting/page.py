@@ -106,7 +106,7 @@ Ignored label ids: {ignored}.</p>
 {_score_table(table)}
 {"".join(f'<p class="note">{markup.text(note)}</p>' for note in table.notes())}
 {_samples(table)}
-{_edges(table)}
+{_boundaries(table)}
 {_iou_table(table)}
 {_distribution(table)}
 <h3>Each run by class</h3>
@@ -212,9 +212,9 @@ def _shared(having: Sequence[Evaluation]) -> tuple[list[str], list[list[int]]]:
     return shared, [[rows[name] for name in shared] for rows in where]
 
 
-def _edges(table: Table) -> str:
+def _boundaries(table: Table) -> str:
     """Smooth or rough masks: how often neighbours differ, and the place where most of them do, enlarged."""
-    measured = [(e, e.edges) for e in table.evaluations if e.edges]
+    measured = [(e, e.boundaries) for e in table.evaluations if e.boundaries]
     if not measured:
         return ""
     head = [markup.heading("run")]
@@ -231,7 +231,7 @@ def _edges(table: Table) -> str:
     return "<h3>Smooth or rough masks</h3>" + markup.table("edges", caption, head, rows) + _enlarged(measured, table)
 
 
-def _enlarged(measured: Sequence[tuple[Evaluation, boundary_density.Edges]], table: Table) -> str:
+def _enlarged(measured: Sequence[tuple[Evaluation, boundary_density.BoundaryDensity]], table: Table) -> str:
     having = [e for e, _ in measured]
     shared, picked = _shared(having)
     if not shared:

@@ -19,7 +19,7 @@ from data_pipelines.datasets.registry import LEGENDS
 from data_pipelines.schema.errors import InputError
 from data_pipelines.schema.legends import Legend
 from lcjax import tasks
-from lcjax.ops.boundary_density import Edges, edges
+from lcjax.ops.boundary_density import BoundaryDensity, boundary_density
 from lcjax.runs import model_card as cards
 
 _REQUIRED = {  # key of metrics.json -> its type
@@ -71,11 +71,11 @@ class Evaluation:
         return tuple(self.fields["class_set"])
 
     @functools.cached_property
-    def edges(self) -> Edges | None:
+    def boundaries(self) -> BoundaryDensity | None:
         """How rough truth and prediction are, over the samples; None where the run kept none."""
         if not self.samples:
             return None
-        return edges(self.samples["truth"], self.samples["prediction"], self.fields["class_ids"])
+        return boundary_density(self.samples["truth"], self.samples["prediction"], self.fields["class_ids"])
 
     def key(self, stem: str) -> str:
         """The name in the file of a score given by it or without the number of classes ("mIoU": "mIoU_8"), or ""."""

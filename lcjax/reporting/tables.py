@@ -6,7 +6,7 @@ import io
 from collections.abc import Sequence
 
 from data_pipelines.schema.legends import Legend
-from lcjax.ops.boundary_density import Edges
+from lcjax.ops.boundary_density import BoundaryDensity
 from lcjax.reporting.run_reader import Evaluation, Run, legend_of
 
 MEANS = ("OA", "mCA", "mIoU", "kappa")  # stems: in the files mCA and mIoU carry the number of classes
@@ -107,7 +107,7 @@ def to_csv(found: Sequence[Table]) -> str:
     counts = ("records", "pixels", "ignored_pixels", "parameters")
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
-    writer.writerow([*about, *counts, *(f"edges_{mask}" for mask in Edges._fields), *scores])
+    writer.writerow([*about, *counts, *(f"edges_{mask}" for mask in BoundaryDensity._fields), *scores])
     for number, table in enumerate(found, 1):
         for e in table.evaluations:
             split, kept = e.fields["split"], e.fields.get("checkpoint") or {}
@@ -116,7 +116,7 @@ def to_csv(found: Sequence[Table]) -> str:
                 + [e.fields.get(key, "") for key in SETTINGS]
                 + ["yes" if e.baseline else "no", kept.get("kind", ""), kept.get("step", "")]
                 + [e.fields.get(key, "") for key in counts]
-                + ["" if share is None else repr(share) for share in e.edges or (None, None)]
+                + ["" if share is None else repr(share) for share in e.boundaries or (None, None)]
                 + ["" if e.score(key) is None else repr(e.score(key)) for key in scores]
             )
     return text.getvalue()

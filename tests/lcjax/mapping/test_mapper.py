@@ -20,6 +20,7 @@ import rasterio
 import rasterio.errors
 import worlds
 from networks import CLASSES, RGB
+from printed import printed
 from pystac.validation.stac_validator import JsonSchemaSTACValidator
 
 from data_pipelines.datasets.contest_legend import DFC2020
@@ -40,12 +41,12 @@ def world(tmp_path):
 
 def draw(world, output, *, tile=32, network=worlds.probabilities, identity="rule", date=None, **options):
     """The map's ids, the areas and what was said."""
-    said, card = [], worlds.card(tile=tile)
+    card = worlds.card(tile=tile)
     mapper = Mapper(card, network, identity, {"LCJAX_CHECKPOINT": "best, step 7"})
-    with scenes.open_scene(card, scene_list.parse_scene(world.text, card.sensors)) as scene:
-        areas = mapper.map(scene, output, Options(**options), date=date, say=said.append)
+    with printed() as said, scenes.open_scene(card, scene_list.parse_scene(world.text, card.sensors)) as scene:
+        areas = mapper.map(scene, output, Options(**options), date=date)
     with rasterio.open(output) as result:
-        return result.read(1), areas, "\n".join(said)
+        return result.read(1), areas, said.text
 
 
 @pytest.mark.parametrize(
@@ -156,6 +157,7 @@ import rasterio.errors
 import worlds
 from networks import CLASSES, RGB
 from pystac.validation.stac_validator import JsonSchemaSTACValidator
+from lcjax.cli import console
 from lcjax.mapping import scene, scene_list
 from lcjax.mapping.mapper import Mapper, Options
 
@@ -165,7 +167,7 @@ def slow(inputs):
 
 card = worlds.card(tile=16)
 date = datetime.datetime(2020, 8, 23, tzinfo=datetime.UTC)
-with scene.open_scene(card, scene_list.parse_scene({text!r}, card.sensors)) as opened:
+with console.attached(), scene.open_scene(card, scene_list.parse_scene({text!r}, card.sensors)) as opened:
     Mapper(card, slow, "rule", dict(LCJAX_CHECKPOINT="best, step 7")).map(
         opened, pathlib.Path({output!r}), Options(confidence=True), date=date
     )

@@ -33,7 +33,7 @@ def test_class_style_has_the_colours_and_names_of_the_classes(legend):
 
 
 def test_share_style_is_a_ramp_from_0_to_100_percent():
-    shader = renderer(qgis_styles.share_qml(), "singlebandpseudocolor").find("rastershader/colorrampshader")
+    shader = renderer(qgis_styles.probability_qml(), "singlebandpseudocolor").find("rastershader/colorrampshader")
     items = [(float(i.get("value")), i.get("label"), i.get("color")) for i in shader.findall("item")]
     labels = [(0, "0%"), (0.25, "25%"), (0.5, "50%"), (0.75, "75%"), (1, "100%")]
     assert [(value, label) for value, label, _ in items] == labels

@@ -6,6 +6,7 @@ import warnings
 import numpy as np
 import pytest
 import rasterio
+from printed import printed
 
 from data_pipelines.datasets.contest_legend import DFC2020
 from data_pipelines.datasets.sample.make import FLAIR_CRS
@@ -54,10 +55,9 @@ def write(path, values, names=None, crs=UTM, transform=GRID, tags=None, band_tag
 
 def read_all(path, fusion="s2", sensor="s2", **options):
     """Everything a scene of one sensor gives: stored integers, valid, lines said."""
-    said = []
-    with scenes.open_scene(card(fusion), {sensor: path}, say=said.append, **options) as scene:
+    with printed() as said, scenes.open_scene(card(fusion), {sensor: path}, **options) as scene:
         inputs, valid = scene.read(0, scene.grid.height)
-    return inputs[sensor], valid, said
+    return inputs[sensor], valid, said.lines
 
 
 def refusal(path, fusion="s2", sensor="s2", **options):
@@ -362,10 +362,9 @@ def own(bands=("red", "green", "blue"), dtype="uint8", ground=None, low=0.0, hig
 
 
 def open_own(card, path, **options):
-    said = []
-    with scenes.open_scene(card, {"image": path}, say=said.append, **options) as scene:
+    with printed() as said, scenes.open_scene(card, {"image": path}, **options) as scene:
         inputs, valid = scene.read(0, scene.grid.height)
-    return inputs["image"], valid, said
+    return inputs["image"], valid, said.lines
 
 
 def test_a_picture_without_a_place_is_mapped_by_a_network_of_such_pictures(tmp_path):
@@ -419,16 +418,16 @@ def test_the_other_sensor_is_warped_where_told(tmp_path):
         transform=from_origin(500000.25 - 103, 5400000.75 + 57, 10, 10),
     )
     optical = write(tmp_path / "s2.tif", digital_numbers(), S2.bands)
-    files, said = {"s1": radar, "s2": optical}, []
+    files = {"s1": radar, "s2": optical}
     with (
         pytest.raises(InputError, match=r"warped onto that of one with --grid=s2"),
         scenes.open_scene(card("late"), files),
     ):
         pass
-    with scenes.open_scene(card("late"), files, grid="s2", say=said.append) as scene:
+    with printed() as said, scenes.open_scene(card("late"), files, grid="s2") as scene:
         inputs, valid = scene.read(0, 40)
         assert scene.grid.transform == GRID and scene.grid.shape == (40, 50)
-    assert "warped onto the grid of" in said[0] and valid.all()
+    assert "warped onto the grid of" in said.lines[0] and valid.all()
     columns, rows = np.meshgrid(np.arange(50) + 0.5 + 10.3, np.arange(40) + 0.5 + 5.7)
     expected = -25 + slope[0] * columns + slope[1] * rows
     np.testing.assert_allclose(inputs["s1"][..., 0] / 100, expected, atol=0.0051)  # stored in 0.01 dB
@@ -456,7 +455,7 @@ def test_the_fingerprint_is_of_what_is_shown(tmp_path):
     values = digital_numbers()
 
     def fingerprint(path, **options):
-        with scenes.open_scene(card(), {"s2": path}, say=lambda line: None, **options) as scene:
+        with scenes.open_scene(card(), {"s2": path}, **options) as scene:
             return scene.fingerprint
 
     first = fingerprint(write(tmp_path / "a.tif", values, S2.bands))

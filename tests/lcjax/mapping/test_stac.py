@@ -30,7 +30,7 @@ OWN = Legend("own", tuple(LandClass(i, name, "#0a0b0c") for i, name in enumerate
 
 def item(crs="EPSG:32633", legend=DFC2020, assets=FILES, **changes):
     transform, shape = Affine(10, 0, 500_000, 0, -10, 5_400_000), (300, 200)
-    place = {"bbox": None, "geometry": None, "code": None, "wkt2": None}
+    place = {}
     if crs:
         known = CRS.from_string(crs)
         bbox, geometry = geodesy.footprint(known, transform, *shape)
@@ -38,13 +38,12 @@ def item(crs="EPSG:32633", legend=DFC2020, assets=FILES, **changes):
         place = {"bbox": bbox, "geometry": geometry, "code": code, "wkt2": wkt2}
     arguments = {
         "time": TIME,
-        "shape": shape,
-        "transform": tuple(transform)[:6],
+        "place": stac.Georeference(shape, tuple(transform)[:6], **place),
         "legend": legend,
         "tags": {"LCJAX_MODEL": "unet, fusion s2", "LCJAX_DATASET": "sample 1.0.0"},
         "assets": assets,
     }
-    return stac.item("town", **place, **(arguments | changes))
+    return stac.item("town", **(arguments | changes))
 
 
 @pytest.mark.parametrize("crs", ["EPSG:32633", "+proj=laea +lat_0=52 +lon_0=10 +datum=WGS84", None])

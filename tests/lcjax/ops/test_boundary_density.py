@@ -29,7 +29,7 @@ def test_shares_are_those_of_a_loop(seed):
     truth, prediction = masks(seed)
     counted = pairs(truth)
     expected = [np.mean([mask[a] != mask[b] for a, b in counted]) for mask in (truth, prediction)]
-    found = boundary_density.edges(truth, prediction, SCORED)
+    found = boundary_density.boundary_density(truth, prediction, SCORED)
     assert found == pytest.approx(expected)
     assert found.ratio == pytest.approx(expected[1] / expected[0])
 
@@ -37,12 +37,12 @@ def test_shares_are_those_of_a_loop(seed):
 def test_a_checkerboard_against_a_plain_mask():
     board = (np.indices((1, 6, 6)).sum(axis=0) % 2 + 1).astype(np.uint8)
     plain = np.ones_like(board)
-    assert boundary_density.edges(board, plain, SCORED) == (1, 0)
-    assert boundary_density.edges(plain, board, SCORED).ratio is None
+    assert boundary_density.boundary_density(board, plain, SCORED) == (1, 0)
+    assert boundary_density.boundary_density(plain, board, SCORED).ratio is None
 
 
 def test_without_scored_neighbours_there_is_nothing_to_say():
-    assert boundary_density.edges(np.full((1, 4, 4), 255), np.ones((1, 4, 4)), SCORED) is None
+    assert boundary_density.boundary_density(np.full((1, 4, 4), 255), np.ones((1, 4, 4)), SCORED) is None
 
 
 @pytest.mark.parametrize("crop", [1, 3, 20])

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from scipy.ndimage import gaussian_filter
 
-from lcjax.ops.tiling import BLENDS, Tiling, blend_weights, blended_strips, blended_windows, tile_starts
+from lcjax.ops.tiling import BLENDS, TileNetwork, Tiling, blend_weights, blended_strips, blended_windows, tile_starts
 
 SIZES = [(40, 16, 0), (40, 16, 4), (41, 16, 8), (16, 16, 4), (17, 16, 4), (100, 32, 15), (31, 10, 5)]
 
@@ -67,8 +67,10 @@ def blend(scene, network, valid=None, *, tile, overlap, first=0, **options):
 
     height, width = scene.shape[:2]
     tiling = Tiling(height, width, tile, overlap)
-    options = {"classes": 3, "first": first, "advance": advanced.append} | options
-    strips = [*blended_strips(read, network, lambda x: jnp.moveaxis(x, 0, -1), tiling, **options)]
+    network = TileNetwork(network, classes=3, **options)
+    strips = [
+        *blended_strips(read, network, lambda x: jnp.moveaxis(x, 0, -1), tiling, first=first, advance=advanced.append)
+    ]
     begun = tiling.begin(first)
     assert rows_read == list(range(tiling.rows[0][begun], height))  # each row once, in order
     assert [at for at, _, _ in strips] == list(first + np.cumsum([0, *(len(v) for _, v, _ in strips[:-1])]))

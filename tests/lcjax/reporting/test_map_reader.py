@@ -150,15 +150,13 @@ def test_a_map_without_picture_is_shown_without(tmp_path):
 
 def test_the_date_is_where_a_stac_item_has_it(tmp_path):
     path = make_map(tmp_path / "town.tif")
-    place = {"bbox": None, "geometry": None, "code": None, "wkt2": None, "shape": (40, 60)}
     item = stac.item(
         "town",
         time=stac.acquired({}, "town_20200823.tif"),
-        transform=(10, 0, 0, 0, -10, 0),
+        place=stac.Georeference((40, 60), (10, 0, 0, 0, -10, 0)),
         legend=DFC2020,
         tags={},
         assets={"data": "town.tif"},
-        **place,
     )
     path.with_suffix(".json").write_text(json.dumps(item))
     assert map_reader.read([path])[0].origin[0] == "scene of 2020-08-23"
