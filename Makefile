@@ -35,7 +35,7 @@ test: venv
 	.venv/bin/ruff check .
 	.venv/bin/ruff format --check .
 	.venv/bin/mypy
-	.venv/bin/python -m pytest -m 'not slow' -n 2 --dist loadfile --no-loadscope-reorder
+	.venv/bin/python -m pytest -m 'not slow' -n 3 --dist loadfile --no-loadscope-reorder
 
 soak: venv
 	.venv/bin/python -m pytest -m slow

@@ -3,17 +3,28 @@
 The larger fixtures are the real thing, small: the sample's landscapes, prepared, and a network trained on them.
 """
 
+import fcntl
 import importlib.metadata
 import os
 import pathlib
 import shutil
 import tempfile
+from collections.abc import Callable
+
+# The workers of one run share a folder, which the process that starts them makes and removes.
+WORKER = os.environ.get("PYTEST_XDIST_WORKER", "")
+if not WORKER:
+    os.environ["LCJAX_TESTS"] = tempfile.mkdtemp(prefix="lcjax-tests-")
+SHARED = pathlib.Path(os.environ["LCJAX_TESTS"])
 
 os.environ["JAX_PLATFORMS"] = "cpu"
 os.environ["MPLBACKEND"] = "agg"
-# What one test has compiled, another test or a process that it starts need not compile again.
-os.environ["JAX_COMPILATION_CACHE_DIR"] = tempfile.mkdtemp(prefix="lcjax-tests-")
+# What one test has compiled, another test or a process that it starts need not compile again. Each worker for itself:
+# JAX writes these files in place, and another worker could read half of one.
+os.environ["JAX_COMPILATION_CACHE_DIR"] = str(SHARED / f"compiled{WORKER}")
 os.environ["JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS"] = "0"
+# Nor need each process that a test starts compile our sources again.
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 # Most of the tests' time is the compiler's, and their networks are small: a third less.
 os.environ["XLA_FLAGS"] = "--xla_backend_optimization_level=0"
 if importlib.metadata.version("jaxlib").startswith("0.10."):  # Later ones end at a flag that they no longer know.
@@ -27,8 +38,28 @@ jax.config.update("jax_num_cpu_devices", 8)
 jax.config.update("jax_numpy_rank_promotion", "raise")
 
 
+# Files that take minutes start first, so that no worker is left alone with one at the end.
+LONGEST = ("test_multihost.py", "test_faults.py", "test_overfit.py", "test_loop.py", "test_same_steps.py")
+
+
+def pytest_collection_modifyitems(items):
+    order = {name: number for number, name in enumerate(LONGEST)}
+    items.sort(key=lambda item: order.get(item.path.name, len(order)))
+
+
 def pytest_unconfigure():
-    shutil.rmtree(os.environ["JAX_COMPILATION_CACHE_DIR"], ignore_errors=True)
+    if not WORKER:
+        shutil.rmtree(SHARED, ignore_errors=True)
+
+
+def _made_once(name: str, make: Callable[[pathlib.Path], object], tmp_path_factory) -> pathlib.Path:
+    """Returns this worker's own copy of a folder that the first worker to ask for it makes."""
+    with (SHARED / f"{name}.lock").open("a+") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not (SHARED / f"{name}.made").exists():
+            make(SHARED / name)
+            (SHARED / f"{name}.made").touch()
+    return shutil.copytree(SHARED / name, tmp_path_factory.mktemp("shared") / name)
 
 
 @pytest.fixture(autouse=True, scope="session")
@@ -51,9 +82,7 @@ def sample(tmp_path_factory) -> pathlib.Path:
     """The tiny sample as GeoTIFFs: 8 validation, 4 test and 8 unlabelled tiles."""
     from data_pipelines.datasets.sample import make
 
-    folder = tmp_path_factory.mktemp("sample")
-    make.make(folder, tiles="tiny", workers=2)
-    return folder
+    return _made_once("sample", lambda folder: make.make(folder, tiles="tiny", workers=2), tmp_path_factory)
 
 
 @pytest.fixture(scope="session")
@@ -61,9 +90,7 @@ def data_dir(sample, tmp_path_factory) -> pathlib.Path:
     """The tiny sample, prepared."""
     from data_pipelines.prepare import prepare
 
-    folder = tmp_path_factory.mktemp("data")
-    prepare.prepare("sample", sample, folder, workers=2)
-    return folder
+    return _made_once("data", lambda folder: prepare.prepare("sample", sample, folder, workers=2), tmp_path_factory)
 
 
 @pytest.fixture(scope="session")
@@ -74,6 +101,5 @@ def trained(data_dir, tmp_path_factory) -> pathlib.Path:
     from lcjax.configs import dfc2020
     from lcjax.training.run import train
 
-    folder = tmp_path_factory.mktemp("runs") / "unet"
-    train(small(dfc2020.get_config("model=unet,data=sample,tiny=true"), data_dir), folder)
-    return folder
+    config = small(dfc2020.get_config("model=unet,data=sample,tiny=true"), data_dir)
+    return _made_once("unet", lambda folder: train(config, folder), tmp_path_factory)
