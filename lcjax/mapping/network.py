@@ -15,7 +15,7 @@ from lcjax.engine import restore
 from lcjax.mapping import map_writer, scene_list
 from lcjax.mapping.mapper import Mapper, Options
 from lcjax.mapping.scene import open_scene
-from lcjax.ops.tiling import Tiling, blended_strips
+from lcjax.ops.tiling import TileNetwork, Tiling, blended_strips
 from lcjax.runs.model_card import Card
 
 Images = np.ndarray | Mapping[str, np.ndarray]
@@ -64,12 +64,14 @@ class Network:
         tile = self.card.tile
         strips = blended_strips(
             lambda first, end: ({name: array[first:end] for name, array in inputs.items()}, valid[first:end]),
-            self._mapper.probabilities,
+            TileNetwork(
+                self._mapper.probabilities,
+                len(self.classes),
+                _DEFAULTS.batch_size * self._mapper.devices,
+                self._mapper.devices,
+            ),
             lambda strip_KxHxW: jnp.moveaxis(strip_KxHxW, 0, -1),
             Tiling(height, width, tile, _DEFAULTS.check(tile)),
-            classes=len(self.classes),
-            batch_size=_DEFAULTS.batch_size * self._mapper.devices,
-            multiple=self._mapper.devices,
         )
         answers = np.concatenate([rows for _, rows, _ in strips])
         return np.where(valid[..., None], answers, np.float32(np.nan))
