@@ -9,10 +9,11 @@ import time
 import jax
 
 from data_pipelines.reading import loader
+from data_pipelines.schema.errors import InputError
 from lcjax.engine.experiment import Experiment
 from lcjax.engine.state import State
 from lcjax.export import exporter
-from lcjax.models import params
+from lcjax.models import params, registry
 from lcjax.parallel import launcher, multihost
 from lcjax.runs import goodput, workdir
 from lcjax.runs.progress import DONE, Progress
@@ -76,7 +77,7 @@ def train(
     """
     with multihost.stop_requests() as stop:  # from here on: it is taken at the first step, whatever comes before
         started = started or time.time()
-        exporter.check(experiment.task, experiment.config, experiment.card, experiment.template)
+        _check_export(experiment)
         probe, trace = probes.make(experiment), Trace(profile, folder)
         workdir.start(folder, experiment.config, experiment.card, allow_other_config=allow_other_config)
         saver = Saver(folder, experiment)
@@ -141,6 +142,16 @@ def train(
         if stopping:
             raise launcher.Stopped
         return _result(experiment, folder, step, progress)
+
+
+def _check_export(experiment: Experiment) -> None:
+    """Refuses to train a network of ours that could not be used in the end; of others it only warns."""
+    try:
+        exporter.check(experiment.task, experiment.config, experiment.card, experiment.template)
+    except InputError as error:
+        if registry.is_built_in(experiment.config.model.name):
+            raise
+        _log.warning(f"{error}; it is trained all the same, and `lcjax export` will refuse it")
 
 
 def _result(experiment: Experiment, folder: pathlib.Path, step: int, progress: Progress) -> TrainResult:
