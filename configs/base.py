@@ -12,6 +12,7 @@ from typing import Any
 
 import ml_collections
 
+from data_pipelines.schema import plugins
 from data_pipelines.schema.errors import InputError
 from lcjax.models import registry
 
@@ -173,6 +174,7 @@ def make(
     if tiny and size:
         raise InputError(f"size={size},tiny=true: tiny is a size of its own; leave one of them out")
     config = ml_collections.ConfigDict(nested({name: field.value(tiny) for name, field in FIELDS.items()}))
+    plugins.allow_named_in({"model": {"name": model}})  # who makes a config names its network
     config.model = ml_collections.ConfigDict(registry.sized(model, "tiny" if tiny else size))
     config.init, config.freeze, config.recipe = init, freeze, recipe
     config.optimizer.learning_rate = _RATES["transformers" if model in _TRANSFORMERS else "convolutions"][tiny]

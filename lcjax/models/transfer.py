@@ -52,17 +52,18 @@ def transfer(
       origin: where the other run lies, for messages.
 
     Raises:
-      InputError: `other` lacks an entry, holds another shape, or holds more of the same encoder.
+      InputError: the other network has no such encoder, or `other` lacks an entry of it, holds another shape, or holds
+        more of it.
     """
     result = dict(values)
     for name, plan in taken.items():
         own, theirs = _encoder(values, name), {encoder: _encoder(other, encoder) for encoder in plan.encoders}
         trunk = theirs[plan.trunk]
         advice = "choose the config.fusion and config.model that the pre-training run had"
-        if not own:
+        if f"encoders/{plan.trunk}" not in groups:
             raise InputError(
-                f"config.init={origin}: this network has no encoders/{name} that could take anything: {advice}, or "
-                "config.init=random"
+                f"config.init={origin}: its network has no encoders/{plan.trunk}; expected one of ours, with an "
+                "encoder for each sensor; set config.init=random"
             )
         missing = [path for path in own if path not in trunk]
         if missing:

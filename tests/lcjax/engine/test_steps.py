@@ -19,6 +19,7 @@ from lcjax.engine.state import initial_state
 from lcjax.engine.train_step import compile_train_step, train_step
 from lcjax.models import params
 from lcjax.models.interfaces import ParameterGroups
+from lcjax.ops import augment
 from lcjax.parallel import mesh as meshes
 
 BATCH = 32
@@ -182,3 +183,59 @@ def test_places_that_are_compared_stay_in_one_batch():
     config.accumulate = 2
     with pytest.raises(InputError, match=r"config\.accumulate=2: the contrastive loss compares all places"):
         tasks.make(config, card_of(config))
+
+
+class Dropping(nnx.Module):
+    """What dropout leaves of sixteen powers of two: a sum that tells which."""
+
+    def __init__(self, rngs):
+        self.conv1 = nnx.Linear(1, 1, rngs=rngs)
+        # Outside of tests networks of other packages alone have it, and they are built with real nnx.Rngs.
+        self.dropout = nnx.Dropout(0.5, rngs=nnx.Rngs(0))
+
+    def __call__(self):
+        return jnp.sum(self.dropout(2.0 ** jnp.arange(16)))
+
+
+class Dropped:
+    """Logs the sum."""
+
+    def loss(self, model, batch, keys_B):
+        return jnp.mean(model.conv1(batch["x"])), {"left": model()}
+
+
+def dropped(accumulate, devices=1, count=2):
+    """The sums of the first steps, and the last state."""
+    template = params.Template(Dropping)
+    mesh = meshes.make_mesh(devices, 1, 16, accumulate)
+    optimizer = optimizers.make_optimizer(smallest("unet").optimizer)
+    state = initial_state(template, params.init_params(template.parameters, 0), {}, optimizer, mesh)
+    step = train_step(Dropped(), template, optimizer, LearningRate(0.1, 0, 10, "constant"), 3, accumulate)
+    data = {"x": np.ones((16, 1), np.float32), "example": np.arange(16, dtype=np.uint32)}
+    arrays = meshes.global_batch(data, meshes.batch_sharding(mesh))
+    compiled, sums = compile_train_step(step, state, arrays), []
+    for _ in range(count):
+        state, metrics = compiled(state, arrays)
+        sums.append(float(metrics["left"]))
+    return sums, state
+
+
+def test_dropout_draws_anew_in_each_step_and_part_and_alike_on_any_number_of_devices():
+    template = params.Template(Dropping)
+    values = params.init_params(template.parameters, 0)
+
+    def left(step, example):
+        key = augment.example_keys(3, jnp.int32(step), jnp.uint32([example]))[0]
+        return float(template.merge(jax.device_put(values), {}, train=True, key=key)())
+
+    alone = [left(0, 0), left(1, 0)]
+    assert len({*alone, left(0, 1)}) == 3
+    assert dropped(1)[0] == alone == dropped(1, devices=8)[0]
+    assert dropped(2, count=1)[0] == [(left(0, 0) + left(0, 1)) / 2]  # every second example is of the second part
+
+
+def test_nothing_of_dropout_is_kept():
+    _, state = dropped(1, count=1)
+    paths = {"conv1/kernel", "conv1/bias"}
+    assert (state.trainable.keys(), state.frozen, state.statistics) == (paths, {}, {})
+    assert not any(jnp.issubdtype(leaf.dtype, jax.dtypes.prng_key) for leaf in jax.tree.leaves(state))

@@ -331,7 +331,7 @@ def test_what_is_frozen_stays_to_the_bit_and_all_else_moves(model, fusion):
         assert np.array_equal(value, before.statistics[path]) == frozen, path
     known = {
         key.key
-        for keys, _ in jax.tree_util.tree_leaves_with_path(after.optimizer)
+        for keys, _ in jax.tree_util.tree_leaves_with_path(after.opt_state)
         for key in keys
         if isinstance(key, jax.tree_util.DictKey)
     }
@@ -424,3 +424,11 @@ def test_pre_training_with_another_window_or_grid_is_taken(model, before, after)
     resized = {path for path in values if not np.array_equal(taken[path], held[path])}
     assert {path.rsplit("/", 1)[-1] for path in resized} == {"bias_table" if "window" in after else "position"}
     assert all(taken[path].shape == values[path].shape for path in values)
+
+
+def test_a_network_without_encoders_hands_nothing_on():
+    values = {"network/kernel": np.zeros(1, np.float32)}
+    with pytest.raises(
+        InputError, match=r"config\.init=runs/pretrain: its network has no encoders/s2; expected one of"
+    ):
+        transfer(values, values, {"s2": Taken("s2", ())}, {}, "runs/pretrain")

@@ -190,3 +190,15 @@ def test_pre_training_takes_ours_alone():
     config.model = registry.sized(BY_SENSOR)
     with pytest.raises(InputError, match=r"config\.model\.name='outsiders:BySensor': expected one of unet, "):
         Template(tasks.make(config, card_of(config)).build)
+
+
+def test_an_installed_package_may_give_its_network_a_name(monkeypatch, tmp_path):
+    info = tmp_path / "outsiders-1.0.dist-info"
+    info.mkdir()
+    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: outsiders\nVersion: 1.0\n")
+    (info / "entry_points.txt").write_text("[lcjax.models]\nplain = outsiders:Plain\n")
+    monkeypatch.syspath_prepend(str(tmp_path))
+    monkeypatch.setattr(plugins, "_allowed", set())
+    assert "plain" in registry.MODELS.names() and not registry.is_built_in("plain")
+    network = template("plain")
+    assert network.parameters["network/first/kernel"].shape == (3, 3, 3, 8)

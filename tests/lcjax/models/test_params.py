@@ -10,6 +10,8 @@ from networks import make, smallest
 
 from data_pipelines.schema.errors import InputError
 from lcjax.models import params
+from lcjax.models.interfaces import begins
+from lcjax.models.registry import FAMILIES
 
 NESTED = {"head": {"kernel": 1}, "levels": {0: {"a": 2}, 10: {"a": 3}, 2: {"a": 4}}, "top": 5}
 FLAT = {"head/kernel": 1, "levels/0/a": 2, "levels/10/a": 3, "levels/2/a": 4, "top": 5}
@@ -79,6 +81,33 @@ def test_only_the_encoders_are_frozen(freeze):
     frozen = {path for path in template.parameters if template.is_frozen(path)}
     assert frozen == {path for path in template.parameters if path.startswith("encoders/")} if freeze else not frozen
     assert len(frozen) < len(template.parameters)
+
+
+@pytest.mark.parametrize("model", FAMILIES)
+def test_every_parameter_of_an_encoder_is_in_one_group_and_no_other_is(model):
+    _, template, _, _ = make(smallest(model, "early_plus_late"))
+    assert template.groups.keys() == {"encoders/s1", "encoders/s2"}  # the third learns from scratch
+    for path in template.parameters:
+        groups = [
+            number
+            for encoder, own in template.groups.items()
+            for number, layer in enumerate(own.layers)
+            if begins(path.removeprefix(f"{encoder}/"), layer)
+        ]
+        assert len(groups) == path.startswith(tuple(f"{encoder}/" for encoder in template.groups)), path
+    # Those that know of bands are those that differ between the encoders.
+    for path, leaf in template.parameters.items():
+        if path.startswith("encoders/s1/"):
+            below = path.removeprefix("encoders/s1/")
+            differs = leaf.shape != template.parameters[f"encoders/s2/{below}"].shape
+            assert differs == (begins(below, template.groups["encoders/s1"].bands) and len(leaf.shape) > 1), path
+
+
+def test_a_leaf_without_initial_value_is_named():
+    with pytest.raises(
+        InputError, match=r"parameter gate/alpha: no initial value is known for it; expected a name that"
+    ):
+        params.init_params({"gate/alpha": jax.ShapeDtypeStruct((3,), np.float32)}, 0)
 
 
 def test_an_unknown_freeze_is_refused():
