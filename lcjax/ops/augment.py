@@ -1,8 +1,9 @@
 """Scaling and augmentation on the device: stored integers to floats, crops, flips, rotations, speckle, jitter.
 
 Each draw is made once per example for all its sensors and its label. The loader draws the corner of the crop, and may
-cut it itself (loader.host_size). Flips and rotations come from a key per example, so that no draw depends on how a
-batch is split over devices. Speckle and jitter come from the same key, but separately for each sensor.
+cut it itself (data_pipelines.reading.loader.host_size). Flips and rotations come from a key per example, so that no
+draw depends on how a batch is split over devices. Speckle and jitter come from the same key, but separately for each
+sensor.
 """
 
 import functools
@@ -107,7 +108,8 @@ def _scaled(physical_BxHxWxC: jax.Array, scaling: Scaling) -> jax.Array:
     )
     scaled: jax.Array = (jnp.clip(physical_BxHxWxC, low, high) - offset) / divisor
     if scaling.by_maximum:
-        scaled /= jnp.max(scaled, axis=(1, 2), keepdims=True) + jnp.float32(1e-5)
+        largest: jax.Array = jnp.max(scaled, axis=(1, 2), keepdims=True) + jnp.float32(1e-5)
+        return scaled / largest
     if scaling.mix is None:
         return scaled
     return jnp.einsum("bhwc,dc->bhwd", scaled, jnp.asarray(scaling.mix, jnp.float32), precision="highest")

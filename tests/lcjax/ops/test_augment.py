@@ -92,8 +92,8 @@ def corners(size, crop):
     return np.array([loader.corner(position, EDGE, crop, 5) for position in range(size)], np.int32)
 
 
-def cut(size, *, crop, turn, step=0):
-    function = jax.jit(lambda images, where, keys: augment.crop_and_dihedral(images, where, keys, crop=crop, flip=turn))
+def cut(size, *, crop, flip, step=0):
+    function = jax.jit(lambda images, where, keys: augment.crop_and_dihedral(images, where, keys, crop=crop, flip=flip))
     return jax.tree.map(np.asarray, function(coordinates(size), corners(size, crop), keys(size, step)))
 
 

@@ -1,7 +1,6 @@
 """Workdirs: what may change when a run goes on, and what of another version is refused."""
 
 import json
-import logging
 import subprocess
 import sys
 
@@ -63,13 +62,13 @@ def test_a_run_of_a_config_without_a_field_is_another_run(tmp_path):
         workdir.start(tmp_path, config, card_of(config))
 
 
-def test_a_run_that_may_go_on_as_another_says_so(tmp_path, caplog):
+def test_a_run_that_may_go_on_as_another_says_so(tmp_path, capsys):
     config = dfc2020.get_config("model=unet,tiny=true")
     begin(tmp_path, config)
     config.seed = 7
     workdir.start(tmp_path, config, card_of(config), allow_other_config=True)
     expected = f"{tmp_path}: holds a run of another config: seed (there 42, now 7); it goes on with what is given now"
-    assert caplog.record_tuples == [("lcjax.runs.workdir", logging.WARNING, expected)]
+    assert capsys.readouterr().out == f"warning: {expected}\n"
 
 
 def test_a_damaged_config_is_named(tmp_path):
