@@ -118,6 +118,7 @@ def _config(file: str, words: list[str]) -> str:
 
 
 def main(arguments: list[str] | None = None) -> None:
+    """Prints a line for each run: its name and its --config."""
     parser = argparse.ArgumentParser(
         prog="python -m lcjax.configs.report2024.cells",
         description=__doc__,

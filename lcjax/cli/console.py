@@ -46,19 +46,21 @@ class Console(logging.Handler):
 def attached(process: int = 0) -> Iterator[None]:
     """Prints what is logged under `lcjax`, and nothing twice, for as long as the context lasts.
 
+    Within another such context it takes its place.
+
     Args:
       process: index of this process in its run.
     """
     logger = logging.getLogger(LOGGER)
     handler = Console(process)
-    level, propagates = logger.level, logger.propagate
-    logger.addHandler(handler)
+    level, propagates, handlers = logger.level, logger.propagate, logger.handlers
+    logger.handlers = [*(one for one in handlers if not isinstance(one, Console)), handler]
     logger.setLevel(logging.INFO)
     logger.propagate = False  # absl puts a handler of its own on the root logger
     try:
         yield
     finally:
-        logger.removeHandler(handler)
+        logger.handlers = handlers
         logger.setLevel(level)
         logger.propagate = propagates
 

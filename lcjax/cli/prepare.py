@@ -22,7 +22,7 @@ statistics.json (records, pixels of each class, mean and deviation of each band,
 scaling, classes), records.csv (each record: place and pixels of each class), partitions.json (other ways to part it),
 refused.csv, and pictures: class_distribution.png, band_histograms.png and contact_sheet.png. Stopped or killed, the
 same command goes on and ends in the same bytes. Done, it does nothing. What each data set needs and how it is parted is
-told in data_pipelines/NAME/README.md, disk and hours in docs/data.md.
+told in data_pipelines/datasets/NAME/README.md, disk and hours in docs/data.md.
 
 More examples:
   lcjax prepare --dataset=sample --source=build/sample --data_dir=build/data

@@ -11,6 +11,14 @@ from lcjax.cli import console
 LOG = logging.getLogger("lcjax")
 
 
+@pytest.fixture(autouse=True)
+def as_in_a_fresh_process(monkeypatch):
+    """Without the console that every test has."""
+    monkeypatch.setattr(LOG, "handlers", [logging.NullHandler()])
+    monkeypatch.setattr(LOG, "propagate", True)
+    monkeypatch.setattr(LOG, "level", logging.NOTSET)
+
+
 def test_process_0_prints_lines_as_they_are(capsys):
     with console.attached():
         LOG.info("step 3/4  100% of 'water'\n  second line")
@@ -49,6 +57,15 @@ def test_nothing_is_printed_twice_or_afterwards(capsys, monkeypatch):
     assert (LOG.level, LOG.propagate, list(LOG.handlers)) == before
     LOG.info("afterwards")
     assert capsys.readouterr() == ("", "")
+
+
+def test_one_within_another_takes_its_place(capsys):
+    with console.attached():
+        with console.attached(process=2):
+            LOG.info("unseen")
+            LOG.warning("seen")
+        LOG.info("again")
+    assert capsys.readouterr().out == "process 2: warning: seen\nagain\n"
 
 
 def test_a_stdout_that_is_gone_ends_the_verb(monkeypatch):
