@@ -95,9 +95,9 @@ def training(workdir: pathlib.Path, data_dir: pathlib.Path, model: str = "swin_u
         "crop": 32,
         "batch_size": 8,
         "model.embed": 8,
-        "model.depths": "(2,1)",
+        "model.depths": "(1,1)",
         "model.heads": "(1,2)",
-        "model.decoder_depths": "(2,)",
+        "model.decoder_depths": "(1,)",
     } | overrides
     return [
         "train",

@@ -75,7 +75,7 @@ def test_twenty_steps_on_two_processes_are_those_of_one_device(cases, tmp_path):
 def test_a_run_goes_on_with_other_numbers_of_processes_and_devices(data_dir, tmp_path):
     whole, moved = tmp_path / "whole", tmp_path / "moved"
     long = {"total": "40 steps", "evaluate_every": "20 steps"}
-    launched.succeed(launched.training(whole, data_dir, **long))
+    launched.succeed(launched.training(whole, data_dir, **long, save_every="40 steps"))
     # (processes, devices of each), one after the other, in turn as jit and as pmap; the last goes to the end.
     *ways, last = [(2, 2), (1, 4), (1, 1), (2, 2)]
     modes = ("jit", "pmap", "jit")
@@ -242,11 +242,22 @@ def test_a_port_that_is_taken_is_said(data_dir, tmp_path):
     assert f"--coordinator_address={address}: process 0 cannot listen at port {address[10:]} of this machine" in line
 
 
+def _wait_until_listening(port: int, process: subprocess.Popen, timeout: float = 60) -> None:
+    end = time.monotonic() + timeout
+    while process.poll() is None:
+        with socket.socket() as asking:
+            if not asking.connect_ex(("localhost", port)):
+                return
+        assert time.monotonic() < end, "it does not listen"
+        time.sleep(0.1)
+
+
 def test_sigterm_ends_at_once_who_waits_for_others(data_dir, tmp_path):
-    address = f"--coordinator_address=localhost:{launched.free_port()}"
-    alone = [address, "--num_processes=2", "--process_id=0", "--join_timeout=100"]
+    port = launched.free_port()
+    alone = [f"--coordinator_address=localhost:{port}", "--num_processes=2", "--process_id=0", "--join_timeout=100"]
     (process,) = launched.start([*launched.training(tmp_path / "run", data_dir), *alone])
-    time.sleep(10)
+    _wait_until_listening(port, process)
+    time.sleep(1)  # it waits at the barrier by then
     start = time.monotonic()
     process.terminate()
     ((code, *_),) = launched.finish([process])

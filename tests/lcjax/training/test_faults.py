@@ -101,7 +101,7 @@ def test_what_is_said_to_be_kept_when_it_diverges_is_kept(data_dir, tmp_path, mo
     note = checksums.write
 
     def slow(*words, **how):
-        time.sleep(3)
+        time.sleep(1)
         note(*words, **how)
 
     monkeypatch.setattr(checksums, "write", slow)
