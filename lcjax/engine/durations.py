@@ -3,6 +3,8 @@
 import dataclasses
 import math
 
+import ml_collections
+
 from data_pipelines.schema.errors import InputError
 
 UNITS = ("steps", "epochs", "examples", "percent")
@@ -53,7 +55,7 @@ class RunLength:
     save_every: int
 
 
-def of_run(config, epoch: int) -> RunLength:
+def of_run(config: ml_collections.ConfigDict, epoch: int) -> RunLength:
     """The durations of a config, where an epoch has so many examples. Raises InputError for what is no duration."""
     units = {"batch_size": config.batch_size, "epoch": epoch}
     total = steps(config.total, name="config.total", **units)

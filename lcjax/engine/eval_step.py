@@ -1,10 +1,13 @@
 """Evaluation sums: of one batch on the devices, and of a whole split."""
 
 import math
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import Any, cast
 
 import jax
+import ml_collections
 import numpy as np
+from jax.sharding import Mesh, NamedSharding
 
 from data_pipelines.reading import loader
 from data_pipelines.reading.interfaces import Source
@@ -13,22 +16,23 @@ from lcjax.parallel import mesh as meshes
 from lcjax.tasks import Task
 
 
-def evaluation_step(task: Task, template: Template):
+def evaluation_step(task: Task, template: Template) -> jax.stages.Wrapped:
     """The jitted function (parameters, statistics, batch) -> evaluation sums, on every device."""
 
-    def count(parameters: Flat, statistics: Flat, batch: dict) -> dict:
+    def count(parameters: Flat, statistics: Flat, batch: dict[str, Any]) -> dict[str, Any]:
         sums = task.eval_step(template.merge(parameters, statistics, train=False), batch)
-        return jax.tree.map(meshes.replicate, sums)
+        replicated: dict[str, Any] = jax.tree.map(meshes.replicate, sums)
+        return replicated
 
     return jax.jit(count)
 
 
-def evaluation_batch(config, devices: int) -> int:
+def evaluation_batch(config: ml_collections.ConfigDict, devices: int) -> int:
     """The evaluation batch of a config, rounded up to the devices."""
-    return math.ceil(config.evaluation_batch_size / devices) * devices
+    return devices * math.ceil(int(config.evaluation_batch_size) / devices)
 
 
-def evaluation_batches(source: Source, batch_size: int, keys: Sequence[str], threads: int) -> Iterator[dict]:
+def evaluation_batches(source: Source, batch_size: int, keys: Sequence[str], threads: int) -> Iterator[dict[str, Any]]:
     """This process's part of every record of a source, once (loader.eval_batches)."""
     return loader.eval_batches(
         source,
@@ -41,20 +45,25 @@ def evaluation_batches(source: Source, batch_size: int, keys: Sequence[str], thr
 
 
 def sum_over_batches(
-    count, parameters: Flat, statistics: Flat, batches: Iterable[dict], sharding
+    count: Callable[..., dict[str, Any]],
+    parameters: Flat,
+    statistics: Flat,
+    batches: Iterable[dict[str, Any]],
+    sharding: NamedSharding,
 ) -> dict[str, np.ndarray]:
     """Sums over all batches, in int64 or float64; each is fetched while the next one runs."""
     total: dict[str, np.ndarray] = {}
     running = None
+    mesh = cast(Mesh, sharding.mesh)
     for batch in batches:
         arrays = meshes.global_batch({key: value for key, value in batch.items() if key != "ids"}, sharding)
-        with jax.set_mesh(sharding.mesh):
+        with jax.set_mesh(mesh):
             previous, running = running, count(parameters, statistics, arrays)
         total = _add(total, previous)
     return _add(total, running)
 
 
-def _add(total: dict, sums: dict | None) -> dict:
+def _add(total: dict[str, Any], sums: dict[str, Any] | None) -> dict[str, Any]:
     if sums is None:
         return total
     fetched = jax.device_get(sums)

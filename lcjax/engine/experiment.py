@@ -98,7 +98,7 @@ class Experiment:
             workers=config.workers,
         )
 
-    def evaluation_batches(self, source: Source) -> Iterator[dict]:
+    def evaluation_batches(self, source: Source) -> Iterator[dict[str, Any]]:
         """This process's part of every record of a source, once."""
         return eval_step.evaluation_batches(source, self.evaluation_batch_size, self.task.keys, self.config.threads)
 
@@ -134,22 +134,22 @@ class Experiment:
         return eval_step.evaluation_batch(self.config, self.mesh.size)
 
     # ------------------------------------------------------------------ state and steps
-    def initial_values(self) -> tuple[dict, dict]:
+    def initial_values(self) -> tuple[dict[str, Any], dict[str, Any]]:
         """Parameters and statistics of step 0, on the host: drawn from the seed, or as config.init says."""
         values, statistics = self.random_values()
         if self.config.init == "random":
             return values, statistics
         return restore.pretrained(pathlib.Path(self.config.init), self.card, values, statistics)
 
-    def random_values(self) -> tuple[dict, dict]:
+    def random_values(self) -> tuple[dict[str, Any], dict[str, Any]]:
         """Parameters and statistics, on the host, drawn from the seed."""
         return self.template.initial_values(self.config.seed)
 
-    def initial_state(self, values: Mapping, statistics: Mapping) -> states.State:
+    def initial_state(self, values: Mapping[str, Any], statistics: Mapping[str, Any]) -> states.State:
         """The state of step 0 on the mesh."""
         return states.initial_state(self.template, dict(values), dict(statistics), self.optimizer, self.mesh)
 
-    def shapes(self, mesh: Mesh | None = None) -> tuple[states.State, dict]:
+    def shapes(self, mesh: Mesh | None = None) -> tuple[states.State, dict[str, Any]]:
         """State and global batch as jax.ShapeDtypeStruct, each where it lies on the mesh (of another one, if given)."""
         mesh = mesh or self.mesh
         batch = {
@@ -159,23 +159,23 @@ class Experiment:
         spread = meshes.with_shardings(batch, dict.fromkeys(batch, meshes.batch_sharding(mesh)))
         return states.state_shapes(self.template, self.optimizer, mesh), spread
 
-    def train_step(self):
+    def train_step(self) -> train_steps.StepFunction:
         """The step function (state, batch) -> (state, metrics)."""
         config = self.config
         return train_steps.train_step(
             self.task, self.template, self.optimizer, self.rate, config.seed, config.accumulate
         )
 
-    def lower(self, state: states.State, batch: dict) -> jax.stages.Lowered:
+    def lower(self, state: states.State, batch: dict[str, Any]) -> jax.stages.Lowered:
         """The training step as a program, before the compiler sees it."""
         return train_steps.lower_train_step(self.train_step(), state, batch, self.config.parallel.mode)
 
-    def compile(self, state: states.State, batch: dict) -> jax.stages.Compiled:
+    def compile(self, state: states.State, batch: dict[str, Any]) -> jax.stages.Compiled:
         """The training step, compiled for where state and batch lie; the state is donated."""
         return self.lower(state, batch).compile()
 
     @functools.cached_property
-    def evaluation_step(self):
+    def evaluation_step(self) -> jax.stages.Wrapped:
         """The jitted function (parameters, statistics, batch) -> evaluation sums."""
         return eval_step.evaluation_step(self.task, self.template)
 
@@ -188,7 +188,9 @@ class Experiment:
         return flops.cost(alone.train_step(), *self.shapes()).flops
 
 
-def build(config, dataset: Dataset | None = None, *, devices: Sequence[jax.Device] | None = None) -> Experiment:
+def build(
+    config: ml_collections.ConfigDict, dataset: Dataset | None = None, *, devices: Sequence[jax.Device] | None = None
+) -> Experiment:
     """The experiment of a config and of its data, checked: what could not be trained to the end is refused here.
 
     Args:
@@ -226,7 +228,9 @@ def build(config, dataset: Dataset | None = None, *, devices: Sequence[jax.Devic
     return _assemble(config, dataset, card, task, length, devices)
 
 
-def build_without_data(config, *, devices: Sequence[jax.Device] | None = None, steps: int = 100) -> Experiment:
+def build_without_data(
+    config: ml_collections.ConfigDict, *, devices: Sequence[jax.Device] | None = None, steps: int = 100
+) -> Experiment:
     """The experiment of a config whose data are not there: the same program as `build`'s but for constants.
 
     Own imagery is known by what was prepared alone, so it must be there. Class weights and the statistics of bands
@@ -249,7 +253,7 @@ def build_without_data(config, *, devices: Sequence[jax.Device] | None = None, s
     return _assemble(config, None, card, tasks.make(config, card), length, devices)
 
 
-def build_to_measure(config, *, devices: Sequence[jax.Device] | None = None) -> Experiment:
+def build_to_measure(config: ml_collections.ConfigDict, *, devices: Sequence[jax.Device] | None = None) -> Experiment:
     """The experiment of a config with its prepared data where all processes have them, else without."""
     entry = datasets.entry(config.dataset)
     folder = on_disk.folder_of(entry.name, entry.version, pathlib.Path(config.data_dir))
@@ -257,7 +261,14 @@ def build_to_measure(config, *, devices: Sequence[jax.Device] | None = None) -> 
     return build(config, devices=devices) if there else build_without_data(config, devices=devices)
 
 
-def _assemble(config, dataset, card: cards.Card, task: tasks.Task, length: durations.RunLength, devices) -> Experiment:
+def _assemble(
+    config: ml_collections.ConfigDict,
+    dataset: Dataset | None,
+    card: cards.Card,
+    task: tasks.Task,
+    length: durations.RunLength,
+    devices: Sequence[jax.Device] | None,
+) -> Experiment:
     parallel = config.parallel
     mesh = meshes.make_mesh(parallel.data, parallel.fsdp, config.batch_size, config.accumulate, devices)
     template = params.Template(task.build, config.freeze, meshes.batch_norm_attributes(parallel, mesh))
@@ -266,7 +277,7 @@ def _assemble(config, dataset, card: cards.Card, task: tasks.Task, length: durat
     return Experiment(config, dataset, card, task, template, mesh, optimizer, rate, length)
 
 
-def make_card(config, dataset: Dataset) -> cards.Card:
+def make_card(config: ml_collections.ConfigDict, dataset: Dataset) -> cards.Card:
     """The card of a run of this config on this data set. Raises InputError where it lacks a sensor or a split."""
     ids = {role: dataset.source(spec).ids for role, spec in sorted(config.split.items()) if spec}
     roles = {
@@ -296,7 +307,9 @@ def make_card(config, dataset: Dataset) -> cards.Card:
     )
 
 
-def _warnings(config, dataset: Dataset, ids: dict[str, tuple[str, ...]], role: str) -> list[str]:
+def _warnings(
+    config: ml_collections.ConfigDict, dataset: Dataset, ids: dict[str, tuple[str, ...]], role: str
+) -> list[str]:
     """What a reader of scores on a role of the run must know: of its records, and of those that other roles share."""
     seen = set(ids[role])
     shared = {other: len(seen & set(ids[other])) for other in ids if other != role}
@@ -308,24 +321,24 @@ def _warnings(config, dataset: Dataset, ids: dict[str, tuple[str, ...]], role: s
     ]
 
 
-def _needs_statistics(config) -> bool:
+def _needs_statistics(config: ml_collections.ConfigDict) -> bool:
     return config.scaling in ("standardised", "whitened")
 
 
-def _scaled(config, sensor: Sensor, statistics: dict) -> Sensor:
+def _scaled(config: ml_collections.ConfigDict, sensor: Sensor, statistics: dict[str, Any]) -> Sensor:
     """The sensor with the scaling that the config names. Raises InputError for an unknown one."""
     if config.scaling not in SCALINGS:
         raise InputError(f"config.scaling={config.scaling!r}: expected one of {', '.join(SCALINGS)}")
     return SCALINGS[config.scaling](sensor, statistics)
 
 
-def _made_up(sensor: Sensor) -> dict:
+def _made_up(sensor: Sensor) -> dict[str, Any]:
     """Statistics in the form of those of a split."""
     count = len(sensor.bands)
     numbers = {"mean": 0.0, "std": 1.0, "min": -1.0, "max": 1.0}
     return {name: [value] * count for name, value in numbers.items()} | {"correlation": np.eye(count).tolist()}
 
 
-def local_bytes(tree) -> int:
+def local_bytes(tree: Any) -> int:
     """Bytes that one device holds of a tree of jax.ShapeDtypeStruct with shardings, without padding."""
     return sum(math.prod(leaf.sharding.shard_shape(leaf.shape)) * leaf.dtype.itemsize for leaf in jax.tree.leaves(tree))

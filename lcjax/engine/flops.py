@@ -104,7 +104,7 @@ class Cost:
         return sum(self.parts.values())
 
 
-def cost(function: Callable, *arguments) -> Cost:
+def cost(function: Callable[..., Any], *arguments: Any) -> Cost:
     """The cost of a function of arrays, or of trees of jax.ShapeDtypeStruct: nothing is compiled or run."""
     parts = dict.fromkeys((*PARTS, "other"), 0)
     resampling = flops = 0
@@ -118,7 +118,7 @@ def cost(function: Callable, *arguments) -> Cost:
     return Cost({part: macs for part, macs in parts.items() if macs}, resampling, flops)
 
 
-def equations(function: Callable, *arguments) -> list[Equation]:
+def equations(function: Callable[..., Any], *arguments: Any) -> list[Equation]:
     """The lines of a traced function that compute, those inside calls and loops among them."""
     return list(_equations(jax.make_jaxpr(function)(*arguments).jaxpr, 1, ""))
 
@@ -143,7 +143,7 @@ def _equations(jaxpr: Jaxpr, times: int, scope: str) -> Iterator[Equation]:
                     yield equation
 
 
-def _called(parameters: Iterable) -> Iterator[Jaxpr]:
+def _called(parameters: Iterable[Any]) -> Iterator[Jaxpr]:
     for value in parameters:
         if isinstance(value, ClosedJaxpr):
             yield value.jaxpr
@@ -153,24 +153,26 @@ def _called(parameters: Iterable) -> Iterator[Jaxpr]:
             yield from _called(value)
 
 
-def _dot(line) -> int:
+def _dot(line: Any) -> int:
     (contracted, _), _ = line.params["dimension_numbers"]
     left, result = line.invars[0].aval.shape, line.outvars[0].aval.shape
-    return math.prod(result) * math.prod(left[axis] for axis in contracted)
+    return int(math.prod(result) * math.prod(left[axis] for axis in contracted))
 
 
 Touches = Callable[[np.ndarray, int, int], np.ndarray]
 
 
 def _on_padding_too(places: np.ndarray, size: int, dilation: int) -> np.ndarray:
-    return places % dilation == 0
+    multiplied: np.ndarray = places % dilation == 0
+    return multiplied
 
 
 def _on_inputs(places: np.ndarray, size: int, dilation: int) -> np.ndarray:
-    return (places % dilation == 0) & (places >= 0) & (places <= (size - 1) * dilation)
+    multiplied: np.ndarray = (places % dilation == 0) & (places >= 0) & (places <= (size - 1) * dilation)
+    return multiplied
 
 
-def _convolution(line, touches: Touches = _on_padding_too) -> int:
+def _convolution(line: Any, touches: Touches = _on_padding_too) -> int:
     """MACs of a conv_general_dilated.
 
     Args:
@@ -190,7 +192,7 @@ def _convolution(line, touches: Touches = _on_padding_too) -> int:
         taps *= int(np.count_nonzero(touches(places, left[numbers.lhs_spec[2 + axis]], dilation)))
     batch, channels = (result[axis] for axis in numbers.out_spec[:2])
     # The kernel's inputs are those of one group.
-    return batch * channels * right[numbers.rhs_spec[1]] * taps
+    return int(batch * channels * right[numbers.rhs_spec[1]] * taps)
 
 
 _PRODUCTS = {"dot_general": _dot, "conv_general_dilated": _convolution}

@@ -4,7 +4,9 @@ What can be chosen, with formulas and sources: docs/optimisation.md.
 """
 
 from collections.abc import Iterable, Mapping
+from typing import Any
 
+import ml_collections
 import optax
 
 from data_pipelines.schema.errors import InputError
@@ -15,11 +17,13 @@ def _decays(path: str) -> bool:
     return path.endswith("/kernel")
 
 
-def _kernels(parameters: Mapping) -> dict[str, bool]:
+def _kernels(parameters: Mapping[str, Any]) -> dict[str, bool]:
     return {path: _decays(path) for path in parameters}
 
 
-def make_optimizer(config, groups: Mapping[str, ParameterGroups] | None = None) -> optax.GradientTransformation:
+def make_optimizer(
+    config: ml_collections.ConfigDict, groups: Mapping[str, ParameterGroups] | None = None
+) -> optax.GradientTransformation:
     """Returns what turns gradients into directions; the step takes `parameters - rate * direction`.
 
     Args:
@@ -56,7 +60,7 @@ def make_optimizer(config, groups: Mapping[str, ParameterGroups] | None = None) 
 
 
 def _by_layer(groups: Mapping[str, ParameterGroups], decay: float) -> optax.GradientTransformation:
-    def scaled(directions: dict, _) -> dict:
+    def scaled(directions: dict[str, Any], _: object) -> dict[str, Any]:
         factors = layerwise_factors(directions, groups, decay)
         return {path: factors[path] * direction for path, direction in directions.items()}
 

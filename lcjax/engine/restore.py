@@ -46,8 +46,8 @@ class Trained:
     step: int
     task: tasks.Task
     template: params.Template
-    parameters: dict
-    statistics: dict
+    parameters: dict[str, Any]
+    statistics: dict[str, Any]
 
     def probabilities(self, mesh: jax.sharding.Mesh | None = None, *, tta: bool = False) -> Probabilities:
         """A function {sensor: stored integers (B, H, W, bands)} -> class probabilities (B, H, W, classes) float32.
@@ -71,7 +71,7 @@ class Trained:
         values, statistics = meshes.replicate_tree((self.parameters, self.statistics), mesh)
 
         @functools.partial(jax.jit, out_shardings=everywhere)
-        def forward(values: dict, statistics: dict, batch: dict) -> jax.Array:
+        def forward(values: dict[str, Any], statistics: dict[str, Any], batch: dict[str, Any]) -> jax.Array:
             def one(which: jax.Array) -> jax.Array:
                 turn = jax.vmap(augment.dihedral, (0, None))
                 turned = batch | {name: turn(batch[name], which) for name in images}
@@ -83,7 +83,7 @@ class Trained:
             height, width = batch[images[0]].shape[1:3]
             count = 8 if height == width else 4
             # One pass after the other: the network is compiled once, and memory holds one pass.
-            total = jax.lax.fori_loop(1, count, lambda which, total: total + one(which), one(jnp.int32(0)))
+            total: jax.Array = jax.lax.fori_loop(1, count, lambda which, total: total + one(which), one(jnp.int32(0)))
             return total / count
 
         def answer(batch: Mapping[str, np.ndarray] | None) -> jax.Array | None:
@@ -91,7 +91,8 @@ class Trained:
             if given is None:
                 return None
             placed = {name: meshes.place(value, examples) for name, value in given.items()}
-            return forward(values, statistics, placed).addressable_data(0)
+            here: jax.Array = forward(values, statistics, placed).addressable_data(0)
+            return here
 
         return answer
 
@@ -125,7 +126,7 @@ def restore(folder: pathlib.Path, kind: str = "best") -> Trained:
     template = params.Template(task.build)
     here = jax.sharding.SingleDeviceSharding(jax.local_devices()[0])
 
-    def like(shapes: dict) -> dict:
+    def like(shapes: dict[str, Any]) -> dict[str, Any]:
         return {k: jax.ShapeDtypeStruct(v.shape, v.dtype, sharding=here) for k, v in shapes.items()}
 
     wanted = {"parameters": like(template.parameters), "statistics": like(template.statistics)}
@@ -134,7 +135,9 @@ def restore(folder: pathlib.Path, kind: str = "best") -> Trained:
     return Trained(config, card, step, task, template, model["parameters"], model["statistics"])
 
 
-def pretrained(folder: pathlib.Path, card: cards.Card, values: dict, statistics: dict) -> tuple[dict, dict]:
+def pretrained(
+    folder: pathlib.Path, card: cards.Card, values: dict[str, Any], statistics: dict[str, Any]
+) -> tuple[dict[str, Any], dict[str, Any]]:
     """Initial values of a network of this card with the encoders of another run, from its last checkpoint.
 
     The last, not the best: pre-training is judged by what is built on it, not by its own held-out score. Raises

@@ -8,6 +8,7 @@ import math
 
 import jax
 import jax.numpy as jnp
+import ml_collections
 
 from data_pipelines.schema.errors import InputError
 
@@ -26,7 +27,7 @@ class LearningRate:
     total: int  # steps
     schedule: str
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         if self.schedule not in SCHEDULES:
             raise InputError(f"config.optimizer.schedule={self.schedule!r}: expected one of {', '.join(SCHEDULES)}")
 
@@ -39,7 +40,7 @@ class LearningRate:
         return self.peak * jnp.where(step < self.warmup, rise, fall)
 
 
-def learning_rate(config, batch_size: int, warmup: int, total: int) -> LearningRate:
+def learning_rate(config: ml_collections.ConfigDict, batch_size: int, warmup: int, total: int) -> LearningRate:
     """The rate of a run of `total` steps, by `config.optimizer`, whose peak is fitted to the batch.
 
     Raises InputError for an unknown schedule or rule, or a reference batch that is none.
@@ -54,7 +55,7 @@ def learning_rate(config, batch_size: int, warmup: int, total: int) -> LearningR
     return LearningRate(peak, warmup, total, config.schedule)
 
 
-def check_plateau(config) -> None:
+def check_plateau(config: ml_collections.ConfigDict) -> None:
     """Raises InputError where the schedule "plateau" of a run's config could not do what it says."""
     optimizer = config.optimizer
     if optimizer.schedule != "plateau":
@@ -76,7 +77,7 @@ def check_plateau(config) -> None:
         )
 
 
-def plateau_factor(config, since_best: int) -> float:
+def plateau_factor(config: ml_collections.ConfigDict, since_best: int) -> float:
     """What the rate is multiplied by at an evaluation, the `since_best`-th after the best one (0: it is the best).
 
     As ReduceLROnPlateau of PyTorch with mode "max" and threshold 0: `plateau_patience` evaluations without a better

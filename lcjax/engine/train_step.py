@@ -1,5 +1,8 @@
 """One training step: augment, loss, gradient, update; and how it is compiled for a mesh."""
 
+from collections.abc import Callable
+from typing import Any, cast
+
 import jax
 import jax.numpy as jnp
 import optax
@@ -11,6 +14,8 @@ from lcjax.ops import augment
 from lcjax.parallel import mesh as meshes
 from lcjax.tasks import Task
 
+StepFunction = Callable[[State, dict[str, Any]], tuple[State, dict[str, Any]]]
+
 
 def train_step(
     task: Task,
@@ -19,19 +24,19 @@ def train_step(
     rate: LearningRate,
     seed: int,
     accumulate: int = 1,
-):
+) -> StepFunction:
     """The step function (state, batch) -> (state, metrics); the caller compiles it.
 
     With `accumulate` the batch goes through the network in so many parts, one after the other.
     """
 
-    def step(state: State, batch: dict) -> tuple[State, dict]:
-        def gradient_of(statistics: Flat, part: dict) -> tuple[Flat, Flat, dict]:
+    def step(state: State, batch: dict[str, Any]) -> tuple[State, dict[str, Any]]:
+        def gradient_of(statistics: Flat, part: dict[str, Any]) -> tuple[Flat, Flat, dict[str, Any]]:
             # Said again, for the compiler loses it between a loop and what is spread over fsdp.
             part = {key: meshes.constrain(value, 0) for key, value in part.items()}
             keys_B = augment.example_keys(seed, state.step, part["example"])
 
-            def loss_of(trainable: Flat):
+            def loss_of(trainable: Flat) -> tuple[jax.Array, tuple[dict[str, Any], Flat]]:
                 # The first example's key is of this seed, step, part and replica: what dropout of a whole batch needs.
                 key = keys_B[0] if template.draws else None
                 model = template.merge(trainable | state.frozen, statistics, train=True, key=key)
@@ -55,7 +60,12 @@ def train_step(
     return step
 
 
-def _mean_over_parts(gradient_of, state: State, batch: dict, count: int) -> tuple[Flat, Flat, dict]:
+def _mean_over_parts(
+    gradient_of: Callable[[Flat, dict[str, Any]], tuple[Flat, Flat, dict[str, Any]]],
+    state: State,
+    batch: dict[str, Any],
+    count: int,
+) -> tuple[Flat, Flat, dict[str, Any]]:
     """Means of gradient and metrics over `count` parts of a batch, and the statistics after the last.
 
     A part takes every `count`-th example, so that each device keeps its own, and the parts are the same on any number
@@ -66,7 +76,7 @@ def _mean_over_parts(gradient_of, state: State, batch: dict, count: int) -> tupl
         for key, value in batch.items()
     }
 
-    def add(carry: tuple[Flat, Flat], part: dict):
+    def add(carry: tuple[Flat, Flat], part: dict[str, Any]) -> tuple[tuple[Flat, Flat], dict[str, Any]]:
         total, statistics = carry
         gradient, statistics, metrics = gradient_of(statistics, part)
         return (jax.tree.map(jnp.add, total, gradient), statistics), metrics
@@ -80,7 +90,9 @@ def _mean_over_parts(gradient_of, state: State, batch: dict, count: int) -> tupl
     )
 
 
-def compile_train_step(step, state: State, batch: dict, mode: str = "jit") -> jax.stages.Compiled:
+def compile_train_step(
+    step: StepFunction, state: State, batch: dict[str, Any], mode: str = "jit"
+) -> jax.stages.Compiled:
     """The step compiled for the shardings that state and batch have; the state is donated.
 
     `mode` is of `meshes.MODES`; for "pmap" the batch has a first axis of devices.
@@ -88,7 +100,7 @@ def compile_train_step(step, state: State, batch: dict, mode: str = "jit") -> ja
     return lower_train_step(step, state, batch, mode).compile()
 
 
-def lower_train_step(step, state: State, batch: dict, mode: str = "jit") -> jax.stages.Lowered:
+def lower_train_step(step: StepFunction, state: State, batch: dict[str, Any], mode: str = "jit") -> jax.stages.Lowered:
     """The program of the step before the compiler sees it; arguments as of `compile_train_step`."""
     mesh = meshes.mesh_of(state.step)
     if mode == "pmap":
@@ -101,7 +113,7 @@ def lower_train_step(step, state: State, batch: dict, mode: str = "jit") -> jax.
             axis_size=mesh.size,
             donate_argnums=0,
         )
-        return mapped.lower(state, batch)
+        return cast(jax.stages.Lowered, mapped.lower(state, batch))
     shardings = jax.tree.map(lambda leaf: leaf.sharding, state)
     with jax.set_mesh(mesh):
         return jax.jit(step, donate_argnums=0, out_shardings=(shardings, None)).lower(state, batch)
