@@ -1,7 +1,8 @@
 """The state of a run: all that a training step reads and replaces."""
 
 import dataclasses
-from typing import cast
+from collections.abc import Mapping
+from typing import Any, cast
 
 import jax
 import numpy as np
