@@ -14,8 +14,9 @@ Nothing heavy is imported, and no device is touched, before one of these is call
 import importlib
 import logging
 import pathlib
-import time
 from typing import TYPE_CHECKING, Any
+
+from lcjax.version import __version__
 
 if TYPE_CHECKING:
     import ml_collections
@@ -26,9 +27,6 @@ if TYPE_CHECKING:
     from lcjax.training.loop import TrainResult
 
 __all__ = ["__version__", "config", "data", "evaluate", "load", "models", "train"]
-__version__ = "0.1.0"
-
-STARTED = time.time()  # of this process, nearly: nothing of lcjax, and of what it needs, was imported before
 
 # A library's lines are for whoever sets logging up: the verbs do (lcjax/cli/console.py).
 logging.getLogger("lcjax").addHandler(logging.NullHandler())

@@ -114,9 +114,15 @@ def test_a_room_imports_only_from_floors_below(room):
 
 
 def test_every_module_is_in_a_room():
-    fronts = {"lcjax", "lcjax.__main__", "data_pipelines"}
+    fronts = {"lcjax", "lcjax.__main__", "lcjax.version", "data_pipelines"}
     alone = {name for name in FILES if room_of(name.removesuffix(".__init__")) not in FLOOR_OF}
     assert {name.removesuffix(".__init__") for name in alone} <= fronts
+
+
+def test_nobody_but_verbs_comes_in_by_the_python_door():
+    """lcjax/__init__.py stands above the rooms: what they need of it (the version) has a file of its own."""
+    door = {f"lcjax.{name}" for name in ("config", "data", "evaluate", "load", "train", "__version__")}
+    assert not {f"{name} imports {other}" for name, path in FILES.items() for other in imports_of(path) & door}
 
 
 def test_data_sets_do_not_import_each_other():

@@ -13,9 +13,9 @@ from absl import flags
 
 from data_pipelines.schema import plugins
 from data_pipelines.schema.errors import InputError
-from lcjax import __version__
 from lcjax.cli import console
 from lcjax.parallel import launcher
+from lcjax.version import __version__
 
 
 @dataclasses.dataclass(frozen=True)

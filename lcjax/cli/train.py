@@ -3,8 +3,7 @@
 import pathlib
 
 from data_pipelines.schema.errors import InputError
-from lcjax import STARTED
-from lcjax.cli import config_flag
+from lcjax.cli import STARTED, config_flag
 
 HELP = """Trains a network, or goes on where an earlier run of the same command was stopped.
 

@@ -14,7 +14,7 @@ from flax import nnx
 from jax import export as jax_export
 
 from data_pipelines.schema.errors import InputError
-from lcjax import __version__, tasks
+from lcjax import tasks
 from lcjax.engine import restore
 from lcjax.export import load
 from lcjax.models import params
@@ -22,6 +22,7 @@ from lcjax.ops import augment
 from lcjax.runs import model_card as cards
 from lcjax.runs import workdir
 from lcjax.tasks import vectors
+from lcjax.version import __version__
 
 PLATFORMS = ("cpu", "cuda", "tpu")
 _README = "README.md"

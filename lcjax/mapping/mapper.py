@@ -15,7 +15,6 @@ from data_pipelines.geo import geodesy
 from data_pipelines.schema.errors import InputError
 from data_pipelines.schema.files import write_atomically
 from data_pipelines.schema.legends import IGNORE
-from lcjax import __version__
 from lcjax.engine import restore
 from lcjax.mapping import areas, map_writer, preview, qgis_styles, stac
 from lcjax.mapping.scene import Scene
@@ -23,6 +22,7 @@ from lcjax.ops.tiling import BLENDS, TileNetwork, Tiling, blended_strips
 from lcjax.parallel import mesh as meshes
 from lcjax.runs.model_card import Card
 from lcjax.runs.timer import Timer, duration
+from lcjax.version import __version__
 
 _log = logging.getLogger(__name__)
 

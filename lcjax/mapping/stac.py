@@ -12,8 +12,8 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from data_pipelines.schema.legends import IGNORE, Legend
-from lcjax import __version__
 from lcjax.mapping.map_writer import PROBABILITY_SCALE
+from lcjax.version import __version__
 
 _EXTENSION = "https://stac-extensions.github.io/{}/schema.json"
 _COG = "image/tiff; application=geotiff; profile=cloud-optimized"

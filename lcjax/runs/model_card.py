@@ -9,8 +9,8 @@ from typing import Any
 from data_pipelines.schema.errors import InputError
 from data_pipelines.schema.legends import Legend
 from data_pipelines.schema.sensors import Sensor
-from lcjax import __version__
 from lcjax.runs import schema_version
+from lcjax.version import __version__
 
 FILE = "card.json"
 _VERSION = 1

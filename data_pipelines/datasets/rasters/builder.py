@@ -11,13 +11,12 @@ import rasterio
 from rasterio.windows import Window
 
 from data_pipelines.datasets.rasters import inspect, masks, tables
-from data_pipelines.datasets.rasters.family import RASTERS
 from data_pipelines.datasets.rasters.tables import Pair
 from data_pipelines.geo import geotiff, raster_io
 from data_pipelines.schema.errors import InputError
 from data_pipelines.schema.legends import IGNORE, Legend
 from data_pipelines.schema.sensors import Sensor
-from data_pipelines.schema.spec import Cut, DatasetSpec, Item, Record, Refused
+from data_pipelines.schema.spec import Cut, DatasetFamily, DatasetSpec, Item, Record, Refused
 
 TILE = 256
 LAYOUT = "FOLDER/rasters.csv with the columns image,mask,split,group; `lcjax prepare --init --source=FOLDER` writes one"
@@ -60,8 +59,11 @@ def describe(name: str, source: pathlib.Path, legend: pathlib.Path | None, tile:
     return Description(name, csv, pairs, classes, tile, digest.hexdigest())
 
 
-def spec(description: Description, say: Callable[[str], None] = print) -> DatasetSpec:
-    """The data set of a description: opens every file, and says what a reader of the scores should know."""
+def spec(description: Description, family: DatasetFamily, say: Callable[[str], None] = print) -> DatasetSpec:
+    """Returns the data set of a description, as one of its family.
+
+    Opens every file, and says what a reader of the scores should know.
+    """
     say(f"{description.csv}: looking at {len(description.pairs)} images and their masks")
     sensor, found = inspect.inspect(description.pairs, description.legend, description.csv)
     images = [image for image in found if isinstance(image, inspect.Image)]
@@ -73,7 +75,7 @@ def spec(description: Description, say: Callable[[str], None] = print) -> Datase
         say(f"  {unnamed} images do not name their bands; taken as {', '.join(sensor.bands)}, in file order")
     return DatasetSpec(
         name=description.name,
-        version=RASTERS.version,
+        version=family.version,
         title="Own imagery",
         sensors=(sensor,),
         legends=(description.legend,),
@@ -86,7 +88,7 @@ def spec(description: Description, say: Callable[[str], None] = print) -> Datase
         read=functools.partial(read, sensor=sensor, legend=description.legend, tile=description.tile),
         scaled_by="train",
         fingerprint=description.fingerprint,
-        overlapping=RASTERS.overlapping,
+        overlapping=family.overlapping,
     )
 
 

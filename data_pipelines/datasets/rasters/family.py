@@ -10,7 +10,7 @@ def _describe(name: str, source: pathlib.Path, legend: pathlib.Path | None, tile
     from data_pipelines.datasets.rasters import builder  # here, because other data sets need none of it
 
     description = builder.describe(name, source, legend, builder.TILE if tile is None else tile)
-    return Described(description.csv, description.fingerprint, functools.partial(builder.spec, description))
+    return Described(description.csv, description.fingerprint, functools.partial(builder.spec, description, RASTERS))
 
 
 def _begin(name: str, source: pathlib.Path) -> None:

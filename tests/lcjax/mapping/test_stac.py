@@ -13,8 +13,8 @@ from data_pipelines.datasets.contest_legend import DFC2020
 from data_pipelines.datasets.flair1.legend import FLAIR1
 from data_pipelines.geo import geodesy
 from data_pipelines.schema.legends import IGNORE, LandClass, Legend
-from lcjax import __version__
 from lcjax.mapping import stac
+from lcjax.version import __version__
 
 TIME = datetime.datetime(2020, 8, 23, 10, 15, 59, tzinfo=datetime.UTC)
 FILES = {
