@@ -119,10 +119,11 @@ def test_every_module_is_in_a_room():
     assert {name.removesuffix(".__init__") for name in alone} <= fronts
 
 
-def test_nobody_but_verbs_comes_in_by_the_python_door():
+def test_no_room_comes_in_by_the_python_door():
     """lcjax/__init__.py stands above the rooms: what they need of it (the version) has a file of its own."""
     door = {f"lcjax.{name}" for name in ("config", "data", "evaluate", "load", "train", "__version__")}
-    assert not {f"{name} imports {other}" for name, path in FILES.items() for other in imports_of(path) & door}
+    rooms = {name: path for name, path in FILES.items() if name != "lcjax.__init__"}
+    assert not {f"{name} imports {other}" for name, path in rooms.items() for other in imports_of(path) & door}
 
 
 def test_data_sets_do_not_import_each_other():
