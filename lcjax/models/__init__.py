@@ -10,6 +10,7 @@ Names of arrays end in their axes, `x_BxHxWxC`:
 | N | of images: the tokens of a transformer; of vectors: their numbers |
 | K | classes |
 | S | streams, one for each encoder of a network |
+| G | windows of an image, whose tokens attend to each other |
 
 Images are (B, H, W, C), and a network of several sensors takes {sensor: (B, H, W, C)}.
 """

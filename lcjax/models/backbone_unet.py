@@ -5,6 +5,7 @@ from collections.abc import Sequence
 import jax
 import jax.numpy as jnp
 from flax import nnx
+from jax.typing import DTypeLike
 
 from lcjax.models.layers import ConvNorm
 from lcjax.models.resample import double
@@ -13,11 +14,12 @@ from lcjax.models.resample import double
 class Level(nnx.Module):
     """Twice the resolution, the skip behind (where there is one), two 3x3 convolutions with batch norm and ReLU."""
 
-    def __init__(self, inputs: int, outputs: int, *, dtype, rngs: nnx.Rngs):
+    def __init__(self, inputs: int, outputs: int, *, dtype: DTypeLike, rngs: nnx.Rngs):
         self.first = ConvNorm(inputs, outputs, 3, dtype=dtype, rngs=rngs)
         self.second = ConvNorm(outputs, outputs, 3, dtype=dtype, rngs=rngs)
 
     def __call__(self, x_BxHxWxC: jax.Array, skip: jax.Array | None) -> jax.Array:
+        """Returns (B, 2 H, 2 W, outputs) of (B, H, W, inputs) and a skip of twice its size."""
         x = double(x_BxHxWxC)
         if skip is not None:
             x = jnp.concatenate([x, skip], axis=-1)
@@ -32,7 +34,9 @@ class BackboneDecoder(nnx.Module):
       widths: of the levels, coarsest first.
     """
 
-    def __init__(self, channels: Sequence[int], *, widths: Sequence[int], remat: bool, dtype, rngs: nnx.Rngs):
+    def __init__(
+        self, channels: Sequence[int], *, widths: Sequence[int], remat: bool, dtype: DTypeLike, rngs: nnx.Rngs
+    ):
         skips = [*channels[-2::-1], 0]
         inputs = [channels[-1], *widths[:-1]]
         self.levels = nnx.List(
@@ -42,6 +46,7 @@ class BackboneDecoder(nnx.Module):
         self.remat = remat
 
     def __call__(self, pyramid: list[jax.Array], noise_BxN: jax.Array | None = None) -> list[jax.Array]:
+        """Returns what leaves each level, coarsest first."""
         features = [pyramid[-1]]
         for level, skip in zip(self.levels, [*pyramid[-2::-1], None], strict=True):
             apply = nnx.remat(Level.__call__) if self.remat else Level.__call__

@@ -5,6 +5,7 @@ from collections.abc import Mapping
 import jax
 import jax.numpy as jnp
 from flax import nnx
+from jax.typing import DTypeLike
 
 from lcjax.models.interfaces import Encoder, ParameterGroups
 from lcjax.models.resample import padded
@@ -14,11 +15,12 @@ from lcjax.models.segmenter import branch_noise
 class Projection(nnx.Module):
     """Two dense layers with a ReLU between."""
 
-    def __init__(self, inputs: int, outputs: int, *, dtype, rngs: nnx.Rngs):
+    def __init__(self, inputs: int, outputs: int, *, dtype: DTypeLike, rngs: nnx.Rngs):
         self.hidden = nnx.Linear(inputs, inputs, dtype=dtype, rngs=rngs)
         self.out = nnx.Linear(inputs, outputs, dtype=dtype, rngs=rngs)
 
     def __call__(self, x_BxC: jax.Array) -> jax.Array:
+        """Returns (B, outputs) of (B, inputs)."""
         return self.out(nnx.relu(self.hidden(x_BxC)))
 
 
@@ -28,7 +30,7 @@ class DualEncoder(nnx.Module):
     With projection=0 there are no heads, as in the released Swin code: what is compared is the pooled feature itself.
     """
 
-    def __init__(self, encoders: Mapping[str, Encoder], *, projection: int, dtype, rngs: nnx.Rngs):
+    def __init__(self, encoders: Mapping[str, Encoder], *, projection: int, dtype: DTypeLike, rngs: nnx.Rngs):
         self.encoders = nnx.Dict(**encoders)
         self.projections = nnx.Dict(
             **{

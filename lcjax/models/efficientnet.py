@@ -4,9 +4,11 @@ With the padding and the epsilon of the published TensorFlow weights.
 """
 
 from collections.abc import Sequence
+from typing import Any
 
 import jax
 from flax import nnx
+from jax.typing import DTypeLike
 
 from lcjax.models.interfaces import ParameterGroups, numbered
 from lcjax.models.layers import ConvNorm, identity, run_stage
@@ -19,8 +21,16 @@ LITE0 = ((1, 3, 1, 16, 1), (6, 3, 2, 24, 2), (6, 5, 2, 40, 2), (6, 3, 2, 80, 3),
 class InvertedResidual(nnx.Module):
     """Widened by a 1x1 convolution, filtered channel by channel, narrowed again; beside an identity where that fits."""
 
-    def __init__(self, inputs: int, outputs: int, expansion: int, kernel: int, stride: int, *, dtype, rngs: nnx.Rngs):
-        how = {"padding": "SAME", "activation": jax.nn.relu6, "epsilon": 1e-3, "dtype": dtype, "rngs": rngs}
+    def __init__(
+        self, inputs: int, outputs: int, expansion: int, kernel: int, stride: int, *, dtype: DTypeLike, rngs: nnx.Rngs
+    ):
+        how: dict[str, Any] = {
+            "padding": "SAME",
+            "activation": jax.nn.relu6,
+            "epsilon": 1e-3,
+            "dtype": dtype,
+            "rngs": rngs,
+        }
         width = expansion * inputs
         widen = [ConvNorm(inputs, width, 1, **how)] if expansion > 1 else []
         self.layers = nnx.List(
@@ -33,6 +43,7 @@ class InvertedResidual(nnx.Module):
         self.residual = stride == 1 and inputs == outputs
 
     def __call__(self, x_BxHxWxC: jax.Array, noise_BxN: jax.Array | None = None) -> jax.Array:
+        """Returns (B, H / stride, W / stride, outputs) of (B, H, W, inputs)."""
         x = x_BxHxWxC
         for layer in self.layers:
             x = layer(x)
@@ -55,10 +66,10 @@ class EfficientNetEncoder(nnx.Module):
         stem: int,
         stages: Sequence[tuple[int, int, int, int, int]],
         remat: bool,
-        dtype,
+        dtype: DTypeLike,
         rngs: nnx.Rngs,
     ):
-        how = {"dtype": dtype, "rngs": rngs}
+        how: dict[str, Any] = {"dtype": dtype, "rngs": rngs}
         self.remat = remat
         self.stem = ConvNorm(inputs, stem, 3, stride=2, padding="SAME", activation=jax.nn.relu6, epsilon=1e-3, **how)
         strides = [stride for _, _, stride, _, _ in stages]
@@ -68,7 +79,7 @@ class EfficientNetEncoder(nnx.Module):
         self.strides = tuple(2 ** (level + 1) for level in range(len(self.kept)))
         built, width = [], stem
         for expansion, kernel, stride, channels, depth in stages:
-            blocks: nnx.List = nnx.List([])
+            blocks: nnx.List[Any] = nnx.List([])
             for block in range(depth):
                 blocks.append(InvertedResidual(width, channels, expansion, kernel, 1 if block else stride, **how))
                 width = channels
@@ -81,6 +92,7 @@ class EfficientNetEncoder(nnx.Module):
         return ParameterGroups(("stem",), numbered("stages", len(self.stages)), bands=("stem/conv",))
 
     def __call__(self, x_BxHxWxC: jax.Array, noise_BxN: jax.Array | None = None) -> list[jax.Array]:
+        """Returns the features of an image, finest first: (B, H / stride, W / stride, channels) of each."""
         x = self.stem(x_BxHxWxC)
         pyramid = []
         for stage, blocks in enumerate(self.stages):

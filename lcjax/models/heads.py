@@ -14,6 +14,7 @@ class ConvHead(nnx.Module):
         self.classify = nnx.Conv(channels, classes, (3, 3), dtype=jnp.float32, rngs=rngs)
 
     def __call__(self, x_BxHxWxC: jax.Array) -> jax.Array:
+        """Returns logits (B, H, W, classes) float32."""
         return self.classify(x_BxHxWxC)
 
 
@@ -24,4 +25,5 @@ class LinearHead(nnx.Module):
         self.classify = linear(channels, classes, dtype=jnp.float32, rngs=rngs)
 
     def __call__(self, x_BxHxWxC: jax.Array) -> jax.Array:
+        """Returns logits (B, H, W, classes) float32."""
         return self.classify(x_BxHxWxC)

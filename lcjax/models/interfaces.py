@@ -116,37 +116,35 @@ def numbered(name: str, count: int) -> tuple[tuple[str], ...]:
 
 
 class Encoder(Protocol):
-    """Image to a pyramid of features.
-
-    Attributes:
-      channels: of each feature, finest first.
-      strides: of each feature, in pixels of the image.
-      parameter_groups: its stem and stages.
-    """
+    """Image to a pyramid of features."""
 
     @property
-    def channels(self) -> Sequence[int]: ...
+    def channels(self) -> Sequence[int]:
+        """Channels of each feature, finest first."""
+        ...
 
     @property
-    def strides(self) -> Sequence[int]: ...
+    def strides(self) -> Sequence[int]:
+        """Stride of each feature, in pixels of the image."""
+        ...
 
     @property
-    def parameter_groups(self) -> ParameterGroups: ...
+    def parameter_groups(self) -> ParameterGroups:
+        """Its stem and stages."""
+        ...
 
     def __call__(self, x_BxHxWxC: jax.Array, noise_BxN: jax.Array | None = None) -> list[jax.Array]:
-        """Features of an image whose edges are multiples of the last stride; `noise_BxN` drops residual branches."""
+        """Features of an image whose sizes are multiples of the last stride; `noise_BxN` drops residual branches."""
         ...
 
 
 class Decoder(Protocol):
-    """Pyramid of features to one feature, at the stride that its head expects.
-
-    Attributes:
-      outputs: channels of the last feature.
-    """
+    """Pyramid of features to one feature, at the stride that its head expects."""
 
     @property
-    def outputs(self) -> int: ...
+    def outputs(self) -> int:
+        """Channels of the last feature."""
+        ...
 
     def __call__(self, pyramid: list[jax.Array], noise_BxN: jax.Array | None = None) -> list[jax.Array]:
         """What leaves each of its stages, coarsest first; the head takes the last, (B, H, W, outputs)."""

@@ -1,22 +1,24 @@
 """Layers that several families are made of."""
 
 from collections.abc import Callable
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 from flax import nnx
+from jax.typing import DTypeLike
 
 from lcjax.models.resample import depth_to_space
 
 Activation = Callable[[jax.Array], jax.Array]
 
 
-def linear(inputs: int, outputs: int, *, dtype, rngs: nnx.Rngs, use_bias: bool = True) -> nnx.Linear:
+def linear(inputs: int, outputs: int, *, dtype: DTypeLike, rngs: nnx.Rngs, use_bias: bool = True) -> nnx.Linear:
     """A dense layer."""
     return nnx.Linear(inputs, outputs, use_bias=use_bias, dtype=dtype, rngs=rngs)
 
 
-def norm(channels: int, *, dtype, rngs: nnx.Rngs, epsilon: float = 1e-5) -> nnx.LayerNorm:
+def norm(channels: int, *, dtype: DTypeLike, rngs: nnx.Rngs, epsilon: float = 1e-5) -> nnx.LayerNorm:
     """A layer norm; its statistics are float32 whatever the dtype."""
     return nnx.LayerNorm(channels, epsilon=epsilon, dtype=dtype, rngs=rngs)
 
@@ -29,9 +31,13 @@ class BatchNorm(nnx.BatchNorm):
 
     groups = 1
 
-    def __call__(self, x_BxHxWxC: jax.Array, use_running_average: bool | None = None, *, mask=None) -> jax.Array:
+    def __call__(
+        self, x_BxHxWxC: jax.Array, use_running_average: bool | None = None, *, mask: jax.Array | None = None
+    ) -> jax.Array:
+        """Returns the normalised x; in training mode the running statistics move."""
         if self.groups == 1 or self.use_running_average:
-            return super().__call__(x_BxHxWxC, use_running_average, mask=mask)
+            same: jax.Array = super().__call__(x_BxHxWxC, use_running_average, mask=mask)
+            return same
         assert self.scale is not None and self.bias is not None
         x = x_BxHxWxC.reshape(self.groups, -1, *x_BxHxWxC.shape[1:])
         inside = tuple(range(1, x.ndim - 1))
@@ -45,7 +51,7 @@ class BatchNorm(nnx.BatchNorm):
         return y.astype(self.dtype).reshape(x_BxHxWxC.shape)
 
 
-def batch_norm(channels: int, *, dtype, rngs: nnx.Rngs, epsilon: float = 1e-5) -> BatchNorm:
+def batch_norm(channels: int, *, dtype: DTypeLike, rngs: nnx.Rngs, epsilon: float = 1e-5) -> BatchNorm:
     """A batch norm; its statistics are float32 whatever the dtype."""
     return BatchNorm(channels, momentum=0.9, epsilon=epsilon, dtype=dtype, rngs=rngs)
 
@@ -72,7 +78,7 @@ class ConvNorm(nnx.Module):
         padding: str = "",
         activation: Activation = nnx.relu,
         epsilon: float = 1e-5,
-        dtype,
+        dtype: DTypeLike,
         rngs: nnx.Rngs,
     ):
         self.conv = nnx.Conv(
@@ -91,6 +97,7 @@ class ConvNorm(nnx.Module):
         self.activation = activation
 
     def __call__(self, x_BxHxWxC: jax.Array) -> jax.Array:
+        """Returns (B, H / stride, W / stride, outputs) of (B, H, W, inputs)."""
         return self.activation(self.norm(self.conv(x_BxHxWxC)))
 
 
@@ -100,11 +107,12 @@ class UpConv(nnx.Module):
     As a dense layer unfolded in space: the weight gradient of a transposed convolution is very slow in XLA on a CPU.
     """
 
-    def __init__(self, inputs: int, outputs: int, *, dtype, rngs: nnx.Rngs):
+    def __init__(self, inputs: int, outputs: int, *, dtype: DTypeLike, rngs: nnx.Rngs):
         self.linear = linear(inputs, 4 * outputs, use_bias=False, dtype=dtype, rngs=rngs)
         self.bias = nnx.Param(jnp.zeros((outputs,), jnp.float32))
 
     def __call__(self, x_BxHxWxC: jax.Array) -> jax.Array:
+        """Returns (B, 2 H, 2 W, outputs) of (B, H, W, inputs)."""
         x = depth_to_space(self.linear(x_BxHxWxC), 2)
         return x + self.bias[...].astype(x.dtype).reshape(1, 1, 1, -1)
 
@@ -122,6 +130,7 @@ class DropPath(nnx.Module):
         self.deterministic = False  # set by nnx.Module.train() and .eval()
 
     def __call__(self, x: jax.Array, noise_BxN: jax.Array | None) -> jax.Array:
+        """Returns x, in training mode with some examples set to zero and the others scaled up to keep the mean."""
         if self.deterministic or self.rate == 0.0 or noise_BxN is None:
             return x
         keep = 1.0 - self.rate
@@ -138,8 +147,10 @@ class TransformerBlock(nnx.Module):
       number: of the block in its network: which of the numbers that drop residual branches are its own.
     """
 
-    def __init__(self, channels: int, drop_path: float, number: int, *, epsilon: float = 1e-5, dtype, rngs: nnx.Rngs):
-        how = {"dtype": dtype, "rngs": rngs}
+    def __init__(
+        self, channels: int, drop_path: float, number: int, *, epsilon: float = 1e-5, dtype: DTypeLike, rngs: nnx.Rngs
+    ):
+        how: dict[str, Any] = {"dtype": dtype, "rngs": rngs}
         self.norm1 = norm(channels, epsilon=epsilon, **how)
         self.drop1 = DropPath(drop_path, 2 * number)
         self.norm2 = norm(channels, epsilon=epsilon, **how)
@@ -148,6 +159,7 @@ class TransformerBlock(nnx.Module):
         self.drop2 = DropPath(drop_path, 2 * number + 1)
 
     def __call__(self, x: jax.Array, noise_BxN: jax.Array | None = None) -> jax.Array:
+        """Returns x of the same shape; `noise_BxN` are the numbers that drop residual branches."""
         x = x + self.drop1(self.attend(self.norm1(x)), noise_BxN)
         hidden = nnx.gelu(self.mlp_in(self.norm2(x)), approximate=False)
         return x + self.drop2(self.mlp_out(hidden), noise_BxN)
@@ -157,13 +169,13 @@ class TransformerBlock(nnx.Module):
         raise NotImplementedError
 
 
-def run(blocks: nnx.List, x: jax.Array, noise_BxN: jax.Array | None) -> jax.Array:
+def run(blocks: nnx.List[Any], x: jax.Array, noise_BxN: jax.Array | None) -> jax.Array:
     """One block after the other; each takes (x, noise_BxN)."""
     for block in blocks:
         x = block(x, noise_BxN)
     return x
 
 
-def run_stage(blocks: nnx.List, x: jax.Array, noise_BxN: jax.Array | None, *, remat: bool) -> jax.Array:
+def run_stage(blocks: nnx.List[Any], x: jax.Array, noise_BxN: jax.Array | None, *, remat: bool) -> jax.Array:
     """As `run`; with `remat` the backward pass computes the stage again instead of keeping what is inside."""
     return (nnx.remat(run) if remat else run)(blocks, x, noise_BxN)

@@ -1,6 +1,7 @@
 """The branch for numbers beside an image: where, when and with which camera it was taken."""
 
 from collections.abc import Mapping
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -33,7 +34,7 @@ class MetadataBranch(nnx.Module):
     """
 
     def __init__(self, inputs: int, outputs: Mapping[str, int], *, rngs: nnx.Rngs):
-        how = {"dtype": jnp.float32, "rngs": rngs}
+        how: dict[str, Any] = {"dtype": jnp.float32, "rngs": rngs}
         self.hidden = nnx.List([linear(*pair, **how) for pair in zip((inputs, *WIDTHS[:-1]), WIDTHS, strict=True)])
         self.out = nnx.Dict(**{stream: linear(WIDTHS[-1], channels, **how) for stream, channels in outputs.items()})
         self.deterministic = False  # set by nnx.Module.train() and .eval()
@@ -46,7 +47,7 @@ class MetadataBranch(nnx.Module):
             x = nnx.relu(layer(x)) * factor
         return {stream: layer(x) for stream, layer in self.out.items()}
 
-    def _factors(self, keys_B: jax.Array | None) -> list:
+    def _factors(self, keys_B: jax.Array | None) -> list[Any]:
         """What the numbers (B, 1) and the answers of each layer (B, width) are multiplied by."""
         if self.deterministic or keys_B is None:
             return [1.0] * (1 + len(WIDTHS))

@@ -7,6 +7,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 from flax import nnx
+from jax.typing import DTypeLike
 
 from data_pipelines.schema.errors import InputError
 from lcjax.models.interfaces import Images, ParameterGroups, by_sensor
@@ -65,11 +66,18 @@ class OutsideNetwork(nnx.Module):
                 f"config.model.name={self.name!r}: its answer to an image of shape {first.shape} is {answer}: expected "
                 f"logits of shape {expected}, one for each pixel and class"
             )
-        return logits.astype(jnp.float32)
+        return jnp.asarray(logits, jnp.float32)
 
 
 def build(
-    make: Any, model: Mapping[str, Any], *, bands: Mapping[str, int], classes: int, dtype, remat: bool, rngs: Any
+    make: Any,
+    model: Mapping[str, Any],
+    *,
+    bands: Mapping[str, int],
+    classes: int,
+    dtype: DTypeLike,
+    remat: bool,
+    rngs: Any,
 ) -> OutsideNetwork:
     """Builds the network of another package.
 
@@ -99,7 +107,7 @@ def build(
                 f"{'config.precision=f32' if key == 'dtype' else 'config.remat=False'}"
             )
     numbers = {key: value for key, value in model.items() if key != "name"}
-    given = {key: value for key, value in asked.items() if key in parameters}
+    given: dict[str, Any] = {key: value for key, value in asked.items() if key in parameters}
     given |= {"bands": dict(bands), "classes": classes, "rngs": rngs if isinstance(rngs, nnx.Rngs) else nnx.Rngs(0)}
     try:
         inspect.Signature(list(parameters.values())).bind(**numbers, **given)
@@ -133,7 +141,8 @@ def sized(make: Any, name: str, size: str) -> dict[str, Any]:
         raise InputError(
             f"size={size!r}: {name} has the sizes {', '.join(filter(None, sizes)) or 'of its defaults only'}"
         )
-    return {"name": name} | defaults | sizes.get(size, next(iter(sizes.values())))
+    numbers: Mapping[str, Any] = sizes.get(size, next(iter(sizes.values())))
+    return {"name": name, **defaults, **numbers}
 
 
 def _parameters(make: Any, name: str) -> Mapping[str, inspect.Parameter]:

@@ -23,15 +23,19 @@ Flat = dict[str, jax.Array]
 FREEZES = ("", "encoder")  # values of config.freeze
 
 
-def _normal(deviation: Callable[[tuple[int, ...]], float]):
+Shape = tuple[int, ...]
+Draw = Callable[[np.random.Generator, Shape], np.ndarray]
+
+
+def _normal(deviation: Callable[[Shape], float]) -> Draw:
     return lambda generator, shape: generator.standard_normal(shape, np.float32) * np.float32(deviation(shape))
 
 
-def _constant(value: float):
+def _constant(value: float) -> Draw:
     return lambda generator, shape: np.full(shape, value, np.float32)
 
 
-def _kernel(shape: tuple[int, ...]) -> float:
+def _kernel(shape: Shape) -> float:
     """Convolutions as He et al. 2015, sqrt(2 / fan-in); dense layers as in Swin."""
     return math.sqrt(2.0 / math.prod(shape[:-1])) if len(shape) == 4 else 0.02
 
@@ -47,18 +51,18 @@ _INITIAL = (
 _NAMES = ("scale", "var", "bias", "mean", "kernel", "bias_table", "position", "class_token")  # of that table
 
 
-def flatten(nested: Mapping) -> dict:
+def flatten(nested: Mapping[Any, Any]) -> dict[str, Any]:
     """A nested dictionary as a flat one."""
-    flat: dict = {}
+    flat: dict[str, Any] = {}
     for key, value in nested.items():
         below = flatten(value) if isinstance(value, Mapping) else {"": value}
         flat |= {f"{key}/{path}".rstrip("/"): leaf for path, leaf in below.items()}
     return flat
 
 
-def unflatten(flat: Mapping) -> dict:
+def unflatten(flat: Mapping[str, Any]) -> dict[Any, Any]:
     """The inverse of `flatten`; digits become the integer keys that Flax gives to lists."""
-    nested: dict = {}
+    nested: dict[Any, Any] = {}
     for path, leaf in flat.items():
         *parents, name = (int(part) if part.isdigit() else part for part in path.split("/"))
         node = nested
@@ -75,7 +79,7 @@ class _OneKey:
     the largest network instead of 1 s.
     """
 
-    def __init__(self):
+    def __init__(self) -> None:
         self._key = jax.random.key(0)
 
     def params(self) -> jax.Array:
@@ -154,7 +158,8 @@ class Template:
             if train and key is None:
                 raise ValueError("this network draws random numbers while it trains: merge needs a key")
             states.append(unflatten(_seeded(self._streams, jax.random.key(0) if key is None else key)))
-        return nnx.merge(self._train if train else self._eval, *states)
+        model: nnx.Module = nnx.merge(self._train if train else self._eval, *states)
+        return model
 
     def statistics_of(self, model: nnx.Module) -> Flat:
         """The running statistics of a network after a call in training mode."""
@@ -169,10 +174,11 @@ class Template:
         if not self._initialises_itself:
             return init_params(self.parameters, seed), init_params(self.statistics, seed)
         parameters, statistics, _ = jax.jit(lambda: _split(self._build(nnx.Rngs(seed)))[1:])()
-        return jax.device_get((parameters, statistics))
+        host: tuple[dict[str, np.ndarray], dict[str, np.ndarray]] = jax.device_get((parameters, statistics))
+        return host
 
 
-def _split(model: nnx.Module) -> tuple[Any, dict, dict, dict]:
+def _split(model: nnx.Module) -> tuple[Any, dict[str, Any], dict[str, Any], dict[str, Any]]:
     """Structure, parameters, running statistics, and what random numbers are drawn from, each by path."""
     structure, *states = nnx.split(model, nnx.Param, nnx.BatchStat, nnx.RngState, ...)
     parameters, statistics, streams, unknown = (flatten(nnx.to_pure_dict(state)) for state in states)

@@ -70,15 +70,15 @@ VIT: Sizes = {
 }
 
 
-def _whole(value) -> bool:
+def _whole(value: Any) -> bool:
     return isinstance(value, int) and not isinstance(value, bool) and value > 0
 
 
-def _wholes(value) -> bool:
+def _wholes(value: Any) -> bool:
     return isinstance(value, Sequence) and not isinstance(value, str) and len(value) > 0 and all(map(_whole, value))
 
 
-def _stages(value) -> bool:
+def _stages(value: Any) -> bool:
     """Expansion, kernel, stride, channels and blocks; a resolution must end within the network to be a feature."""
     fives = (
         isinstance(value, Sequence) and len(value) > 0 and all(_wholes(stage) and len(stage) == 5 for stage in value)
@@ -86,10 +86,10 @@ def _stages(value) -> bool:
     return fives and value[0][2] == 1 and all(stride in (1, 2) for _, _, stride, _, _ in value)
 
 
-_WHOLE: tuple[Callable, str] = (_whole, "a whole number above 0")
-_WHOLES: tuple[Callable, str] = (_wholes, "whole numbers above 0")
+_WHOLE: tuple[Callable[..., bool], str] = (_whole, "a whole number above 0")
+_WHOLES: tuple[Callable[..., bool], str] = (_wholes, "whole numbers above 0")
 # What each number must be by itself; `heads` is one number in ViT and one for each stage in Swin.
-_ALONE: dict[str, tuple[Callable, str]] = {
+_ALONE: dict[str, tuple[Callable[..., bool], str]] = {
     **dict.fromkeys(("base", "depth", "embed", "grid", "hidden", "patch", "stem", "width", "window"), _WHOLE),
     **dict.fromkeys(("decoder_depths", "depths", "widths"), _WHOLES),
     "heads": (lambda value: _whole(value) or _wholes(value), "whole numbers above 0"),
@@ -141,7 +141,7 @@ _TOGETHER: tuple[tuple[tuple[str, ...], Callable[..., bool], str], ...] = (
 )
 
 
-def check(model: Mapping, known: Sizes) -> None:
+def check(model: Mapping[str, Any], known: Sizes) -> None:
     """Raises InputError where `config.model` is not a network of the family whose sizes are `known`."""
     keys = {"name", *next(iter(known.values()))}
     for key in sorted(keys ^ set(model)):

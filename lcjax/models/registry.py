@@ -7,6 +7,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 from flax import nnx
+from jax.typing import DTypeLike
 
 from data_pipelines.schema.errors import InputError
 from data_pipelines.schema.plugins import Registry
@@ -25,7 +26,7 @@ from lcjax.models.unet import UNetDecoder, UNetEncoder
 from lcjax.models.upernet import UPerNetDecoder
 from lcjax.models.vit import ViTEncoder
 
-DTYPES = {"f32": jnp.float32, "bf16": jnp.bfloat16}
+DTYPES: dict[str, DTypeLike] = {"f32": jnp.float32, "bf16": jnp.bfloat16}
 
 
 class Part:
@@ -37,10 +38,11 @@ class Part:
       fixed: keyword arguments that are the same for all sizes.
     """
 
-    def __init__(self, build: Callable, *takes: str, **fixed):
+    def __init__(self, build: Callable[..., Any], *takes: str, **fixed: Any):
         self._build, self._takes, self._fixed = build, takes, fixed
 
-    def __call__(self, *args, **known):
+    def __call__(self, *args: Any, **known: Any) -> Any:
+        """Builds it from positional arguments and those of the known numbers that it takes."""
         return self._build(*args, **{name: known[name] for name in self._takes}, **self._fixed)
 
 
@@ -126,7 +128,7 @@ def family(name: str) -> Family:
     return FAMILIES[name]
 
 
-def sized(name: str, size: str = "") -> dict:
+def sized(name: str, size: str = "") -> dict[str, Any]:
     """`config.model` of a network: its name, and the numbers of one of its sizes; "" is the first.
 
     Raises InputError for an unknown name or size.
@@ -139,7 +141,7 @@ def sized(name: str, size: str = "") -> dict:
     return {"name": name} | known[size or next(iter(known))]
 
 
-def _dtype(precision: str):
+def _dtype(precision: str) -> DTypeLike:
     if precision not in DTYPES:
         raise InputError(f"config.precision={precision!r}: expected one of {', '.join(DTYPES)}")
     return DTYPES[precision]
@@ -185,7 +187,7 @@ def network(
 
 
 def segmenter(
-    model: Mapping,
+    model: Mapping[str, Any],
     *,
     streams: Mapping[str, Inputs],
     classes: int,
@@ -223,7 +225,7 @@ def segmenter(
 
 
 def dual_encoder(
-    model: Mapping,
+    model: Mapping[str, Any],
     *,
     channels: Mapping[str, int],
     projection: int,
@@ -235,7 +237,7 @@ def dual_encoder(
 
     With projection=0 there are no heads.
     """
-    how = {"dtype": _dtype(precision), "rngs": rngs}
+    how: dict[str, Any] = {"dtype": _dtype(precision), "rngs": rngs}
     parts = family(model["name"])
     presets.check(model, parts.sizes)
     known = {**model, "remat": remat, **how}

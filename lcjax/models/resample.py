@@ -7,6 +7,8 @@ Sizes are numbers, or symbols where a network is traced for images of any size (
 number is made by numpy while tracing; on a symbol by JAX, in the program itself.
 """
 
+from typing import Any
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -75,7 +77,8 @@ def double(x_BxHxWxC: jax.Array) -> jax.Array:
 def resize(x_BxHxWxC: jax.Array, height: int, width: int) -> jax.Array:
     """Bilinear interpolation, without smoothing where it makes smaller."""
     b, _, _, c = x_BxHxWxC.shape
-    return jax.image.resize(x_BxHxWxC, (b, height, width, c), "bilinear", antialias=False)
+    resized: jax.Array = jax.image.resize(x_BxHxWxC, (b, height, width, c), "bilinear", antialias=False)
+    return resized
 
 
 @jax.named_scope(SCOPE)
@@ -88,7 +91,7 @@ def average_pool(x_BxHxWxC: jax.Array, bins: int) -> jax.Array:
     return means.astype(x_BxHxWxC.dtype)
 
 
-def _bins(bins: int, size: int):
+def _bins(bins: int, size: int) -> Any:
     """(bins, size): row i weighs the pixels from floor(i * size / bins) to ceil((i + 1) * size / bins)."""
     xp = jnp if is_symbol(size) else np
     i, place = xp.arange(bins)[:, None], xp.arange(size)[None]
@@ -109,7 +112,7 @@ def resized_table(table_HxWxC: jax.Array, height: int, width: int) -> jax.Array:
     return jnp.einsum("ih,jw,hwc->ijc", rows, columns, table_HxWxC.astype(jnp.float32), precision="highest")
 
 
-def _cubic(outputs: int, inputs: int):
+def _cubic(outputs: int, inputs: int) -> Any:
     """(outputs, inputs) float32: the weights of the four nearest of the old points for each new one."""
     xp = jnp if is_symbol(outputs) else np
     centre = (xp.arange(outputs) + 0.5) * inputs / outputs - 0.5

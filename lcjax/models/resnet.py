@@ -1,9 +1,11 @@
 """ResNet (He et al. 2016): residual convolutions; strides stand in the 3x3 convolutions, as is usual since 2017."""
 
 from collections.abc import Sequence
+from typing import Any
 
 import jax
 from flax import nnx
+from jax.typing import DTypeLike
 
 from lcjax.models.interfaces import ParameterGroups, numbered
 from lcjax.models.layers import ConvNorm, identity, run_stage
@@ -14,8 +16,8 @@ class BasicBlock(nnx.Module):
 
     expansion = 1
 
-    def __init__(self, inputs: int, width: int, stride: int, *, dtype, rngs: nnx.Rngs):
-        how = {"dtype": dtype, "rngs": rngs}
+    def __init__(self, inputs: int, width: int, stride: int, *, dtype: DTypeLike, rngs: nnx.Rngs):
+        how: dict[str, Any] = {"dtype": dtype, "rngs": rngs}
         self.layers = nnx.List(
             [
                 ConvNorm(inputs, width, 3, stride=stride, **how),
@@ -25,6 +27,7 @@ class BasicBlock(nnx.Module):
         self.shortcut = _shortcut(inputs, width, stride, **how)
 
     def __call__(self, x_BxHxWxC: jax.Array, noise_BxN: jax.Array | None = None) -> jax.Array:
+        """Returns (B, H / stride, W / stride, width) of (B, H, W, inputs)."""
         return _residual(self.layers, self.shortcut, x_BxHxWxC)
 
 
@@ -33,8 +36,8 @@ class Bottleneck(nnx.Module):
 
     expansion = 4
 
-    def __init__(self, inputs: int, width: int, stride: int, *, dtype, rngs: nnx.Rngs):
-        how = {"dtype": dtype, "rngs": rngs}
+    def __init__(self, inputs: int, width: int, stride: int, *, dtype: DTypeLike, rngs: nnx.Rngs):
+        how: dict[str, Any] = {"dtype": dtype, "rngs": rngs}
         self.layers = nnx.List(
             [
                 ConvNorm(inputs, width, 1, **how),
@@ -45,16 +48,17 @@ class Bottleneck(nnx.Module):
         self.shortcut = _shortcut(inputs, 4 * width, stride, **how)
 
     def __call__(self, x_BxHxWxC: jax.Array, noise_BxN: jax.Array | None = None) -> jax.Array:
+        """Returns (B, H / stride, W / stride, 4 width) of (B, H, W, inputs)."""
         return _residual(self.layers, self.shortcut, x_BxHxWxC)
 
 
-def _shortcut(inputs: int, outputs: int, stride: int, **how) -> ConvNorm | None:
+def _shortcut(inputs: int, outputs: int, stride: int, **how: Any) -> ConvNorm | None:
     if inputs == outputs and stride == 1:
         return None
     return ConvNorm(inputs, outputs, 1, stride=stride, activation=identity, **how)
 
 
-def _residual(layers: nnx.List, shortcut: ConvNorm | None, x: jax.Array) -> jax.Array:
+def _residual(layers: nnx.List[Any], shortcut: ConvNorm | None, x: jax.Array) -> jax.Array:
     beside = x if shortcut is None else shortcut(x)
     for layer in layers:
         x = layer(x)
@@ -75,9 +79,17 @@ class ResNetEncoder(nnx.Module):
     """
 
     def __init__(
-        self, inputs: int, *, block: str, depths: Sequence[int], width: int, remat: bool, dtype, rngs: nnx.Rngs
+        self,
+        inputs: int,
+        *,
+        block: str,
+        depths: Sequence[int],
+        width: int,
+        remat: bool,
+        dtype: DTypeLike,
+        rngs: nnx.Rngs,
     ):
-        how = {"dtype": dtype, "rngs": rngs}
+        how: dict[str, Any] = {"dtype": dtype, "rngs": rngs}
         kind = BLOCKS[block]
         widths = [width * 2**stage for stage in range(len(depths))]
         self.channels = (width, *(kind.expansion * w for w in widths))
@@ -96,6 +108,7 @@ class ResNetEncoder(nnx.Module):
         return ParameterGroups(("stem",), numbered("stages", len(self.stages)), bands=("stem/conv",))
 
     def __call__(self, x_BxHxWxC: jax.Array, noise_BxN: jax.Array | None = None) -> list[jax.Array]:
+        """Returns the features of an image, finest first: (B, H / stride, W / stride, channels) of each."""
         pyramid = [self.stem(x_BxHxWxC)]
         x = nnx.max_pool(pyramid[0], (3, 3), (2, 2), padding=((1, 1), (1, 1)))
         for blocks in self.stages:

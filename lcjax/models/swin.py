@@ -2,15 +2,17 @@
 
 Any input size: a stage pads its tokens to whole windows and cuts the padding off again. Attention masks are computed
 from the resolution where they are needed; nothing of them is stored. Dimension suffixes: B batch, H and W rows
-and columns of tokens, C channels, N tokens of a window, K windows of an image.
+and columns of tokens, C channels, N tokens of a window, G windows of an image.
 """
 
 from collections.abc import Sequence
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 from flax import nnx
+from jax.typing import DTypeLike
 
 from lcjax.models.interfaces import ParameterGroups
 from lcjax.models.layers import TransformerBlock, linear, norm, run_stage
@@ -23,11 +25,12 @@ def relative_index(window: int) -> np.ndarray:
     """Row of the bias table for each pair of tokens of a window, (N, N) int32 with N = window²."""
     coordinates = np.stack(np.meshgrid(np.arange(window), np.arange(window), indexing="ij")).reshape(2, -1)
     offset = coordinates[:, :, None] - coordinates[:, None, :] + window - 1
-    return (offset[0] * (2 * window - 1) + offset[1]).astype(np.int32)
+    index: np.ndarray = (offset[0] * (2 * window - 1) + offset[1]).astype(np.int32)
+    return index
 
 
 def regions(height: int, width: int, window: int, shift: int | jax.Array) -> jax.Array:
-    """(K, N) int32: which piece of the image each token of a window comes from, after a roll tore the image apart."""
+    """(G, N) int32: which piece of the image each token of a window comes from, after a roll tore the image apart."""
     rows, columns = (
         (place >= edge - window).astype(jnp.int32) + (place >= edge - shift).astype(jnp.int32)
         for edge, place in ((height, jnp.arange(height)), (width, jnp.arange(width)))
@@ -37,7 +40,7 @@ def regions(height: int, width: int, window: int, shift: int | jax.Array) -> jax
 
 
 def shift_mask(height: int, width: int, window: int, shift: int | jax.Array) -> jax.Array:
-    """Logit offsets (K, N, N) that keep a rolled image's torn-apart neighbours from attending to each other.
+    """Logit offsets (G, N, N) that keep a rolled image's torn-apart neighbours from attending to each other.
 
     Computed when it is needed: kept as it is it would take megabytes for each block of a large image.
     """
@@ -57,41 +60,42 @@ def roll(x_BxHxWxC: jax.Array, shift: int | jax.Array) -> jax.Array:
 
 
 def partition(x_BxHxWxC: jax.Array, window: int) -> jax.Array:
-    """Cuts an image into windows: (B, H, W, C) -> (B, K, N, C). H and W must be multiples of the window."""
+    """Cuts an image into windows: (B, H, W, C) -> (B, G, N, C). H and W must be multiples of the window."""
     b, h, w, c = x_BxHxWxC.shape
     x = x_BxHxWxC.reshape(b, h // window, window, w // window, window, c).transpose(0, 1, 3, 2, 4, 5)
     return x.reshape(b, (h // window) * (w // window), window * window, c)
 
 
-def merge(x_BxKxNxC: jax.Array, window: int, height: int, width: int) -> jax.Array:
-    """The inverse of `partition`: (B, K, N, C) -> (B, height, width, C)."""
-    b, _, _, c = x_BxKxNxC.shape
-    x = x_BxKxNxC.reshape(b, height // window, width // window, window, window, c).transpose(0, 1, 3, 2, 4, 5)
+def merge(x_BxGxNxC: jax.Array, window: int, height: int, width: int) -> jax.Array:
+    """The inverse of `partition`: (B, G, N, C) -> (B, height, width, C)."""
+    b, _, _, c = x_BxGxNxC.shape
+    x = x_BxGxNxC.reshape(b, height // window, width // window, window, window, c).transpose(0, 1, 3, 2, 4, 5)
     return x.reshape(b, height, width, c)
 
 
 class WindowAttention(nnx.Module):
     """Multi-head attention inside windows, with a learned bias per relative position; softmax in float32."""
 
-    def __init__(self, channels: int, heads: int, window: int, *, dtype, rngs: nnx.Rngs):
+    def __init__(self, channels: int, heads: int, window: int, *, dtype: DTypeLike, rngs: nnx.Rngs):
         self.heads = heads
         self.window = window
         self.qkv = linear(channels, 3 * channels, dtype=dtype, rngs=rngs)
         self.out = linear(channels, channels, dtype=dtype, rngs=rngs)
         self.bias_table = nnx.Param(jnp.zeros(((2 * window - 1) ** 2, heads), jnp.float32))
 
-    def __call__(self, x_BxKxNxC: jax.Array, mask_KxNxN: jax.Array | None) -> jax.Array:
-        b, k, n, c = x_BxKxNxC.shape
-        qkv = self.qkv(x_BxKxNxC).reshape(b, k, n, 3, self.heads, c // self.heads)
+    def __call__(self, x_BxGxNxC: jax.Array, mask_GxNxN: jax.Array | None) -> jax.Array:
+        """Returns (B, G, N, C): attention among the N tokens of each of G windows; the mask is added to the logits."""
+        b, g, n, c = x_BxGxNxC.shape
+        qkv = self.qkv(x_BxGxNxC).reshape(b, g, n, 3, self.heads, c // self.heads)
         query, key, value = (qkv[:, :, :, i] for i in range(3))
         query = query * (c // self.heads) ** -0.5
         logits = jnp.einsum("bkqhd,bknhd->bkhqn", query, key, preferred_element_type=jnp.float32)
         bias_HxNxN = self.bias_table[...][relative_index(self.window)].transpose(2, 0, 1)
         logits = logits + bias_HxNxN[None, None]
-        if mask_KxNxN is not None:
-            logits = logits + mask_KxNxN[None, :, None]
+        if mask_GxNxN is not None:
+            logits = logits + mask_GxNxN[None, :, None]
         weights = jax.nn.softmax(logits, axis=-1).astype(value.dtype)
-        return self.out(jnp.einsum("bkhqn,bknhd->bkqhd", weights, value).reshape(b, k, n, c))
+        return self.out(jnp.einsum("bkhqn,bknhd->bkqhd", weights, value).reshape(b, g, n, c))
 
 
 class SwinBlock(TransformerBlock):
@@ -106,7 +110,7 @@ class SwinBlock(TransformerBlock):
         drop_path: float,
         number: int,
         *,
-        dtype,
+        dtype: DTypeLike,
         rngs: nnx.Rngs,
     ):
         super().__init__(channels, drop_path, number, dtype=dtype, rngs=rngs)
@@ -115,6 +119,7 @@ class SwinBlock(TransformerBlock):
         self.attention = WindowAttention(channels, heads, window, dtype=dtype, rngs=rngs)
 
     def attend(self, x: jax.Array) -> jax.Array:
+        """Returns (B, H, W, C): attention inside of windows, which are shifted in every second block."""
         _, h, w, _ = x.shape
         height, width = next_multiple(h, self.window), next_multiple(w, self.window)
         x = jnp.pad(x, ((0, 0), (0, height - h), (0, width - w), (0, 0)))
@@ -142,11 +147,12 @@ class SwinBlock(TransformerBlock):
 class PatchMerging(nnx.Module):
     """Halves the resolution and doubles the channels: 2x2 neighbours side by side, norm, linear."""
 
-    def __init__(self, channels: int, *, dtype, rngs: nnx.Rngs):
+    def __init__(self, channels: int, *, dtype: DTypeLike, rngs: nnx.Rngs):
         self.norm = norm(4 * channels, dtype=dtype, rngs=rngs)
         self.reduction = linear(4 * channels, 2 * channels, use_bias=False, dtype=dtype, rngs=rngs)
 
     def __call__(self, x_BxHxWxC: jax.Array) -> jax.Array:
+        """Returns (B, H / 2, W / 2, 2 C) of (B, H, W, C)."""
         x = jnp.pad(x_BxHxWxC, ((0, 0), (0, x_BxHxWxC.shape[1] % 2), (0, x_BxHxWxC.shape[2] % 2), (0, 0)))
         quarters = [x[:, row::2, column::2] for column in (0, 1) for row in (0, 1)]
         return self.reduction(self.norm(jnp.concatenate(quarters, axis=-1)))
@@ -155,16 +161,20 @@ class PatchMerging(nnx.Module):
 class PatchExpand(nnx.Module):
     """Multiplies the resolution: linear to factor² x `outputs` channels, unfolded in space, norm."""
 
-    def __init__(self, channels: int, outputs: int, factor: int, *, dtype, rngs: nnx.Rngs):
+    def __init__(self, channels: int, outputs: int, factor: int, *, dtype: DTypeLike, rngs: nnx.Rngs):
         self.factor = factor
         self.expand = linear(channels, factor * factor * outputs, use_bias=False, dtype=dtype, rngs=rngs)
         self.norm = norm(outputs, dtype=dtype, rngs=rngs)
 
     def __call__(self, x_BxHxWxC: jax.Array) -> jax.Array:
-        return self.norm(depth_to_space(self.expand(x_BxHxWxC), self.factor))
+        """Returns (B, factor H, factor W, outputs) of (B, H, W, channels)."""
+        x: jax.Array = self.norm(depth_to_space(self.expand(x_BxHxWxC), self.factor))
+        return x
 
 
-def _blocks(channels, heads, window, rates, first, *, dtype, rngs) -> nnx.List:
+def _blocks(
+    channels: int, heads: int, window: int, rates: Sequence[float], first: int, *, dtype: DTypeLike, rngs: nnx.Rngs
+) -> nnx.List[SwinBlock]:
     return nnx.List(
         [
             SwinBlock(channels, heads, window, (i % 2) * (window // 2), rate, first + i, dtype=dtype, rngs=rngs)
@@ -199,10 +209,10 @@ class SwinEncoder(nnx.Module):
         drop_path: float,
         skips: str = "entering",
         remat: bool,
-        dtype,
+        dtype: DTypeLike,
         rngs: nnx.Rngs,
     ):
-        how = {"dtype": dtype, "rngs": rngs}
+        how: dict[str, Any] = {"dtype": dtype, "rngs": rngs}
         self.remat = remat
         self.channels = tuple(embed * 2**stage for stage in range(len(depths)))
         self.strides = tuple(patch * 2**stage for stage in range(len(depths)))
@@ -222,7 +232,7 @@ class SwinEncoder(nnx.Module):
     @property
     def parameter_groups(self) -> ParameterGroups:
         """A stage is its blocks, the norm of what leaves them, and the merging behind them."""
-        lists: dict[str, nnx.List] = {"stages": self.stages, "merges": self.merges, "norms": self.norms}
+        lists: dict[str, nnx.List[Any]] = {"stages": self.stages, "merges": self.merges, "norms": self.norms}
         stages = tuple(
             tuple(f"{name}/{stage}" for name, members in lists.items() if stage < len(members))
             for stage in range(len(self.stages))
@@ -230,6 +240,7 @@ class SwinEncoder(nnx.Module):
         return ParameterGroups(("embed", "embed_norm"), stages, after=("norm",), bands=("embed",))
 
     def __call__(self, x_BxHxWxC: jax.Array, noise_BxN: jax.Array | None = None) -> list[jax.Array]:
+        """Returns the features of an image, finest first: (B, H / stride, W / stride, channels) of each."""
         x = self.embed_norm(self.embed(x_BxHxWxC))
         pyramid = []
         for stage, blocks in enumerate(self.stages):
@@ -262,10 +273,10 @@ class SwinDecoder(nnx.Module):
         window: int,
         drop_path: float,
         remat: bool,
-        dtype,
+        dtype: DTypeLike,
         rngs: nnx.Rngs,
     ):
-        how = {"dtype": dtype, "rngs": rngs}
+        how: dict[str, Any] = {"dtype": dtype, "rngs": rngs}
         self.remat = remat
         self.outputs = channels[0]
         levels = list(range(len(channels) - 1))[::-1]
@@ -280,6 +291,7 @@ class SwinDecoder(nnx.Module):
         self.norm = norm(channels[0], **how)
 
     def __call__(self, pyramid: list[jax.Array], noise_BxN: jax.Array | None = None) -> list[jax.Array]:
+        """Returns what leaves each stage, coarsest first; the last is at the first stride of the encoder."""
         features = [pyramid[-1]]
         for expand, join, blocks, skip in zip(self.expands, self.joins, self.stages, pyramid[-2::-1], strict=True):
             x = join(jnp.concatenate([expand(features[-1]), skip], axis=-1))
@@ -290,9 +302,10 @@ class SwinDecoder(nnx.Module):
 class SwinHead(nnx.Module):
     """Final expansion by the patch size, then a 1x1 convolution without bias to the classes, in float32."""
 
-    def __init__(self, channels: int, classes: int, *, patch: int, dtype, rngs: nnx.Rngs):
+    def __init__(self, channels: int, classes: int, *, patch: int, dtype: DTypeLike, rngs: nnx.Rngs):
         self.expand = PatchExpand(channels, channels, patch, dtype=dtype, rngs=rngs)
         self.classify = linear(channels, classes, use_bias=False, dtype=jnp.float32, rngs=rngs)
 
     def __call__(self, x_BxHxWxC: jax.Array) -> jax.Array:
+        """Returns logits (B, patch H, patch W, classes) float32."""
         return self.classify(self.expand(x_BxHxWxC))

@@ -1,10 +1,12 @@
 """UNet (Ronneberger et al. 2015) with batch norm; upsampling bilinear or by transposed convolutions."""
 
 from collections.abc import Sequence
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 from flax import nnx
+from jax.typing import DTypeLike
 
 from lcjax.models.interfaces import ParameterGroups, numbered
 from lcjax.models.layers import UpConv, batch_norm
@@ -14,13 +16,14 @@ from lcjax.models.resample import max_pool, resize, space_to_depth
 class DoubleConv(nnx.Module):
     """Twice: 3x3 convolution with bias, batch norm, ReLU."""
 
-    def __init__(self, inputs: int, middle: int, outputs: int, *, dtype, rngs: nnx.Rngs):
+    def __init__(self, inputs: int, middle: int, outputs: int, *, dtype: DTypeLike, rngs: nnx.Rngs):
         self.conv1 = nnx.Conv(inputs, middle, (3, 3), dtype=dtype, rngs=rngs)
         self.norm1 = batch_norm(middle, dtype=dtype, rngs=rngs)
         self.conv2 = nnx.Conv(middle, outputs, (3, 3), dtype=dtype, rngs=rngs)
         self.norm2 = batch_norm(outputs, dtype=dtype, rngs=rngs)
 
     def __call__(self, x_BxHxWxC: jax.Array) -> jax.Array:
+        """Returns (B, H, W, outputs) of (B, H, W, inputs)."""
         x = nnx.relu(self.norm1(self.conv1(x_BxHxWxC)))
         return nnx.relu(self.norm2(self.conv2(x)))
 
@@ -32,7 +35,9 @@ class UNetEncoder(nnx.Module):
     depth), and all strides are multiplied by it: sees farther, costs less, draws coarser. 1 is the published network.
     """
 
-    def __init__(self, inputs: int, *, base: int, patch: int, upsampling: str, remat: bool, dtype, rngs: nnx.Rngs):
+    def __init__(
+        self, inputs: int, *, base: int, patch: int, upsampling: str, remat: bool, dtype: DTypeLike, rngs: nnx.Rngs
+    ):
         self.patch = patch
         self.remat = remat
         self.strides = tuple(patch * stride for stride in (1, 2, 4, 8, 16))
@@ -48,6 +53,7 @@ class UNetEncoder(nnx.Module):
         return ParameterGroups(stages=numbered("levels", len(self.levels)), bands=("levels/0/conv1",))
 
     def __call__(self, x_BxHxWxC: jax.Array, noise_BxN: jax.Array | None = None) -> list[jax.Array]:
+        """Returns the features of an image, finest first: (B, H / stride, W / stride, channels) of each."""
         apply = nnx.remat(DoubleConv.__call__) if self.remat else DoubleConv.__call__
         x = space_to_depth(x_BxHxWxC, self.patch)
         pyramid = [apply(self.levels[0], x.reshape(*x.shape[:3], -1))]
@@ -65,8 +71,8 @@ class UNetDecoder(nnx.Module):
         "transposed": a 2x2 convolution with stride 2 that also halves the channels, as in the article.
     """
 
-    def __init__(self, channels: Sequence[int], *, upsampling: str, remat: bool, dtype, rngs: nnx.Rngs):
-        how = {"dtype": dtype, "rngs": rngs}
+    def __init__(self, channels: Sequence[int], *, upsampling: str, remat: bool, dtype: DTypeLike, rngs: nnx.Rngs):
+        how: dict[str, Any] = {"dtype": dtype, "rngs": rngs}
         self.remat = remat
         below = channels[-1]
         ups, levels = [], []
@@ -85,6 +91,7 @@ class UNetDecoder(nnx.Module):
         self.outputs = below
 
     def __call__(self, pyramid: list[jax.Array], noise_BxN: jax.Array | None = None) -> list[jax.Array]:
+        """Returns what leaves each level, coarsest first."""
         apply = nnx.remat(DoubleConv.__call__) if self.remat else DoubleConv.__call__
         features = [pyramid[-1]]
         for index, (level, skip) in enumerate(zip(self.levels, pyramid[-2::-1], strict=True)):

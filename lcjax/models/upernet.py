@@ -1,10 +1,12 @@
 """UPerNet (Xiao et al. 2018): pyramid pooling on the coarsest feature, then a feature pyramid."""
 
 from collections.abc import Sequence
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 from flax import nnx
+from jax.typing import DTypeLike
 
 from lcjax.models.layers import ConvNorm
 from lcjax.models.resample import average_pool, resize
@@ -22,8 +24,8 @@ class UPerNetDecoder(nnx.Module):
       hidden: width of all levels; 512 as published.
     """
 
-    def __init__(self, channels: Sequence[int], *, hidden: int, remat: bool, dtype, rngs: nnx.Rngs):
-        how = {"dtype": dtype, "rngs": rngs}
+    def __init__(self, channels: Sequence[int], *, hidden: int, remat: bool, dtype: DTypeLike, rngs: nnx.Rngs):
+        how: dict[str, Any] = {"dtype": dtype, "rngs": rngs}
         self.outputs = hidden
         self.remat = remat
         self.pools = nnx.List([ConvNorm(channels[-1], hidden, 1, **how) for _ in POOLS])

@@ -1,9 +1,12 @@
 """Plain vision transformer (Dosovitskiy et al. 2021) with the simple pyramid of Li et al. 2022 (ViTDet)."""
 
+from typing import Any
+
 import jax
 import jax.numpy as jnp
 import numpy as np
 from flax import nnx
+from jax.typing import DTypeLike
 
 from lcjax.models.interfaces import ParameterGroups, numbered
 from lcjax.models.layers import TransformerBlock, UpConv, linear, norm, run_stage
@@ -15,14 +18,15 @@ _EPSILON = 1e-12  # of layer norms, as in the ViT of transformers
 class ViTBlock(TransformerBlock):
     """Attention among all tokens: (B, N, C). Softmax in float32."""
 
-    def __init__(self, channels: int, heads: int, drop_path: float, number: int, *, dtype, rngs: nnx.Rngs):
-        how = {"dtype": dtype, "rngs": rngs}
+    def __init__(self, channels: int, heads: int, drop_path: float, number: int, *, dtype: DTypeLike, rngs: nnx.Rngs):
+        how: dict[str, Any] = {"dtype": dtype, "rngs": rngs}
         super().__init__(channels, drop_path, number, epsilon=_EPSILON, **how)
         self.heads = heads
         self.qkv = linear(channels, 3 * channels, **how)
         self.out = linear(channels, channels, **how)
 
     def attend(self, x: jax.Array) -> jax.Array:
+        """Returns (B, N, C): attention among all tokens of an image."""
         b, n, c = x.shape
         query, key, value = jnp.moveaxis(self.qkv(x).reshape(b, n, 3, self.heads, c // self.heads), 2, 0)
         return self.out(jax.nn.dot_product_attention(query, key, value).reshape(b, n, c))
@@ -50,10 +54,10 @@ class ViTEncoder(nnx.Module):
         grid: int,
         drop_path: float,
         remat: bool,
-        dtype,
+        dtype: DTypeLike,
         rngs: nnx.Rngs,
     ):
-        how = {"dtype": dtype, "rngs": rngs}
+        how: dict[str, Any] = {"dtype": dtype, "rngs": rngs}
         self.grid = grid
         self.remat = remat
         self.channels = (embed // 4, embed // 2, embed, embed)
@@ -83,6 +87,7 @@ class ViTEncoder(nnx.Module):
         )
 
     def __call__(self, x_BxHxWxC: jax.Array, noise_BxN: jax.Array | None = None) -> list[jax.Array]:
+        """Returns the features of an image, finest first: (B, H / stride, W / stride, channels) of each."""
         rows, columns = (size // self.strides[2] for size in x_BxHxWxC.shape[1:3])
         tokens = self.norm(self.tokens(x_BxHxWxC, noise_BxN)[-1])[:, 1:]
         x = tokens.reshape(tokens.shape[0], rows, columns, -1)
