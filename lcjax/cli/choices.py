@@ -9,6 +9,7 @@ from lcjax import tasks
 from lcjax.configs import base
 from lcjax.configs import registry as configs
 from lcjax.models import registry as models
+from lcjax.ops import losses
 
 
 def _first_line(found: Any) -> str:
@@ -34,8 +35,9 @@ def _config(get_config: Callable) -> str:
 # Kind -> the registry of its names, and what one line tells of an object.
 _KINDS: dict[str, tuple[Registry, Callable[[Any], str]]] = {
     "models": (Registry("config.model.name", "lcjax.models", models.FAMILIES), _network),
-    "datasets": (Registry("config.dataset", "lcjax.datasets", datasets.DATASETS), _data_set),
-    "tasks": (Registry("config.task", "lcjax.tasks", tasks.TASKS), _first_line),
+    "datasets": (datasets.REGISTRY, _data_set),
+    "tasks": (tasks.REGISTRY, _first_line),
+    "losses": (losses.REGISTRY, _first_line),
     "configs": (configs.REGISTRY, _config),
 }
 KINDS = tuple(_KINDS)

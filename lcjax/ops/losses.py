@@ -108,13 +108,14 @@ def class_weights(pixels_K: Sequence[int], power: float) -> np.ndarray:
 def nt_xent(
     first_BxC: jax.Array, second_BxC: jax.Array, temperature: float, valid_B: jax.Array | None = None
 ) -> tuple[jax.Array, dict[str, jax.Array]]:
-    """NT-Xent (Chen et al. 2020) between two views of the same places, symmetric, over the global batch.
+    """Returns NT-Xent (Chen et al. 2020) between two views of the same places, symmetric, over the global batch.
 
     The positive of an embedding is the other view of its place; its 2B-2 negatives are all other embeddings, of both
     views.
 
     Args:
-      first_BxC, second_BxC: embeddings of unit length.
+      first_BxC: embeddings of unit length, of the first view.
+      second_BxC: the same of the second view, place by place.
       temperature: divides the cosine similarities.
       valid_B: False for padding, which is neither an anchor nor a negative.
 

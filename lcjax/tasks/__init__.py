@@ -2,6 +2,7 @@
 
 from ml_collections import ConfigDict
 
+from data_pipelines.datasets import registry as datasets
 from data_pipelines.schema import plugins
 from data_pipelines.schema.errors import InputError
 from lcjax.runs.model_card import Card
@@ -28,5 +29,10 @@ def named(name: str) -> type[Task]:
 
 
 def make(config: ConfigDict, card: Card) -> Task:
-    """Returns the task of `config.task`. Raises InputError as `named`, and for values that the task cannot take."""
+    """Returns the task of `config.task`.
+
+    Raises:
+      InputError: as `named`; the config names an unknown data set, or holds values that the task cannot take.
+    """
+    datasets.entry(config.dataset)  # so that no verb goes on with a name that nobody can tell the meaning of
     return named(config.task)(config, card)

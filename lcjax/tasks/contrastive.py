@@ -21,7 +21,11 @@ _COLLAPSED = -0.1  # uniformity: the mean squared distance of places is below 0.
 
 
 class Contrastive(Task):
-    """Batches {sensor: stored integers (B, H, W, bands)} of two sensors and a DualEncoder."""
+    """Pulls together the embeddings of one place as two sensors see it, and pushes other places away.
+
+    Batches are {sensor: stored integers (B, H, W, bands)} of two sensors; the network is a DualEncoder. The loss is
+    NT-Xent (lcjax/ops/losses.py).
+    """
 
     can_embed = True
     splits_batches = False
@@ -70,7 +74,7 @@ class Contrastive(Task):
         )
 
     def loss(self, model: nnx.Module, batch: Batch, keys_B: jax.Array) -> tuple[jax.Array, Values]:
-        """NT-Xent over the global batch, and retrieval, alignment and uniformity in it."""
+        """Returns NT-Xent over the global batch, and retrieval, alignment and uniformity in it."""
         images = {key: batch[key] for key in self.keys}
         cut = augment.crop_and_dihedral(
             images, batch["corner"], keys_B, crop=self.config.crop, flip=self.config.dihedral
@@ -82,24 +86,27 @@ class Contrastive(Task):
         return loss, {key: value for key, value in measures.items() if "/" not in key}
 
     def eval_step(self, model: nnx.Module, batch: Batch) -> Values:
-        """Evaluation sums on the middle of each tile; retrieval is among the places of one evaluation batch."""
+        """Returns evaluation sums of the middle of each tile; retrieval is among the places of one batch."""
         cut = augment.centre_crop({key: batch[key] for key in self.keys}, crop=self.config.crop)
         first, second = model(self._inputs(cut)).values()
         return losses.nt_xent(first, second, self.config.temperature, batch["valid"])[1]
 
     def embed(self, model: nnx.Module, batch: Batch) -> jax.Array:
-        """What the encoders make of whole images, before the projections: both sensors side by side, (B, C) float32."""
+        """Returns the pooled features of whole images, before the projections: (B, C) float32, sensor by sensor."""
         assert isinstance(model, DualEncoder)
         return jnp.concatenate(list(model.pooled(self._inputs(batch)).values()), axis=-1)
 
     def scores(self, sums: Values) -> dict[str, float]:
-        """Mean loss; retrieval, the share of embeddings that find their place first, also by direction; alignment and
-        uniformity."""
+        """Returns the mean loss, retrieval, alignment and uniformity.
+
+        Retrieval is the share of embeddings whose nearest one in the other view is of their own place; also by
+        direction.
+        """
         measures = {key: float(value) for key, value in self._measures(sums, math.log).items()}
         return {"loss": float(sums["loss_sum"] / sums["anchors"])} | measures
 
     def health_warning(self, means: dict[str, float]) -> str:
-        """Tells of a collapse: all places have come to lie at nearly one point."""
+        """Returns a warning where the embeddings have collapsed: all places lie at nearly one point."""
         if means["uniformity"] < _COLLAPSED:
             return ""
         return (

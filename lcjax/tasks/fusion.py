@@ -1,4 +1,8 @@
-"""Fusion as data: which bands each encoder of a network takes, and what it takes from the encoders of another run."""
+"""Fusion as data: which bands each encoder of a network takes, and what it takes from the encoders of another run.
+
+A fusion is a name in `STREAMS`, or the name of a sensor: one encoder for all of its bands. So data sets whose sensors
+are not known here need no entry.
+"""
 
 import dataclasses
 from collections.abc import Iterable, Sequence
@@ -59,25 +63,32 @@ _ALIKE: dict[Band, Band | None] = {
 }
 
 
-def sensors_of(fusion: str, sensors: Iterable[Sensor]) -> tuple[Sensor, ...]:
-    """Those of a data set's sensors that a fusion takes, in order.
+def streams_of(fusion: str) -> dict[str, Stream]:
+    """Returns the streams of a fusion by name; a name that is none in `STREAMS` is taken for that of a sensor."""
+    return STREAMS.get(fusion) or {fusion: Stream((fusion,))}
 
-    Raises InputError for an unknown fusion, and for one that needs a sensor or a band that is not there.
+
+def sensors_of(fusion: str, sensors: Iterable[Sensor]) -> tuple[Sensor, ...]:
+    """Returns those of a data set's sensors that a fusion takes, in order.
+
+    Raises:
+      InputError: the fusion is unknown, or needs a sensor or a band that is not there.
     """
-    if fusion not in STREAMS:
-        raise InputError(f"config.fusion={fusion!r}: expected one of {', '.join(STREAMS)}")
     held = {sensor.name: sensor for sensor in sensors}
+    known = list(dict.fromkeys((*STREAMS, *held)))
+    if fusion not in known:
+        raise InputError(f"config.fusion={fusion!r}: expected one of {', '.join(known)}")
     wanted = _names(fusion)
     missing = [name for name in wanted if name not in held]
     if missing:
-        fitting = [name for name in STREAMS if held.keys() >= set(_names(name))]
+        fitting = [name for name in known if held.keys() >= set(_names(name))]
         raise InputError(
             f"config.fusion={fusion!r}: the data set has no {', '.join(missing)}; it holds {', '.join(held)}; "
             f"expected one of {', '.join(fitting)}"
         )
     found = tuple(held[name] for name in wanted)
     bands = [band for sensor in found for band in sensor.bands]
-    left_out = [band for stream in STREAMS[fusion].values() for band in stream.bands if band not in bands]
+    left_out = [band for stream in streams_of(fusion).values() for band in stream.bands if band not in bands]
     if left_out:
         raise InputError(
             f"config.fusion={fusion!r}: it needs {', '.join(left_out)}, which config.bands leaves out of "
@@ -87,7 +98,7 @@ def sensors_of(fusion: str, sensors: Iterable[Sensor]) -> tuple[Sensor, ...]:
 
 
 def inputs_of(fusion: str, sensors: Iterable[Sensor]) -> dict[str, Inputs]:
-    """For each encoder of a fusion what it is given. Raises InputError as `sensors_of`."""
+    """Returns the inputs of each encoder of a fusion, by name. Raises InputError as `sensors_of`."""
     held = {sensor.name: sensor.bands for sensor in sensors_of(fusion, sensors)}
 
     def one(stream: Stream) -> Inputs:
@@ -95,18 +106,26 @@ def inputs_of(fusion: str, sensors: Iterable[Sensor]) -> dict[str, Inputs]:
         places = tuple((name, tuple(map(held[name].index, bands))) for name, bands in wanted.items())
         return Inputs(places, len(SENSORS[stream.like].bands) if stream.adapted else 0)
 
-    return {name: one(stream) for name, stream in STREAMS[fusion].items()}
+    return {name: one(stream) for name, stream in streams_of(fusion).items()}
 
 
 def taken(
     fusion: str, sensors: Sequence[Sensor], other_fusion: str, other_sensors: Sequence[Sensor], origin: str
 ) -> dict[str, Taken]:
-    """For each encoder that takes anything what it takes from another run, which `origin` names in errors.
+    """Returns, for each encoder that starts from another run, which encoder of that run it starts from.
 
-    That is the encoder of its own name, or else the one that its stream names; and for each of its bands the place of
-    that band, or of the one that is most alike, among the bands of the other run's encoders.
+    That is the encoder of the same name, or else the `trunk` of its stream. For each of its bands it also holds the
+    place of that band, or of the most similar one, among the bands of the other run's encoders.
 
-    Raises InputError where there is no such encoder, and where none has learned from a band.
+    Args:
+      fusion: of the network that is begun.
+      sensors: of its card.
+      other_fusion: of the other run.
+      other_sensors: of the other run's card.
+      origin: names the other run in errors.
+
+    Raises:
+      InputError: the other run has no such encoder, or none of its encoders has learned from a band.
     """
     others = {name: bands for name, bands in _known(other_fusion, other_sensors).items() if name != OWN}
     places = {band: (name, place, len(bands)) for name, bands in others.items() for place, band in enumerate(bands)}
@@ -114,7 +133,7 @@ def taken(
     for name, bands in _known(fusion, sensors).items():
         if name == OWN:
             continue
-        trunk = name if name in others else STREAMS[fusion][name].trunk
+        trunk = name if name in others else streams_of(fusion)[name].trunk
         if trunk not in others:
             raise InputError(
                 f"config.init={origin}: it holds no encoder for {name}; its encoders are {', '.join(others)}: choose "
@@ -132,8 +151,8 @@ def taken(
 
 
 def _names(fusion: str) -> list[str]:
-    """Of the sensors of a fusion, each once."""
-    return list(dict.fromkeys(name for stream in STREAMS[fusion].values() for name in stream.sensors))
+    """The names of a fusion's sensors, each once."""
+    return list(dict.fromkeys(name for stream in streams_of(fusion).values() for name in stream.sensors))
 
 
 def _known(fusion: str, sensors: Sequence[Sensor]) -> dict[str, tuple[Band, ...]]:
@@ -145,4 +164,4 @@ def _known(fusion: str, sensors: Sequence[Sensor]) -> dict[str, tuple[Band, ...]
             return tuple((stream.like, band) for band in SENSORS[stream.like].bands)
         return tuple((name, band) for name in stream.sensors for band in stream.bands or held[name])
 
-    return {name: one(stream) for name, stream in STREAMS[fusion].items()}
+    return {name: one(stream) for name, stream in streams_of(fusion).items()}

@@ -57,7 +57,7 @@ class Segmentation(Task):
             self.weights = losses.class_weights(counts, config.class_weights)
 
     def check(self, records: Records, folder: pathlib.Path | str) -> None:
-        """Raises InputError for records without metadata, where it is wanted."""
+        """Raises InputError for records without any number that the network is to be shown."""
         if self.vectors and not self._has_numbers(records):
             raise InputError(
                 f"config.metadata=True: the records of {self.config.split.train!r} in {folder} know no "
@@ -66,7 +66,7 @@ class Segmentation(Task):
             )
 
     def split_warning(self, records: Records, split: str) -> str:
-        """Tells of records without metadata, where the network learned from it."""
+        """Returns a warning for records without any number that the network has learned from."""
         if not self.vectors or self._has_numbers(records):
             return ""
         return f"the records of {split!r} know no {self._vector_names}, which this network has learned from"
@@ -113,7 +113,7 @@ class Segmentation(Task):
         return loss, {"OA": right / jnp.maximum(labelled, 1)}
 
     def eval_step(self, model: nnx.Module, batch: Batch) -> Values:
-        """Evaluation sums of whole tiles: the confusion matrix, and how many pixels are left out of it."""
+        """Returns evaluation sums of whole tiles: the confusion matrix, and how many pixels are left out of it."""
         labels = jnp.where(batch["valid"][:, None, None], self._labels(batch["label"]), np.uint8(255))
         predictions = jnp.argmax(self._answer(model, batch), axis=-1)
         real = jnp.sum(batch["valid"]) * labels[0].size
@@ -123,11 +123,11 @@ class Segmentation(Task):
         }
 
     def scores(self, sums: Values) -> dict[str, float]:
-        """Scores of the summed counts."""
+        """Returns the scores of docs/scores.md of the summed confusion matrix."""
         return metrics.scores(sums["confusion"], self.names)[0]
 
     def probabilities(self, model: nnx.Module, batch: Batch) -> jax.Array:
-        """Class probabilities (B, H, W, classes) float32 of stored numbers, in windows of `config.window`.
+        """Returns class probabilities (B, H, W, classes) float32 of stored numbers, in windows of `config.window`.
 
         A batch may come without vectors: they are not known, then. With `config.resize` the answers of the smaller
         image are interpolated bilinearly.

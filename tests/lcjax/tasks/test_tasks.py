@@ -89,6 +89,22 @@ def test_what_is_no_task_is_refused_by_name(outside, name, says):
         tasks.make(config, card_of(config))
 
 
+@pytest.mark.parametrize("task", ["segmentation", "contrastive"])
+@pytest.mark.parametrize(
+    ("dataset", "says"),
+    [
+        ("os:system", r"^config\.dataset='os:system': comes from a file"),
+        ("gone", "^data set 'gone' is unknown; expected"),
+    ],
+)
+def test_a_data_set_that_nobody_brings_along_is_refused_by_name(task, dataset, says):
+    config = smallest("two_stream_swin", task=task)
+    card = card_of(config)
+    config.dataset = dataset
+    with pytest.raises(InputError, match=says):
+        tasks.make(config, card)
+
+
 class Linear(nnx.Module):
     """Logits that are linear in the bands."""
 
