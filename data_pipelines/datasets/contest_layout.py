@@ -60,4 +60,11 @@ def partitions(records: dict[str, list[Kept]]) -> dict[str, Partition]:
     return found
 
 
+def groups(records: dict[str, list[Kept]]) -> dict[str, str]:
+    """The scene of each labelled record whose place is known: "scene_1", ... in the order of their first records."""
+    placed = [record for split in SPLITS for record in records.get(split, ()) if record.place]
+    members = scenes.group([record.place for record in placed if record.place])
+    return {placed[position].id: f"scene_{n}" for n, scene in enumerate(members, 1) for position in scene}
+
+
 read = functools.partial(sentinel_layout.read, legend=LEGEND, label_bands=1)

@@ -106,7 +106,9 @@ def item(patch: PatchId, found: Mapping[str, pathlib.Path], parts: Mapping[str, 
       parts: what the record calls a part -> what the files call it, e.g. {"label": "lc"}. For one that was not found
         the path where it should be is given, so that reading refuses the record by name.
     """
-    return Item(str(patch), {field: found.get(part) or _beside(found, part) for field, part in parts.items()})
+    paths = {field: found.get(part) or _beside(found, part) for field, part in parts.items()}
+    # Names of DFC2020 tell a split where those of SEN12MS tell season and scene.
+    return Item(str(patch), paths, group=f"{patch.season}_{patch.scene}" if patch.season in SEASONS else "")
 
 
 def _beside(found: Mapping[str, pathlib.Path], missing: str) -> pathlib.Path:
@@ -152,6 +154,7 @@ def read(item: Item, legend: Legend, label_bands: int, *, max_nodata: float = 0.
         counted=valid if nodata else None,
         nodata=nodata,
         place=optical.place or radar.place,
+        extent=optical.extent or radar.extent,
     )
 
 

@@ -16,7 +16,7 @@ import numpy as np
 from data_pipelines.schema.band_selection import canonical
 from data_pipelines.schema.legends import Legend
 from data_pipelines.schema.sensors import Sensor
-from data_pipelines.schema.spec import Place, Refused
+from data_pipelines.schema.spec import Extent, Place, Refused
 
 _LABEL_DTYPES = ("uint8", "uint16", "int16", "int32", "uint32")
 _UNLABELLED = 0.9  # share of pixels without a label at which a label is refused
@@ -34,6 +34,8 @@ class Patch:
       names: the description of each band, None where it has none.
       place: the centre; None where the file is not georeferenced or its CRS has no EPSG code.
       centre: x, y of the centre in the coordinates of the file, whatever they are.
+      bounds: left, bottom, right, top in the same coordinates.
+      extent: the same with its CRS; None where the file is not georeferenced.
     """
 
     values: np.ndarray
@@ -41,6 +43,8 @@ class Patch:
     names: tuple[str | None, ...]
     place: Place | None
     centre: tuple[float, float]
+    bounds: tuple[float, float, float, float]
+    extent: Extent | None
 
 
 def read(path: pathlib.Path, *, count: int, dtypes: tuple[str, ...], max_nodata: float = 0.0) -> Patch:
@@ -143,7 +147,15 @@ def _read(path: pathlib.Path, count: int, dtypes: tuple[str, ...]) -> Patch:
         values = np.ascontiguousarray(np.moveaxis(file.read(), 0, -1))
         t, x, y = file.transform, file.width / 2, file.height / 2
         centre = (t.a * x + t.b * y + t.c, t.d * x + t.e * y + t.f)
-        return Patch(values, _valid(values, file.nodata), file.descriptions, _place(file.crs, centre), centre)
+        return Patch(
+            values=values,
+            valid=_valid(values, file.nodata),
+            names=file.descriptions,
+            place=_place(file.crs, centre),
+            centre=centre,
+            bounds=bounds_of(t, 0, 0, file.height, file.width),
+            extent=extent_of(file.crs, t, 0, 0, file.height, file.width),
+        )
 
 
 def _valid(values: np.ndarray, nodata: float | None) -> np.ndarray:
@@ -234,6 +246,28 @@ def _check_smooth(path: pathlib.Path, values: np.ndarray) -> None:
     jumps = np.abs(np.diff(values[::8].astype(np.int32), axis=1)) > np.iinfo(values.dtype).max // 2
     if jumps.mean() > _JUMPS:
         raise Refused(path, f"noise: {jumps.mean():.0%} of neighbouring values differ by half of the range; damaged")
+
+
+def bounds_of(transform, top: int, left: int, height: int, width: int) -> tuple[float, float, float, float]:
+    """Left, bottom, right and top of a window of an image, in the coordinates of its affine transform.
+
+    Of an image that is turned they enclose it.
+    """
+    t = transform
+    corners = [(column, row) for column in (left, left + width) for row in (top, top + height)]
+    x = [t.a * column + t.b * row + t.c for column, row in corners]
+    y = [t.d * column + t.e * row + t.f for column, row in corners]
+    return min(x), min(y), max(x), max(y)
+
+
+def extent_of(crs, transform, top: int, left: int, height: int, width: int) -> Extent | None:
+    """What a window of an image covers; None where the image has no CRS (rasterio's) or no place in it."""
+    bounds = bounds_of(transform, top, left, height, width)
+    if not crs or transform.is_identity or not np.isfinite(bounds).all():
+        return None
+    wkt = crs.to_wkt()
+    epsg = _epsg(wkt)
+    return Extent(f"EPSG:{epsg}" if epsg else wkt, bounds)
 
 
 def _place(crs, centre: tuple[float, float]) -> Place | None:

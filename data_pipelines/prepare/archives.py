@@ -5,7 +5,6 @@ import dataclasses
 import errno
 import functools
 import gzip
-import json
 import lzma
 import os
 import pathlib
@@ -23,7 +22,8 @@ from tqdm import tqdm
 
 from data_pipelines.schema import files
 from data_pipelines.schema.errors import InputError
-from data_pipelines.schema.files import write_atomically
+from data_pipelines.schema.on_disk import SCHEMA_VERSION
+from data_pipelines.schema.schema_version import read_json, write_json
 
 _CHUNK = 1 << 20
 # What the libraries raise for damaged bytes. Decompressors also raise OSError without a number (bz2, gzip).
@@ -72,6 +72,12 @@ def unpack(source: pathlib.Path, target: pathlib.Path, members: re.Pattern[str])
     return [row for rows in refused.values() for row in rows or ()]
 
 
+def root_of(folder: pathlib.Path, target: pathlib.Path) -> pathlib.Path:
+    """The folder below `target` that holds all of the archive that `folder` was unpacked from."""
+    below = [path for path in (folder, *folder.parents) if path != target and path.is_relative_to(target)]
+    return next(path for path in reversed(below) if _note(path).exists())
+
+
 def find(source: pathlib.Path) -> list[pathlib.Path]:
     """The archives below `source`, in a fixed order; warns of those of kinds that are not opened."""
     paths = list(files.below(source))
@@ -94,10 +100,10 @@ def _identity(archive: pathlib.Path, members: re.Pattern[str]) -> dict:
 
 def _noted(folder: pathlib.Path, identity: dict) -> dict:
     """The note if it is of this archive, else an empty one."""
-    try:
-        note = json.loads(_note(folder).read_text())
-    except FileNotFoundError:
+    path = _note(folder)
+    if not path.exists():
         return {}
+    note = read_json(path, SCHEMA_VERSION, "delete the folder that the data set is made in, to start anew")
     return note if note["archive"] == identity else {}
 
 
@@ -111,7 +117,7 @@ def _unpack(archive: pathlib.Path, folder: pathlib.Path, members: re.Pattern[str
     if not _noted(folder, identity) and folder.exists():
         shutil.rmtree(folder)  # of an archive that was another one
     folder.mkdir(parents=True, exist_ok=True)
-    write_atomically(_note(folder), json.dumps({"archive": identity, "refused": None}))
+    write_json(_note(folder), {"archive": identity, "refused": None}, SCHEMA_VERSION)
 
     refused, seen, begun = [], set(), bar.n
     with _opened(archive) as found:
@@ -127,7 +133,7 @@ def _unpack(archive: pathlib.Path, folder: pathlib.Path, members: re.Pattern[str
                     refused.append(Refusal(str(archive), _printable(member.name), reason))
             bar.update(begun + member.begin - bar.n)
     bar.update(begun + identity["bytes"] - bar.n)
-    write_atomically(_note(folder), json.dumps({"archive": identity, "refused": refused}))
+    write_json(_note(folder), {"archive": identity, "refused": refused}, SCHEMA_VERSION)
     return refused
 
 

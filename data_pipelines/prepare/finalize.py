@@ -6,8 +6,8 @@ import dataclasses
 import functools
 import io
 import itertools
-import json
 import pathlib
+from collections.abc import Mapping
 
 import tensorflow_datasets as tfds
 
@@ -17,6 +17,7 @@ from data_pipelines.schema.band_statistics import BandSums
 from data_pipelines.schema.errors import InputError
 from data_pipelines.schema.files import temporary, write_atomically
 from data_pipelines.schema.legends import IGNORE
+from data_pipelines.schema.schema_version import write_json
 from data_pipelines.schema.spec import DatasetSpec, Kept, Partition
 
 _TEMPLATE = "{DATASET}-{SPLIT}.{FILEFORMAT}-{SHARD_X_OF_Y}"
@@ -69,13 +70,14 @@ def finalize(
         "vectors": [{"name": v.name, "numbers": v.numbers, "meaning": v.meaning} for v in spec.vectors],
         "tile": layout.tile,
     }
-    _write_json(folder / on_disk.STATISTICS, statistics)
-    _write_json(folder / on_disk.DESCRIPTION, description)
-    _write_records(folder / on_disk.RECORDS, spec, splits)
-    kept = {split: [one for note in notes for one in note.kept] for split, notes in splits.items()}
+    write_json(folder / on_disk.STATISTICS, statistics, on_disk.SCHEMA_VERSION)
+    write_json(folder / on_disk.DESCRIPTION, description, on_disk.SCHEMA_VERSION)
+    kept = {split: [record for note in notes for record in note.kept] for split, notes in splits.items()}
+    _write_records(folder / on_disk.RECORDS, spec, splits, spec.groups(kept))
     partitions = spec.partitions(kept)
     _check(spec.name, partitions, kept)
-    _write_json(folder / on_disk.PARTITIONS, {name: dataclasses.asdict(one) for name, one in partitions.items()})
+    parts = {name: dataclasses.asdict(partition) for name, partition in partitions.items()}
+    write_json(folder / on_disk.PARTITIONS, {"partitions": parts}, on_disk.SCHEMA_VERSION)
     _write_tfds(spec, layout, splits, folder)
 
 
@@ -110,20 +112,25 @@ def _statistics(notes: list[Note], sums: dict[str, BandSums]) -> dict:
     }
 
 
-def _write_records(path: pathlib.Path, spec: DatasetSpec, splits: dict[str, list[Note]]) -> None:
-    """A row for each record: id, split, where its centre lies, filled pixels, and pixels by label id."""
+def _write_records(
+    path: pathlib.Path, spec: DatasetSpec, splits: dict[str, list[Note]], groups: Mapping[str, str]
+) -> None:
+    """A row for each record: its columns of `on_disk.COLUMNS`, and its pixels by label id.
+
+    Args:
+      groups: id -> group of the records that do not know their own.
+    """
     labels = [label for label in spec.legend.allowed_ids if label != IGNORE]
     begun = temporary(path)
     with begun.open("w", newline="") as file:
         writer = csv.writer(file, lineterminator="\n")
-        writer.writerow(
-            ["id", "split", "epsg", "x", "y", "nodata", *(f"{on_disk.CLASS_PREFIX}{label}" for label in labels)]
-        )
+        writer.writerow([*on_disk.COLUMNS, *(f"{on_disk.CLASS_PREFIX}{label}" for label in labels)])
         for split, notes in splits.items():
             for note in notes:
                 for kept, nodata, pixels in zip(note.kept, note.nodata, note.pixels, strict=True):
-                    place = (kept.place.epsg, kept.place.x, kept.place.y) if kept.place else ("", "", "")
-                    writer.writerow([kept.id, split, *place, nodata, *(pixels.get(label, 0) for label in labels)])
+                    grouped = dataclasses.replace(kept, group=groups.get(kept.id, kept.group))
+                    row = on_disk.records_row(split, grouped, nodata)
+                    writer.writerow(row + [pixels.get(label, 0) for label in labels])
     begun.replace(path)
 
 
@@ -134,10 +141,6 @@ def _check(name: str, partitions: dict[str, Partition], kept: dict[str, list[Kep
         ids = [record_id for part in partition.parts.values() for record_id in part]
         if len(set(ids)) < len(ids) or not known.issuperset(ids):
             raise ValueError(f"{name}: {title} does not part its records")
-
-
-def _write_json(path: pathlib.Path, value: dict) -> None:
-    write_atomically(path, json.dumps(value, indent=1) + "\n")
 
 
 def _write_tfds(spec: DatasetSpec, layout: Layout, splits: dict[str, list[Note]], folder: pathlib.Path) -> None:

@@ -17,10 +17,9 @@ import dataclasses
 import fcntl
 import functools
 import hashlib
-import json
 import pathlib
 import shutil
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 
 import tqdm
 
@@ -28,9 +27,8 @@ from data_pipelines.prepare import archives, shard_writer
 from data_pipelines.prepare.executors import run
 from data_pipelines.prepare.finalize import file_stem, finalize, unpacked, write_refused
 from data_pipelines.prepare.shard_writer import Layout, Task
-from data_pipelines.schema import on_disk
+from data_pipelines.schema import on_disk, schema_version
 from data_pipelines.schema.errors import InputError
-from data_pipelines.schema.files import write_atomically
 from data_pipelines.schema.spec import DatasetSpec, Item, Refused
 
 # Shards a split, bounded by records a shard: enough for every worker, not too many open files, little lost by a kill.
@@ -87,8 +85,9 @@ def _write(
 ) -> None:
     """Everything but the last name of the folder."""
     lost = _unpack(spec, source, unpacked(folder))
+    root_of = functools.cache(functools.partial(_root_of, source, unpacked(folder)))
     splits = {
-        split: [_without_lost(item, lost) for item in items]
+        split: [_with_source(_without_lost(item, lost), root_of) for item in items]
         for split, items in spec.index([source, unpacked(folder)]).items()
     }
     if not splits:
@@ -161,6 +160,21 @@ def _without_lost(item: Item, lost: dict[pathlib.Path, str]) -> Item:
     return dataclasses.replace(item, refused=Refused(found, lost[found])) if found and not item.refused else item
 
 
+def _with_source(item: Item, root_of: Callable[[pathlib.Path], pathlib.Path | None]) -> Item:
+    """The item with the name of its first file: the same on every machine, unpacked here or before."""
+    path = shard_writer.first_file(item)
+    root = root_of(path.parent)
+    return dataclasses.replace(item, source=str(path.relative_to(root) if root else path))
+
+
+def _root_of(source: pathlib.Path, target: pathlib.Path, folder: pathlib.Path) -> pathlib.Path | None:
+    """Where the names of the files in a folder begin: below its archive, below the source, or None: they stay whole."""
+    if folder.is_relative_to(target):
+        return archives.root_of(folder, target)
+    given = source if source.is_dir() else source.parent
+    return given if folder.is_relative_to(given) else None
+
+
 def tidy(folder: pathlib.Path) -> None:
     """Removes from a finished data set what was needed to make it, and files that a kill left half-written."""
     for left in folder.glob(".*"):
@@ -209,22 +223,20 @@ def _plan(
 ) -> dict:
     """What is being made; written once, and compared when a run goes on in the same folder."""
     ids = "\n".join(f"{split} {item.id} {item.vectors}" for split, items in splits.items() for item in items)
-    made: dict = {"source": str(source.resolve())} | ({"fingerprint": spec.fingerprint} if spec.fingerprint else {})
-    made |= {"options": options} if options else {}
+    made: dict = {"source": str(source.resolve()), "fingerprint": spec.fingerprint, "options": options}
     wanted = made | {"records": hashlib.sha256(ids.encode()).hexdigest()}
     path = folder / shard_writer.PARTS / _PLAN
-    plan = json.loads(path.read_text()) if path.exists() else None
+    anew = "delete this folder to start anew"
+    plan = schema_version.read_json(path, on_disk.SCHEMA_VERSION, anew) if path.exists() else None
     if plan and not _same(wanted, plan):
         if plan["source"] != wanted["source"]:
             what = "expected the same --source"
-        elif plan.get("options", {}) != options:
-            what = f"expected the same options, {plan.get('options', {})}"
+        elif plan["options"] != options:
+            what = f"expected the same options, {plan['options']}"
         else:
             what = "its list of files has changed since"
         if not spec.fingerprint or plan["source"] != wanted["source"]:
-            raise InputError(
-                f"{folder}: an unfinished preparation from {plan['source']}; {what}; delete this folder to start anew"
-            )
+            raise InputError(f"{folder}: an unfinished preparation from {plan['source']}; {what}; {anew}")
         # The owner has put something right, as an earlier message may have asked.
         print(f"{folder}: begun before a file of {source} was changed; started anew", flush=True)
         for shards_begun in (*_finished(folder), *(folder / shard_writer.PARTS).glob("*.array_record-*")):
@@ -233,7 +245,7 @@ def _plan(
     if not plan or not _finished(folder):  # the file that gave the tile may have been put right
         limit = Limit(folder, max_refused, _places(item for items in splits.values() for item in items))
         plan = wanted | {"tile": _tile(spec, splits, limit, options)}
-        write_atomically(path, json.dumps(plan, indent=1) + "\n")
+        schema_version.write_json(path, plan, on_disk.SCHEMA_VERSION)
     return made | {"tile": plan["tile"]}
 
 

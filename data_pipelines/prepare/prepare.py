@@ -1,13 +1,12 @@
 """From the files that people download, or their own, to shards, statistics and pictures."""
 
 import csv
-import json
 import pathlib
 
 from data_pipelines.datasets import registry as datasets
 from data_pipelines.prepare import pipeline, quicklooks
 from data_pipelines.reading.dataset import PreparedDataset, open_dataset
-from data_pipelines.schema import on_disk
+from data_pipelines.schema import on_disk, schema_version
 from data_pipelines.schema.errors import InputError
 from data_pipelines.schema.spec import DatasetFamily, DatasetSpec, Described
 
@@ -84,22 +83,20 @@ def _checked(entry: DatasetSpec | DatasetFamily, options: dict[str, float]) -> d
 def _check_same(folder: pathlib.Path, described: Described, options: dict[str, float]) -> None:
     """Raises InputError where a finished data set was made from something else."""
     source, fingerprint = described.source, described.fingerprint
-    made = json.loads((folder / on_disk.STATISTICS).read_text())
+    anew = "delete this folder to prepare it anew"
+    made = schema_version.read_json(folder / on_disk.STATISTICS, on_disk.SCHEMA_VERSION, anew)
     if made["source"] != str(source.resolve()):
         other = "give another --data_dir" if not fingerprint else "give another name (--dataset=rasters/NAME)"
-        raise InputError(
-            f"{folder}: already prepared from {made['source']}, but --source={source}; "
-            f"{other}, or delete this folder to prepare it anew"
-        )
-    if made.get("fingerprint", "") != fingerprint:
+        raise InputError(f"{folder}: already prepared from {made['source']}, but --source={source}; {other}, or {anew}")
+    if made["fingerprint"] != fingerprint:
         raise InputError(
             f"{folder}: already prepared from {source}, but a CSV, an image, a mask or --tile has changed since; "
-            "prepare it under another name (--dataset=rasters/NAME), or delete this folder to prepare it anew"
+            f"prepare it under another name (--dataset=rasters/NAME), or {anew}"
         )
-    if made.get("options", {}) != options:
+    if made["options"] != options:
         raise InputError(
-            f"{folder}: already prepared with the options {made.get('options', {})}, now asked for {options}; expected "
-            "the same; give another --data_dir, or delete this folder to prepare it anew"
+            f"{folder}: already prepared with the options {made['options']}, now asked for {options}; expected "
+            f"the same; give another --data_dir, or {anew}"
         )
 
 

@@ -12,12 +12,12 @@ import tensorflow_datasets as tfds
 from array_record.python import array_record_module
 from tensorflow_datasets.core import example_serializer
 
-from data_pipelines.schema import band_statistics
+from data_pipelines.schema import band_statistics, on_disk, schema_version
 from data_pipelines.schema.errors import InputError
 from data_pipelines.schema.files import temporary, write_atomically
 from data_pipelines.schema.legends import IGNORE
 from data_pipelines.schema.sensors import Sensor
-from data_pipelines.schema.spec import Item, Kept, Place, Record, Refused, Vector
+from data_pipelines.schema.spec import Extent, Item, Kept, Place, Record, Refused, Vector
 
 # One record a group, or a random read decodes its neighbours too; no compression, or the reader spends its cores on it.
 OPTIONS = "group_size:1,uncompressed"
@@ -85,7 +85,7 @@ class Task:
 
     def note(self) -> "Note":
         """What was noted when the shard was written."""
-        return Note.from_json(self.note_path.read_text())
+        return Note.read(self.note_path)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -114,15 +114,24 @@ class Note:
 
     def to_json(self) -> str:
         fields = dataclasses.asdict(self)
-        return json.dumps(fields | {"sensors": {name: sums.to_json() for name, sums in self.sensors.items()}}) + "\n"
+        fields["sensors"] = {name: sums.to_json() for name, sums in self.sensors.items()}
+        return json.dumps(schema_version.stamp(fields, on_disk.SCHEMA_VERSION)) + "\n"
 
     @staticmethod
-    def from_json(text: str) -> "Note":
-        fields = json.loads(text)
-        kept = [Kept(one["id"], Place(**one["place"]) if one["place"] else None) for one in fields["kept"]]
+    def read(path: pathlib.Path) -> "Note":
+        """Reads the note of a shard. Raises InputError for one of another version."""
+        fields = schema_version.read_json(path, on_disk.SCHEMA_VERSION, "delete the folder to start anew")
+        kept = [_kept(one) for one in fields["kept"]]
         pixels = [{int(label): count for label, count in of_record.items()} for of_record in fields["pixels"]]
         sensors = {name: band_statistics.BandSums.from_json(sums) for name, sums in fields["sensors"].items()}
         return Note(**fields | {"kept": kept, "pixels": pixels, "sensors": sensors})
+
+
+def _kept(fields: dict) -> Kept:
+    place, extent = fields["place"], fields["extent"]
+    fields["place"] = Place(**place) if place else None
+    fields["extent"] = Extent(extent["crs"], tuple(extent["bounds"])) if extent else None
+    return Kept(**fields)
 
 
 def read_item(read: Callable[[Item], Record], item: Item) -> Record:
@@ -182,10 +191,10 @@ def write(task: Task) -> Note:
             writer.write(serialised)
         size += len(serialised)
         off_legend += int(record.off_legend)
-        note.kept.append(Kept(item.id, record.place))
+        note.kept.append(Kept(item.id, record.place, item.group, item.source, record.extent))
         note.nodata.append(int(record.nodata))
-        found, counts = np.unique(record.parts["label"], return_counts=True)
-        note.pixels.append({int(i): int(n) for i, n in zip(found, counts, strict=True) if i != IGNORE})
+        labels, counts = np.unique(record.parts["label"], return_counts=True)
+        note.pixels.append({int(i): int(n) for i, n in zip(labels, counts, strict=True) if i != IGNORE})
         for name in sums:
             sums[name] += band_statistics.BandSums.of(record.parts[name], record.counted)
     with _explained(task.shard):

@@ -4,7 +4,6 @@ import contextlib
 import dataclasses
 import functools
 import hashlib
-import json
 import pathlib
 from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar
@@ -16,10 +15,9 @@ import tqdm
 from data_pipelines.datasets import registry as datasets
 from data_pipelines.reading import record_parser
 from data_pipelines.reading.interfaces import square
-from data_pipelines.schema import band_statistics, on_disk
+from data_pipelines.schema import band_statistics, on_disk, schema_version
 from data_pipelines.schema.band_selection import chosen
 from data_pipelines.schema.errors import InputError
-from data_pipelines.schema.files import write_atomically
 from data_pipelines.schema.legends import IGNORE, Legend, named
 from data_pipelines.schema.sensors import Sensor
 from data_pipelines.schema.splits import Splits
@@ -156,11 +154,11 @@ class PreparedDataset:
         if self.splits.keys() >= set(whole):
             found = self._added(whole)
         elif path.exists():
-            found = json.loads(path.read_text())
+            found = schema_version.read_json(path, on_disk.SCHEMA_VERSION, "delete it: it will be made again")
         else:
             found = self._summed(spec)
             with contextlib.suppress(OSError):  # a folder that is only read: it will be summed up again
-                write_atomically(path, json.dumps(found, indent=1) + "\n")
+                schema_version.write_json(path, found, on_disk.SCHEMA_VERSION)
         return {
             sensor.name: band_statistics.of_bands(
                 found[sensor.name], [every.bands.index(band) for band in sensor.bands]
@@ -214,7 +212,7 @@ class PreparedDataset:
 
     @functools.cached_property
     def _names(self) -> Splits:
-        partitions = json.loads((self.folder / on_disk.PARTITIONS).read_text())
+        partitions = schema_version.read_json(self.folder / on_disk.PARTITIONS, on_disk.SCHEMA_VERSION)["partitions"]
         return Splits(
             title=f"{self.name} {self.version}",
             stored=self._records.by_split,
@@ -238,15 +236,14 @@ def open_dataset(data_dir: pathlib.Path | str, name: str, *, legend: str = "", b
     if not (folder / "dataset_info.json").is_file():
         state = "its preparation is unfinished" if on_disk.incomplete(folder).exists() else "no prepared data set"
         raise InputError(f"{folder}: {state}; expected the shards of {name} {entry.version}; run `{command}`")
-    missing = [
-        part for part in (on_disk.DESCRIPTION, on_disk.RECORDS, on_disk.PARTITIONS) if not (folder / part).is_file()
-    ]
-    if missing:
-        raise InputError(
-            f"{folder}: prepared by an earlier version, without {missing[0]}; delete the folder and run `{command}`"
-        )
-    description = json.loads((folder / on_disk.DESCRIPTION).read_text())
-    statistics = json.loads((folder / on_disk.STATISTICS).read_text())
+    again = f"delete the folder and run `{command}`"
+    description, statistics = (
+        schema_version.read_json(folder / part, on_disk.SCHEMA_VERSION, again)
+        for part in (on_disk.DESCRIPTION, on_disk.STATISTICS)
+    )
+    for part in (on_disk.RECORDS, on_disk.PARTITIONS):
+        if not (folder / part).is_file():
+            raise InputError(f"{folder / part}: no such file; expected all files of the data set; {again}")
     read_as = named([Legend.from_dict(one) for one in description["legends"]], legend)
     for counts in statistics["splits"].values():
         counts["class_pixels"] = _pixels_as(read_as, {int(i): n for i, n in counts["class_pixels"].items()})

@@ -1,4 +1,4 @@
-"""The files of a prepared data set: their names, where they lie, and records.csv read back."""
+"""The files of a prepared data set: their names and version, where they lie, and records.csv written and read back."""
 
 import collections
 import csv
@@ -6,22 +6,38 @@ import dataclasses
 import pathlib
 from collections.abc import Iterable
 
+from data_pipelines.schema.spec import Extent, Kept
+
+SCHEMA_VERSION = 1  # of its JSON files, and of those that are there while it is being made
 DESCRIPTION = "description.json"  # name, version, sensors, legends and tile: all that the loader must know
-
-
 STATISTICS = "statistics.json"
-
-
 RECORDS = "records.csv"
-
-
 PARTITIONS = "partitions.json"
-
-
 REFUSED = "refused.csv"
 
 
 CLASS_PREFIX = "class_"  # begins the column of a label id in records.csv
+# The columns of records.csv before those of the classes. What the files of a record do not tell is empty.
+COLUMNS = (
+    *("id", "split", "group", "source"),
+    *("crs", "left", "bottom", "right", "top"),
+    *("epsg", "x", "y", "nodata"),
+)
+
+
+@dataclasses.dataclass(frozen=True)
+class Origin:
+    """Where a record comes from.
+
+    Attributes:
+      group: the scene, zone or area that it shares with its neighbours; empty where that is not known.
+      source: its first file, relative to what the data set was prepared from.
+      extent: what of the ground it covers; None where its files do not tell.
+    """
+
+    group: str
+    source: str
+    extent: Extent | None
 
 
 @dataclasses.dataclass(frozen=True)
@@ -32,18 +48,20 @@ class Records:
       by_split: split -> ids of its records, in order.
       pixels: for each record by id, labelled pixels by stored id, without zeros.
       filled: the records that have pixels without data.
+      origins: where each record comes from, by id.
     """
 
     by_split: dict[str, list[str]]
     pixels: dict[str, dict[int, int]]
     filled: frozenset[str]
+    origins: dict[str, Origin]
 
     def pixels_of(self, ids: Iterable[str]) -> collections.Counter[int]:
         """Labelled pixels of some records by stored id."""
-        found: collections.Counter[int] = collections.Counter()
+        total: collections.Counter[int] = collections.Counter()
         for record_id in ids:
-            found.update(self.pixels[record_id])
-        return found
+            total.update(self.pixels[record_id])
+        return total
 
 
 def read_records(folder: pathlib.Path) -> Records:
@@ -60,7 +78,22 @@ def read_records(folder: pathlib.Path) -> Records:
         by_split.setdefault(split, []).append(record_id)
     pixels = {row[0]: {label: int(row[column]) for column, label in labels if row[column] != "0"} for row in rows}
     column = names.index("nodata")
-    return Records(by_split, pixels, frozenset(row[0] for row in rows if row[column] != "0"))
+    origins = {row[0]: _origin(row) for row in rows}
+    return Records(by_split, pixels, frozenset(row[0] for row in rows if row[column] != "0"), origins)
+
+
+def records_row(split: str, record: Kept, nodata: int) -> list:
+    """What stands in `COLUMNS` of records.csv for a record with so many filled pixels."""
+    place = (record.place.epsg, record.place.x, record.place.y) if record.place else ("",) * 3
+    extent = (record.extent.crs, *record.extent.bounds) if record.extent else ("",) * 5
+    return [record.id, split, record.group, record.source, *extent, *place, nodata]
+
+
+def _origin(row: list[str]) -> Origin:
+    _, _, group, source, crs, *rest = row
+    left, bottom, right, top = rest[:4]
+    extent = Extent(crs, (float(left), float(bottom), float(right), float(top))) if crs else None
+    return Origin(group, source, extent)
 
 
 def folder_of(name: str, version: str, data_dir: pathlib.Path) -> pathlib.Path:

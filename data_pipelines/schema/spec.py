@@ -40,6 +40,19 @@ class Place:
 
 
 @dataclasses.dataclass(frozen=True)
+class Extent:
+    """The part of the ground that the pixels of a record cover, as its file tells.
+
+    Attributes:
+      crs: "EPSG:32633", or WKT where the CRS has no such code.
+      bounds: left, bottom, right, top in the units of the CRS, to the outer edges of the pixels.
+    """
+
+    crs: str
+    bounds: tuple[float, float, float, float]
+
+
+@dataclasses.dataclass(frozen=True)
 class Item:
     """One record before it is read.
 
@@ -49,6 +62,8 @@ class Item:
         are refused are counted by places.
       vectors: numbers that are known of it, by the name of a `Vector`.
       cut: which part of the files it is; None for all of them.
+      group: the scene, zone or area that it shares with its neighbours; empty where that is not known.
+      source: its first file, as records.csv names it: relative to --source. Set when the data set is prepared.
       refused: why it cannot be used, where that is known before it is read.
     """
 
@@ -56,6 +71,8 @@ class Item:
     files: dict[str, pathlib.Path]
     vectors: dict[str, tuple[float, ...]] = dataclasses.field(default_factory=dict)
     cut: Cut | None = None
+    group: str = ""
+    source: str = ""
     refused: Refused | None = None
 
 
@@ -68,7 +85,9 @@ class Record:
       counted: (H, W) bool, the pixels that the statistics of bands are of; None for all of them.
       off_legend: labelled pixels that the legend does not know; their label is 255.
       nodata: pixels without data that were filled; their label is 255.
-      place: where it lies, if its files tell.
+      place: where its centre lies, if its files tell.
+      extent: what of the ground its pixels cover, without those that were filled in beyond an image; None where its
+        files do not tell.
     """
 
     parts: dict[str, np.ndarray]
@@ -76,6 +95,7 @@ class Record:
     off_legend: int = 0
     nodata: int = 0
     place: Place | None = None
+    extent: Extent | None = None
 
 
 @dataclasses.dataclass(frozen=True)
@@ -103,10 +123,13 @@ class Vector:
 
 @dataclasses.dataclass(frozen=True)
 class Kept:
-    """A record that was not refused: all that the rule of a partition may look at."""
+    """A record that was not refused: all that the rule of a partition may look at. Fields as of `Item` and `Record`."""
 
     id: str
     place: Place | None
+    group: str = ""
+    source: str = ""
+    extent: Extent | None = None
 
 
 @dataclasses.dataclass(frozen=True)
@@ -128,6 +151,12 @@ def no_partitions(records: dict[str, list[Kept]]) -> dict[str, Partition]:
     return {}
 
 
+def no_groups(records: dict[str, list[Kept]]) -> dict[str, str]:
+    """For data sets whose items know their groups, or that have none."""
+    del records
+    return {}
+
+
 @dataclasses.dataclass(frozen=True)
 class DatasetSpec:
     """A data set: what it is, and the functions that know its files.
@@ -143,6 +172,7 @@ class DatasetSpec:
       members: matches the names of files (without folders) that are wanted from archives; None: no archives.
       vectors: what is stored beside the images.
       partitions: {split: its records in order} -> partitions by name.
+      groups: {split: its records in order} -> group by id, where that is known only of all records together.
       scaled_by: the split whose mean and deviation become the scaling of the sensors; empty where they have theirs.
       fingerprint: of all that the data set is made from, where that may change; empty for published files.
       options: flags of `lcjax prepare` that `read` takes, from "max_nodata" (share of pixels without data that one
@@ -168,6 +198,7 @@ class DatasetSpec:
     members: re.Pattern[str] | None = None
     vectors: tuple[Vector, ...] = ()
     partitions: Callable[[dict[str, list[Kept]]], dict[str, Partition]] = no_partitions
+    groups: Callable[[dict[str, list[Kept]]], dict[str, str]] = no_groups
     scaled_by: str = ""
     fingerprint: str = ""
     options: tuple[str, ...] = ()

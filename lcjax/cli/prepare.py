@@ -19,10 +19,10 @@ reason, and the rest goes on, unless more than the share --max_refused is refuse
 
 It writes into DATA_DIR/NAME/VERSION: the shards (ArrayRecord, read by TensorFlow Datasets without TensorFlow),
 statistics.json (records, pixels of each class, mean and deviation of each band, by split), description.json (bands,
-scaling, classes), records.csv (each record: place and pixels of each class), partitions.json (other ways to part it),
-refused.csv, and pictures: class_distribution.png, band_histograms.png and contact_sheet.png. Stopped or killed, the
-same command goes on and ends in the same bytes. Done, it does nothing. What each data set needs and how it is parted is
-told in data_pipelines/datasets/NAME/README.md, disk and hours in docs/data.md.
+scaling, classes), records.csv (each record: group, file, place and pixels of each class), partitions.json (other ways
+to part it), refused.csv, and pictures: class_distribution.png, band_histograms.png and contact_sheet.png. Stopped or
+killed, the same command goes on and ends in the same bytes. Done, it does nothing. What each data set needs and how it
+is parted is told in data_pipelines/datasets/NAME/README.md, disk and hours in docs/data.md.
 
 More examples:
   lcjax prepare --dataset=sample --source=build/sample --data_dir=build/data

@@ -26,5 +26,6 @@ DFC2020 = DatasetSpec(
     read=contest_layout.read,
     members=contest_layout.FILES,
     partitions=contest_layout.partitions,
+    groups=contest_layout.groups,
     options=sentinel_layout.OPTIONS,
 )

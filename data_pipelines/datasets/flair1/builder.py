@@ -17,7 +17,7 @@ from data_pipelines.geo import geotiff
 from data_pipelines.schema import files, sensors
 from data_pipelines.schema.errors import InputError
 from data_pipelines.schema.legends import IGNORE
-from data_pipelines.schema.spec import DatasetSpec, Item, Place, Record, Refused
+from data_pipelines.schema.spec import DatasetSpec, Extent, Item, Place, Record, Refused
 
 _NAME = re.compile(r"(?P<kind>IMG|MSK)_(?P<number>\d{6})\.tif")
 _DOMAIN = re.compile(r"(?<![A-Z0-9])D\d{3}_\d{4}(?!\d)")
@@ -97,7 +97,13 @@ def _item(key: _Key, paths: dict[str, pathlib.Path], entries: dict[str, tuple[pa
             vector = metadata.numbers(entry)
         except ValueError as error:
             refused = Refused(path, f"{name}: {error}; download it again, or move it out of --source to go without")
-    return Item("/".join(filter(None, (domain, zone, name))), paths, {metadata.VECTOR.name: vector}, refused=refused)
+    return Item(
+        id="/".join(filter(None, (domain, zone, name))),
+        files=paths,
+        vectors={metadata.VECTOR.name: vector},
+        refused=refused,
+        group="/".join(filter(None, (domain, zone))),
+    )
 
 
 def _partner(parts: dict[str, pathlib.Path], missing: str, folders: Sequence[pathlib.Path]) -> pathlib.Path:
@@ -133,13 +139,16 @@ def read(item: Item, *, max_nodata: float = 0.0) -> Record:
         "label": np.where(image.valid, mask.values[:, :, 0], np.uint8(IGNORE)),
         metadata.VECTOR.name: np.array(item.vectors[metadata.VECTOR.name]),
     }
-    return Record(parts, counted=image.valid if nodata else None, nodata=nodata, place=_place(image))
+    place, extent = _whereabouts(image)
+    return Record(parts, counted=image.valid if nodata else None, nodata=nodata, place=place, extent=extent)
 
 
-def _place(image: geotiff.Patch) -> Place | None:
-    """The centre, in EPSG:2154 where the file names no other and the numbers can be that."""
+def _whereabouts(image: geotiff.Patch) -> tuple[Place | None, Extent | None]:
+    """Centre and extent, in EPSG:2154 where the file names no other CRS and the numbers can be that."""
     inside = all(low <= value <= high for value, (low, high) in zip(image.centre, _EXTENT, strict=True))
-    return image.place or (Place(_EPSG, *image.centre) if inside else None)
+    if image.place or not inside:
+        return image.place, image.extent
+    return Place(_EPSG, *image.centre), Extent(f"EPSG:{_EPSG}", image.bounds)
 
 
 FLAIR1 = DatasetSpec(

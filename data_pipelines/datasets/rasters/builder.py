@@ -104,7 +104,7 @@ def index(description: Description, found: list[inspect.Image | Refused]) -> dic
         for top, seen_rows in starts(image.height, description.tile):
             for left, seen_columns in starts(image.width, description.tile):
                 cut = Cut(top, left, seen_rows, seen_columns)
-                items.append(Item(f"{pair.name}_r{top}_c{left}", files, cut=cut))
+                items.append(Item(f"{pair.name}_r{top}_c{left}", files, cut=cut, group=pair.named_group))
     return splits
 
 
@@ -156,6 +156,7 @@ def read(item: Item, *, sensor: Sensor, legend: Legend, tile: int) -> Record:
         },
         counted=np.pad(counted, edges, constant_values=False),
         off_legend=int((off & counted).sum()),
+        extent=geotiff.extent_of(image.crs, image.transform, cut.top, cut.left, *valid.shape),
     )
 
 

@@ -25,6 +25,11 @@ class Pair:
     split: str
     group: str
 
+    @property
+    def named_group(self) -> str:
+        """The group that the CSV names; empty where the image is a group of its own."""
+        return "" if self.group == str(self.image.resolve()) else self.group
+
 
 def read_pairs(path: pathlib.Path) -> list[Pair]:
     """The rows of a CSV of pairs, in its order.

@@ -35,5 +35,6 @@ SAMPLE = DatasetSpec(
     index=index,
     read=contest_layout.read,
     partitions=contest_layout.partitions,
+    groups=contest_layout.groups,
     options=sentinel_layout.OPTIONS,
 )

@@ -261,6 +261,15 @@ def test_the_published_protocol_and_one_with_a_part_to_choose_with():
     assert found["by_scene"].parts["test"] == found["reference"].parts["test"]
 
 
+def test_groups_are_scenes_of_both_splits():
+    """Each city is one scene, and what lies beside it in the other split belongs to it."""
+    beside = Kept("ROIs0000_test_0_p0", Place(32756, 2560.0 * 4, 0.0))
+    nowhere = Kept("ROIs0000_test_0_p1", None)
+    groups = DFC2020.groups({"validation": records()["validation"], "test": [beside, nowhere]})
+    scene_of = {epsg: f"scene_{n}" for n, (epsg, _) in enumerate(CITIES, 1)}
+    assert groups == {record.id: scene_of[record.place.epsg] for record in [*records()["validation"], beside]}
+
+
 def test_partitions_that_make_no_sense_are_left_out():
     all_of_them = records()
     assert set(DFC2020.partitions(all_of_them)) == {"reference", "by_scene"}

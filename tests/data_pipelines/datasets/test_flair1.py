@@ -287,8 +287,22 @@ def test_named_bands_are_put_in_order(patch):
 def test_the_crs_of_files_that_have_one_is_kept(patch):
     write(patch[0], image(), crs="EPSG:32631", corner=(600_000.0, 4_900_000.0))
     assert read_only(patch).place == Place(32631, 600_003.2, 4_899_996.8)
+    extent = read_only(patch).extent
+    assert extent.crs == "EPSG:32631"
+    np.testing.assert_allclose(extent.bounds, (600_000, 4_899_993.6, 600_006.4, 4_900_000), rtol=1e-12)
     write(patch[0], image(), corner=(0.0, 0.0))
     assert read_only(patch).place is None
+    assert read_only(patch).extent.crs.startswith('LOCAL_CS["unnamed"')  # it is what the file says
+
+
+def test_files_without_a_crs_lie_in_lambert_93(patch):
+    extent = read_only(patch).extent
+    assert extent.crs == "EPSG:2154"
+    np.testing.assert_allclose(extent.bounds, (953_000, 6_345_993.6, 953_006.4, 6_346_000), rtol=1e-12)
+
+
+def test_a_group_is_a_zone_of_a_domain(patch):
+    assert only_item(root_of(patch)).group == f"{DOMAIN}/{ZONE}"
 
 
 def _changed(values: np.ndarray, where, value: int) -> np.ndarray:

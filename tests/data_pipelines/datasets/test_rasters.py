@@ -20,6 +20,7 @@ from data_pipelines.prepare import pipeline, prepare, quicklooks
 from data_pipelines.reading.dataset import PreparedDataset, open_dataset
 from data_pipelines.schema import on_disk
 from data_pipelines.schema.errors import InputError
+from data_pipelines.schema.spec import Extent
 from lcjax.cli import prepare as prepare_verb
 
 NAME, TILE = "rasters/town", 32
@@ -101,6 +102,35 @@ def test_the_data_set_says_what_it_is(table, tmp_path):
     test = dataset.statistics["splits"]["test"]["sensors"]["image"]
     np.testing.assert_allclose(test["mean"], own.picture(3).mean((1, 2)), rtol=1e-12)
     assert test["pixels"] == 40 * 70
+
+
+def test_records_tell_where_they_come_from(tmp_path):
+    """Two images of one group with a place, and one without either, which lies beside the folder of the CSV."""
+    root = tmp_path / "town"
+    own.write(root / "sub" / "a.tif", own.picture(0), crs="EPSG:32633")
+    own.write(root / "b.tif", own.picture(1, height=20), crs=own_crs())
+    own.write(tmp_path / "c.png", own.picture(2))
+    for name, height in (("a", 40), ("b", 20), ("c", 40)):
+        own.write(root / f"{name}_mask.tif", own.ids(0, height=height))
+    rows = ["sub/a.tif,a_mask.tif,train,north", "b.tif,b_mask.tif,train,north", f"{tmp_path}/c.png,c_mask.tif,test,"]
+    (root / "rasters.csv").write_text("image,mask,split,group\n" + "\n".join(rows) + "\n")
+    (root / "legend.csv").write_text(own.LEGEND)
+    origins = on_disk.read_records(make(root, tmp_path / "data").folder).origins
+    assert len(origins) == 6 + 3 + 6
+    # 70 pixels of 0.5 m: the third tile is moved back, to columns 38 to 70; the second row to rows 8 to 40.
+    assert origins["sub/a.tif_r8_c38"] == on_disk.Origin(
+        "north", "sub/a.tif", Extent("EPSG:32633", (500_019.0, 4_999_980.0, 500_035.0, 4_999_996.0))
+    )
+    low = origins["b.tif_r0_c0"]  # 20 pixels high: what is mirrored below lies nowhere
+    assert (low.group, low.source) == ("north", "b.tif")
+    assert rasterio.crs.CRS.from_wkt(low.extent.crs) == own_crs()
+    assert low.extent.bounds == (500_000.0, 4_999_990.0, 500_016.0, 5_000_000.0)
+    assert origins[f"{tmp_path}/c.png_r0_c0"] == on_disk.Origin("", f"{tmp_path}/c.png", None)
+
+
+def own_crs() -> rasterio.crs.CRS:
+    """One that no register of codes knows."""
+    return rasterio.crs.CRS.from_proj4("+proj=laea +lat_0=12.5 +lon_0=3.25 +ellps=bessel +units=m")
 
 
 def test_plain_rasters_needs_no_name(table, tmp_path):

@@ -65,6 +65,13 @@ def test_seasons_are_splits_in_the_order_of_numbers(tmp_path):
     assert [item.id.removeprefix(f"{SPRING}_") for item in splits["spring"]] == ["2_p31", "2_p100", "10_p4"]
 
 
+def test_a_group_is_a_scene_of_a_season(tmp_path):
+    for roi, scene in ((SUMMER, "7"), (SPRING, "10")):
+        write_patch(tmp_path, roi, 3, scene, only=TRIPLET)
+    groups = {split: [item.group for item in items] for split, items in SEN12MS.index([tmp_path]).items()}
+    assert groups == {"spring": ["spring_10"], "summer": ["summer_7"]}
+
+
 def test_the_first_band_of_four_is_the_label(tmp_path):
     write_patch(tmp_path, SPRING, 3, "2", only=TRIPLET)
     (item,) = SEN12MS.index([tmp_path])["spring"]

@@ -16,7 +16,7 @@ from rasterio import Affine
 from data_pipelines.datasets.contest_legend import DFC2020
 from data_pipelines.datasets.flair1.legend import FLAIR1
 from data_pipelines.geo import geotiff, raster_io
-from data_pipelines.schema.spec import Place, Refused
+from data_pipelines.schema.spec import Extent, Place, Refused
 
 EDGE = 24
 UTM = {"crs": "EPSG:32632", "transform": Affine(10, 0, 500_000, 0, -10, 5_000_000)}
@@ -57,6 +57,19 @@ def test_read_gives_what_was_written(tmp_path, how):
     assert patch.values.dtype == np.uint16 and patch.values.flags.c_contiguous and patch.valid.all()
     assert patch.names == (None, None, None)
     assert patch.centre == (500_120.0, 4_999_880.0) and patch.place == Place(32632, 500_120.0, 4_999_880.0)
+    assert patch.extent == Extent("EPSG:32632", (500_000.0, 4_999_760.0, 500_240.0, 5_000_000.0))
+    assert patch.bounds == patch.extent.bounds
+
+
+def test_bounds_enclose_a_window_of_an_image_that_is_turned():
+    turned = Affine.translation(1000, 2000) @ Affine.rotation(45) @ Affine.scale(10, -10)
+    half = 5 * np.sqrt(2)  # of the diagonal of a pixel
+    np.testing.assert_allclose(geotiff.bounds_of(turned, 0, 0, 1, 1), (1000, 2000 - half, 1000 + 2 * half, 2000 + half))
+    # Two pixels down and three to the right the corner is moved by both edges.
+    moved = 3 * np.array([half, half]) + 2 * np.array([half, -half])
+    left, bottom, right, top = geotiff.bounds_of(turned, 2, 3, 1, 1)
+    np.testing.assert_allclose((left - 1000, (bottom + top) / 2 - 2000), moved)
+    np.testing.assert_allclose((right - left, top - bottom), 2 * half)
 
 
 def test_band_names_are_read(tmp_path):
@@ -72,6 +85,7 @@ def test_a_file_that_lies_nowhere_warns_of_nothing_in_any_thread(tmp_path):
     with concurrent.futures.ThreadPoolExecutor(8) as pool:
         patches = list(pool.map(lambda _: read(path), range(64)))
     assert {(patch.place, patch.centre) for patch in patches} == {(None, (12.0, 12.0))}
+    assert {(patch.extent, patch.bounds) for patch in patches} == {(None, (0.0, 0.0, 24.0, 24.0))}
     assert warnings.filters == before
 
 
@@ -79,6 +93,8 @@ def test_a_crs_without_a_code_has_a_centre_and_no_place(tmp_path):
     local = 'LOCAL_CS["unnamed",UNIT["metre",1],AXIS["Easting",EAST],AXIS["Northing",NORTH]]'
     patch = read(write(tmp_path / "a.tif", IMAGE, crs=local))
     assert patch.place is None and patch.centre == (500_120.0, 4_999_880.0)
+    assert rasterio.crs.CRS.from_wkt(patch.extent.crs) == rasterio.crs.CRS.from_wkt(local)
+    assert patch.extent.bounds == (500_000.0, 4_999_760.0, 500_240.0, 5_000_000.0)
 
 
 NOT_AS_EXPECTED = {

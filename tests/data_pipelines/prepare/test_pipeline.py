@@ -18,6 +18,7 @@ from data_pipelines.datasets import registry as datasets
 from data_pipelines.prepare import pipeline
 from data_pipelines.schema import on_disk
 from data_pipelines.schema.errors import InputError
+from data_pipelines.schema.spec import Extent
 
 SPEC = datasets.DATASETS["sample"]
 ROOT = pathlib.Path(__file__).parents[3]
@@ -192,6 +193,21 @@ def test_what_an_archive_could_not_yield_is_refused_by_name_and_counted(source, 
     assert contents(write(source, tmp_path / "data", DFC, max_refused=0.05)) == whole
 
 
+def test_records_tell_where_they_come_from(source, tmp_path):
+    """The same from a folder, from an archive in it, and when the source is spelled in another way."""
+    folder = write(source, tmp_path / "data", DFC)
+    origins = on_disk.read_records(folder).origins
+    name = "ROIs0000_validation/s1_0/ROIs0000_validation_s1_0_p4.tif"
+    square = Extent("EPSG:32632", (500_000.0, 5_000_000.0 - 10 * EDGE, 500_000.0 + 10 * EDGE, 5_000_000.0))
+    assert origins["ROIs0000_validation_0_p4"] == on_disk.Origin("scene_1", name, square)
+    assert len(origins) == 23
+    archive(source, damaged=[])
+    other = source.parent / "elsewhere" / ".." / source.name
+    (source.parent / "elsewhere").mkdir()
+    again = write(other, tmp_path / "again", DFC)
+    assert (again / "records.csv").read_bytes() == (folder / "records.csv").read_bytes()
+
+
 def test_two_preparations_of_one_data_set_at_a_time(source, tmp_path):
     folder = on_disk.incomplete(on_disk.folder_of(SPEC.name, SPEC.version, tmp_path))
     with (
@@ -218,9 +234,24 @@ def test_a_folder_that_cannot_be_listed_is_no_empty_one(source, tmp_path, monkey
 def test_an_unfinished_preparation_is_not_mixed_with_other_files(source, tmp_path):
     folder = on_disk.incomplete(on_disk.folder_of(SPEC.name, SPEC.version, tmp_path))
     (folder / ".parts").mkdir(parents=True)
-    plan = {"source": "/elsewhere", "records": "", "tile": EDGE}
+    plan = {"schema_version": 1, "source": "/elsewhere", "records": "", "tile": EDGE}
     (folder / ".parts" / "plan.json").write_text(json.dumps(plan))
     with pytest.raises(InputError, match=r"unfinished preparation from /elsewhere; expected the same --source"):
+        write(source, tmp_path)
+
+
+@pytest.mark.parametrize("name", ["plan.json", "sample-test.array_record-00000-of-00001.json"])
+@pytest.mark.parametrize(("stated", "message"), [(9, ", and this lcjax reads 1"), (0, "; expected 1; delete th")])
+def test_an_unfinished_preparation_of_another_version_is_refused(source, tmp_path, monkeypatch, name, stated, message):
+    def fail(*_):
+        raise RuntimeError("killed")
+
+    with monkeypatch.context() as patch, pytest.raises(RuntimeError, match="killed"):
+        patch.setattr(pipeline, "finalize", fail)
+        write(source, tmp_path)
+    path = on_disk.incomplete(on_disk.folder_of(SPEC.name, SPEC.version, tmp_path)) / ".parts" / name
+    path.write_text(path.read_text().replace('"schema_version": 1', f'"schema_version": {stated}'))
+    with pytest.raises(InputError, match=f"{name}: schema_version {stated}{message}"):
         write(source, tmp_path)
 
 

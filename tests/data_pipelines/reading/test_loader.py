@@ -1,7 +1,9 @@
 import dataclasses
 import itertools
+import json
 import os
 import pathlib
+import re
 import subprocess
 import sys
 
@@ -89,16 +91,36 @@ def test_open_dataset_refuses(tmp_path):
         open_dataset(tmp_path, "rasters/1.0.0")
 
 
-def test_open_dataset_of_an_earlier_version(dataset, tmp_path):
-    (dataset.folder / "description.json").unlink()
-    with pytest.raises(InputError, match=r"without description\.json; delete the folder and run"):
-        open_dataset(tmp_path / "data", "sample")
+@pytest.mark.parametrize("name", ["description.json", "statistics.json", "partitions.json"])
+@pytest.mark.parametrize(
+    ("stated", "message"),
+    [
+        (2, "schema_version 2, and this lcjax reads 1; use the newer lcjax that wrote it"),
+        (None, "no schema_version; expected 1; "),
+        ("1", "schema_version '1'; expected 1; "),
+    ],
+)
+def test_another_version_is_refused_by_name(dataset, tmp_path, name, stated, message):
+    path = dataset.folder / name
+    fields = json.loads(path.read_text())
+    assert fields.pop("schema_version") == 1
+    path.write_text(json.dumps(fields | ({"schema_version": stated} if stated else {})))
+    with pytest.raises(InputError, match=re.escape(f"{path}: {message}")):
+        open_dataset(tmp_path / "data", "sample").source("validation")
 
 
-@pytest.mark.parametrize("missing", ["records.csv", "partitions.json"])
+def test_band_statistics_of_another_version_are_refused(dataset):
+    dataset.band_statistics("validation[:2]")
+    (path,) = dataset.folder.glob("band_statistics-*.json")
+    path.write_text(path.read_text().replace('"schema_version": 1', '"schema_version": 3'))
+    with pytest.raises(InputError, match=rf"{path.name}: schema_version 3, and this lcjax reads 1"):
+        dataset.band_statistics("validation[:2]")
+
+
+@pytest.mark.parametrize("missing", ["description.json", "statistics.json", "records.csv", "partitions.json"])
 def test_open_dataset_without_its_tables(dataset, tmp_path, missing):
     (dataset.folder / missing).unlink()
-    with pytest.raises(InputError, match=f"without {missing}; delete the folder and run"):
+    with pytest.raises(InputError, match=f"{missing}: no such file; expected .*; delete the folder and run"):
         open_dataset(tmp_path / "data", "sample")
 
 
@@ -155,7 +177,7 @@ def test_band_statistics_in_a_folder_that_is_only_read(dataset, monkeypatch):
     def refuse(*_):
         raise PermissionError(13, "Permission denied")
 
-    monkeypatch.setattr("data_pipelines.reading.dataset.write_atomically", refuse)
+    monkeypatch.setattr("data_pipelines.schema.schema_version.write_atomically", refuse)
     assert dataset.band_statistics("validation[:2]")["s1"]["pixels"] == 2 * EDGE**2
 
 
