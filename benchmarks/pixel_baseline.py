@@ -24,7 +24,14 @@ from data_pipelines.schema.errors import InputError
 from data_pipelines.schema.files import write_atomically
 from data_pipelines.schema.legends import IGNORE
 from data_pipelines.schema.sensors import SENSORS
-from lcjax.evaluation.evaluate import chosen_samples, segmentation_result, write_confusion, write_samples
+from lcjax.evaluation.evaluate import (
+    SCHEMA_VERSION,
+    chosen_samples,
+    segmentation_result,
+    write_confusion,
+    write_samples,
+)
+from lcjax.runs import schema_version
 from lcjax.tasks.fusion import sensors_of
 
 
@@ -95,7 +102,7 @@ def run(options: argparse.Namespace) -> None:
             "trained_on": {"spec": options.train, "pixels": len(classes), "seed": options.seed},
         } | segmentation_result(confusion, dataset.legend, ignored, distribution)
         write_confusion(out, confusion, result["class_set"])
-        write_atomically(out / "metrics.json", json.dumps(result, indent=1))
+        write_atomically(out / "metrics.json", json.dumps(schema_version.stamp(result, SCHEMA_VERSION), indent=1))
         shown = "  ".join(f"{key} {value:.4f}" for key, value in result["scores"].items() if "/" not in key)
         scored = time.perf_counter()
         print(

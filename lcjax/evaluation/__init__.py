@@ -1,1 +1,1 @@
-"""From a trained network to its scores."""
+"""Scores of trained networks."""

@@ -1,8 +1,9 @@
-"""`lcjax evaluate`: the scores of a trained network, every pixel of a split once."""
+"""`lcjax evaluate`: scores a trained network on every pixel of a split once."""
 
 import csv
 import io
 import json
+import logging
 import pathlib
 
 import jax
@@ -18,8 +19,11 @@ from lcjax.engine.eval_step import evaluation_batch, evaluation_batches, evaluat
 from lcjax.ops import metrics
 from lcjax.parallel import mesh as meshes
 from lcjax.parallel import multihost
-from lcjax.runs import workdir
+from lcjax.runs import schema_version
 
+_log = logging.getLogger(__name__)
+
+SCHEMA_VERSION = 1  # schema_version of metrics.json
 _SAMPLES = 6  # tiles shown in reports
 
 
@@ -55,16 +59,16 @@ def evaluate(
                 f"{dataset.name} in {where}: {split['spec']!r} holds other records than in training; give the data "
                 "that the run was trained from (--data_dir, or data= in Python)"
             )
-    if warning := task.split_warning(source, split["spec"]):
-        workdir.say(f"warning: {warning}")
+    if (warning := task.split_warning(source, split["spec"])) and multihost.is_main_process():
+        _log.warning("%s", warning)
     mesh = meshes.make_mesh(-1, 1, jax.device_count())
     sharding = meshes.batch_sharding(mesh)
     batches = evaluation_batches(source, evaluation_batch(config, mesh.size), task.keys, config.threads)
     values, statistics = meshes.replicate_tree((trained.parameters, trained.statistics), mesh)
     count = evaluation_step(task, trained.template)
     sums = sum_over_batches(count, values, statistics, batches, sharding)
-    with multihost.raise_on_all() as mine:
-        return _write(trained, folder, role, kind, sums, dataset, source) if mine else {}
+    with multihost.raise_on_all() as is_main:
+        return _write(trained, folder, role, kind, sums, dataset, source) if is_main else {}
 
 
 def _prepared(folder: pathlib.Path, trained: restore.Trained, data_dir: str | None) -> Dataset:
@@ -78,7 +82,7 @@ def _prepared(folder: pathlib.Path, trained: restore.Trained, data_dir: str | No
 
 
 def _write(trained: restore.Trained, folder: pathlib.Path, role: str, kind: str, sums: dict, dataset, source) -> dict:
-    """Writes the files of an evaluation that counted `sums`, and says what they hold."""
+    """Writes the files of an evaluation with these sums over all records, and logs the scores."""
     card, task, split = trained.card, trained.task, trained.card.splits[role]
     out = folder / "evaluation" / role
     out.mkdir(parents=True, exist_ok=True)
@@ -91,20 +95,24 @@ def _write(trained: restore.Trained, folder: pathlib.Path, role: str, kind: str,
         write_confusion(out, sums["confusion"], result["class_set"])
     else:
         result |= {"scores": task.scores(sums)}
+    result = schema_version.stamp(result, SCHEMA_VERSION)
     write_atomically(out / "metrics.json", json.dumps(result, indent=1))
     shown = "  ".join(f"{key} {value:.4f}" for key, value in result["scores"].items() if "/" not in key)
     absent = f"  absent: {', '.join(result['absent'])}" if result.get("absent") else ""
-    workdir.say(
-        f"{folder}: {role} ({split['records']} records), {kind} checkpoint of step {trained.step}: {shown}{absent}"
-    )
-    workdir.say(f"written: {out}/metrics.json")
+    of = f"{role} ({split['records']} records), {kind} checkpoint of step {trained.step}"
+    _log.info("%s: %s: %s%s", folder, of, shown, absent)
+    _log.info("written: %s/metrics.json", out)
     return result
 
 
 def segmentation_result(confusion: np.ndarray, legend, ignored: int, distribution: dict) -> dict:
-    """What metrics.json says of a confusion matrix and its class set; also used for baselines.
+    """Returns the fields of metrics.json that follow from a confusion matrix; baselines use it, too.
 
-    `distribution` is of each role the labelled pixels by id of the legend, as text.
+    Args:
+      confusion: (N, N) integers, rows = truth, columns = prediction.
+      legend: whose N scored classes they are.
+      ignored: number of pixels that are not scored.
+      distribution: role -> {id of the legend as text: labelled pixels}.
     """
     names = [land_class.name for land_class in legend.scored]
     scores, absent = metrics.scores(confusion, names)
@@ -126,7 +134,7 @@ def segmentation_result(confusion: np.ndarray, legend, ignored: int, distributio
 
 
 def write_confusion(out: pathlib.Path, confusion: np.ndarray, names: list[str]) -> None:
-    """confusion.csv (pixels, rows = truth, columns = prediction) and confusion.png."""
+    """Writes confusion.csv (pixels, rows = truth, columns = prediction) and confusion.png."""
     from lcjax.plotting import figures
 
     text = io.StringIO()
@@ -161,12 +169,19 @@ def _context(trained: restore.Trained, folder: pathlib.Path, split: dict, kind: 
 
 
 def chosen_samples(records: int) -> list[int]:
-    """Which records of a split are shown in reports: a few, evenly through it."""
+    """Returns the indices of the records that reports show: a few, evenly through a split of so many records."""
     return np.unique(np.linspace(0, records - 1, min(_SAMPLES, records)).round().astype(int)).tolist()
 
 
 def write_samples(path: pathlib.Path, sensor, records: list[dict], predictions: list[np.ndarray]) -> None:
-    """samples.npz: for each record its id, a display image of `sensor`, truth and prediction in legend ids."""
+    """Writes samples.npz: the id of each record, an image, truth and prediction.
+
+    Args:
+      path: to write.
+      sensor: whose display bands make the image.
+      records: as a data source gives them.
+      predictions: (H, W) legend ids for each record.
+    """
     temporary = path.with_suffix(".tmp.npz")
     np.savez_compressed(
         temporary,

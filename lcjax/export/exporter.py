@@ -1,7 +1,8 @@
-"""`lcjax export`: a trained network as a program of arrays alone, for whoever has JAX and not lcjax."""
+"""`lcjax export`: writes a trained network as StableHLO with its arrays, to be used with JAX but without lcjax."""
 
 import dataclasses
 import json
+import logging
 import math
 import pathlib
 import shutil
@@ -20,21 +21,29 @@ from lcjax.export import load
 from lcjax.models import params
 from lcjax.ops import augment
 from lcjax.runs import model_card as cards
-from lcjax.runs import workdir
+from lcjax.runs import schema_version
 from lcjax.tasks import vectors
 from lcjax.version import __version__
+
+_log = logging.getLogger(__name__)
 
 PLATFORMS = ("cpu", "cuda", "tpu")
 _README = "README.md"
 
 
 def write(folder: pathlib.Path, output: pathlib.Path, kind: str = "best") -> None:
-    """Exports the network of a workdir; what is already there of the same network stays as it is.
+    """Exports the network of a workdir, unless the folder already holds it.
 
-    Raises InputError where there is no such network, or `output` holds something else.
+    Args:
+      folder: the workdir.
+      output: folder to write.
+      kind: of the checkpoint, "best" or "last".
+
+    Raises:
+      InputError: there is no such network, or `output` holds something else.
     """
     output = pathlib.Path(output)
-    found = _found(output)
+    existing = _existing(output)
     trained = restore.restore(folder, kind)
     origin = {
         "lcjax": __version__,
@@ -42,17 +51,17 @@ def write(folder: pathlib.Path, output: pathlib.Path, kind: str = "best") -> Non
         "network": trained.fingerprint,
         "checkpoint": {"kind": kind, "step": trained.step},
     }
-    if found is not None:
-        if {key: found.get(key) for key in origin} != origin:
+    if existing is not None:
+        if {key: existing.get(key) for key in origin} != origin:
             raise InputError(
                 f"--output={output}: holds another network, or one that other versions exported; choose another folder "
                 "or delete it"
             )
-        workdir.say(f"{output}: already holds this network; nothing to do")
+        _log.info("%s: already holds this network; nothing to do", output)
         return
     program = trace(trained.task, trained.config, trained.card, trained.template)
     description = origin | {"run": folder.name} | _description(trained, program)
-    # All at once under its name: what was killed leaves a draft, which the same command makes anew.
+    # The folder gets its name when it is complete; a kill leaves a draft, which the same command removes.
     draft = output.absolute().with_name(f".{output.absolute().name}.draft")
     shutil.rmtree(draft, ignore_errors=True)
     draft.mkdir(parents=True)
@@ -60,32 +69,37 @@ def write(folder: pathlib.Path, output: pathlib.Path, kind: str = "best") -> Non
     arrays = jax.device_get(trained.parameters | trained.statistics)
     np.savez(draft / load.PARAMETERS, **arrays)
     (draft / "load.py").write_text(pathlib.Path(load.__file__).read_text(encoding="utf-8"), encoding="utf-8")
-    (draft / load.DESCRIPTION).write_text(json.dumps(description, indent=1), encoding="utf-8")
+    stamped = schema_version.stamp(description, load.SCHEMA_VERSION)
+    (draft / load.DESCRIPTION).write_text(json.dumps(stamped, indent=1), encoding="utf-8")
     (draft / cards.FILE).write_text(trained.card.to_json(), encoding="utf-8")
     (draft / _README).write_text(_readme(description), encoding="utf-8")
     draft.replace(output.absolute())
     megabytes = sum(path.stat().st_size for path in output.iterdir()) / 1e6
-    workdir.say(f"{output}: {_call(description)}, for {', '.join(PLATFORMS)}")
-    workdir.say(f"written: {output}/ ({megabytes:.1f} MB); {output}/{_README} says how to call it")
+    _log.info("%s: %s, for %s", output, _signature(description), ", ".join(PLATFORMS))
+    _log.info("written: %s/ (%.1f MB); %s/%s says how to call it", output, megabytes, output, _README)
 
 
-def _found(output: pathlib.Path) -> dict | None:
-    """What export.json of the folder says; None where nothing is in the way."""
+def _existing(output: pathlib.Path) -> dict | None:
+    """Returns the fields of export.json in the folder, or None where the folder is new or empty."""
     if not output.exists() or (output.is_dir() and not any(output.iterdir())):
         return None
     try:
-        return json.loads((output / load.DESCRIPTION).read_text(encoding="utf-8"))
+        fields = json.loads((output / load.DESCRIPTION).read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
         raise InputError(
             f"--output={output}: is there and is no exported network; choose a folder that is new or empty"
         ) from error
+    return schema_version.check(fields, load.SCHEMA_VERSION, output / load.DESCRIPTION)
 
 
 def check(task: tasks.Task, config, card: cards.Card, template: params.Template) -> None:
-    """Raises InputError, in one line, for a network that could not be exported.
+    """Checks that a network could be exported.
 
-    Traces the program for batches and images of any size, where what depends on the sizes of a network shows, and
-    lowers it for no platform. Needs no values and leaves nothing behind.
+    Traces the program with symbolic sizes of batch and image, which fails where the network depends on a size. Lowers
+    it for no platform, needs no values and leaves nothing behind.
+
+    Raises:
+      InputError: the network cannot be exported; one line.
     """
     program, shapes = _program(task, config, card, template)
     _attempt(config, lambda: program.trace(*shapes))
@@ -94,18 +108,19 @@ def check(task: tasks.Task, config, card: cards.Card, template: params.Template)
 def trace(
     task: tasks.Task, config, card: cards.Card, template: params.Template, platforms: Sequence[str] = PLATFORMS
 ) -> jax_export.Exported:
-    """The network as a program, from shapes alone.
+    """Traces and lowers the network to a program, from shapes alone.
 
     It takes parameters and statistics by path, in one dictionary, and {sensor: stored integers (b, h, w, bands)}, with
     config.metadata also the vectors of the data set by name: (b, numbers) float32, NaN where not known. It answers
     logits (b, h, w, classes) float32; of pre-training (b, channels), what the task embeds. With config.resize h and w
     must be multiples of which whole pixels are made, and the logits are of the smaller image, as the network sees it.
 
-    Raises InputError where JAX cannot.
+    Raises:
+      InputError: JAX cannot export it.
     """
     program, shapes = _program(task, config, card, template)
     frames = jax.config.values["jax_traceback_in_locations_limit"]
-    # Otherwise the program names the files that it comes from, by their paths on this machine.
+    # Otherwise the program would hold the paths of source files on this machine.
     jax.config.update("jax_traceback_in_locations_limit", 0)
     try:
         return _attempt(config, lambda: jax_export.export(program, platforms=platforms)(*shapes))
@@ -116,7 +131,7 @@ def trace(
 def _attempt(config, attempt: Callable):
     try:
         return attempt()
-    # Whatever JAX has against a network, it is one that cannot be exported; the cause says the rest.
+    # JAX has many error types for programs that it cannot export; the cause holds the details.
     except Exception as error:
         reason = str(error).strip().partition("\n")[0]
         raise InputError(
@@ -126,7 +141,7 @@ def _attempt(config, attempt: Callable):
 
 
 def _program(task: tasks.Task, config, card: cards.Card, template: params.Template) -> tuple[Any, tuple]:
-    """The jitted function that is exported, and the shapes of its arguments; those of batch and image are symbols."""
+    """Returns the jitted function to export, and the shapes of its arguments, symbolic in batch and image size."""
 
     def network(values: dict, inputs: dict) -> jax.Array:
         own = [{path: values[path] for path in flat} for flat in (template.parameters, template.statistics)]
@@ -143,19 +158,19 @@ def _program(task: tasks.Task, config, card: cards.Card, template: params.Templa
 def _logits(task: tasks.Task, model: nnx.Module, inputs: dict, card: cards.Card, config) -> jax.Array:
     """Logits (b, h, w, classes) of stored integers: what task.probabilities makes class probabilities of."""
     of, to = _blocks(card, config)
-    images = {s.name: _shrunk(augment.scale(inputs[s.name], s.scaling), of, to) for s in card.sensors}
+    images = {s.name: _resize_blocks(augment.scale(inputs[s.name], s.scaling), of, to) for s in card.sensors}
     return model(images | vectors.encode(task.vectors, inputs))
 
 
 def _blocks(card: cards.Card, config) -> tuple[int, int]:
-    """Of how many pixels by side config.resize makes how many: the smallest blocks that it maps onto whole pixels."""
+    """Returns the sides in pixels of the smallest block that config.resize maps onto whole pixels, and of its image."""
     kept = config.resize or card.tile
     common = math.gcd(card.tile, kept)
     return card.tile // common, kept // common
 
 
-def _shrunk(image_BxHxWxC: jax.Array, of: int, to: int) -> jax.Array:
-    """Each block of `of` x `of` pixels made `to` x `to`, which is what augment.shrunk makes of the whole image."""
+def _resize_blocks(image_BxHxWxC: jax.Array, of: int, to: int) -> jax.Array:
+    """Resizes each block of `of` x `of` pixels to `to` x `to`, as augment.resize_images does with the whole image."""
     if of == to:
         return image_BxHxWxC
     b, h, w, c = image_BxHxWxC.shape
@@ -165,7 +180,7 @@ def _shrunk(image_BxHxWxC: jax.Array, of: int, to: int) -> jax.Array:
 
 
 def _description(trained: restore.Trained, program: jax_export.Exported) -> dict:
-    """What export.json says of the network, and of what the program takes and answers."""
+    """Returns the fields of export.json: the network, the program's inputs and its output."""
     card, config = trained.card, trained.config
     (_, given), _ = jax.tree.unflatten(program.in_tree, program.in_avals)
     (answer,) = program.out_avals
@@ -201,14 +216,14 @@ def _shape(each: dict) -> str:
     return f"{each['dtype']} ({', '.join(each['shape'])})"
 
 
-def _call(description: dict) -> str:
-    """The program in a line."""
-    taken = ", ".join(f"{name} {_shape(each)}" for name, each in description["inputs"].items())
-    return f"{taken} -> {description['output']['what']} {_shape(description['output'])}"
+def _signature(description: dict) -> str:
+    """Formats inputs and output of the program as one line."""
+    inputs = ", ".join(f"{name} {_shape(each)}" for name, each in description["inputs"].items())
+    return f"{inputs} -> {description['output']['what']} {_shape(description['output'])}"
 
 
 def _readme(description: dict) -> str:
-    """README.md of the folder."""
+    """Returns the text of README.md in the folder."""
     output, checkpoint = description["output"], description["checkpoint"]
     rows = [
         f"| `{name}` | {each['dtype']} | ({', '.join(each['shape'])}) | "

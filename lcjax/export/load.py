@@ -1,12 +1,12 @@
-"""Loads a network that `lcjax export` wrote. Needs jax, numpy and flatbuffers, and nothing else of lcjax.
+"""Loads a network that `lcjax export` wrote. Needs jax, numpy and flatbuffers, but not lcjax.
 
 A copy of this file, named load.py, lies beside each exported network:
 
-  python load.py                      tries the network on zeros, and says what it takes and what it answers
+  python load.py                      tries the network on zeros, and prints what it takes and what it returns
 
   from load import load
   network = load("exported/unet")     the folder
-  logits = network({"s2": image})     stored integers by sensor; README.md in the folder says which
+  logits = network({"s2": image})     stored integers by sensor; see README.md in the folder
 """
 
 import json
@@ -20,14 +20,25 @@ from jax import export
 NETWORK = "network.stablehlo"
 PARAMETERS = "parameters.npz"
 DESCRIPTION = "export.json"
+SCHEMA_VERSION = 1  # schema_version of export.json
 
 
 def load(folder: str | pathlib.Path) -> Callable[[Mapping[str, np.ndarray]], jax.Array]:
-    """The network as a function of its inputs by name, on JAX's default device.
+    """Loads the network as a function of its inputs by name, on JAX's default device.
 
-    It is compiled for each size of batch and image when it first meets it, and may be called within jax.jit.
+    The function is compiled for each new size of batch and image, and may be called within jax.jit.
+
+    Args:
+      folder: that `lcjax export` wrote.
+
+    Returns:
+      {input name: array} -> logits or embeddings.
+
+    Raises:
+      ValueError: another version of lcjax wrote the folder in another format.
     """
     folder = pathlib.Path(folder)
+    read_description(folder)
     network = export.deserialize(bytearray((folder / NETWORK).read_bytes()))
     with np.load(folder / PARAMETERS, allow_pickle=False) as file:
         parameters = jax.device_put({path: file[path] for path in file.files})
@@ -35,13 +46,26 @@ def load(folder: str | pathlib.Path) -> Callable[[Mapping[str, np.ndarray]], jax
     return lambda inputs: call(parameters, dict(inputs))
 
 
-def main() -> None:
-    """Tries the network that lies beside this file."""
-    folder = pathlib.Path(__file__).parent
+def read_description(folder: pathlib.Path) -> dict:
+    """Reads export.json.
+
+    Raises:
+      ValueError: it is not JSON, or of another schema_version.
+    """
     description = json.loads((folder / DESCRIPTION).read_text(encoding="utf-8"))
-    given = {name: np.zeros(each["example"], each["dtype"]) for name, each in description["inputs"].items()}
-    answer = load(folder)(given)
-    for name, array in given.items():
+    version = description.get("schema_version")
+    if version != SCHEMA_VERSION:
+        raise ValueError(f"{folder / DESCRIPTION}: schema_version {version}, and this load.py reads {SCHEMA_VERSION}")
+    return description
+
+
+def main() -> None:
+    """Tries the network that lies beside this file on zeros."""
+    folder = pathlib.Path(__file__).parent
+    description = read_description(folder)
+    inputs = {name: np.zeros(each["example"], each["dtype"]) for name, each in description["inputs"].items()}
+    answer = load(folder)(inputs)
+    for name, array in inputs.items():
         print(f"takes {name}: {array.dtype} {array.shape}")
     print(f"answers {description['output']['what']}: {answer.dtype} {answer.shape}, on {jax.default_backend()}")
 

@@ -124,7 +124,7 @@ def bound(program: Program, parts: int, chip: topologies.Chip) -> dict:
     leave the chip, by ring formulas, at the bandwidth of its links to neighbours, all at once. Latencies are in none of
     them, nor is what goes to other slices over the network of the hosts, whose bandwidth is not the chip's.
     """
-    read = hlo.Program(program.text)
+    read = hlo.HloModule(program.text)
     collectives, traffic = read.collectives(), read.memory_bytes()
     sent = sum(one.sent for one in collectives)
     # The update is counted with each part, where there are several: less than 1 % of their FLOPs.
@@ -143,7 +143,7 @@ def bound(program: Program, parts: int, chip: topologies.Chip) -> dict:
         "traffic_bytes": traffic,
         "collectives": {"kinds": _by_kind(collectives), "list": [_row(one) for one in collectives]},
         **({"between_slices_bytes": crossing} if (crossing := read.between_slices()) else {}),
-        **({"loops_of_unknown_length": read.unknown} if read.unknown else {}),
+        **({"loops_of_unknown_length": read.unknown_loops} if read.unknown_loops else {}),
     }
 
 

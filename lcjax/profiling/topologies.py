@@ -1,4 +1,4 @@
-"""Chips and what they can do, and the chips of a TPU pod as devices to compile for on a machine that has none."""
+"""Peak figures of accelerators, and the chips of a TPU pod as devices to compile for on a machine without any."""
 
 import dataclasses
 import importlib.util
@@ -11,22 +11,23 @@ from jax.experimental import topologies
 
 from data_pipelines.schema.errors import InputError
 
-# Families of TPUs whose topologies have a name, and what the names look like.
-FORMS = "v5e:2x2, v5e:16x16, v6e:16x16, v5p:4x4x4, v4:2x2x1, 2*v5e:16x16 (two slices) and so on"
+# Examples of the names of topologies, for messages.
+EXAMPLES = "v5e:2x2, v5e:16x16, v6e:16x16, v5p:4x4x4, v4:2x2x1, 2*v5e:16x16 (two slices) and so on"
 
 
 @dataclasses.dataclass(frozen=True)
 class Chip:
-    """What one accelerator can do at most, as JAX counts devices.
+    """Peak figures of one accelerator, which is one device of JAX.
 
     Attributes:
-      kinds: parts of the name that JAX gives the device, one of which it has.
+      kinds: parts of `device_kind`, any of which tells the chip.
       flops: dense products in bfloat16, FLOP/s.
-      memory: what a program may use of the memory, bytes; 0 is unknown.
+      memory: bytes that a program may use; 0 is unknown.
       bandwidth: of that memory, bytes/s.
-      links: what leaves the chip over its links to other chips of the slice, all at once, bytes/s.
-      axes, most: of the grid of a slice how many edges there are, and how many chips at most.
-      options: what the compiler has to be told of the family.
+      links: bytes/s that leave the chip over all its links to other chips of the slice.
+      axes: dimensions of the grid of a slice.
+      max_chips: largest number of chips in a slice.
+      options: of the compiler, for this family.
     """
 
     kinds: tuple[str, ...]
@@ -35,7 +36,7 @@ class Chip:
     bandwidth: float = 0.0
     links: float = 0.0
     axes: int = 0
-    most: int = 0
+    max_chips: int = 0
     options: tuple[tuple[str, str], ...] = ()
 
 
@@ -63,7 +64,7 @@ CHIPS = {
 }
 
 _NAME = re.compile(r"(?:([1-9]\d*)\*)?((v\d\w*):([1-9]\d*(?:x[1-9]\d*)+))")
-# libtpu asks where it runs, and there is nobody to answer; a compiler alone may be loaded more than once.
+# libtpu asks a metadata server where it runs; here there is none. As a compiler it may be loaded more than once.
 _ENVIRONMENT = {
     "TPU_SKIP_MDS_QUERY": "1",
     "TPU_ACCELERATOR_TYPE": "v5litepod-4",
@@ -73,54 +74,60 @@ _ENVIRONMENT = {
 
 
 def chip(kind: str) -> Chip | None:
-    """The chip of a `device_kind` of JAX; None if it is not in the table."""
-    # The longest part decides: "TPU v5" is a part of "TPU v5 lite".
-    found = [(len(part), chip) for chip in CHIPS.values() for part in chip.kinds if part in kind]
-    return max(found, key=lambda pair: pair[0])[1] if found else None
+    """Returns the chip of a `device_kind` of JAX, or None where it is not in the table."""
+    # The longest match decides: "TPU v5" is a part of "TPU v5 lite".
+    matches = [(len(part), chip) for chip in CHIPS.values() for part in chip.kinds if part in kind]
+    return max(matches, key=lambda pair: pair[0])[1] if matches else None
 
 
 def _parsed(name: str) -> tuple[int, str, Chip, list[int]]:
-    """Slices, one slice's name, its chip and edges. Raises InputError for what cannot be."""
+    """Returns the number of slices, the name of one, its chip and its grid; raises InputError for unknown ones."""
     match = _NAME.fullmatch(name)
     if match is None or match[3] not in CHIPS:
-        raise InputError(f"--topology={name}: unknown; expected FAMILY:GRID of chips, e.g. {FORMS}")
-    slices, grid, family = int(match[1] or 1), match[2], CHIPS[match[3]]
-    edges = [int(edge) for edge in match[4].split("x")]
-    if len(edges) != family.axes or math.prod(edges) > family.most:
+        raise InputError(f"--topology={name}: unknown; expected FAMILY:GRID of chips, e.g. {EXAMPLES}")
+    slices, one, family = int(match[1] or 1), match[2], CHIPS[match[3]]
+    grid = [int(size) for size in match[4].split("x")]
+    if len(grid) != family.axes or math.prod(grid) > family.max_chips:
         raise InputError(
-            f"--topology={name}: a slice of {match[3]} is a grid of {family.axes} edges and at most {family.most} "
-            f"chips; expected e.g. {FORMS}"
+            f"--topology={name}: a slice of {match[3]} is a grid of {family.axes} edges and at most {family.max_chips} "
+            f"chips; expected e.g. {EXAMPLES}"
         )
-    return slices, grid, family, edges
+    return slices, one, family, grid
 
 
 def chip_of(name: str) -> Chip:
-    """The chip of a topology, with those of its links that lead to a neighbour there. Raises InputError, as `devices`.
+    """Returns the chip of a topology, with only those of its links that lead to a neighbour.
 
-    A link in each direction of an edge; of two chips in a row each has one neighbour.
+    A chip has a link in each direction of each axis; of two chips in a row each has one neighbour.
+
+    Raises:
+      InputError: as `devices`.
     """
-    _, _, family, edges = _parsed(name)
-    neighbours = sum(min(edge - 1, 2) for edge in edges)
+    _, _, family, grid = _parsed(name)
+    neighbours = sum(min(size - 1, 2) for size in grid)
     return dataclasses.replace(family, links=family.links * neighbours / (2 * family.axes))
 
 
 def devices(name: str) -> list[jax.Device]:
-    """The devices of a topology, e.g. "v5e:16x16", or of several such slices: to compile for, never to run on.
+    """Returns the devices of a topology to compile for, not to run on.
+
+    Args:
+      name: e.g. "v5e:16x16", or "2*v5e:16x16" for two slices.
 
     Raises:
-      InputError: an unknown name, a grid that no pod of the family has, or no TPU compiler on this machine.
+      InputError: the name is unknown, no pod has this grid, or the TPU compiler is not installed.
     """
-    slices, grid, family, edges = _parsed(name)
+    slices, one, family, grid = _parsed(name)
     if importlib.util.find_spec("libtpu") is None:
         raise InputError(f"--topology={name}: the TPU compiler is not installed: pip install 'lcjax[tpu]'")
     for variable, value in _ENVIRONMENT.items():
         os.environ.setdefault(variable, value)
     options: dict = dict(family.options)
-    if math.prod(edges) == 1:
+    if math.prod(grid) == 1:
         options["chips_per_host_bounds"] = (1, 1, 1)
     try:
-        found = topologies.get_topology_desc(topology_name=grid, platform="tpu", num_slices=slices, **options)
-        return list(found.devices)
+        described = topologies.get_topology_desc(topology_name=one, platform="tpu", num_slices=slices, **options)
+        return list(described.devices)
     except jax.errors.JaxRuntimeError as error:
         reason = str(error).splitlines()[0]
-        raise InputError(f"--topology={name}: no pod has this grid ({reason}); expected e.g. {FORMS}") from error
+        raise InputError(f"--topology={name}: no pod has this grid ({reason}); expected e.g. {EXAMPLES}") from error

@@ -49,17 +49,23 @@ class Attempt:
 
 
 class Unrecorded(Attempt):
-    """Stands for the attempt in processes that write nothing."""
+    """The attempt of a process that writes nothing."""
 
-    def __init__(self):
-        pass
+    def __init__(self) -> None:
+        """Opens no file."""
 
     def _append(self, record: dict, before: str = "") -> None:
         pass
 
 
 def begin(workdir: pathlib.Path, started: float, first_step: int) -> Attempt:
-    """The attempt of a start of a run in this workdir: recorded by process 0 alone."""
+    """Begins an attempt, which process 0 alone records.
+
+    Args:
+      workdir: of the run.
+      started: when the process started, unix seconds.
+      first_step: number of steps that were done before.
+    """
     recorded = multihost.is_main_process()
     return Attempt(workdir / FILE, started, first_step) if recorded else Unrecorded()
 

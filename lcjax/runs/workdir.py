@@ -164,9 +164,3 @@ def read_metrics(workdir: pathlib.Path) -> list[dict]:
     lines = path.read_text().splitlines() if path.is_file() else []
     # A kill can leave half a line at the end; it is of a later step than any whole checkpoint.
     return [json.loads(line) for line in lines if line.endswith("}")]
-
-
-def say(line: str) -> None:
-    """Prints a line, in process 0 alone."""
-    if multihost.is_main_process():
-        print(line, flush=True)

@@ -18,9 +18,10 @@ from networks import batch, card_of, make, smallest
 
 from data_pipelines.schema.errors import InputError
 from lcjax import tasks
+from lcjax.cli import export as export_verb
 from lcjax.configs import flair1
 from lcjax.engine import restore
-from lcjax.export import exporter
+from lcjax.export import exporter, load
 from lcjax.models import resample, segmenter, swin
 from lcjax.models.params import Template
 from lcjax.ops import augment
@@ -167,6 +168,7 @@ def test_the_folder_says_what_it_holds(exported):
     files = {"README.md", "card.json", "export.json", "load.py", "network.stablehlo", "parameters.npz"}
     assert {path.name for path in folder.iterdir()} == files
     description = json.loads((folder / "export.json").read_text())
+    assert description["schema_version"] == 1
     assert description["platforms"] == ["cpu", "cuda", "tpu"]
     binary = (folder / "network.stablehlo").read_bytes()
     assert b".py" not in binary  # no paths of the machine that exported
@@ -227,6 +229,17 @@ def test_the_same_command_again_changes_nothing_and_another_network_is_refused(e
     assert before == {path.name: (path.stat().st_mtime_ns, path.stat().st_ino) for path in out.iterdir()}
 
 
+def test_an_export_of_another_version_is_refused(exported, tmp_path):
+    folder = tmp_path / "newer"
+    shutil.copytree(exported.out / "swin_unet", folder)
+    file = folder / "export.json"
+    file.write_text(file.read_text().replace('"schema_version": 1', '"schema_version": 2'))
+    with pytest.raises(ValueError, match=rf"^{file}: schema_version 2, and this load.py reads 1"):
+        load.load(folder)
+    with pytest.raises(InputError, match=rf"^{file}: schema_version 2, and this lcjax reads 1; use the newer lcjax"):
+        exporter.write(exported.runs / "swin_unet", folder)
+
+
 def test_what_is_in_the_way_is_refused_and_left_alone(exported, tmp_path):
     (tmp_path / "full").mkdir()
     for name, text in (("file", "mine"), ("full/notes.txt", "mine"), ("broken/export.json", "{")):
@@ -265,7 +278,7 @@ def test_flags_are_missing_or_no_run_is_there(tmp_path):
         ({"workdir": str(tmp_path), "output": str(tmp_path / "x")}, "config.json: no such file"),
     ):
         with pytest.raises(InputError, match=words) as caught:
-            exporter.run(types.SimpleNamespace(checkpoint="best", **given))
+            export_verb.run(types.SimpleNamespace(checkpoint="best", **given))
         assert "\n" not in str(caught.value)
     assert not list(tmp_path.iterdir())
 

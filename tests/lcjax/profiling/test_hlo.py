@@ -17,11 +17,11 @@ def mesh() -> Mesh:
     return jax.make_mesh((4, 2), ("data", "fsdp"), axis_types=(AxisType.Auto,) * 2)
 
 
-def compiled(mesh, function, shape) -> hlo.Program:
+def compiled(mesh, function, shape) -> hlo.HloModule:
     """The program of a function of each device's part of a float32 array."""
     array = jax.ShapeDtypeStruct(shape, jnp.float32, sharding=NamedSharding(mesh, SPREAD))
     mapped = shard_map(function, mesh=mesh, in_specs=SPREAD, out_specs=SPREAD, check_vma=False)
-    return hlo.Program(jax.jit(mapped).lower(array).compile().as_text())
+    return hlo.HloModule(jax.jit(mapped).lower(array).compile().as_text())
 
 
 # Function of an (8, 64) float32 array on each device; kind, devices in a group, bytes of the larger side, bytes that a
@@ -51,7 +51,7 @@ def test_a_loop_counts_as_often_as_it_runs(mesh):
 
     program = compiled(mesh, function, (64, 64))
     (found,) = program.collectives()
-    assert (found.times, found.sent, program.unknown) == (5, 5 * 2 * 2048 * 3 / 4, 0)
+    assert (found.times, found.sent, program.unknown_loops) == (5, 5 * 2 * 2048 * 3 / 4, 0)
 
 
 def test_a_loop_of_unknown_length_is_told(mesh):
@@ -59,7 +59,7 @@ def test_a_loop_of_unknown_length_is_told(mesh):
         return jax.lax.while_loop(lambda x: jnp.sum(x) < 100, lambda x: x + jax.lax.pmax(x, ("data", "fsdp")), x)
 
     program = compiled(mesh, function, (8, 64))
-    assert program.unknown == 1
+    assert program.unknown_loops == 1
     assert [one.times for one in program.collectives()] == [1]
 
 
@@ -149,9 +149,9 @@ ENTRY %main (x.0: f32[256], w: bf16[8,128]) -> f32[256] {
 AXIS, PARTS = "mesh['x'=2,'y'=8], device_ids=([8,2]T(1,0)) {'y'}", "mesh['x'=16] {'x':(1)4}"
 
 
-def tpu_program(parts: str) -> hlo.Program:
+def tpu_program(parts: str) -> hlo.HloModule:
     """The program above, with what the sum in its loop goes over."""
-    return hlo.Program(TPU.replace("GROUPS", f"replica_groups={AXIS}").replace("PARTS", f"replica_groups={parts}"))
+    return hlo.HloModule(TPU.replace("GROUPS", f"replica_groups={AXIS}").replace("PARTS", f"replica_groups={parts}"))
 
 
 def test_what_tpus_write_otherwise():
@@ -162,7 +162,7 @@ def test_what_tpus_write_otherwise():
     gather, reduce = found["all-gather"], found["all-reduce"]
     assert (gather.size, gather.group, gather.times) == (64 * 128 * 2, 8, 1)
     assert (reduce.size, reduce.group, reduce.times) == (1024, 4, 3)
-    assert program.unknown == 0
+    assert program.unknown_loops == 0
     # Copied once into fast memory; added there; the chain reads 2 KB, writes 16 + 2 and reads 2, writes 16; the loop
     # reads and writes 1 KB three times, and the counter and its limit, 4 bytes each.
     chain = 2048 + 16384 + 2048 + 2048 + 16384
@@ -225,7 +225,7 @@ ENTRY %main (g: bf16[64,128], w: bf16[8,128], x: bf16[64]) -> bf16[32,128] {
 
 def test_what_tpus_write_where_parameters_are_spread():
     """A sum of which each device keeps a part, and an exchange that goes on beside other work."""
-    program = hlo.Program(FSDP)
+    program = hlo.HloModule(FSDP)
     scatter, gather = program.collectives()
     assert (scatter.kind, scatter.arrays, scatter.size) == ("reduce-scatter", ("bf16[16,128]",), 64 * 128 * 2)
     assert scatter.sent == 64 * 128 * 2 * 3 / 4
