@@ -11,7 +11,7 @@ import numpy as np
 
 from data_pipelines.reading.dataset import open_dataset
 from data_pipelines.reading.interfaces import Dataset
-from data_pipelines.schema import display
+from data_pipelines.schema import display, schema_version
 from data_pipelines.schema.errors import InputError
 from data_pipelines.schema.files import write_atomically
 from lcjax.engine import restore
@@ -19,7 +19,6 @@ from lcjax.engine.eval_step import evaluation_batch, evaluation_batches, evaluat
 from lcjax.ops import metrics
 from lcjax.parallel import mesh as meshes
 from lcjax.parallel import multihost
-from lcjax.runs import schema_version
 
 _log = logging.getLogger(__name__)
 

@@ -14,6 +14,7 @@ import numpy as np
 from flax import nnx
 from jax import export as jax_export
 
+from data_pipelines.schema import schema_version
 from data_pipelines.schema.errors import InputError
 from lcjax import tasks
 from lcjax.engine import restore
@@ -21,7 +22,6 @@ from lcjax.export import load
 from lcjax.models import params
 from lcjax.ops import augment
 from lcjax.runs import model_card as cards
-from lcjax.runs import schema_version
 from lcjax.tasks import vectors
 from lcjax.version import __version__
 

@@ -20,10 +20,10 @@ from rasterio._err import CPLE_BaseError  # what rasterio.shutil.copy raises for
 from rasterio.windows import Window
 
 from data_pipelines.geo import raster_io
+from data_pipelines.schema import schema_version
 from data_pipelines.schema.errors import InputError
 from data_pipelines.schema.files import write_atomically
 from data_pipelines.schema.legends import IGNORE, Legend
-from lcjax.runs import schema_version
 
 PROBABILITY_SCALE = 250  # a probability p is stored as round(250 p), so that 255 is free for no data
 COMPRESSIONS = ("deflate", "lzw")

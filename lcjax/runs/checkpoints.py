@@ -14,9 +14,10 @@ from collections.abc import Iterator
 import jax
 import orbax.checkpoint as ocp
 
+from data_pipelines.schema import schema_version
 from data_pipelines.schema.errors import InputError
 from lcjax.parallel import multihost
-from lcjax.runs import checksums, schema_version
+from lcjax.runs import checksums
 
 KINDS = ("last", "best")
 _META_VERSION = 1

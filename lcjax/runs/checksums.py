@@ -7,8 +7,8 @@ import json
 import pathlib
 import zlib
 
+from data_pipelines.schema import schema_version
 from data_pipelines.schema.files import write_atomically
-from lcjax.runs import schema_version
 
 FILE = "checksums.json"
 _VERSION = 1

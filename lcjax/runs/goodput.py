@@ -6,9 +6,9 @@ import pathlib
 import time
 from collections.abc import Mapping
 
+from data_pipelines.schema import schema_version
 from data_pipelines.schema.errors import InputError
 from lcjax.parallel import multihost
-from lcjax.runs import schema_version
 from lcjax.runs.timer import duration
 
 FILE = "attempts.jsonl"

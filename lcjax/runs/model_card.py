@@ -6,10 +6,10 @@ import pathlib
 from importlib import metadata
 from typing import Any
 
+from data_pipelines.schema import schema_version
 from data_pipelines.schema.errors import InputError
 from data_pipelines.schema.legends import Legend
 from data_pipelines.schema.sensors import Sensor
-from lcjax.runs import schema_version
 from lcjax.version import __version__
 
 FILE = "card.json"

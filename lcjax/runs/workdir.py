@@ -10,11 +10,11 @@ import jax
 import ml_collections
 from tensorboardX import SummaryWriter
 
+from data_pipelines.schema import schema_version
 from data_pipelines.schema.errors import InputError
 from data_pipelines.schema.files import write_atomically
 from lcjax.parallel import multihost, nested_diff
 from lcjax.runs import model_card as cards
-from lcjax.runs import schema_version
 
 _log = logging.getLogger(__name__)
 

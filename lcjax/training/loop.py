@@ -82,57 +82,25 @@ def train(
         workdir.start(folder, experiment.config, experiment.card, allow_other_config=allow_other_config)
         saver = Saver(folder, experiment)
         state = saver.init_or_restore(allow_other_config=allow_other_config)
-        step, total, progress = saver.first, experiment.length.total, saver.progress
+        progress = saver.progress
         if progress.ended:
-            _log.info(f"{folder}: already ended at step {step}: {progress.ended}")
-            return _result(experiment, folder, step, progress)
+            _log.info(f"{folder}: already ended at step {saver.first}: {progress.ended}")
+            return _result(experiment, folder, saver.first, progress)
         workdir.write(folder, experiment.config, experiment.card)
         saver.forget_later()
-        attempt, timer = goodput.begin(folder, started, step), Timer()
+        attempt, timer = goodput.begin(folder, started, saver.first), Timer()
         timer.seconds["start"] = time.time() - started
-        _log.info(_beginning(experiment, folder, state, step))
+        _log.info(_beginning(experiment, folder, state, saver.first))
         batches = Batches(experiment, progress.position, timer)
-        with timer.measure("compile"):
-            compiled = experiment.compile(state, batches.peek())
-            multihost.barrier("step compiled")  # who waits in the step itself is not waited for long
-        cost = _cost(compiled, experiment.config.accumulate)
-        _log.info(f"{folder}: step compiled in {duration(timer.seconds['compile'])}{cost}")
-        try:
-            with (
-                workdir.Log(folder, step, progress.evaluated) as log,
-                contextlib.closing(batches),
-                trace,
-                jax.transfer_guard("disallow"),
-            ):
-                writer = MetricsWriter(experiment, progress, log, timer, attempt)
-                evaluator = Evaluator(experiment, progress, saver, log, probe)
-                while True:
-                    with jax.transfer_guard("allow"):  # of several processes, they tell each other
-                        stopping = stop.asked(step) and step < total
-                    if evaluator.is_due(step) and not stopping:
-                        writer.flush()
-                        with timer.measure("evaluate"):
-                            state = evaluator.evaluate(step, state)
-                    if step == total:
-                        progress.ended = DONE
-                    ending = bool(progress.ended)
-                    if ending or ((stopping or saver.is_due(step)) and step not in (0, saver.first)):
-                        writer.flush()
-                        with timer.measure("checkpoint"):
-                            saver.save_last(state, step)
-                        attempt.seen(step, timer.spent())
-                    if ending or stopping:
-                        break
-                    batches.peek()
-                    trace.before(step + 1)
-                    with jax.profiler.StepTraceAnnotation("train", step_num=step):
-                        state, metrics = compiled(state, batches.take())
-                    step += 1
-                    trace.after(step, metrics)
-                    writer.push(step, metrics)
-        except NotFinite as error:
-            saver.wait()
-            raise FloatingPointError(_divergence(error, experiment, state, folder, saver.saved())) from error
+        with (
+            workdir.Log(folder, saver.first, progress.evaluated) as log,
+            contextlib.closing(batches),
+            trace,
+        ):
+            writer = MetricsWriter(experiment, progress, log, timer, attempt)
+            evaluator = Evaluator(experiment, progress, saver, log, probe)
+            parts = _Parts(experiment, saver, timer, attempt, batches, trace, writer, evaluator)
+            step, stopping = _run(parts, state, stop)
         with timer.measure("checkpoint"):
             saver.close()
         attempt.seen(step, timer.spent())
@@ -142,6 +110,66 @@ def train(
         if stopping:
             raise launcher.Stopped
         return _result(experiment, folder, step, progress)
+
+
+@dataclasses.dataclass(frozen=True)
+class _Parts:
+    """What the loop calls."""
+
+    experiment: Experiment
+    saver: Saver
+    timer: Timer
+    attempt: goodput.Attempt
+    batches: Batches
+    trace: Trace
+    writer: MetricsWriter
+    evaluator: Evaluator
+
+
+def _run(parts: _Parts, state: State, stop: multihost.StopRequests) -> tuple[int, bool]:
+    """Runs the loop; returns the last step, and whether the run was asked to stop."""
+    saver, timer, batches, writer, evaluator = parts.saver, parts.timer, parts.batches, parts.writer, parts.evaluator
+    step, total, progress = saver.first, parts.experiment.length.total, saver.progress
+    train_step = _compiled(parts, state)
+    try:
+        with jax.transfer_guard("disallow"):
+            while True:
+                with jax.transfer_guard("allow"):  # of several processes, they tell each other
+                    stopping = stop.asked(step) and step < total
+                if evaluator.is_due(step) and not stopping:
+                    writer.flush()
+                    with timer.measure("evaluate"):
+                        state = evaluator.evaluate(step, state)
+                if step == total:
+                    progress.ended = DONE
+                ending = bool(progress.ended)
+                if ending or ((stopping or saver.is_due(step)) and step not in (0, saver.first)):
+                    writer.flush()
+                    with timer.measure("checkpoint"):
+                        saver.save_last(state, step)
+                    parts.attempt.seen(step, timer.spent())
+                if ending or stopping:
+                    return step, stopping
+                batches.peek()
+                parts.trace.before(step + 1)
+                with jax.profiler.StepTraceAnnotation("train", step_num=step):
+                    state, metrics = train_step(state, batches.take())
+                step += 1
+                parts.trace.after(step, metrics)
+                writer.push(step, metrics)
+    except NotFinite as error:
+        saver.wait()
+        raise FloatingPointError(_divergence(error, parts.experiment, state, saver)) from error
+
+
+def _compiled(parts: _Parts, state: State) -> jax.stages.Compiled:
+    """Compiles the step before the loop, and says what it costs."""
+    with parts.timer.measure("compile"):
+        compiled = parts.experiment.compile(state, parts.batches.peek())
+        multihost.barrier("step compiled")  # who waits in the step itself is not waited for long
+    seconds = duration(parts.timer.seconds["compile"])
+    _log.info(f"{parts.saver.workdir}: step compiled in {seconds}{_cost(compiled, parts.experiment.config.accumulate)}")
+    return compiled
 
 
 def _check_export(experiment: Experiment) -> None:
@@ -185,15 +213,15 @@ def _cost(compiled: jax.stages.Compiled, accumulate: int) -> str:
     return ", " + ", ".join(parts) if parts else ""
 
 
-def _divergence(error: NotFinite, experiment: Experiment, state: State, folder: pathlib.Path, saved: int | None) -> str:
+def _divergence(error: NotFinite, experiment: Experiment, state: State, saver: Saver) -> str:
     """What is said of a step that is not finite: its metrics, its records, and what is kept."""
-    config = experiment.config
+    config, saved = experiment.config, saver.saved()
     first = (error.step - 1) * config.batch_size
     ids = loader.record_ids(experiment.train_source, range(first, first + config.batch_size), config.seed)
     with jax.transfer_guard("allow"):  # there is no hurry any more
         metrics = error.metrics | {"parameter_norm": float(params.norm(state.trainable))}
     shown = ", ".join(f"{key} {value:.4g}" for key, value in metrics.items())
-    kept = f"the checkpoint of step {saved} in {folder} is kept" if saved else "no checkpoint had been saved yet"
+    kept = f"the checkpoint of step {saved} in {saver.workdir} is kept" if saved else "no checkpoint had been saved yet"
     return (
         f"step {error.step} is not finite: {shown}; records {', '.join(ids)}; {kept}; "
         "look at these records, or lower config.optimizer.learning_rate in a new --workdir"

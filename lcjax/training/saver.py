@@ -21,12 +21,13 @@ class Saver:
     """Saves copies of the state, one at a time, and finds the state that an earlier start of the run left.
 
     Attributes:
+      workdir: folder of the run.
       first: step that this start of the run begins at; 0 for a new run.
       progress: of the run; the saver keeps the position in it.
     """
 
     def __init__(self, workdir: pathlib.Path, experiment: Experiment):
-        self._workdir, self._experiment = workdir, experiment
+        self.workdir, self._experiment = workdir, experiment
         self._last, self._best = Checkpoints(workdir, "last"), Checkpoints(workdir, "best")
         self.first, self.progress = 0, Progress()
 
@@ -58,7 +59,7 @@ class Saver:
             self.progress.ended = ""  # with another config.total there is more to do
         if not self.progress.ended and step > total:
             raise InputError(
-                f"config.total={config.total}: {total} steps, and the run in {self._workdir} has gone {step}; take "
+                f"config.total={config.total}: {total} steps, and the run in {self.workdir} has gone {step}; take "
                 "more, or another --workdir"
             )
         devices = self._experiment.mesh.size
@@ -86,7 +87,7 @@ class Saver:
         for role in before.keys() & now.keys():
             if before[role]["id"] != now[role]["id"]:
                 raise InputError(
-                    f"{self._workdir}: holds a run whose {role} split {before[role]['spec']!r} held other records "
+                    f"{self.workdir}: holds a run whose {role} split {before[role]['spec']!r} held other records "
                     f"({before[role]['records']}, id {before[role]['id']}) than now ({now[role]['records']}, id "
                     f"{now[role]['id']}); put back the data that it began with, or choose another --workdir"
                 )
@@ -111,7 +112,7 @@ class Saver:
             lost = validated and self._best.latest() is None
             if lost:
                 # It was of steps that were computed again, and otherwise than before: on another device, say.
-                _log.warning(f"{self._workdir}: the best checkpoint was lost in a restart; the last is kept")
+                _log.warning(f"{self.workdir}: the best checkpoint was lost in a restart; the last is kept")
             if lost or not validated:
                 self.save_best(state, step)
         self._save(self._last, state, step)
