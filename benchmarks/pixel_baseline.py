@@ -20,6 +20,7 @@ from tqdm import tqdm
 
 from data_pipelines.reading.dataset import open_dataset
 from data_pipelines.reading.interfaces import Dataset, Source
+from data_pipelines.schema import schema_version
 from data_pipelines.schema.errors import InputError
 from data_pipelines.schema.files import write_atomically
 from data_pipelines.schema.legends import IGNORE
@@ -31,7 +32,6 @@ from lcjax.evaluation.evaluate import (
     write_confusion,
     write_samples,
 )
-from lcjax.runs import schema_version
 from lcjax.tasks.fusion import sensors_of
 
 

@@ -164,8 +164,9 @@ def _run(parts: _Parts, state: State, stop: multihost.StopRequests) -> tuple[int
 
 def _compiled(parts: _Parts, state: State) -> jax.stages.Compiled:
     """Compiles the step before the loop, and says what it costs."""
+    batch = parts.batches.peek()
     with parts.timer.measure("compile"):
-        compiled = parts.experiment.compile(state, parts.batches.peek())
+        compiled = parts.experiment.compile(state, batch)
         multihost.barrier("step compiled")  # who waits in the step itself is not waited for long
     seconds = duration(parts.timer.seconds["compile"])
     _log.info(f"{parts.saver.workdir}: step compiled in {seconds}{_cost(compiled, parts.experiment.config.accumulate)}")
