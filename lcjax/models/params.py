@@ -130,8 +130,7 @@ class Template:
                 # Frozen means frozen: its normalisation uses, and keeps, the statistics that it came with.
                 module.eval()
             if isinstance(module, nnx.BatchNorm):
-                for name, value in (normalisation or {}).items():
-                    setattr(module, name, value)
+                _set_normalisation(module, "/".join(map(str, path)), normalisation or {})
         self._train, *flat = _split(model)
         self.parameters, self.statistics, self._streams = flat
         _check_groups(self.groups, self.parameters)
@@ -188,6 +187,17 @@ def _split(model: nnx.Module) -> tuple[Any, dict[str, Any], dict[str, Any], dict
             "make it one of these, or a plain attribute"
         )
     return structure, parameters, statistics, streams
+
+
+def _set_normalisation(module: nnx.BatchNorm, path: str, attributes: Mapping[str, int | str]) -> None:
+    """Sets attributes of a batch norm; raises InputError where it would take no notice of one."""
+    for name, value in attributes.items():
+        if not hasattr(module, name):
+            raise InputError(
+                f"config.parallel.batch_norm='replica': {path} is an nnx.BatchNorm, which normalises by the global "
+                "batch; take lcjax.models.layers.BatchNorm there, or set config.parallel.batch_norm='global'"
+            )
+        setattr(module, name, value)
 
 
 def _check_groups(groups: Mapping[str, ParameterGroups], parameters: Iterable[str]) -> None:

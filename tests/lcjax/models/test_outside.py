@@ -202,3 +202,13 @@ def test_an_installed_package_may_give_its_network_a_name(monkeypatch, tmp_path)
     assert "plain" in registry.MODELS.names() and not registry.is_built_in("plain")
     network = template("plain")
     assert network.parameters["network/first/kernel"].shape == (3, 3, 3, 8)
+
+
+def test_a_batch_norm_that_knows_no_groups_is_refused():
+    model = registry.sized(PLAIN)
+    with pytest.raises(
+        InputError, match=r"batch_norm='replica': network/norm is an nnx\.BatchNorm, which normalises by"
+    ):
+        Template(
+            lambda rngs: registry.network(model, bands={"s2": 3}, classes=5, rngs=rngs), normalisation={"groups": 2}
+        )
