@@ -68,7 +68,7 @@ def mean_over_pixels(losses_BxHxW: jax.Array, labels_BxHxW: jax.Array, weights_K
 
 
 def cross_entropy(logits_BxHxWxK: jax.Array, labels_BxHxW: jax.Array, weights_K: jax.Array | None = None) -> jax.Array:
-    """Returns the mean cross-entropy over the pixels whose label is not IGNORE, as `PixelLoss` describes."""
+    """Cross-entropy, its mean over the labelled pixels; a `PixelLoss`."""
     indices = _indices(labels_BxHxW)
     losses = optax.softmax_cross_entropy_with_integer_labels(logits_BxHxWxK.astype(jnp.float32), indices)
     return mean_over_pixels(losses, labels_BxHxW, weights_K)

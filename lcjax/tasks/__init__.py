@@ -35,4 +35,10 @@ def make(config: ConfigDict, card: Card) -> Task:
       InputError: as `named`; the config names an unknown data set, or holds values that the task cannot take.
     """
     datasets.entry(config.dataset)  # so that no verb goes on with a name that nobody can tell the meaning of
-    return named(config.task)(config, card)
+    task = named(config.task)
+    if config.accumulate > 1 and not task.splits_batches:
+        raise InputError(
+            f"config.accumulate={config.accumulate}: the {config.task} loss compares all places of a batch, which "
+            "parts cannot; set it to 1"
+        )
+    return task(config, card)

@@ -38,11 +38,6 @@ class Contrastive(Task):
             raise InputError(f"config.freeze={config.freeze!r}: the contrastive task trains all of its network")
         if config.metadata:
             raise InputError(f"config.metadata={config.metadata!r}: the contrastive task takes images alone")
-        if config.accumulate > 1:
-            raise InputError(
-                f"config.accumulate={config.accumulate}: the contrastive loss compares all places of a batch, which "
-                "parts cannot; set it to 1"
-            )
         if config.resize:
             raise InputError(f"config.resize={config.resize}: the contrastive task takes crops, not whole tiles; set 0")
         if config.projection < 0:

@@ -99,7 +99,7 @@ class Segmentation(Task):
             images, batch["corner"], keys_B, crop=self.config.crop, flip=self.config.dihedral
         )
         floats = augment.perturb(cut, self.card.sensors, keys_B, self.config.speckle, self.config.jitter)
-        logits = model(self._shrunk(floats) | vectors.encode(self.vectors, batch), keys_B)
+        logits = model(self._resized(floats) | vectors.encode(self.vectors, batch), keys_B)
         labels = self._labels(cut["label"])
         valid = labels != 255
         right, labelled = meshes.psum((jnp.sum((jnp.argmax(logits, axis=-1) == labels) & valid), jnp.sum(valid)))
@@ -115,7 +115,7 @@ class Segmentation(Task):
     def eval_step(self, model: nnx.Module, batch: Batch) -> Values:
         """Returns evaluation sums of whole tiles: the confusion matrix, and how many pixels are left out of it."""
         labels = jnp.where(batch["valid"][:, None, None], self._labels(batch["label"]), np.uint8(255))
-        predictions = jnp.argmax(self._answer(model, batch), axis=-1)
+        predictions = jnp.argmax(self._seen_probabilities(model, batch), axis=-1)
         real = jnp.sum(batch["valid"]) * labels[0].size
         return {
             "confusion": metrics.confusion(labels, predictions, len(self.names)),
@@ -132,25 +132,25 @@ class Segmentation(Task):
         A batch may come without vectors: they are not known, then. With `config.resize` the answers of the smaller
         image are interpolated bilinearly.
         """
-        answer = self._answer(model, batch)
+        seen = self._seen_probabilities(model, batch)
         height, width = batch[self.card.sensors[0].name].shape[1:3]
-        return answer if answer.shape[1:3] == (height, width) else resize(answer, height, width)
+        return seen if seen.shape[1:3] == (height, width) else resize(seen, height, width)
 
-    def _answer(self, model: nnx.Module, batch: Batch) -> jax.Array:
+    def _seen_probabilities(self, model: nnx.Module, batch: Batch) -> jax.Array:
         """Class probabilities at the resolution that the network sees."""
-        images = self._shrunk(
+        images = self._resized(
             {sensor.name: augment.scale(batch[sensor.name], sensor.scaling) for sensor in self.card.sensors}
         )
         count = len(next(iter(images.values())))
-        beside = vectors.encode(self.vectors, vectors.unknown(self.vectors, count) | batch)
+        shown = vectors.encode(self.vectors, vectors.unknown(self.vectors, count) | batch)
         return blended_windows(
-            lambda windows: jax.nn.softmax(model(windows | beside), axis=-1), images, self.config.window
+            lambda windows: jax.nn.softmax(model(windows | shown), axis=-1), images, self.config.window
         )
 
-    def _shrunk(self, images: dict[str, jax.Array]) -> dict[str, jax.Array]:
-        return {name: augment.resize_images(image, *self._edges(image)) for name, image in images.items()}
+    def _resized(self, images: dict[str, jax.Array]) -> dict[str, jax.Array]:
+        return {name: augment.resize_images(image, *self._seen_size(image)) for name, image in images.items()}
 
-    def _edges(self, image: jax.Array) -> tuple[int, int]:
+    def _seen_size(self, image: jax.Array) -> tuple[int, int]:
         """Height and width that the network sees an image with."""
         height, width = image.shape[1:3]
         share = self.config.resize / self.card.tile if self.config.resize else 1.0
@@ -158,5 +158,5 @@ class Segmentation(Task):
 
     def _labels(self, labels: jax.Array) -> jax.Array:
         """Class indices at the resolution that the network sees."""
-        small = augment.resize_labels(labels, *self._edges(labels))
+        small = augment.resize_labels(labels, *self._seen_size(labels))
         return jnp.asarray(self.card.legend.index_of_id())[small.astype(jnp.int32)]

@@ -1,6 +1,7 @@
 """Losses and their gradients against plain numpy in float64."""
 
 import math
+import pathlib
 import re
 
 import jax
@@ -136,6 +137,19 @@ def test_losses_are_found_by_name_and_what_is_none_is_refused(monkeypatch):
     plugins.allow("math")
     with pytest.raises(InputError, match=r"^config\.loss='math:pi': found float, expected a function \(logits"):
         losses.pixel_loss("math:pi")
+
+
+def test_the_loss_that_the_docs_show_is_what_they_say():
+    text = (pathlib.Path(__file__).parents[3] / "docs" / "optimisation.md").read_text()
+    shown: dict = {}
+    exec(re.search(r"```python\n(.*?)```", text, re.DOTALL)[1], shown)
+    generator = np.random.default_rng(0)
+    logits = generator.standard_normal((2, 3, 4, 5)).astype(np.float32)
+    labels = np.where(generator.random((2, 3, 4)) < 0.3, IGNORE, generator.integers(0, 5, (2, 3, 4))).astype(np.uint8)
+    seen = labels != IGNORE
+    targets = 0.9 * np.eye(5)[labels[seen]] + 0.1 / 5
+    expected = -(targets * np.log(softmax(logits[seen].astype(np.float64)))).sum(-1).mean()
+    np.testing.assert_allclose(jax.jit(shown["smoothed"])(logits, labels, None), expected, rtol=1e-5)
 
 
 def views(size=6, channels=8, seed=0):
