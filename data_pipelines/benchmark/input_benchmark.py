@@ -55,6 +55,7 @@ class Rate:
     cpu: Sequence[float]
 
     def to_json(self) -> dict[str, float | list[float]]:
+        """The rates as they stand in the JSON file of figures."""
         return {
             name: value
             for which, values in (("wall", self.wall), ("cpu", self.cpu))

@@ -202,6 +202,7 @@ def images(record: Mapping[str, Any]) -> dict[str, np.ndarray]:
 
 
 def source_of(dataset: PreparedDataset) -> Source:
+    """The records of the first split."""
     return dataset.source(next(iter(dataset.splits)))
 
 

@@ -112,7 +112,7 @@ def footprint(
 
 
 def codes(crs: CRS) -> tuple[str | None, str]:
-    """ "EPSG:32633" or the like where the CRS is known by an authority, else None; and its WKT2 text."""
+    """A code such as "EPSG:32633" where an authority knows the CRS, else None; and its WKT2 text."""
     known = crs.to_authority()
     return ":".join(known) if known else None, crs.to_wkt(version="WKT2_2019")
 
@@ -133,16 +133,16 @@ def _transform(crs: CRS, to: CRS, x: np.ndarray, y: np.ndarray) -> tuple[np.ndar
     if crs.is_geographic:  # outer edges of global grids may lie beyond the poles
         pole = math.pi / 2 / crs.units_factor[1]
         y = y.clip(-pole, pole)
-    found = np.empty((2, x.size))
+    moved = np.empty((2, x.size))
     try:
-        found[:] = rasterio.warp.transform(crs, to, x.ravel(), y.ravel())
+        moved[:] = rasterio.warp.transform(crs, to, x.ravel(), y.ravel())
     except CPLE_BaseError:  # one of the points: which, does not say
         for i, (a, b) in enumerate(zip(x.flat, y.flat, strict=True)):
             with contextlib.suppress(CPLE_BaseError):
-                found[:, i] = np.nan
-                found[:, i] = np.ravel(rasterio.warp.transform(crs, to, [a], [b]))
-    found[:, ~np.isfinite(found).all(0)] = np.nan
-    return found[0].reshape(x.shape), found[1].reshape(x.shape)
+                moved[:, i] = np.nan
+                moved[:, i] = np.ravel(rasterio.warp.transform(crs, to, [a], [b]))
+    moved[:, ~np.isfinite(moved).all(0)] = np.nan
+    return moved[0].reshape(x.shape), moved[1].reshape(x.shape)
 
 
 def _cut(ring: np.ndarray, limit: float, side: int) -> np.ndarray:

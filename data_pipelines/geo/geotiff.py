@@ -84,13 +84,13 @@ def label(path: pathlib.Path, legend: Legend, *, count: int = 1, band: int = 1) 
     """
     patch = _read(path, count, _LABEL_DTYPES)
     ids = patch.values[:, :, band - 1 : band]
-    found, counts = np.unique(ids, return_counts=True)
-    strange = np.setdiff1d(found, legend.allowed_ids)
+    labels, counts = np.unique(ids, return_counts=True)
+    strange = np.setdiff1d(labels, legend.allowed_ids)
     if strange.size:
         some = ", ".join(map(str, strange[:5])) + (", ..." if strange.size > 5 else "")
         known = ", ".join(map(str, legend.allowed_ids))
         raise Refused(path, f"label {some} is not in the legend {legend.name}, expected {known}")
-    unlabelled = counts[~np.isin(found, [c.id for c in legend.classes])].sum() / ids.size
+    unlabelled = counts[~np.isin(labels, [c.id for c in legend.classes])].sum() / ids.size
     if unlabelled >= _UNLABELLED:
         raise Refused(path, f"{unlabelled:.1%} of the pixels have no label, expected less than {_UNLABELLED:.0%}")
     return dataclasses.replace(patch, values=ids.astype(np.uint8), valid=np.ones(ids.shape[:2], bool))
@@ -164,8 +164,8 @@ def _valid(values: np.ndarray, nodata: float | None) -> np.ndarray:
     if nodata is None:
         return valid
     # 0 is also a number: of a band that sees nothing there, or of the height of flat ground.
-    found = values == nodata
-    return valid & ~(found.all(axis=2) if nodata == 0 else found.any(axis=2))
+    missing = values == nodata
+    return valid & ~(missing.all(axis=2) if nodata == 0 else missing.any(axis=2))
 
 
 @contextlib.contextmanager

@@ -16,8 +16,10 @@ _UNKNOWN = (ColorInterp.undefined, ColorInterp.palette)
 
 @contextlib.contextmanager
 def anywhere() -> Iterator[None]:
-    """Opens files without a warning where they do not lie on the Earth. Filters of warnings are not of one thread:
-    enter it before threads are started, not in them."""
+    """Opens files without a warning where they do not lie on the Earth.
+
+    Filters of warnings are not of one thread: enter it before threads are started, not in them.
+    """
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", rasterio.errors.NotGeoreferencedWarning)
         yield

@@ -5,6 +5,7 @@ import dataclasses
 import errno
 import functools
 import gzip
+import logging
 import lzma
 import os
 import pathlib
@@ -24,6 +25,8 @@ from data_pipelines.schema import files
 from data_pipelines.schema.errors import InputError
 from data_pipelines.schema.on_disk import SCHEMA_VERSION
 from data_pipelines.schema.schema_version import read_json, write_json
+
+_log = logging.getLogger("lcjax.data")
 
 _CHUNK = 1 << 20
 # What the libraries raise for damaged bytes. Decompressors also raise OSError without a number (bz2, gzip).
@@ -82,7 +85,7 @@ def find(source: pathlib.Path) -> list[pathlib.Path]:
     """The archives below `source`, in a fixed order; warns of those of kinds that are not opened."""
     paths = list(files.below(source))
     if others := [path for path in paths if path.name.lower().endswith(_OTHERS)]:
-        tqdm.write(f"warning: left out {', '.join(map(str, others))}: expected {', '.join(_OPENERS)}; unpack by hand")
+        _log.warning(f"left out {', '.join(map(str, others))}: expected {', '.join(_OPENERS)}; unpack by hand")
     return [path for path in paths if path.name.lower().endswith(tuple(_OPENERS))]
 
 
@@ -94,8 +97,8 @@ def _note(folder: pathlib.Path) -> pathlib.Path:
 
 
 def _identity(archive: pathlib.Path, members: re.Pattern[str]) -> dict:
-    found = archive.stat()
-    return {"bytes": found.st_size, "modified_ns": found.st_mtime_ns, "members": members.pattern}
+    about = archive.stat()
+    return {"bytes": about.st_size, "modified_ns": about.st_mtime_ns, "members": members.pattern}
 
 
 def _noted(folder: pathlib.Path, identity: dict) -> dict:
@@ -120,10 +123,10 @@ def _unpack(archive: pathlib.Path, folder: pathlib.Path, members: re.Pattern[str
     write_json(_note(folder), {"archive": identity, "refused": None}, SCHEMA_VERSION)
 
     refused, seen, begun = [], set(), bar.n
-    with _opened(archive) as found:
-        if isinstance(found, list):  # a tar tells what is in it only as it is read
-            _check_room(archive, folder, [member for member in found if _is_wanted(member.name, members)])
-        for member in found:
+    with _opened(archive) as listing:
+        if isinstance(listing, list):  # a tar tells what is in it only as it is read
+            _check_room(archive, folder, [member for member in listing if _is_wanted(member.name, members)])
+        for member in listing:
             if _is_wanted(member.name, members):
                 path = folder / member.name.replace("\0", "")
                 reason = unsafe(member.name) or member.wrong or ("a second member of this name" * (path in seen))

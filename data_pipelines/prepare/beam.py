@@ -6,6 +6,7 @@ A process of its own speaks to Beam; what it logs goes into a file, and it can b
 """
 
 import importlib.util
+import logging
 import math
 import multiprocessing
 import os
@@ -22,12 +23,12 @@ import traceback
 from collections.abc import Iterator, Sequence
 from multiprocessing.process import BaseProcess
 
-import tqdm
-
 from data_pipelines.prepare import shard_writer
 from data_pipelines.prepare.shard_writer import Note, Task
 from data_pipelines.schema.errors import InputError
 from data_pipelines.schema.files import write_atomically
+
+_log = logging.getLogger("lcjax.data")
 
 LOG = "beam.log"
 _EXAMPLE = "--beam='--runner=DirectRunner --direct_num_workers=4 --direct_running_mode=multi_processing'"
@@ -68,7 +69,7 @@ def run(tasks: Sequence[Task], options: str) -> Iterator[tuple[Task, Note]]:
         task.shard.unlink(missing_ok=True)
         task.note_path.unlink(missing_ok=True)
         (folder / f"{task.shard.name}.task").write_bytes(pickle.dumps(task))
-    tqdm.tqdm.write(f"Beam's log: {folder / LOG}")
+    _log.info(f"Beam's log: {folder / LOG}")
     job = multiprocessing.get_context("spawn").Process(target=_drive, args=(folder, options))
     job.start()
     try:

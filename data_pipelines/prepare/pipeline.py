@@ -17,6 +17,7 @@ import dataclasses
 import fcntl
 import functools
 import hashlib
+import logging
 import pathlib
 import shutil
 from collections.abc import Callable, Iterable, Iterator
@@ -30,6 +31,8 @@ from data_pipelines.prepare.shard_writer import Layout, Task
 from data_pipelines.schema import on_disk, schema_version
 from data_pipelines.schema.errors import InputError
 from data_pipelines.schema.spec import DatasetSpec, Item, Refused
+
+_log = logging.getLogger("lcjax.data")
 
 # Shards a split, bounded by records a shard: enough for every worker, not too many open files, little lost by a kill.
 _SHARDS = 64
@@ -156,8 +159,8 @@ def _stands_for(path: pathlib.Path) -> bool:
 
 def _without_lost(item: Item, lost: dict[pathlib.Path, str]) -> Item:
     """The item, refused where one of its files could not be unpacked."""
-    found = next((path for path in item.files.values() if path in lost), None)
-    return dataclasses.replace(item, refused=Refused(found, lost[found])) if found and not item.refused else item
+    gone = next((path for path in item.files.values() if path in lost), None)
+    return dataclasses.replace(item, refused=Refused(gone, lost[gone])) if gone and not item.refused else item
 
 
 def _with_source(item: Item, root_of: Callable[[pathlib.Path], pathlib.Path | None]) -> Item:
@@ -238,7 +241,7 @@ def _plan(
         if not spec.fingerprint or plan["source"] != wanted["source"]:
             raise InputError(f"{folder}: an unfinished preparation from {plan['source']}; {what}; {anew}")
         # The owner has put something right, as an earlier message may have asked.
-        print(f"{folder}: begun before a file of {source} was changed; started anew", flush=True)
+        _log.info(f"{folder}: begun before a file of {source} was changed; started anew")
         for shards_begun in (*_finished(folder), *(folder / shard_writer.PARTS).glob("*.array_record-*")):
             shards_begun.unlink()
         plan = None

@@ -1,6 +1,7 @@
 """From the files that people download, or their own, to shards, statistics and pictures."""
 
 import csv
+import logging
 import pathlib
 
 from data_pipelines.datasets import registry as datasets
@@ -9,6 +10,8 @@ from data_pipelines.reading.dataset import PreparedDataset, open_dataset
 from data_pipelines.schema import on_disk, schema_version
 from data_pipelines.schema.errors import InputError
 from data_pipelines.schema.spec import DatasetFamily, DatasetSpec, Described
+
+_log = logging.getLogger("lcjax.data")
 
 
 def prepare(
@@ -23,7 +26,7 @@ def prepare(
     legend: pathlib.Path | None = None,
     tile: int | None = None,
 ) -> PreparedDataset:
-    """Prepares a data set, or finds it prepared, and prints what is there.
+    """Prepares a data set, or finds it prepared, and logs what is there.
 
     `options` are those that the data set's entry names, `legend` and `tile` are for own imagery. Raises InputError
     where `source` is not there or holds no record, where an earlier preparation is from another source or from files
@@ -39,9 +42,9 @@ def prepare(
     if (folder / "dataset_info.json").is_file():
         _check_same(folder, described, options)
         pipeline.tidy(folder)
-        print(f"{folder}: already prepared from {source}; nothing to do (delete the folder to prepare it anew)")
+        _log.info(f"{folder}: already prepared from {source}; nothing to do (delete the folder to prepare it anew)")
     else:
-        print(f"{name} {folder.name}: {source} -> {folder}", flush=True)
+        _log.info(f"{name} {folder.name}: {source} -> {folder}")
         spec = described.open()
         pipeline.write(spec, source, data_dir, workers=workers, max_refused=max_refused, options=options, beam=beam)
     dataset = open_dataset(data_dir, name)
@@ -52,7 +55,7 @@ def prepare(
             f"{dataset.folder}: the data set is complete, but its pictures cannot be written ({error.strerror}); make "
             "room and run the same command again"
         ) from error
-    _say(dataset, drawn, entry.tile if isinstance(entry, DatasetSpec) else dataset.tile)
+    _log_summary(dataset, drawn, entry.tile if isinstance(entry, DatasetSpec) else dataset.tile)
     return dataset
 
 
@@ -100,10 +103,10 @@ def _check_same(folder: pathlib.Path, described: Described, options: dict[str, f
         )
 
 
-def _say(dataset: PreparedDataset, drawn: list[pathlib.Path], published_tile: int) -> None:
-    """The closing lines: path, records by split, what was refused, where to look."""
+def _log_summary(dataset: PreparedDataset, drawn: list[pathlib.Path], published_tile: int) -> None:
+    """Logs the closing lines: path, records by split, what was refused, where to look."""
     if dataset.tile != published_tile:
-        print(f"warning: tiles are {dataset.tile} pixels wide, the published ones {published_tile}; prepared as found")
+        _log.warning(f"tiles are {dataset.tile} pixels wide, the published ones {published_tile}; prepared as found")
     for split, records in dataset.splits.items():
         counts = dataset.statistics["splits"][split]
         off, labelled = counts["off_legend_pixels"], sum(counts["class_pixels"].values())
@@ -111,14 +114,14 @@ def _say(dataset: PreparedDataset, drawn: list[pathlib.Path], published_tile: in
         colours = f"; {share:.2f} % of the pixels have colours off the legend, not labelled" if off else ""
         filled = counts["nodata_pixels"]
         colours += f"; {filled:,} pixels without data, filled and not labelled" if filled else ""
-        print(f"  {split:<12}{records:>9,} records of {dataset.tile} x {dataset.tile} pixels{colours}")
+        _log.info(f"  {split:<12}{records:>9,} records of {dataset.tile} x {dataset.tile} pixels{colours}")
     for part, records in dataset.partitions.items():
-        print(f"    {part:<28}{records:>9,}")
+        _log.info(f"    {part:<28}{records:>9,}")
     for name, warning in dataset.partition_warnings.items():
-        print(f"    warning: {name}: {warning}")
+        _log.warning(f"{name}: {warning}")
     with (dataset.folder / on_disk.REFUSED).open(newline="") as file:
         refused = sum(1 for _ in csv.reader(file)) - 1
     if refused:
-        print(f"  refused     {refused:>9,}; which and why: {dataset.folder / on_disk.REFUSED}")
-    print(f"  shards and statistics: {dataset.folder}")
-    print(f"  look at: {', '.join(str(path) for path in drawn)}")
+        _log.info(f"  refused     {refused:>9,}; which and why: {dataset.folder / on_disk.REFUSED}")
+    _log.info(f"  shards and statistics: {dataset.folder}")
+    _log.info(f"  look at: {', '.join(str(path) for path in drawn)}")

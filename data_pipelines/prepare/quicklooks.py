@@ -122,14 +122,14 @@ def _sample(source: Source, dataset: PreparedDataset) -> dict[str, np.ndarray]:
     """Sensor name -> (n, bands) stored numbers."""
     step = _step(dataset.tile)
     number = min(_SAMPLED, len(source))
-    found: dict[str, list[np.ndarray]] = {sensor.name: [] for sensor in dataset.sensors}
+    sampled: dict[str, list[np.ndarray]] = {sensor.name: [] for sensor in dataset.sensors}
     for k in range(number):
         record = source[k * len(source) // number]
         labelled = record["label"][::step, ::step] != IGNORE
         chosen = labelled if labelled.any() else ~labelled
-        for name, kept in found.items():
+        for name, kept in sampled.items():
             kept.append(record[name][::step, ::step][chosen])
-    return {name: np.concatenate(kept) for name, kept in found.items()}
+    return {name: np.concatenate(kept) for name, kept in sampled.items()}
 
 
 def _step(tile: int) -> int:

@@ -81,6 +81,7 @@ class Task:
 
     @property
     def note_path(self) -> pathlib.Path:
+        """Where the note of the shard lies."""
         return self.shard.parent / PARTS / f"{self.shard.name}.json"
 
     def note(self) -> "Note":
@@ -113,6 +114,7 @@ class Note:
     sensors: dict[str, band_statistics.BandSums]
 
     def to_json(self) -> str:
+        """What `read` reads, in one line."""
         fields = dataclasses.asdict(self)
         fields["sensors"] = {name: sums.to_json() for name, sums in self.sensors.items()}
         return json.dumps(schema_version.stamp(fields, on_disk.SCHEMA_VERSION)) + "\n"

@@ -152,16 +152,16 @@ class PreparedDataset:
         path = self.folder / f"band_statistics-{self.split_id(spec)}.json"
         whole = [part.strip() for part in spec.split("+")]
         if self.splits.keys() >= set(whole):
-            found = self._added(whole)
+            summaries = self._added(whole)
         elif path.exists():
-            found = schema_version.read_json(path, on_disk.SCHEMA_VERSION, "delete it: it will be made again")
+            summaries = schema_version.read_json(path, on_disk.SCHEMA_VERSION, "delete it: it will be made again")
         else:
-            found = self._summed(spec)
+            summaries = self._summed(spec)
             with contextlib.suppress(OSError):  # a folder that is only read: it will be summed up again
-                schema_version.write_json(path, found, on_disk.SCHEMA_VERSION)
+                schema_version.write_json(path, summaries, on_disk.SCHEMA_VERSION)
         return {
             sensor.name: band_statistics.of_bands(
-                found[sensor.name], [every.bands.index(band) for band in sensor.bands]
+                summaries[sensor.name], [every.bands.index(band) for band in sensor.bands]
             )
             for sensor, every in zip(self.sensors, self.stored, strict=True)
         }
@@ -265,7 +265,7 @@ def open_dataset(data_dir: pathlib.Path | str, name: str, *, legend: str = "", b
 def _pixels_as(legend: Legend, pixels: Mapping[int, int]) -> dict[str, int]:
     """Pixels by stored id as pixels by id of a legend; ids as text."""
     table = legend.read_as()
-    found: dict[int, int] = {}
+    by_label: dict[int, int] = {}
     for stored, count in pixels.items():
-        found[int(table[stored])] = found.get(int(table[stored]), 0) + count
-    return {str(label): found[label] for label in sorted(found)}
+        by_label[int(table[stored])] = by_label.get(int(table[stored]), 0) + count
+    return {str(label): by_label[label] for label in sorted(by_label)}

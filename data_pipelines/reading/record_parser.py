@@ -15,14 +15,14 @@ import numpy as np
 
 def arrays(record: bytes, layout: Mapping[str, tuple[np.dtype, tuple[int, ...]]]) -> dict[str, np.ndarray]:
     """The parts of a record that `layout` (name -> dtype, shape) names, as read-only views of its bytes."""
-    found = {}
+    parts = {}
     for entry in _fields(next(_fields(memoryview(record)))):
         key, feature = _fields(entry)
         name = str(key, "utf-8")
         if name in layout:
             dtype, shape = layout[name]
-            found[name] = np.frombuffer(next(_fields(next(_fields(feature)))), dtype).reshape(shape)
-    return found
+            parts[name] = np.frombuffer(next(_fields(next(_fields(feature)))), dtype).reshape(shape)
+    return parts
 
 
 def _fields(message: memoryview) -> Iterator[memoryview]:

@@ -55,6 +55,7 @@ class BandSums:
 
     @staticmethod
     def from_json(fields: dict) -> "BandSums":
+        """The sums that `to_json` made `fields` of."""
         total, products = (np.array(fields[name], np.float64) for name in ("total", "products"))
         if not fields["count"]:
             return BandSums.of_none(len(total))
@@ -72,6 +73,7 @@ class BandSums:
 
     @property
     def mean(self) -> np.ndarray:
+        """The mean of each band, (bands,)."""
         return self.total / self.count
 
     @property
@@ -87,9 +89,9 @@ class BandSums:
     def correlation(self) -> np.ndarray:
         """Of each two bands, (bands, bands); of a constant band 0, with itself 1."""
         scale = np.where(self.std > 0, self.std, np.inf)
-        found = np.clip(self._covariance / np.outer(scale, scale), -1.0, 1.0)
-        np.fill_diagonal(found, 1.0)
-        return found
+        matrix = np.clip(self._covariance / np.outer(scale, scale), -1.0, 1.0)
+        np.fill_diagonal(matrix, 1.0)
+        return matrix
 
     def summary(self) -> dict:
         """For people: pixels; mean, std, min and max of each band in the sensor's order; correlation of the bands."""
@@ -113,6 +115,6 @@ def of_bands(summary: dict, bands: Sequence[int]) -> dict:
     """The `summary` of some of the bands, in this order."""
     if not summary["pixels"]:
         return summary
-    found = {name: np.asarray(summary[name])[bands].tolist() for name in ("mean", "std", "min", "max")}
-    found["correlation"] = np.asarray(summary["correlation"])[np.ix_(bands, bands)].tolist()
-    return {"pixels": summary["pixels"]} | found
+    of_some = {name: np.asarray(summary[name])[bands].tolist() for name in ("mean", "std", "min", "max")}
+    of_some["correlation"] = np.asarray(summary["correlation"])[np.ix_(bands, bands)].tolist()
+    return {"pixels": summary["pixels"]} | of_some

@@ -13,7 +13,6 @@ def below(folder: pathlib.Path) -> Iterator[pathlib.Path]:
 
     Raises InputError for a folder that cannot be listed: what is in it would be missing without a word.
     """
-
     if not folder.exists():
         return
 

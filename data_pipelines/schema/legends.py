@@ -17,6 +17,8 @@ IGNORE = 255  # class index of a pixel that is neither trained on nor scored; al
 
 @dataclasses.dataclass(frozen=True)
 class LandClass:
+    """One class of a legend: the id in labels and maps, and how it is shown."""
+
     id: int
     name: str
     colour: str  # "#rrggbb"

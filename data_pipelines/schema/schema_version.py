@@ -17,7 +17,7 @@ def stamp(fields: Mapping[str, Any], version: int) -> dict[str, Any]:
     return {KEY: version, **fields}
 
 
-def check(fields: Any, version: int, source: object, remedy: str = _AGAIN) -> dict[str, Any]:
+def check(fields: dict[str, Any], version: int, source: object, remedy: str = _AGAIN) -> dict[str, Any]:
     """Checks the version of what was read, and returns the fields without it.
 
     Args:
@@ -29,7 +29,7 @@ def check(fields: Any, version: int, source: object, remedy: str = _AGAIN) -> di
     Raises:
       InputError: the file says another version, or none.
     """
-    stated = fields.get(KEY) if isinstance(fields, dict) else None
+    stated = fields.get(KEY)
     if type(stated) is not int or stated < version:
         told = "no schema_version" if stated is None else f"schema_version {stated!r}"
         raise InputError(f"{source}: {told}; expected {version}; {remedy}")
@@ -62,4 +62,4 @@ def read_json(path: pathlib.Path, version: int, remedy: str = _AGAIN) -> dict[st
         raise InputError(f"{path}: no such file; expected one of schema_version {version}; {remedy}") from error
     except ValueError as error:  # neither UTF-8 nor JSON
         raise InputError(f"{path}: cannot be read as JSON ({error}); {remedy}") from error
-    return check(fields, version, path, remedy)
+    return check(fields if isinstance(fields, dict) else {}, version, path, remedy)

@@ -42,15 +42,15 @@ class Splits:
 
         Raises InputError for a name that is not there, for a text that cannot be parsed and for one that means nothing.
         """
-        found: list[str] = []
+        wanted: list[str] = []
         for term in self._terms(spec):
             ids = self._named(term["name"].strip(), spec)
-            found += ids[_edge(term["start"], len(ids), 0) : _edge(term["stop"], len(ids), len(ids))]
-        if not found:
+            wanted += ids[_edge(term["start"], len(ids), 0) : _edge(term["stop"], len(ids), len(ids))]
+        if not wanted:
             raise self._error(spec, "it holds no record; expected at least one")
-        if twice := len(found) - len(set(found)):
+        if twice := len(wanted) - len(set(wanted)):
             raise self._error(spec, f"it holds {twice} records more than once")
-        return tuple(found)
+        return tuple(wanted)
 
     def warnings_of(self, spec: str) -> list[str]:
         """What a reader of scores on these records must know, one line for each partition that it takes a part of."""
@@ -85,15 +85,15 @@ class Splits:
         whole, last = set(every), collections.Counter(map(_last, every))
         by_last = {_last(record_id): record_id for record_id in every if last[_last(record_id)] == 1}
         cells = [line.split(",")[0].strip().strip('"') for line in lines if line.strip()]
-        found = [cell if cell in whole else by_last.get(_plain(cell), "") for cell in cells]
-        unknown = [cell for cell, record_id in zip(cells, found, strict=True) if not record_id]
+        named = [cell if cell in whole else by_last.get(_plain(cell), "") for cell in cells]
+        unknown = [cell for cell, record_id in zip(cells, named, strict=True) if not record_id]
         if unknown:
             raise InputError(
                 f"{path}: {len(unknown)} of {len(cells)} lines name no one record of {self.title} (the first: "
                 f"{unknown[0]!r}); expected ids such as {every[0]!r}, or names of their files; those that were refused "
                 "are in refused.csv"
             )
-        return found
+        return named
 
     def _error(self, spec: str, what: str) -> InputError:
         names = ", ".join([*self.stored, *self.parts])

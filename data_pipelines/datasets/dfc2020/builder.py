@@ -1,4 +1,4 @@
-"""DFC2020 as published. Splits, layout and known faults: data_pipelines/datasets/dfc2020/README.md"""
+"""DFC2020 as published. Splits, layout and known faults: data_pipelines/datasets/dfc2020/README.md."""
 
 from data_pipelines.datasets import contest_layout, sentinel_layout
 from data_pipelines.datasets.contest_legend import DFC2020 as LEGEND

@@ -3,8 +3,8 @@
 import dataclasses
 import functools
 import hashlib
+import logging
 import pathlib
-from collections.abc import Callable
 
 import numpy as np
 import rasterio
@@ -17,6 +17,8 @@ from data_pipelines.schema.errors import InputError
 from data_pipelines.schema.legends import IGNORE, Legend
 from data_pipelines.schema.sensors import Sensor
 from data_pipelines.schema.spec import Cut, DatasetFamily, DatasetSpec, Item, Record, Refused
+
+_log = logging.getLogger("lcjax.data")
 
 TILE = 256
 LAYOUT = "FOLDER/rasters.csv with the columns image,mask,split,group; `lcjax prepare --init --source=FOLDER` writes one"
@@ -59,20 +61,20 @@ def describe(name: str, source: pathlib.Path, legend: pathlib.Path | None, tile:
     return Description(name, csv, pairs, classes, tile, digest.hexdigest())
 
 
-def spec(description: Description, family: DatasetFamily, say: Callable[[str], None] = print) -> DatasetSpec:
+def spec(description: Description, family: DatasetFamily) -> DatasetSpec:
     """Returns the data set of a description, as one of its family.
 
     Opens every file, and says what a reader of the scores should know.
     """
-    say(f"{description.csv}: looking at {len(description.pairs)} images and their masks")
+    _log.info(f"{description.csv}: looking at {len(description.pairs)} images and their masks")
     sensor, found = inspect.inspect(description.pairs, description.legend, description.csv)
     images = [image for image in found if isinstance(image, inspect.Image)]
     padded = sum(min(image.height, image.width) < description.tile for image in images)
     if padded:
-        say(f"  {padded} images are smaller than a tile of {description.tile}; they are filled up by mirroring")
+        _log.info(f"  {padded} images are smaller than a tile of {description.tile}; they are filled up by mirroring")
     unnamed = sum(not inspect.same_bands(image.names, sensor.bands) for image in images)
     if unnamed:
-        say(f"  {unnamed} images do not name their bands; taken as {', '.join(sensor.bands)}, in file order")
+        _log.info(f"  {unnamed} images do not name their bands; taken as {', '.join(sensor.bands)}, in file order")
     return DatasetSpec(
         name=description.name,
         version=family.version,

@@ -4,10 +4,11 @@ import collections
 import concurrent.futures
 import dataclasses
 import hashlib
+import logging
 import os
 import pathlib
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 import rasterio
@@ -19,6 +20,8 @@ from data_pipelines.schema.files import write_atomically
 from data_pipelines.schema.legends import IGNORE
 from data_pipelines.schema.palette import distinct_colours
 from data_pipelines.schema.spec import Refused
+
+_log = logging.getLogger("lcjax.data")
 
 _SUFFIXES = (".tif", ".tiff", ".jpg", ".jpeg", ".png", ".jp2")
 _IMAGES = ("images", "image", "imgs", "img", "imagery", "sat")
@@ -51,7 +54,7 @@ class Seen:
     names: dict[int, str]
 
 
-def init_csv(name: str, source: pathlib.Path, say: Callable[[str], None] = print) -> None:
+def init_csv(name: str, source: pathlib.Path) -> None:
     """Writes rasters.csv and legend.csv into `source`. Raises InputError where one is there, or nothing is found."""
     if not source.is_dir():
         raise InputError(f"--source={source}: no such folder; expected the folder with your images and masks")
@@ -86,19 +89,19 @@ def init_csv(name: str, source: pathlib.Path, say: Callable[[str], None] = print
     write_atomically(targets[1], tables.to_csv(tables.LEGEND_COLUMNS, classes))
     counts = collections.Counter(splits)
     shown = ", ".join(f"{counts[split]} {split}" for split in _SHARES if counts[split])
-    say(f"written: {targets[0]}: {len(pairs)} pairs; {shown} ({how})")
+    _log.info(f"written: {targets[0]}: {len(pairs)} pairs; {shown} ({how})")
     if alone:
         shown = ", ".join(map(str, alone[:3])) + (", ..." if len(alone) > 3 else "")
-        say(f"  left out: {len(alone)} rasters without partner ({shown})")
-    say(f"written: {targets[1]}: {len(classes)} classes")
+        _log.info(f"  left out: {len(alone)} rasters without partner ({shown})")
+    _log.info(f"written: {targets[1]}: {len(classes)} classes")
     for line in remarks:
-        say(f"  {line}")
-    say(f"now give the classes their names in {targets[1].name}, and ignore=1 to what is no class;")
-    say(f"put what belongs together (one flight, one scene) into one group in {targets[0].name}; then")
-    say(f"  lcjax prepare --dataset={name} --source={source} --data_dir=data")
+        _log.info(f"  {line}")
+    _log.info(f"now give the classes their names in {targets[1].name}, and ignore=1 to what is no class;")
+    _log.info(f"put what belongs together (one flight, one scene) into one group in {targets[0].name}; then")
+    _log.info(f"  lcjax prepare --dataset={name} --source={source} --data_dir=data")
     if missing := [split for split in ("validation", "test") if not counts[split]]:
         none = ",".join(f"{split}=none" for split in missing)
-        say(f"too few groups for a {' and a '.join(missing)} split: train with --config=rasters:{none}")
+        _log.info(f"too few groups for a {' and a '.join(missing)} split: train with --config=rasters:{none}")
 
 
 def find(source: pathlib.Path) -> tuple[list[Found], list[pathlib.Path]]:

@@ -36,6 +36,7 @@ class Image:
 
     @property
     def format(self) -> tuple[int, str]:
+        """Number of bands, and dtype."""
         return len(self.names), self.dtype
 
 

@@ -38,6 +38,7 @@ class Mask:
 
     @property
     def coloured(self) -> bool:
+        """Whether it holds colours, not class ids."""
         return len(raster_io.image_bands(self.dataset)) == 3
 
     def read(self, window: Window) -> tuple[np.ndarray, np.ndarray]:
@@ -99,7 +100,7 @@ def labels(mask: Mask, legend: Legend, window: Window) -> tuple[np.ndarray, np.n
 
 
 def colour_number(colour: str) -> int:
-    """ "#rrggbb" as 0xrrggbb."""
+    """A colour "#rrggbb" as the number 0xrrggbb."""
     return int(colour[1:], 16)
 
 

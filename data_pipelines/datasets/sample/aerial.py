@@ -33,8 +33,13 @@ _STEPS_PER_METRE = 5.0  # of the elevation band
 
 
 def patch(draws: Draws, zone: str, size: int = 512) -> tuple[np.ndarray, np.ndarray]:
-    """(image (H, W, 5) uint8, mask (H, W) uint8 with ids 1..19) for a zone such as "AU": of A(griculture), U(rban),
-    N(atural), F(orest) the first prevails."""
+    """Draws the image (H, W, 5) uint8 and the mask (H, W) uint8, with ids 1 to 19, of a patch.
+
+    Args:
+      draws: where randomness comes from.
+      zone: such as "AU": of A(griculture), U(rban), N(atural) and F(orest) the first prevails.
+      size: height and width in pixels.
+    """
     rows, columns = np.mgrid[:size, :size].astype(np.float64)
     angle = draws.number(0.0, np.pi)
     along = rows * np.cos(angle) - columns * np.sin(angle)

@@ -1,4 +1,4 @@
-"""Makes the sample: python -m data_pipelines.datasets.sample.make DIR [--seed=0] [--tiles=demo] [--workers=2]
+"""Makes the sample: python -m data_pipelines.datasets.sample.make DIR [--seed=0] [--tiles=demo] [--workers=2].
 
 Every tile depends on (seed, part, number) only, so `tiny` is the beginning of `demo`. Files appear under their name
 when they are complete; a second run makes what is missing.
@@ -231,6 +231,7 @@ def _each(function: Callable, items: list, workers: int) -> Iterable:
 
 
 def main(arguments: list[str] | None = None) -> int:
+    """Makes the sample as the command line asks, and returns the exit code."""
     parser = argparse.ArgumentParser(
         prog="python -m data_pipelines.datasets.sample.make", description=__doc__.split("\n")[0]
     )

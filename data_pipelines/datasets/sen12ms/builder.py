@@ -1,4 +1,4 @@
-"""SEN12MS as published. Splits, layout and known faults: data_pipelines/datasets/sen12ms/README.md"""
+"""SEN12MS as published. Splits, layout and known faults: data_pipelines/datasets/sen12ms/README.md."""
 
 import pathlib
 from collections.abc import Sequence
