@@ -74,7 +74,6 @@ FIELDS: dict[str, Field] = {
     "init": Field("random", "random, or the workdir of a pre-training run whose encoders are taken"),
     "freeze": Field("", "empty, or encoder: the encoders keep what init gave them"),
     # Optimisation
-    "loss": Field("cross_entropy", "what a pixel that is wrong costs (`lcjax info losses`)"),
     "class_weights": Field(0.0, "classes weigh 1 / share to this power: at 0 all pixels are alike, at 1 all classes"),
     "accumulate": Field(1, "parts that a batch is computed in, one after the other, to save memory"),
     "optimizer.name": Field("adamw", "adamw, adam, sgd, lars or lamb"),
@@ -103,13 +102,19 @@ FIELDS: dict[str, Field] = {
     ),
 }
 
-# Of contrastive pre-training, beside those.
-CONTRASTIVE: dict[str, Field] = {
-    "temperature": Field(0.2, "of the NT-Xent loss; smaller looks at the hardest pairs alone"),
-    "projection": Field(128, "width of the two-layer projection heads; 0 leaves them out", 32),
-    "probe.train": Field("", "labelled records that classifiers on the frozen encoders learn from; empty for none"),
-    "probe.test": Field("", "labelled records that these classifiers are scored on"),
+# Beside those, of the configs of a task.
+TASKS: dict[str, dict[str, Field]] = {
+    "segmentation": {
+        "loss": Field("cross_entropy", "what a pixel that is wrong costs (`lcjax info losses`)"),
+    },
+    "contrastive": {
+        "temperature": Field(0.2, "of the NT-Xent loss; smaller looks at the hardest pairs alone"),
+        "projection": Field(128, "width of the two-layer projection heads; 0 leaves them out", 32),
+        "probe.train": Field("", "labelled records that classifiers on the frozen encoders learn from; empty for none"),
+        "probe.test": Field("", "labelled records that these classifiers are scored on"),
+    },
 }
+ALL_FIELDS: dict[str, Field] = FIELDS | {name: field for of_task in TASKS.values() for name, field in of_task.items()}
 
 # Of `config.model`: the numbers of a network, whose values come from its size (lcjax/models/presets.py).
 MODEL: dict[str, str] = {
@@ -140,13 +145,13 @@ _RATES = {"convolutions": (1e-3, 1e-2), "transformers": (3e-4, 4e-3)}  # in full
 
 def meaning(name: str) -> str:
     """One line about a field, by its dotted name; empty for one that only its own config knows."""
-    field = (FIELDS | CONTRASTIVE).get(name)
+    field = ALL_FIELDS.get(name)
     return field.meaning if field else MODEL.get(name.removeprefix("model."), "")
 
 
 def rows(config: Mapping[str, Any]) -> list[tuple[str, str, str, str]]:
     """Of every field of a config or a dictionary: dotted name, value, type and meaning, as text; in order of FIELDS."""
-    places = {name: place for place, name in enumerate(FIELDS)}
+    places = {name: place for place, name in enumerate(ALL_FIELDS)}
     found = sorted(flat(config).items(), key=lambda item: places.get(item[0], _place_of_group(item[0], places)))
     return [(name, repr(value), _TYPES.get(type(value), ""), meaning(name)) for name, value in found]
 
@@ -158,13 +163,21 @@ def _place_of_group(name: str, places: Mapping[str, int]) -> int:
 
 
 def make(
-    model: str, size: str = "", *, tiny: bool = False, init: str = "random", freeze: str = "", recipe: str = "ours"
+    model: str,
+    size: str = "",
+    *,
+    task: str = "segmentation",
+    tiny: bool = False,
+    init: str = "random",
+    freeze: str = "",
+    recipe: str = "ours",
 ) -> ml_collections.ConfigDict:
     """A config of all FIELDS: the defaults, a network, and the learning rates that suit it.
 
     Args:
       model: family of the network.
       size: one of the family's sizes; empty takes the first.
+      task: with the fields that TASKS has for it.
       tiny: for a run of a minute; a size of its own.
       init, freeze, recipe: the fields of these names.
 
@@ -173,19 +186,15 @@ def make(
     """
     if tiny and size:
         raise InputError(f"size={size},tiny=true: tiny is a size of its own; leave one of them out")
-    config = ml_collections.ConfigDict(nested({name: field.value(tiny) for name, field in FIELDS.items()}))
+    fields = FIELDS | TASKS.get(task, {})
+    config = ml_collections.ConfigDict(nested({name: field.value(tiny) for name, field in fields.items()}))
     plugins.allow_named_in({"model": {"name": model}})  # who makes a config names its network
     config.model = ml_collections.ConfigDict(registry.sized(model, "tiny" if tiny else size))
-    config.init, config.freeze, config.recipe = init, freeze, recipe
+    config.task, config.init, config.freeze, config.recipe = task, init, freeze, recipe
     config.optimizer.learning_rate = _RATES["transformers" if model in _TRANSFORMERS else "convolutions"][tiny]
     if init != "random" and not freeze:
         config.optimizer.layer_decay = 0.5  # pre-trained layers move less the nearer they are to the image
     return config
-
-
-def add(config: ml_collections.ConfigDict, fields: Mapping[str, Field], tiny: bool) -> None:
-    """Adds further fields, such as CONTRASTIVE, with their defaults."""
-    config.update(nested({name: field.value(tiny) for name, field in fields.items()}))
 
 
 def nested(values: Mapping[str, Any]) -> dict[str, Any]:

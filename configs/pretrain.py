@@ -41,10 +41,7 @@ def get_config(argument: str | None = None) -> ml_collections.ConfigDict:
     """The config for the arguments above."""
     args = arguments.parse(argument, ARGUMENTS)
     data, tiny = args.pop("data"), args["tiny"]
-    config = base.make(**args)
-    base.add(config, base.CONTRASTIVE, tiny)
-    config.task = "contrastive"
-    del config.loss  # its own: the one between the two views of a place
+    config = base.make(**args, task="contrastive")
     config.dataset = data
     config.fusion = "late"  # as in the run that takes the encoders over
     if data not in _SPLITS:

@@ -159,6 +159,16 @@ def test_values_that_are_refused(values, says):
         registry.create("dfc2020", **values)
 
 
+def test_a_network_that_an_argument_names_may_be_imported(own, monkeypatch):
+    """Who gives the argument names what is imported; it needs no leave beside that."""
+    (own / "my_nets.py").write_text("def build(bands, classes, *, rngs, width=8):\n    return None\n")
+    monkeypatch.setattr("data_pipelines.schema.plugins._allowed", set())
+    config = registry.parse("dfc2020:model=my_nets:build,tiny=true")
+    assert config.model.to_dict() == {"name": "my_nets:build", "width": 8}
+    assert config.crop == dfc2020.get_config("tiny=true").crop
+    assert registry.create("dfc2020", model="my_nets:build", **{"model.width": 4}).model.width == 4
+
+
 def test_configs_share_nothing():
     first = registry.create("dfc2020")
     first.optimizer.learning_rate = 7.0

@@ -162,12 +162,12 @@ def test_the_docstring_names_every_argument(file):
 def test_every_field_has_a_meaning_and_every_meaning_a_field():
     fields = {name for file, argument in CASES for name in base.flat(FILES[file].get_config(argument))}
     assert not {name for name in fields if not base.meaning(name)}
-    meanings = {*base.FIELDS, *base.CONTRASTIVE, *(f"model.{name}" for name in base.MODEL)}
+    meanings = {*base.ALL_FIELDS, *(f"model.{name}" for name in base.MODEL)}
     assert meanings == fields
 
 
 def test_a_meaning_is_one_line_that_says_more_than_the_name():
-    for name in (*base.FIELDS, *base.CONTRASTIVE, *(f"model.{name}" for name in base.MODEL)):
+    for name in (*base.ALL_FIELDS, *(f"model.{name}" for name in base.MODEL)):
         assert len(base.meaning(name).split()) > 2 or name == "optimizer.name", name
         assert len(base.meaning(name)) <= 100 and "\n" not in base.meaning(name), name
     assert base.meaning("something.else") == ""

@@ -1,9 +1,11 @@
 """What configs can name, built in and brought along by installed packages, and what a config says in full."""
 
+import sys
 from collections.abc import Callable
 from typing import Any
 
 from data_pipelines.datasets import registry as datasets
+from data_pipelines.schema.errors import InputError
 from data_pipelines.schema.plugins import BUILT_IN, Registry
 from lcjax import tasks
 from lcjax.configs import base
@@ -28,18 +30,24 @@ def _data_set(spec: Any) -> str:
     return f"{spec.title}: {sensors}; legends {', '.join(legend.name for legend in spec.legends)}"
 
 
+def _task(task: Any) -> str:
+    return _first_line(sys.modules[task.__module__]) or _first_line(task)
+
+
 def _config(get_config: Callable) -> str:
     return configs.family_of("", get_config).line
 
 
 # Kind -> the registry of its names, and what one line tells of an object.
 _KINDS: dict[str, tuple[Registry, Callable[[Any], str]]] = {
-    "models": (Registry("config.model.name", "lcjax.models", models.FAMILIES), _network),
+    "models": (models.MODELS, _network),
     "datasets": (datasets.REGISTRY, _data_set),
-    "tasks": (tasks.REGISTRY, _first_line),
+    "tasks": (tasks.REGISTRY, _task),
     "losses": (losses.REGISTRY, _first_line),
     "configs": (configs.REGISTRY, _config),
 }
+# Names that stand for many.
+_PATTERNS = {"datasets": {f"{name}/NAME": "your own images and masks (docs/own_data.md)" for name in datasets.FAMILIES}}
 KINDS = tuple(_KINDS)
 
 
@@ -51,13 +59,13 @@ def names(kind: str) -> dict[str, str]:
 def text(kind: str) -> str:
     """A line for each name of a kind. What is installed and cannot be imported says so in its line."""
     registry, line = _KINDS[kind]
-    found = registry.names()
-    width = max(map(len, found))
-    shown = []
+    found, patterns = registry.names(), _PATTERNS.get(kind, {})
+    width = max(map(len, [*found, *patterns]))
+    shown = [f"  {name:<{width}}  {told}" for name, told in patterns.items()]
     for name, origin in found.items():
         try:
             told = line(registry.find(name))
-        except ValueError as error:
+        except InputError as error:
             told = f"does not work: {error}"
         brought = "" if origin == BUILT_IN else f" [{origin}]"
         shown.append(f"  {name:<{width}}  {told}{brought}")

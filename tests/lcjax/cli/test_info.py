@@ -79,7 +79,8 @@ def test_lists(command, kind):
     code, out, err = command("info", kind)
     assert (code, err) == (0, [])
     lines = out.splitlines()[1:]
-    assert [line.split()[0] for line in lines] == list(choices.names(kind))
+    patterns = ["rasters/NAME"] if kind == "datasets" else []
+    assert [line.split()[0] for line in lines] == [*patterns, *choices.names(kind)]
     assert all(len(line.split()) > 3 for line in lines)
 
 
