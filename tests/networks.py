@@ -152,5 +152,5 @@ def small(config, data_dir: pathlib.Path, steps: int = 6):
     if config.model.name == "unet":
         config.model.base = 4
     else:
-        config.model.update({"embed": 12, "depths": (1, 1, 1), "decoder_depths": (1, 1)})
+        config.model.update({"embed": 8, "depths": (1, 1), "heads": (1, 2), "decoder_depths": (1,)})
     return config

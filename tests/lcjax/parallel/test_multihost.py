@@ -2,7 +2,6 @@
 
 import json
 import os
-import pathlib
 import signal
 import socket
 import subprocess
@@ -11,65 +10,11 @@ import time
 
 import jax
 import launched
-import numpy as np
 import pytest
 import test_same_steps
 
 from lcjax.engine import restore
 from lcjax.parallel import multihost
-
-HERE = pathlib.Path(__file__).parent
-_CHILD = """
-import pathlib, sys
-sys.path[:0] = [{root!r}, {tests!r}, {here!r}]
-import jax, numpy as np
-jax.config.update("jax_numpy_rank_promotion", "raise")
-jax.distributed.initialize({address!r}, 2, int(sys.argv[1]))
-import test_same_steps
-test_same_steps.meshes.RULES = ((r".*", 64),)
-for network, way in {cases!r}:
-    seen, values, statistics = test_same_steps.twenty_steps(network, way)
-    if jax.process_index() == 0:
-        np.savez(pathlib.Path({out!r}) / f"{{network}} {{way}}.npz", **values)
-        np.savez(pathlib.Path({out!r}) / f"{{network}} {{way}} seen.npz", **{{k: np.array(v) for k, v in seen.items()}})
-"""
-
-
-@pytest.mark.parametrize(
-    "cases",
-    [
-        # Parameters spread over both processes, too.
-        [("swin_unet", "fsdp 8"), ("contrastive", "eight")],
-        pytest.param(
-            [("swin_unet", "eight"), ("swin_unet", "pmap"), ("resnet50_unet", "eight"), ("contrastive", "pmap")],
-            marks=pytest.mark.slow,
-        ),
-        pytest.param(
-            [("resnet50_unet", "pmap"), ("resnet50_unet", "fsdp 8"), ("contrastive", "fsdp 8")], marks=pytest.mark.slow
-        ),
-    ],
-    ids=["few", "rest", "others"],
-)
-def test_twenty_steps_on_two_processes_are_those_of_one_device(cases, tmp_path):
-    """Two processes of four devices."""
-    child = _CHILD.format(
-        root=str(launched.ROOT),
-        tests=str(launched.ROOT / "tests"),
-        here=str(HERE),
-        address=f"localhost:{launched.free_port()}",
-        cases=cases,
-        out=str(tmp_path),
-    )
-    environment = os.environ | {"JAX_NUM_CPU_DEVICES": "4"}
-    processes = [subprocess.Popen([sys.executable, "-c", child, str(number)], env=environment) for number in (0, 1)]
-    assert [process.wait(timeout=550) for process in processes] == [0, 0]
-    for network, way in cases:
-        *_, of_metrics, of_parameters = test_same_steps.NETWORKS[network]
-        expected, values, _ = test_same_steps.twenty_steps(network, "one")
-        found = np.load(tmp_path / f"{network} {way} seen.npz")
-        for key in expected:
-            np.testing.assert_allclose(found[key], expected[key], rtol=of_metrics, atol=of_metrics, err_msg=key)
-        assert test_same_steps.distance(values, np.load(tmp_path / f"{network} {way}.npz")) < of_parameters
 
 
 def test_a_run_goes_on_with_other_numbers_of_processes_and_devices(data_dir, tmp_path):

@@ -1,9 +1,14 @@
-"""One device, eight, fsdp, pmap, parts: the same twenty steps. And batch norm by replica, in both modes."""
+"""One device, eight, fsdp, pmap, parts, processes: the same twenty steps. And batch norm by replica, in both modes."""
 
 import functools
+import os
+import pathlib
+import subprocess
+import sys
 
 import jax
 import jax.numpy as jnp
+import launched
 import numpy as np
 import pytest
 from flax import nnx
@@ -109,6 +114,59 @@ def test_twenty_steps_are_those_of_one_device(network, way):
         np.testing.assert_allclose(found[key], expected[key], rtol=of_metrics, atol=of_metrics, err_msg=key)
     for flat, other in zip((values, statistics), after, strict=True):
         assert not flat or distance(flat, other) < of_parameters
+
+
+_CHILD = """
+import pathlib, sys
+sys.path[:0] = [{root!r}, {tests!r}, {here!r}]
+import jax, numpy as np
+jax.config.update("jax_numpy_rank_promotion", "raise")
+jax.distributed.initialize({address!r}, 2, int(sys.argv[1]))
+import test_same_steps
+test_same_steps.meshes.RULES = ((r".*", 64),)
+for network, way in {cases!r}:
+    seen, values, statistics = test_same_steps.twenty_steps(network, way)
+    if jax.process_index() == 0:
+        np.savez(pathlib.Path({out!r}) / f"{{network}} {{way}}.npz", **values)
+        np.savez(pathlib.Path({out!r}) / f"{{network}} {{way}} seen.npz", **{{k: np.array(v) for k, v in seen.items()}})
+"""
+
+
+@pytest.mark.parametrize(
+    "cases",
+    [
+        # Parameters spread over both processes, too.
+        [("swin_unet", "fsdp 8"), ("contrastive", "eight")],
+        pytest.param(
+            [("swin_unet", "eight"), ("swin_unet", "pmap"), ("resnet50_unet", "eight"), ("contrastive", "pmap")],
+            marks=pytest.mark.slow,
+        ),
+        pytest.param(
+            [("resnet50_unet", "pmap"), ("resnet50_unet", "fsdp 8"), ("contrastive", "fsdp 8")], marks=pytest.mark.slow
+        ),
+    ],
+    ids=["few", "rest", "others"],
+)
+def test_twenty_steps_on_two_processes_are_those_of_one_device(cases, tmp_path):
+    """Two processes of four devices."""
+    child = _CHILD.format(
+        root=str(launched.ROOT),
+        tests=str(launched.ROOT / "tests"),
+        here=str(pathlib.Path(__file__).parent),
+        address=f"localhost:{launched.free_port()}",
+        cases=cases,
+        out=str(tmp_path),
+    )
+    environment = os.environ | {"JAX_NUM_CPU_DEVICES": "4"}
+    processes = [subprocess.Popen([sys.executable, "-c", child, str(number)], env=environment) for number in (0, 1)]
+    assert [process.wait(timeout=550) for process in processes] == [0, 0]
+    for network, way in cases:
+        *_, of_metrics, of_parameters = NETWORKS[network]
+        expected, values, _ = twenty_steps(network, "one")
+        found = np.load(tmp_path / f"{network} {way} seen.npz")
+        for key in expected:
+            np.testing.assert_allclose(found[key], expected[key], rtol=of_metrics, atol=of_metrics, err_msg=key)
+        assert distance(values, np.load(tmp_path / f"{network} {way}.npz")) < of_parameters
 
 
 @pytest.mark.parametrize("way", ["parts, fsdp", pytest.param("parts, pmap", marks=pytest.mark.slow)])
