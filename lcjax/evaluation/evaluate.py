@@ -19,10 +19,10 @@ from lcjax.engine.eval_step import evaluation_batch, evaluation_batches, evaluat
 from lcjax.ops import metrics
 from lcjax.parallel import mesh as meshes
 from lcjax.parallel import multihost
+from lcjax.runs import SCHEMA_VERSION
 
 _log = logging.getLogger(__name__)
 
-SCHEMA_VERSION = 1  # schema_version of metrics.json
 _SAMPLES = 6  # tiles shown in reports
 
 
