@@ -1,7 +1,6 @@
 """The workdir of a run: its resolved config, its card, its log of metrics. Layout: docs/layout.md."""
 
 import json
-import logging
 import pathlib
 from types import TracebackType
 from typing import Any
@@ -17,7 +16,7 @@ from lcjax.parallel import multihost, nested_diff
 from lcjax.runs import SCHEMA_VERSION
 from lcjax.runs import model_card as cards
 
-_log = logging.getLogger(__name__)
+_log = multihost.shared_logger(__name__)
 
 CONFIG = "config.json"
 METRICS = "metrics.jsonl"
@@ -78,8 +77,7 @@ def start(
             )
             if not allow_other_config:
                 raise InputError(f"{shown}; choose another --workdir, or go on all the same with --allow_other_config")
-            if multihost.is_main_process():
-                _log.warning("%s; it goes on with what is given now", shown)
+            _log.warning("%s; it goes on with what is given now", shown)
     begun_in_main = bool(multihost.from_main_process("begun" if begun else ""))  # decides for all whether they write
     if not begun_in_main:
         write(workdir, config, card)
