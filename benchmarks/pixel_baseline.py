@@ -25,13 +25,8 @@ from data_pipelines.schema.errors import InputError
 from data_pipelines.schema.files import write_atomically
 from data_pipelines.schema.legends import IGNORE
 from data_pipelines.schema.sensors import SENSORS
-from lcjax.evaluation.evaluate import (
-    SCHEMA_VERSION,
-    chosen_samples,
-    segmentation_result,
-    write_confusion,
-    write_samples,
-)
+from lcjax.evaluation.evaluate import chosen_samples, segmentation_result, write_confusion, write_samples
+from lcjax.runs import SCHEMA_VERSION
 from lcjax.tasks.fusion import sensors_of
 
 

@@ -8,8 +8,10 @@ import types
 import numpy as np
 
 from data_pipelines.datasets.contest_legend import DFC2020
+from data_pipelines.schema.schema_version import stamp
 from data_pipelines.schema.sensors import SENSORS
 from lcjax.cli import report as report_verb
+from lcjax.runs import SCHEMA_VERSION
 from lcjax.runs.model_card import Card
 from lcjax.tasks.fusion import sensors_of
 
@@ -98,7 +100,7 @@ def make_run(folder: pathlib.Path, seed: int, *, legend=DFC2020, samples=True, b
         "confusion": counts.tolist(),
         "distribution": {role: {name: 10 + i for i, name in enumerate(names)}, "unlabelled": dict.fromkeys(names, 0)},
     } | changes
-    (evaluation / "metrics.json").write_text(json.dumps(fields))
+    (evaluation / "metrics.json").write_text(json.dumps(stamp(fields, SCHEMA_VERSION)))
     if baseline:
         return folder
     if samples:
@@ -108,14 +110,14 @@ def make_run(folder: pathlib.Path, seed: int, *, legend=DFC2020, samples=True, b
     splits = {"validation": {"spec": "validation", "records": 2, "id": "val-1"}}
     card = Card("unet", "early", sensors_of("early", SENSORS.values()), legend, 256, fields["dataset"], splits, {})
     (folder / "card.json").write_text(card.to_json())
-    (folder / "config.json").write_text(json.dumps({"task": "segmentation"}))
+    (folder / "config.json").write_text(json.dumps(stamp({"task": "segmentation"}, SCHEMA_VERSION)))
     write_history(folder, "mIoU_8")
     return folder
 
 
 def make_pretraining(folder: pathlib.Path) -> pathlib.Path:
     folder.mkdir(parents=True)
-    (folder / "config.json").write_text(json.dumps({"task": "contrastive"}))
+    (folder / "config.json").write_text(json.dumps(stamp({"task": "contrastive"}, SCHEMA_VERSION)))
     write_history(folder, "retrieval")
     return folder
 

@@ -3,7 +3,6 @@
 import csv
 import io
 import json
-import logging
 import pathlib
 
 import jax
@@ -19,10 +18,10 @@ from lcjax.engine.eval_step import evaluation_batch, evaluation_batches, evaluat
 from lcjax.ops import metrics
 from lcjax.parallel import mesh as meshes
 from lcjax.parallel import multihost
+from lcjax.runs import SCHEMA_VERSION
 
-_log = logging.getLogger(__name__)
+_log = multihost.shared_logger(__name__)
 
-SCHEMA_VERSION = 1  # schema_version of metrics.json
 _SAMPLES = 6  # tiles shown in reports
 
 
@@ -58,7 +57,7 @@ def evaluate(
                 f"{dataset.name} in {where}: {split['spec']!r} holds other records than in training; give the data "
                 "that the run was trained from (--data_dir, or data= in Python)"
             )
-    if (warning := task.split_warning(source, split["spec"])) and multihost.is_main_process():
+    if warning := task.split_warning(source, split["spec"]):
         _log.warning("%s", warning)
     mesh = meshes.make_mesh(-1, 1, jax.device_count())
     sharding = meshes.batch_sharding(mesh)

@@ -20,7 +20,7 @@ from jax import export
 NETWORK = "network.stablehlo"
 PARAMETERS = "parameters.npz"
 DESCRIPTION = "export.json"
-SCHEMA_VERSION = 1  # schema_version of export.json
+SCHEMA_VERSION = 1  # of export.json
 
 
 def load(folder: str | pathlib.Path) -> Callable[[Mapping[str, np.ndarray]], jax.Array]:

@@ -29,8 +29,8 @@ PROBABILITY_SCALE = 250  # a probability p is stored as round(250 p), so that 25
 COMPRESSIONS = ("deflate", "lzw")
 ERRORS = (OSError, rasterio.errors.RasterioError, CPLE_BaseError)  # that writing may raise
 _BLOCK = 512  # rows and columns of a block of the GeoTIFFs
-_PLAN_TAG = "LCJAX_PLAN"
-_PLAN_VERSION = 1  # schema_version of a draft's plan.json
+_PLAN, _PLAN_TAG = "plan.json", "LCJAX_PLAN"
+_PLAN_VERSION = 1  # schema_version of plan.json
 
 
 @dataclasses.dataclass(frozen=True)
@@ -141,7 +141,7 @@ class Draft:
         self.output, self.folder = output, draft_folder(output)
         self._shape = (layers, width)
         stamped = schema_version.stamp(plan | {"layers": layers, "width": width}, _PLAN_VERSION)
-        text, file = json.dumps(stamped, sort_keys=True, indent=1), self.folder / "plan.json"
+        text, file = json.dumps(stamped, sort_keys=True, indent=1), self.folder / _PLAN
         if not (file.is_file() and file.read_text() == text):
             shutil.rmtree(self.folder, ignore_errors=True)
             self.folder.mkdir(parents=True)
@@ -168,7 +168,7 @@ class Draft:
 
     def publish(self) -> None:
         """Moves every product out of the folder, the map last, and removes the folder."""
-        others = ("plan.json", "rows", self.output.name)
+        others = (_PLAN, "rows", self.output.name)
         sidecars = [path for path in sorted(self.folder.iterdir()) if path.name not in others]
         for path in [*sidecars, self.folder / self.output.name]:
             os.replace(path, self.output.with_name(path.name))

@@ -137,13 +137,7 @@ class Mapper:
         """
         height, width = scene.grid.shape
         tiling = Tiling(height, width, self.card.tile, options.check(self.card.tile), options.blend)
-        plan = {
-            "lcjax": __version__,
-            "network": self.identity,
-            "scene": scene.fingerprint,
-            "date": str(date),
-            "options": {k: v for k, v in dataclasses.asdict(options).items() if k != "batch_size"},
-        }
+        plan = self._plan(scene, options, date)
         if map_writer.is_finished(output, plan):
             _log.info(
                 "%s: already mapped by this network from this scene; nothing to do (delete it to map it anew)", output
@@ -174,6 +168,16 @@ class Mapper:
         _log.info("%s: %d x %d pixels mapped (%s); what lies beside it: docs/maps.md", output, width, height, spent)
         _log.info("%s", _table(counted.rows()))
         return counted
+
+    def _plan(self, scene: Scene, options: Options, date: datetime.datetime | None) -> dict:
+        """Returns all that the bytes of a map depend on."""
+        return {
+            "lcjax": __version__,
+            "network": self.identity,
+            "scene": scene.fingerprint,
+            "date": str(date),
+            "options": {k: v for k, v in dataclasses.asdict(options).items() if k != "batch_size"},
+        }
 
     def _compute(self, scene, draft, tiling, wanted, options, timer) -> None:
         """Computes the rows that the draft lacks."""

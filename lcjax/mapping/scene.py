@@ -247,16 +247,16 @@ def _check_ground_sampling(dataset: rasterio.DatasetReader, sensor: Sensor, path
     if expected is None:
         return
     try:
-        found = geodesy.metres_per_pixel(dataset.crs, dataset.transform, *dataset.shape)
+        actual = geodesy.metres_per_pixel(dataset.crs, dataset.transform, *dataset.shape)
     except ValueError as error:
         raise InputError(
             f"{path}: {error}; expected a map projection or longitude and latitude; if the file only lacks its name, "
             f"write it in, e.g. for FLAIR-1 `rio edit-info --crs EPSG:2154 {path.name}`; else warp it, e.g. "
             "`rio warp --dst-crs EPSG:32633`"
         ) from error
-    if any(not 1 / 1.5 <= metres / expected <= 1.5 for metres in found):
+    if any(not 1 / 1.5 <= metres / expected <= 1.5 for metres in actual):
         raise InputError(
-            f"{path}: pixels of {found[0]:.3g} x {found[1]:.3g} m, but the network knows {sensor.name} at "
+            f"{path}: pixels of {actual[0]:.3g} x {actual[1]:.3g} m, but the network knows {sensor.name} at "
             f"{expected:.3g} m; resample it first, e.g. `gdalwarp -tr {expected:.3g} {expected:.3g} -r bilinear` in a "
             "CRS of metres"
         )

@@ -94,7 +94,11 @@ def is_main_process() -> bool:
 
 
 def shared_logger(name: str) -> logging.Logger:
-    """A logger for what all processes of a run would say alike: process 0 says it."""
+    """Returns a logger for lines that all processes of a run would log alike: process 0 alone logs them.
+
+    Args:
+      name: of the logger, usually `__name__`.
+    """
     logger = logging.getLogger(name)
     if not logger.filters:
         logger.addFilter(lambda record: is_main_process())

@@ -1,1 +1,1 @@
-"""Figures."""
+"""Figures: a leaf that any room above lcjax.ops may use."""

@@ -1,8 +1,8 @@
-"""Figures of a report, as PNG bytes: curves, confusion matrices, class shares, sample predictions.
+"""Figures as PNG bytes: learning curves, confusion matrices, class shares, sample predictions.
 
-No global state of matplotlib is touched: figures are drawn on their own Agg canvas. The same input gives the same
+Figures are drawn on their own Agg canvas, so no global state of matplotlib changes. The same input gives the same
 bytes. Line colours are those of Okabe & Ito (2008), which readers with any colour vision tell apart; class colours are
-the legend's.
+those of the legend.
 """
 
 import dataclasses
@@ -25,7 +25,7 @@ LINE_STYLES: tuple[Literal["-"] | tuple[float, Sequence[float]], ...] = (
     (0, (1, 1.2)),
     (0, (5, 1.5, 1, 1.5)),
 )
-DPI = 144  # one and a half pixels for each that a page of 96 per inch shows
+DPI = 144  # 1.5 times the 96 pixels per inch of a page, for dense screens
 UNLABELLED = "#d9d9d9"  # pixels that carry no class
 _SMOOTHED_FROM = 80  # points; below that, every point of a line can be seen
 _STYLE: dict = {
@@ -46,8 +46,15 @@ _STYLE: dict = {
 
 
 @dataclasses.dataclass(frozen=True)
-class Line:
-    """One curve of a panel; `dashed` marks the second quantity of a run (its validation loss beside its loss)."""
+class Curve:
+    """One curve of a panel.
+
+    Attributes:
+      run: name, by which the colour is chosen.
+      steps: x values.
+      values: y values.
+      dashed: whether it is the run's second quantity (the validation loss beside the loss).
+    """
 
     run: str
     steps: Sequence[float]
@@ -57,22 +64,29 @@ class Line:
 
 @dataclasses.dataclass(frozen=True)
 class Panel:
-    """One pair of axes of `curves`."""
+    """One pair of axes of `learning_curves`.
+
+    Attributes:
+      title: above the axes.
+      unit: label of the vertical axis.
+      curves: to draw.
+      smoothed: whether to draw long curves faint, with their moving average over them.
+    """
 
     title: str
-    unit: str  # label of the vertical axis
-    lines: Sequence[Line]
-    smoothed: bool = False  # a long line is drawn faint, with its moving average over it
+    unit: str
+    curves: Sequence[Curve]
+    smoothed: bool = False
 
 
 @matplotlib.rc_context(_STYLE)
-def curves(panels: Sequence[Panel]) -> bytes:
-    """Learning curves side by side, steps to the right; a run has the same colour in every panel.
+def learning_curves(panels: Sequence[Panel]) -> bytes:
+    """Draws learning curves side by side; a run has the same colour in every panel.
 
     Args:
-      panels: what to draw; the runs are coloured in order of first appearance.
+      panels: from left to right; runs are coloured in the order of their first appearance.
     """
-    runs = list(dict.fromkeys(line.run for panel in panels for line in panel.lines))
+    runs = list(dict.fromkeys(curve.run for panel in panels for curve in panel.curves))
     styles = {
         run: (LINE_COLOURS[i % len(LINE_COLOURS)], LINE_STYLES[i // len(LINE_COLOURS) % len(LINE_STYLES)])
         for i, run in enumerate(runs)
@@ -82,16 +96,16 @@ def curves(panels: Sequence[Panel]) -> bytes:
     figure.set_layout_engine("constrained", wspace=0.04)
     grid = figure.subplots(1, len(panels), squeeze=False)[0]
     for axes, panel in zip(grid, panels, strict=True):
-        for line in panel.lines:
-            _draw_line(axes, line, panel.smoothed, *styles[line.run])
+        for curve in panel.curves:
+            _draw_curve(axes, curve, panel.smoothed, *styles[curve.run])
         axes.set(title=panel.title, xlabel="step", ylabel=panel.unit)
         axes.xaxis.set_major_locator(MaxNLocator(nbins=5, integer=True))
         axes.grid(True)
         axes.margins(x=0.02)
-        values = [value for line in panel.lines for value in line.values if np.isfinite(value)]
+        values = [value for curve in panel.curves for value in curve.values if np.isfinite(value)]
         if values and min(values) >= 0:
             axes.set_ylim(bottom=0)
-        if any(line.dashed for line in panel.lines):
+        if any(curve.dashed for curve in panel.curves):
             kinds = [Line2D([], [], color="#444"), Line2D([], [], color="#444", linestyle=(0, (4, 2)), marker=".")]
             axes.legend(kinds, ["training", "validation"], fontsize=8, handlelength=3)
     handles = [Line2D([], [], color=colour, linestyle=style, linewidth=2) for colour, style in styles.values()]
@@ -101,11 +115,12 @@ def curves(panels: Sequence[Panel]) -> bytes:
 
 @matplotlib.rc_context(_STYLE)
 def confusion(matrix: np.ndarray, names: Sequence[str], title: str = "") -> bytes:
-    """A confusion matrix in percent of each row; a class without true pixels has a blank row.
+    """Draws a confusion matrix in percent of each row; a class without true pixels has a blank row.
 
     Args:
       matrix: (K, K) pixel counts, rows = truth, columns = prediction.
       names: the K class names.
+      title: above the matrix.
     """
     counts = np.asarray(matrix, np.float64)
     totals = counts.sum(axis=1, keepdims=True)
@@ -115,13 +130,19 @@ def confusion(matrix: np.ndarray, names: Sequence[str], title: str = "") -> byte
 
 @matplotlib.rc_context(_STYLE)
 def published_confusion(shares: np.ndarray, names: Sequence[str], title: str) -> bytes:
-    """A confusion matrix of which only (K, K) rounded shares of each row are known, in whole percent as given."""
+    """Draws a published confusion matrix, in whole percent as its source gives it.
+
+    Args:
+      shares: (K, K) rounded fractions of each row, rows = truth.
+      names: the K class names.
+      title: above the matrix.
+    """
     return _matrix(100 * np.asarray(shares, np.float64), names, title, "truth (each row in percent)", decimals=0)
 
 
 @matplotlib.rc_context(_STYLE)
 def distribution(shares: Mapping[str, Mapping[str, int]], names: Sequence[str], colours: Mapping[str, str]) -> bytes:
-    """Bars of the share of each class in each split, in percent of the pixels given; one panel a split.
+    """Draws the share of each class in each split as bars, in percent of the given pixels.
 
     Args:
       shares: split -> class name -> pixels.
@@ -155,14 +176,15 @@ def samples(
     unlabelled: str = "not labelled, not scored",
     side: float = 1.6,
 ) -> bytes:
-    """Rows of image, truth and predictions, with one legend.
+    """Draws rows of image, truth and predictions, with one legend.
 
     Args:
       ids: (N,) record ids, one a row.
       images: (N, H, W, 3) uint8.
       labels: column title -> (N, H, W) uint8 legend ids; the first is the truth.
-      classes: (id, name, "#rrggbb") of every class of the legend; any other id is drawn grey, as `unlabelled`. Only
-        classes that occur are listed in the figure.
+      classes: (id, name, "#rrggbb") of every class of the legend; the figure lists those that occur. Any other id is
+        drawn grey.
+      unlabelled: name of the grey pixels.
       side: of a picture, in inches.
     """
     palette = np.full((256, 3), _rgb(UNLABELLED), np.uint8)
@@ -195,7 +217,7 @@ def samples(
 
 
 def _figure(width: float, height: float) -> Figure:
-    """An empty figure of this size in inches, on a canvas of its own."""
+    """Makes an empty figure of this size in inches, on a canvas of its own."""
     figure = Figure(figsize=(width, height), dpi=DPI, layout="constrained")
     FigureCanvasAgg(figure)
     return figure
@@ -208,7 +230,7 @@ def _png(figure: Figure) -> bytes:
 
 
 def _matrix(percent: np.ndarray, names: Sequence[str], title: str, truth: str, decimals: int) -> bytes:
-    """A matrix of percentages; those below 10 have so many decimals, and a row of NaN is blank."""
+    """Draws a matrix of percentages; those below 10 get so many decimals, and a row of NaN is blank."""
     size = 0.43 * len(names)
     figure = _figure(size + 2.1, size + 1.9)
     axes = figure.subplots()
@@ -231,9 +253,9 @@ def _matrix(percent: np.ndarray, names: Sequence[str], title: str, truth: str, d
     return _png(figure)
 
 
-def _draw_line(axes, line: Line, smoothed: bool, colour: str, style) -> None:
-    steps, values = np.asarray(line.steps, float), np.asarray(line.values, float)
-    if line.dashed:
+def _draw_curve(axes, curve: Curve, smoothed: bool, colour: str, style) -> None:
+    steps, values = np.asarray(curve.steps, float), np.asarray(curve.values, float)
+    if curve.dashed:
         axes.plot(steps, values, color=colour, linestyle=(0, (4, 2)), marker=".", markersize=4, linewidth=1.2)
     elif smoothed and len(values) >= _SMOOTHED_FROM:
         width = len(values) // 20
@@ -261,7 +283,7 @@ def _clip(text: str, length: int) -> str:
 
 
 def _fold(text: str, length: int) -> str:
-    """The text on at most two lines of about `length` characters."""
+    """Breaks a text into at most two lines of about `length` characters."""
     if len(text) <= length:
         return text
     cut = max((text.rfind(mark, 0, length) + 1 for mark in " _-/"), default=0) or length

@@ -250,7 +250,7 @@ class HloModule:
 
 def _is_cut(instructions: dict[str, Instruction], instruction: Instruction) -> bool:
     """Whether the computation returns only a slice of this instruction's result."""
-    root = next(found for found in instructions.values() if found.root)
+    root = next(other for other in instructions.values() if other.root)
     return root.kind == "dynamic-slice" and root.operands[0] == instruction.name
 
 
@@ -272,7 +272,7 @@ def _read(users: list[tuple[Instruction, bool]], operand: Instruction) -> int:
 
 def _written(instructions: dict[str, Instruction], instruction: Instruction) -> int:
     """Returns the bytes that a fusion writes, which may be a slice of its result."""
-    root = next(found for found in instructions.values() if found.root)
+    root = next(other for other in instructions.values() if other.root)
     while root.kind == "bitcast":
         root = instructions[root.operands[0]]
     if root.kind == "dynamic-update-slice":
@@ -311,10 +311,10 @@ def _uses(instructions: dict[str, Instruction]) -> dict[int, list[tuple[Instruct
 def _closing(text: str) -> int:
     """Returns where the parenthesis that begins the text closes."""
     depth = 0
-    for found in re.finditer(r"[()]", text):
-        depth += 1 if found[0] == "(" else -1
+    for match in re.finditer(r"[()]", text):
+        depth += 1 if match[0] == "(" else -1
         if depth == 0:
-            return found.start()
+            return match.start()
     raise ValueError(f"no closing parenthesis: {text[:80]}")
 
 
@@ -337,14 +337,14 @@ def _result(instruction: Instruction) -> str:
 def _parts(shape: str) -> list[str]:
     """Splits the type of a tuple into its elements."""
     parts, depth, start = [], 0, 1
-    for found in re.finditer(r"[(){}\[\],]", shape):
-        if found[0] in "({[":
+    for match in re.finditer(r"[(){}\[\],]", shape):
+        if match[0] in "({[":
             depth += 1
-        elif found[0] in ")}]":
+        elif match[0] in ")}]":
             depth -= 1
-        if (found[0] == "," and depth == 1) or depth == 0:
-            parts.append(shape[start : found.start()].strip())
-            start = found.end()
+        if (match[0] == "," and depth == 1) or depth == 0:
+            parts.append(shape[start : match.start()].strip())
+            start = match.end()
     return parts
 
 

@@ -1,1 +1,1 @@
-"""Runs compared: tables, figures, one page."""
+"""Reports: runs and maps compared in tables, figures and one page."""

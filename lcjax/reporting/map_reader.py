@@ -1,4 +1,4 @@
-"""Read what `lcjax predict` left beside its maps: areas of the classes, the picture, where the map comes from."""
+"""Reads what `lcjax predict` wrote beside its maps: areas of the classes, preview, origin."""
 
 import csv
 import dataclasses
@@ -15,13 +15,23 @@ from rasterio.errors import RasterioError
 from data_pipelines.schema.errors import InputError
 from lcjax.mapping.areas import COLUMNS
 
-_BESIDE = re.compile("(.*)_(confidence|probabilities)")  # rasters of a map that are no maps
+_PRODUCT = re.compile("(.*)_(confidence|probabilities)")  # rasters of a map that are not maps themselves
 _PNG = b"\x89PNG\r\n\x1a\n"
 
 
 @dataclasses.dataclass(frozen=True)
-class Row:
-    """One class of a map; the numbers are None where MAP.areas.csv has none. `colour` of no data is ""."""
+class ClassArea:
+    """One row of MAP.areas.csv; numbers are None where the file has none.
+
+    Attributes:
+      id: of the class.
+      name: of the class.
+      colour: "#rrggbb", "" for no data.
+      pixels: number of pixels.
+      percent: of the mapped pixels.
+      hectares: on the WGS84 ellipsoid.
+      hectares_grid: in the plane of the CRS.
+    """
 
     id: int
     name: str
@@ -33,37 +43,47 @@ class Row:
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
-class Sheet:
-    """One map. `rows` are its classes in order, no data left out, which has `empty` pixels.
+class LandCoverMap:
+    """One map.
 
-    `picture` is MAP.png, or b"" where there is none; `origin` says in words what made the map and of what.
+    Attributes:
+      name: unique in the report.
+      path: of the GeoTIFF.
+      rows: classes in order, without no data.
+      empty: number of pixels without data.
+      picture: bytes of MAP.png, or b"" where there is none.
+      origin: phrases on the scene, the network and the grid.
     """
 
     name: str
     path: pathlib.Path
-    rows: tuple[Row, ...]
+    rows: tuple[ClassArea, ...]
     empty: int
     picture: bytes
     origin: tuple[str, ...]
 
     @property
     def legend(self) -> tuple[tuple[int, str], ...]:
-        """Two maps can be compared class by class if, and only if, this agrees."""
+        """Ids and names of the classes; maps can be compared class by class if these agree."""
         return tuple((row.id, row.name) for row in self.rows)
 
 
 def find(patterns: Sequence[str]) -> list[pathlib.Path]:
-    """The maps that match, sorted and without doubles; rasters that belong to another map are passed over.
+    """Finds maps, sorted and without duplicates; rasters that belong to another map are left out.
 
-    Raises InputError where nothing is left, and where a file is no map of `lcjax predict`.
+    Args:
+      patterns: paths, which may hold `*`, `?`, `[...]` and `**`.
+
+    Raises:
+      InputError: nothing matches, or a file is not a map of `lcjax predict`.
     """
-    found: dict[pathlib.Path, pathlib.Path] = {}
+    maps: dict[pathlib.Path, pathlib.Path] = {}
     for pattern in patterns:
         wild = glob.has_magic(pattern)
         for text in glob.glob(pattern, recursive=True) if wild else [pattern]:
             path = pathlib.Path(text)
-            beside = _BESIDE.fullmatch(path.stem)
-            if wild and beside and _areas(path.with_name(beside[1] + path.suffix)).is_file():
+            product = _PRODUCT.fullmatch(path.stem)
+            if wild and product and _areas(path.with_name(product[1] + path.suffix)).is_file():
                 continue
             if not path.is_file():
                 what = "a folder" if path.is_dir() else "no such file"
@@ -75,31 +95,35 @@ def find(patterns: Sequence[str]) -> list[pathlib.Path]:
                     f"--maps={text}: there is no {_areas(path)}; expected a map with its table of areas, "
                     "made by `lcjax predict`: map the scene again, or leave the file out"
                 )
-            found.setdefault(path.resolve(), path)
-    if not found:
+            maps.setdefault(path.resolve(), path)
+    if not maps:
         raise InputError(
             f"--maps={','.join(patterns)}: no map matches; expected maps made by `lcjax predict`, e.g. "
             "--maps='maps/*.tif' (quoted, so that the shell leaves the star alone)"
         )
-    return sorted(found.values())
+    return sorted(maps.values())
 
 
-def read(paths: Sequence[pathlib.Path]) -> list[Sheet]:
-    """Every map, each under a name of its own. Raises InputError for files that cannot be read."""
+def read(paths: Sequence[pathlib.Path]) -> list[LandCoverMap]:
+    """Reads maps, each under a name of its own.
+
+    Raises:
+      InputError: a file cannot be read.
+    """
     stems = [path.stem for path in paths]
     names = [stem if stems.count(stem) == 1 else str(path) for stem, path in zip(stems, paths, strict=True)]
     return [_read(path, name) for path, name in zip(paths, names, strict=True)]
 
 
-def to_csv(sheets: Iterable[Sheet]) -> str:
-    """The tables of all maps below each other, the map's name before each row; without the rows of no data."""
+def to_csv(maps: Iterable[LandCoverMap]) -> str:
+    """Formats the tables of all maps as one CSV with the map's name before each row, without the rows of no data."""
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(["map", *COLUMNS])
-    for sheet in sheets:
-        for row in sheet.rows:
+    for land_map in maps:
+        for row in land_map.rows:
             values = dataclasses.astuple(row)
-            writer.writerow([sheet.name, *(f"{v:.4f}" if isinstance(v, float) else v for v in values)])
+            writer.writerow([land_map.name, *(f"{v:.4f}" if isinstance(v, float) else v for v in values)])
     return text.getvalue()
 
 
@@ -107,12 +131,12 @@ def _areas(path: pathlib.Path) -> pathlib.Path:
     return path.with_suffix(".areas.csv")
 
 
-def _read(path: pathlib.Path, name: str) -> Sheet:
+def _read(path: pathlib.Path, name: str) -> LandCoverMap:
     file = _areas(path)
     try:
         with file.open(newline="", encoding="utf-8") as stream:
             rows = [
-                Row(
+                ClassArea(
                     id=int(row["id"]),
                     name=row["name"],
                     colour=row["colour"],
@@ -131,7 +155,7 @@ def _read(path: pathlib.Path, name: str) -> Sheet:
     picture = _read_picture(path.with_suffix(".png"))
     classes = tuple(row for row in rows if row.colour)
     empty = sum(row.pixels for row in rows if not row.colour)
-    return Sheet(name, path, classes, empty, picture, tuple(_origin(path)))
+    return LandCoverMap(name, path, classes, empty, picture, tuple(_origin(path)))
 
 
 def _number(text: str) -> float | None:
@@ -151,7 +175,7 @@ def _read_picture(file: pathlib.Path) -> bytes:
 
 
 def _origin(path: pathlib.Path) -> Iterable[str]:
-    """What made a map and of what: from the tags of the GeoTIFF, and the date from its STAC item if there is one."""
+    """Yields phrases on a map's origin, from the tags of the GeoTIFF and the date in its STAC item, if there is one."""
     try:
         with rasterio.open(path) as dataset:
             tags, crs, (height, width) = dataset.tags(), dataset.crs, dataset.shape

@@ -1,18 +1,18 @@
-"""The maps of a report's page: picture, origin and areas of each, and the areas of like maps side by side."""
+"""The section of a report's page on maps: preview, origin and areas of each, and maps of one legend compared."""
 
 from collections.abc import Sequence
 
 from lcjax.reporting import markup
-from lcjax.reporting.map_reader import Row, Sheet
+from lcjax.reporting.map_reader import ClassArea, LandCoverMap
 
 
-def atlas(maps: Sequence[Sheet]) -> str:
-    """The section of the page that shows these maps; "" where there are none."""
+def section(maps: Sequence[LandCoverMap]) -> str:
+    """Returns the section on these maps, or "" where there are none."""
     if not maps:
         return ""
-    groups: dict[tuple, list[Sheet]] = {}
-    for sheet in maps:
-        groups.setdefault(sheet.legend, []).append(sheet)
+    groups: dict[tuple, list[LandCoverMap]] = {}
+    for land_map in maps:
+        groups.setdefault(land_map.legend, []).append(land_map)
     compared = "".join(_comparison(group) for group in groups.values() if len(group) > 1)
     return f"""<section id="maps">
 <h2>Maps</h2>
@@ -20,35 +20,35 @@ def atlas(maps: Sequence[Sheet]) -> str:
 the projection of the map does to them; the areas in its plane stand in <code>areas.csv</code> as
 <code>hectares_grid</code>. No number here says how often a map is right: for that there are the scores of its run.</p>
 {compared}
-{"".join(_sheet(sheet) for sheet in maps)}
+{"".join(_map(land_map) for land_map in maps)}
 </section>"""
 
 
-def _sheet(sheet: Sheet) -> str:
-    """One map: its picture, and a table of its classes."""
-    decimals = _decimals([row.hectares for row in sheet.rows])
-    most = max((row.percent or 0 for row in sheet.rows), default=0) or 1
-    rows = [(_cells(row, decimals, most), "") for row in sheet.rows]
-    pixels, hectares = sum(row.pixels for row in sheet.rows), _total([row.hectares for row in sheet.rows])
+def _map(land_map: LandCoverMap) -> str:
+    """Returns the preview of a map and the table of its classes."""
+    decimals = _decimals([row.hectares for row in land_map.rows])
+    most = max((row.percent or 0 for row in land_map.rows), default=0) or 1
+    rows = [(_cells(row, decimals, most), "") for row in land_map.rows]
+    pixels, hectares = sum(row.pixels for row in land_map.rows), _total([row.hectares for row in land_map.rows])
     total = [_name("mapped"), _cell(f"{pixels:,}"), _cell("100.0"), "<td></td>", _cell(_number(hectares, decimals))]
     rows.append((total, "total"))
-    if sheet.empty:
-        rows.append(([_name("no data"), _cell(f"{sheet.empty:,}"), "<td></td>" * 3], "aside"))
+    if land_map.empty:
+        rows.append(([_name("no data"), _cell(f"{land_map.empty:,}"), "<td></td>" * 3], "aside"))
     head = [markup.heading("class"), markup.heading("pixels", "n"), markup.heading("percent", "n"), "<td></td>"]
     head.append(markup.heading("hectares", "n"))
     picture = (
-        markup.figure(sheet.picture, f"The scene and the map {sheet.name}")
-        if sheet.picture
-        else f'<p class="soft">No picture: {markup.text(sheet.path.with_suffix(".png").name)} is not there.</p>'
+        markup.figure(land_map.picture, f"The scene and the map {land_map.name}")
+        if land_map.picture
+        else f'<p class="soft">No picture: {markup.text(land_map.path.with_suffix(".png").name)} is not there.</p>'
     )
-    return f"""<h3>{markup.text(sheet.name)}</h3>
-<p class="soft">{markup.text("; ".join(sheet.origin))}. <code>{markup.text(sheet.path)}</code></p>
+    return f"""<h3>{markup.text(land_map.name)}</h3>
+<p class="soft">{markup.text("; ".join(land_map.origin))}. <code>{markup.text(land_map.path)}</code></p>
 {picture}
-{markup.table("areas", f"Classes of {sheet.name}", head, rows)}
+{markup.table("areas", f"Classes of {land_map.name}", head, rows)}
 """
 
 
-def _cells(row: Row, decimals: int, most: float) -> list[str]:
+def _cells(row: ClassArea, decimals: int, most: float) -> list[str]:
     bar = f'<span style="width:{100 * (row.percent or 0) / most:.1f}%;background:{markup.text(row.colour)}"></span>'
     return [
         f'<th scope="row">{markup.swatch(row.name, row.colour)}</th>',
@@ -59,12 +59,12 @@ def _cells(row: Row, decimals: int, most: float) -> list[str]:
     ]
 
 
-def _comparison(maps: Sequence[Sheet]) -> str:
-    """Maps of one legend side by side: hectares, or percent where a map has no hectares."""
-    unit = "hectares" if all(row.hectares is not None for sheet in maps for row in sheet.rows) else "percent"
-    values = [[getattr(row, unit) for row in sheet.rows] for sheet in maps]
+def _comparison(maps: Sequence[LandCoverMap]) -> str:
+    """Compares maps of one legend: hectares, or percent where a map has no hectares."""
+    unit = "hectares" if all(row.hectares is not None for land_map in maps for row in land_map.rows) else "percent"
+    values = [[getattr(row, unit) for row in land_map.rows] for land_map in maps]
     decimals = _decimals([value for column in values for value in column]) if unit == "hectares" else 1
-    head = [markup.heading("class"), *(markup.heading(sheet.name, "n") for sheet in maps)]
+    head = [markup.heading("class"), *(markup.heading(land_map.name, "n") for land_map in maps)]
     rows = []
     for row, across in zip(maps[0].rows, zip(*values, strict=True), strict=True):
         name = f'<th scope="row">{markup.swatch(row.name, row.colour)}</th>'
@@ -93,6 +93,6 @@ def _total(values: Sequence[float | None]) -> float | None:
 
 
 def _decimals(hectares: Sequence[float | None]) -> int:
-    """So many that the whole has about five digits: a hundredth of a hectare is 100 square metres."""
+    """Returns how many decimals give the total about five digits; 0.01 hectares are 100 square metres."""
     total = _total(hectares) or 0
     return 2 if total < 1000 else 1 if total < 10_000 else 0

@@ -1,4 +1,4 @@
-"""The bricks of a page: its style, tables, pictures and escaped text. No scripts, nothing to fetch."""
+"""Building blocks of a page: style, tables, pictures, escaped text. No scripts, nothing to fetch."""
 
 import base64
 import html
@@ -60,7 +60,14 @@ footer { margin-top: 3rem; padding-top: .5rem; border-top: 1px solid var(--line)
 
 
 def document(title: str, header: str, main: str, footer: str) -> str:
-    """The whole text of a page; all but the title is markup."""
+    """Returns the text of a page.
+
+    Args:
+      title: plain text.
+      header: markup.
+      main: markup.
+      footer: markup.
+    """
     return f"""<!DOCTYPE html>
 <html lang="en">
 <head>
@@ -84,7 +91,14 @@ def document(title: str, header: str, main: str, footer: str) -> str:
 
 
 def table(kind: str, caption: str, head: Sequence[str], rows: Sequence[tuple[list[str], str]]) -> str:
-    """A table of the class `kind`; each row is its cells as markup and its own class, or ""."""
+    """Returns a table that scrolls where it is too wide.
+
+    Args:
+      kind: class of the table.
+      caption: plain text.
+      head: cells of the head as markup.
+      rows: (cells as markup, class of the row or "").
+    """
     body = "\n".join(
         f'<tr class="{mark}">{"".join(cells)}</tr>' if mark else f"<tr>{''.join(cells)}</tr>" for cells, mark in rows
     )
@@ -95,34 +109,46 @@ def table(kind: str, caption: str, head: Sequence[str], rows: Sequence[tuple[lis
 
 
 def heading(words: str, mark: str = "") -> str:
-    """The cell at the head of a column."""
+    """Returns the head cell of a column.
+
+    Args:
+      words: plain text.
+      mark: class of the cell, or "".
+    """
     return f'<th scope="col" class="{mark}">{text(words)}</th>' if mark else f'<th scope="col">{text(words)}</th>'
 
 
 def swatch(name: str, colour: str | None) -> str:
-    """A class name behind a swatch of its colour, if it has one."""
+    """Returns a class name with a swatch of its colour, if it has one."""
     patch = f'<span class="swatch" style="background:{text(colour)}"></span>' if colour else ""
     return patch + text(name)
 
 
 def figure(png: bytes, alternative: str, caption: str = "", wide: bool = False) -> str:
-    """An embedded picture of `figures.DPI`; a wide one scrolls on a narrow screen instead of shrinking."""
+    """Returns an embedded picture.
+
+    Args:
+      png: bytes at `figures.DPI`.
+      alternative: text in place of the picture.
+      caption: plain text.
+      wide: scroll on a narrow screen instead of shrinking.
+    """
     pixels = int.from_bytes(png[16:20], "big")  # from the IHDR chunk, which always comes first
     width = round(96 * pixels / DPI)
     data = base64.b64encode(png).decode()
     style = f"width:{width}px;max-width:max(100%,{min(width, 760)}px)" if wide else f"width:{width}px;max-width:100%"
-    told = f"<figcaption>{text(caption)}</figcaption>" if caption else ""
+    below = f"<figcaption>{text(caption)}</figcaption>" if caption else ""
     return (
         f'<figure><div class="scroll"><img style="{style}" alt="{text(alternative)}" '
-        f'src="data:image/png;base64,{data}"></div>{told}</figure>'
+        f'src="data:image/png;base64,{data}"></div>{below}</figure>'
     )
 
 
 def listed(words: Sequence[str]) -> str:
-    """ "a, b and c"."""
+    """Joins words: "a, b and c"."""
     return " and ".join([", ".join(words[:-1]), words[-1]] if len(words) > 1 else words)
 
 
 def text(value: object) -> str:
-    """Text in which nothing is markup."""
+    """Escapes a value so that nothing in it is markup."""
     return html.escape(str(value))

@@ -6,28 +6,39 @@ import numpy as np
 
 from lcjax.ops import boundary_density
 from lcjax.plotting import figures
-from lcjax.reporting import markup
-from lcjax.reporting.map_reader import Sheet
-from lcjax.reporting.map_section import atlas
+from lcjax.reporting import map_section, markup
+from lcjax.reporting.map_reader import LandCoverMap
 from lcjax.reporting.report2024 import writers
-from lcjax.reporting.report2024.compare import Paper
+from lcjax.reporting.report2024.compare import Comparison
 from lcjax.reporting.report2024.published import published
 from lcjax.reporting.run_reader import Evaluation, Run
 from lcjax.reporting.tables import MEANS, PER_CLASS, Table, checkpoint, number_text
 
 SAMPLE_ROWS = 6
-COLUMNS = 8  # runs beside each other in one picture; more could not be told apart
+COLUMNS = 8  # runs side by side in one picture; more would be too small to see
 
 
-def html(runs: Sequence[Run], tables: Sequence[Table], maps: Sequence[Sheet] = (), paper: Paper | None = None) -> str:
-    """The whole page, of runs, of maps or of both. The same input gives the same text."""
+def html(
+    runs: Sequence[Run],
+    tables: Sequence[Table],
+    maps: Sequence[LandCoverMap] = (),
+    comparison: Comparison | None = None,
+) -> str:
+    """Returns the page; the same input gives the same text.
+
+    Args:
+      runs: for the curves.
+      tables: of the runs' scores.
+      maps: for the section on maps.
+      comparison: with the 2024 report, if a run belongs to it.
+    """
     contents = [(f"table-{number}", f"Table {number}: {table.title}") for number, table in enumerate(tables, 1)]
     known = [table for table in tables if set(published().confusion.names) <= set(table.names)][:1]
     sections = [_table_section(number, table, table in known) for number, table in enumerate(tables, 1)]
     for name, title, section in (
-        ("paper", writers.TITLE, writers.section(paper) if paper else ""),
+        ("paper", writers.TITLE, writers.section(comparison) if comparison else ""),
         ("curves", "Learning curves", _curve_section(runs)),
-        ("maps", "Maps", atlas(maps)),
+        ("maps", "Maps", map_section.section(maps)),
     ):
         if section:
             contents.append((name, title))
@@ -37,7 +48,7 @@ def html(runs: Sequence[Run], tables: Sequence[Table], maps: Sequence[Sheet] = (
     if len(contents) > 1:
         header.append(f'<nav aria-label="Contents"><ul>{links}</ul></nav>')
     files = [("scores.csv", "the same scores in full precision"), ("scores.md", "as Markdown")] if runs else []
-    files += [("paper.md, paper.csv, paper.tex", "the tables beside the published figures")] if paper else []
+    files += [("paper.md, paper.csv, paper.tex", "the tables beside the published figures")] if comparison else []
     files += [("areas.csv", "the areas of all maps")] if maps else []
     listed = "; ".join(f"<code>{name}</code>: {what}" for name, what in files)
     return markup.document(
@@ -48,7 +59,7 @@ def html(runs: Sequence[Run], tables: Sequence[Table], maps: Sequence[Sheet] = (
     )
 
 
-def _title(runs: Sequence[Run], maps: Sequence[Sheet]) -> str:
+def _title(runs: Sequence[Run], maps: Sequence[LandCoverMap]) -> str:
     pretraining = sum(run.pretraining for run in runs)
     counted = "1 map" if len(maps) == 1 else f"{len(maps)} maps"
     if not runs:
@@ -77,7 +88,7 @@ def _introduction(tables: Sequence[Table]) -> str:
 
 
 def differences(tables: Sequence[Table]) -> str:
-    """Which of the things that must agree within a table differ between tables, in words."""
+    """Names what differs between tables, of all that must agree within one."""
     kinds = {
         "data set": {t.fields["dataset"] for t in tables},
         "class set": {(t.names, tuple(t.fields["class_ids"])) for t in tables},
@@ -89,7 +100,7 @@ def differences(tables: Sequence[Table]) -> str:
 
 
 def _table_section(number: int, table: Table, matrix: bool) -> str:
-    """All of one table; `matrix`: with the published confusion matrix of its classes."""
+    """Returns the section on one table, with the published confusion matrix of its classes if `matrix` is true."""
     fields, split = table.fields, table.fields["split"]
     classes = ", ".join(_named(name, table) for name in table.names)
     ignored = ", ".join(map(str, fields["ignored_ids"])) or "none"
@@ -175,7 +186,7 @@ def _published_confusion() -> str:
 
 
 def _samples(table: Table) -> str:
-    """Image, truth and predictions of the first records that every run kept."""
+    """Shows image, truth and predictions of the first records that every run kept."""
     having = [e for e in table.evaluations if e.samples]
     if not having:
         return ""
@@ -194,34 +205,34 @@ def _samples(table: Table) -> str:
 
 
 def _columns(truth: np.ndarray, predictions: dict[str, np.ndarray]) -> list[dict[str, np.ndarray]]:
-    """Labels for pictures that a page can show: the truth, and a few runs beside it."""
+    """Groups labels into pictures that fit the page: the truth and a few runs each."""
     groups = np.array_split(list(predictions), -(-len(predictions) // COLUMNS))
     return [{"truth": truth} | {run: predictions[run] for run in group.tolist()} for group in groups]
 
 
 def _pictures(drawn: Sequence[bytes], title: str, caption: str) -> str:
-    """Pictures below each other, the last with the caption of all."""
+    """Returns pictures below each other, the last with the caption of all."""
     captions = [*[""] * (len(drawn) - 1), caption]
     return "".join(markup.figure(one, title, text, wide=True) for one, text in zip(drawn, captions, strict=True))
 
 
 def _shared(having: Sequence[Evaluation]) -> tuple[list[str], list[list[int]]]:
-    """The first records that every run kept, and their rows in the samples of each run."""
+    """Returns the first records that every run kept, and their rows in the samples of each run."""
     where = [{str(name): row for row, name in enumerate(e.samples["ids"])} for e in having]
     shared = [name for name in where[0] if all(name in rows for rows in where)][:SAMPLE_ROWS]
     return shared, [[rows[name] for name in shared] for rows in where]
 
 
 def _boundaries(table: Table) -> str:
-    """Smooth or rough masks: how often neighbours differ, and the place where most of them do, enlarged."""
+    """Shows how smooth the masks are: how often neighbours differ, and the place where most do, enlarged."""
     measured = [(e, e.boundaries) for e in table.evaluations if e.boundaries]
     if not measured:
         return ""
     head = [markup.heading("run")]
     head += [markup.heading(words, "n") for words in ("edges, truth", "edges, prediction", "ratio", "tiles")]
     rows = []
-    for e, found in measured:
-        cells = [_score_cell(value, None) for value in (found.truth, found.prediction, found.ratio)]
+    for e, density in measured:
+        cells = [_score_cell(value, None) for value in (density.truth, density.prediction, density.ratio)]
         count = f'<td class="n">{len(e.samples["ids"])}</td>'
         rows.append(([f'<th scope="row">{markup.text(e.run)}</th>', *cells, count], ""))
     caption = (
@@ -252,11 +263,13 @@ def _enlarged(measured: Sequence[tuple[Evaluation, boundary_density.BoundaryDens
 
 
 def _distribution(table: Table) -> str:
-    """Class shares by split; drawn once for each set of counts, with the runs named where they do not agree."""
+    """Shows class shares by split, once for each set of counts; names the runs where they do not agree."""
     drawn: dict[str, tuple[dict, list[str]]] = {}
     for e in table.evaluations:
         every = e.fields.get("distribution") or {}
-        counts = {split: pixels for split, pixels in every.items() if sum(pixels.values())}  # else it is unlabelled
+        counts = {
+            split: pixels for split, pixels in every.items() if sum(pixels.values())
+        }  # an empty split is unlabelled
         if counts:
             drawn.setdefault(repr(counts), (counts, []))[1].append(e.run)
     pictures = []
@@ -273,7 +286,7 @@ def _distribution(table: Table) -> str:
 
 
 def _curve_section(runs: Iterable[Run]) -> str:
-    """One figure for each set of runs of the same task, data set, classes and validation split."""
+    """Shows a figure for each set of runs of the same task, data set, classes and validation split."""
     groups: dict[tuple, list[Run]] = {}
     for run in runs:
         if not run.history:
@@ -291,12 +304,14 @@ def _curve_section(runs: Iterable[Run]) -> str:
         about = f" (validation split id {validation})" if validation else ""
         caption = "Where the loss has many points, they are faint, and the strong line is their moving average."
         title = f"<h3>{markup.text(kind + about)}</h3>"
-        pictures.append(title + markup.figure(figures.curves(panels), f"Learning curves: {kind}", caption, wide=True))
+        pictures.append(
+            title + markup.figure(figures.learning_curves(panels), f"Learning curves: {kind}", caption, wide=True)
+        )
     return f'<section id="curves"><h2>Learning curves</h2>{"".join(pictures)}</section>' if pictures else ""
 
 
 def _panels(runs: Sequence[Run], pretraining: bool) -> list[figures.Panel]:
-    """Loss, what validation measured, and the learning rate, as far as the runs recorded them."""
+    """Returns panels of the loss, the validation scores and the learning rate, as far as the runs recorded them."""
     measured = dict.fromkeys(
         key
         for run in runs
@@ -310,22 +325,22 @@ def _panels(runs: Sequence[Run], pretraining: bool) -> list[figures.Panel]:
         scores = [key for key in scores if key.startswith(("retrieval", "probe "))]
     else:
         scores = [key for key in scores if key.rpartition("_")[0] == "mIoU"]
-    loss = [line for split in ("train", "validation") for line in _lines(runs, "loss", split)]
+    loss = [line for split in ("train", "validation") for line in _curves(runs, "loss", split)]
     panels = [figures.Panel("Loss", "loss", loss, smoothed=True)]
     panels += [
-        figures.Panel(f"Validation {key}", f"{key} (fraction)", _lines(runs, key, "validation")) for key in scores
+        figures.Panel(f"Validation {key}", f"{key} (fraction)", _curves(runs, key, "validation")) for key in scores
     ]
-    panels.append(figures.Panel("Learning rate", "learning rate", _lines(runs, "learning_rate", "train")))
-    return [panel for panel in panels if panel.lines]
+    panels.append(figures.Panel("Learning rate", "learning rate", _curves(runs, "learning_rate", "train")))
+    return [panel for panel in panels if panel.curves]
 
 
-def _lines(runs: Sequence[Run], key: str, split: str) -> list[figures.Line]:
+def _curves(runs: Sequence[Run], key: str, split: str) -> list[figures.Curve]:
     lines = []
     for run in runs:
         rows = [row for row in run.history if row.get("split") == split and _number(row, key)]
         if rows:
             steps, values = [row["step"] for row in rows], [row[key] for row in rows]
-            lines.append(figures.Line(run.name, steps, values, dashed=key == "loss" and split == "validation"))
+            lines.append(figures.Curve(run.name, steps, values, dashed=key == "loss" and split == "validation"))
     return lines
 
 
@@ -334,7 +349,7 @@ def _number(row: dict, key: str) -> bool:
 
 
 def _classes(table: Table) -> list[tuple[int, str, str]]:
-    """(id, name, colour) of the legend; colours that tell the classes apart where no legend is known."""
+    """Returns (id, name, colour) of the classes, with colours of our own where no legend is known."""
     if table.legend is None:
         colours = figures.LINE_COLOURS
         pairs = enumerate(zip(table.fields["class_ids"], table.names, strict=True))
@@ -358,5 +373,5 @@ def _score_cell(value: float | None, best: float | None, shaded: bool = False) -
 
 
 def _named(name: str, table: Table) -> str:
-    """A class name behind a swatch of its colour."""
+    """Returns a class name with a swatch of its colour."""
     return markup.swatch(name, table.colours.get(name))

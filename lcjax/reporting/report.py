@@ -1,4 +1,4 @@
-"""A report: finished runs and maps in, one self-contained page and its tables as files out."""
+"""Reports on finished runs and maps: one self-contained page, and its tables as files."""
 
 import os
 import pathlib
@@ -9,24 +9,43 @@ from lcjax.reporting.report2024 import compare, writers
 
 
 def render(workdirs: list[str], maps: list[str]) -> dict[str, str]:
-    """File name -> text of everything that a report consists of, for the workdirs and maps that match."""
-    found = run_reader.read(run_reader.find(workdirs)) if workdirs else []
-    shown = map_reader.read(map_reader.find(maps)) if maps else []
-    compared, laid = tables.tables(found), compare.lay(found)
-    files = {"index.html": page.html(found, compared, shown, laid)}
-    if found:
-        files |= {"scores.csv": tables.to_csv(compared), "scores.md": tables.to_markdown(compared)}
-    if laid:
-        files |= {name: written(laid) for name, written in writers.FILES.items()}
-    if shown:
-        files["areas.csv"] = map_reader.to_csv(shown)
+    """Makes the files of a report.
+
+    Args:
+      workdirs: patterns of workdirs.
+      maps: patterns of maps.
+
+    Returns:
+      File name -> text.
+
+    Raises:
+      InputError: nothing matches, or a file cannot be read.
+    """
+    runs = run_reader.read(run_reader.find(workdirs)) if workdirs else []
+    land_maps = map_reader.read(map_reader.find(maps)) if maps else []
+    score_tables, comparison = tables.tables(runs), compare.compare(runs)
+    files = {"index.html": page.html(runs, score_tables, land_maps, comparison)}
+    if runs:
+        files |= {"scores.csv": tables.to_csv(score_tables), "scores.md": tables.to_markdown(score_tables)}
+    if comparison:
+        files |= {name: to_text(comparison) for name, to_text in writers.FILES.items()}
+    if land_maps:
+        files["areas.csv"] = map_reader.to_csv(land_maps)
     return files
 
 
 def write(files: dict[str, str], output: pathlib.Path) -> pathlib.Path:
-    """Writes each file under a temporary name and renames it, so that an old report is whole until the new one is.
+    """Writes all files under temporary names and then renames them, so that an old report stays whole until then.
 
-    Returns the path of the page. Raises InputError where the folder cannot be written.
+    Args:
+      files: name -> text.
+      output: folder to write to.
+
+    Returns:
+      The path of the page.
+
+    Raises:
+      InputError: the folder cannot be written.
     """
     try:
         output.mkdir(parents=True, exist_ok=True)

@@ -1,4 +1,4 @@
-"""Read what finished runs left in their workdirs: config, metric curves, scores and sample predictions.
+"""Reads what finished runs wrote to their workdirs: config, metrics, scores, sample predictions.
 
 Reads JSON and npz only, so that a page can be made on a machine without an accelerator.
 """
@@ -16,10 +16,12 @@ from typing import Any
 import numpy as np
 
 from data_pipelines.datasets.registry import LEGENDS
+from data_pipelines.schema import schema_version
 from data_pipelines.schema.errors import InputError
 from data_pipelines.schema.legends import Legend
 from lcjax import tasks
 from lcjax.ops.boundary_density import BoundaryDensity, boundary_density
+from lcjax.runs import SCHEMA_VERSION
 from lcjax.runs import model_card as cards
 
 _REQUIRED = {  # key of metrics.json -> its type
@@ -39,6 +41,7 @@ class Evaluation:
     """The scores of one run on one split, as in `evaluation/<role>/metrics.json`.
 
     Attributes:
+      run: name of the run.
       fields: the whole file.
       samples: "ids" (N,) str, "image" (N, H, W, 3) uint8, "truth" and "prediction" (N, H, W) uint8 legend ids, or
         empty where the run kept none.
@@ -50,7 +53,7 @@ class Evaluation:
 
     @property
     def comparable(self) -> tuple:
-        """Two evaluations may stand in one table if, and only if, these agree."""
+        """What must agree for two evaluations to stand in one table."""
         return (
             self.fields["dataset"],
             tuple(self.fields["class_set"]),
@@ -68,28 +71,39 @@ class Evaluation:
 
     @property
     def names(self) -> tuple[str, ...]:
+        """Names of the classes."""
         return tuple(self.fields["class_set"])
 
     @functools.cached_property
     def boundaries(self) -> BoundaryDensity | None:
-        """How rough truth and prediction are, over the samples; None where the run kept none."""
+        """Boundary density of truth and prediction in the samples; None where the run kept none."""
         if not self.samples:
             return None
         return boundary_density(self.samples["truth"], self.samples["prediction"], self.fields["class_ids"])
 
     def key(self, stem: str) -> str:
-        """The name in the file of a score given by it or without the number of classes ("mIoU": "mIoU_8"), or ""."""
+        """Returns the full name of a score that is given in full or by its stem ("mIoU" -> "mIoU_8"), or ""."""
         return next((name for name in self.fields["scores"] if stem in (name, name.rpartition("_")[0])), "")
 
     def score(self, stem: str) -> float | None:
-        """A score by its name, given whole or without the number of classes; None where there is no finite one."""
+        """Returns a score by its full name or stem, or None where it is missing or not finite."""
         value = self.fields["scores"].get(self.key(stem))
         return float(value) if isinstance(value, (int, float)) and math.isfinite(value) else None
 
 
 @dataclasses.dataclass(frozen=True)
 class Run:
-    """One workdir. `history` holds the rows of metrics.jsonl in order; `legend` is None where the run has no card."""
+    """One workdir.
+
+    Attributes:
+      name: unique in the report.
+      workdir: its path.
+      config: of config.json.
+      history: rows of metrics.jsonl in order.
+      evaluations: by split.
+      legend: of the card, None where there is no card.
+      splits: of the card: role -> {"spec", "records", "id"}.
+    """
 
     name: str
     workdir: pathlib.Path
@@ -97,7 +111,7 @@ class Run:
     history: tuple[dict[str, Any], ...]
     evaluations: tuple[Evaluation, ...]
     legend: Legend | None
-    splits: dict[str, dict]  # of the card: role -> {"spec", "records", "id"}
+    splits: dict[str, dict]
 
     @property
     def pretraining(self) -> bool:
@@ -106,34 +120,42 @@ class Run:
 
 
 def find(patterns: Sequence[str]) -> list[pathlib.Path]:
-    """The workdirs that match, sorted and without doubles.
+    """Finds workdirs, sorted and without duplicates.
 
-    A pattern may hold `*`, `?`, `[...]` and `**`; what it matches that is not the workdir of a run is passed over. A
-    plain path must be one. Raises InputError where nothing is left or a plain path is not a workdir.
+    Args:
+      patterns: paths, which may hold `*`, `?`, `[...]` and `**`. What a pattern matches besides workdirs is left out; a
+        plain path must be a workdir.
+
+    Raises:
+      InputError: nothing matches, or a plain path is not a workdir.
     """
-    found: dict[pathlib.Path, pathlib.Path] = {}
+    workdirs: dict[pathlib.Path, pathlib.Path] = {}
     for pattern in patterns:
         wild = glob.has_magic(pattern)
         for text in glob.glob(pattern, recursive=True) if wild else [pattern]:
             path = pathlib.Path(text)
             if _is_workdir(path):
-                found.setdefault(path.resolve(), path)
+                workdirs.setdefault(path.resolve(), path)
             elif not wild:
                 what = "not the workdir of a run" if path.exists() else "no such folder"
                 raise InputError(
                     f"--workdirs={pattern}: {what}; expected a folder with config.json or evaluation/, "
                     "as `lcjax train --workdir=...` makes it"
                 )
-    if not found:
+    if not workdirs:
         raise InputError(
             f"--workdirs={','.join(patterns)}: no workdir of a run matches; expected folders with config.json or "
             "evaluation/, e.g. --workdirs='runs/*' (quoted, so that the shell leaves the star alone)"
         )
-    return sorted(found.values())
+    return sorted(workdirs.values())
 
 
 def read(workdirs: Iterable[pathlib.Path]) -> list[Run]:
-    """Every run, each under a name of its own. Raises InputError for unreadable files and for runs without scores."""
+    """Reads runs, each under a name of its own.
+
+    Raises:
+      InputError: a file cannot be read or is of another schema_version, or a run has no scores.
+    """
     paths = list(workdirs)
     runs = [_read_run(path, name) for path, name in zip(paths, _names(paths), strict=True)]
     bare = [run.workdir for run in runs if not run.pretraining and not run.evaluations]
@@ -147,7 +169,13 @@ def read(workdirs: Iterable[pathlib.Path]) -> list[Run]:
 
 
 def legend_of(names: Sequence[str], ids: Sequence[int], runs: Iterable[Run]) -> Legend | None:
-    """The legend whose classes have these names and ids: from a run's card, else a published one, else None."""
+    """Returns a legend with classes of these names and ids: of a run's card, or a published one, or None.
+
+    Args:
+      names: of the classes.
+      ids: of the classes.
+      runs: whose cards are looked at first.
+    """
     wanted = set(zip(ids, names, strict=True))
     candidates = [run.legend for run in runs if run.legend] + list(LEGENDS.values())
     return next((legend for legend in candidates if wanted <= {(c.id, c.name) for c in legend.classes}), None)
@@ -158,7 +186,7 @@ def _is_workdir(path: pathlib.Path) -> bool:
 
 
 def _names(paths: Sequence[pathlib.Path]) -> list[str]:
-    """Folder names; where two are alike, the paths as they were given."""
+    """Returns folder names, or the paths as they were given where two are alike."""
     plain = [path.resolve().name for path in paths]
     return [name if plain.count(name) == 1 else str(path) for name, path in zip(plain, paths, strict=True)]
 
@@ -217,7 +245,7 @@ def _read_json(file: pathlib.Path) -> dict[str, Any]:
         raise InputError(f"{file}: not readable JSON ({_brief(error)}); restore the file or repeat the run") from error
     if not isinstance(fields, dict):
         raise InputError(f"{file}: expected a JSON object, found {type(fields).__name__}; restore the file")
-    return fields
+    return schema_version.check(fields, SCHEMA_VERSION, file)
 
 
 def _read_lines(file: pathlib.Path) -> Iterable[dict[str, Any]]:

@@ -1,4 +1,4 @@
-"""Which runs may stand in one table, in which order, and the same tables as CSV and Markdown."""
+"""Tables of runs that can be compared, best first, also as CSV and Markdown."""
 
 import csv
 import dataclasses
@@ -9,30 +9,37 @@ from data_pipelines.schema.legends import Legend
 from lcjax.ops.boundary_density import BoundaryDensity
 from lcjax.reporting.run_reader import Evaluation, Run, legend_of
 
-MEANS = ("OA", "mCA", "mIoU", "kappa")  # stems: in the files mCA and mIoU carry the number of classes
+MEANS = ("OA", "mCA", "mIoU", "kappa")  # stems: in the files the number of classes follows mCA and mIoU
 PER_CLASS = ("IoU", "Acc", "Precision", "F1")
 SETTINGS = ("model", "fusion", "init", "freeze", "bands", "scaling", "metadata", "recipe", "cell", "resize")
-_ALWAYS = SETTINGS[:4]  # the others are shown where the rows differ in them
+_ALWAYS = SETTINGS[:4]  # the others are shown only where rows differ in them
 
 
 @dataclasses.dataclass(frozen=True)
 class Table:
-    """Evaluations on the same pixels of the same classes, best mIoU first. `legend` is None where none is known."""
+    """Evaluations on the same pixels and classes.
+
+    Attributes:
+      evaluations: the rows, best mIoU first.
+      legend: of the classes; None where none is known.
+    """
 
     evaluations: tuple[Evaluation, ...]
     legend: Legend | None
 
     @property
     def fields(self) -> dict:
-        """metrics.json of the first row; dataset, classes, ignored ids and split are those of every row."""
+        """metrics.json of the first row; dataset, classes, ignored ids and split are the same in every row."""
         return self.evaluations[0].fields
 
     @property
     def names(self) -> tuple[str, ...]:
+        """Names of the classes."""
         return self.evaluations[0].names
 
     @property
     def title(self) -> str:
+        """Data set, split and size of tiles."""
         title = f"{self.fields['dataset']}, {self.fields['split'].get('role', 'unnamed')} split"
         return title + (f", tiles made {resize} px wide" if (resize := self.fields.get("resize")) else "")
 
@@ -43,72 +50,73 @@ class Table:
 
     @property
     def settings(self) -> tuple[str, ...]:
-        """What tells the rows apart."""
+        """The settings to show as columns."""
         trained = [e.fields for e in self.evaluations if not e.baseline]
         return tuple(
             key for key in SETTINGS if key in _ALWAYS or len({str(fields.get(key) or "") for fields in trained}) > 1
         )
 
     def heading(self, stem: str) -> str:
-        """The key of the files ("mIoU_8"), or the stem where the rows do not agree on one."""
+        """Returns the key in the files ("mIoU_8"), or the stem where the rows do not agree on one."""
         keys = {
             key for e in self.evaluations for key in e.fields["scores"] if key == stem or key.rpartition("_")[0] == stem
         }
         return keys.pop() if len(keys) == 1 else stem
 
     def best(self, key: str) -> float | None:
+        """Returns the highest score of this name, or None where no row has it."""
         values = [e.score(key) for e in self.evaluations]
         return max((value for value in values if value is not None), default=None)
 
     def notes(self) -> list[str]:
-        """What a reader of the table must know beyond its definitions."""
+        """Returns what a reader of the table must know beyond its definitions."""
         warnings = dict.fromkeys(text for e in self.evaluations for text in e.fields["split"].get("warnings", ()))
         notes = [f"Warning: {text}." for text in warnings]
         absent = {e.run: ", ".join(e.fields.get("absent", [])) for e in self.evaluations}
         if len(set(absent.values())) > 1:
-            told = "; ".join(f"{run}: {names or 'none'}" for run, names in absent.items())
+            listed = "; ".join(f"{run}: {names or 'none'}" for run, names in absent.items())
             notes.append(
-                f"The means of these runs are over different classes, because their absent classes differ ({told})."
+                f"The means of these runs are over different classes, because their absent classes differ ({listed})."
             )
         elif any(absent.values()):
             notes.append(f"Absent, and left out of the means of every run: {next(iter(absent.values()))}.")
         if len({e.fields["pixels"] for e in self.evaluations}) > 1:
-            told = "; ".join(f"{e.run}: {e.fields['pixels']:,}" for e in self.evaluations)
+            listed = "; ".join(f"{e.run}: {e.fields['pixels']:,}" for e in self.evaluations)
             notes.append(
-                f"The runs were scored on different numbers of pixels of the same split ({told}): evaluate again."
+                f"The runs were scored on different numbers of pixels of the same split ({listed}): evaluate again."
             )
         return notes
 
 
 def tables(runs: Sequence[Run]) -> list[Table]:
-    """One table for each data set, class set, split and size of tiles; the test splits and the larger tables first."""
+    """Makes a table for each data set, class set, split and size of tiles; test splits and larger tables first."""
     groups: dict[tuple, list[Evaluation]] = {}
     for run in runs:
         for evaluation in run.evaluations:
             groups.setdefault(evaluation.comparable, []).append(evaluation)
-    found = []
+    made = []
     for evaluations in groups.values():
         fields = evaluations[0].fields
         ordered = sorted(evaluations, key=lambda e: (-_or_minus(e.score("mIoU")), e.run))
-        found.append(Table(tuple(ordered), legend_of(fields["class_set"], fields["class_ids"], runs)))
-    return sorted(found, key=lambda t: (t.fields["split"].get("role") != "test", -len(t.evaluations), t.title))
+        made.append(Table(tuple(ordered), legend_of(fields["class_set"], fields["class_ids"], runs)))
+    return sorted(made, key=lambda t: (t.fields["split"].get("role") != "test", -len(t.evaluations), t.title))
 
 
 def checkpoint(evaluation: Evaluation) -> str:
-    """ "best, step 120", or "none" for a baseline."""
+    """Describes the checkpoint: "best, step 120", or "none" for a baseline."""
     kept = evaluation.fields.get("checkpoint")
     return f"{kept.get('kind', '?')}, step {kept.get('step', '?')}" if kept else "none"
 
 
-def to_csv(found: Sequence[Table]) -> str:
-    """Every row of every table with every score in full precision; `table` numbers the tables from 1."""
-    scores = list(dict.fromkeys(key for t in found for e in t.evaluations for key in e.fields["scores"]))
+def to_csv(tables: Sequence[Table]) -> str:
+    """Formats all rows as one CSV, every score in full precision; the column `table` counts the tables from 1."""
+    scores = list(dict.fromkeys(key for t in tables for e in t.evaluations for key in e.fields["scores"]))
     about = ("table", "dataset", "role", "split", "split_id", "run", *SETTINGS, "baseline", "checkpoint", "step")
     counts = ("records", "pixels", "ignored_pixels", "parameters")
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow([*about, *counts, *(f"edges_{mask}" for mask in BoundaryDensity._fields), *scores])
-    for number, table in enumerate(found, 1):
+    for number, table in enumerate(tables, 1):
         for e in table.evaluations:
             split, kept = e.fields["split"], e.fields.get("checkpoint") or {}
             writer.writerow(
@@ -122,10 +130,10 @@ def to_csv(found: Sequence[Table]) -> str:
     return text.getvalue()
 
 
-def to_markdown(found: Sequence[Table]) -> str:
-    """The score tables as Markdown, three decimals, the best of each column in bold."""
+def to_markdown(tables: Sequence[Table]) -> str:
+    """Formats the score tables as Markdown: three decimals, the best of each column in bold."""
     blocks = []
-    for number, table in enumerate(found, 1):
+    for number, table in enumerate(tables, 1):
         split = table.fields["split"]
         head = ["run", *table.settings, *map(table.heading, MEANS)]
         lines = [
@@ -149,7 +157,7 @@ def to_markdown(found: Sequence[Table]) -> str:
 
 
 def number_text(value: float | None) -> str:
-    """Three decimals, or a dash where there is no value."""
+    """Formats a score with three decimals, or as a dash where there is none."""
     return "–" if value is None else f"{value:.3f}"
 
 

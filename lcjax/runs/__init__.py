@@ -1,1 +1,3 @@
 """The folder of a run: config, card, checkpoints, clocks."""
+
+SCHEMA_VERSION = 1  # of the JSON files of a workdir

@@ -17,10 +17,9 @@ import orbax.checkpoint as ocp
 from data_pipelines.schema import schema_version
 from data_pipelines.schema.errors import InputError
 from lcjax.parallel import multihost
-from lcjax.runs import checksums
+from lcjax.runs import SCHEMA_VERSION, checksums
 
 KINDS = ("last", "best")
-_META_VERSION = 1
 
 # A replicated array below this size is written by its first device alone: cutting it into a slice for each device takes
 # longer than writing it.
@@ -96,7 +95,7 @@ class Checkpoints:
         items = ocp.args.Composite(
             model=ocp.args.PyTreeSave(model),
             optimizer=ocp.args.PyTreeSave(optimizer),
-            meta=ocp.args.JsonSave(schema_version.stamp(meta, _META_VERSION)),
+            meta=ocp.args.JsonSave(schema_version.stamp(meta, SCHEMA_VERSION)),
         )
         self._check_room(sum(leaf.nbytes for leaf in jax.tree.leaves((model, optimizer))))
         # Orbax copies the arrays to the host itself: the only intended transfer in the loop.
@@ -110,7 +109,7 @@ class Checkpoints:
           InputError: it is of another schema_version.
         """
         meta = self._manager.restore(step, args=ocp.args.Composite(meta=ocp.args.JsonRestore())).meta
-        return schema_version.check(meta, _META_VERSION, self.folder / str(step) / "meta")
+        return schema_version.check(meta, SCHEMA_VERSION, self.folder / str(step) / "meta")
 
     def restore_model(self, step: int, like):
         """Returns the model's arrays with the shapes and shardings of `like`."""

@@ -9,9 +9,9 @@ import zlib
 
 from data_pipelines.schema import schema_version
 from data_pipelines.schema.files import write_atomically
+from lcjax.runs import SCHEMA_VERSION
 
 FILE = "checksums.json"
-_VERSION = 1
 _CHUNK = 1 << 24  # bytes read at a time
 
 
@@ -24,7 +24,7 @@ def write(folder: pathlib.Path, exclude: tuple[str, ...] = ()) -> None:
     """
     files = sorted(path for path in folder.rglob("*") if path.is_file() and path.name not in (FILE, *exclude))
     sums = {str(path.relative_to(folder)): _size_and_crc(path) for path in files}
-    write_atomically(folder / FILE, json.dumps(schema_version.stamp({"files": sums}, _VERSION), indent=1))
+    write_atomically(folder / FILE, json.dumps(schema_version.stamp({"files": sums}, SCHEMA_VERSION), indent=1))
 
 
 def damage(folder: pathlib.Path) -> str:
@@ -39,7 +39,7 @@ def damage(folder: pathlib.Path) -> str:
         return f"{FILE} is missing"
     except ValueError:
         return f"{FILE} cannot be read"
-    for name, (size, checksum) in schema_version.check(noted, _VERSION, folder / FILE)["files"].items():
+    for name, (size, checksum) in schema_version.check(noted, SCHEMA_VERSION, folder / FILE)["files"].items():
         path = folder / name
         if not path.is_file():
             return f"{name} is missing"

@@ -9,10 +9,10 @@ from collections.abc import Mapping
 from data_pipelines.schema import schema_version
 from data_pipelines.schema.errors import InputError
 from lcjax.parallel import multihost
+from lcjax.runs import SCHEMA_VERSION
 from lcjax.runs.timer import duration
 
 FILE = "attempts.jsonl"
-_VERSION = 1
 # Order of the activities on the terminal, after the steps that were kept.
 _ORDER = ("compile", "data", "evaluate", "checkpoint", "start")
 
@@ -37,7 +37,7 @@ class Attempt:
         self._number = 1 + max((record["attempt"] for record in _records(text)), default=0)
         newline = "\n" if text and not text.endswith("\n") else ""  # ends the line that a kill cut in half
         first = {"started": started, "first_step": first_step}
-        self._append(schema_version.stamp(first, _VERSION), before=newline)
+        self._append(schema_version.stamp(first, SCHEMA_VERSION), before=newline)
 
     def seen(self, step: int, seconds: Mapping[str, float]) -> None:
         """Appends that all steps up to `step` are done, and `seconds` were spent by activity since the start."""
@@ -123,7 +123,7 @@ def summary(path: pathlib.Path) -> Summary:
     earliest: float | None = None  # lowest first step of all later attempts
     following: float | None = None  # start of the next attempt
     for _, (start, *rest) in sorted(attempts.items(), reverse=True):
-        schema_version.check(start, _VERSION, path)
+        schema_version.check(start, SCHEMA_VERSION, path)
         last = rest[-1] if rest else {"seen": start["started"], "step": start["first_step"], "seconds": {}}
         wall += last["seen"] - start["started"]
         for activity, spent in last["seconds"].items():

@@ -10,10 +10,10 @@ from data_pipelines.schema import schema_version
 from data_pipelines.schema.errors import InputError
 from data_pipelines.schema.legends import Legend
 from data_pipelines.schema.sensors import Sensor
+from lcjax.runs import SCHEMA_VERSION
 from lcjax.version import __version__
 
 FILE = "card.json"
-_VERSION = 1
 _PACKAGES = ("jax", "flax", "optax", "orbax-checkpoint", "numpy")
 
 
@@ -47,7 +47,7 @@ class Card:
 
     def to_json(self) -> str:
         """Returns the text of card.json."""
-        return json.dumps(schema_version.stamp(dataclasses.asdict(self), _VERSION), indent=1)
+        return json.dumps(schema_version.stamp(dataclasses.asdict(self), SCHEMA_VERSION), indent=1)
 
 
 def from_json(text: str, source: object = "the card of the checkpoint") -> Card:
@@ -61,7 +61,7 @@ def from_json(text: str, source: object = "the card of the checkpoint") -> Card:
       InputError: the card is of another schema_version.
       ValueError, TypeError, KeyError, AttributeError: the text is not a card.
     """
-    fields = schema_version.check(json.loads(text), _VERSION, source)
+    fields = schema_version.check(json.loads(text), SCHEMA_VERSION, source)
     fields["sensors"] = tuple(map(Sensor.from_dict, fields["sensors"]))
     fields["legend"] = Legend.from_dict(fields["legend"])
     return Card(**fields)

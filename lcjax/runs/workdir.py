@@ -1,7 +1,6 @@
 """The workdir of a run: its resolved config, its card, its log of metrics. Layout: docs/layout.md."""
 
 import json
-import logging
 import pathlib
 from types import TracebackType
 from typing import Any
@@ -14,13 +13,13 @@ from data_pipelines.schema import schema_version
 from data_pipelines.schema.errors import InputError
 from data_pipelines.schema.files import write_atomically
 from lcjax.parallel import multihost, nested_diff
+from lcjax.runs import SCHEMA_VERSION
 from lcjax.runs import model_card as cards
 
-_log = logging.getLogger(__name__)
+_log = multihost.shared_logger(__name__)
 
 CONFIG = "config.json"
 METRICS = "metrics.jsonl"
-_VERSION = 1  # of config.json
 # Fields that may change when a run is resumed: where things lie, how they are read, what is kept in memory, and the
 # name of the cell, but nothing that is computed. Another remat, mode or mesh changes gradients only by rounding.
 _MAY_CHANGE = ("cell", "data_dir", "remat", "threads", "workers", "parallel.mode", "parallel.data", "parallel.fsdp")
@@ -45,7 +44,7 @@ def _read(path: pathlib.Path) -> dict[str, Any]:
         raise InputError(
             f"{path}: is damaged ({error}); delete it, and the train command of this run writes it again"
         ) from error
-    return schema_version.check(fields, _VERSION, path)
+    return schema_version.check(fields, SCHEMA_VERSION, path)
 
 
 def start(
@@ -78,8 +77,7 @@ def start(
             )
             if not allow_other_config:
                 raise InputError(f"{shown}; choose another --workdir, or go on all the same with --allow_other_config")
-            if multihost.is_main_process():
-                _log.warning("%s; it goes on with what is given now", shown)
+            _log.warning("%s; it goes on with what is given now", shown)
     begun_in_main = bool(multihost.from_main_process("begun" if begun else ""))  # decides for all whether they write
     if not begun_in_main:
         write(workdir, config, card)
@@ -101,7 +99,7 @@ def write(workdir: pathlib.Path, config: ml_collections.ConfigDict, card: cards.
         try:
             if is_main:
                 workdir.mkdir(parents=True, exist_ok=True)
-                fields = schema_version.stamp(json.loads(config.to_json()), _VERSION)
+                fields = schema_version.stamp(json.loads(config.to_json()), SCHEMA_VERSION)
                 write_atomically(workdir / CONFIG, json.dumps(fields, indent=1, sort_keys=True))
                 write_atomically(workdir / cards.FILE, card.to_json())
         except OSError as error:

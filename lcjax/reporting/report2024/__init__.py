@@ -1,1 +1,1 @@
-"""The report of 2024 beside our runs."""
+"""Runs compared with the printed tables of the 2024 report."""

@@ -1,18 +1,25 @@
-"""Our runs laid beside the tables of the 2024 report; lcjax/reporting/report2024/text.py writes them out."""
+"""Compares runs with the tables of the 2024 report; the module `writers` formats the result."""
 
 import dataclasses
 from collections.abc import Iterable, Sequence
 
-from lcjax.reporting.report2024.published import Column, Figure, Table, published
+from lcjax.reporting.report2024.published import Column, Figure, PrintedTable, published
 from lcjax.reporting.run_reader import Evaluation, Run
 
 _ROUNDING = 0.005 + 1e-9  # of a figure printed with two decimals
-_TRIAL = 16  # test records of made-up FLAIR-1, at most
+_MADE_UP = 16  # largest number of test records of made-up FLAIR-1
 
 
 @dataclasses.dataclass(frozen=True)
 class Entry:
-    """One figure: a value or None, as it is shown, our name of the score ("mIoU_13") and the numbers of its notes."""
+    """One figure.
+
+    Attributes:
+      value: a fraction, or None.
+      text: as it is shown.
+      score: our name of the score, e.g. "mIoU_13".
+      notes: numbers of its notes.
+    """
 
     value: float | None
     text: str
@@ -21,14 +28,16 @@ class Entry:
 
 
 @dataclasses.dataclass(frozen=True)
-class Stack:
-    """One column: a source of figures of one printed column, top to bottom as the rows.
+class ComparedColumn:
+    """The figures of one source for one printed column.
 
     Attributes:
-      cell, title: of the printed column.
-      source: "printed", "article" or "notebook", or of a run its name, recipe and data set.
-      ours: whether it is of a run.
-      notes: numbers of the notes on the column as a whole.
+      cell: of the printed column.
+      title: of the printed column.
+      source: ("printed",), ("article",) or ("notebook",); of a run its name, recipe and data set.
+      ours: whether the source is a run.
+      entries: from top to bottom, as the rows.
+      notes: numbers of the notes on the whole column.
     """
 
     cell: str
@@ -40,28 +49,43 @@ class Stack:
 
 
 @dataclasses.dataclass(frozen=True)
-class Laid:
-    """A printed table with our runs beside. `notes` are numbered from 1; `marked`: those on the table as a whole."""
+class ComparedTable:
+    """A printed table with runs beside it.
+
+    Attributes:
+      number: of the table in the report.
+      heading: above the table.
+      rows: names as printed.
+      columns: of all sources, those of one printed column together.
+      notes: texts, numbered from 1.
+      marked: numbers of the notes on the whole table.
+    """
 
     number: int
     heading: str
     rows: tuple[str, ...]
-    stacks: tuple[Stack, ...]
+    columns: tuple[ComparedColumn, ...]
     notes: tuple[str, ...]
     marked: tuple[int, ...]
 
 
 @dataclasses.dataclass(frozen=True)
-class Paper:
-    """Every printed table that has a run, the best published figures, and what must be said of runs without a place."""
+class Comparison:
+    """Runs beside published figures.
 
-    tables: tuple[Laid, ...]
+    Attributes:
+      tables: every printed table that a run belongs to.
+      best: the best published figures.
+      unplaced: sentences on runs that belong to no table.
+    """
+
+    tables: tuple[ComparedTable, ...]
     best: tuple[Figure, ...]
     unplaced: tuple[str, ...]
 
 
-def lay(runs: Sequence[Run]) -> Paper | None:
-    """The paper of the runs, by their scores on test splits; None where no run names a cell (`config.cell`)."""
+def compare(runs: Sequence[Run]) -> Comparison | None:
+    """Compares runs by their scores on test splits; returns None where no run names a cell (`config.cell`)."""
     scored = [
         e for run in runs for e in run.evaluations if e.fields["split"].get("role") == "test" and e.fields.get("cell")
     ]
@@ -73,16 +97,16 @@ def lay(runs: Sequence[Run]) -> Paper | None:
         for e in scored
         if e.fields["cell"] not in known
     )
-    laid = [
-        _laid(table, scored)
+    tables = [
+        _compared(table, scored)
         for table in published().tables
         if {column.cell for column in table.columns} & {e.fields["cell"] for e in scored}
     ]
-    return Paper(tuple(laid), published().best if laid else (), unplaced)
+    return Comparison(tuple(tables), published().best if tables else (), unplaced)
 
 
 class _Notes:
-    """Notes numbered in the order of their first use."""
+    """Numbers notes in the order of their first use."""
 
     def __init__(self) -> None:
         self.texts: list[str] = []
@@ -93,20 +117,22 @@ class _Notes:
         return tuple(self.texts.index(text) + 1 for text in wanted)
 
 
-def _laid(table: Table, scored: Sequence[Evaluation]) -> Laid:
+def _compared(table: PrintedTable, scored: Sequence[Evaluation]) -> ComparedTable:
     notes = _Notes()
     marked = notes(mark.note for mark in table.marks if not mark.cell)
-    stacks = []
+    columns = []
     for column in table.columns:
-        stacks += _published_stacks(table, column, notes)
+        columns += _published_columns(table, column, notes)
         ours = [e for e in scored if e.fields["cell"] == column.cell]
-        stacks += [_run_stack(table, column, e, notes) for e in sorted(ours, key=lambda e: e.run)]
+        columns += [_run_column(table, column, e, notes) for e in sorted(ours, key=lambda e: e.run)]
     heading = f"Table {table.number} of the 2024 report: {table.title} ({table.data})"
-    return Laid(table.number, heading, tuple(n for n, _ in table.rows), tuple(stacks), tuple(notes.texts), marked)
+    return ComparedTable(
+        table.number, heading, tuple(n for n, _ in table.rows), tuple(columns), tuple(notes.texts), marked
+    )
 
 
-def _published_stacks(table: Table, column: Column, notes: _Notes) -> list[Stack]:
-    """What is printed, the article's figures if any, and the notebook's where they are not what is printed."""
+def _published_columns(table: PrintedTable, column: Column, notes: _Notes) -> list[ComparedColumn]:
+    """Returns the printed column, the article's if there is one, and the notebook's where it differs from print."""
     marks: dict[str, list[str]] = {}
     for mark in table.marks:
         if mark.cell == column.cell:
@@ -121,10 +147,10 @@ def _published_stacks(table: Table, column: Column, notes: _Notes) -> list[Stack
         Entry(stored, f"{stored:.4f}") if _differ(stored, value) else Entry(None, "")
         for stored, value in zip(column.notebook, column.printed, strict=False)
     ]
-    stacks = {"printed": (printed, whole), "article": (article, ()), "notebook": (notebook, ())}
+    sources = {"printed": (printed, whole), "article": (article, ()), "notebook": (notebook, ())}
     return [
-        Stack(column.cell, column.title, (source,), False, tuple(entries), of_all)
-        for source, (entries, of_all) in stacks.items()
+        ComparedColumn(column.cell, column.title, (source,), False, tuple(entries), of_all)
+        for source, (entries, of_all) in sources.items()
         if any(entry.value is not None for entry in entries)
     ]
 
@@ -132,41 +158,41 @@ def _published_stacks(table: Table, column: Column, notes: _Notes) -> list[Stack
 def _printed_text(value: float | None, score: str | None) -> str:
     if value is None:
         return ""
-    return f"{value:.2f}" if score else f"{value:g}"  # what is no score is a count of epochs
+    return f"{value:.2f}" if score else f"{value:g}"  # a row without a score is a number of epochs
 
 
 def _differ(stored: float | None, printed: float | None) -> bool:
     return stored is not None and printed is not None and abs(stored - printed) > _ROUNDING
 
 
-def _run_stack(table: Table, column: Column, e: Evaluation, notes: _Notes) -> Stack:
+def _run_column(table: PrintedTable, column: Column, e: Evaluation, notes: _Notes) -> ComparedColumn:
     fields = e.fields
-    trial = _trial(table, fields)
-    source = (e.run, fields.get("recipe"), fields["dataset"], "not comparable" if trial else "")
-    caveats = notes([*trial, *_caveats(table, fields)])
+    reasons = _not_comparable(table, fields)
+    source = (e.run, fields.get("recipe"), fields["dataset"], "not comparable" if reasons else "")
+    caveats = notes([*reasons, *_caveats(table, fields)])
     entries = tuple(_our_entry(e, score, notes) for _, score in table.rows)
-    return Stack(column.cell, column.title, tuple(filter(None, source)), True, entries, caveats)
+    return ComparedColumn(column.cell, column.title, tuple(filter(None, source)), True, entries, caveats)
 
 
-def _trial(table: Table, fields: dict) -> list[str]:
-    """Why a run shows no more than that it runs, if so; FLAIR-1 made up has the name of the real one."""
+def _not_comparable(table: PrintedTable, fields: dict) -> list[str]:
+    """Returns why a run cannot be compared at all, if so; made-up FLAIR-1 has the name of the real one."""
     if fields["dataset"].partition(" ")[0] == "sample":
         return ["made-up data: shows that it runs; not comparable"]
-    if (records := fields.get("records")) and records <= _TRIAL:
+    if (records := fields.get("records")) and records <= _MADE_UP:
         few = f"{records} test records, the printed figures are of {table.records:,}"
         return [f"made-up data or a trial: shows that it runs; not comparable ({few})"]
     return []
 
 
-def _caveats(table: Table, fields: dict) -> list[str]:
-    """In what a run is unlike the printed figures."""
+def _caveats(table: PrintedTable, fields: dict) -> list[str]:
+    """Returns how a run differs from the printed figures."""
     caveats = []
     pretrained, meant = fields.get("init", "random") != "random", "/ssl_" in fields["cell"]
     if pretrained != meant:
         caveats.append("encoders pre-trained" if pretrained else "encoders not pre-trained: from random values")
     if fields.get("freeze") and not fields["cell"].endswith("_frozen"):
         caveats.append("encoders frozen")
-    if (records := fields.get("records")) and _TRIAL < records != table.records:
+    if (records := fields.get("records")) and _MADE_UP < records != table.records:
         caveats.append(f"scored on {records:,} test records, the printed figures on {table.records:,}")
     if fields.get("resize"):
         caveats.append(f"images made {fields['resize']} px wide and high")

@@ -1,4 +1,4 @@
-"""What others have published, to lay our runs beside: the tables of the 2024 report, the best figures elsewhere.
+"""Published figures to compare runs with: the tables of the 2024 report, and the best figures elsewhere.
 
 The numbers, and the marks on those that are known to be wrong, are data: published.json, in the order of the printed
 rows. The 2024 report: github.com/BertilleT/land_cover_map_Transformers_SSL, report_DL.pdf.
@@ -12,12 +12,13 @@ import json
 
 @dataclasses.dataclass(frozen=True)
 class Mark:
-    """What a reader must know of a figure as printed.
+    """A note on printed figures.
 
     Attributes:
       note: the reason, in words.
-      cell, row: of what: one figure; with an empty row a column; with both empty the table.
-      class_mean: the mean of the printed class rows of the column, where the mark rests on it.
+      cell: of the column; "" for the whole table.
+      row: of the figure; "" for the whole column.
+      class_mean: mean of the printed class rows of the column, where the note rests on it.
     """
 
     note: str
@@ -31,10 +32,11 @@ class Column:
     """A printed column. Figures are fractions in the order of the rows, None where there is none.
 
     Attributes:
-      cell: which experiment it is: `config.cell` of a run that repeats it.
-      printed: as the report prints it.
-      article: of the article that the report compares itself with.
-      notebook: as stored in the report's notebooks, in four decimals.
+      cell: the experiment: `config.cell` of a run that repeats it.
+      title: as printed.
+      printed: figures of the report.
+      article: figures of the article that the report compares itself with.
+      notebook: figures stored in the report's notebooks, with four decimals.
     """
 
     cell: str
@@ -45,12 +47,17 @@ class Column:
 
 
 @dataclasses.dataclass(frozen=True)
-class Table:
+class PrintedTable:
     """A printed table.
 
     Attributes:
-      rows: (name as printed, our score of the same thing or None); a mean is named by its stem, "mCA" or "mIoU".
-      records: of how many test records the printed figures are.
+      number: in the report.
+      title: as printed.
+      data: data set of the figures.
+      records: number of test records behind the figures.
+      rows: (name as printed, our name of the score or None); a mean goes by its stem, "mCA" or "mIoU".
+      columns: from left to right.
+      marks: notes.
     """
 
     number: int
@@ -64,7 +71,16 @@ class Table:
 
 @dataclasses.dataclass(frozen=True)
 class Figure:
-    """A published figure, as a fraction; `spread` is the one that its source prints behind ±."""
+    """A published figure.
+
+    Attributes:
+      system: network or method.
+      data: data set and protocol.
+      metric: name of the score.
+      value: a fraction.
+      source: publication.
+      spread: number behind ± in the source.
+    """
 
     system: str
     data: str
@@ -76,7 +92,14 @@ class Figure:
 
 @dataclasses.dataclass(frozen=True)
 class Confusion:
-    """A published confusion matrix: rows = truth, as fractions of a row, rounded by its source."""
+    """A published confusion matrix.
+
+    Attributes:
+      title: above the matrix.
+      source: publication.
+      names: of the K classes.
+      matrix: (K, K) fractions of each row, rows = truth, rounded by the source.
+    """
 
     title: str
     source: str
@@ -86,17 +109,24 @@ class Confusion:
 
 @dataclasses.dataclass(frozen=True)
 class Published:
-    """The whole file. `sources` says where the three kinds of figures of a `Column` are from."""
+    """All of published.json.
+
+    Attributes:
+      sources: kind of figures of a `Column` -> where they are from.
+      tables: of the 2024 report.
+      best: the best figures elsewhere.
+      confusion: a confusion matrix.
+    """
 
     sources: dict[str, str]
-    tables: tuple[Table, ...]
+    tables: tuple[PrintedTable, ...]
     best: tuple[Figure, ...]
     confusion: Confusion
 
 
 @functools.cache
 def published() -> Published:
-    """What published.json holds."""
+    """Reads published.json."""
     fields = json.loads(
         importlib.resources.files("lcjax.reporting.report2024").joinpath("published.json").read_text(encoding="utf-8")
     )
@@ -108,8 +138,8 @@ def published() -> Published:
     )
 
 
-def _table(fields: dict) -> Table:
+def _table(fields: dict) -> PrintedTable:
     rows = tuple((name, score) for name, score in fields.pop("rows"))
     columns = tuple(Column(**entry) for entry in fields.pop("columns"))
     marks = tuple(Mark(**entry) for entry in fields.pop("marks"))
-    return Table(**fields, rows=rows, columns=columns, marks=marks)
+    return PrintedTable(**fields, rows=rows, columns=columns, marks=marks)

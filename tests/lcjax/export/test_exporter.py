@@ -168,7 +168,7 @@ def test_the_folder_says_what_it_holds(exported):
     files = {"README.md", "card.json", "export.json", "load.py", "network.stablehlo", "parameters.npz"}
     assert {path.name for path in folder.iterdir()} == files
     description = json.loads((folder / "export.json").read_text())
-    assert description["schema_version"] == 1
+    assert description["schema_version"] == load.SCHEMA_VERSION == 1
     assert description["platforms"] == ["cpu", "cuda", "tpu"]
     binary = (folder / "network.stablehlo").read_bytes()
     assert b".py" not in binary  # no paths of the machine that exported

@@ -23,12 +23,12 @@ def holds(png: bytes, colour: str) -> int:
 
 def loss_panel(**changes) -> figures.Panel:
     steps = np.arange(10)
-    lines = [figures.Line("a", steps, 1 / (1 + steps)), figures.Line("b", steps, 2 / (1 + steps), dashed=True)]
-    return figures.Panel(**({"title": "Loss", "unit": "loss", "lines": lines} | changes))
+    lines = [figures.Curve("a", steps, 1 / (1 + steps)), figures.Curve("b", steps, 2 / (1 + steps), dashed=True)]
+    return figures.Panel(**({"title": "Loss", "unit": "loss", "curves": lines} | changes))
 
 
 def test_curves_draw_every_run_in_its_colour():
-    png = figures.curves([loss_panel(), loss_panel(title="Learning rate", unit="learning rate")])
+    png = figures.learning_curves([loss_panel(), loss_panel(title="Learning rate", unit="learning rate")])
     assert holds(png, figures.LINE_COLOURS[0]) > 100
     assert holds(png, figures.LINE_COLOURS[1]) > 100
     assert holds(png, figures.LINE_COLOURS[2]) == 0
@@ -36,20 +36,20 @@ def test_curves_draw_every_run_in_its_colour():
 
 @pytest.mark.parametrize("name", ["_hidden", "$x_1$", "a & <b>", "x" * 300])
 def test_curves_take_any_name_of_a_run(name):
-    line = figures.Line(name, [1, 2, 3], [0.5, float("nan"), 0.25])
-    assert holds(figures.curves([loss_panel(lines=[line])]), figures.LINE_COLOURS[0]) > 50
+    line = figures.Curve(name, [1, 2, 3], [0.5, float("nan"), 0.25])
+    assert holds(figures.learning_curves([loss_panel(curves=[line])]), figures.LINE_COLOURS[0]) > 50
 
 
 def test_curves_smooth_only_where_asked():
-    noisy = figures.Line("a", np.arange(400), np.random.default_rng(0).normal(size=400))
-    plain = figures.curves([loss_panel(lines=[noisy])])
-    smooth = figures.curves([loss_panel(lines=[noisy], smoothed=True)])
+    noisy = figures.Curve("a", np.arange(400), np.random.default_rng(0).normal(size=400))
+    plain = figures.learning_curves([loss_panel(curves=[noisy])])
+    smooth = figures.learning_curves([loss_panel(curves=[noisy], smoothed=True)])
     assert holds(smooth, figures.LINE_COLOURS[0]) < holds(plain, figures.LINE_COLOURS[0])
 
 
 def test_more_runs_than_colours_are_told_apart_by_line_style():
-    lines = [figures.Line(f"run {i}", [0, 1], [i, i + 1]) for i in range(2 * len(figures.LINE_COLOURS))]
-    assert figures.curves([loss_panel(lines=lines)])
+    lines = [figures.Curve(f"run {i}", [0, 1], [i, i + 1]) for i in range(2 * len(figures.LINE_COLOURS))]
+    assert figures.learning_curves([loss_panel(curves=lines)])
 
 
 def test_confusion_shades_by_row_and_survives_an_absent_class():
@@ -97,7 +97,7 @@ def test_samples_paint_the_legend_and_grey_for_the_rest():
 @pytest.mark.parametrize(
     "draw",
     [
-        lambda: figures.curves([loss_panel()]),
+        lambda: figures.learning_curves([loss_panel()]),
         lambda: figures.confusion(np.eye(3, dtype=int), NAMES, "run"),
         lambda: figures.distribution({"train": {"Water": 1}}, ("Water",), {}),
     ],

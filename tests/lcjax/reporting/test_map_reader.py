@@ -128,7 +128,7 @@ def test_rasters_that_belong_to_a_map_are_passed_over(tmp_path):
 def test_runs_and_maps_share_a_page(tmp_path):
     run = tmp_path / "pretrain"
     run.mkdir()
-    (run / "config.json").write_text('{"task": "contrastive"}')
+    (run / "config.json").write_text('{"schema_version": 1, "task": "contrastive"}')
     rows = [{"step": step, "split": "train", "loss": 1 / step} for step in (1, 2)]
     (run / "metrics.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
     text = make_report([make_map(tmp_path / "town.tif")], tmp_path / "out", workdirs=[str(run)])

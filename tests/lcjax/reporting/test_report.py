@@ -246,7 +246,19 @@ def test_a_run_without_evaluation_names_the_command(tmp_path):
     [
         ("evaluation/test/metrics.json", "{", "metrics.json: not readable JSON"),
         ("evaluation/test/metrics.json", "[]", "expected a JSON object, found list"),
-        ("evaluation/test/metrics.json", '{"scores": {}}', "class_set, .* missing .*lcjax evaluate"),
+        (
+            "evaluation/test/metrics.json",
+            '{"schema_version": 1, "scores": {}}',
+            "class_set, .* missing .*lcjax evaluate",
+        ),
+        ("evaluation/test/metrics.json", '{"scores": {}}', "metrics.json: no schema_version; expected 1"),
+        (
+            "evaluation/test/metrics.json",
+            '{"schema_version": 2}',
+            "metrics.json: schema_version 2, and this lcjax reads 1",
+        ),
+        ("config.json", '{"schema_version": 2}', "config.json: schema_version 2, and this lcjax reads 1"),
+        ("card.json", '{"schema_version": 2}', "card.json: schema_version 2, and this lcjax reads 1"),
         ("evaluation/test/samples.npz", "PK", "samples.npz: not readable samples"),
         ("config.json", "nonsense", "config.json: not readable JSON"),
         ("card.json", "{}", "card.json: not a readable card"),

@@ -31,17 +31,17 @@ def make(folder, seed: int, *, cell: str, legend=DFC2020, absent: str = "", **fi
     )
 
 
-def lay(root) -> compare.Paper | None:
-    return compare.lay(run_reader.read(run_reader.find([f"{root}/*"])))
+def comparison_of(root) -> compare.Comparison | None:
+    return compare.compare(run_reader.read(run_reader.find([f"{root}/*"])))
 
 
-def stack_of(laid: compare.Laid, run: str) -> compare.Stack:
-    (found,) = (stack for stack in laid.stacks if stack.source[0] == run)
+def column_of(table: compare.ComparedTable, run: str) -> compare.ComparedColumn:
+    (found,) = (column for column in table.columns if column.source[0] == run)
     return found
 
 
-def notes_of(laid: compare.Laid, numbers) -> list[str]:
-    return [laid.notes[number - 1] for number in numbers]
+def notes_of(table: compare.ComparedTable, numbers) -> list[str]:
+    return [table.notes[number - 1] for number in numbers]
 
 
 @pytest.fixture(scope="module")
@@ -56,22 +56,22 @@ def four(tmp_path_factory):
     make(root / "s2", 5, cell="s2/unet", **REAL)
     make(root / "elsewhere", 6, cell="", **REAL)
     make_pretraining(root / "pretrain")
-    return root, lay(root)
+    return root, comparison_of(root)
 
 
 def test_every_printed_table_with_a_run_is_laid(four):
-    assert [laid.number for laid in four[1].tables] == [1, 2, 3, 4, 6]
+    assert [table.number for table in four[1].tables] == [1, 2, 3, 4, 6]
     assert four[1].unplaced == ()
-    assert not any(stack.source[0] == "elsewhere" for laid in four[1].tables for stack in laid.stacks)
+    assert not any(column.source[0] == "elsewhere" for table in four[1].tables for column in table.columns)
 
 
 def test_only_those_with_a_run(tmp_path):
     make(tmp_path / "resnet", 0, cell="flair/resnet_unet", **AERIAL)
-    assert [laid.number for laid in lay(tmp_path).tables] == [4]  # Table 3 has no such column
+    assert [table.number for table in comparison_of(tmp_path).tables] == [4]  # Table 3 has no such column
 
 
 def test_columns_stand_in_the_order_of_print_each_followed_by_its_runs(four):
-    order = [(stack.cell, stack.source[0]) for stack in four[1].tables[1].stacks]
+    order = [(column.cell, column.source[0]) for column in four[1].tables[1].columns]
     assert order == [
         ("sentinel/swin_unet", "printed"),
         ("sentinel/swin_unet", "article"),
@@ -90,31 +90,31 @@ def test_columns_stand_in_the_order_of_print_each_followed_by_its_runs(four):
 def test_a_column_of_ours_holds_the_scores_of_the_run(four, index, score, mean):
     (run,) = run_reader.read([four[0] / "frozen"])
     scores = run.evaluations[0].fields["scores"]
-    stack = stack_of(four[1].tables[index], "frozen")
+    column = column_of(four[1].tables[index], "frozen")
     names = [c.name for c in DFC2020.scored]
-    assert [entry.value for entry in stack.entries] == [scores[f"{score}/{n}"] for n in names] + [scores[mean]]
-    assert stack.entries[-1].text == f"{scores[mean]:.3f} ({mean})"
-    assert stack.source == ("frozen", "ours", "dfc2020 1.0.0")
-    assert stack.notes == ()
+    assert [entry.value for entry in column.entries] == [scores[f"{score}/{n}"] for n in names] + [scores[mean]]
+    assert column.entries[-1].text == f"{scores[mean]:.3f} ({mean})"
+    assert column.source == ("frozen", "ours", "dfc2020 1.0.0")
+    assert column.notes == ()
 
 
 def test_table_6_holds_the_two_means(four):
     (run,) = run_reader.read([four[0] / "s2"])
     scores = run.evaluations[0].fields["scores"]
-    laid = four[1].tables[-1]
-    assert [entry.value for entry in stack_of(laid, "s2").entries] == [scores["mCA_8"], scores["mIoU_8"]]
+    table = four[1].tables[-1]
+    assert [entry.value for entry in column_of(table, "s2").entries] == [scores["mCA_8"], scores["mIoU_8"]]
 
 
 def test_absent_and_unscored_classes_are_told(four):
-    laid = four[1].tables[3]
-    other = laid.rows.index("other")
-    entry = stack_of(laid, "unet").entries
+    table = four[1].tables[3]
+    other = table.rows.index("other")
+    entry = column_of(table, "unet").entries
     assert (entry[other].text, entry[other].value) == ("absent", None)
-    assert notes_of(laid, entry[-1].notes) == ["mean of 12 of 13 classes; absent: other"]
-    resnet = stack_of(laid, "resnet")
+    assert notes_of(table, entry[-1].notes) == ["mean of 12 of 13 classes; absent: other"]
+    resnet = column_of(table, "resnet")
     assert resnet.entries[other].text == "–"  # no class of its legend
     assert resnet.entries[-1].text.endswith("(mIoU_12)")
-    assert notes_of(laid, resnet.notes) == ["scored on 15,700 test records, the printed figures on 520"]
+    assert notes_of(table, resnet.notes) == ["scored on 15,700 test records, the printed figures on 520"]
 
 
 @pytest.mark.parametrize(
@@ -136,11 +136,11 @@ def test_absent_and_unscored_classes_are_told(four):
 )
 def test_how_a_run_differs_from_what_is_printed_is_told(tmp_path, fields, told, compared):
     make(tmp_path / "a", 0, cell="sentinel/swin_unet", **fields)
-    laid = lay(tmp_path).tables[0]
-    stack = stack_of(laid, "a")
-    for note, pattern in zip(notes_of(laid, stack.notes), told, strict=True):
+    table = comparison_of(tmp_path).tables[0]
+    column = column_of(table, "a")
+    for note, pattern in zip(notes_of(table, column.notes), told, strict=True):
         assert re.match(pattern, note)
-    assert ("not comparable" not in stack.source) == compared
+    assert ("not comparable" not in column.source) == compared
 
 
 def test_a_run_that_stands_under_frozen_and_was_not_is_told(tmp_path):
@@ -148,49 +148,49 @@ def test_a_run_that_stands_under_frozen_and_was_not_is_told(tmp_path):
     make(tmp_path / "a", 0, cell="sentinel/ssl_frozen", **REAL)
     make(tmp_path / "b", 1, cell="sentinel/ssl_frozen", freeze="encoder", **REAL)
     make(tmp_path / "c", 2, cell="sentinel/ssl_frozen", freeze="encoder", **REAL | {"init": "random"})
-    laid = lay(tmp_path).tables[0]
-    assert notes_of(laid, stack_of(laid, "a").notes) == ["not frozen: the whole network was trained"]
-    assert notes_of(laid, stack_of(laid, "c").notes) == ["encoders not pre-trained: from random values"]
-    assert stack_of(laid, "b").notes == ()
+    table = comparison_of(tmp_path).tables[0]
+    assert notes_of(table, column_of(table, "a").notes) == ["not frozen: the whole network was trained"]
+    assert notes_of(table, column_of(table, "c").notes) == ["encoders not pre-trained: from random values"]
+    assert column_of(table, "b").notes == ()
 
 
 def test_marks_stand_at_the_figures(four):
     accuracy, iou = four[1].tables[2:4]
-    swin = next(stack for stack in accuracy.stacks if stack.cell == "flair/swin_unet")
+    swin = next(column for column in accuracy.columns if column.cell == "flair/swin_unet")
     assert "overall accuracy" in notes_of(accuracy, swin.entries[-1].notes)[0]
-    frozen = next(stack for stack in accuracy.stacks if stack.cell == "flair/ssl_frozen")
+    frozen = next(column for column in accuracy.columns if column.cell == "flair/ssl_frozen")
     assert "trains the whole network" in notes_of(accuracy, frozen.notes)[0]
     herbs = accuracy.rows.index("herbaceous vegetation")
     assert "misprint" in notes_of(accuracy, frozen.entries[herbs].notes)[0]
-    resnet = next(stack for stack in iou.stacks if stack.cell == "flair/resnet_unet")
+    resnet = next(column for column in iou.columns if column.cell == "flair/resnet_unet")
     assert "over 12 classes" in notes_of(iou, resnet.entries[-1].notes)[0]
-    for laid in four[1].tables:
-        used = {n for s in laid.stacks for n in (*s.notes, *(n for e in s.entries for n in e.notes))}
-        assert used | set(laid.marked) == set(range(1, len(laid.notes) + 1))
+    for table in four[1].tables:
+        used = {n for s in table.columns for n in (*s.notes, *(n for e in s.entries for n in e.notes))}
+        assert used | set(table.marked) == set(range(1, len(table.notes) + 1))
 
 
 def test_the_notebook_is_shown_where_it_differs_from_print(four):
-    laid = four[1].tables[2]
-    (stack,) = (stack for stack in laid.stacks if stack.source == ("notebook",))
-    shown = {row: entry.text for row, entry in zip(laid.rows, stack.entries, strict=True) if entry.text}
-    assert (stack.cell, shown) == ("flair/ssl_frozen", {"herbaceous vegetation": "0.7124"})
+    table = four[1].tables[2]
+    (column,) = (column for column in table.columns if column.source == ("notebook",))
+    shown = {row: entry.text for row, entry in zip(table.rows, column.entries, strict=True) if entry.text}
+    assert (column.cell, shown) == ("flair/ssl_frozen", {"herbaceous vegetation": "0.7124"})
 
 
 def test_a_cell_of_no_table_is_told_and_no_cell_at_all_is_no_paper(tmp_path):
     make(tmp_path / "a", 0, cell="flair/unett", **AERIAL)
-    found = lay(tmp_path)
+    found = comparison_of(tmp_path)
     assert found.tables == found.best == ()
     assert "'flair/unett' is none of flair/resnet_unet, " in found.unplaced[0]
     made = make_report(f"{tmp_path}/a", tmp_path / "out")
     assert any("a stands in no printed table" in note for note in made.notes)
     make(tmp_path / "other" / "b", 0, cell="", **AERIAL)
-    assert lay(tmp_path / "other") is None
+    assert comparison_of(tmp_path / "other") is None
 
 
 def test_validation_scores_and_old_runs_stand_in_no_printed_table(tmp_path):
     make(tmp_path / "a", 0, cell="flair/unet", role="validation", **AERIAL)
     make_run(tmp_path / "old", 1)  # knows no cells
-    assert lay(tmp_path) is None
+    assert comparison_of(tmp_path) is None
 
 
 def test_csv_holds_every_figure_once_in_full_precision(four):
@@ -249,12 +249,12 @@ def test_tex_is_whole_and_escaped(four):
 
 def test_page_and_files_agree_and_come_out_the_same_twice(four, tmp_path):
     made = make_report(f"{four[0]}/*", tmp_path / "out")
-    laid = four[1].tables[3]
+    table = four[1].tables[3]
     head, *rows = made.tables["paper", "paper paper-4"]
-    assert len(head) == 1 + len(laid.stacks) and [row[0] for row in rows] == list(laid.rows)
-    column = 1 + laid.stacks.index(stack_of(laid, "unet"))
+    assert len(head) == 1 + len(table.columns) and [row[0] for row in rows] == list(table.rows)
+    column = 1 + table.columns.index(column_of(table, "unet"))
     assert head[column] == "UNetunetoursflair1 1.0.0"
-    texts = [entry.text for entry in stack_of(laid, "unet").entries]
+    texts = [entry.text for entry in column_of(table, "unet").entries]
     assert [row[column] for row in rows][:-1] == texts[:-1]
     assert rows[-1][column].startswith(texts[-1])
     assert len(made.tables["paper", "best"]) == 1 + len(four[1].best)
