@@ -5,9 +5,11 @@ that lcjax writes, are not looked at.
 """
 
 import ast
+import doctest
 import pathlib
 import pkgutil
 import re
+import runpy
 import subprocess
 import sys
 
@@ -31,7 +33,7 @@ _BLOCK = re.compile(r"^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 _SPAN = re.compile(r"`([^`]+)`")
 _LINK = re.compile(r"\]\(([^)\s]+)\)")
 _PATH = re.compile(rf"(?<![\w/.~$-])(?:\.\./)*(?:{'|'.join(FOLDERS)})/[\w./*-]*")
-_BARE = re.compile(r"(?<![\w/.=])[a-z]\w*\.(?:py|sh|yaml)\b")
+_BARE = re.compile(r"(?<![\w/.=-])[a-z]\w*\.(?:py|sh|yaml)\b")
 _MODULE = re.compile(r"(?<![\w/.])(?:lcjax|data_pipelines)(?:\.\w+)+")
 _CONFIG = re.compile(r"--config=([\w.:/+-]+(?:[=,][\w.:/+%-]*)*)")
 _ARGUMENTS = re.compile(rf"^(?:{'|'.join(registry.REGISTRY.built_in)}):[\w=,./]+$")
@@ -39,9 +41,7 @@ _FIELD = re.compile(r"(?<![\w/.])config\.([a-z_]+(?:\.[a-z_]+)*)")
 _COMMAND = re.compile(r"^(?:\w+=\S+ )?(?:lcjax|python launch\.py|deploy/\w+\.sh|sbatch \S+) ([a-z]\S*)(.*)$")
 _FLAG = re.compile(r"(?<!\S)--(\w+)")
 
-# Flags of the verbs that start processes stand beside those of each verb, and fields of the config are looked at alone.
-_WRITTEN = {"load.py"}  # by `lcjax export`
-_OF_PYTHON = {"config": lcjax.config}
+_ELSEWHERE = {"load.py", "mine.py"}  # what `lcjax export` writes, and a reader
 
 
 def named(path: pathlib.Path) -> str:
@@ -96,7 +96,7 @@ def test_files_are_there(page):
 @pages
 def test_files_without_a_folder_lie_beside_the_page(page):
     """A page among code means its own folder; one in docs would have to say where."""
-    for name in found(_BARE, page) - _WRITTEN:
+    for name in found(_BARE, page) - _ELSEWHERE:
         assert (page.parent / name).is_file() or (page.parent == ROOT / "docs" and (ROOT / name).is_file()), name
 
 
@@ -127,11 +127,11 @@ def test_configs_can_be_made(page):
     own = {text for text in code(page) if _ARGUMENTS.match(text)}
     for text in (found(_CONFIG, page) | own) - {"..."}:
         assert not text.startswith("configs/"), f"{text}: the name alone is what we teach"
-        if not text.startswith("my_") and not text.endswith(("...", ":")):
+        if not text.endswith("...") and text.partition(":")[0] not in _ELSEWHERE:
             registry.parse(text)
 
 
-FIELDS = base.FIELDS | base.CONTRASTIVE | {f"model.{name}": None for name in base.MODEL}
+FIELDS = {*base.ALL_FIELDS, *(f"model.{name}" for name in base.MODEL)}
 
 
 @pages
@@ -161,7 +161,11 @@ def test_verbs_and_their_flags_are_there():
         if verb not in ("VERB", "is")
     ]
     assert len(told) > 100
-    unknown = {item for item in told if item[2].removeprefix("no") not in known.get(item[1], ()) and item[2] not in known.get(item[1], ())}
+    unknown = {
+        item
+        for item in told
+        if item[2].removeprefix("no") not in known.get(item[1], ()) and item[2] not in known.get(item[1], ())
+    }
     assert not unknown
 
 
@@ -174,3 +178,44 @@ def test_targets_of_make_are_there(page):
 def test_lists_of_info_are_those_that_there_are():
     told = {word for page in PAGES for word in found(re.compile(r"^lcjax info ([a-z]+)$"), page)}
     assert told <= {*choices.KINDS, "--check", *registry.REGISTRY.built_in}
+
+
+def test_the_page_of_fields_is_what_the_code_says():
+    script = runpy.run_path(str(ROOT / "docs" / "config_page.py"), run_name="imported")
+    assert script["PAGE"].read_text() == script["page"](), "python docs/config_page.py"
+    told = set(re.findall(r"^\| `([\w.]+)` \|", script["PAGE"].read_text(), re.MULTILINE))
+    assert told == FIELDS
+
+
+def examples(text: str) -> set[tuple[str, str]]:
+    return {(example.source, example.want) for example in doctest.DocTestParser().get_examples(text)}
+
+
+def test_examples_of_python_are_those_of_docstrings_which_tests_run():
+    door = (lcjax.config, lcjax.train, lcjax.load, lcjax.evaluate, lcjax.data.from_arrays, lcjax.data.open)
+    known = set().union(*(examples(function.__doc__) for function in (*door, lcjax.models.create, lcjax.models.names)))
+    told = set().union(*(examples(text) for language, text in blocks(ROOT / "docs" / "python.md") if language == "pycon"))
+    assert len(told) > 10
+    assert told <= known
+
+
+def test_the_python_of_the_readme_runs(tmp_path, monkeypatch):
+    (text,) = (text for language, text in blocks(ROOT / "README.md") if language == "python")
+    monkeypatch.chdir(tmp_path)
+    assert "200 steps" in text
+    found: dict = {}
+    exec(text.replace("200 steps", "2 steps"), found)
+    assert found["run"].step == 2
+    assert found["classes"].shape == (64, 64) and found["shares"].shape == (64, 64, 2)
+    assert 0 < found["scores"]["mIoU_2"] <= 1
+
+
+def test_the_table_of_arguments_names_those_that_the_configs_have():
+    table = (ROOT / "README.md").read_text().partition("| config | argument |")[2].partition("\n\n")[0]
+    told: dict[str, set[str]] = {}
+    name = ""
+    for line in table.splitlines()[2:]:
+        config, arguments = (cell.strip(" `") for cell in line.split("|")[1:3])
+        name = config or name
+        told.setdefault(name, set()).update(arguments.replace("`", "").split(", "))
+    assert told == {name: set(registry.find(name).arguments) for name in registry.REGISTRY.built_in}
