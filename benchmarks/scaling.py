@@ -123,8 +123,8 @@ INTRO = """# Training steps compiled for TPU slices
 
 ```
 make scaling
-lcjax benchmark --config=configs/dfc2020.py:model=swin_unet --config.batch_size=4096 --topology=v5e:16x16
-lcjax benchmark --config=configs/dfc2020.py:model=swin_unet --config.batch_size=32768 --topology=v5e:16x16 --plan
+lcjax benchmark --config=dfc2020:model=swin_unet --config.batch_size=4096 --topology=v5e:16x16
+lcjax benchmark --config=dfc2020:model=swin_unet --config.batch_size=32768 --topology=v5e:16x16 --plan
 ```
 
 **Nothing on this page was measured, and nothing of it ran on a TPU.** Each row is the full training step (augmentation,

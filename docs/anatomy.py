@@ -270,7 +270,7 @@ def _looked_at(build: Callable, look: Callable[[Any, dict], Network], images: Ma
 
 
 def segmenter(argument: str) -> Network:
-    """The segmentation network of `configs/dfc2020.py:ARGUMENT`."""
+    """The segmentation network of `dfc2020:ARGUMENT`."""
     config = dfc2020.get_config(argument)
     streams = inputs_of(config.fusion, SENSORS.values())
 
@@ -314,7 +314,7 @@ def segmenter(argument: str) -> Network:
 
 
 def contrastive(argument: str) -> Network:
-    """The network of `configs/pretrain.py:ARGUMENT`; its head are the projections of one stream."""
+    """The network of `pretrain:ARGUMENT`; its head are the projections of one stream."""
     config = pretrain.get_config(argument)
     channels = {name: len(SENSORS[name].bands) for name in STREAMS[config.fusion]}
 

@@ -26,7 +26,7 @@ def draw_u(title: str, network: Network) -> bytes:
     stages = [stage for stream in network.streams for stage in (*stream.encoder, *stream.decoder)]
     tops, heights, height = boxes.rows(network, [stages])
     canvas = Canvas(height)
-    canvas.title(title, f"--config=configs/dfc2020.py:{network.argument}", boxes.total(network))
+    canvas.title(title, f"--config=dfc2020:{network.argument}", boxes.total(network))
     boxes.stride_labels(canvas, tops, heights)
     two = len(network.streams) > 1
     widths = boxes.Widths(stages, *((158, 196) if two else (210, 310)))
@@ -71,7 +71,7 @@ def draw_pyramid(title: str, network: Network) -> bytes:
     (stream,) = network.streams
     tops, heights, height = boxes.rows(network, [stream.encoder, stream.decoder[:1]])
     canvas = Canvas(height)
-    canvas.title(title, f"--config=configs/dfc2020.py:{network.argument}", boxes.total(network))
+    canvas.title(title, f"--config=dfc2020:{network.argument}", boxes.total(network))
     trunk = stream.trunk[0] if stream.trunk else None
     if not trunk:
         boxes.stride_labels(canvas, tops, heights)
@@ -144,7 +144,7 @@ def draw_pyramid(title: str, network: Network) -> bytes:
 def draw_contrastive(title: str, network: Network) -> bytes:
     """Two encoders from left to right, and the matrix of similarities that the loss is made of."""
     canvas = Canvas(490)
-    canvas.title(title, f"--config=configs/pretrain.py:{network.argument}", boxes.total(network))
+    canvas.title(title, f"--config=pretrain:{network.argument}", boxes.total(network))
     half, right, ends = 0.0, 0.0, []
     for number, stream in enumerate(network.streams):
         y = 160 + 190 * number
@@ -222,7 +222,7 @@ _FUSIONS = {"s1": "S1 alone", "s2": "S2 alone", "early": "early fusion", "late":
 def draw_fusion() -> bytes:
     """Four ways of `config.fusion`: what stands side by side, and where."""
     canvas = Canvas(470)
-    canvas.title("Fusion of sensors", "--config=configs/dfc2020.py:fusion=...", "")
+    canvas.title("Fusion of sensors", "--config=dfc2020:fusion=...", "")
     for number, (fusion, words) in enumerate(_FUSIONS.items()):
         streams = STREAMS[fusion]
         middle = 138 + 241 * number

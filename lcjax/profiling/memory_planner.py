@@ -140,8 +140,11 @@ def _second(images: int, fits: bool) -> int:
 
 
 def candidates(config, lines: dict[bool, Line], known: Sizes, images: int, capacity: int) -> list[Setting]:
-    """Settings that should fit, the best first: one part learns the same with remat or without, more than one need not
-    where batches are normalised; spreading the state comes last, because gathering it costs time in every step."""
+    """Returns the settings that should fit, the best first.
+
+    One part learns the same with remat or without; more than one need not where batches are normalised. Spreading the
+    state comes last, because gathering it costs time in every step.
+    """
     whole = not tasks.named(config.task).splits_batches
     parts = [1] if whole else [n for n in range(1, images + 1) if images % n == 0]
     settings = [
