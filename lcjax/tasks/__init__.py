@@ -8,9 +8,9 @@ from data_pipelines.schema.errors import InputError
 from lcjax.runs.model_card import Card
 from lcjax.tasks.contrastive import Contrastive
 from lcjax.tasks.segmentation import Segmentation
-from lcjax.tasks.task import Records, Task
+from lcjax.tasks.task import Task
 
-__all__ = ["REGISTRY", "TASKS", "Records", "Task", "make", "named"]
+__all__ = ["REGISTRY", "TASKS", "Task", "make", "named"]
 
 TASKS: dict[str, type[Task]] = {"segmentation": Segmentation, "contrastive": Contrastive}
 REGISTRY = plugins.Registry("config.task", "lcjax.tasks", TASKS)

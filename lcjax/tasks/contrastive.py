@@ -10,12 +10,13 @@ import jax.numpy as jnp
 from flax import nnx
 from ml_collections import ConfigDict
 
+from data_pipelines.reading.interfaces import Source
 from data_pipelines.schema.errors import InputError
 from lcjax.models import registry
 from lcjax.models.dual_encoder import DualEncoder
 from lcjax.ops import augment, losses
 from lcjax.runs.model_card import Card
-from lcjax.tasks.task import Batch, Records, Task, Values
+from lcjax.tasks.task import Batch, Task, Values
 
 _COLLAPSED = -0.1  # uniformity: the mean squared distance of places is below 0.05, where 4 is the largest
 
@@ -49,7 +50,7 @@ class Contrastive(Task):
         self.card = card
         self.keys = tuple(sensor.name for sensor in card.sensors)
 
-    def check(self, records: Records, folder: pathlib.Path | str) -> None:
+    def check(self, records: Source, where: pathlib.Path | str) -> None:
         """Raises InputError for fewer records than a batch takes."""
         if self.config.batch_size > len(records):
             raise InputError(

@@ -8,6 +8,7 @@ import numpy as np
 from flax import nnx
 from ml_collections import ConfigDict
 
+from data_pipelines.reading.interfaces import Source
 from data_pipelines.schema.errors import InputError
 from lcjax.models import registry
 from lcjax.models.resample import resize
@@ -17,7 +18,7 @@ from lcjax.parallel import mesh as meshes
 from lcjax.runs.model_card import Card
 from lcjax.tasks import vectors
 from lcjax.tasks.fusion import inputs_of
-from lcjax.tasks.task import Batch, Records, Task, Values
+from lcjax.tasks.task import Batch, Task, Values
 
 
 class Segmentation(Task):
@@ -56,16 +57,16 @@ class Segmentation(Task):
             counts = [pixels.get(str(land_class.id), 0) for land_class in card.legend.scored]
             self.weights = losses.class_weights(counts, config.class_weights)
 
-    def check(self, records: Records, folder: pathlib.Path | str) -> None:
+    def check(self, records: Source, where: pathlib.Path | str) -> None:
         """Raises InputError for records without any number that the network is to be shown."""
         if self.vectors and not self._has_numbers(records):
             raise InputError(
-                f"config.metadata=True: the records of {self.config.split.train!r} in {folder} know no "
+                f"config.metadata=True: the records of {self.config.split.train!r} in {where} know no "
                 f"{self._vector_names}, as far as they were looked at; prepare the data set from a --source that holds "
                 "the files with these numbers, too, or set config.metadata=False"
             )
 
-    def split_warning(self, records: Records, split: str) -> str:
+    def split_warning(self, records: Source, split: str) -> str:
         """Returns a warning for records without any number that the network has learned from."""
         if not self.vectors or self._has_numbers(records):
             return ""
@@ -75,7 +76,7 @@ class Segmentation(Task):
     def _vector_names(self) -> str:
         return " and ".join(vector.name for vector in self.vectors)
 
-    def _has_numbers(self, records: Records) -> bool:
+    def _has_numbers(self, records: Source) -> bool:
         """Whether any number of any vector is known of some records."""
         return any(records.has_numbers(vector.name) for vector in self.vectors)
 

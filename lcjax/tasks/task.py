@@ -2,27 +2,18 @@
 
 import abc
 import pathlib
-from typing import Any, ClassVar, Protocol
+from typing import Any, ClassVar
 
 import jax
 from flax import nnx
 from ml_collections import ConfigDict
 
+from data_pipelines.reading.interfaces import Source
 from data_pipelines.schema.spec import Vector
 from lcjax.runs.model_card import Card
 
 Batch = dict[str, Any]  # arrays by key
 Values = dict[str, Any]  # scalars or sums by name
-
-
-class Records(Protocol):
-    """What a task may ask of stored records (data_pipelines/reading/dataset.py: Source); prediction has none."""
-
-    def __len__(self) -> int: ...
-
-    def has_numbers(self, vector: str) -> bool:
-        """Whether any number of a vector is known of them."""
-        ...
 
 
 class Task(abc.ABC):
@@ -61,11 +52,11 @@ class Task(abc.ABC):
     @abc.abstractmethod
     def __init__(self, config: ConfigDict, card: Card): ...
 
-    def check(self, records: Records, folder: pathlib.Path | str) -> None:
-        """Raises InputError for training records that it cannot learn from; `folder` is where their data set lies."""
+    def check(self, records: Source, where: pathlib.Path | str) -> None:
+        """Raises InputError for training records that it cannot learn from; `where` is their folder or name."""
         return None
 
-    def split_warning(self, records: Records, split: str) -> str:
+    def split_warning(self, records: Source, split: str) -> str:
         """Returns what a reader of scores on these records, of a split by name, should be told; or nothing."""
         return ""
 

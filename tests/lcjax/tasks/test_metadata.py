@@ -292,13 +292,13 @@ def test_it_is_evaluated_with_its_metadata_and_maps_without(run, sample, tmp_pat
 
 def test_shards_without_metadata_are_refused_in_training_and_told_of_in_evaluation(run, monkeypatch, tmp_path, capsys):
     config, folder = run
-    read = dataset.Source.read
+    read = dataset.PreparedSource.read
 
     def forgetful(self, *arguments):
         parts = read(self, *arguments)
         return parts | ({"metadata": np.full(8, np.nan)} if "metadata" in parts else {})
 
-    monkeypatch.setattr(dataset.Source, "read", forgetful)
+    monkeypatch.setattr(dataset.PreparedSource, "read", forgetful)
     with pytest.raises(InputError, match=r"config\.metadata=True: the records of 'train' in .* know no metadata"):
         train(config, tmp_path / "run")
     assert evaluate.evaluate(folder, "test", "last")["scores"]
