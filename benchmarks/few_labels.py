@@ -1,4 +1,6 @@
-"""What pre-training is worth where labels are few: python benchmarks/few_labels.py --data_dir=DIR --output=DIR
+"""What pre-training is worth where labels are few.
+
+  python benchmarks/few_labels.py --data_dir=DIR --output=DIR
 
 For each seed one pre-training on the unlabelled pairs of the sample; then, with 1, 10 and 100 % of the labelled tiles
 (other tiles for each seed), the same network from scratch, fine-tuned, and with frozen encoders: same steps, same
@@ -23,8 +25,8 @@ from matplotlib.figure import Figure
 
 from data_pipelines.schema.files import write_atomically
 
-PRETRAIN = "configs/pretrain.py:data=sample,tiny=true"
-SEGMENT = "configs/dfc2020.py:data=sample,tiny=true,model=two_stream_swin"
+PRETRAIN = "pretrain:data=sample,tiny=true"
+SEGMENT = "dfc2020:data=sample,tiny=true,model=two_stream_swin"
 PERCENT = (1, 10, 100)
 # Arm -> further arguments of its config, with the pre-training run in place of {}, and its colour (Okabe and Ito).
 ARMS = {
@@ -115,6 +117,7 @@ def table(found: dict[tuple[str, int], list[float]]) -> str:
 
 
 def main() -> None:
+    """Runs the study, or what is left of it, and writes its tables and its figure."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data_dir", type=pathlib.Path, required=True, help="holds the prepared sample")
     parser.add_argument("--output", type=pathlib.Path, required=True)

@@ -135,6 +135,7 @@ def _records(source: Source, title: str) -> Iterator[tuple[int, dict]]:
 
 
 def main(arguments: list[str] | None = None) -> int:
+    """Fits and scores the classifiers; returns the exit code."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--data_dir", type=pathlib.Path, required=True, help="folder of the prepared data sets")
     parser.add_argument("--dataset", default="sample", help="name of a prepared data set")

@@ -1,4 +1,6 @@
-"""What four training steps need on TPU slices, as compiled: python benchmarks/scaling.py --output=DIR --page=FILE
+"""What four training steps need on TPU slices, as compiled.
+
+  python benchmarks/scaling.py --output=DIR --page=FILE
 
 Compiles each case of the list below for its topology, which takes minutes each and no TPU, and writes the page. What
 the compiler said is kept in --output, a folder for one version of the code: stopped and started again it goes on with

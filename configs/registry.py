@@ -59,11 +59,7 @@ class Family:
         except InputError:
             raise
         except Exception as error:  # whatever a function that is not ours raises
-            frame = traceback.extract_tb(error.__traceback__)[-1]
-            raise InputError(
-                f"config {self.name}: {type(error).__name__}: {' '.join(str(error).split())} (line {frame.lineno} of "
-                f"{frame.filename})"
-            ) from error
+            raise InputError(f"config {self.name}: {_told(error)}") from error
         if not isinstance(config, ml_collections.ConfigDict):
             raise InputError(
                 f"config {self.name}: returned {type(config).__name__}; expected an ml_collections.ConfigDict"
@@ -149,10 +145,22 @@ def _from_file(name: str) -> Family:
     assert spec and spec.loader  # as the name ends in .py
     module = importlib.util.module_from_spec(spec)
     sys.modules[spec.name] = module  # dataclasses look for it there
-    spec.loader.exec_module(module)
+    try:
+        spec.loader.exec_module(module)
+    except Exception as error:  # whatever a file that is not ours raises
+        raise InputError(f"--config={name}: {_told(error)}") from error
     if not callable(getattr(module, "get_config", None)):
         raise InputError(f"--config={name}: has no function get_config; expected one that returns a ConfigDict")
     return _family(name, module.get_config, vars(module))
+
+
+def _told(error: Exception) -> str:
+    """What went wrong in somebody's code, and where, as one line."""
+    frame = traceback.extract_tb(error.__traceback__)[-1]
+    where = (
+        "" if isinstance(error, SyntaxError) else f" (line {frame.lineno} of {frame.filename})"
+    )  # which tells itself
+    return f"{type(error).__name__}: {' '.join(str(error).split())}{where}"
 
 
 def _family(name: str, get_config: Callable, module: Mapping[str, Any]) -> Family:

@@ -46,6 +46,7 @@ class Widths:
         self.low, self.high, self.least, self.most = min(steps), max(steps), least, most
 
     def __call__(self, stage: Stage) -> float:
+        """Returns the width of the box of a stage."""
         share = (math.log2(stage.shape[-1]) - self.low) / ((self.high - self.low) or 1)
         return self.least + share * (self.most - self.least)
 

@@ -93,6 +93,8 @@ def test_an_entry_point(own, monkeypatch):
         ("", "config='': expected one of"),
         ("missing.py:x=1", "--config=missing.py: no such file; .* or one of dfc2020, flair1"),
         ("empty.py", "--config=empty.py: has no function get_config"),
+        ("unreadable.py", r"--config=unreadable.py: SyntaxError: .* \(unreadable.py, line 2\)$"),
+        ("failing.py", r"--config=failing.py: ZeroDivisionError: division by zero \(line 3 of .*failing.py\)$"),
         ("my_configs:get_conf", "the module my_configs has no get_conf"),
         ("my_configs:ARGUMENTS", "config=my_configs:ARGUMENTS: is a dict; expected a function"),
         ("my_configs.py:broken", r"config my_configs.py: KeyError: 'no such key' \(line 12 of .*my_configs.py\)"),
@@ -102,6 +104,8 @@ def test_an_entry_point(own, monkeypatch):
 )
 def test_what_is_no_config_is_refused_by_name(own, text, says):
     (own / "empty.py").touch()
+    (own / "unreadable.py").write_text("\ndef get_config(:\n")
+    (own / "failing.py").write_text("\n\n1 / 0\n")
     with pytest.raises(InputError, match=says) as raised:
         registry.parse(text)
     assert "\n" not in str(raised.value)

@@ -7,7 +7,7 @@ import types
 import pytest
 
 from data_pipelines.schema.splits import Splits
-from lcjax.configs import dfc2020, pretrain
+from lcjax.configs import registry
 
 ROOT = pathlib.Path(__file__).parent.parent
 
@@ -40,10 +40,7 @@ def test_arms_differ_in_their_encoders_alone(study, monkeypatch, tmp_path):
         with pytest.raises(FileNotFoundError):  # there is no score of what did not run
             study.score(options, arm, 10, 1)
     texts = [next(text for text in call if text.startswith("--config=")) for call in calls if call[0] == "train"]
-    configs = [
-        (pretrain if "pretrain.py" in text else dfc2020).get_config(text.partition(".py:")[2]).to_dict()
-        for text in texts
-    ]
+    configs = [registry.parse(text.removeprefix("--config=")).to_dict() for text in texts]
     for config in configs:
         config["optimizer"] = dict(config["optimizer"], layer_decay=None)
     first, scratch, tuned, frozen = configs

@@ -110,6 +110,23 @@ def test_from_an_empty_folder_to_a_map(programs, tmp_path):
     assert (tmp_path / "map.tif").is_file() and (tmp_path / "map.areas.csv").is_file()
 
 
+LINES = """
+import numpy as np
+import lcjax
+
+images = np.random.default_rng(0).integers(0, 256, (8, 32, 32, 3), np.uint8)
+masks = (images[..., 0] > 127).astype(np.uint8)
+data = lcjax.data.from_arrays({"train": (images, masks)}, classes=["dark", "bright"])
+config = lcjax.config("rasters", tiny=True, validation="none", test="none", crop=32, total="2 steps")
+run = lcjax.train(config, "run", data=data)
+print(run.step, lcjax.load("run").predict(images[0]).shape)
+"""
+
+
+def test_from_arrays_to_classes_in_python(programs, tmp_path):
+    assert said(programs / "python", "-c", LINES, cwd=tmp_path) == "2 (32, 32)\n"
+
+
 def test_a_clone_called_like_the_package_is_found_from_every_folder(tmp_path):
     """As `make venv` installs it; Python puts the folder that it is started in before all others."""
     clone = copied(tmp_path / "lcjax")

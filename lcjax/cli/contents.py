@@ -1,14 +1,13 @@
 """What a folder holds: a run, prepared data sets, or an exported network. Its files are read, and nothing is run."""
 
-import json
 import pathlib
 from collections.abc import Callable
 
-from data_pipelines.schema import on_disk
+from data_pipelines.schema import on_disk, schema_version
 from data_pipelines.schema.errors import InputError
+from lcjax.evaluation import evaluate
+from lcjax.export import load
 from lcjax.runs import model_card, workdir
-
-_EXPORT = "export.json"
 
 
 def text(folder: pathlib.Path) -> str:
@@ -27,7 +26,7 @@ def text(folder: pathlib.Path) -> str:
 
 
 def _run(folder: pathlib.Path) -> list[str]:
-    config = _json(folder / workdir.CONFIG)
+    config = workdir.read_config(folder)
     lines = [
         f"{folder}: a training run ({config.get('task')})",
         f"  network     {config['model']['name']}, fusion {config['fusion']}, init {config['init']}"
@@ -43,7 +42,8 @@ def _run(folder: pathlib.Path) -> list[str]:
     if curve:
         lines.append(f"  validation  step {curve[-1]['step']:,}: {_scores(curve[-1])}")
     for path in sorted(folder.glob("evaluation/*/metrics.json")):
-        lines.append(f"  {path.parent.name:<11} {_scores(_json(path)['scores'])} (lcjax evaluate)")
+        metrics = schema_version.read_json(path, evaluate.SCHEMA_VERSION)
+        lines.append(f"  {path.parent.name:<11} {_scores(metrics['scores'])} (lcjax evaluate)")
     return lines
 
 
@@ -58,7 +58,10 @@ def _card(card: model_card.Card) -> list[str]:
 
 
 def _data_set(folder: pathlib.Path) -> list[str]:
-    description = _json(folder / on_disk.DESCRIPTION)
+    description, statistics, partitions = (
+        schema_version.read_json(folder / file, on_disk.SCHEMA_VERSION, "delete the folder and prepare it anew")
+        for file in (on_disk.DESCRIPTION, on_disk.STATISTICS, on_disk.PARTITIONS)
+    )
     size = sum(path.stat().st_size for path in folder.glob("*") if path.is_file())
     lines = [
         f"{folder}: the data set {description['name']} {description['version']}, prepared ({size / 1e6:,.1f} MB)",
@@ -68,9 +71,7 @@ def _data_set(folder: pathlib.Path) -> list[str]:
     for legend in description["legends"]:
         names = [one["name"] for one in legend["classes"]]
         lines.append(f"  legend      {legend['name']}, {len(names)} classes: {', '.join(names)}")
-    statistics = _json(folder / on_disk.STATISTICS)
     lines += [f"  {split:<11} {of_split['records']:,} records" for split, of_split in statistics["splits"].items()]
-    partitions = list(_json(folder / on_disk.PARTITIONS))
     return lines + ([f"  partitions  {', '.join(partitions)}"] if partitions else [])
 
 
@@ -83,19 +84,8 @@ def _scores(row: dict) -> str:
     return "  ".join(f"{key} {value:.4f}" for key, value in row.items() if isinstance(value, float) and "/" not in key)
 
 
-def _json(path: pathlib.Path) -> dict:
-    try:
-        return json.loads(path.read_text())
-    except FileNotFoundError as error:
-        raise InputError(
-            f"{path}: is missing; the folder is of another version of lcjax, or no longer whole"
-        ) from error
-    except ValueError as error:
-        raise InputError(f"{path}: is damaged ({error}); expected JSON") from error
-
-
 _KINDS: dict[str, Callable[[pathlib.Path], list[str]]] = {
     workdir.CONFIG: _run,
     on_disk.DESCRIPTION: _data_set,
-    _EXPORT: _export,
+    load.DESCRIPTION: _export,
 }

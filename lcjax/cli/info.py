@@ -34,7 +34,8 @@ def run(flags, *words: str) -> None:
     print(environment.text())
     if flags.check:
         problems = environment.problems()
-        print("\n".join(["", "check:", *(f"  {line}" for line in environment.advice()), *problems]))
+        found = problems or ["what lcjax needs is there, and the devices compute"]
+        print("\n".join(["", "check:", *(f"  {line}" for line in [*environment.advice(), *found])]))
         if problems:
             raise InputError(f"{len(problems)} of the things checked do not work, as told above")
 

@@ -32,8 +32,8 @@ def test_check_says_what_to_do(command, monkeypatch):
     code, out, err = command("info", "--check")
     assert code == 2
     assert "  for beam: pip install 'lcjax[beam]' (apache-beam>=2.77)\n" in out
-    assert "jax>=99: is needed; pip install 'jax>=99'\n" in out
-    assert "/dev/nvidia0: is there, and JAX computes on cpu; unset JAX_PLATFORMS=cpu\n" in out
+    assert "  jax>=99: is needed; pip install 'jax>=99'\n" in out
+    assert "  /dev/nvidia0: is there, and JAX computes on cpu; unset JAX_PLATFORMS=cpu\n" in out
     assert err == ["lcjax info: 2 of the things checked do not work, as told above"]
     monkeypatch.delenv("JAX_PLATFORMS")
     assert "pip install 'lcjax[cuda]'" in command("info", "--check")[1]
@@ -43,7 +43,7 @@ def test_check_of_what_is_whole(command, monkeypatch):
     monkeypatch.setattr(environment.glob, "glob", lambda pattern: [])
     code, out, err = command("info", "--check")
     assert (code, err) == (0, [])
-    assert "check:" in out
+    assert out.endswith("  what lcjax needs is there, and the devices compute\n")
 
 
 def test_requirements_that_are_not_met(monkeypatch):
@@ -134,7 +134,7 @@ def run(tmp_path):
     (folder / workdir.METRICS).write_text("".join(json.dumps(row) + "\n" for row in rows))
     (folder / "evaluation" / "test").mkdir(parents=True)
     (folder / "evaluation" / "test" / "metrics.json").write_text(
-        json.dumps({"scores": {"mIoU_8": 0.125, "IoU/a": 0.0}})
+        json.dumps({"schema_version": 1, "scores": {"mIoU_8": 0.125, "IoU/a": 0.0}})
     )
     return folder
 
@@ -184,11 +184,15 @@ def test_a_prepared_data_set_and_a_folder_of_them(command, data_dir):
     assert re.search(r"legend +dfc2020, \d+ classes: Forest", out)
 
 
-def test_damaged_and_missing_files_are_named(command, run):
+def test_files_that_cannot_be_read_are_named(command, run):
+    def refused(says):
+        code, _, err = command("info", str(run))
+        assert code == 2 and says in err[0], err
+
+    (run / "evaluation" / "test" / "metrics.json").write_text('{"schema_version": 99}')
+    refused("metrics.json: schema_version 99, and this lcjax reads 1")
     (run / "config.json").write_text("{")
-    code, _, err = command("info", str(run))
-    assert code == 2 and "config.json: is damaged" in err[0]
+    refused("config.json: is damaged")
     (run / "config.json").rename(run / "description.json")
-    (run / "description.json").write_text('{"name": "x", "version": "1", "tile": 3, "sensors": [], "legends": []}')
-    code, _, err = command("info", str(run))
-    assert code == 2 and "statistics.json: is missing" in err[0]
+    (run / "description.json").write_text('{"schema_version": 1}')
+    refused("statistics.json: no such file")
