@@ -1,4 +1,4 @@
-"""A trained network to ask from Python: arrays in, classes or probabilities out; scenes in, maps out."""
+"""A trained network in Python: classes or probabilities of arrays, and maps of scenes."""
 
 import datetime
 import functools
@@ -26,9 +26,9 @@ _DEFAULTS = Options()
 class Network:
     """The network of a run, as `lcjax.load` gives it.
 
-    Images are arrays of the numbers that the data hold, (H, W, bands) of any size, the bands in the order of the card;
-    where the network takes several sensors, a dictionary of them by name. Images larger than a tile of the card are
-    answered tile by tile and blended, as in maps.
+    An image is an array (H, W, bands) of any size, with the stored numbers of the data and the bands in the order of
+    the card; for several sensors, a dictionary of arrays by name. An image larger than a tile of the card goes through
+    the network tile by tile, and the answers are blended, as in maps.
     """
 
     def __init__(self, trained: restore.Trained, checkpoint: str = "best"):
@@ -36,7 +36,7 @@ class Network:
 
     @property
     def card(self) -> Card:
-        """What the network was told about its input: sensors, bands, classes, tile."""
+        """Sensors, bands, classes and tile of the network."""
         return self._trained.card
 
     @property
@@ -46,7 +46,7 @@ class Network:
 
     @property
     def step(self) -> int:
-        """Number of updates that the network had."""
+        """Number of training steps behind the checkpoint."""
         return self._trained.step
 
     @functools.cached_property
@@ -56,7 +56,11 @@ class Network:
     def probabilities(self, image: Images) -> np.ndarray:
         """Returns the probability of each class at each pixel, (H, W, K) float32; NaN where a pixel holds no data.
 
-        Raises InputError where the image has other sensors, bands or numbers than the card.
+        Args:
+          image: an array, or for several sensors a dictionary of arrays by name.
+
+        Raises:
+          InputError: the image has other sensors, bands or numbers than the card.
         """
         inputs = self._checked(image)
         height, width = next(iter(inputs.values())).shape[:2]
@@ -79,7 +83,11 @@ class Network:
     def predict(self, image: Images) -> np.ndarray:
         """Returns the most probable class at each pixel, (H, W) uint8: ids of the legend, 255 where there is no data.
 
-        Raises InputError as `probabilities` does.
+        Args:
+          image: as for `probabilities`.
+
+        Raises:
+          InputError: as `probabilities`.
         """
         probabilities = self.probabilities(image)
         empty = np.isnan(probabilities[..., 0])
@@ -97,15 +105,15 @@ class Network:
         date: datetime.datetime | None = None,
         options: Options = _DEFAULTS,
     ) -> pathlib.Path:
-        """Writes the map of a scene and what lies beside it, as `lcjax predict` does, and returns its path.
+        """Writes the map of a scene and its sidecar files, as `lcjax predict` does, and returns its path.
 
         Args:
           scene: a raster, or one for each sensor by name.
           output: a name that ends in .tif.
           bands: names of the bands in file order, where the files name none.
-          offset: added to the digital numbers of Sentinel-2.
-          grid: the sensor onto whose grid the others are warped, where their grids differ.
-          date: when the scene was taken.
+          offset: number added to the digital numbers of Sentinel-2; None takes it from the metadata.
+          grid: name of the sensor onto whose grid the others are warped, where their grids differ.
+          date: when the scene was taken; None takes it from the scene's tags or name.
           options: overlap, blending, further layers.
 
         Raises:
@@ -142,7 +150,7 @@ class Network:
         return arrays
 
     def _valid(self, inputs: Mapping[str, np.ndarray]) -> np.ndarray:
-        """(H, W) bool: where every sensor holds data."""
+        """Returns where every sensor holds data, (H, W) bool."""
         masks = [
             (inputs[sensor.name] != 0).any(-1) if sensor.zero_is_nodata else np.isfinite(inputs[sensor.name]).all(-1)
             for sensor in self.card.sensors
@@ -167,7 +175,12 @@ def _as_stored(name: str, image: np.ndarray, sensor: Sensor) -> np.ndarray:
 def load(workdir: str | pathlib.Path, checkpoint: str = "best") -> Network:
     """Loads the network of a run.
 
-    Raises InputError where there is no such run or checkpoint, and for a run whose network has no classes to map.
+    Args:
+      workdir: of the run.
+      checkpoint: "best" or "last".
+
+    Raises:
+      InputError: there is no such run or checkpoint, or its network has no classes to map.
     """
     trained = restore.restore(pathlib.Path(workdir), checkpoint)
     return Network(trained, checkpoint)

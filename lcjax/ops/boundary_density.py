@@ -43,7 +43,7 @@ def boundary_density(truth: np.ndarray, prediction: np.ndarray, scored: Sequence
     return BoundaryDensity(share(truth), share(prediction))
 
 
-def busiest(truth: np.ndarray, scored: Sequence[int]) -> tuple[int, slice, slice]:
+def densest_square(truth: np.ndarray, scored: Sequence[int]) -> tuple[int, slice, slice]:
     """Finds the square of CROP pixels (less in smaller masks) in which most scored neighbours differ.
 
     Args:

@@ -249,7 +249,7 @@ def _enlarged(measured: Sequence[tuple[Evaluation, boundary_density.BoundaryDens
         return ""
     first = having[0].samples
     truth = first["truth"][picked[0]]
-    record, rows, columns = boundary_density.busiest(truth, table.fields["class_ids"])
+    record, rows, columns = boundary_density.densest_square(truth, table.fields["class_ids"])
     place = (slice(record, record + 1), rows, columns)
     predictions = {e.run: e.samples["prediction"][chosen][place] for e, chosen in zip(having, picked, strict=True)}
     image = first["image"][picked[0]][place]

@@ -61,7 +61,10 @@ def from_json(text: str, source: object = "the card of the checkpoint") -> Card:
       InputError: the card is of another schema_version.
       ValueError, TypeError, KeyError, AttributeError: the text is not a card.
     """
-    fields = schema_version.check(json.loads(text), SCHEMA_VERSION, source)
+    fields = json.loads(text)
+    if not isinstance(fields, dict):
+        raise TypeError(f"{type(fields).__name__} in place of an object")
+    fields = schema_version.check(fields, SCHEMA_VERSION, source)
     fields["sensors"] = tuple(map(Sensor.from_dict, fields["sensors"]))
     fields["legend"] = Legend.from_dict(fields["legend"])
     return Card(**fields)

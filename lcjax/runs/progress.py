@@ -1,4 +1,4 @@
-"""What a checkpoint keeps beside the arrays: all that a run must know to go on."""
+"""The state of a run that a checkpoint keeps beside the arrays, for the run to be resumed."""
 
 import dataclasses
 
@@ -7,17 +7,17 @@ DONE = "all steps done"
 
 @dataclasses.dataclass
 class Progress:
-    """Where a run stands; a checkpoint keeps it as JSON.
+    """The state of a run; a checkpoint keeps it as JSON.
 
     Attributes:
       position: examples drawn from the training stream.
-      window: sums of the metrics since they were last logged, and how many "steps" they are of.
+      window: sums of the metrics since they were last logged, and "steps", the number of steps summed.
       evaluated: step of the last evaluation; -1 before the first.
       best: highest score of the task's `monitor` so far.
-      since_best: evaluations since then.
-      lr_multiplier: what the scheduled learning rate is multiplied by.
-      ended: why the run is over; empty while it is not.
-      devices: that shared each batch.
+      since_best: number of evaluations since then.
+      lr_multiplier: factor of the scheduled learning rate.
+      ended: why the run is over; "" while it goes on.
+      devices: number of devices that shared each batch.
       card: the card of the run, as JSON.
     """
 

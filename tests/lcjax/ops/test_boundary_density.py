@@ -46,7 +46,7 @@ def test_without_scored_neighbours_there_is_nothing_to_say():
 
 
 @pytest.mark.parametrize("crop", [1, 3, 20])
-def test_the_busiest_square_is_that_of_a_loop(crop, monkeypatch):
+def test_the_densest_square_is_that_of_a_loop(crop, monkeypatch):
     """The edges that belong to a pixel are those to its right and below."""
     monkeypatch.setattr(boundary_density, "CROP", crop)
     truth, _ = masks(4)
@@ -61,4 +61,4 @@ def test_the_busiest_square_is_that_of_a_loop(crop, monkeypatch):
         for x in range(truth.shape[2] - width + 1)
     }
     n, y, x = max(sums, key=sums.__getitem__)
-    assert boundary_density.busiest(truth, SCORED) == (n, slice(y, y + height), slice(x, x + width))
+    assert boundary_density.densest_square(truth, SCORED) == (n, slice(y, y + height), slice(x, x + width))
