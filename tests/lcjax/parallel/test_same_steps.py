@@ -39,6 +39,8 @@ WAYS = {
     "one": {"data": 1},
     "eight": {},
     "fsdp": {"data": 2, "fsdp": 4},
+    # As wide as the run, so that each process holds a part of every parameter.
+    "fsdp 4": {"data": 1, "fsdp": 4},
     "fsdp 8": {"data": 1, "fsdp": 8},
     "pmap": {"mode": "pmap"},
     "parts": {"accumulate": 4},
@@ -133,22 +135,25 @@ for network, way in {cases!r}:
 
 
 @pytest.mark.parametrize(
-    "cases",
+    ("devices", "cases"),
     [
-        # Parameters spread over both processes, too.
-        [("swin_unet", "fsdp 8"), ("contrastive", "eight")],
+        # Four devices in all, of which "eight" takes as many as there are: they wait less for each other.
+        (2, [("swin_unet", "fsdp 4"), ("contrastive", "eight")]),
         pytest.param(
+            4,
             [("swin_unet", "eight"), ("swin_unet", "pmap"), ("resnet50_unet", "eight"), ("contrastive", "pmap")],
             marks=pytest.mark.slow,
         ),
         pytest.param(
-            [("resnet50_unet", "pmap"), ("resnet50_unet", "fsdp 8"), ("contrastive", "fsdp 8")], marks=pytest.mark.slow
+            4,
+            [(network, "fsdp 8") for network in NETWORKS] + [("resnet50_unet", "pmap"), ("contrastive", "eight")],
+            marks=pytest.mark.slow,
         ),
     ],
     ids=["few", "rest", "others"],
 )
-def test_twenty_steps_on_two_processes_are_those_of_one_device(cases, tmp_path):
-    """Two processes of four devices."""
+def test_twenty_steps_on_two_processes_are_those_of_one_device(devices, cases, tmp_path):
+    """Each process has so many devices."""
     child = _CHILD.format(
         root=str(launched.ROOT),
         tests=str(launched.ROOT / "tests"),
@@ -157,7 +162,7 @@ def test_twenty_steps_on_two_processes_are_those_of_one_device(cases, tmp_path):
         cases=cases,
         out=str(tmp_path),
     )
-    environment = os.environ | {"JAX_NUM_CPU_DEVICES": "4"}
+    environment = os.environ | {"JAX_NUM_CPU_DEVICES": str(devices)}
     processes = [subprocess.Popen([sys.executable, "-c", child, str(number)], env=environment) for number in (0, 1)]
     assert [process.wait(timeout=550) for process in processes] == [0, 0]
     for network, way in cases:
