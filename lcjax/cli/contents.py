@@ -6,6 +6,7 @@ from collections.abc import Callable
 
 from data_pipelines.schema import on_disk
 from data_pipelines.schema.errors import InputError
+from lcjax import tasks
 from lcjax.runs import model_card, workdir
 
 _EXPORT = "export.json"
@@ -28,6 +29,7 @@ def text(folder: pathlib.Path) -> str:
 
 def _run(folder: pathlib.Path) -> list[str]:
     config = _json(folder / workdir.CONFIG)
+    tasks.check_names(config)
     lines = [
         f"{folder}: a training run ({config.get('task')})",
         f"  network     {config['model']['name']}, fusion {config['fusion']}, init {config['init']}"
