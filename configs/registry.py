@@ -49,11 +49,13 @@ class Family:
     line: str
 
     def __call__(self, text: str = "") -> ml_collections.ConfigDict:
-        """The config for a text of arguments.
+        """The config for a text of arguments, which may name plug-ins: who calls this is at the keyboard.
 
         Raises:
           InputError: the arguments do not fit, or the function fails or returns something else.
         """
+        named = dict(word.partition("=")[::2] for word in text.split(","))
+        plugins.allow_named_in({"model": {"name": named.get("model")}, "dataset": named.get("data")})
         try:
             config = self.get_config(text) if text else self.get_config()
         except InputError:

@@ -103,3 +103,27 @@ def trained(data_dir, tmp_path_factory) -> pathlib.Path:
 
     config = small(dfc2020.get_config("model=unet,data=sample,tiny=true"), data_dir)
     return _made_once("unet", lambda folder: train(config, folder), tmp_path_factory)
+
+
+@pytest.fixture
+def command(monkeypatch, capsys, request):
+    """Runs a verb in this process and forgets its flags; returns (exit code, stdout, lines of stderr)."""
+    import grain  # noqa: F401  it defines flags of its own, which must not be taken for those of a verb
+
+    from lcjax.cli import main as verbs
+
+    monkeypatch.chdir(request.config.rootpath)
+
+    def run(*arguments: str) -> tuple[int, str, list[str]]:
+        before = set(flags.FLAGS)
+        # Here the config library looks for --config.FIELD=VALUE.
+        monkeypatch.setattr("sys.argv", ["lcjax", *arguments])
+        try:
+            code = verbs.main(list(arguments))
+        finally:
+            for name in set(flags.FLAGS) - before:
+                delattr(flags.FLAGS, name)
+        captured = capsys.readouterr()
+        return code, captured.out, captured.err.splitlines()
+
+    return run

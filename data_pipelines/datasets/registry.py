@@ -23,6 +23,25 @@ LEGENDS: dict[str, Legend] = {legend.name: legend for spec in DATASETS.values() 
 _NAME = re.compile(r"[A-Za-z0-9_-]+(/[A-Za-z0-9_-]+)?")
 
 
+def check(name: str) -> None:
+    """Looks whether there is a data set of a name, and imports nothing.
+
+    Raises:
+      InputError: nothing has this name, or it may not be imported.
+    """
+    first, slash, rest = name.partition("/")
+    if first in FAMILIES:
+        if slash and not re.fullmatch(r"[A-Za-z0-9_-]+", rest):
+            raise InputError(
+                f"data set {name!r}: expected letters, digits, _ and - after the slash, e.g. {first}/my_town"
+            )
+    elif name not in DATASETS:
+        if ":" not in name and name not in (known := REGISTRY.names()):
+            expected = ", ".join([*sorted(known), *(f"{family}/NAME (your own imagery)" for family in FAMILIES)])
+            raise InputError(f"data set {name!r} is unknown; expected one of {expected}, or package.module:attribute")
+        REGISTRY.check(name)
+
+
 def entry(name: str) -> DatasetSpec | DatasetFamily:
     """Returns what a data set declares of itself, before any of its files is looked at.
 
@@ -31,21 +50,13 @@ def entry(name: str) -> DatasetSpec | DatasetFamily:
         (data_pipelines/schema/plugins.py) whose value is a `DatasetSpec`.
 
     Raises:
-      InputError: nothing has this name, or what has it is no data set.
+      InputError: as `check`, or what has this name is no data set.
     """
-    first, slash, rest = name.partition("/")
+    check(name)
+    first = name.partition("/")[0]
     if first in FAMILIES:
-        if slash and not re.fullmatch(r"[A-Za-z0-9_-]+", rest):
-            raise InputError(
-                f"data set {name!r}: expected letters, digits, _ and - after the slash, e.g. {first}/my_town"
-            )
         return dataclasses.replace(FAMILIES[first], name=name)
-    if name in DATASETS:
-        return DATASETS[name]
-    if ":" not in name and name not in (known := REGISTRY.names()):
-        expected = ", ".join([*sorted(known), *(f"{family}/NAME (your own imagery)" for family in FAMILIES)])
-        raise InputError(f"data set {name!r} is unknown; expected one of {expected}, or package.module:attribute")
-    return _checked(name, REGISTRY.find(name))
+    return DATASETS[name] if name in DATASETS else _checked(name, REGISTRY.find(name))
 
 
 def _checked(name: str, found: object) -> DatasetSpec:

@@ -85,16 +85,19 @@ class Registry:
             name: _package(points[0]) for name, points in self._entry_points().items()
         }
 
-    def find(self, name: str) -> Any:
-        """The object of a name.
+    def check(self, name: str) -> None:
+        """Looks whether there is something of a name, and imports nothing.
 
         Raises:
-          InputError: the name is unknown, is not allowed, is brought along by two packages, or cannot be imported.
+          InputError: the name is unknown, is not allowed, or is brought along by two packages.
         """
+        if not isinstance(name, str):
+            raise InputError(f"{self.field}={name!r}: expected a name")
         if name in self.built_in:
-            return self.built_in[name]
+            return
         if ":" in name:
-            return self._qualified(name)
+            self._check_qualified(name)
+            return
         points = self._entry_points()
         if name not in points:
             names = ", ".join([*self.built_in, *points])
@@ -105,7 +108,17 @@ class Registry:
                 f"{self.field}={name!r}: {packages} both bring along something of that name; say which by its "
                 "package.module:attribute"
             )
-        return self._load(name, points[name][0].value)
+
+    def find(self, name: str) -> Any:
+        """The object of a name.
+
+        Raises:
+          InputError: as `check`, or what the name stands for cannot be imported.
+        """
+        self.check(name)
+        if name in self.built_in:
+            return self.built_in[name]
+        return self._load(name, name if ":" in name else self._entry_points()[name][0].value)
 
     def _entry_points(self) -> dict[str, list[metadata.EntryPoint]]:
         """Those of installed packages by name, sorted; a path that is searched twice counts once."""
@@ -115,7 +128,7 @@ class Registry:
                 found.setdefault(point.name, {})[(_package(point), point.value)] = point
         return {name: list(points.values()) for name, points in sorted(found.items())}
 
-    def _qualified(self, name: str) -> Any:
+    def _check_qualified(self, name: str) -> None:
         parts = _QUALIFIED.fullmatch(name)
         if parts is None:
             raise InputError(f"{self.field}={name!r}: expected package.module:attribute, e.g. my_models.unet:UNet")
@@ -125,7 +138,6 @@ class Registry:
                 f"{self.field}={name!r}: comes from a file, which may not choose what is imported, and {package!r} is "
                 f"not allowed here; if you trust that package, give --allow_plugins={package}"
             )
-        return self._load(name, name)
 
     def _load(self, name: str, qualified: str) -> Any:
         module_name, _, attribute = qualified.partition(":")

@@ -5,6 +5,7 @@ from collections.abc import Callable
 
 from data_pipelines.schema import on_disk, schema_version
 from data_pipelines.schema.errors import InputError
+from lcjax import tasks
 from lcjax.evaluation import evaluate
 from lcjax.export import load
 from lcjax.runs import model_card, workdir
@@ -27,6 +28,7 @@ def text(folder: pathlib.Path) -> str:
 
 def _run(folder: pathlib.Path) -> list[str]:
     config = workdir.read_config(folder)
+    tasks.check_names(config)
     lines = [
         f"{folder}: a training run ({config.get('task')})",
         f"  network     {config['model']['name']}, fusion {config['fusion']}, init {config['init']}"

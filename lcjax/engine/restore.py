@@ -114,6 +114,7 @@ def restore(folder: pathlib.Path, kind: str = "best") -> Trained:
     """
     with multihost.raise_on_all():
         config = workdir.read_config(folder)
+        tasks.check_names(config)
     saved, step = checkpoints.find(folder, kind)
     # Each process looks for itself, and a training may be writing.
     multihost.agree({"config": json.loads(config.to_json()), kind: step}, f"what {folder} holds")

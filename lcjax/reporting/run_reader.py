@@ -201,6 +201,7 @@ def _read_run(workdir: pathlib.Path, name: str) -> Run:
         ) from error
     config_file = workdir / "config.json"
     config = _read_json(config_file) if config_file.is_file() else {}
+    tasks.check_names(config)
     scored = sorted(workdir.glob("evaluation/*/metrics.json")) if _scores_land_cover(config) else []
     return Run(
         name=name,

@@ -1,19 +1,38 @@
 """Tasks: what a batch means. A task owns the network, its inputs, the loss, the evaluation sums and their scores."""
 
+from collections.abc import Mapping
+from typing import Any
+
 from ml_collections import ConfigDict
 
 from data_pipelines.datasets import registry as datasets
 from data_pipelines.schema import plugins
 from data_pipelines.schema.errors import InputError
+from lcjax.models import registry as models
+from lcjax.ops import losses
 from lcjax.runs.model_card import Card
 from lcjax.tasks.contrastive import Contrastive
 from lcjax.tasks.segmentation import Segmentation
 from lcjax.tasks.task import Task
 
-__all__ = ["REGISTRY", "TASKS", "Task", "make", "named"]
+__all__ = ["REGISTRY", "TASKS", "Task", "check_names", "make", "named"]
 
 TASKS: dict[str, type[Task]] = {"segmentation": Segmentation, "contrastive": Contrastive}
 REGISTRY = plugins.Registry("config.task", "lcjax.tasks", TASKS)
+
+
+def check_names(config: Mapping[str, Any]) -> None:
+    """Refuses the config of a workdir if it names a network, data set, task or loss that it may not; imports nothing.
+
+    Raises:
+      InputError: one of the names is neither built in, nor installed, nor of a package that is allowed here.
+    """
+    named = {**config, "model": (config.get("model") or {}).get("name")}
+    checks = {"task": REGISTRY.check, "model": models.MODELS.check, "dataset": datasets.check}
+    checks["loss"] = losses.REGISTRY.check
+    for field, check in checks.items():
+        if named.get(field) is not None:
+            check(named[field])
 
 
 def named(name: str) -> type[Task]:
