@@ -16,7 +16,7 @@ import sys
 import pytest
 
 import lcjax
-from data_pipelines.schema import plugins
+from data_pipelines.schema import on_disk, plugins
 from lcjax.cli import choices
 from lcjax.cli.main import VERBS
 from lcjax.configs import base, registry
@@ -194,9 +194,8 @@ def examples(text: str) -> set[tuple[str, str]]:
 def test_examples_of_python_are_those_of_docstrings_which_tests_run():
     door = (lcjax.config, lcjax.train, lcjax.load, lcjax.evaluate, lcjax.data.from_arrays, lcjax.data.open)
     known = set().union(*(examples(function.__doc__) for function in (*door, lcjax.models.create, lcjax.models.names)))
-    told = set().union(
-        *(examples(text) for language, text in blocks(ROOT / "docs" / "python.md") if language == "pycon")
-    )
+    page = blocks(ROOT / "docs" / "python.md")
+    told = set().union(*(examples(text) for language, text in page if language == "pycon"))
     assert len(told) > 10
     assert told <= known
 
@@ -221,3 +220,11 @@ def test_the_table_of_arguments_names_those_that_the_configs_have():
         name = config or name
         told.setdefault(name, set()).update(arguments.replace("`", "").split(", "))
     assert told == {name: set(registry.find(name).arguments) for name in registry.REGISTRY.built_in}
+
+
+def test_the_columns_of_records_are_told():
+    table = (ROOT / "docs" / "layout.md").read_text().partition("### records.csv")[2].partition("\n\nWhat")[0]
+    told = [
+        name for row in table.splitlines() for name in re.findall(r"`(\w+)`", row.partition("| ")[2].partition(" |")[0])
+    ]
+    assert tuple(told) == (*on_disk.COLUMNS, f"{on_disk.CLASS_PREFIX}ID")
