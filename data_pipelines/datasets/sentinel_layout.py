@@ -102,6 +102,7 @@ def item(patch: PatchId, found: Mapping[str, pathlib.Path], parts: Mapping[str, 
     """The record of a patch.
 
     Args:
+      patch: of which its id is made.
       found: its files by part.
       parts: what the record calls a part -> what the files call it, e.g. {"label": "lc"}. For one that was not found
         the path where it should be is given, so that reading refuses the record by name.
@@ -122,7 +123,9 @@ def read(item: Item, legend: Legend, label_bands: int, *, max_nodata: float = 0.
     """One record: s1 (H, W, 2) int16 in 0.01 dB, s2 (H, W, 13) uint16, label (H, W) uint8 (255 where there are none).
 
     Args:
-      legend: of the first band of the label's file, which has `label_bands` bands.
+      item: with the paths of all parts.
+      legend: of the first band of the label's file.
+      label_bands: how many bands the label's file has.
       max_nodata: the share of pixels that may be without data. They are filled with the mean of their band, their
         label is 255, and they are not counted.
       offset: added to the numbers of Sentinel-2, which stay 0 or more: -1000 for processing baseline 04.00 and later.
