@@ -42,7 +42,7 @@ class Legend:
     def from_dict(fields: dict) -> "Legend":
         """The legend whose `dataclasses.asdict` has been JSON. Raises TypeError or KeyError for others."""
         classes = tuple(LandClass(**land_class) for land_class in fields["classes"])
-        merges = tuple((stored, merged) for stored, merged in fields.get("merges", ()))
+        merges = tuple((stored, merged) for stored, merged in fields["merges"])
         return Legend(fields["name"], classes, tuple(fields["ignored"]), merges)
 
     @property
