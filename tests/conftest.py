@@ -8,7 +8,9 @@ import importlib.metadata
 import os
 import pathlib
 import shutil
+import sys
 import tempfile
+import tomllib
 from collections.abc import Callable
 
 # The workers of one run share a folder, which the process that starts them makes and removes.
@@ -127,3 +129,29 @@ def command(monkeypatch, capsys, request):
         return code, captured.out, captured.err.splitlines()
 
     return run
+
+
+@pytest.fixture
+def examples_installed(monkeypatch, tmp_path):
+    """The packages of examples/, as `pip install` leaves them in a folder of packages; forgotten afterwards."""
+    from data_pipelines.schema import plugins
+
+    monkeypatch.setattr(plugins, "_allowed", set())
+    site = tmp_path / "site-packages"
+    modules: list[str] = []
+    for file in (pathlib.Path(__file__).parents[1] / "examples").glob("*/pyproject.toml"):
+        about = tomllib.loads(file.read_text())
+        name, version = about["project"]["name"], about["project"]["version"]
+        info = site / f"{name.replace('-', '_')}-{version}.dist-info"
+        info.mkdir(parents=True)
+        (info / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {name}\nVersion: {version}\n")
+        groups = about["project"]["entry-points"].items()
+        points = [f"[{group}]\n" + "".join(f"{one} = {value}\n" for one, value in own.items()) for group, own in groups]
+        (info / "entry_points.txt").write_text("".join(points))
+        for module in about["tool"]["setuptools"]["py-modules"]:
+            shutil.copy(file.with_name(f"{module}.py"), site)
+            modules.append(module)
+    monkeypatch.syspath_prepend(str(site))
+    yield
+    for module in modules:
+        sys.modules.pop(module, None)

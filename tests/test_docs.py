@@ -41,7 +41,8 @@ _FIELD = re.compile(r"(?<![\w/.])config\.([a-z_]+(?:\.[a-z_]+)*)")
 _COMMAND = re.compile(r"^(?:\w+=\S+ )?(?:lcjax|python launch\.py|deploy/\w+\.sh|sbatch \S+) ([a-z]\S*)(.*)$")
 _FLAG = re.compile(r"(?<!\S)--(\w+)")
 
-_ELSEWHERE = {"load.py", "mine.py"}  # what `lcjax export` writes, and a reader
+# What `lcjax export` writes, and a reader.
+_ELSEWHERE = {"load.py", "mine.py", "own_config.py", "own_task.py"}
 
 
 def named(path: pathlib.Path) -> str:
@@ -123,11 +124,11 @@ def test_python_is_python_and_imports_what_is_there(page):
 
 
 @pages
-def test_configs_can_be_made(page):
+def test_configs_can_be_made(page, examples_installed):
     own = {text for text in code(page) if _ARGUMENTS.match(text)}
     for text in (found(_CONFIG, page) | own) - {"..."}:
         assert not text.startswith("configs/"), f"{text}: the name alone is what we teach"
-        if not text.endswith("...") and text.partition(":")[0] not in _ELSEWHERE:
+        if not text.endswith("...") and f"{text.partition(':')[0].removesuffix('.py')}.py" not in _ELSEWHERE:
             registry.parse(text)
 
 

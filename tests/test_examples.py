@@ -3,16 +3,21 @@
 import importlib
 import json
 import pathlib
+import re
 import shutil
 import sys
-import tomllib
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 from jax.sharding import AxisType, PartitionSpec
+from networks import card_of
 
+import lcjax
 from data_pipelines.schema import plugins
+from lcjax import tasks
+from lcjax.configs import registry as configs
 from lcjax.engine import restore
 from lcjax.ops import losses
 from lcjax.parallel import launcher
@@ -27,8 +32,7 @@ def _forgotten(monkeypatch):
     """What a test allows and imports is forgotten after it."""
     monkeypatch.setattr(plugins, "_allowed", set())
     yield
-    for package in PACKAGES:
-        sys.modules.pop(package, None)
+    _forget()
 
 
 @pytest.fixture
@@ -36,29 +40,6 @@ def on_path(monkeypatch):
     """The packages as PYTHONPATH=examples/own_model:... gives them: importable, and not installed."""
     for package in PACKAGES:
         monkeypatch.syspath_prepend(str(EXAMPLES / package))
-
-
-@pytest.fixture
-def installed(monkeypatch, tmp_path):
-    """The packages as `pip install examples/own_model ...` leaves them in site-packages."""
-    site = tmp_path / "site-packages"
-    for package in PACKAGES:
-        about = tomllib.loads((EXAMPLES / package / "pyproject.toml").read_text())
-        project = about["project"]
-        info = site / f"{package}-{project['version']}.dist-info"
-        info.mkdir(parents=True)
-        (info / "METADATA").write_text(
-            f"Metadata-Version: 2.1\nName: {project['name']}\nVersion: {project['version']}\n"
-        )
-        points = [
-            line
-            for group, names in project["entry-points"].items()
-            for line in (f"[{group}]", *(f"{name} = {value}" for name, value in names.items()))
-        ]
-        (info / "entry_points.txt").write_text("\n".join(points) + "\n")
-        for module in about["tool"]["setuptools"]["py-modules"]:
-            shutil.copy(EXAMPLES / package / f"{module}.py", site)
-    monkeypatch.syspath_prepend(str(site))
 
 
 def training(workdir, data_dir, config: str, steps: int = 4, **fields) -> list[str]:
@@ -99,7 +80,8 @@ def trained_own(own_run, on_path, command) -> pathlib.Path:
 
 def _forget():
     plugins._allowed.clear()
-    sys.modules.pop("own_model", None)
+    for package in PACKAGES:
+        sys.modules.pop(package, None)
 
 
 def asked(workdir: pathlib.Path, sample: pathlib.Path, output: pathlib.Path) -> dict[str, list[str]]:
@@ -161,7 +143,7 @@ def test_every_verb_refuses_by_name_what_a_workdir_may_not_choose(
         assert f"config.{field}='os:system': comes from a file" in err[0], verb
 
 
-def test_installed_packages_are_named_by_their_entry_points(installed, command, tmp_path):
+def test_installed_packages_are_named_by_their_entry_points(examples_installed, command, tmp_path):
     make_photos = _module("own_dataset/make_photos.py")
     make_photos.make(tmp_path / "photos")
     code, out, err = command(
@@ -219,8 +201,8 @@ def dice_by_numpy(logits, labels, weights):
 def test_losses_are_those_of_the_articles_on_one_device_and_on_several(name, weighted, pixels, on_path):
     plugins.allow("own_loss")
     loss = losses.pixel_loss(f"own_loss:{name}")
-    weights = np.array([1.0, 0.5, 3.0, 2.0], np.float32) if weighted else None
-    given = np.ones(4) if weights is None else weights
+    weights = jnp.array([1.0, 0.5, 3.0, 2.0]) if weighted else None
+    given = np.ones(4) if weights is None else np.asarray(weights)
     expected = {"focal": focal_by_numpy, "dice": dice_by_numpy}[name](*pixels, given)
     np.testing.assert_allclose(loss(*pixels, weights), expected, rtol=1e-5)
     nothing = np.full_like(pixels[1], 255)
@@ -232,3 +214,32 @@ def test_losses_are_those_of_the_articles_on_one_device_and_on_several(name, wei
         mesh=mesh, in_specs=(split, split), out_specs=PartitionSpec(),
     )  # fmt: skip
     np.testing.assert_allclose(jax.jit(over_devices)(*pixels), expected, rtol=1e-5)
+
+
+def python_of_the_page() -> list[str]:
+    page = (EXAMPLES.parent / "docs" / "extending.md").read_text()
+    return re.findall(r"^```python\n(.*?)^```$", page, re.MULTILINE | re.DOTALL)
+
+
+def test_the_page_shows_the_code_of_the_examples():
+    sources = [(EXAMPLES / package / f"{package}.py").read_text() for package in PACKAGES]
+    shown = [text for text in python_of_the_page() if not text.startswith(("# own_", "network = "))]
+    assert len(shown) == len(sources)
+    for text, source in zip(shown, sources, strict=True):
+        assert all(piece.strip() in source for piece in text.split("\n\n\n"))
+
+
+def test_the_task_and_the_config_of_the_page_work(tmp_path, monkeypatch):
+    for text in python_of_the_page():
+        if text.startswith("# own_"):
+            (tmp_path / text.splitlines()[0].removeprefix("# ")).write_text(text)
+    monkeypatch.syspath_prepend(str(tmp_path))
+    config = configs.parse("own_config:get_config:model=unet,tiny=true")
+    assert (config.fusion, config.class_weights, config.crop) == ("s2", 0.5, 64)
+    again = lcjax.config("own_config:get_config", tiny=True, task="own_task:ByKappa", **{"model.base": 4})
+    assert again.task == "own_task:ByKappa"
+    task = tasks.make(again, card_of(again))
+    sums = {"confusion": np.eye(len(task.names), dtype=int)}
+    assert task.monitor == "kappa" and task.scores(sums)["kappa"] == 1
+    for name in ("own_config", "own_task"):
+        del sys.modules[name]

@@ -11,7 +11,8 @@ NOTEBOOK = pathlib.Path(__file__).parents[1] / "examples" / "quickstart.ipynb"
 STEPS = {'total="150 steps"': 'total="4 steps"', 'total="30 steps"': 'total="2 steps"'}  # written there -> run here
 
 
-def test_the_notebook_runs_and_shows_a_map(sample, tmp_path):
+def test_the_notebook_runs_and_shows_a_map(sample, tmp_path, monkeypatch):
+    monkeypatch.delenv("MPLBACKEND")  # a notebook shows its pictures in itself
     notebook = nbformat.read(NOTEBOOK, as_version=4)
     for written, shorter in STEPS.items():
         (cell,) = (cell for cell in notebook.cells if written in cell.source)

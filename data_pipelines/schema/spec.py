@@ -157,7 +157,7 @@ def no_groups(records: dict[str, list[Kept]]) -> dict[str, str]:
     return {}
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True, kw_only=True)
 class DatasetSpec:
     """A data set: what it is, and the functions that know its files.
 
@@ -189,9 +189,9 @@ class DatasetSpec:
     sensors: tuple[Sensor, ...]
     legends: tuple[Legend, ...]
     tile: int
-    licence: str
-    homepage: str
-    citation: str
+    licence: str = ""
+    homepage: str = ""
+    citation: str = ""
     layout: str
     index: Callable[[Sequence[pathlib.Path]], dict[str, list[Item]]]
     read: Callable[..., Record]

@@ -1,4 +1,4 @@
-"""Makes photographs and masks to try the data set with: python make_photos.py FOLDER"""
+"""Makes photographs and masks to try the data set with, by `python make_photos.py FOLDER`."""
 
 import pathlib
 import sys

@@ -13,7 +13,6 @@ from data_pipelines.schema.sensors import Scaling, Sensor
 from data_pipelines.schema.spec import DatasetSpec, Item, Record, Refused
 
 TILE = 64
-SPLITS = ("train", "validation", "test")
 
 DRONE = Sensor(
     name="image",
@@ -34,18 +33,12 @@ LEGEND = Legend(
 
 def index(folders):
     """What there is: {split: its records}, a record being an id and the files of its parts."""
-    photos = {
-        split: sorted(path for folder in folders for path in (folder / split / "photos").glob("*.png"))
-        for split in SPLITS
-    }
-    return {
-        split: [
-            Item(f"{split}/{path.stem}", {"image": path, "label": path.parents[1] / "masks" / path.name})
-            for path in paths
-        ]
-        for split, paths in photos.items()
-        if paths
-    }
+    splits = {}
+    for photo in sorted(path for folder in folders for path in folder.glob("*/photos/*.png")):
+        split = photo.parts[-3]
+        files = {"image": photo, "label": photo.parents[1] / "masks" / photo.name}
+        splits.setdefault(split, []).append(Item(f"{split}/{photo.stem}", files))
+    return splits
 
 
 def read(item):
@@ -74,9 +67,6 @@ FIELDS = DatasetSpec(
     sensors=(DRONE,),
     legends=(LEGEND,),
     tile=TILE,
-    licence="CC0",
-    homepage="",
-    citation="",
     layout="{train,validation,test}/{photos,masks}/*.png",
     index=index,
     read=read,
