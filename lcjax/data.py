@@ -31,8 +31,11 @@ def from_arrays(
       >>> import lcjax.data
       >>> images = np.random.default_rng(0).integers(0, 256, (10, 64, 64, 3), np.uint8)
       >>> masks = (images[..., 0] > 127).astype(np.uint8)
-      >>> data = lcjax.data.from_arrays({"train": (images[:8], masks[:8]), "test": (images[8:], masks[8:])},
-      ...                               classes=["dark", "bright"], bands=["red", "green", "blue"])
+      >>> data = lcjax.data.from_arrays(
+      ...     {"train": (images[:8], masks[:8]), "test": (images[8:], masks[8:])},
+      ...     classes=["dark", "bright"],
+      ...     bands=["red", "green", "blue"],
+      ... )
       >>> data.splits
       {'train': 8, 'test': 2}
       >>> data.source("train[:50%]").ids
