@@ -201,14 +201,11 @@ def build(
     Raises:
       InputError: config and data do not go together.
     """
-    if dataset is not None and dataset.in_memory and jax.process_count() > 1:
-        raise InputError(
-            f"{dataset.name}: data in memory serve one process, and this run has {jax.process_count()}; prepare them "
-            "(`lcjax prepare --help`), or start one process"
-        )
     with multihost.raise_on_all():
         if dataset is None:
-            dataset = open_dataset(config.data_dir, config.dataset, legend=config.legend, bands=config.bands)
+            dataset = _opened(config)
+        else:
+            _check_given(config, dataset)
         source = dataset.source(config.split.train)
         card = make_card(config, dataset)
     multihost.agree(json.loads(card.to_json()), "the data")
@@ -228,6 +225,37 @@ def build(
     return _assemble(config, dataset, card, task, length, devices)
 
 
+def _opened(config: ml_collections.ConfigDict) -> Dataset:
+    return open_dataset(config.data_dir, config.dataset, legend=config.legend, bands=config.bands)
+
+
+def _check_given(config: ml_collections.ConfigDict, dataset: Dataset) -> None:
+    """Raises InputError for a data set that is not what the config of the run will say of it."""
+    if dataset.in_memory:
+        if jax.process_count() > 1:
+            raise InputError(
+                f"{dataset.name}: data in memory serve one process, and this run has {jax.process_count()}; prepare "
+                "them (`lcjax prepare --help`), or start one process"
+            )
+        if config.bands != "all" or config.legend:
+            raise InputError(
+                f"config.bands={config.bands!r}, config.legend={config.legend!r}: arrays have the bands and classes that "
+                "they were given; choose them there, and leave both as they are"
+            )
+        return
+    named = _opened(config)
+    for what, given, wanted in (
+        ("lies in", dataset.folder, named.folder),
+        ("has the bands", [s.bands for s in dataset.sensors], [s.bands for s in named.sensors]),
+        ("has the legend", dataset.legend.name, named.legend.name),
+    ):
+        if given != wanted:
+            raise InputError(
+                f"data={dataset.name}: it {what} {given}, and the config names {wanted}; set config.data_dir, dataset, "
+                "bands and legend as the data were opened, or leave data out"
+            )
+
+
 def build_without_data(
     config: ml_collections.ConfigDict, *, devices: Sequence[jax.Device] | None = None, steps: int = 100
 ) -> Experiment:
@@ -242,7 +270,7 @@ def build_without_data(
     """
     meshes.check(config.parallel)
     if datasets.entry(config.dataset).needs_preparation:
-        data: Any = open_dataset(config.data_dir, config.dataset, legend=config.legend, bands=config.bands)
+        data: Any = _opened(config)
     else:
         data = datasets.dataset(config.dataset, legend=config.legend, bands=config.bands)
     sensors = fusions.sensors_of(config.fusion, [_scaled(config, s, _made_up(s)) for s in data.sensors])

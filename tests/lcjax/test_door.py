@@ -115,6 +115,17 @@ def test_it_goes_on_in_the_same_bits_and_refuses_other_arrays(run, arrays, tmp_p
     assert all(np.array_equal(ours[path], theirs[path]) for path in theirs)
 
 
+def test_data_that_the_config_tells_otherwise_of_are_refused(arrays, data_dir, tmp_path):
+    config = config_of("2 steps")
+    config.bands = "rgb"
+    with pytest.raises(InputError, match="arrays have the bands and classes that they were given"):
+        lcjax.train(config, tmp_path / "run", data=data_of(*arrays))
+    config = lcjax.config("dfc2020", data="sample", tiny=True, data_dir=str(data_dir))
+    with pytest.raises(InputError, match=r"it has the bands .*'B4', 'B3', 'B2'.*, and the config names .*'B8A'"):
+        lcjax.train(config, tmp_path / "run", data=lcjax.data.open(data_dir, "sample", bands="rgb"))
+    assert not (tmp_path / "run").exists()
+
+
 def test_verbs_say_that_the_data_live_in_python(run, capsys):
     with pytest.raises(InputError, match="its data live in Python"):
         evaluate(run[1], "test", "best")
