@@ -125,22 +125,58 @@ def test_a_training_with_dropout_goes_on_in_the_same_bits(trained_own, own_run, 
         np.testing.assert_array_equal((resumed.parameters | resumed.statistics)[path], value, err_msg=path)
 
 
-@pytest.mark.parametrize("field", ["model.name", "dataset", "task", "loss"])
+@pytest.mark.parametrize(
+    ("field", "name", "says"),
+    [
+        *((field, "os:system", "comes from a file") for field in ("model.name", "dataset", "task", "loss")),
+        ("model.name", "own_model", "expected one of unet"),  # as its entry point is called, which is not installed
+    ],
+)
 def test_every_verb_refuses_by_name_what_a_workdir_may_not_choose(
-    field, trained_own, own_run, command, sample, tmp_path
+    field, name, says, trained_own, own_run, command, sample, tmp_path
 ):
     stranger = shutil.copytree(trained_own, tmp_path / "stranger")
     config = json.loads((stranger / "config.json").read_text())
     config["model"]["name"] = "unet"
     *folder, key = field.split(".")
-    (config[folder[0]] if folder else config)[key] = "os:system"
+    (config[folder[0]] if folder else config)[key] = name
     (stranger / "config.json").write_text(json.dumps(config))
     verbs = asked(stranger, sample, tmp_path)
     verbs["train"] = training(tmp_path / "run", own_run[1], f"{OWN_MODEL},init={stranger}")
     for verb, arguments in verbs.items():
         code, _, err = command(*arguments)
         assert code == 2 and len(err) == 1, (verb, err)
-        assert f"config.{field}='os:system': comes from a file" in err[0], verb
+        assert f"config.{field}='{name}': {says}" in err[0], verb
+
+
+ONE_SIZE = """
+import jax.numpy as jnp
+from flax import nnx
+
+class OneSize(nnx.Module):
+    def __init__(self, bands, classes, rngs):
+        self.layer = nnx.Linear(sum(bands.values()), classes, rngs=rngs)
+        self.position = nnx.Param(jnp.zeros((1, 32, 32, classes)))
+
+    def __call__(self, images, keys_B=None):
+        return self.layer(jnp.concatenate(list(images.values()), -1)) + self.position[...]
+"""
+
+
+def test_a_network_for_one_size_of_image_is_trained_with_a_warning_and_not_exported(
+    data_dir, command, tmp_path, monkeypatch
+):
+    (tmp_path / "own_one_size.py").write_text(ONE_SIZE)
+    monkeypatch.syspath_prepend(str(tmp_path))
+    config = "dfc2020:data=sample,tiny=true,model=own_one_size:OneSize"
+    code, out, _ = command(*training(tmp_path / "run", data_dir, config, steps=2, window=32))
+    assert code == 0
+    (warned,) = (line for line in out.splitlines() if "trained all the same" in line)
+    assert warned.startswith("warning: config.model.name='own_one_size:OneSize': this network cannot be exported")
+    code, _, err = command("export", f"--workdir={tmp_path / 'run'}", f"--output={tmp_path / 'exported'}")
+    assert code == 2 and "this network cannot be exported for images of any size" in err[0]
+    assert not (tmp_path / "exported").exists()
+    del sys.modules["own_one_size"]
 
 
 def test_installed_packages_are_named_by_their_entry_points(examples_installed, command, tmp_path):

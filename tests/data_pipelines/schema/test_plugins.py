@@ -118,6 +118,17 @@ def test_what_cannot_be_had_is_named(registry, monkeypatch, tmp_path, name, body
     assert says in refused(registry, name)
 
 
+def test_to_check_a_name_imports_nothing(registry, monkeypatch, tmp_path):
+    install(tmp_path, monkeypatch, "[lcjax.models]\nforest = trees_models:OAK\n")
+    plugins.allow("trees_models")
+    for name in ("unet", "forest", "trees_models:NET"):
+        registry.check(name)
+    assert "trees_models" not in sys.modules
+    for name, says in (("vgg", "expected one of unet"), ("os:system", "comes from a file"), (7, "expected a name")):
+        with pytest.raises(InputError, match=f"config.model.name={name!r}: {says}"):
+            registry.check(name)
+
+
 def test_an_entry_point_whose_package_is_broken_is_named(registry, monkeypatch, tmp_path):
     install(tmp_path, monkeypatch, "[lcjax.models]\nforest = trees_models:OAK\n")
     assert "the module trees_models has no OAK" in refused(registry, "forest")
