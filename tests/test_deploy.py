@@ -5,6 +5,7 @@ and what they make of each exit code; and that the manifest is one, by the schem
 fields of JobSet.
 """
 
+import configparser
 import json
 import os
 import pathlib
@@ -514,6 +515,8 @@ def test_the_image_has_all_that_is_installed():
     lines = [line.split() for line in (DEPLOY / "Dockerfile").read_text().splitlines() if line and line[0] != "#"]
     copied = {word for line in lines if line[0] == "COPY" for word in line[1:-1]}
     assert all((ROOT / name).exists() for name in copied)
-    setup = (ROOT / "setup.cfg").read_text()
-    packages = {name.split(".")[0] for name in re.search(r"packages =\n((?:    .*\n)+)", setup)[1].split()}
-    assert packages | {"launch.py", "setup.cfg", "pyproject.toml", "README.md", "LICENSE", "constraints"} == copied
+    setup = configparser.ConfigParser()
+    setup.read(ROOT / "setup.cfg")
+    folders = {name.split(".")[0] for name in setup["options"]["packages"].split()}
+    folders |= {line.split(" = ")[1] for line in setup["options"]["package_dir"].split("\n") if line}
+    assert folders | {"setup.cfg", "pyproject.toml", "README.md", "LICENSE", "constraints"} == copied

@@ -14,6 +14,7 @@ import subprocess
 import sys
 
 import pytest
+from test_imports import FLOORS
 
 import lcjax
 from data_pipelines.schema import on_disk, plugins
@@ -223,6 +224,14 @@ def test_the_table_of_arguments_names_those_that_the_configs_have():
         name = config or name
         told.setdefault(name, set()).update(arguments.replace("`", "").split(", "))
     assert told == {name: set(registry.find(name).arguments) for name in registry.REGISTRY.built_in}
+
+
+def test_the_rooms_are_told_in_their_order():
+    table = (ROOT / "CONTRIBUTING.md").read_text().partition("| floor | rooms |")[2].partition("\n\n")[0]
+    told = [re.findall(r"`([\w/]+?)(?:\.py|/)`", line) for line in table.splitlines()]
+    lcjax_rooms = [tuple(f"lcjax.{name.removeprefix('lcjax/')}" for name in names) for names in told[2:-1]]
+    of_data = [(f"data_pipelines.{name}",) for name in told[-1][1:]]
+    assert (*lcjax_rooms, *of_data) == FLOORS
 
 
 def test_the_columns_of_records_are_told():
