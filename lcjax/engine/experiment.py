@@ -239,8 +239,8 @@ def _check_given(config: ml_collections.ConfigDict, dataset: Dataset) -> None:
             )
         if config.bands != "all" or config.legend:
             raise InputError(
-                f"config.bands={config.bands!r}, config.legend={config.legend!r}: arrays have the bands and classes that "
-                "they were given; choose them there, and leave both as they are"
+                f"config.bands={config.bands!r}, config.legend={config.legend!r}: arrays have the bands and classes "
+                "that they were given; choose them there, and leave both as they are"
             )
         return
     named = _opened(config)
