@@ -1,5 +1,6 @@
 """Networks, tasks and batches for the tests: as small as their structure allows."""
 
+import dataclasses
 import pathlib
 
 import jax
@@ -10,14 +11,10 @@ from data_pipelines.schema.legends import LandClass, Legend
 from data_pipelines.schema.sensors import Scaling, Sensor
 from lcjax import tasks
 from lcjax.configs import dfc2020, pretrain
-from lcjax.engine import optimizer as optimizers
+from lcjax.engine import experiment as experiments
 from lcjax.engine.schedule import LearningRate
-from lcjax.engine.state import initial_state
-from lcjax.engine.train_step import compile_train_step, train_step
 from lcjax.models import params
-from lcjax.parallel import mesh as meshes
 from lcjax.runs import model_card as cards
-from lcjax.tasks import fusion as fusions
 
 # What is smaller than the tiny size: shifted windows, a merge, an expand with a skip; a UNet has five levels whatever
 # its width.
@@ -47,20 +44,12 @@ RGB = Sensor(
 CLASSES = Legend("rasters", tuple(LandClass(i, f"class_{i}", f"#{i:02x}{40 * i:02x}ff") for i in range(5)))
 
 
-def alike(legend: Legend) -> dict:
-    """Splits with one labelled pixel of each class."""
-    return {"train": {"class_pixels": {str(land_class.id): 1 for land_class in legend.scored}}}
-
-
 def card_of(config) -> cards.Card:
     """The card that a run of this config would have, if it had as many pixels of each class."""
     if datasets.entry(config.dataset).needs_preparation:
-        return cards.Card(config.model.name, config.fusion, (RGB,), CLASSES, 256, config.dataset, alike(CLASSES), {})
+        return experiments.card_without_data(config, [RGB], CLASSES, 256, config.dataset)
     spec = datasets.dataset(config.dataset, legend=config.legend, bands=config.bands)
-    sensors = fusions.sensors_of(config.fusion, spec.sensors)
-    return cards.Card(
-        config.model.name, config.fusion, sensors, spec.legend, spec.tile, spec.name, alike(spec.legend), {}
-    )
+    return experiments.card_without_data(config, spec.sensors, spec.legend, spec.tile, spec.name)
 
 
 def smallest(model: str, fusion: str = "", *, task: str = "segmentation", freeze: str = "", **sizes):
@@ -125,18 +114,18 @@ def batch(config, size: int, edge: int = 32, seed: int = 0) -> dict[str, np.ndar
 
 def trained(config, devices: int, size: int, count: int):
     """(template, state before, state after, metrics of the last step) of so many steps on one batch, in numpy."""
-    task, template, values, statistics = make(config)
-    mesh = meshes.make_mesh(devices, 1, size)
-    optimizer = optimizers.make_optimizer(config.optimizer, template.groups)
-    state = initial_state(template, values, statistics, optimizer, mesh)
+    config = config.copy_and_resolve_references()
+    config.seed, config.batch_size, config.parallel.data = 0, size, devices
+    experiment = experiments.build_from_card(config, card_of(config))
+    experiment = dataclasses.replace(experiment, rate=LearningRate(1e-2, 0, 10, "constant"))
+    state = experiment.initial_state(*experiment.random_values())
     before = jax.tree.map(np.array, state)
-    rate = LearningRate(1e-2, 0, 10, "constant")
-    data = meshes.global_batch(batch(config, size), meshes.batch_sharding(mesh))
-    data = {key: data[key] for key in (*task.keys, "corner", "example")}
-    step = compile_train_step(train_step(task, template, optimizer, rate, 0), state, data)
+    shown = batch(config, size)
+    data = experiment.global_batch({key: shown[key] for key in (*experiment.task.keys, "corner", "example")})
+    step = experiment.compile(state, data)
     for _ in range(count):
         state, metrics = step(state, data)
-    return template, before, jax.tree.map(np.array, state), jax.device_get(metrics)
+    return experiment.template, before, jax.tree.map(np.array, state), jax.device_get(metrics)
 
 
 def small(config, data_dir: pathlib.Path, steps: int = 6):

@@ -24,6 +24,7 @@ from data_pipelines.reading.dataset import open_dataset
 from data_pipelines.reading.interfaces import Dataset, Source
 from data_pipelines.schema import on_disk
 from data_pipelines.schema.errors import InputError
+from data_pipelines.schema.legends import Legend
 from data_pipelines.schema.normalization import SCALINGS
 from data_pipelines.schema.sensors import Sensor
 from lcjax import tasks
@@ -268,15 +269,38 @@ def build_without_data(
       config, devices: as of `build`.
       steps: number of steps of the schedule of the learning rate.
     """
-    meshes.check(config.parallel)
     if datasets.entry(config.dataset).needs_preparation:
         data: Any = _opened(config)
     else:
         data = datasets.dataset(config.dataset, legend=config.legend, bands=config.bands)
-    sensors = fusions.sensors_of(config.fusion, [_scaled(config, s, _made_up(s)) for s in data.sensors])
-    alike = {"train": {"class_pixels": {str(land_class.id): 1 for land_class in data.legend.scored}}}
-    tile = config.window or data.tile
-    card = cards.Card(config.model.name, config.fusion, sensors, data.legend, tile, data.name, alike, {})
+    sensors = [_scaled(config, sensor, _made_up(sensor)) for sensor in data.sensors]
+    card = card_without_data(config, sensors, data.legend, data.tile, data.name)
+    return build_from_card(config, card, devices=devices, steps=steps)
+
+
+def card_without_data(
+    config: ml_collections.ConfigDict, sensors: Sequence[Sensor], legend: Legend, tile: int, name: str
+) -> cards.Card:
+    """The card of a run whose records are not known: each class has one labelled pixel.
+
+    Args:
+      config: of the run.
+      sensors, legend, tile, name: of the data set.
+    """
+    alike = {"train": {"class_pixels": {str(land_class.id): 1 for land_class in legend.scored}}}
+    taken = fusions.sensors_of(config.fusion, sensors)
+    return cards.Card(config.model.name, config.fusion, taken, legend, config.window or tile, name, alike, {})
+
+
+def build_from_card(
+    config: ml_collections.ConfigDict,
+    card: cards.Card,
+    *,
+    devices: Sequence[jax.Device] | None = None,
+    steps: int = 100,
+) -> Experiment:
+    """The experiment of a config whose data are known by a card alone; arguments as of `build_without_data`."""
+    meshes.check(config.parallel)
     length = durations.RunLength(steps, 0, 1, 1, 1)
     return _assemble(config, None, card, tasks.make(config, card), length, devices)
 
