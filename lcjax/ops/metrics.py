@@ -57,7 +57,7 @@ def scores(matrix: np.ndarray, names: Sequence[str]) -> tuple[dict[str, float], 
     """
     matrix = np.asarray(matrix, np.float64)
     hits, truth, guess = np.diag(matrix), matrix.sum(axis=1), matrix.sum(axis=0)
-    total = matrix.sum()
+    total = float(matrix.sum())
     present = truth + guess > 0
     if not present.any():
         raise ValueError("the confusion matrix is empty: no labelled pixel was scored")
