@@ -3,8 +3,9 @@
 import json
 import types
 
+from lcjax.cli import benchmark
 from lcjax.models import registry
-from lcjax.profiling import benchmark, model_table
+from lcjax.profiling import model_table
 
 FEW = [("unet", "tiny"), ("two_stream_swin", "tiny")]
 
