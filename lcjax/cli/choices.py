@@ -19,8 +19,9 @@ def _first_line(found: Any) -> str:
 
 
 def _network(family: Any) -> str:
+    line = getattr(family, "line", "") or _first_line(family)
     sizes = getattr(family, "sizes", None)
-    return f"sizes {', '.join(sizes)}" if sizes else _first_line(family)
+    return f"{line}; sizes {', '.join(sizes)}" if sizes else line
 
 
 def _data_set(spec: Any) -> str:

@@ -55,12 +55,14 @@ class Family:
       decoder: (channels, ...) -> Decoder.
       head: (channels, classes, ...) -> Head.
       sizes: the numbers, by name of the size.
+      line: what it is, in one line.
     """
 
     encoder: Part
     decoder: Part
     head: Part
     sizes: presets.Sizes
+    line: str
 
 
 _HOW = ("remat", "dtype", "rngs")
@@ -76,9 +78,10 @@ _SWIN_PARTS = (
 _UPERNET_DECODER = Part(UPerNetDecoder, "hidden", *_HOW)
 
 
-def _resnet_unet(block: str, depths: tuple[int, ...]) -> Family:
+def _resnet_unet(layers: int, block: str, depths: tuple[int, ...]) -> Family:
     encoder = Part(ResNetEncoder, "depths", "width", *_HOW, block=block)
-    return Family(encoder, _BACKBONE_DECODER, _CONV_HEAD, presets.resnet(depths))
+    line = f"a ResNet-{layers} encoder (He et al. 2016) and the decoder of a UNet"
+    return Family(encoder, _BACKBONE_DECODER, _CONV_HEAD, presets.resnet(depths), line)
 
 
 FAMILIES = {
@@ -87,27 +90,38 @@ FAMILIES = {
         Part(UNetDecoder, "upsampling", *_HOW),
         _LINEAR_HEAD,
         presets.UNET,
+        "convolutions at five resolutions, joined by skips (Ronneberger et al. 2015)",
     ),
-    "resnet18_unet": _resnet_unet("basic", (2, 2, 2, 2)),
-    "resnet34_unet": _resnet_unet("basic", (3, 4, 6, 3)),
-    "resnet50_unet": _resnet_unet("bottleneck", (3, 4, 6, 3)),
-    "resnet101_unet": _resnet_unet("bottleneck", (3, 4, 23, 3)),
+    "resnet18_unet": _resnet_unet(18, "basic", (2, 2, 2, 2)),
+    "resnet34_unet": _resnet_unet(34, "basic", (3, 4, 6, 3)),
+    "resnet50_unet": _resnet_unet(50, "bottleneck", (3, 4, 6, 3)),
+    "resnet101_unet": _resnet_unet(101, "bottleneck", (3, 4, 23, 3)),
     "efficientnet_lite0_unet": Family(
-        Part(EfficientNetEncoder, "stem", "stages", *_HOW), _BACKBONE_DECODER, _CONV_HEAD, presets.EFFICIENTNET_LITE0
+        Part(EfficientNetEncoder, "stem", "stages", *_HOW),
+        _BACKBONE_DECODER,
+        _CONV_HEAD,
+        presets.EFFICIENTNET_LITE0,
+        "an EfficientNet-Lite0 encoder (Tan and Le 2019) and the decoder of a UNet",
     ),
-    "swin_unet": Family(*_SWIN_PARTS, presets.SWIN_UNET),
-    "two_stream_swin": Family(*_SWIN_PARTS, presets.TWO_STREAM_SWIN),
+    "swin_unet": Family(*_SWIN_PARTS, presets.SWIN_UNET, "a UNet of Swin transformer blocks (Cao et al. 2021)"),
+    "two_stream_swin": Family(
+        *_SWIN_PARTS,
+        presets.TWO_STREAM_SWIN,
+        "a Swin encoder and its mirror for each sensor, joined before the head (Scheibenreif et al. 2022)",
+    ),
     "swin_upernet": Family(
         Part(SwinEncoder, "embed", "patch", *_SWIN_STAGES, *_HOW, skips="leaving"),
         _UPERNET_DECODER,
         _LINEAR_HEAD,
         presets.SWIN_UPERNET,
+        "a Swin encoder and the UPerNet decoder (Xiao et al. 2018)",
     ),
     "vit_pyramid": Family(
         Part(ViTEncoder, "embed", "depth", "heads", "patch", "grid", "drop_path", *_HOW),
         _UPERNET_DECODER,
         _LINEAR_HEAD,
         presets.VIT,
+        "a plain vision transformer (Dosovitskiy et al. 2021), a feature pyramid and the UPerNet decoder",
     ),
 }
 
