@@ -182,10 +182,13 @@ def test_a_network_for_one_size_of_image_is_trained_with_a_warning_and_not_expor
 def test_installed_packages_are_named_by_their_entry_points(examples_installed, command, tmp_path):
     make_photos = _module("own_dataset/make_photos.py")
     make_photos.make(tmp_path / "photos")
+    (tmp_path / "photos" / "train" / "photos" / "0099.png").write_text("half a photograph")
     code, out, err = command(
         "prepare", "--dataset=fields", f"--source={tmp_path / 'photos'}", f"--data_dir={tmp_path / 'data'}"
     )
     assert code == 0 and "12 records of 64 x 64 pixels" in out, err
+    (refused,) = (tmp_path / "data" / "fields" / "1.0.0" / "refused.csv").read_text().splitlines()[1:]
+    assert refused.startswith("train/0099,") and "0099.png,cannot be opened" in refused
     config = "rasters:data=fields,model=own_model,tiny=true"
     arguments = training(tmp_path / "run", tmp_path / "data", config, loss="dice", class_weights=0.0)
     assert command(*arguments)[0] == 0
