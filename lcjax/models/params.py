@@ -119,7 +119,9 @@ class Template:
         self._build = build
         self._frozen = freeze == "encoder"
         self._initialises_itself = getattr(model, "initialises_itself", False)
-        self.groups: Mapping[str, ParameterGroups] = getattr(model, "parameter_groups", {})
+        declared = getattr(model, "parameter_groups", {})
+        # An encoder by itself declares its own layers, and no encoder inside it.
+        self.groups: Mapping[str, ParameterGroups] = declared if isinstance(declared, Mapping) else {}
         if self._frozen and not self.groups:
             raise InputError(
                 f"config.freeze={freeze!r}: the network declares no parameter_groups, which say what of it "

@@ -12,7 +12,6 @@ import rasterio
 
 import lcjax
 from data_pipelines.schema.errors import InputError
-from lcjax.cli import main
 from lcjax.evaluation.evaluate import evaluate
 from lcjax.parallel import launcher
 
@@ -133,7 +132,7 @@ def test_verbs_say_that_the_data_live_in_python(run, capsys):
         lcjax.evaluate(run[1], "validation")
 
 
-def test_a_map_is_what_predict_says_and_what_the_verb_writes(trained, sample, tmp_path, capsys):
+def test_a_map_is_what_predict_says_and_what_the_verb_writes(trained, sample, tmp_path, command):
     scenes = {sensor: sample / "scenes" / f"scene_{sensor}.tif" for sensor in ("s1", "s2")}
     net = lcjax.load(trained)
     path = net.map(scenes, tmp_path / "map.tif")
@@ -146,7 +145,8 @@ def test_a_map_is_what_predict_says_and_what_the_verb_writes(trained, sample, tm
         stored[sensor.name] = np.rint(values / sensor.scaling.unit).astype(sensor.dtype)
     np.testing.assert_array_equal(net.predict(stored), ids)
     text = ",".join(f"{name}={file}" for name, file in scenes.items())
-    assert main.main(["predict", f"--workdir={trained}", f"--scene={text}", f"--output={tmp_path}/again.tif"]) == 0
+    code, _, told = command("predict", f"--workdir={trained}", f"--scene={text}", f"--output={tmp_path}/again.tif")
+    assert code == 0, told
     with rasterio.open(tmp_path / "again.tif") as file:
         np.testing.assert_array_equal(file.read(1), ids)
 
