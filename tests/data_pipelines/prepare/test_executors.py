@@ -25,8 +25,12 @@ def test_interrupted_by_ctrl_c(tmp_path):
     command = [sys.executable, "-c", LISTENING, "prepare", *flags]
     run = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, start_new_session=True)
     parts = tmp_path / "data" / "dfc2020" / "1.0.0.incomplete" / ".parts"
-    while not list(parts.glob(".*.array_record-*")) and run.poll() is None:  # workers are at work
-        time.sleep(0.01)
+    working: set[str] = set()
+    while (
+        len(working) < 2 and run.poll() is None
+    ):  # both workers are at work; a file's temporary name ends in who writes
+        working |= {path.name.rpartition(".")[2] for path in parts.glob(".*.array_record-*")}
+        time.sleep(0.005)
     os.killpg(run.pid, signal.SIGINT)
     _, said = run.communicate(timeout=60)
     assert run.returncode == 130, said.decode()
