@@ -77,7 +77,7 @@ def finalize(
     partitions = spec.partitions(kept)
     _check(spec.name, partitions, kept)
     parts = {name: dataclasses.asdict(partition) for name, partition in partitions.items()}
-    write_json(folder / on_disk.PARTITIONS, {"partitions": parts}, on_disk.SCHEMA_VERSION)
+    on_disk.write_partitions(folder, parts)
     _write_tfds(spec, layout, splits, folder)
 
 

@@ -212,7 +212,7 @@ class PreparedDataset:
 
     @functools.cached_property
     def _names(self) -> Splits:
-        partitions = schema_version.read_json(self.folder / on_disk.PARTITIONS, on_disk.SCHEMA_VERSION)["partitions"]
+        partitions = on_disk.read_partitions(self.folder)
         return Splits(
             title=f"{self.name} {self.version}",
             stored=self._records.by_split,

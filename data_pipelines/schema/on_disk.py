@@ -4,8 +4,10 @@ import collections
 import csv
 import dataclasses
 import pathlib
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from typing import Any
 
+from data_pipelines.schema.schema_version import read_json, write_json
 from data_pipelines.schema.spec import Extent, Kept
 
 SCHEMA_VERSION = 1  # of its JSON files, and of those that are there while it is being made
@@ -13,6 +15,7 @@ DESCRIPTION = "description.json"  # name, version, sensors, legends and tile: al
 STATISTICS = "statistics.json"
 RECORDS = "records.csv"
 PARTITIONS = "partitions.json"
+_ANEW = "delete the folder and prepare it anew"
 REFUSED = "refused.csv"
 
 
@@ -104,3 +107,14 @@ def folder_of(name: str, version: str, data_dir: pathlib.Path) -> pathlib.Path:
 def incomplete(folder: pathlib.Path) -> pathlib.Path:
     """Where it lies while it is being made."""
     return folder.with_name(f"{folder.name}.incomplete")
+
+
+def write_partitions(folder: pathlib.Path, partitions: Mapping[str, Any]) -> None:
+    """Writes partitions.json: name of a partition -> {"parts": {part: ids of its records}, "warning": one line}."""
+    write_json(folder / PARTITIONS, {"partitions": partitions}, SCHEMA_VERSION)
+
+
+def read_partitions(folder: pathlib.Path) -> dict[str, Any]:
+    """Returns what `write_partitions` wrote. Raises InputError for another schema_version."""
+    partitions: dict[str, Any] = read_json(folder / PARTITIONS, SCHEMA_VERSION, _ANEW)["partitions"]
+    return partitions

@@ -60,10 +60,11 @@ def _card(card: model_card.Card) -> list[str]:
 
 
 def _data_set(folder: pathlib.Path) -> list[str]:
-    description, statistics, partitions = (
+    description, statistics = (
         schema_version.read_json(folder / file, on_disk.SCHEMA_VERSION, "delete the folder and prepare it anew")
-        for file in (on_disk.DESCRIPTION, on_disk.STATISTICS, on_disk.PARTITIONS)
+        for file in (on_disk.DESCRIPTION, on_disk.STATISTICS)
     )
+    partitions = on_disk.read_partitions(folder)
     size = sum(path.stat().st_size for path in folder.glob("*") if path.is_file())
     lines = [
         f"{folder}: the data set {description['name']} {description['version']}, prepared ({size / 1e6:,.1f} MB)",

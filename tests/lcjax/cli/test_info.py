@@ -178,6 +178,7 @@ def test_a_prepared_data_set_and_a_folder_of_them(command, data_dir):
     (folder,) = data_dir.glob("sample/*")
     assert command("info", str(folder))[1] == out
     assert out.startswith(f"{folder}: the data set sample {folder.name}, prepared (")
+    assert "\n  partitions  reference" in out
     for split, records in (("validation", 8), ("test", 4), ("unlabelled", 8)):
         assert re.search(rf"^  {split} +{records} records$", out, re.MULTILINE)
     assert "bands       s1: VV, VH\n" in out
