@@ -10,6 +10,7 @@ from rasterio.enums import ColorInterp
 from rasterio.windows import Window
 
 from data_pipelines.schema.errors import InputError
+from data_pipelines.schema.sensors import holds_data
 
 _UNKNOWN = (ColorInterp.undefined, ColorInterp.palette)
 
@@ -72,5 +73,4 @@ def read_valid(
             f"{dataset.name}: cannot be read to its end ({reason}); fetch or copy the file again"
         ) from error
     raw = masked.data
-    valid = ~np.ma.getmaskarray(masked).any(0) & np.isfinite(raw).all(0)
-    return raw, valid & (raw != 0).any(0) if zero_is_nodata else valid
+    return raw, ~np.ma.getmaskarray(masked).any(0) & holds_data(raw, zero_is_nodata, axis=0)

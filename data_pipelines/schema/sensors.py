@@ -58,6 +58,14 @@ class Sensor:
         """What each band measures: "light", "decibels" of backscatter, or "height"; of own imagery light is taken."""
         return tuple(_QUANTITIES.get((self.name, band), "light") for band in self.bands)
 
+    @property
+    def empty(self) -> np.ndarray:
+        """What a pixel without data is shown to networks as, (bands,): stored numbers that scale to zero."""
+        stored = np.asarray(self.scaling.offset) / self.scaling.unit
+        if np.issubdtype(self.dtype, np.integer):
+            stored = np.rint(stored)
+        return np.broadcast_to(stored.astype(self.dtype), len(self.bands))
+
     def with_bands(self, bands: Sequence[str]) -> "Sensor":
         """The sensor with some of its bands, in this order."""
         indices = [self.bands.index(band) for band in bands]
@@ -119,6 +127,18 @@ SENSORS = {sensor.name: sensor for sensor in (S1, S2, AERIAL)}
 
 # Sensor and band -> what the physical value is, where it is not an amount of light.
 _QUANTITIES = {("s1", "VV"): "decibels", ("s1", "VH"): "decibels", ("aerial", "elevation"): "height"}
+
+
+def holds_data(values: np.ndarray, zero_is_nodata: bool, axis: int) -> np.ndarray:
+    """Returns where pixels hold data: finite in every band and, with `zero_is_nodata`, not 0 in every band.
+
+    Args:
+      values: numbers of one image.
+      zero_is_nodata: of its sensor.
+      axis: of the bands; the result lacks it.
+    """
+    finite: np.ndarray = np.isfinite(values).all(axis)
+    return finite & (values != 0).any(axis) if zero_is_nodata else finite
 
 
 def to_storage(sensor: Sensor, values: np.ndarray) -> np.ndarray:

@@ -10,7 +10,7 @@ import numpy as np
 
 from data_pipelines.schema.errors import InputError
 from data_pipelines.schema.legends import IGNORE
-from data_pipelines.schema.sensors import Sensor
+from data_pipelines.schema.sensors import Sensor, holds_data
 from lcjax.engine import restore
 from lcjax.mapping import map_writer, scene_list
 from lcjax.mapping.mapper import Mapper, Options
@@ -29,6 +29,9 @@ class Network:
     An image is an array (H, W, bands) of any size, with the stored numbers of the data and the bands in the order of
     the card; for several sensors, a dictionary of arrays by name. An image larger than a tile of the card goes through
     the network tile by tile, and the answers are blended, as in maps.
+
+    A pixel of an array holds no data where a band is NaN or infinite and, of Sentinel sensors, where all bands are 0;
+    other no-data values are known of files alone.
     """
 
     def __init__(self, trained: restore.Trained, checkpoint: str = "best"):
@@ -64,7 +67,11 @@ class Network:
         """
         inputs = self._checked(image)
         height, width = next(iter(inputs.values())).shape[:2]
-        valid = self._valid(inputs)
+        sensors = self.card.sensors
+        holds = {s.name: holds_data(inputs[s.name], s.zero_is_nodata, axis=-1) for s in sensors}
+        # As in maps: the network is shown pixels without data as numbers that scale to zero.
+        inputs = {s.name: np.where(holds[s.name][..., None], inputs[s.name], s.empty) for s in sensors}
+        valid = np.logical_and.reduce(list(holds.values()))
         tile = self.card.tile
         strips = blended_strips(
             lambda first, end: ({name: array[first:end] for name, array in inputs.items()}, valid[first:end]),
@@ -148,14 +155,6 @@ class Network:
             shown = ", ".join(f"{name} {rows} x {columns}" for name, (rows, columns) in shapes.items())
             raise InputError(f"the images of the sensors differ in height and width: {shown}; expected one grid")
         return arrays
-
-    def _valid(self, inputs: Mapping[str, np.ndarray]) -> np.ndarray:
-        """Returns where every sensor holds data, (H, W) bool."""
-        masks = [
-            (inputs[sensor.name] != 0).any(-1) if sensor.zero_is_nodata else np.isfinite(inputs[sensor.name]).all(-1)
-            for sensor in self.card.sensors
-        ]
-        return np.logical_and.reduce(masks)
 
 
 def _as_stored(name: str, image: np.ndarray, sensor: Sensor) -> np.ndarray:

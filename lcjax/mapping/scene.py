@@ -68,10 +68,6 @@ class Layer:
         """
         raw, valid = raster_io.read_valid(self.dataset, self.indices, window, self.sensor.zero_is_nodata)
         stored = np.empty((*valid.shape, len(self.indices)), self.sensor.dtype)
-        empty = np.asarray(self.sensor.scaling.offset) / self.sensor.scaling.unit
-        if np.issubdtype(stored.dtype, np.integer):
-            empty = np.rint(empty)
-        empty = np.broadcast_to(empty.astype(stored.dtype), len(self.indices))
         whole = valid.all()
         for k in range(len(self.indices)):  # band by band: the widened copies stay small
             values = raw[k] if whole else np.where(valid, raw[k], 0)
@@ -79,7 +75,7 @@ class Layer:
                 values = values * self.gain[k] + self.shift[k]
             stored[..., k] = to_storage(self.sensor, values)
         if not whole:
-            stored[~valid] = empty
+            stored[~valid] = self.sensor.empty
         return stored, valid
 
 

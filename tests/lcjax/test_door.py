@@ -3,6 +3,7 @@
 import doctest
 import inspect
 import logging
+import shutil
 import subprocess
 import sys
 
@@ -133,7 +134,14 @@ def test_verbs_say_that_the_data_live_in_python(run, capsys):
 
 
 def test_a_map_is_what_predict_says_and_what_the_verb_writes(trained, sample, tmp_path, command):
-    scenes = {sensor: sample / "scenes" / f"scene_{sensor}.tif" for sensor in ("s1", "s2")}
+    scenes = {sensor: tmp_path / f"scene_{sensor}.tif" for sensor in ("s1", "s2")}
+    for number, (sensor, path) in enumerate(scenes.items()):  # each with a hole of its own
+        shutil.copy(sample / "scenes" / path.name, path)
+        with rasterio.open(path, "r+") as file:
+            rows = slice(40 + 10 * number, 70 + 10 * number)
+            values = file.read()
+            values[:, rows, 40:90] = 0
+            file.write(values)
     net = lcjax.load(trained)
     path = net.map(scenes, tmp_path / "map.tif")
     with rasterio.open(path) as file:
@@ -143,6 +151,7 @@ def test_a_map_is_what_predict_says_and_what_the_verb_writes(trained, sample, tm
         with rasterio.open(scenes[sensor.name]) as file:
             values = np.moveaxis(file.read(), 0, -1)
         stored[sensor.name] = np.rint(values / sensor.scaling.unit).astype(sensor.dtype)
+    assert (ids[40:80, 40:90] == 255).all() and (ids != 255).any()
     np.testing.assert_array_equal(net.predict(stored), ids)
     text = ",".join(f"{name}={file}" for name, file in scenes.items())
     code, _, told = command("predict", f"--workdir={trained}", f"--scene={text}", f"--output={tmp_path}/again.tif")
