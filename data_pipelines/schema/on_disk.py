@@ -15,7 +15,7 @@ DESCRIPTION = "description.json"  # name, version, sensors, legends and tile: al
 STATISTICS = "statistics.json"
 RECORDS = "records.csv"
 PARTITIONS = "partitions.json"
-_ANEW = "delete the folder and prepare it anew"
+ANEW = "delete the folder and prepare it anew"
 REFUSED = "refused.csv"
 
 
@@ -116,5 +116,5 @@ def write_partitions(folder: pathlib.Path, partitions: Mapping[str, Any]) -> Non
 
 def read_partitions(folder: pathlib.Path) -> dict[str, Any]:
     """Returns what `write_partitions` wrote. Raises InputError for another schema_version."""
-    partitions: dict[str, Any] = read_json(folder / PARTITIONS, SCHEMA_VERSION, _ANEW)["partitions"]
+    partitions: dict[str, Any] = read_json(folder / PARTITIONS, SCHEMA_VERSION, ANEW)["partitions"]
     return partitions

@@ -61,7 +61,7 @@ def _card(card: model_card.Card) -> list[str]:
 
 def _data_set(folder: pathlib.Path) -> list[str]:
     description, statistics = (
-        schema_version.read_json(folder / file, on_disk.SCHEMA_VERSION, "delete the folder and prepare it anew")
+        schema_version.read_json(folder / file, on_disk.SCHEMA_VERSION, on_disk.ANEW)
         for file in (on_disk.DESCRIPTION, on_disk.STATISTICS)
     )
     partitions = on_disk.read_partitions(folder)

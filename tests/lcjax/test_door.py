@@ -135,7 +135,7 @@ def test_verbs_say_that_the_data_live_in_python(run, capsys):
 
 def test_a_map_is_what_predict_says_and_what_the_verb_writes(trained, sample, tmp_path, command):
     scenes = {sensor: tmp_path / f"scene_{sensor}.tif" for sensor in ("s1", "s2")}
-    for number, (sensor, path) in enumerate(scenes.items()):  # each with a hole of its own
+    for number, path in enumerate(scenes.values()):  # each with a hole of its own
         shutil.copy(sample / "scenes" / path.name, path)
         with rasterio.open(path, "r+") as file:
             rows = slice(40 + 10 * number, 70 + 10 * number)
