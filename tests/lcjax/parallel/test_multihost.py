@@ -254,7 +254,7 @@ values = types.SimpleNamespace(coordinator_address={address!r}, num_processes=2,
 values.join_timeout, values.loss_timeout = 30, 5
 multihost.join("flags", values, asks=False)
 time.sleep(0 if jax.process_index() else 45)
-multihost.leave()
+multihost.shutdown()
 """
 
 
