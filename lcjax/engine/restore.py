@@ -53,7 +53,8 @@ class Trained:
         """A function {sensor: stored integers (B, H, W, bands)} -> class probabilities (B, H, W, classes) float32.
 
         A network that also takes numbers beside images may be given those that are stored, too, by their name. Where
-        the devices are of several processes, process 0 gives the batches, and the others None (multihost.leader_section).
+        the devices are of several processes, process 0 gives the batches, and the others give None
+        (multihost.leader_section).
 
         Args:
           mesh: devices that share the examples of a batch, a multiple of their number; None takes the first alone.
