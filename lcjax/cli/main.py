@@ -206,14 +206,34 @@ def _parse(verb: str, rest: list[str]) -> list[str]:
         leftover = flags.FLAGS([f"lcjax {verb}", *rest])[1:]
     # A field that the config does not have, or a value of another type, surfaces as one of these.
     except (flags.Error, AttributeError, KeyError, TypeError, ValueError) as error:
-        raise InputError(_one_line(_cause(error))) from error
+        raise InputError(_unknown_field(rest, error) or _one_line(_cause(error))) from error
     if leftover and not VERBS[verb].takes_words:
         raise InputError(f"unexpected {' '.join(leftover)!r}: flags are written --name=value")
     given = flags.FLAGS.flag_values_dict()
     plugins.allow(*given.get("allow_plugins") or ())
     if given.get("config") is not None:
+        from lcjax.runs import config_fields
+
         plugins.allow_named_in(given["config"])
+        config_fields.check(given["config"])
     return leftover
+
+
+def _unknown_field(rest: list[str], error: BaseException) -> str:
+    """What to say of the first --config.FIELD that the config does not have; empty where all are there."""
+    named = [word for word in rest if re.match(r"--?config\.", word)]
+    text = next((word.partition("=")[2] for word in rest if re.match(r"--?config=", word)), "")
+    if not named or not text or isinstance(_cause(error), InputError):
+        return ""
+    from lcjax.configs import registry
+    from lcjax.runs import config_fields
+
+    values = config_fields.flat(registry.parse(text))
+    for word in named:
+        field = word.lstrip("-").partition("=")[0].removeprefix("config.")
+        if field not in values:
+            return f"--config.{field}: there is no such field; {config_fields.unknown(field, values)}"
+    return ""
 
 
 def _cause(error: BaseException) -> BaseException:
