@@ -199,5 +199,8 @@ def _checked(name: str, value: Any, default: Any) -> Any:
 
 
 def _unknown(family: Family, field: str, known: Mapping[str, Any]) -> str:
-    told = config_fields.unknown(field, {**dict.fromkeys(family.arguments), **known})
-    return f"config {family.name} has no {field!r}: {told}; its arguments are {', '.join(family.arguments) or 'none'}"
+    hint = config_fields.meant(field, [*family.arguments, *known])
+    return (
+        f"config {family.name} has no {field!r}: {hint}arguments are {', '.join(family.arguments) or 'none'}, fields "
+        f"{', '.join(known)}"
+    )

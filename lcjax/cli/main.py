@@ -228,11 +228,11 @@ def _unknown_field(rest: list[str], error: BaseException) -> str:
     from lcjax.configs import registry
     from lcjax.runs import config_fields
 
-    values = config_fields.flat(registry.parse(text))
+    fields = list(config_fields.flat(registry.parse(text)))
     for word in named:
         field = word.lstrip("-").partition("=")[0].removeprefix("config.")
-        if field not in values:
-            return f"--config.{field}: there is no such field; {config_fields.unknown(field, values)}"
+        if field not in fields:
+            return f"--config.{field}: there is no such field; {config_fields.unknown(field, fields)}"
     return ""
 
 

@@ -84,12 +84,12 @@ def _write(trained: restore.Trained, folder: pathlib.Path, role: str, kind: str,
     card, task, split = trained.card, trained.task, trained.card.splits[role]
     out = folder / "evaluation" / role
     out.mkdir(parents=True, exist_ok=True)
-    result = _context(trained, folder, split | {"role": role}, kind)
+    result = context(trained, folder, split | {"role": role}, kind)
     if "confusion" in sums:
         distribution = {part: of_part["class_pixels"] for part, of_part in card.splits.items()}
         result |= segmentation_result(sums["confusion"], card.legend, int(sums["ignored"]), distribution)
         records = [source[index] for index in chosen_samples(len(source))]
-        write_samples(out / "samples.npz", dataset.sensors[-1], records, _predict(trained, records))
+        write_samples(out / "samples.npz", dataset.sensors[-1], records, predict(trained, records))
         write_confusion(out, sums["confusion"], result["class_set"])
     else:
         result |= {"scores": task.scores(sums)}
@@ -143,7 +143,8 @@ def write_confusion(out: pathlib.Path, confusion: np.ndarray, names: list[str]) 
     (out / "confusion.png").write_bytes(figures.confusion(confusion, names))
 
 
-def _context(trained: restore.Trained, folder: pathlib.Path, split: dict, kind: str) -> dict:
+def context(trained: restore.Trained, folder: pathlib.Path, split: dict, kind: str) -> dict:
+    """Returns the fields of metrics.json that tell of the run and of the records that were scored."""
     config = trained.config
     return {
         "run": folder.name,
@@ -191,6 +192,7 @@ def write_samples(path: pathlib.Path, sensor, records: list[dict], predictions: 
     temporary.replace(path)
 
 
-def _predict(trained: restore.Trained, records: list[dict]) -> list[np.ndarray]:
+def predict(trained: restore.Trained, records: list[dict]) -> list[np.ndarray]:
+    """Returns the map of each record, (H, W) legend ids."""
     batch = {key: np.stack([record[key] for record in records]) for key in trained.task.keys if key != "label"}
     return list(trained.card.legend.id_of_index()[np.asarray(trained.probabilities()(batch)).argmax(axis=-1)])

@@ -341,28 +341,28 @@ def check_values(values: Mapping[str, Any], where: str = "config") -> None:
             raise InputError(f"{where}.{name}={value!r:.60}: expected {field.allowed.text} ({field.meaning})")
 
 
-def unknown(name: str, values: Mapping[str, Any]) -> str:
-    """What to say of a field that is not among those of a config: the one that was meant, and those beside it.
-
-    Args:
-      name: dotted.
-      values: of the config, by dotted names.
-    """
+def meant(name: str, fields: Sequence[str]) -> str:
+    """Asks for the field that was meant by a dotted name that is none of the fields; empty where none is near."""
     group, _, word = name.rpartition(".")
-    beside = [field for field in values if field.rpartition(".")[0] == group]
+    beside = [field for field in fields if field.rpartition(".")[0] == group]
     close = (
-        [field for field in [*beside, *values] if word in (_last(field), _initials(_last(field)))][:1]
-        or difflib.get_close_matches(name, values, 1)
-        or _by_last_word(word, values)
+        [field for field in [*beside, *fields] if word in (_last(field), _initials(_last(field)))][:1]
+        or difflib.get_close_matches(name, fields, 1)
+        or _by_last_word(word, fields)
     )
-    hint = f"did you mean {close[0]!r}? " if close else ""
-    of = f"config.{group}" if beside and group else "config"
-    names = ", ".join(_last(field) for field in beside) if beside and group else ", ".join(values)
-    return f"{hint}{of} has {names}"
+    return f"did you mean {close[0]!r}? " if close else ""
 
 
-def _by_last_word(word: str, fields: Sequence[str] | Mapping[str, Any]) -> list[str]:
-    ends = {_last(field): field for field in reversed(list(fields))}  # learning_rate is meant to be optimizer's
+def unknown(name: str, fields: Sequence[str]) -> str:
+    """What to say of a field that is none of a config's, by their dotted names: which was meant, what is beside it."""
+    group = name.rpartition(".")[0]
+    beside = [_last(field) for field in fields if field.rpartition(".")[0] == group] if group else []
+    has = f"config.{group} has {', '.join(beside)}" if beside else f"config has {', '.join(fields)}"
+    return meant(name, fields) + has
+
+
+def _by_last_word(word: str, fields: Sequence[str]) -> list[str]:
+    ends = {_last(field): field for field in reversed(fields)}  # learning_rate is meant to be optimizer's
     return [ends[end] for end in difflib.get_close_matches(word, ends, 1)]
 
 
