@@ -10,7 +10,6 @@ import io
 import json
 import pathlib
 import re
-from collections.abc import Iterator
 from typing import Any
 
 import jax
@@ -25,11 +24,11 @@ from data_pipelines.schema.files import write_atomically
 from data_pipelines.schema.legends import IGNORE, Legend
 from data_pipelines.schema.sensors import Sensor
 from lcjax.engine import restore
-from lcjax.engine.eval_step import evaluation_batch, evaluation_batches, evaluation_step, sum_over_batches
+from lcjax.engine.eval_step import evaluation_batch, evaluation_batches, evaluation_step, shown, sum_over_batches
 from lcjax.evaluation import evaluate
 from lcjax.ops import metrics
+from lcjax.parallel import devices, multihost
 from lcjax.parallel import mesh as meshes
-from lcjax.parallel import multihost
 from lcjax.runs import SCHEMA_VERSION
 from lcjax.runs import model_card as cards
 
@@ -136,23 +135,20 @@ def evaluate_elsewhere(
             raise InputError(f"{where}: {spec!r} holds no pixel labelled {named}; name a split with labels")
     names = [card.legend.scored[index].name for index in fitted.common]
     _log.info(f"{folder}: scored on {where} over the classes that both have: {', '.join(names)}")
+    _log.info(f"{folder}: evaluated {devices.where()}")
     skipped = {name: labelled.get(label, 0) for label, name in fitted.unknown.items()}
     for name, count in skipped.items():
         _log.info(f"  not scored: {count:,} pixels of {name}, which the network does not know")
     mesh = meshes.make_mesh(-1, 1, jax.device_count())
-    batches = _as_learned(
-        evaluation_batches(source, evaluation_batch(config, mesh.size), task.keys, config.threads), fitted
-    )
+    size = evaluation_batch(config, mesh.size)
+    batches = shown(evaluation_batches(source, size, task.keys, config.threads), len(source), size)
     values, statistics = meshes.replicate_tree((trained.parameters, trained.statistics), mesh)
     count = evaluation_step(task, trained.template)
-    sums = sum_over_batches(count, values, statistics, batches, meshes.batch_sharding(mesh))
+    sums = sum_over_batches(
+        count, values, statistics, (as_learned(batch, fitted) for batch in batches), meshes.batch_sharding(mesh)
+    )
     with multihost.raise_on_all() as is_main:
         return _write(trained, folder, kind, sums, dataset, source, spec, fitted, skipped) if is_main else {}
-
-
-def _as_learned(batches: Iterator[dict[str, Any]], fitted: Fit) -> Iterator[dict[str, Any]]:
-    for batch in batches:
-        yield as_learned(batch, fitted)
 
 
 def as_learned(record: dict[str, Any], fitted: Fit) -> dict[str, Any]:

@@ -14,10 +14,10 @@ from data_pipelines.schema import display, schema_version
 from data_pipelines.schema.errors import InputError
 from data_pipelines.schema.files import write_atomically
 from lcjax.engine import restore
-from lcjax.engine.eval_step import evaluation_batch, evaluation_batches, evaluation_step, sum_over_batches
+from lcjax.engine.eval_step import evaluation_batch, evaluation_batches, evaluation_step, shown, sum_over_batches
 from lcjax.ops import metrics
+from lcjax.parallel import devices, multihost
 from lcjax.parallel import mesh as meshes
-from lcjax.parallel import multihost
 from lcjax.runs import SCHEMA_VERSION
 
 _log = multihost.shared_logger(__name__)
@@ -57,11 +57,13 @@ def evaluate(
                 f"{dataset.name} in {where}: {split['spec']!r} holds other records than in training; give the data "
                 "that the run was trained from (--data_dir, or data= in Python)"
             )
+    _log.info(f"{folder}: evaluated {devices.where()}")
     if warning := task.split_warning(source, split["spec"]):
         _log.warning("%s", warning)
     mesh = meshes.make_mesh(-1, 1, jax.device_count())
     sharding = meshes.batch_sharding(mesh)
-    batches = evaluation_batches(source, evaluation_batch(config, mesh.size), task.keys, config.threads)
+    size = evaluation_batch(config, mesh.size)
+    batches = shown(evaluation_batches(source, size, task.keys, config.threads), len(source), size)
     values, statistics = meshes.replicate_tree((trained.parameters, trained.statistics), mesh)
     count = evaluation_step(task, trained.template)
     sums = sum_over_batches(count, values, statistics, batches, sharding)

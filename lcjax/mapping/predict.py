@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from data_pipelines.schema.errors import InputError
 from lcjax.mapping import map_writer, scene, scene_list
 from lcjax.mapping.mapper import Mapper, Options
-from lcjax.parallel import multihost
+from lcjax.parallel import devices, multihost
 from lcjax.runs import model_card as cards
 
 _log = logging.getLogger(__name__)
@@ -67,6 +67,7 @@ def map_scenes(
     options.check(card.tile)
     mapper = functools.cache(lambda: Mapper.of_workdir(workdir, checkpoint, tta=tta))
     failed: list[str] = []
+    _log.info(f"{workdir}: maps {devices.where()}")
     with multihost.leader_section(lambda: mapper().probabilities) as leads:
         for number, job in enumerate(todo if leads else [], 1):
             if len(todo) > 1:

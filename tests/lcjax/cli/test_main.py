@@ -1,10 +1,13 @@
 """The command line: what it teaches, and that each mistake is one line on stderr and the exit code 2."""
 
+import importlib
+import os
 import re
 import subprocess
 import sys
 
 import pytest
+from absl import flags
 
 from data_pipelines.schema import plugins
 from lcjax.cli import main as verbs
@@ -50,10 +53,13 @@ def test_help_of_a_verb_shows_its_flags_and_an_example(command, verb):
 @pytest.mark.parametrize(
     ("arguments", "says"),
     [
-        (("trian",), "unknown verb 'trian': expected one of prepare, train, evaluate"),
+        (("trian",), "unknown verb 'trian': did you mean 'train'? expected one of prepare, train, evaluate"),
         (("--workdir=x",), "unknown verb '--workdir=x'"),
         (("train", "--confg=x"), "Unknown command line flag 'confg'. Did you mean: config ?"),
-        (("train", CONFIG, WORKDIR, "extra"), "unexpected 'extra': flags are written --name=value"),
+        (
+            ("train", CONFIG, WORKDIR, "extra"),
+            "unexpected 'extra': flags are written --name=value; without a flag it takes --config, --workdir",
+        ),
         (("train", CONFIG, WORKDIR, "--config.batchsize=3"), "no such field; did you mean 'batch_size'?"),
         (
             ("train", CONFIG, WORKDIR, "--config.optimizer.learning_rat=1"),
@@ -150,3 +156,69 @@ def test_version_names_what_scores_depend_on(command):
 def test_help_and_version_do_not_wait_for_jax(arguments):
     script = f"import sys; from lcjax.cli.main import main; main({arguments!r}); sys.exit('jax' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", script], capture_output=True).returncode == 0
+
+
+@pytest.mark.parametrize(
+    ("verb", "words", "flags_"),
+    [
+        ("evaluate", ["runs/unet"], ["--workdir=runs/unet"]),
+        ("evaluate", ["runs/a", "runs/b", "--split=train"], ["--workdir=runs/a,runs/b", "--split=train"]),
+        ("evaluate", ["--split", "train", "runs/a"], ["--workdir=runs/a", "--split=train"]),
+        ("train", ["x.py", "runs/x", "--config.batch_size=2"], ["--config=x.py", "--workdir=runs/x", "--config.batch_size=2"]),
+        ("train", ["--workdir=runs/x", "x.py"], ["--config=x.py", "--workdir=runs/x"]),
+        ("train", ["--config=x.py", "--config.total", "2 steps", "runs/x"], ["--workdir=runs/x", "--config=x.py", "--config.total=2 steps"]),
+        ("report", ["--workdirs", "runs/a", "runs/b", "--output=o"], ["--workdirs=runs/a,runs/b", "--output=o"]),
+        ("report", ["runs/a", "runs/b", "--output=o"], ["--workdirs=runs/a,runs/b", "--output=o"]),
+        ("predict", ["runs/a", "s.tif", "m.tif", "--tta"], ["--workdir=runs/a", "--scene=s.tif", "--output=m.tif", "--tta"]),
+        ("predict", ["--notta", "runs/a", "s.tif"], ["--workdir=runs/a", "--scene=s.tif", "--notta"]),
+        ("predict", ["a", "b", "c", "d"], ["--workdir=a", "--scene=b", "--output=c", "d"]),
+        ("export", ["runs/a", "out"], ["--workdir=runs/a", "--output=out"]),
+        ("info", ["models", "--check"], ["--check", "models"]),
+    ],
+)  # fmt: skip
+def test_words_fill_the_flags_that_are_not_given(verb, words, flags_, monkeypatch):
+    values = flags.FlagValues()
+    importlib.import_module(f"lcjax.cli.{verb}").define_flags(_Into(values))
+    monkeypatch.setattr(verbs.flags, "FLAGS", values)
+    assert verbs.as_flags(verb, words) == flags_
+
+
+class _Into:
+    """absl.flags, whose definitions go into values of their own."""
+
+    def __init__(self, values):
+        self.FLAGS = values
+
+    def __getattr__(self, name):
+        define = getattr(flags, name)
+        return lambda *args, **how: define(*args, **how, flag_values=self.FLAGS)
+
+
+def test_positional_words_name_config_and_workdir(command):
+    code, _, err = command("train", "dfc2020", "nowhere", "--config.batch_size=0")
+    assert code == 2 and "config.batch_size=0: expected 1" in err[0]
+    code, _, err = command("evaluate", "nowhere")
+    assert code == 2 and "nowhere/config.json: no such file" in err[0]
+
+
+def test_help_groups_what_is_needed_common_and_of_clusters(command):
+    _, out, _ = command("train", "--help")
+    places = [
+        out.index(part) for part in ("\nNeeded:", "--workdir\n", "\nCommon:", "--profile\n", "\nSeveral processes")
+    ]
+    assert places == sorted(places) and out.index("--coordinator_address\n") > places[-1]
+
+
+def test_a_reader_that_is_gone_is_no_error():
+    script = "import sys; sys.argv = ['lcjax', 'info', 'models']; from lcjax.cli.main import main; sys.exit(main())"
+    process = subprocess.Popen([sys.executable, "-c", script], stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    process.stdout.close()
+    assert (process.stderr.read(), process.wait()) == (b"", 141)
+
+
+def test_a_platform_without_devices_is_one_line():
+    environment = os.environ | {"JAX_PLATFORMS": "tpu"}
+    script = "import sys; sys.argv = ['lcjax', 'evaluate', 'x']; from lcjax.cli.main import main; sys.exit(main())"
+    done = subprocess.run([sys.executable, "-c", script], env=environment, capture_output=True, text=True)
+    assert done.returncode == 2 and len(done.stderr.splitlines()) == 1, done.stderr
+    assert "JAX_PLATFORMS=tpu: JAX finds no such device here" in done.stderr and "'lcjax[tpu]'" in done.stderr
