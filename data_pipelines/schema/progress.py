@@ -1,5 +1,6 @@
 """Progress of what takes long: a bar at a terminal and in a notebook, else a line now and then for a log file."""
 
+import io
 import logging
 import sys
 import time
@@ -19,14 +20,9 @@ class Lines(tqdm):
 
     def __init__(self, *args: Any, **options: Any):
         self._said = time.monotonic()
-        super().__init__(*args, **options | {"mininterval": SECONDS, "maxinterval": SECONDS, "leave": False})
+        drawn = io.StringIO()  # what tqdm would draw goes nowhere
+        super().__init__(*args, **options | {"mininterval": SECONDS, "leave": False, "file": drawn})
         self.bar_format = _FORMAT if self.total else _ENDLESS
-
-    @staticmethod
-    def status_printer(file: Any) -> Any:
-        """Writes nothing."""
-        del file
-        return lambda text: None
 
     def display(self, msg: str | None = None, pos: int | None = None) -> bool:
         """Logs how far it is, if that was long ago."""

@@ -260,7 +260,9 @@ def as_flags(verb: str, rest: list[str]) -> list[str]:
 
     What the shell made of `--workdirs runs/*` is a flag, its first value, and words: they go to the flag, too.
     """
-    flag_of, words, kept, takes_next = VERBS[verb].words, [], [], ""
+    words: list[str] = []
+    kept: list[str] = []
+    flag_of, takes_next = VERBS[verb].words, ""
     for place, word in enumerate(rest):
         if word == "--":
             words += rest[place + 1 :]

@@ -143,10 +143,9 @@ def evaluate_elsewhere(
     size = evaluation_batch(config, mesh.size)
     batches = shown(evaluation_batches(source, size, task.keys, config.threads), len(source), size)
     values, statistics = meshes.replicate_tree((trained.parameters, trained.statistics), mesh)
-    count = evaluation_step(task, trained.template)
-    sums = sum_over_batches(
-        count, values, statistics, (as_learned(batch, fitted) for batch in batches), meshes.batch_sharding(mesh)
-    )
+    step = evaluation_step(task, trained.template)
+    learned = (as_learned(batch, fitted) for batch in batches)
+    sums = sum_over_batches(step, values, statistics, learned, meshes.batch_sharding(mesh))
     with multihost.raise_on_all() as is_main:
         return _write(trained, folder, kind, sums, dataset, source, spec, fitted, skipped) if is_main else {}
 

@@ -17,7 +17,7 @@ def test_lines_are_logged_now_and_then_and_nothing_is_drawn(monkeypatch, caplog,
         for _ in range(4):
             shown.display()
     assert 1 <= len(caplog.messages) <= 3 and "evaluate: 8 of 8 tiles" in caplog.messages[0]
-    assert capsys.readouterr() == ("", "")
+    assert capsys.readouterr().err == ""
 
 
 def test_a_terminal_gets_a_bar(monkeypatch):
