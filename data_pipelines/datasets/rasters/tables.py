@@ -45,10 +45,10 @@ def read_pairs(path: pathlib.Path) -> list[Pair]:
             if not row[column]:
                 raise InputError(f"{path}, line {line}: no {column}; expected a value in each of image, mask and split")
         split = row["split"]
-        if not re.fullmatch("[a-z_]+", split) or split == "all":
+        if not re.fullmatch("[a-z][a-z0-9_]*", split) or split == "all":
             raise InputError(
-                f"{path}, line {line}: split {split!r}; expected a name of small letters, such as train, validation or "
-                "test"
+                f"{path}, line {line}: split {split!r}; expected a name of small letters and digits, such as train, "
+                "validation, test or fold_2"
             )
         image, mask = (path.parent / row[column] for column in ("image", "mask"))
         place = image.resolve()

@@ -391,7 +391,7 @@ PAIRS = {
     "no header": ("i0.tif,m0.tif,train\n", "line 1: no column image, mask, split in the header"),
     "no mask": ("image,split\na,train\n", "line 1: no column mask in the header image,split"),
     "no value": (HEAD + "i0.tif,,train,\n", "line 2: no mask"),
-    "split": (HEAD + "i0.tif,m0.tif,Train,\n", "line 2: split 'Train'; expected a name of small letters"),
+    "split": (HEAD + "i0.tif,m0.tif,Train,\n", "line 2: split 'Train'; expected a name of small letters and digits"),
     "all": (HEAD + "i0.tif,m0.tif,all,\n", "line 2: split 'all'"),
     "no train": (HEAD + "i0.tif,m0.tif,test,\n", "no row of split train, only test"),
     "twice": (HEAD + "i0.tif,m0.tif,train,\n\n./i0.tif,m1.tif,train,\n", "line 4: image ./i0.tif is already in line 2"),
