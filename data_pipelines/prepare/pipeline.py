@@ -63,7 +63,8 @@ def write(
     final = on_disk.folder_of(spec.name, spec.version, data_dir)
     folder = on_disk.incomplete(final)
     try:
-        with locks.held(folder / shard_writer.PARTS / _LOCK, folder, doing="preparing", instead="give another --data_dir"):
+        lock = folder / shard_writer.PARTS / _LOCK
+        with locks.held(lock, folder, doing="preparing", instead="give another --data_dir"):
             _write(spec, source, folder, workers, max_refused, options or {}, beam)
             folder.replace(final)
             tidy(final)

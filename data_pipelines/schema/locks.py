@@ -68,7 +68,7 @@ def _locked(path: pathlib.Path, subject: object, instead: str) -> Iterator[IO[st
     while True:
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
-            file = open(path, "a+", encoding="utf-8", opener=_open)
+            file = _open(path)
         except FileNotFoundError:  # the folder was removed in between
             continue
         with file:
@@ -81,9 +81,9 @@ def _locked(path: pathlib.Path, subject: object, instead: str) -> Iterator[IO[st
                 return
 
 
-def _open(path: str, flags: int) -> int:
+def _open(path: pathlib.Path) -> IO[str]:
     """Opens no link: in a folder of somebody else it could lead to any file."""
-    return os.open(path, flags | os.O_NOFOLLOW, 0o666)
+    return open(path, "a+", encoding="utf-8", opener=lambda name, flags: os.open(name, flags | os.O_NOFOLLOW, 0o666))
 
 
 def _lock(file: IO[str]) -> bool:

@@ -73,7 +73,10 @@ def test_a_holder_that_says_nothing_of_use_is_another_process(path, text):
     path.write_text(text)
     with path.open("r+") as file:
         fcntl.flock(file, fcntl.LOCK_EX)
-        with pytest.raises(InputError, match="the thing: another process is at work on it; wait for its end"), held(path):
+        with (
+            pytest.raises(InputError, match="the thing: another process is at work on it; wait for its end"),
+            held(path),
+        ):
             pass
 
 
