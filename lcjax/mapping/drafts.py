@@ -97,6 +97,7 @@ class Draft:
       output: the map.
       files: folder of what the map will consist of, each under its name.
       plain: a file that may be written meanwhile.
+      content: `SceneFiles.content` of its scene.
       done: number of rows that need not be computed again.
       continued: whether an earlier run left rows.
     """
@@ -124,7 +125,7 @@ class Draft:
         folder = folder_of(output)
         self.output, self.files, self.plain = output, folder / _FILES, folder / _PLAIN
         self._folder, self._shape = folder, (layers, width)
-        self._begin({**plan, "layers": layers, "width": width}, scene)
+        self.content = self._begin({**plan, "layers": layers, "width": width}, scene)
         shutil.rmtree(self.files, ignore_errors=True)  # of a run that was killed while it wrote them
         self.files.mkdir()
         self._file = (folder / _ROWS).open("ab")
@@ -133,17 +134,20 @@ class Draft:
         self.continued = self.done > 0
         self._file.truncate(self.done * layers * width)
 
-    def _begin(self, plan: dict, scene: SceneFiles) -> None:
-        """Discards what is there unless it is of this plan and this scene, and notes both."""
+    def _begin(self, plan: dict, scene: SceneFiles) -> str:
+        """Discards what is there unless it is of this plan and this scene, notes both, and returns the content."""
         file = self._folder / _PLAN
         there = _plan(file)
         if there is None or there["plan"] != json.loads(json.dumps(plan)):
             discard(self.output)
-        elif not scene.are_those(there["files"], there["content"]):
+        elif scene.has(there["files"]):
+            return there["content"]
+        elif scene.content != there["content"]:
             _log.info("%s: begun before its scene was changed; begun anew", self.output)
             discard(self.output)
         fields = {"plan": plan, "files": scene.stats, "content": scene.content}
         write_atomically(file, json.dumps(schema_version.stamp(fields, _VERSION), indent=1))
+        return scene.content
 
     def append(self, rows: np.ndarray) -> None:
         """Appends finished rows (rows, layers, width) uint8."""
@@ -229,4 +233,4 @@ def _plan(file: pathlib.Path) -> dict | None:
     stats = fields.get("files")
     if not isinstance(stats, list) or not all(isinstance(one, list) and len(one) == 3 for one in stats):
         return None
-    return fields if {"plan", "content"} <= fields.keys() else None
+    return fields if isinstance(fields.get("content"), str) and "plan" in fields else None

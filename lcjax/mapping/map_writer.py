@@ -111,18 +111,17 @@ def digest(plan: dict) -> str:
     return hashlib.sha256(json.dumps(plan, sort_keys=True).encode()).hexdigest()[:16]
 
 
-def marks(plan: dict, scene: SceneFiles, output: pathlib.Path, names: Iterable[str]) -> dict[str, str]:
+def marks(plan: dict, draft: Draft, names: Iterable[str]) -> dict[str, str]:
     """Returns the tags from which `read_mark` knows a map.
 
     Args:
       plan: what is mapped, by which network and how.
-      scene: its files.
-      output: the map.
+      draft: of the map.
       names: of the files that it consists of.
     """
     # The ends of the names: a map that is renamed with all that lies beside it still knows its files.
-    ends = [name.removeprefix(output.stem) for name in names]
-    return {_PLAN_TAG: digest(plan), _SCENE_TAG: scene.content, _FILES_TAG: json.dumps(ends)}
+    ends = [name.removeprefix(draft.output.stem) for name in names]
+    return {_PLAN_TAG: digest(plan), _SCENE_TAG: draft.content, _FILES_TAG: json.dumps(ends)}
 
 
 def read_mark(output: pathlib.Path) -> Mark | None:

@@ -225,7 +225,7 @@ class Mapper:
                 "%s: no STAC item, for neither tags nor name of the scene tell its date; --date=2020-08-23 does", output
             )
         names = [path.name for path in files.values()]
-        marked = map_writer.marks(plan, scene.files, output, names)
+        marked = map_writer.marks(plan, draft, names)
         counted = areas.Areas(legend, grid.crs, grid.transform, grid.width)
         for top, ids in map_writer.write_products(draft, wanted, grid, legend, self.tags, marked, options.compress):
             counted.add(top, ids)
@@ -241,7 +241,7 @@ class Mapper:
         if time is not None:
             item = self._item(scene, output, {role: path.name for role, path in files.items()}, time)
             write_atomically(files["item"], json.dumps(item, indent=1) + "\n")
-        scene.files.check_unchanged()
+        scene.files.check_unchanged(draft.content)
         outputs.check_foreign(output, wanted)  # in the hours since, somebody may have put something there
         replaced = map_writer.read_mark(output)
         draft.publish(names, replaced.files if replaced else ())

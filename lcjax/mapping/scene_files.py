@@ -61,18 +61,18 @@ class SceneFiles:
         """A hash of every byte of the files, in order; their names and times do not count."""
         return _content(self.paths)
 
-    def are_those(self, stats: Sequence, content: str) -> bool:
-        """Whether the files hold what files of these `stats` and this `content` held; reads them only where it must."""
-        return [*self.stats] == [*map(tuple, stats)] or self.content == content
+    def has(self, stats: Sequence) -> bool:
+        """Whether the files had these `stats`, as JSON gives them back."""
+        return list(map(list, self.stats)) == stats
 
-    def check_unchanged(self) -> None:
-        """Raises InputError where a file no longer holds what it held when this was made."""
+    def check_unchanged(self, content: str) -> None:
+        """Raises InputError where the files no longer hold `content`, which they did when this was made."""
         now = _stats(self.paths)
         if now == self.stats:
             return
         before = {path: rest for path, *rest in self.stats}
         changed = next((path for path, *rest in now if rest != before.get(path)), self.paths[0])
-        if len(now) < len(self.stats) or _content(self.paths) != self.content:
+        if len(now) < len(self.stats) or _content(self.paths) != content:
             raise InputError(
                 f"{changed}: has changed while it was mapped; run the same command again, and the map is begun anew"
             )

@@ -68,7 +68,7 @@ def written(folder, rows, wanted, compress="deflate", crs="EPSG:32633"):
         made.append(rows)
         tags = {"LCJAX_MODEL": "fake"}
         names = [product.path(output).name for product in wanted]
-        marks = map_writer.marks(PLAN, SCENE, output, names)
+        marks = map_writer.marks(PLAN, made, names)
         passed = [*map_writer.write_products(made, wanted, place, DFC2020, tags, marks, compress)]
         made.publish(names)
     assert [top for top, _ in passed] == list(range(0, height, 512))
