@@ -168,9 +168,9 @@ def test_one_at_a_time_and_nothing_stays_that_holds_nothing(tmp_path):
     output = tmp_path / "map.tif"
     with drafts.alone(output):
         assert drafts.is_busy(output)
-        with pytest.raises(InputError, match=r"map\.tif: another process is writing it .*give another --output"):
-            with drafts.alone(output):
-                pass
+        busy = r"map\.tif: another process is writing it .*give another --output"
+        with pytest.raises(InputError, match=busy), drafts.alone(output):
+            pass
     assert not os.listdir(tmp_path) and not drafts.is_busy(output)
     with draft(output) as made:
         made.append(np.ones((3, 2, 4), np.uint8))
