@@ -110,6 +110,14 @@ def _wait(path: pathlib.Path, process: subprocess.Popen, timeout: float = 240) -
 
 
 @pytest.mark.slow
+def test_several_processes_of_one_run_are_refused_together(data_dir, tmp_path):
+    with busy(tmp_path / "run" / workdir.LOCK) as holder:
+        ended = launched.run(launched.training(tmp_path / "run", data_dir), processes=2)
+    assert [code for code, *_ in ended] == [2, 2]
+    assert f"process {holder.pid} on " in ended[0][2] and os.listdir(tmp_path / "run") == [workdir.LOCK]
+
+
+@pytest.mark.slow
 def test_real_verbs_beside_each_other(trained, data_dir, sample, tmp_path):
     """The second of two trainings and of two maps says that the first is at work; what the first makes is right."""
     arguments = launched.training(tmp_path / "run", data_dir)
