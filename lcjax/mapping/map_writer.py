@@ -24,10 +24,11 @@ from data_pipelines.schema import schema_version
 from data_pipelines.schema.errors import InputError
 from data_pipelines.schema.files import write_atomically
 from data_pipelines.schema.legends import IGNORE, Legend
+from data_pipelines.schema.spec import Refused
 
 PROBABILITY_SCALE = 250  # a probability p is stored as round(250 p), so that 255 is free for no data
 COMPRESSIONS = ("deflate", "lzw")
-ERRORS = (OSError, rasterio.errors.RasterioError, CPLE_BaseError)  # that writing may raise
+ERRORS = (OSError, rasterio.errors.RasterioError, CPLE_BaseError, Refused)  # that writing may raise
 _BLOCK = 512  # rows and columns of a block of the GeoTIFFs
 _PLAN, _PLAN_TAG = "plan.json", "LCJAX_PLAN"
 _PLAN_VERSION = 1  # schema_version of plan.json
@@ -102,9 +103,9 @@ def is_finished(output: pathlib.Path, plan: dict) -> bool:
     if not output.is_file():
         return False
     try:
-        with raster_io.anywhere(), rasterio.open(output) as dataset:
+        with raster_io.opened(output) as dataset:
             return dataset.tags().get(_PLAN_TAG) == digest(plan)
-    except rasterio.errors.RasterioError:
+    except Refused:
         return False
 
 
@@ -292,7 +293,7 @@ def _write_legend(out, legend: Legend) -> None:
 
 def _check_copy(draft: Draft, path: pathlib.Path, first: int) -> None:
     """Reads back what was written, because GDAL may report a full disk only in its log, when it closes a file."""
-    with raster_io.anywhere(), rasterio.open(path) as dataset:
+    with raster_io.opened(path) as dataset:
         for top in range(0, dataset.height, _BLOCK):
             rows = draft.read(top, min(top + _BLOCK, dataset.height))[:, first : first + dataset.count]
             written = dataset.read(window=Window(0, top, dataset.width, len(rows)))
@@ -302,7 +303,7 @@ def _check_copy(draft: Draft, path: pathlib.Path, first: int) -> None:
 
 def read_map(path: pathlib.Path, longest: int) -> np.ndarray:
     """Reads the ids of a map, decimated so that no side is longer than `longest` pixels: (h, w) uint8."""
-    with raster_io.anywhere(), rasterio.open(path) as dataset:
+    with raster_io.opened(path) as dataset:
         return dataset.read(1, out_shape=decimated_size(dataset.height, dataset.width, longest))
 
 

@@ -16,7 +16,6 @@ from collections.abc import Iterator, Sequence
 
 import numpy as np
 import rasterio
-import rasterio.errors
 from rasterio.enums import Resampling
 from rasterio.vrt import WarpedVRT
 from rasterio.windows import Window
@@ -203,14 +202,7 @@ def _check_options(card: Card, files: dict[str, pathlib.Path], offset: float | N
 
 @contextlib.contextmanager
 def _open(path: pathlib.Path, sensor: Sensor) -> Iterator[rasterio.DatasetReader]:
-    if not path.is_file():
-        raise InputError(f"{path}: {'a folder' if path.is_dir() else 'no such file'}; expected a GeoTIFF scene")
-    with contextlib.ExitStack() as stack:
-        try:
-            with raster_io.anywhere():  # a missing georeference is refused below, where one is needed
-                dataset = stack.enter_context(rasterio.open(path))
-        except rasterio.errors.RasterioIOError as error:
-            raise InputError(f"{path}: not a raster that GDAL can read; expected a GeoTIFF scene") from error
+    with raster_io.opened(path) as dataset:
         # If the training imagery was not georeferenced, scenes need not be either.
         if sensor.ground_sampling is not None:
             _check_place(dataset, path)

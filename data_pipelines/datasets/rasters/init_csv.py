@@ -185,15 +185,15 @@ def _word(pair: Found) -> str:
 
 def _pixels(path: pathlib.Path) -> int:
     try:
-        with rasterio.open(path) as dataset:
+        with raster_io.opened(path) as dataset:
             return dataset.height * dataset.width
-    except rasterio.errors.RasterioError:
+    except Refused:
         return 0
 
 
 def _look(path: pathlib.Path) -> Seen | None:
     try:
-        with rasterio.open(path) as dataset:
+        with raster_io.opened(path) as dataset:
             mask = masks.Mask(path, dataset)
             palette, names = {}, {}
             if not mask.coloured:

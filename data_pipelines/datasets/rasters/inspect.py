@@ -75,9 +75,6 @@ def same_bands(one: tuple[str, ...], other: tuple[str, ...]) -> bool:
 
 def _look(pair: Pair, legend: Legend) -> Image | Refused:
     try:
-        for path in (pair.image, pair.mask):
-            if not path.is_file():
-                raise Refused(path, f"{'a folder' if path.is_dir() else 'no such file'}; expected a raster")
         image = _open(pair.image, lambda dataset: _look_at_image(pair, dataset))
         _open(pair.mask, lambda dataset: _look_at_mask(pair, dataset, image, legend))
         return image
@@ -87,10 +84,10 @@ def _look(pair: Pair, legend: Legend) -> Image | Refused:
 
 def _open(path: pathlib.Path, look: Callable):
     try:
-        with rasterio.open(path) as dataset:
+        with raster_io.opened(path) as dataset:
             return look(dataset)
     except rasterio.errors.RasterioError as error:
-        raise masks.unreadable(path, error) from error
+        raise raster_io.unreadable(path, error) from error
 
 
 def _look_at_image(pair: Pair, dataset: rasterio.DatasetReader) -> Image:

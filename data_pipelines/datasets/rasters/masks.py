@@ -47,7 +47,7 @@ class Mask:
         try:
             raw = self.dataset.read(bands, window=window, masked=True)
         except rasterio.errors.RasterioError as error:
-            raise unreadable(self.path, error) from error
+            raise raster_io.unreadable(self.path, error) from error
         labelled = np.asarray(~np.ma.getmaskarray(raw).any(0))
         if len(bands) == 1:
             return raw.data[0].astype(np.int64), labelled
@@ -102,9 +102,3 @@ def labels(mask: Mask, legend: Legend, window: Window) -> tuple[np.ndarray, np.n
 def colour_number(colour: str) -> int:
     """A colour "#rrggbb" as the number 0xrrggbb."""
     return int(colour[1:], 16)
-
-
-def unreadable(path: pathlib.Path, error: BaseException | None) -> Refused:
-    """What to say of a file that GDAL cannot open, or not read to its end."""
-    reason = " ".join(str((error and error.__cause__) or error).split())
-    return Refused(path, f"cannot be read ({reason}); damaged, truncated or no raster; copy it again")
