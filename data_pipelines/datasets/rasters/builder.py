@@ -69,7 +69,7 @@ def spec(description: Description, family: DatasetFamily) -> DatasetSpec:
     _log.info(f"{description.csv}: looking at {len(description.pairs)} images and their masks")
     sensor, found = inspect.inspect(description.pairs, description.legend, description.csv)
     images = [image for image in found if isinstance(image, inspect.Image)]
-    padded = sum(min(image.height, image.width) < description.tile for image in images)
+    padded = sum(min(image.grid.height, image.grid.width) < description.tile for image in images)
     if padded:
         _log.info(f"  {padded} images are smaller than a tile of {description.tile}; they are filled up by mirroring")
     unnamed = sum(not inspect.same_bands(image.names, sensor.bands) for image in images)
@@ -103,8 +103,8 @@ def index(description: Description, found: list[inspect.Image | Refused]) -> dic
         if isinstance(image, Refused):
             items.append(Item(pair.name, files, refused=image))
             continue
-        for top, seen_rows in starts(image.height, description.tile):
-            for left, seen_columns in starts(image.width, description.tile):
+        for top, seen_rows in starts(image.grid.height, description.tile):
+            for left, seen_columns in starts(image.grid.width, description.tile):
                 cut = Cut(top, left, seen_rows, seen_columns)
                 items.append(Item(f"{pair.name}_r{top}_c{left}", files, cut=cut, group=pair.named_group))
     return splits

@@ -13,7 +13,8 @@ import rasterio
 from data_pipelines.datasets.rasters import masks
 from data_pipelines.datasets.rasters.sensor import DTYPES, sensor_of
 from data_pipelines.datasets.rasters.tables import Pair, same_colour
-from data_pipelines.geo import geodesy, raster_io
+from data_pipelines.geo import geodesy, grids, raster_io
+from data_pipelines.geo.grids import Grid
 from data_pipelines.schema.errors import InputError
 from data_pipelines.schema.legends import Legend
 from data_pipelines.schema.sensors import Sensor
@@ -25,8 +26,7 @@ class Image:
     """One pair of files that can be opened."""
 
     pair: Pair
-    height: int
-    width: int
+    grid: Grid
     names: tuple[str, ...]  # of the bands, in file order
     dtype: str
     ground_sampling: float | None  # metres per pixel, where the file tells
@@ -94,16 +94,12 @@ def _look_at_image(pair: Pair, dataset: rasterio.DatasetReader) -> Image:
         raise Refused(pair.image, f"dtype {dtype}; expected one of {', '.join((*DTYPES, 'float64'))}")
     raster_io.check_image(dataset, raster_io.strips(dataset))
     names = raster_io.band_names(dataset)
-    return Image(pair, dataset.height, dataset.width, names, dtype, _metres_per_pixel(dataset))
+    return Image(pair, Grid.of(dataset), names, dtype, _metres_per_pixel(dataset))
 
 
 def _look_at_mask(pair: Pair, dataset: rasterio.DatasetReader, image: Image, legend: Legend) -> None:
     mask = masks.Mask(pair.mask, dataset)
-    if dataset.shape != (image.height, image.width):
-        raise Refused(
-            pair.mask,
-            f"{dataset.width} x {dataset.height} pixels; expected {image.width} x {image.height} as in its image",
-        )
+    grids.check_same({pair.image: image.grid, pair.mask: Grid.of(dataset)}, grids.WARP)
     if mask.coloured and (doubled := same_colour(legend)):
         raise Refused(
             pair.mask,
