@@ -139,11 +139,9 @@ def read(item: Item, *, sensor: Sensor, legend: Legend, tile: int) -> Record:
         with rasterio.Env(GDAL_ERROR_ON_LIBJPEG_WARNING=True):
             raw, valid = raster_io.read_valid(image, indices, window, sensor.zero_is_nodata)
         label, off = masks.labels(masks.Mask(item.files["label"], mask), legend, window)
-    except (InputError, Refused) as error:
+    except Refused:
         _open.cache_clear()  # what GDAL kept of a read that failed would pass for data the next time
-        if isinstance(error, Refused):
-            raise
-        raise raster_io.unreadable(item.files["image"], error.__cause__) from error
+        raise
     if sensor.dtype == "float32":
         with np.errstate(over="ignore"):
             raw = raw.astype(np.float32)
