@@ -58,7 +58,23 @@ _PROGRAM = re.compile(
     rb"<\s*(VRTDataset|MRF_META|GDAL_W|GDALTile|WCS_|WMS_|WMT_|Capabilities)|stac_version", re.IGNORECASE
 )
 _HEAD = 4096  # bytes; GDAL itself looks at 1024
-_TEXTS = (".hdr", ".tfw", ".wld", ".pgw", ".jgw", ".j2w", ".prj", ".rpb", ".imd", ".txt", ".xml")
+# Texts that GDAL may read whole: georeference, RPCs, times of acquisition.
+_TEXTS = (
+    ".hdr",
+    ".tfw",
+    ".tifw",
+    ".wld",
+    ".pgw",
+    ".jgw",
+    ".j2w",
+    ".prj",
+    ".tab",
+    ".rpb",
+    ".rpc",
+    ".imd",
+    ".txt",
+    ".xml",
+)
 
 
 def drivers_of(path: pathlib.Path) -> tuple[str, ...]:

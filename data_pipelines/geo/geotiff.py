@@ -1,6 +1,5 @@
 """GeoTIFFs of published data sets: read whole, and checked, or refused by name and reason."""
 
-import collections
 import contextlib
 import dataclasses
 import functools
@@ -9,10 +8,11 @@ import math
 import pathlib
 import threading
 import zlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 
 import numpy as np
 
+from data_pipelines.geo.grids import Grid
 from data_pipelines.schema.band_selection import canonical
 from data_pipelines.schema.legends import Legend
 from data_pipelines.schema.sensors import Sensor
@@ -36,6 +36,7 @@ class Patch:
       centre: x, y of the centre in the coordinates of the file, whatever they are.
       bounds: left, bottom, right, top in the same coordinates.
       extent: the same with its CRS; None where the file is not georeferenced.
+      grid: where its pixels lie.
     """
 
     values: np.ndarray
@@ -45,6 +46,7 @@ class Patch:
     centre: tuple[float, float]
     bounds: tuple[float, float, float, float]
     extent: Extent | None
+    grid: Grid
 
 
 def read(path: pathlib.Path, *, count: int, dtypes: tuple[str, ...], max_nodata: float = 0.0) -> Patch:
@@ -110,16 +112,6 @@ def in_order(path: pathlib.Path, patch: Patch, sensor: Sensor) -> Patch:
     return dataclasses.replace(patch, values=patch.values[:, :, order], names=sensor.bands)
 
 
-def same_size(patches: Mapping[pathlib.Path, Patch]) -> None:
-    """Raises Refused for the first file that has not as many rows and columns as most, of two for the second."""
-    sizes = {path: patch.values.shape[:2] for path, patch in patches.items()}
-    (height, width), _ = collections.Counter(sizes.values()).most_common(1)[0]
-    like = next(path for path, size in sizes.items() if size == (height, width))
-    for path, (rows, columns) in sizes.items():
-        if (rows, columns) != (height, width):
-            raise Refused(path, f"{columns} x {rows} pixels, expected {width} x {height} as in {like.name}")
-
-
 def filled(values: np.ndarray, valid: np.ndarray) -> np.ndarray:
     """`values` (H, W, C) with the mean of the valid pixels of each band where `valid` (H, W) is false.
 
@@ -155,6 +147,7 @@ def _read(path: pathlib.Path, count: int, dtypes: tuple[str, ...]) -> Patch:
             centre=centre,
             bounds=bounds_of(t, 0, 0, file.height, file.width),
             extent=extent_of(file.crs, t, 0, 0, file.height, file.width),
+            grid=Grid.of(file),
         )
 
 

@@ -20,7 +20,8 @@ from rasterio.enums import Resampling
 from rasterio.vrt import WarpedVRT
 from rasterio.windows import Window
 
-from data_pipelines.geo import geodesy, raster_io
+from data_pipelines.geo import geodesy, grids, raster_io
+from data_pipelines.geo.grids import Grid
 from data_pipelines.schema.band_selection import band_indices, spelled
 from data_pipelines.schema.errors import InputError
 from data_pipelines.schema.sensors import SENSORS, Sensor, to_storage
@@ -318,20 +319,11 @@ def _warped(layer: Layer, target: Layer, stack: contextlib.ExitStack) -> Layer:
 def _check_same_grid(layers: Sequence[Layer]) -> None:
     first = layers[0]
     for other in layers[1:]:
-        a, b = first.dataset, other.dataset
-        corners = np.array([(0, a.width, 0, a.width), (0, 0, a.height, a.height), (1, 1, 1, 1)])
-        matrices = [np.array(d.transform).reshape(3, 3) for d in (a, b)]
-        apart = np.abs(np.linalg.solve(matrices[0], matrices[1] @ corners) - corners).max()
-        for difference, same in (
-            (f"CRS {b.crs.to_string()} where {first.path} has {a.crs.to_string()}", a.crs == b.crs),
-            (f"{b.width} x {b.height} pixels where {first.path} has {a.width} x {a.height}", a.shape == b.shape),
-            (f"corners up to {apart:.3g} pixels away from those of {first.path}", apart < 0.01),
-        ):
-            if not same:
-                raise InputError(
-                    f"{other.path}: {difference}; expected one grid for all sensors; have the others "
-                    f"warped onto that of one with --grid={other.sensor.name}"
-                )
+        if found := grids.difference(Grid.of(other.dataset), Grid.of(first.dataset), str(first.path)):
+            raise InputError(
+                f"{other.path}: {found}; have the sensors warped onto the grid of one of them, e.g. with "
+                f"--grid={other.sensor.name}"
+            )
 
 
 def _sample(dataset, indices, sensor: Sensor, path) -> np.ndarray:
