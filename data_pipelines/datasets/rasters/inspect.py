@@ -84,18 +84,19 @@ def _of_pair(pair: Pair, found: Image | Refused) -> Image | Refused:
     return image
 
 
-def _check_255(pixels: Sequence[collections.Counter], legend: Legend, csv: pathlib.Path) -> None:
+def _check_255(pixels: Sequence[collections.Counter | None], legend: Legend, csv: pathlib.Path) -> None:
     """Raises InputError where 255, which is no label, is all that masks of one id hold beside it: it may be a class."""
     total: collections.Counter = collections.Counter()
     for one in pixels:
-        total.update(one)
-    if legend.nodata != IGNORE or not total[IGNORE] or len(total) != 2 or not all(pixels):
+        total.update(one or {})
+    if None in pixels or legend.nodata != IGNORE or not total[IGNORE] or len(total) != 2:
         return
     (other,) = total.keys() - {IGNORE}
     raise InputError(
-        f"{csv}: 255 covers {total[IGNORE] / total.total():.0%} of the masks, which else hold {other} alone, and 255 is "
-        "no label unless the legend names it; if it is a class, give the legend a row such as 255,building,#ff0000, in "
-        "place of the class that no mask holds; if it is none, a row such as 255,not labelled,#9b9b9b,1"
+        f"{csv}: 255 covers {total[IGNORE] / total.total():.0%} of the masks, which else hold {other} alone, and 255 "
+        "is no label unless the legend names it; if it is a class, give the legend a row such as "
+        "255,building,#ff0000, (in place of the class that no mask holds); if it is none, one such as "
+        "255,not labelled,#9b9b9b,1"
     )
 
 

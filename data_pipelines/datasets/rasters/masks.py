@@ -104,15 +104,15 @@ class Reading:
     """How a whole mask is read.
 
     Attributes:
-      pixels: labelled pixels by number, as the file has them; empty where colours decide.
+      pixels: labelled pixels by number, as the file has them; None where colours decide.
       palette: what its palette decided: "" (it has none), "ids" (its colours are not the legend's) or "colours".
     """
 
-    pixels: collections.Counter
+    pixels: collections.Counter | None
     palette: str
 
 
-UNREAD = Reading(collections.Counter(), "")  # of a mask that was not looked at yet
+UNREAD = Reading(None, "")  # of a mask that was not looked at yet
 
 
 def check(mask: Mask, legend: Legend) -> Reading:
@@ -135,7 +135,7 @@ def check(mask: Mask, legend: Legend) -> Reading:
         shown = ", ".join(map(str, strange[:5])) + (f" and {len(strange) - 5} more" if len(strange) > 5 else "")
         raise Refused(mask.path, f"label {shown} is not in the legend; expected {known}")
     if mask.coloured or by_palette:
-        return Reading(collections.Counter(), "colours" if by_palette else "")
+        return Reading(None, "colours" if by_palette else "")
     return Reading(pixels, "ids" if tells_colours(mask.palette) else "")
 
 
