@@ -16,7 +16,6 @@ from collections.abc import Iterator, Sequence
 
 import numpy as np
 import rasterio
-import rasterio.errors
 from rasterio.enums import Resampling
 from rasterio.vrt import WarpedVRT
 from rasterio.windows import Window
@@ -27,6 +26,7 @@ from data_pipelines.schema.band_selection import band_indices, spelled
 from data_pipelines.schema.errors import InputError
 from data_pipelines.schema.sensors import SENSORS, Sensor, to_storage
 from lcjax.mapping.radiometry import CONVERSIONS
+from lcjax.mapping.scene_files import SceneFiles
 from lcjax.runs.model_card import Card
 
 _log = logging.getLogger(__name__)
@@ -82,9 +82,15 @@ class Layer:
 
 @dataclasses.dataclass(frozen=True)
 class Scene:
-    """One or more sensors on one grid."""
+    """One or more sensors on one grid.
+
+    Attributes:
+      layers: of each sensor.
+      files: what GDAL reads for them.
+    """
 
     layers: tuple[Layer, ...]
+    files: SceneFiles
 
     @property
     def grid(self) -> rasterio.DatasetReader:
@@ -157,6 +163,7 @@ def open_scene(
     _check_options(card, files, offset, grid)
     with contextlib.ExitStack() as stack:
         stack.enter_context(rasterio.Env(GDAL_CACHEMAX=_CACHE))
+        scene_files = SceneFiles.of(files[sensor.name] for sensor in card.sensors)  # before anything is read of them
         layers = []
         for sensor in card.sensors:
             path = files[sensor.name]
@@ -181,7 +188,7 @@ def open_scene(
                 "%s: %d x %d pixels, smaller than a tile of %d; mapped as one piece",
                 *(layers[0].path, width, height, card.tile),
             )
-        yield Scene(tuple(layers))
+        yield Scene(tuple(layers), scene_files)
 
 
 # ---- opening and checking -------------------------------------------------------------------------------------------
@@ -204,14 +211,7 @@ def _check_options(card: Card, files: dict[str, pathlib.Path], offset: float | N
 
 @contextlib.contextmanager
 def _open(path: pathlib.Path, sensor: Sensor) -> Iterator[rasterio.DatasetReader]:
-    if not path.is_file():
-        raise InputError(f"{path}: {'a folder' if path.is_dir() else 'no such file'}; expected a GeoTIFF scene")
-    with contextlib.ExitStack() as stack:
-        try:
-            with raster_io.anywhere():  # a missing georeference is refused below, where one is needed
-                dataset = stack.enter_context(rasterio.open(path))
-        except rasterio.errors.RasterioIOError as error:
-            raise InputError(f"{path}: not a raster that GDAL can read; expected a GeoTIFF scene") from error
+    with raster_io.opened(path) as dataset:
         # If the training imagery was not georeferenced, scenes need not be either.
         if sensor.ground_sampling is not None:
             _check_place(dataset, path)

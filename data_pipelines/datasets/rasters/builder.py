@@ -156,7 +156,7 @@ def read(item: Item, *, sensor: Sensor, legend: Legend, tile: int) -> Record:
         _open.cache_clear()  # what GDAL kept of a read that failed would pass for data the next time
         if isinstance(error, Refused):
             raise
-        raise masks.unreadable(item.files["image"], error.__cause__) from error
+        raise raster_io.unreadable(item.files["image"], error.__cause__) from error
     if sensor.dtype == "float32":
         with np.errstate(over="ignore"):
             raw = raw.astype(np.float32)
@@ -182,14 +182,10 @@ def _stamp(path: pathlib.Path) -> tuple[int, int]:
     try:
         about = path.stat()
     except OSError as error:
-        raise masks.unreadable(path, error) from error
+        raise raster_io.unreadable(path, error) from error
     return about.st_size, about.st_mtime_ns
 
 
 @functools.lru_cache(maxsize=4)  # an image and its mask stay open from tile to tile: what GDAL decoded is still there
 def _open(path: pathlib.Path, stamp: tuple[int, int]) -> rasterio.DatasetReader:
-    try:
-        with raster_io.anywhere():
-            return rasterio.open(path)
-    except rasterio.errors.RasterioError as error:
-        raise masks.unreadable(path, error) from error
+    return raster_io.opened(path)

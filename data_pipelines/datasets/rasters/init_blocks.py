@@ -7,11 +7,11 @@ import pathlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 
 import numpy as np
-import rasterio
 from rasterio.windows import Window
 
 from data_pipelines.datasets.rasters import masks
 from data_pipelines.datasets.rasters.tables import Block
+from data_pipelines.geo import raster_io
 from data_pipelines.schema.spec import Refused
 
 _MOST = 5  # blocks along an edge
@@ -44,16 +44,13 @@ def cells_of(files: Sequence[pathlib.Path], tile: int) -> list[Cell]:
     """
     cells: list[Cell] = []
     for number, path in enumerate(files):
-        try:
-            with rasterio.open(path) as dataset:
-                mask = masks.Mask(path, dataset)
-                for row, column, block in _grid(dataset.height, dataset.width, tile):
-                    values, labelled = mask.read(Window(block.left, block.top, block.width, block.height))
-                    found, times = np.unique(values[labelled], return_counts=True)
-                    pixels = collections.Counter(dict(zip(found.tolist(), times.tolist(), strict=True)))
-                    cells.append(Cell(number, row, column, block, pixels))
-        except rasterio.errors.RasterioError as error:
-            raise masks.unreadable(path, error) from error
+        with raster_io.opened(path) as dataset:
+            mask = masks.Mask(path, dataset)
+            for row, column, block in _grid(dataset.height, dataset.width, tile):
+                values, labelled = mask.read(Window(block.left, block.top, block.width, block.height))
+                found, times = np.unique(values[labelled], return_counts=True)
+                pixels = collections.Counter(dict(zip(found.tolist(), times.tolist(), strict=True)))
+                cells.append(Cell(number, row, column, block, pixels))
     return cells if len(cells) >= 3 else []
 
 

@@ -11,12 +11,12 @@ import re
 from collections.abc import Sequence
 
 import numpy as np
-import rasterio
 
 from data_pipelines.datasets.rasters import builder, init_blocks, init_legend, tables, vectors
 from data_pipelines.geo import raster_io
 from data_pipelines.schema.errors import InputError
 from data_pipelines.schema.files import below, write_atomically
+from data_pipelines.schema.spec import Refused
 
 _log = logging.getLogger("lcjax.data")
 
@@ -202,7 +202,7 @@ def _word(pair: Found) -> str:
 
 def _pixels(path: pathlib.Path) -> int:
     try:
-        with rasterio.open(path) as dataset:
+        with raster_io.opened(path) as dataset:
             return dataset.height * dataset.width
-    except rasterio.errors.RasterioError:
+    except Refused:
         return 0

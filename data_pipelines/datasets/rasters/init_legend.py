@@ -6,10 +6,9 @@ import pathlib
 import re
 from collections.abc import Sequence
 
-import rasterio
-
 from data_pipelines.datasets.rasters import masks
 from data_pipelines.datasets.rasters.palettes import Palette, colour_of, tells_colours
+from data_pipelines.geo import raster_io
 from data_pipelines.schema.errors import InputError
 from data_pipelines.schema.legends import IGNORE
 from data_pipelines.schema.palette import distinct_colours
@@ -58,7 +57,7 @@ class Seen:
 def look(path: pathlib.Path) -> Seen | None:
     """What a mask holds; None for a file that cannot be read."""
     try:
-        with rasterio.open(path) as dataset:
+        with raster_io.opened(path) as dataset:
             mask = masks.Mask(path, dataset)
             names = {}
             for key, text in dataset.tags(1).items() if not mask.coloured else ():
@@ -66,7 +65,7 @@ def look(path: pathlib.Path) -> Seen | None:
                     names[int(named[1])] = text
             counts = mask.counts()
             return Seen(counts.labelled, counts.declared, mask.coloured, mask.palette, names)
-    except (rasterio.errors.RasterioError, Refused):
+    except Refused:
         return None
 
 

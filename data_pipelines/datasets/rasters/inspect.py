@@ -115,12 +115,9 @@ def same_bands(one: tuple[str, ...], other: tuple[str, ...]) -> bool:
 
 def _look(pair: Pair, legend: Legend) -> Image | Refused:
     try:
-        for path in (pair.image, pair.mask):
-            if path == pair.mask and vectors.are_vectors(path):
-                told = vectors.how_to_rasterise(path, pair.image)
-                raise Refused(path, f"vectors; expected a raster of ids or colours; {told}")
-            if not path.is_file():
-                raise Refused(path, f"{'a folder' if path.is_dir() else 'no such file'}; expected a raster")
+        if vectors.are_vectors(pair.mask):
+            told = vectors.how_to_rasterise(pair.mask, pair.image)
+            raise Refused(pair.mask, f"vectors; expected a raster of ids or colours; {told}")
         image = _open(pair.image, lambda dataset: _look_at_image(pair, dataset))
         reading = _open(pair.mask, lambda dataset: _look_at_mask(pair, dataset, image, legend))
         return dataclasses.replace(image, mask=reading)
@@ -130,10 +127,10 @@ def _look(pair: Pair, legend: Legend) -> Image | Refused:
 
 def _open(path: pathlib.Path, look: Callable):
     try:
-        with rasterio.open(path) as dataset:
+        with raster_io.opened(path) as dataset:
             return look(dataset)
     except rasterio.errors.RasterioError as error:
-        raise masks.unreadable(path, error) from error
+        raise raster_io.unreadable(path, error) from error
 
 
 def _look_at_image(pair: Pair, dataset: rasterio.DatasetReader) -> Image:

@@ -67,7 +67,7 @@ class Mask:
         try:
             raw = self.dataset.read(bands, window=window, masked=True)
         except rasterio.errors.RasterioError as error:
-            raise unreadable(self.path, error) from error
+            raise raster_io.unreadable(self.path, error) from error
         # A colour is nodata where all of its bands are: with nodata 0 alone black is, and not every pure colour.
         labelled = np.asarray(~np.ma.getmaskarray(raw).all(0))
         if len(bands) == 1:
@@ -204,9 +204,3 @@ def _of_palette(mask: Mask, legend: Legend, used: Collection[int]) -> dict[int, 
 def colour_number(colour: str) -> int:
     """A colour "#rrggbb" as the number 0xrrggbb."""
     return int(colour[1:], 16)
-
-
-def unreadable(path: pathlib.Path, error: BaseException | None) -> Refused:
-    """What to say of a file that GDAL cannot open, or not read to its end."""
-    reason = " ".join(str((error and error.__cause__) or error).split())
-    return Refused(path, f"cannot be read ({reason}); damaged, truncated or no raster; copy it again")
