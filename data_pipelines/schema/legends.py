@@ -75,6 +75,12 @@ class Legend:
         """Every id that labels may hold."""
         return tuple(sorted({c.id for c in self.classes} | set(self.ignored) | {IGNORE}))
 
+    @property
+    def allowed_values(self) -> tuple[int, ...]:
+        """Every number that masks may hold."""
+        nameless = set(self.ignored) - {c.id for c in self.classes}
+        return tuple(sorted({c.value for c in self.classes} | nameless | {self.nodata}))
+
     def read_as(self) -> np.ndarray:
         """A table (256,) uint8: stored id -> id of this legend."""
         table = np.arange(256, dtype=np.uint8)

@@ -158,7 +158,7 @@ def _of_ids(seen: Sequence[Seen]) -> tuple[list[Row], list[str]]:
     remarks = [f"{row[1]}: id {row[0]} {shares[row[0]]:.1%}" for row in rows]
     if binary:
         remarks.append(
-            f"255 is listed as a class, for the masks hold nothing else beside {(ids + lost)[0]}; if it means no label, "
+            f"255 is listed as a class, for the masks hold only {(ids + lost)[0]} beside it; if it means no label, "
             "put ignore 1 to it"
         )
     elif pixels[IGNORE]:
