@@ -1,6 +1,5 @@
 """`lcjax export`: writes a trained network as StableHLO with its arrays, to be used with JAX but without lcjax."""
 
-import dataclasses
 import json
 import logging
 import math
@@ -214,7 +213,7 @@ def _description(trained: restore.Trained, program: jax_export.Exported) -> dict
             "dtype": answer.dtype.name,
             "shape": list(map(str, answer.shape)),
         },
-        "classes": [dataclasses.asdict(land_class) for land_class in card.legend.scored] if pixels else [],
+        "classes": [{"id": c.value, "name": c.name, "colour": c.colour} for c in card.legend.scored if pixels],
         "tile": card.tile,
         "window": config.window if pixels else config.crop,
     }

@@ -48,6 +48,10 @@ class Product:
         """Returns the path of this product of the map `output`."""
         return output.with_name(output.stem + self.suffix + output.suffix)
 
+    def nodata(self, legend: Legend) -> int:
+        """Returns the number of pixels without data; of probabilities 255, whatever the legend writes."""
+        return legend.nodata if self.kind == "classes" else IGNORE
+
 
 def products(legend: Legend, *, confidence: bool = False, probabilities: bool = False) -> tuple[Product, ...]:
     """Returns the GeoTIFFs of a map, the classes first."""
@@ -70,7 +74,7 @@ def summary(legend: Legend, wanted: Sequence[Product]) -> Callable[[jax.Array], 
     Returns:
       A function (classes, rows, width) float32 -> (rows, bands, width) uint8.
     """
-    ids = legend.id_of_index()
+    ids = legend.value_of_index()
     kinds = [product.kind for product in wanted]
 
     def layers(probabilities_KxHxW: jax.Array) -> jax.Array:
@@ -175,7 +179,13 @@ def write_products(
     for product in wanted:
         count = len(product.bands)
         path, plain = product.path(draft.files / draft.output.name), draft.plain
-        profile = {"driver": "GTiff", "dtype": "uint8", "count": count, "nodata": IGNORE, "BIGTIFF": "IF_SAFER"}
+        profile = {
+            "driver": "GTiff",
+            "dtype": "uint8",
+            "count": count,
+            "nodata": product.nodata(legend),
+            "BIGTIFF": "IF_SAFER",
+        }
         if product.kind != "classes":
             profile |= {"INTERLEAVE": "BAND", "PHOTOMETRIC": "MINISBLACK"}  # otherwise 3 bands would be RGB
         with raster_io.anywhere(), rasterio.open(plain, "w", **profile, **place) as out:
@@ -208,9 +218,9 @@ def write_products(
 
 
 def _write_legend(out, legend: Legend) -> None:
-    names = {land_class.id: land_class.name for land_class in legend.scored}
-    palette = legend.palette()
-    out.write_colormap(1, {i: (*map(int, palette[i]), 255) for i in names} | {IGNORE: (0, 0, 0, 0)})
+    names = {land_class.value: land_class.name for land_class in legend.scored}
+    palette = legend.map_palette()
+    out.write_colormap(1, {i: (*map(int, palette[i]), 255) for i in names} | {legend.nodata: (0, 0, 0, 0)})
     out.update_tags(LCJAX_CLASSES=json.dumps(names))
     out.update_tags(1, **{f"CLASS_{i}": name for i, name in names.items()})
 

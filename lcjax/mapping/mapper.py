@@ -14,7 +14,7 @@ from tqdm import tqdm
 from data_pipelines.geo import geodesy
 from data_pipelines.schema.errors import InputError
 from data_pipelines.schema.files import write_atomically
-from data_pipelines.schema.legends import IGNORE, Legend
+from data_pipelines.schema.legends import Legend
 from lcjax.engine import restore
 from lcjax.mapping import areas, drafts, map_writer, outputs, preview, qgis_styles, stac
 from lcjax.mapping.scene import Scene
@@ -196,6 +196,7 @@ class Mapper:
         if draft.done == tiling.height:
             return
         begun = tiling.begin(draft.done) * columns
+        nodata = np.array([p.nodata(self.card.legend) for p in wanted for _ in p.bands], np.uint8)
         strips = blended_strips(
             scene.read,
             TileNetwork(
@@ -213,7 +214,7 @@ class Mapper:
                 if strip is None:
                     break
                 _, layers, valid = strip
-                draft.append(np.where(valid[:, None], layers, np.uint8(IGNORE)))
+                draft.append(np.where(valid[:, None], layers, nodata[:, None]))
 
     def _write(self, scene, draft, wanted, plan, options, time) -> areas.Areas:
         """Writes every file of the map into the draft, and moves them to their place."""

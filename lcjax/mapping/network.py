@@ -9,7 +9,6 @@ import jax.numpy as jnp
 import numpy as np
 
 from data_pipelines.schema.errors import InputError
-from data_pipelines.schema.legends import IGNORE
 from data_pipelines.schema.sensors import Sensor, holds_data
 from lcjax.engine import restore
 from lcjax.mapping import predict
@@ -90,6 +89,8 @@ class Network:
     def predict(self, image: Images) -> np.ndarray:
         """Returns the most probable class at each pixel, (H, W) uint8: ids of the legend, 255 where there is no data.
 
+        Where the legend lists 255 as a class, it is written, and `legend.nodata` where there is no data.
+
         Args:
           image: as for `probabilities`.
 
@@ -99,7 +100,8 @@ class Network:
         probabilities = self.probabilities(image)
         empty = np.isnan(probabilities[..., 0])
         indices = np.argmax(np.where(empty[..., None], 0, probabilities), axis=-1)
-        return np.where(empty, np.uint8(IGNORE), self.card.legend.id_of_index()[indices])
+        legend = self.card.legend
+        return np.where(empty, np.uint8(legend.nodata), legend.value_of_index()[indices])
 
     def map(
         self,

@@ -24,7 +24,7 @@ _RAMP = ("#440154", "#3b528b", "#21918c", "#5ec962", "#fde725")
 def class_qml(legend: Legend) -> str:
     """Returns the QML of a map of class ids: colours and names of the scored classes."""
     entries = "\n".join(
-        f'    <paletteEntry value="{c.id}" label={saxutils.quoteattr(c.name)} color="{c.colour}" alpha="255"/>'
+        f'    <paletteEntry value="{c.value}" label={saxutils.quoteattr(c.name)} color="{c.colour}" alpha="255"/>'
         for c in legend.scored
     )
     return _qml(
@@ -75,7 +75,7 @@ def sidecar(legend: Legend, pixels: Mapping[int, int], stamp: str) -> str:
       pixels: id -> number of pixels.
       stamp: what `STAMP` says, in the domain `DOMAIN` of its tags.
     """
-    names = {c.id: c.name for c in legend.scored}
+    names = {c.value: c.name for c in legend.scored}
     categories = "\n".join(
         f"   <Category>{saxutils.escape(names.get(i, ''))}</Category>" for i in range(max(names, default=-1) + 1)
     )
@@ -106,7 +106,7 @@ def _attribute_table(legend: Legend, pixels: Mapping[int, int]) -> str:
     rows = []
     for index, c in enumerate(legend.scored):
         red, green, blue = bytes.fromhex(c.colour[1:])
-        cells = (c.id, pixels.get(c.id, 0), saxutils.escape(c.name), red, green, blue, 255)
+        cells = (c.value, pixels.get(c.value, 0), saxutils.escape(c.name), red, green, blue, 255)
         rows.append(f'   <Row index="{index}">' + "".join(f"<F>{cell}</F>" for cell in cells) + "</Row>")
     body = "\n".join([columns, *rows])
     return f"""  <GDALRasterAttributeTable tableType="thematic">

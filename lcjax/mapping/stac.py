@@ -125,7 +125,7 @@ def _asset(key: str, href: str, legend: Legend) -> dict[str, Any]:
     asset: dict[str, Any] = {"href": href, "title": title, "type": media, "roles": roles}
     if media != _COG:
         return asset
-    asset |= {"data_type": "uint8", "nodata": IGNORE}
+    asset |= {"data_type": "uint8", "nodata": legend.nodata if key == "data" else IGNORE}
     if key == "data":
         return asset | {"classification:classes": _classes(legend)}
     asset |= {"raster:scale": 1 / PROBABILITY_SCALE, "raster:offset": 0}
@@ -144,6 +144,6 @@ def _classes(legend: Legend) -> list[dict[str, Any]]:
     for c in legend.scored:
         plain = re.sub("[^0-9A-Za-z_-]+", "-", c.name).strip("-")
         if not plain or plain in {entry["name"] for entry in classes}:
-            plain = f"class-{c.id}"
-        classes.append({"value": c.id, "name": plain, "title": c.name, "color_hint": c.colour[1:].upper()})
-    return [*classes, {"value": IGNORE, "name": "no-data", "title": "no data", "nodata": True}]
+            plain = f"class-{c.value}"
+        classes.append({"value": c.value, "name": plain, "title": c.name, "color_hint": c.colour[1:].upper()})
+    return [*classes, {"value": legend.nodata, "name": "no-data", "title": "no data", "nodata": True}]
