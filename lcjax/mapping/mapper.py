@@ -11,7 +11,7 @@ import jax
 import numpy as np
 from tqdm import tqdm
 
-from data_pipelines.geo import geodesy
+from data_pipelines.geo import geodesy, raster_io
 from data_pipelines.schema.errors import InputError
 from data_pipelines.schema.files import write_atomically
 from data_pipelines.schema.legends import IGNORE
@@ -210,7 +210,7 @@ class Mapper:
         """Writes every file of the map into the draft's folder."""
         output, legend, grid = draft.output, self.card.legend, scene.grid
         beside = draft.folder / output.name
-        counted = areas.Areas(legend, grid.crs, grid.transform, grid.width)
+        counted = areas.Areas(legend, raster_io.crs_of(grid), grid.transform, grid.width)
         for top, ids in map_writer.write_products(draft, wanted, grid, legend, self.tags, plan, options.compress):
             counted.add(top, ids)
         counted.write_csv(beside.with_suffix(".areas.csv"))
@@ -245,10 +245,10 @@ class Mapper:
 def _georeference(grid) -> stac.Georeference:
     """Returns where an open rasterio dataset lies."""
     transform = tuple(grid.transform)[:6]
-    if grid.crs is None:
+    if (crs := raster_io.crs_of(grid)) is None:
         return stac.Georeference(grid.shape, transform)
-    bbox, geometry = geodesy.footprint(grid.crs, grid.transform, *grid.shape)
-    code, wkt2 = geodesy.codes(grid.crs)
+    bbox, geometry = geodesy.footprint(crs, grid.transform, *grid.shape)
+    code, wkt2 = geodesy.codes(crs)
     return stac.Georeference(grid.shape, transform, bbox, geometry, code, wkt2)
 
 
