@@ -175,7 +175,7 @@ def read(item: Item, *, sensor: Sensor, legend: Legend, tile: int) -> Record:
         },
         counted=np.pad(counted, edges, constant_values=False),
         off_legend=int((off & counted).sum()),
-        extent=geotiff.extent_of(image.crs, image.transform, cut.top, cut.left, *valid.shape),
+        extent=geotiff.extent_of(raster_io.crs_of(image), image.transform, cut.top, cut.left, *valid.shape),
     )
 
 

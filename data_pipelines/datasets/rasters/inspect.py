@@ -172,9 +172,9 @@ def _commonest(values: list):
 
 def _metres_per_pixel(dataset: rasterio.DatasetReader) -> float | None:
     """The mean edge of a pixel on the ground; None where the file does not lie on the Earth."""
-    if (place := raster_io.place_of(dataset)) is None:
+    if (crs := raster_io.crs_of(dataset)) is None:
         return None
     try:
-        return float(np.mean(geodesy.metres_per_pixel(*place, *dataset.shape)))
+        return float(np.mean(geodesy.metres_per_pixel(crs, dataset.transform, *dataset.shape)))
     except ValueError:
         return None
