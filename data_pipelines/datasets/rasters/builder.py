@@ -12,7 +12,7 @@ from rasterio.windows import Window
 
 from data_pipelines.datasets.rasters import inspect, masks, tables
 from data_pipelines.datasets.rasters.tables import Pair
-from data_pipelines.geo import geotiff, raster_io
+from data_pipelines.geo import geotiff, packing, raster_io
 from data_pipelines.schema.errors import InputError
 from data_pipelines.schema.legends import IGNORE, Legend
 from data_pipelines.schema.sensors import Sensor
@@ -124,13 +124,13 @@ def read(item: Item, *, sensor: Sensor, legend: Legend, tile: int) -> Record:
 
     Labels are 255 where the image holds no data, where the tile before holds the pixel, and beyond the image. Pixels
     without data hold the mean of the others; what is beyond the image mirrors it. Raises Refused for a file that
-    cannot be read to its end.
+    cannot be read to its end, and where numbers of another scale and offset do not fit into those of the others.
     """
     cut = item.cut
     assert cut is not None
     image, mask = (_open(item.files[part], _stamp(item.files[part])) for part in ("image", "label"))
     window = Window(cut.left, cut.top, min(tile, image.width - cut.left), min(tile, image.height - cut.top))
-    indices = [raster_io.image_bands(image)[k] for k in inspect.order(sensor, raster_io.band_names(image))]
+    indices = [raster_io.image_bands(image)[k] for k in inspect.order(sensor.bands, raster_io.band_names(image))]
     try:
         # A truncated JPEG is only a warning to GDAL, and grey below.
         with rasterio.Env(GDAL_ERROR_ON_LIBJPEG_WARNING=True):
@@ -141,6 +141,8 @@ def read(item: Item, *, sensor: Sensor, legend: Legend, tile: int) -> Record:
         if isinstance(error, Refused):
             raise
         raise raster_io.unreadable(item.files["image"], error.__cause__) from error
+    stated = packing.stated(item.files["image"], image, indices)
+    raw = packing.converted(item.files["image"], raw, valid, stated, sensor.packing, sensor.dtype)
     if sensor.dtype == "float32":
         with np.errstate(over="ignore"):
             raw = raw.astype(np.float32)

@@ -14,7 +14,7 @@ from rasterio.enums import ColorInterp
 from data_pipelines.datasets.rasters import masks
 from data_pipelines.datasets.rasters.sensor import DTYPES, sensor_of
 from data_pipelines.datasets.rasters.tables import Pair, same_colour
-from data_pipelines.geo import geodesy, grids, raster_io
+from data_pipelines.geo import geodesy, grids, packing, raster_io
 from data_pipelines.geo.grids import Grid
 from data_pipelines.schema.errors import InputError
 from data_pipelines.schema.legends import Legend
@@ -33,6 +33,7 @@ class Image:
     names: tuple[str, ...]  # of the bands, in file order
     dtype: str
     ground_sampling: float | None  # metres per pixel, where the file tells
+    packed: packing.Packing  # what the file states of the bands, in file order
 
     @property
     def format(self) -> tuple[int, str]:
@@ -43,7 +44,7 @@ class Image:
 def inspect(pairs: Sequence[Pair], legend: Legend, csv: pathlib.Path) -> tuple[Sensor, list[Image | Refused]]:
     """The sensor that the images are of, and for each pair its image, or why it is refused.
 
-    The sensor's scaling is not known yet. Raises InputError where no image at all can be used.
+    Bands, dtype, scale and offset are those of most images. The sensor's scaling is not known yet. Raises InputError where no image at all can be used.
     """
     with raster_io.anywhere(), concurrent.futures.ThreadPoolExecutor(len(os.sched_getaffinity(0))) as pool:
         found = list(pool.map(lambda pair: _look(pair, legend), pairs))
@@ -57,15 +58,18 @@ def inspect(pairs: Sequence[Pair], legend: Legend, csv: pathlib.Path) -> tuple[S
     count, dtype = _commonest([image.format for image in images])
     names = _commonest([image.names for image in images if image.format == (count, dtype)])
     fitting = [_fits(image, names, dtype, csv.name) if isinstance(image, Image) else image for image in found]
-    return sensor_of(names, dtype, [i.ground_sampling for i in fitting if isinstance(i, Image)]), fitting
+    packed = _commonest([_packing(image, names) for image in fitting if isinstance(image, Image)])
+    fitting = [_is_comparable(image, names, packed) if isinstance(image, Image) else image for image in fitting]
+    ground_sampling = [image.ground_sampling for image in fitting if isinstance(image, Image)]
+    return sensor_of(names, dtype, ground_sampling, packing=packed), fitting
 
 
-def order(sensor: Sensor, names: tuple[str, ...]) -> list[int]:
+def order(bands: tuple[str, ...], names: tuple[str, ...]) -> list[int]:
     """Where each band of the sensor stands among the bands of a file: by name, else as they come."""
-    if not same_bands(names, sensor.bands):
+    if not same_bands(names, bands):
         return list(range(len(names)))
     found = [name.casefold() for name in names]
-    return [found.index(name.casefold()) for name in sensor.bands]
+    return [found.index(name.casefold()) for name in bands]
 
 
 def same_bands(one: tuple[str, ...], other: tuple[str, ...]) -> bool:
@@ -103,7 +107,8 @@ def _look_at_image(pair: Pair, dataset: rasterio.DatasetReader) -> Image:
         )
     _check_alpha(pair.image, dataset)
     names = raster_io.band_names(dataset)
-    return Image(pair, Grid.of(dataset), names, dtype, _metres_per_pixel(dataset))
+    packed = packing.stated(pair.image, dataset, raster_io.image_bands(dataset))
+    return Image(pair, Grid.of(dataset), names, dtype, _metres_per_pixel(dataset), packed)
 
 
 def _check_alpha(path: pathlib.Path, dataset: rasterio.DatasetReader) -> None:
@@ -124,6 +129,7 @@ def _check_alpha(path: pathlib.Path, dataset: rasterio.DatasetReader) -> None:
 
 def _look_at_mask(pair: Pair, dataset: rasterio.DatasetReader, image: Image, legend: Legend) -> None:
     mask = masks.Mask(pair.mask, dataset)
+    packing.conversion(pair.mask, packing.stated(pair.mask, dataset, dataset.indexes), (), "in a mask")
     grids.check_same({pair.image: image.grid, pair.mask: Grid.of(dataset)}, grids.WARP)
     if mask.coloured and (doubled := same_colour(legend)):
         raise Refused(
@@ -144,6 +150,20 @@ def _fits(image: Image, names: tuple[str, ...], dtype: str, csv: str) -> Image |
     generic = [tuple(f"band{number}" for number in range(1, len(names) + 1))]
     if not same_bands(image.names, names) and image.names not in generic and names not in generic:
         return Refused(image.pair.image, f"bands {', '.join(image.names)}, expected {', '.join(names)} {most}")
+    return image
+
+
+def _packing(image: Image, names: tuple[str, ...]) -> packing.Packing:
+    """What an image states of its bands, in the order of the sensor's."""
+    return packing.in_order(image.packed, order(names, image.names))
+
+
+def _is_comparable(image: Image, names: tuple[str, ...], packed: packing.Packing) -> Image | Refused:
+    """The image, or why its numbers cannot be compared with those of most of them."""
+    try:
+        packing.conversion(image.pair.image, _packing(image, names), packed)
+    except Refused as refusal:
+        return refusal
     return image
 
 
