@@ -156,7 +156,7 @@ def test_no_folder_holds_more_than_twenty_modules(top):
         (
             "lcjax",
             ("rasterio",),
-            {f"lcjax/mapping/{name}.py" for name in ("map_writer", "scene")} | {"lcjax/reporting/map_reader.py"},
+            {f"lcjax/mapping/{name}.py" for name in ("map_writer", "scene")},
         ),
         (
             "data_pipelines",

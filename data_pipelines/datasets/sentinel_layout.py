@@ -11,7 +11,7 @@ from collections.abc import Iterable, Mapping, Sequence
 
 import numpy as np
 
-from data_pipelines.geo import geotiff
+from data_pipelines.geo import geotiff, grids
 from data_pipelines.schema import files, legends, sensors
 from data_pipelines.schema.errors import InputError
 from data_pipelines.schema.legends import Legend
@@ -130,8 +130,8 @@ def read(item: Item, legend: Legend, label_bands: int, *, max_nodata: float = 0.
         label is 255, and they are not counted.
       offset: added to the numbers of Sentinel-2, which stay 0 or more: -1000 for processing baseline 04.00 and later.
 
-    Raises Refused for a file that is missing or unreadable, of another band count or dtype, not square, of another
-    size than its partner, with too many pixels without data, with numbers that are not what the unit says (see
+    Raises Refused for a file that is missing or unreadable, of another band count or dtype, not square, on another
+    grid than its partner, with too many pixels without data, with numbers that are not what the unit says (see
     `_check_backscatter` and `_check_reflectance`), or with a label outside the legend.
     """
     for path in item.files.values():
@@ -142,7 +142,7 @@ def read(item: Item, legend: Legend, label_bands: int, *, max_nodata: float = 0.
     patches = {item.files["s1"]: radar, item.files["s2"]: optical}
     if "label" in item.files:
         patches[item.files["label"]] = geotiff.label(item.files["label"], legend, count=label_bands)
-    geotiff.same_size(patches)
+    grids.check_same({path: patch.grid for path, patch in patches.items()})
     _check_backscatter(item.files["s1"], radar.values[radar.valid])
     _check_reflectance(item.files["s2"], optical.values[optical.valid], offset)
     valid = radar.valid & optical.valid

@@ -9,10 +9,9 @@ import pathlib
 import re
 from collections.abc import Iterable, Sequence
 
-import rasterio
-from rasterio.errors import RasterioError
-
+from data_pipelines.geo import raster_io
 from data_pipelines.schema.errors import InputError
+from data_pipelines.schema.spec import Refused
 from lcjax.mapping.areas import COLUMNS
 
 _PRODUCT = re.compile("(.*)_(confidence|probabilities)")  # rasters of a map that are not maps themselves
@@ -177,12 +176,11 @@ def _read_picture(file: pathlib.Path) -> bytes:
 def _origin(path: pathlib.Path) -> Iterable[str]:
     """Yields phrases on a map's origin, from the tags of the GeoTIFF and the date in its STAC item, if there is one."""
     try:
-        with rasterio.open(path) as dataset:
+        with raster_io.opened(path) as dataset:
             tags, crs, (height, width) = dataset.tags(), dataset.crs, dataset.shape
-    except RasterioError as error:
-        raise InputError(
-            f"{path}: not a raster that GDAL can read; map the scene again with `lcjax predict`"
-        ) from error
+    except Refused as refusal:
+        found = refusal.reason.partition(";")[0]
+        raise InputError(f"{path}: {found}; expected a map; map the scene again with `lcjax predict`") from refusal
     item = path.with_suffix(".json")
     if item.is_file():
         try:
