@@ -12,12 +12,8 @@ import jax
 import numpy as np
 from tqdm import tqdm
 
-<<<<<<< HEAD
-from data_pipelines.geo import geodesy
-from data_pipelines.schema import limits
-=======
 from data_pipelines.geo import geodesy, raster_io
->>>>>>> refs/heads/main
+from data_pipelines.schema import limits
 from data_pipelines.schema.errors import InputError
 from data_pipelines.schema.files import write_atomically
 from data_pipelines.schema.legends import Legend
@@ -149,17 +145,7 @@ class Mapper:
         """
         height, width = scene.grid.shape
         tiling = Tiling(height, width, self.card.tile, options.check(self.card.tile), options.blend)
-<<<<<<< HEAD
         self._check_memory(scene, tiling, options)
-        plan = self._plan(scene, options, date)
-        if map_writer.is_finished(output, plan):
-            _log.info(
-                "%s: already mapped by this network from this scene; nothing to do (delete it to map it anew)", output
-            )
-            map_writer.remove_draft(output)
-            return None
-=======
->>>>>>> refs/heads/main
         legend, timer = self.card.legend, Timer()
         wanted = options.products(legend)
         time = date or stac.acquired(scene.tags, scene.layers[-1].path.name)
@@ -203,13 +189,8 @@ class Mapper:
             "lcjax": __version__,
             "network": self.identity,
             "scene": scene.fingerprint,
-<<<<<<< HEAD
-            "date": str(date),
-            "options": {k: v for k, v in dataclasses.asdict(options).items() if k not in ("batch_size", "max_memory")},
-=======
             "date": str(time),
-            "options": {k: v for k, v in dataclasses.asdict(options).items() if k != "batch_size"},
->>>>>>> refs/heads/main
+            "options": {k: v for k, v in dataclasses.asdict(options).items() if k not in ("batch_size", "max_memory")},
         }
 
     def _check_memory(self, scene: Scene, tiling: Tiling, options: Options) -> None:
