@@ -2,6 +2,7 @@
 
 import pathlib
 
+from data_pipelines.schema import limits
 from data_pipelines.schema.errors import InputError
 
 HELP = """Map whole scenes with a trained network.
@@ -58,6 +59,10 @@ def define_flags(flags) -> None:
     flags.DEFINE_enum("compress", "deflate", ["deflate", "lzw"], "Compression of the GeoTIFFs.")
     flags.DEFINE_enum("checkpoint", "best", ["best", "last"], "Which checkpoint of the run.")
     flags.DEFINE_integer("batch_size", 8, "Tiles in one call of the network, for each device.")
+    flags.DEFINE_float(
+        "max_memory", limits.STRIP_BYTES / 1e9, "Gigabytes of memory that one row of tiles may take: wide scenes take "
+        "more.", lower_bound=0.0,
+    )  # fmt: skip
 
 
 def run(flags) -> None:
@@ -75,6 +80,7 @@ def run(flags) -> None:
         probabilities=flags.probabilities,
         compress=flags.compress,
         batch_size=flags.batch_size,
+        max_memory=flags.max_memory * 1e9,
     )
     map_scenes(
         pathlib.Path(flags.workdir),
