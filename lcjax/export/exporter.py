@@ -14,7 +14,7 @@ import numpy as np
 from flax import nnx
 from jax import export as jax_export
 
-from data_pipelines.schema import schema_version
+from data_pipelines.schema import paths, schema_version
 from data_pipelines.schema.errors import InputError
 from lcjax import tasks
 from lcjax.engine import restore
@@ -42,7 +42,7 @@ def write(folder: pathlib.Path, output: pathlib.Path, kind: str = "best") -> Non
     Raises:
       InputError: there is no such network, or `output` holds something else.
     """
-    output = pathlib.Path(output)
+    output = paths.given(output, "output")
     existing = _existing(output)
     trained = restore.restore(folder, kind)
     origin = {

@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 import jax.numpy as jnp
 import numpy as np
 
+from data_pipelines.schema import paths
 from data_pipelines.schema.errors import InputError
 from data_pipelines.schema.legends import IGNORE
 from data_pipelines.schema.sensors import Sensor, holds_data
@@ -127,19 +128,20 @@ class Network:
           InputError: the scene does not fit the card, or the map cannot be written.
         """
         files = self._files(scene)
-        map_writer.check_output(pathlib.Path(output), files.values())
+        output = paths.given(output, "output")
+        map_writer.check_output(output, files.values())
         listed = scene_list.parse_bands(bands, self.card.sensors)
         with open_scene(self.card, files, bands=listed, offset=offset, grid=grid) as opened:
-            self._mapper.map(opened, pathlib.Path(output), options, date=date)
-        return pathlib.Path(output)
+            self._mapper.map(opened, output, options, date=date)
+        return output
 
     def _files(self, scene: str | pathlib.Path | Mapping[str, str | pathlib.Path]) -> dict[str, pathlib.Path]:
         if isinstance(scene, Mapping):
-            return {name: pathlib.Path(path) for name, path in scene.items()}
+            return {name: paths.given(path, f"scene[{name!r}]") for name, path in scene.items()}
         names = [sensor.name for sensor in self.card.sensors]
         if len(names) > 1:
             raise InputError(f"scene={scene}: the network takes {', '.join(names)}; give a dictionary of files by name")
-        return {names[0]: pathlib.Path(scene)}
+        return {names[0]: paths.given(scene, "scene")}
 
     def _checked(self, image: Images) -> dict[str, np.ndarray]:
         sensors = {sensor.name: sensor for sensor in self.card.sensors}
@@ -181,5 +183,5 @@ def load(workdir: str | pathlib.Path, checkpoint: str = "best") -> Network:
     Raises:
       InputError: there is no such run or checkpoint, or its network has no classes to map.
     """
-    trained = restore.restore(pathlib.Path(workdir), checkpoint)
+    trained = restore.restore(paths.given(workdir, "workdir"), checkpoint)
     return Network(trained, checkpoint)

@@ -3,6 +3,7 @@
 import pathlib
 
 from data_pipelines.reading.interfaces import Dataset
+from data_pipelines.schema import paths
 from lcjax.engine import experiment as experiments
 from lcjax.parallel import multihost
 from lcjax.training.loop import TrainResult
@@ -36,7 +37,7 @@ def train(
     with multihost.stop_requests():  # what is asked for while the data are opened, the loop will hear of
         return train_experiment(
             experiments.build(config, data),
-            pathlib.Path(workdir),
+            paths.given(workdir, "workdir"),
             allow_other_config=allow_other_config,
             profile=profile,
             started=started,
