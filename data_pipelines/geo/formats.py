@@ -59,7 +59,7 @@ _PROGRAM = re.compile(
 )
 _HEAD = 4096  # bytes; GDAL itself looks at 1024
 # Texts that GDAL may read whole: georeference, RPCs, times of acquisition.
-_TEXTS = (
+_TEXTS: tuple[str, ...] = (
     ".hdr",
     ".tfw",
     ".tifw",
@@ -72,9 +72,8 @@ _TEXTS = (
     ".rpb",
     ".rpc",
     ".imd",
-    ".txt",
-    ".xml",
 )
+_TEXTS += (".txt", ".xml")
 
 
 def drivers_of(path: pathlib.Path) -> tuple[str, ...]:
@@ -104,8 +103,8 @@ def _checked(path: pathlib.Path, depth: int) -> tuple[str, ...]:
     if not drivers:
         raise Refused(
             path,
-            f"cannot be read: {_what(head)}; expected {EXPECTED}; copy the file again, or turn it into a GeoTIFF with "
-            "`gdal_translate`, if you trust it",
+            f"cannot be read: {_what(head)}; expected {EXPECTED}; copy or download it again, or turn it "
+            "into a GeoTIFF with `gdal_translate`, if you trust it",
         )
     _check_companions(path)
     return drivers

@@ -9,7 +9,7 @@ Every raster that comes from elsewhere goes through `opened`. Its rules, for ima
 - Bands. All but alpha are data (`image_bands`); an alpha band with values between none and full is refused, for it is
   most likely data (`check_image`). So are palettes, complex numbers and grey in which 0 is white.
 - Pixels. `read_valid` tells which hold data.
-- Place. `place_of` tells where a raster lies, if it does.
+- Place. `crs_of` tells in what CRS a raster lies, if it lies anywhere; `check_place` refuses control points alone.
 """
 
 import contextlib
@@ -20,7 +20,8 @@ from collections.abc import Iterable, Iterator, Sequence
 
 import numpy as np
 import rasterio
-from rasterio.enums import ColorInterp
+from rasterio.crs import CRS
+from rasterio.enums import ColorInterp, MaskFlags
 from rasterio.windows import Window
 
 from data_pipelines.geo import formats
@@ -73,18 +74,20 @@ def opened(path: pathlib.Path) -> rasterio.DatasetReader:
 def unreadable(path: pathlib.Path, error: BaseException | None) -> Refused:
     """What to say of a file that GDAL cannot open, or not read to its end."""
     reason = " ".join(str((error and error.__cause__) or error).split())
-    return Refused(path, f"cannot be read ({reason}); damaged, truncated or no raster; copy it again")
+    return Refused(path, f"cannot be read ({reason}); damaged, truncated or no raster; copy or download it again")
 
 
 def _quietly() -> contextlib.AbstractContextManager:
     """Without the warning of rasters that lie nowhere; in turn, unless it is off for the whole process."""
-    off = ("ignore", None, rasterio.errors.NotGeoreferencedWarning, None, 0)
+    off = ("ignore", None, rasterio.errors.NotGeoreferencedWarning, None, 0)  # as `anywhere` sets it
     return contextlib.nullcontext() if warnings.filters[:1] == [off] else _one_at_a_time()
 
 
 @contextlib.contextmanager
 def _one_at_a_time() -> Iterator[None]:
-    with _OPENING, anywhere():
+    with _OPENING, warnings.catch_warnings():
+        # Another filter than that of `anywhere`: whoever sees this one must wait in turn.
+        warnings.filterwarnings("ignore", "Dataset has no geotransform", rasterio.errors.NotGeoreferencedWarning)
         yield
 
 
@@ -221,13 +224,12 @@ def read_valid(
 
 
 def _is(band: np.ndarray, nodata: float) -> np.ndarray:
-    """Where a band holds this value, as near as its numbers can hold it; as GDAL, two steps of float32 to either side."""
-    if band.dtype.kind in "iu":
+    """Where a band holds this value, as near as its numbers can hold it (as GDAL: to two steps of float32)."""
+    if band.dtype != np.float32 or not np.isfinite(nodata):
         return band == nodata
+    value = np.clip(nodata, np.finfo(np.float32).min, np.finfo(np.float32).max).astype(np.float32)
     with np.errstate(over="ignore"):
-        value = np.asarray(nodata, band.dtype)
-    near = 2 * np.spacing(np.abs(value)) if band.dtype == np.float32 and np.isfinite(value) else 0
-    return np.abs(band - value) <= near
+        return np.abs(band - value) <= 2 * np.spacing(np.abs(value))
 
 
 def _read(dataset: rasterio.DatasetReader, indices, window: Window, masks: bool = False) -> np.ndarray:
@@ -237,12 +239,12 @@ def _read(dataset: rasterio.DatasetReader, indices, window: Window, masks: bool 
         raise unreadable(pathlib.Path(dataset.name), error) from error
 
 
-def place_of(dataset: rasterio.DatasetReader) -> tuple[CRS, Affine] | None:
-    """CRS and transform of a raster, None where it lies nowhere: without CRS, or with no transform but the identity.
+def crs_of(dataset: rasterio.DatasetReader) -> CRS | None:
+    """The CRS in which a raster lies; None where it lies nowhere: it has no CRS, or no transform but the identity.
 
-    A file that lacks a transform is given the identity by GDAL: pixels as metres, or as degrees, which would count.
+    The identity is what GDAL gives a file that lacks a transform. It would make each pixel a metre, or a degree.
     """
-    return (dataset.crs, dataset.transform) if dataset.crs and not dataset.transform.is_identity else None
+    return dataset.crs if dataset.crs and not dataset.transform.is_identity else None
 
 
 def check_place(dataset: rasterio.DatasetReader) -> None:
