@@ -1,8 +1,6 @@
 """`lcjax predict`: land-cover maps of whole scenes, by the network of a workdir."""
 
-import pathlib
-
-from data_pipelines.schema import limits
+from data_pipelines.schema import limits, paths
 from data_pipelines.schema.errors import InputError
 
 HELP = """Map whole scenes with a trained network.
@@ -83,9 +81,9 @@ def run(flags) -> None:
         max_memory=flags.max_memory * 1e9,
     )
     map_scenes(
-        pathlib.Path(flags.workdir),
+        paths.given(flags.workdir, "--workdir"),
         flags.scene,
-        pathlib.Path(flags.output),
+        paths.given(flags.output, "--output"),
         options,
         SceneOptions(flags.bands, flags.offset, flags.grid, parse_date(flags.date)),
         checkpoint=flags.checkpoint,
