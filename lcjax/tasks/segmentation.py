@@ -125,11 +125,6 @@ class Segmentation(Task):
 
     def scores(self, sums: Values) -> dict[str, float]:
         """Returns the scores of docs/scores.md of the summed confusion matrix."""
-        if not sums["confusion"].sum():
-            raise InputError(
-                f"no labelled pixel was scored; with config.resize={self.config.resize} labels are thinned out: expected "
-                "one at least in the records to be scored; give more records, or a larger size"
-            )
         return metrics.scores(sums["confusion"], self.names)[0]
 
     def probabilities(self, model: nnx.Module, batch: Batch) -> jax.Array:
