@@ -58,8 +58,9 @@ def init_csv(name: str, source: pathlib.Path) -> None:
         )
     chosen = np.unique(np.linspace(0, len(pairs) - 1, min(len(pairs), _LOOKED_AT)).astype(int))
     with raster_io.anywhere(), concurrent.futures.ThreadPoolExecutor(len(os.sched_getaffinity(0))) as pool:
-        seen = [one for one in pool.map(init_legend.look, [source / pairs[k].mask for k in chosen]) if one]
+        looked = list(pool.map(init_legend.look, [source / pairs[k].mask for k in chosen]))
         pixels = list(pool.map(_pixels, [source / pair.mask for pair in pairs]))
+    seen = [one for one in looked if one]
     # Broken masks stay in the CSV: `prepare` names them.
     if not seen:
         raise InputError(f"--source={source}: none of the {len(pairs)} masks can be read; expected ids or colours")
@@ -68,6 +69,8 @@ def init_csv(name: str, source: pathlib.Path) -> None:
         remarks.append(f"from {len(chosen)} of the {len(pairs)} masks: a class that is in none of them is missing")
     columns, rows, how = _rows(source, pairs, pixels)
     splits = [row[2] for row in rows]
+    if columns == tables.PAIRS_COLUMNS and len(chosen) == len(pairs):
+        remarks += init_legend.missing(classes, seen, [s for s, one in zip(splits, looked, strict=True) if one])
     write_atomically(targets[0], tables.to_csv(columns, rows))
     write_atomically(targets[1], tables.to_csv(tables.LEGEND_COLUMNS, classes))
     counts = collections.Counter(splits)
