@@ -62,7 +62,7 @@ def scores(matrix: np.ndarray, names: Sequence[str]) -> tuple[dict[str, float], 
     present = truth + guess > 0
     if not present.any():
         raise InputError(
-            "no labelled pixel was scored; expected one at least (config.resize makes tiles smaller, and so thins labels)"
+            "no labelled pixel was scored; expected one at least (config.resize makes tiles smaller and thins labels)"
         )
     # Counts are integers: max(..., 1) only turns the 0 / 0 of a present class into the 0 that the rule asks for.
     by_class = {

@@ -73,12 +73,7 @@ def init_csv(name: str, source: pathlib.Path) -> None:
         remarks += init_legend.missing(classes, seen, [s for s, one in zip(splits, looked, strict=True) if one])
     write_atomically(targets[0], tables.to_csv(columns, rows))
     write_atomically(targets[1], tables.to_csv(tables.LEGEND_COLUMNS, classes))
-    counts = collections.Counter(splits)
-    shown = ", ".join(f"{counts[split]} {split}" for split in _SHARES if counts[split])
-    _log.info(f"written: {targets[0]}: {len(pairs)} pairs; {shown} ({how})")
-    if alone:
-        shown = ", ".join(map(str, alone[:3])) + (", ..." if len(alone) > 3 else "")
-        _log.info(f"  left out: {len(alone)} rasters without partner ({shown})")
+    _tell_pairs(targets[0], len(pairs), splits, how, alone)
     _log.info(f"written: {targets[1]}: {len(classes)} classes")
     for line in remarks:
         _log.info(f"  {line}")
@@ -87,9 +82,18 @@ def init_csv(name: str, source: pathlib.Path) -> None:
     _log.info(f"  lcjax prepare --dataset={name} --source={source} --data_dir=data")
     if columns != tables.PAIRS_COLUMNS:
         _log.info("blocks of one mosaic are of one place: their scores say nothing about another one")
-    if missing := [split for split in ("validation", "test") if not counts[split]]:
+    if missing := [split for split in ("validation", "test") if split not in splits]:
         none = ",".join(f"{split}=none" for split in missing)
         _log.info(f"too few groups for a {' and a '.join(missing)} split: train with --config=rasters:{none}")
+
+
+def _tell_pairs(csv: pathlib.Path, pairs: int, splits: Sequence[str], how: str, alone: Sequence[pathlib.Path]) -> None:
+    counts = collections.Counter(splits)
+    shown = ", ".join(f"{counts[split]} {split}" for split in _SHARES if counts[split])
+    _log.info(f"written: {csv}: {pairs} pairs; {shown} ({how})")
+    if alone:
+        shown = ", ".join(map(str, alone[:3])) + (", ..." if len(alone) > 3 else "")
+        _log.info(f"  left out: {len(alone)} rasters without partner ({shown})")
 
 
 def _rows(source: pathlib.Path, pairs: Sequence[Found], pixels: Sequence[int]) -> tuple[tuple[str, ...], list, str]:
