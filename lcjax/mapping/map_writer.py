@@ -174,7 +174,7 @@ def write_products(
     Yields:
       (first row, class ids (rows, width) uint8) of the map from top to bottom, as they are written.
     """
-    place = {"crs": grid.crs, "transform": grid.transform, "width": grid.width, "height": grid.height}
+    place = {"crs": raster_io.crs_of(grid), "transform": grid.transform, "width": grid.width, "height": grid.height}
     first = 0
     for product in wanted:
         count = len(product.bands)

@@ -11,7 +11,7 @@ import jax
 import numpy as np
 from tqdm import tqdm
 
-from data_pipelines.geo import geodesy
+from data_pipelines.geo import geodesy, raster_io
 from data_pipelines.schema.errors import InputError
 from data_pipelines.schema.files import write_atomically
 from data_pipelines.schema.legends import Legend
@@ -227,7 +227,7 @@ class Mapper:
             )
         names = [path.name for path in files.values()]
         marked = map_writer.marks(plan, draft, names)
-        counted = areas.Areas(legend, grid.crs, grid.transform, grid.width)
+        counted = areas.Areas(legend, raster_io.crs_of(grid), grid.transform, grid.width)
         for top, ids in map_writer.write_products(draft, wanted, grid, legend, self.tags, marked, options.compress):
             counted.add(top, ids)
         rows = counted.rows()
@@ -259,10 +259,10 @@ class Mapper:
 def _georeference(grid) -> stac.Georeference:
     """Returns where an open rasterio dataset lies."""
     transform = tuple(grid.transform)[:6]
-    if grid.crs is None:
+    if (crs := raster_io.crs_of(grid)) is None:
         return stac.Georeference(grid.shape, transform)
-    bbox, geometry = geodesy.footprint(grid.crs, grid.transform, *grid.shape)
-    code, wkt2 = geodesy.codes(grid.crs)
+    bbox, geometry = geodesy.footprint(crs, grid.transform, *grid.shape)
+    code, wkt2 = geodesy.codes(crs)
     return stac.Georeference(grid.shape, transform, bbox, geometry, code, wkt2)
 
 

@@ -48,10 +48,10 @@ def check(jobs: Sequence[Job], wanted: Sequence[Product]) -> None:
     """
     for job in jobs:
         _check_name(job.output)
-        _check_folder(job.output, files_of(job.output, wanted).values())
     _check_scenes(jobs, wanted)
     _check_others([job.output for job in jobs], wanted)
     for job in jobs:
+        _check_folder(job.output, files_of(job.output, wanted).values())
         if not drafts.is_busy(job.output):  # else `drafts.alone` tells who is at work on it
             check_foreign(job.output, wanted)
 

@@ -212,9 +212,13 @@ def _check_options(card: Card, files: dict[str, pathlib.Path], offset: float | N
 @contextlib.contextmanager
 def _open(path: pathlib.Path, sensor: Sensor) -> Iterator[rasterio.DatasetReader]:
     with raster_io.opened(path) as dataset:
+        raster_io.check_place(dataset)
+        raster_io.check_image(dataset, _windows(dataset))
         # If the training imagery was not georeferenced, scenes need not be either.
         if sensor.ground_sampling is not None:
             _check_place(dataset, path)
+        elif raster_io.crs_of(dataset) is None:
+            _log.info("%s: no CRS or no transform from pixels to coordinates: the map will lie nowhere", path)
         if min(dataset.shape) < MIN_SIZE:
             raise InputError(
                 f"{path}: {dataset.width} x {dataset.height} pixels; expected at least {MIN_SIZE} x {MIN_SIZE}; take a "
@@ -326,19 +330,22 @@ def _check_same_grid(layers: Sequence[Layer]) -> None:
             )
 
 
-def _sample(dataset, indices, sensor: Sensor, path) -> np.ndarray:
-    """Returns valid raw values (pixels, bands) from windows spread evenly over the scene."""
+def _windows(dataset) -> list[Window]:
+    """Returns windows spread evenly over the scene."""
     height, width = (min(_SAMPLE_SIZE, size) for size in dataset.shape)
     tops, lefts = (
         np.unique(np.linspace(0, whole - size, _SAMPLE_GRID).astype(int))
         for whole, size in zip(dataset.shape, (height, width), strict=True)
     )
+    return [Window(left, top, width, height) for top in tops for left in lefts]
+
+
+def _sample(dataset, indices, sensor: Sensor, path) -> np.ndarray:
+    """Returns valid raw values (pixels, bands) from windows spread evenly over the scene."""
     parts = []
-    for top in tops:
-        for left in lefts:
-            window = Window(left, top, width, height)
-            raw, valid = raster_io.read_valid(dataset, indices, window, sensor.zero_is_nodata)
-            parts.append(raw[:, valid].T)
+    for window in _windows(dataset):
+        raw, valid = raster_io.read_valid(dataset, indices, window, sensor.zero_is_nodata)
+        parts.append(raw[:, valid].T)
     values = np.concatenate(parts)
     if not len(values):
         raise InputError(

@@ -74,9 +74,12 @@ def spec(description: Description, family: DatasetFamily) -> DatasetSpec:
     _log.info(f"{description.csv}: looking at {len(description.pairs)} images and their masks")
     sensor, found = inspect.inspect(description.pairs, description.legend, description.csv)
     images = [image for image in found if isinstance(image, inspect.Image)]
-    padded = sum(min(image.block.height, image.block.width) < description.tile for image in images)
-    if padded:
-        _log.info(f"  {padded} images are smaller than a tile of {description.tile}; they are filled up by mirroring")
+    small = [size for image in images if (size := min(image.block.height, image.block.width)) < description.tile]
+    if small:
+        _log.info(
+            f"  {len(small)} images are smaller than a tile of {description.tile} px and are filled up by mirroring, "
+            f"without labels: much of a batch may hold none; --tile={min(small)} fills none"
+        )
     unnamed = sum(not inspect.same_bands(image.names, sensor.bands) for image in images)
     if unnamed:
         _log.info(f"  {unnamed} images do not name their bands; taken as {', '.join(sensor.bands)}, in file order")
@@ -152,11 +155,9 @@ def read(item: Item, *, sensor: Sensor, legend: Legend, tile: int) -> Record:
         with rasterio.Env(GDAL_ERROR_ON_LIBJPEG_WARNING=True):
             raw, valid = raster_io.read_valid(image, indices, window, sensor.zero_is_nodata)
         label, off = masks.labels(masks.Mask(item.files["label"], mask), legend, window)
-    except (InputError, Refused) as error:
+    except Refused:
         _open.cache_clear()  # what GDAL kept of a read that failed would pass for data the next time
-        if isinstance(error, Refused):
-            raise
-        raise raster_io.unreadable(item.files["image"], error.__cause__) from error
+        raise
     if sensor.dtype == "float32":
         with np.errstate(over="ignore"):
             raw = raw.astype(np.float32)
@@ -174,7 +175,7 @@ def read(item: Item, *, sensor: Sensor, legend: Legend, tile: int) -> Record:
         },
         counted=np.pad(counted, edges, constant_values=False),
         off_legend=int((off & counted).sum()),
-        extent=geotiff.extent_of(image.crs, image.transform, cut.top, cut.left, *valid.shape),
+        extent=geotiff.extent_of(raster_io.crs_of(image), image.transform, cut.top, cut.left, *valid.shape),
     )
 
 

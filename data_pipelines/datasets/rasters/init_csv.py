@@ -14,6 +14,7 @@ import numpy as np
 
 from data_pipelines.datasets.rasters import builder, init_blocks, init_legend, tables, vectors
 from data_pipelines.geo import raster_io
+from data_pipelines.schema import files
 from data_pipelines.schema.errors import InputError
 from data_pipelines.schema.files import below, write_atomically
 from data_pipelines.schema.spec import Refused
@@ -132,12 +133,10 @@ def find(source: pathlib.Path) -> tuple[list[Found], list[pathlib.Path]]:
     """The pairs below a folder, sorted, and the rasters that have no partner; paths relative to it."""
     images: dict[tuple, list[pathlib.Path]] = {}
     found_masks: dict[tuple, list[pathlib.Path]] = {}
-    for folder, folders, names in os.walk(source, followlinks=True):
-        folders[:] = sorted(f for f in folders if not f.startswith(".") and f != "__MACOSX")
-        for path in (pathlib.Path(folder, name).relative_to(source) for name in sorted(names)):
-            if path.suffix.lower() in _SUFFIXES and not path.name.startswith("."):
-                key, is_mask = _key(path)
-                (found_masks if is_mask else images).setdefault(key, []).append(path)
+    for path in (path.relative_to(source) for path in files.below(source)):
+        if path.suffix.lower() in _SUFFIXES:
+            key, is_mask = _key(path)
+            (found_masks if is_mask else images).setdefault(key, []).append(path)
     # The same key twice (a.tif and a.png) is left to the owner.
     both = [key for key in images if key in found_masks and len(images[key]) == len(found_masks[key]) == 1]
     pairs = [Found(images[key][0], found_masks[key][0], key[0]) for key in both]

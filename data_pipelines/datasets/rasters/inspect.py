@@ -9,7 +9,6 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 import rasterio
-from rasterio.enums import ColorInterp
 
 from data_pipelines.datasets.rasters import masks, vectors
 from data_pipelines.datasets.rasters.sensor import DTYPES, sensor_of
@@ -20,8 +19,6 @@ from data_pipelines.schema.errors import InputError
 from data_pipelines.schema.legends import IGNORE, Legend
 from data_pipelines.schema.sensors import Sensor
 from data_pipelines.schema.spec import Refused
-
-_ROWS = 512
 
 
 @dataclasses.dataclass(frozen=True)
@@ -138,31 +135,9 @@ def _look_at_image(pair: Pair, dataset: rasterio.DatasetReader) -> Image:
     dtype = "float32" if kinds == {"float64"} else ", ".join(sorted(kinds))
     if dtype not in DTYPES:
         raise Refused(pair.image, f"dtype {dtype}; expected one of {', '.join((*DTYPES, 'float64'))}")
-    if ColorInterp.palette in raster_io.colours_of(dataset):
-        raise Refused(
-            pair.image,
-            "a palette image, whose numbers are no intensities; expected bands of intensities; expand it with "
-            "`gdal_translate -expand rgb`",
-        )
-    _check_alpha(pair.image, dataset)
+    raster_io.check_image(dataset, raster_io.strips(dataset))
     names = raster_io.band_names(dataset)
     return Image(pair, Grid.of(dataset), names, dtype, _metres_per_pixel(dataset), masks.UNREAD)
-
-
-def _check_alpha(path: pathlib.Path, dataset: rasterio.DatasetReader) -> None:
-    """A band of data that is taken for alpha would silently be lost."""
-    for index in set(dataset.indexes) - set(raster_io.image_bands(dataset)):
-        full = np.iinfo(dataset.dtypes[index - 1]).max if np.issubdtype(dataset.dtypes[index - 1], np.integer) else 1
-        for top in range(0, dataset.height, _ROWS):
-            rows = min(_ROWS, dataset.height - top)
-            alpha = dataset.read(index, window=rasterio.windows.Window(0, top, dataset.width, rows))
-            if not np.isin(alpha, (0, 255, full)).all():
-                raise Refused(
-                    path,
-                    f"band {index} is declared alpha but holds values between 0 and {full}; expected a mask; GDAL "
-                    "marks a 4th 8-bit band as alpha by default: if it is data, say so with "
-                    f"`rio edit-info --colorinterp {index}=undefined {path.name}`",
-                )
 
 
 def _look_at_mask(pair: Pair, dataset: rasterio.DatasetReader, image: Image, legend: Legend) -> masks.Reading:
@@ -197,9 +172,9 @@ def _commonest(values: list):
 
 def _metres_per_pixel(dataset: rasterio.DatasetReader) -> float | None:
     """The mean edge of a pixel on the ground; None where the file does not lie on the Earth."""
-    if dataset.crs is None or dataset.transform.is_identity:
+    if (crs := raster_io.crs_of(dataset)) is None:
         return None
     try:
-        return float(np.mean(geodesy.metres_per_pixel(dataset.crs, dataset.transform, *dataset.shape)))
+        return float(np.mean(geodesy.metres_per_pixel(crs, dataset.transform, *dataset.shape)))
     except ValueError:
         return None

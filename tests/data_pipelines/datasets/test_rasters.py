@@ -246,7 +246,8 @@ def test_an_image_smaller_than_a_tile_is_mirrored(table, tmp_path, capsys):
     own.write(table.parent / "i0.tif", small)
     own.write(table.parent / "m0.tif", own.ids(9, 10, 40))
     dataset = make(table, tmp_path / "data")
-    assert "1 images are smaller than a tile of 32" in capsys.readouterr().out
+    said = capsys.readouterr().out
+    assert "1 images are smaller than a tile of 32 px" in said and "--tile=10 fills none" in said
     first, second = (record for record in records(dataset, "train") if place(record)[0] == "i0.tif")
     np.testing.assert_array_equal(first["image"][:10], np.moveaxis(small, 0, -1)[:, :32])
     np.testing.assert_array_equal(first["image"][10:20], first["image"][:10][::-1])
@@ -334,7 +335,7 @@ BROKEN = {  # what stands in for image or mask 0, and why it is refused
     "unknown id": ("m", lambda: _with(own.ids(0), (0, 3, 3), 4), "label 4 is not in the legend; expected 1, 2, 7 or"),
     "large id": ("m", lambda: _with(own.ids(0).astype("uint16"), (0, 3, 3), 1000), "label 1000 is not in the legend"),
     "other colours": ("m", lambda: own.ids(0).repeat(3, 0) + np.uint8(3), "the commonest #0"),
-    "other size": ("m", lambda: own.ids(0, 40, 69), "69 x 40 pixels; expected 70 x 40 as in its image"),
+    "other size": ("m", lambda: own.ids(0, 40, 69), "69 x 40 pixels, expected 70 x 40 as in i0.tif"),
     "more bands": ("i", lambda: own.picture(0, bands=5), "5 bands, expected 3 as most images of rasters.csv"),
     "other dtype": ("i", lambda: own.picture(0, dtype="uint16"), "dtype uint16, expected uint8 as most images"),
     "unknown dtype": ("i", lambda: own.picture(0).astype(np.int32), "dtype int32; expected one of uint8, int8"),

@@ -5,7 +5,7 @@ import shutil
 
 import numpy as np
 import pytest
-from test_map_writer import PLAN, SCENE, draft
+from test_map_writer import PLAN, draft
 
 from data_pipelines.schema.errors import InputError
 from lcjax.mapping import drafts
@@ -156,8 +156,9 @@ def test_what_is_to_be_published_is_beside_the_map(tmp_path, fields):
     folder = drafts.folder_of(tmp_path / "map.tif")
     folder.mkdir()
     (folder / "publish.json").write_text('{"schema_version": 2, ' + fields + "}")
-    with pytest.raises(InputError, match=r"publish\.json: .*; expected .*delete this folder") as caught, draft(
-        tmp_path / "map.tif"
+    with (
+        pytest.raises(InputError, match=r"publish\.json: .*; expected .*delete this folder") as caught,
+        draft(tmp_path / "map.tif"),
     ):
         pass
     assert "\n" not in str(caught.value)
@@ -167,9 +168,9 @@ def test_one_at_a_time_and_nothing_stays_that_holds_nothing(tmp_path):
     output = tmp_path / "map.tif"
     with drafts.alone(output):
         assert drafts.is_busy(output)
-        with pytest.raises(InputError, match=r"map\.tif: another process is writing it .*give another --output"):
-            with drafts.alone(output):
-                pass
+        busy = r"map\.tif: another process is writing it .*give another --output"
+        with pytest.raises(InputError, match=busy), drafts.alone(output):
+            pass
     assert not os.listdir(tmp_path) and not drafts.is_busy(output)
     with draft(output) as made:
         made.append(np.ones((3, 2, 4), np.uint8))

@@ -9,7 +9,6 @@ import rasterio.shutil
 from matplotlib import colormaps
 from matplotlib.colors import to_hex
 
-from data_pipelines.datasets.contest_legend import DFC2020
 from data_pipelines.datasets.registry import LEGENDS
 from data_pipelines.schema.legends import LandClass, Legend
 from lcjax.mapping import qgis_styles
