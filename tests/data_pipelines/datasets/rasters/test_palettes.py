@@ -74,7 +74,7 @@ def test_colours_of_the_legend_decide_whatever_their_numbers_are(world, data):
 def test_what_cannot_be_told_is_named():
     palette = dict(enumerate(map(rgba, (0x6EC1E4, 0x8429F6, 0x101010, 0x6EC1E4))))
     with pytest.raises(
-        Contradiction, match="gives 2 the colour #101010, which no class .* but 0 the colour #6ec1e4 of"
+        Contradiction, match=r"gives 2 the colour #101010, which no class .* but 0 the colour #6ec1e4 of"
     ):
         ids_of_palette(palette, {0, 2}, TOWN)
     with pytest.raises(Contradiction, match="gives both 0 and 3 the colour #6ec1e4 of road"):
