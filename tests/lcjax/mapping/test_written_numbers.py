@@ -32,7 +32,7 @@ def test_every_file_of_a_map_says_255(tmp_path):
     legend = of_run.legend
     last = legend.scored[-1]
     assert (last.value, legend.nodata) == (255, 254)
-    expected = np.select([world.truth == IGNORE, world.truth == last.id], [254, 255], world.truth)
+    expected = np.select([world.truth == IGNORE, world.truth == last.id], [254, 255], world.truth.astype(int))
     mapper = Mapper(of_run, worlds.probabilities, "rule", {})
     with scenes.open_scene(of_run, scene_list.parse_scene(world.text, of_run.sensors)) as scene:
         mapper.map(scene, output, Options(confidence=True, probabilities=True), date=DATE)
