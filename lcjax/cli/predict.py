@@ -1,7 +1,6 @@
 """`lcjax predict`: land-cover maps of whole scenes, by the network of a workdir."""
 
-import pathlib
-
+from data_pipelines.schema import paths
 from data_pipelines.schema.errors import InputError
 
 HELP = """Map whole scenes with a trained network.
@@ -77,9 +76,9 @@ def run(flags) -> None:
         batch_size=flags.batch_size,
     )
     map_scenes(
-        pathlib.Path(flags.workdir),
+        paths.given(flags.workdir, "--workdir"),
         flags.scene,
-        pathlib.Path(flags.output),
+        paths.given(flags.output, "--output"),
         options,
         SceneOptions(flags.bands, flags.offset, flags.grid, parse_date(flags.date)),
         checkpoint=flags.checkpoint,

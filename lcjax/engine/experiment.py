@@ -8,7 +8,6 @@ import dataclasses
 import functools
 import json
 import math
-import pathlib
 from collections.abc import Generator, Iterator, Mapping, Sequence
 from typing import Any
 
@@ -22,7 +21,7 @@ from data_pipelines.datasets import registry as datasets
 from data_pipelines.reading import loader
 from data_pipelines.reading.dataset import open_dataset
 from data_pipelines.reading.interfaces import Dataset, Source
-from data_pipelines.schema import on_disk
+from data_pipelines.schema import on_disk, paths, splits
 from data_pipelines.schema.errors import InputError
 from data_pipelines.schema.legends import Legend
 from data_pipelines.schema.normalization import SCALINGS
@@ -140,7 +139,8 @@ class Experiment:
         values, statistics = self.random_values()
         if self.config.init == "random":
             return values, statistics
-        return restore.pretrained(pathlib.Path(self.config.init), self.card, values, statistics)
+        folder = paths.given(self.config.init, "config.init")
+        return restore.pretrained(folder, self.card, values, statistics)
 
     def random_values(self) -> tuple[dict[str, Any], dict[str, Any]]:
         """Parameters and statistics, on the host, drawn from the seed."""
@@ -335,7 +335,7 @@ def build_from_card(
 def build_to_measure(config: ml_collections.ConfigDict, *, devices: Sequence[jax.Device] | None = None) -> Experiment:
     """The experiment of a config with its prepared data where all processes have them, else without."""
     entry = datasets.entry(config.dataset)
-    folder = on_disk.folder_of(entry.name, entry.version, pathlib.Path(config.data_dir))
+    folder = on_disk.folder_of(entry.name, entry.version, paths.given(config.data_dir, "config.data_dir"))
     there = multihost.all_true((folder / "dataset_info.json").is_file())
     return build(config, devices=devices) if there else build_without_data(config, devices=devices)
 
@@ -361,7 +361,7 @@ def make_card(config: ml_collections.ConfigDict, dataset: Dataset) -> cards.Card
     ids = {role: dataset.source(spec).ids for role, spec in sorted(config.split.items()) if spec}
     roles = {
         role: {
-            "spec": config.split[role],
+            "spec": splits.absolute(config.split[role]),
             "records": len(of_role),
             "id": dataset.split_id(config.split[role]),
             "class_pixels": dataset.class_pixels(config.split[role]),
