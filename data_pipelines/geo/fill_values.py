@@ -18,7 +18,9 @@ def fill_share(values: np.ndarray) -> tuple[float, float] | None:
     if not len(values):
         return None
     flat = values[:, 0][(values == values[:, :1]).all(1)]
-    shares = [(float(np.count_nonzero(flat == extreme) / len(values)), extreme) for extreme in (values.min(), values.max())]
+    shares = [
+        (float(np.count_nonzero(flat == extreme) / len(values)), extreme) for extreme in (values.min(), values.max())
+    ]
     share, value = max(shares)
     return (float(value), share) if share > MUCH else None
 

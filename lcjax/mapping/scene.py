@@ -26,6 +26,7 @@ from data_pipelines.schema.band_selection import band_indices, spelled
 from data_pipelines.schema.errors import InputError
 from data_pipelines.schema.sensors import SENSORS, Sensor, to_storage
 from lcjax.mapping.radiometry import CONVERSIONS
+from lcjax.mapping.scene_files import SceneFiles
 from lcjax.runs.model_card import Card
 
 _log = logging.getLogger(__name__)
@@ -81,9 +82,15 @@ class Layer:
 
 @dataclasses.dataclass(frozen=True)
 class Scene:
-    """One or more sensors on one grid."""
+    """One or more sensors on one grid.
+
+    Attributes:
+      layers: of each sensor.
+      files: what GDAL reads for them.
+    """
 
     layers: tuple[Layer, ...]
+    files: SceneFiles
 
     @property
     def grid(self) -> rasterio.DatasetReader:
@@ -156,6 +163,7 @@ def open_scene(
     _check_options(card, files, offset, grid)
     with contextlib.ExitStack() as stack:
         stack.enter_context(rasterio.Env(GDAL_CACHEMAX=_CACHE))
+        scene_files = SceneFiles.of(files[sensor.name] for sensor in card.sensors)  # before anything is read of them
         layers = []
         for sensor in card.sensors:
             path = files[sensor.name]
@@ -180,7 +188,7 @@ def open_scene(
                 "%s: %d x %d pixels, smaller than a tile of %d; mapped as one piece",
                 *(layers[0].path, width, height, card.tile),
             )
-        yield Scene(tuple(layers))
+        yield Scene(tuple(layers), scene_files)
 
 
 # ---- opening and checking -------------------------------------------------------------------------------------------

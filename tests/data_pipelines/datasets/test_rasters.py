@@ -335,7 +335,7 @@ BROKEN = {  # what stands in for image or mask 0, and why it is refused
     "unknown id": ("m", lambda: _with(own.ids(0), (0, 3, 3), 4), "label 4 is not in the legend; expected 1, 2, 7 or"),
     "large id": ("m", lambda: _with(own.ids(0).astype("uint16"), (0, 3, 3), 1000), "label 1000 is not in the legend"),
     "other colours": ("m", lambda: own.ids(0).repeat(3, 0) + np.uint8(3), "the commonest #0"),
-    "other size": ("m", lambda: own.ids(0, 40, 69), "69 x 40 pixels; expected 70 x 40 as in its image"),
+    "other size": ("m", lambda: own.ids(0, 40, 69), "69 x 40 pixels, expected 70 x 40 as in i0.tif"),
     "more bands": ("i", lambda: own.picture(0, bands=5), "5 bands, expected 3 as most images of rasters.csv"),
     "other dtype": ("i", lambda: own.picture(0, dtype="uint16"), "dtype uint16, expected uint8 as most images"),
     "unknown dtype": ("i", lambda: own.picture(0).astype(np.int32), "dtype int32; expected one of uint8, int8"),

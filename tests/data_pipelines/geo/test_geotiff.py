@@ -263,18 +263,6 @@ def test_a_label_whose_bits_are_lost_is_refused(tmp_path):
         geotiff.label(path, DFC2020)
 
 
-def test_same_size(tmp_path):
-    patches = [read(write(tmp_path / f"{n}.tif", IMAGE[:n, :n])) for n in (24, 20)]
-    large, small, label = (tmp_path / name for name in ("24.tif", "20.tif", "label.tif"))
-    geotiff.same_size({large: patches[0], label: patches[0]})
-    with pytest.raises(Refused, match=r"20 x 20 pixels, expected 24 x 24 as in 24\.tif") as refusal:
-        geotiff.same_size({large: patches[0], small: patches[1]})
-    assert refusal.value.file == small
-    with pytest.raises(Refused, match=r"20 x 20 pixels, expected 24 x 24 as in 24\.tif") as refusal:
-        geotiff.same_size({small: patches[1], large: patches[0], label: patches[0]})
-    assert refusal.value.file == small
-
-
 @settings(deadline=None)
 @given(
     arrays.arrays(np.uint16, (5, 5, 3), elements=st.integers(0, 65_535)),

@@ -181,10 +181,11 @@ def test_ground_sampling(tmp_path, crs, step, fits):
 @pytest.mark.parametrize(
     ("change", "words"),
     [
-        ({"crs": "EPSG:32634"}, "CRS EPSG:32634 where"),
-        ({"transform": from_origin(500010.25, 5400000.75, 10, 10)}, "up to 1 pixels away"),
-        ({"transform": from_origin(500000.25, 5400000.75, 10.1, 10)}, "up to 0.5 pixels away"),
-        ({"values": digital_numbers(41, 50)}, "50 x 41 pixels where"),
+        ({"crs": "EPSG:32634"}, "CRS EPSG:32634, expected EPSG:32633 as in"),
+        ({"transform": from_origin(500010.25, 5400000.75, 10, 10)}, "corners up to 1 pixels (10 m) away from"),
+        ({"transform": from_origin(500000.25, 5400000.75, 10.1, 10)}, "pixels of 10.1 x 10 m, expected 10 x 10 m"),
+        ({"transform": rasterio.Affine(10, 0, 500000.25, 0, 10, 5399600.75)}, "upside down against"),
+        ({"values": digital_numbers(41, 50)}, "50 x 41 pixels, expected 50 x 40 as in"),
     ],
 )
 def test_sensors_on_different_grids_are_refused(tmp_path, change, words):
@@ -420,7 +421,7 @@ def test_the_other_sensor_is_warped_where_told(tmp_path):
     optical = write(tmp_path / "s2.tif", digital_numbers(), S2.bands)
     files = {"s1": radar, "s2": optical}
     with (
-        pytest.raises(InputError, match=r"warped onto that of one with --grid=s2"),
+        pytest.raises(InputError, match=r"warped onto the grid of one of them, e.g. with --grid=s2"),
         scenes.open_scene(card("late"), files),
     ):
         pass
