@@ -242,8 +242,9 @@ def _is(band: np.ndarray, nodata: float) -> np.ndarray:
     if band.dtype != np.float32 or not np.isfinite(nodata):
         return band == nodata
     value = np.clip(nodata, np.finfo(np.float32).min, np.finfo(np.float32).max).astype(np.float32)
+    step = np.abs(value - np.nextafter(value, np.float32(0)))
     with np.errstate(over="ignore"):
-        return np.abs(band - value) <= 2 * np.spacing(np.abs(value))
+        return np.abs(band - value) <= 2 * step
 
 
 def _read(dataset: rasterio.DatasetReader, indices, window: Window, masks: bool = False) -> np.ndarray:
