@@ -17,6 +17,13 @@ VRT_BYTES = 2**26  # 64 MB: some 100,000 sources
 VRT_SOURCES = 100_000
 VRT_DEPTH = 4  # VRTs within VRTs
 XML_DEPTH = 32
+# What the command line switches off in GDAL before it starts: a second lock behind the one reader of rasters, which
+# opens none of this. Names that a GDAL does not know do no harm.
+GDAL_OFF = {
+    "GDAL_SKIP": "WMS,WMTS,WCS,HTTP,STACIT,STACTA,OGCAPI,GTI,MRF,PLMOSAIC,DAAS,EEDA,EEDAI,NGW,DERIVED,Zarr,ESRIC,TIL",
+    "CPL_VSIL_CURL_ALLOWED_FILENAME": "none",  # the one address that may be fetched
+    "GDAL_VRT_ENABLE_PYTHON": "NO",
+}
 
 # ---- texts ----------------------------------------------------------------------------------------------------------
 

@@ -11,7 +11,7 @@ import traceback
 
 from absl import flags
 
-from data_pipelines.schema import paths, plugins
+from data_pipelines.schema import limits, paths, plugins
 from data_pipelines.schema.errors import InputError
 from lcjax.cli import console
 from lcjax.parallel import launcher
@@ -76,6 +76,7 @@ def main(arguments: list[str] | None = None) -> int:
     if verb not in VERBS:
         print(f"lcjax: unknown verb {verb!r}: expected one of {', '.join(VERBS)}", file=sys.stderr)
         return 2
+    os.environ |= limits.GDAL_OFF
     helped = any(word in ("-h", "--help", "-help") for word in rest)
     try:
         values = _hosts_flags(rest)
