@@ -44,7 +44,8 @@ class Image:
 def inspect(pairs: Sequence[Pair], legend: Legend, csv: pathlib.Path) -> tuple[Sensor, list[Image | Refused]]:
     """The sensor that the images are of, and for each pair its image, or why it is refused.
 
-    Bands, dtype, scale and offset are those of most images. The sensor's scaling is not known yet. Raises InputError where no image at all can be used.
+    Bands, dtype, scale and offset are those of most images; the sensor's scaling is not known yet. Raises InputError
+    where no image at all can be used.
     """
     with raster_io.anywhere(), concurrent.futures.ThreadPoolExecutor(len(os.sched_getaffinity(0))) as pool:
         found = list(pool.map(lambda pair: _look(pair, legend), pairs))
