@@ -58,7 +58,22 @@ _PROGRAM = re.compile(
     rb"<\s*(VRTDataset|MRF_META|GDAL_W|GDALTile|WCS_|WMS_|WMT_|Capabilities)|stac_version", re.IGNORECASE
 )
 _HEAD = 4096  # bytes; GDAL itself looks at 1024
-_TEXTS = (".hdr", ".tfw", ".wld", ".pgw", ".jgw", ".j2w", ".prj", ".rpb", ".imd", ".txt", ".xml")
+# Texts that GDAL may read whole: georeference, RPCs, times of acquisition.
+_TEXTS: tuple[str, ...] = (
+    ".hdr",
+    ".tfw",
+    ".tifw",
+    ".wld",
+    ".pgw",
+    ".jgw",
+    ".j2w",
+    ".prj",
+    ".tab",
+    ".rpb",
+    ".rpc",
+    ".imd",
+)
+_TEXTS += (".txt", ".xml")
 
 
 def drivers_of(path: pathlib.Path) -> tuple[str, ...]:
@@ -88,8 +103,8 @@ def _checked(path: pathlib.Path, depth: int) -> tuple[str, ...]:
     if not drivers:
         raise Refused(
             path,
-            f"cannot be read: {_what(head)}; expected {EXPECTED}; copy the file again, or turn it into a GeoTIFF with "
-            "`gdal_translate`, if you trust it",
+            f"cannot be read: {_what(head)}; expected {EXPECTED}; copy or download it again, or turn it "
+            "into a GeoTIFF with `gdal_translate`, if you trust it",
         )
     _check_companions(path)
     return drivers

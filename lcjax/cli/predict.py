@@ -29,10 +29,11 @@ map MAP.tif (a cloud-optimised GeoTIFF with the legend's ids, names and colours)
   MAP.areas.csv          pixels and hectares of each class
   MAP.png                a picture to look at
   MAP.qml                style for QGIS
-  MAP.tif.aux.xml        class names for GDAL
+  MAP.tif.aux.xml        class names and colours for GDAL
   MAP.json               STAC item, if the scene's date is known or given by --date=2020-08-23
   MAP_confidence.tif     with --confidence: probability of the mapped class, 0 to 250 for 0 to 1
-  MAP_probabilities.tif  with --probabilities: a band for each class, 0 to 250 for 0 to 1"""
+  MAP_probabilities.tif  with --probabilities: a band for each class, 0 to 250 for 0 to 1
+None of them replaces a scene, a file that a scene is read from, or a file that lcjax did not write with this map."""
 
 
 _EXAMPLE = "lcjax predict --workdir=runs/unet --scene=scene.tif --output=map.tif"

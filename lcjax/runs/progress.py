@@ -11,7 +11,8 @@ class Progress:
 
     Attributes:
       position: examples drawn from the training stream.
-      window: sums of the metrics since they were last logged, and "steps", the number of steps summed.
+      window: for each metric its sum since it was last logged, and how much that is a sum of.
+      steps: number of steps in the window.
       evaluated: step of the last evaluation; -1 before the first.
       best: highest score of the task's `monitor` so far.
       since_best: number of evaluations since then.
@@ -22,7 +23,8 @@ class Progress:
     """
 
     position: int = 0
-    window: dict[str, float] = dataclasses.field(default_factory=dict)
+    window: dict[str, list[float]] = dataclasses.field(default_factory=dict)
+    steps: int = 0
     evaluated: int = -1
     best: float | None = None
     since_best: int = 0

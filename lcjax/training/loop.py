@@ -71,11 +71,13 @@ def train(
       started: when this process began, unix seconds; None for now.
 
     Raises:
-      InputError: the experiment and what the workdir holds do not go together, or the network could not be exported.
+      InputError: the experiment and what the workdir holds do not go together, another process is training in it, or
+        the network could not be exported.
       FloatingPointError: loss or gradient are not finite; says the step, the norms and the record ids.
       launcher.Stopped: the run was asked to stop by SIGTERM, and has saved.
     """
-    with multihost.stop_requests() as stop:  # from here on: it is taken at the first step, whatever comes before
+    # From here on a request to stop is taken at the first step, whatever comes before.
+    with multihost.stop_requests() as stop, workdir.alone(folder, doing="training in"):
         started = started or time.time()
         _check_export(experiment)
         probe, trace = probes.make(experiment), Trace(profile, folder)
