@@ -13,7 +13,7 @@ from rasterio.windows import Window
 
 from data_pipelines.datasets.rasters import inspect, masks, tables
 from data_pipelines.datasets.rasters.tables import Block, Pair
-from data_pipelines.geo import geotiff, raster_io
+from data_pipelines.geo import geotiff, packing, raster_io
 from data_pipelines.schema.errors import InputError
 from data_pipelines.schema.legends import IGNORE, Legend
 from data_pipelines.schema.sensors import Sensor
@@ -143,13 +143,14 @@ def read(item: Item, *, sensor: Sensor, legend: Legend, tile: int) -> Record:
 
     Labels are 255 where the image holds no data, where the tile before holds the pixel, and beyond the image or the
     part of it that is used. Pixels without data hold the mean of the others; what is beyond mirrors it. Raises Refused
-    for a file that cannot be read to its end.
+    for a file that cannot be read to its end, and where numbers of another scale and offset do not fit into those of
+    the others.
     """
     cut = item.cut
     assert cut is not None
     image, mask = (_open(item.files[part], _stamp(item.files[part])) for part in ("image", "label"))
     window = Window(cut.left, cut.top, cut.columns, cut.rows)
-    indices = [raster_io.image_bands(image)[k] for k in inspect.order(sensor, raster_io.band_names(image))]
+    indices = [raster_io.image_bands(image)[k] for k in inspect.order(sensor.bands, raster_io.band_names(image))]
     try:
         # A truncated JPEG is only a warning to GDAL, and grey below.
         with rasterio.Env(GDAL_ERROR_ON_LIBJPEG_WARNING=True):
@@ -158,6 +159,8 @@ def read(item: Item, *, sensor: Sensor, legend: Legend, tile: int) -> Record:
     except Refused:
         _open.cache_clear()  # what GDAL kept of a read that failed would pass for data the next time
         raise
+    stated = packing.stated(item.files["image"], image, indices)
+    raw = packing.converted(item.files["image"], raw, valid, stated, sensor.packing, sensor.dtype)
     if sensor.dtype == "float32":
         with np.errstate(over="ignore"):
             raw = raw.astype(np.float32)
