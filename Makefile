@@ -15,8 +15,8 @@ EXTRAS ?= demo,test
 DEMO   ?= build/demo
 
 VERSION     := $(shell $(PYTHON) -c 'import sys; print("%d.%d" % sys.version_info[:2])')
-ifeq ($(filter 3.11 3.12 3.13,$(VERSION)),)
-$(error $(PYTHON) is not Python 3.11 or later: say which is, e.g. make $(MAKECMDGOALS) PYTHON=/usr/bin/python3.11)
+ifneq ($(shell $(PYTHON) -c 'import sys; print(sys.version_info >= (3, 11))'),True)
+$(error $(PYTHON): found $(if $(VERSION),Python $(VERSION),no Python that runs); expected 3.11 or later: say which is, e.g. make $(MAKECMDGOALS) PYTHON=/usr/bin/python3.11)
 endif
 CONSTRAINTS := $(wildcard constraints/python$(VERSION).txt)
 STAMP       := .venv/installed-$(VERSION)-$(EXTRAS)
@@ -27,6 +27,7 @@ export JAX_PLATFORMS ?= cpu
 venv: $(STAMP)
 
 $(STAMP): setup.cfg pyproject.toml $(CONSTRAINTS)
+	$(if $(CONSTRAINTS),,@echo "Python $(VERSION) has not been tried (3.11 and 3.12 have): the newest versions of all libraries are taken")
 	$(PYTHON) -m venv .venv
 	.venv/bin/pip install --quiet --disable-pip-version-check $(CONSTRAINTS:%=--constraint %) --config-settings editable_mode=compat --editable '.[$(EXTRAS)]'
 	touch $@
@@ -81,6 +82,7 @@ demo: venv
 	    --scene=s1=$(DEMO)/sample/scenes/scene_s1.tif,s2=$(DEMO)/sample/scenes/scene_s2.tif --confidence
 	$(LCJAX) report --workdirs='$(DEMO)/runs/*,$(DEMO)/runs/pixels/*' --maps=$(DEMO)/map.tif --output=$(DEMO)/report
 	@echo "map:  $(DEMO)/map.tif (open it in QGIS; picture: $(DEMO)/map.png)"
+	@echo "next: source .venv/bin/activate, then lcjax info; your own images: docs/own_data.md"
 
 # Every cell of the report's tables, and what the report recommends, on made-up landscapes and in tiny form. Stopped and
 # started again, it goes on where it was.

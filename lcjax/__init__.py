@@ -151,14 +151,16 @@ def evaluate(
     Raises:
       InputError: there is no such run, checkpoint or split, or the data are others than in training.
     """
+    from data_pipelines.schema import paths
     from lcjax.cli import console
     from lcjax.evaluation import elsewhere, evaluate
 
     where = None if data_dir is None else str(data_dir)
     with console.shown_in_notebooks():
+        folder = paths.given(workdir, "workdir")
         if dataset is not None:
-            return elsewhere.evaluate_elsewhere(pathlib.Path(workdir), dataset, split, checkpoint, where)
-        return evaluate.evaluate(pathlib.Path(workdir), split, checkpoint, where, data)
+            return elsewhere.evaluate_elsewhere(folder, dataset, split, checkpoint, where)
+        return evaluate.evaluate(folder, split, checkpoint, where, data)
 
 
 def __getattr__(name: str) -> Any:

@@ -30,7 +30,7 @@ def lonlat(crs: CRS, x: np.ndarray, y: np.ndarray) -> tuple[np.ndarray, np.ndarr
 
     Returns two float64 arrays of that shape.
     """
-    return _transform(crs, LONLAT, x, y)
+    return transformed(crs, LONLAT, x, y)
 
 
 def equal_area(crs: CRS, x: np.ndarray, y: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -38,7 +38,25 @@ def equal_area(crs: CRS, x: np.ndarray, y: np.ndarray) -> tuple[np.ndarray, np.n
 
     Longitudes are taken into -180 to 180, so that x jumps by `AROUND` at the antimeridian. Arguments as of `lonlat`.
     """
-    return _transform(crs, EQUAL_AREA, x, y)
+    return transformed(crs, EQUAL_AREA, x, y)
+
+
+def transformed(crs: CRS, to: CRS, x: np.ndarray, y: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Points of one CRS in another one, two float64 arrays; NaN where either does not reach, or nothing joins them."""
+    x, y = np.broadcast_arrays(np.asarray(x, np.float64), np.asarray(y, np.float64))
+    if crs.is_geographic:  # outer edges of global grids may lie beyond the poles
+        pole = math.pi / 2 / crs.units_factor[1]
+        y = y.clip(-pole, pole)
+    moved = np.empty((2, x.size))
+    try:
+        moved[:] = rasterio.warp.transform(crs, to, x.ravel(), y.ravel())
+    except CPLE_BaseError:  # one of the points: which, does not say
+        for i, (a, b) in enumerate(zip(x.flat, y.flat, strict=True)):
+            with contextlib.suppress(CPLE_BaseError):
+                moved[:, i] = np.nan
+                moved[:, i] = np.ravel(rasterio.warp.transform(crs, to, [a], [b]))
+    moved[:, ~np.isfinite(moved).all(0)] = np.nan
+    return moved[0].reshape(x.shape), moved[1].reshape(x.shape)
 
 
 def metres_per_pixel(crs: CRS, transform: Affine, height: int, width: int) -> tuple[float, float]:
@@ -126,23 +144,6 @@ def positions(transform: Affine, columns: np.ndarray, rows: np.ndarray) -> tuple
 def is_earthly(crs: CRS | None) -> bool:
     """Whether a CRS ties coordinates to places on the Earth: geographic or projected, not local or geocentric."""
     return crs is not None and (crs.is_geographic or crs.is_projected)
-
-
-def _transform(crs: CRS, to: CRS, x: np.ndarray, y: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    x, y = np.broadcast_arrays(np.asarray(x, np.float64), np.asarray(y, np.float64))
-    if crs.is_geographic:  # outer edges of global grids may lie beyond the poles
-        pole = math.pi / 2 / crs.units_factor[1]
-        y = y.clip(-pole, pole)
-    moved = np.empty((2, x.size))
-    try:
-        moved[:] = rasterio.warp.transform(crs, to, x.ravel(), y.ravel())
-    except CPLE_BaseError:  # one of the points: which, does not say
-        for i, (a, b) in enumerate(zip(x.flat, y.flat, strict=True)):
-            with contextlib.suppress(CPLE_BaseError):
-                moved[:, i] = np.nan
-                moved[:, i] = np.ravel(rasterio.warp.transform(crs, to, [a], [b]))
-    moved[:, ~np.isfinite(moved).all(0)] = np.nan
-    return moved[0].reshape(x.shape), moved[1].reshape(x.shape)
 
 
 def _cut(ring: np.ndarray, limit: float, side: int) -> np.ndarray:

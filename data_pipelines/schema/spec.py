@@ -8,26 +8,42 @@ from typing import Any, ClassVar
 
 import numpy as np
 
+from data_pipelines.schema.errors import InputError
 from data_pipelines.schema.legends import Legend
 from data_pipelines.schema.sensors import Sensor
 
 
-class Refused(Exception):
-    """One record cannot be used: `file` is the culprit, `reason` says what was found and what was expected."""
+class Refused(InputError):
+    """One file, and so one record, cannot be used: `reason` says what was found and what was expected of `file`.
+
+    Where all of a data set is prepared, the record is left out and counted; where this one file was asked for, it is
+    as any other InputError.
+    """
 
     def __init__(self, file: pathlib.Path, reason: str):
         super().__init__(file, reason)  # both, so that it survives pickling
         self.file, self.reason = file, reason
 
+    def __str__(self) -> str:
+        return f"{self.file}: {self.reason}"
+
 
 @dataclasses.dataclass(frozen=True)
 class Cut:
-    """Where a record lies in a larger image, in pixels; the first `seen` rows and columns are in the record before."""
+    """Where a record lies in a larger image, in pixels.
+
+    Attributes:
+      top, left: its upper left pixel.
+      seen_rows, seen_columns: so many of the first ones are in the record before.
+      rows, columns: so many of the image it holds; what a tile has more is filled in.
+    """
 
     top: int
     left: int
     seen_rows: int
     seen_columns: int
+    rows: int
+    columns: int
 
 
 @dataclasses.dataclass(frozen=True)

@@ -1,7 +1,6 @@
 """`lcjax evaluate`: the scores of a trained network, every pixel of a split once."""
 
-import pathlib
-
+from data_pipelines.schema import paths
 from data_pipelines.schema.errors import InputError
 
 HELP = """Scores a trained network on a split, every pixel once: whole tiles, or blended windows of config.window.
@@ -20,7 +19,7 @@ and checkpoint), confusion.csv, confusion.png, and samples.npz for the page of `
 
 def define_flags(flags) -> None:
     """The flags of the verb."""
-    flags.DEFINE_list("workdir", None, "Workdirs of training runs, separated by commas.")
+    flags.DEFINE_string("workdir", None, "Workdirs of training runs, separated by commas.")
     flags.DEFINE_string(
         "split", "test", "Which split of the run's config: train, validation or test; with --dataset a split of that."
     )
@@ -36,8 +35,9 @@ def run(flags) -> None:
     from lcjax.evaluation.elsewhere import evaluate_elsewhere
     from lcjax.evaluation.evaluate import evaluate
 
-    for folder in flags.workdir:
+    for text in paths.several(flags.workdir, "--workdir"):
+        folder = paths.given(text, "--workdir")
         if flags.dataset:
-            evaluate_elsewhere(pathlib.Path(folder), flags.dataset, flags.split, flags.checkpoint, flags.data_dir)
-            continue
-        evaluate(pathlib.Path(folder), flags.split, flags.checkpoint, flags.data_dir)
+            evaluate_elsewhere(folder, flags.dataset, flags.split, flags.checkpoint, flags.data_dir)
+        else:
+            evaluate(folder, flags.split, flags.checkpoint, flags.data_dir)

@@ -13,7 +13,7 @@ import traceback
 
 from absl import flags
 
-from data_pipelines.schema import plugins
+from data_pipelines.schema import limits, paths, plugins
 from data_pipelines.schema.errors import InputError
 from lcjax.cli import console
 from lcjax.parallel import launcher
@@ -29,7 +29,8 @@ class Verb:
       shared: several processes may run it as one.
       reads_names: it reads configs or workdirs, where plug-ins are named.
       takes_words: its run takes the words that are no flags, too: run(flags, *words).
-      words: the flags that words fill which are no flags, in order; one that is a list takes all of them.
+      words: the flags that words fill which are no flags, in order;
+      several: the flag that takes all words, with commas between them.
       needed: the flags without which it does nothing; with `words` they head its help.
     """
 
@@ -38,6 +39,7 @@ class Verb:
     reads_names: bool = True
     takes_words: bool = False
     words: tuple[str, ...] = ()
+    several: str = ""
     needed: tuple[str, ...] = ()
 
 
@@ -49,7 +51,7 @@ VERBS = {
         words=("config", "workdir"),
         needed=("config", "workdir"),
     ),
-    "evaluate": Verb("a workdir -> scores of a split", shared=True, words=("workdir",), needed=("workdir",)),
+    "evaluate": Verb("a workdir -> scores of a split", shared=True, several="workdir", needed=("workdir",)),
     "predict": Verb(
         "a workdir and a scene -> a map",
         shared=True,
@@ -59,7 +61,7 @@ VERBS = {
     "export": Verb(
         "a workdir -> a network that runs without lcjax", words=("workdir", "output"), needed=("workdir", "output")
     ),
-    "report": Verb("workdirs -> one page that compares them", words=("workdirs",), needed=("workdirs", "output")),
+    "report": Verb("workdirs -> one page that compares them", several="workdirs", needed=("workdirs", "output")),
     "benchmark": Verb("a config -> speed, FLOPs, memory", shared=True, words=("config",), needed=("config",)),
     "info": Verb("what there is: versions, devices, names to choose from, what a folder holds", takes_words=True),
 }
@@ -97,6 +99,7 @@ def main(arguments: list[str] | None = None) -> int:
         hint = f"did you mean {close[0]!r}? " if close else ""
         print(f"lcjax: unknown verb {verb!r}: {hint}expected one of {', '.join(VERBS)}", file=sys.stderr)
         return 2
+    os.environ |= limits.GDAL_OFF
     helped = any(word in ("-h", "--help", "-help") for word in rest)
     try:
         values = _hosts_flags(rest)
@@ -234,8 +237,8 @@ def _define(module, verb: str) -> list[str]:
 def _parse(verb: str, rest: list[str]) -> list[str]:
     """Parses the flags; returns the words that are none, of a verb that takes them."""
     for word in rest:
-        if re.search(r"(^|[=,])(gs|s3)://", word):
-            raise InputError(f"{word}: buckets are not opened; mount it and name the folder, see docs/launching.md")
+        for part in re.split("[=,]", word):
+            paths.refuse_buckets(part, word)
     try:
         leftover = flags.FLAGS([f"lcjax {verb}", *as_flags(verb, rest)])[1:]
     # A field that the config does not have, or a value of another type, surfaces as one of these.
@@ -262,7 +265,7 @@ def as_flags(verb: str, rest: list[str]) -> list[str]:
     """
     words: list[str] = []
     kept: list[str] = []
-    flag_of, takes_next = VERBS[verb].words, ""
+    takes_next = ""
     for place, word in enumerate(rest):
         if word == "--":
             words += rest[place + 1 :]
@@ -276,14 +279,12 @@ def as_flags(verb: str, rest: list[str]) -> list[str]:
             takes_next = name if waits and place + 1 < len(rest) else ""
         else:
             words.append(word)
-    given = {word.lstrip("-").partition("=")[0] for word in kept}
-    lists = [name for name in flag_of if isinstance(flags.FLAGS[name].parser, flags.ListParser)]
-    free = [name for name in flag_of if name not in given]
-    if lists and lists[0] in given and words:
-        place = next(i for i, word in enumerate(kept) if word.lstrip("-").partition("=")[0] == lists[0])
-        return [*kept[:place], ",".join([kept[place], *words]), *kept[place + 1 :]]
-    if lists and free == lists and words:
-        return [f"--{lists[0]}={','.join(words)}", *kept]
+    places = {word.lstrip("-").partition("=")[0]: place for place, word in enumerate(kept)}
+    several = VERBS[verb].several
+    if several and words:
+        before = [kept.pop(places[several]).partition("=")[2]] if several in places else []
+        return [f"--{several}={','.join([*before, *words])}", *kept]
+    free = [name for name in VERBS[verb].words if name not in places]
     named = [f"--{name}={word}" for name, word in zip(free, words, strict=False)]
     return [*named, *kept, *words[len(named) :]]
 
@@ -339,6 +340,6 @@ def _help(module, own: list[str], verb: Verb) -> str:
         lines += [
             f"  --{name}\n      {flags.FLAGS[name].help} (default: {flags.FLAGS[name].default})" for name in names
         ]
-    if verb.words:
-        lines.append(f"\nWords that are no flags stand for {', '.join(f'--{name}' for name in verb.words)}.")
+    if words := verb.words or (verb.several,) * bool(verb.several):
+        lines.append(f"\nWords that are no flags stand for {', '.join(f'--{name}' for name in words)}.")
     return "\n".join(lines)

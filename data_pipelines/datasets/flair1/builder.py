@@ -13,7 +13,7 @@ import numpy as np
 from data_pipelines.datasets.flair1 import metadata, partitions
 from data_pipelines.datasets.flair1.legend import FLAIR1 as LEGEND
 from data_pipelines.datasets.flair1.legend import FLAIR1_12, FLAIR1_13
-from data_pipelines.geo import geotiff
+from data_pipelines.geo import geotiff, grids, packing
 from data_pipelines.schema import files, sensors
 from data_pipelines.schema.errors import InputError
 from data_pipelines.schema.legends import IGNORE
@@ -122,8 +122,8 @@ def read(item: Item, *, max_nodata: float = 0.0) -> Record:
     Pixels without data, at most the share `max_nodata`, hold the mean of their band and label 255. The place is the
     centre in EPSG:2154, which the published files do not name.
 
-    Raises Refused for a file that is missing or unreadable, of another band count or dtype, not square, of another
-    size than its partner, with too many pixels without data, or with a label outside the legend.
+    Raises Refused for a file that is missing or unreadable, of another band count or dtype, not square, on another
+    grid than its partner, with too many pixels without data, or with a label outside the legend.
     """
     for path in item.files.values():
         if not path.is_file():
@@ -131,8 +131,9 @@ def read(item: Item, *, max_nodata: float = 0.0) -> Record:
     image_path, mask_path = item.files["aerial"], item.files["label"]
     image = geotiff.read(image_path, count=len(sensors.AERIAL.bands), dtypes=("uint8",), max_nodata=max_nodata)
     image = geotiff.in_order(image_path, image, sensors.AERIAL)
+    packing.conversion(image_path, image.packed, sensors.AERIAL.packing, "in FLAIR-1")
     mask = geotiff.label(mask_path, LEGEND)
-    geotiff.same_size({image_path: image, mask_path: mask})
+    grids.check_same({image_path: image.grid, mask_path: mask.grid})
     nodata = int(np.count_nonzero(~image.valid))
     parts = {
         "aerial": np.ascontiguousarray(geotiff.filled(image.values, image.valid)),

@@ -186,7 +186,7 @@ def test_what_is_no_map_is_refused(tmp_path):
         (".areas.csv", "id,name,colour,pixels,percent,hectares,hectares_grid\nx,,,,,,\n", "not a table of areas"),
         (".png", "nonsense", "town.png: not a PNG"),
         (".json", "[]", "town.json: not a STAC item"),
-        (".tif", "nonsense", "town.tif: not a raster"),
+        (".tif", "nonsense", "town.tif: cannot be read: no raster of a known format; expected a map"),
     ],
 )
 def test_a_corrupt_file_is_named(tmp_path, suffix, content, match):
