@@ -167,7 +167,7 @@ def test_no_folder_holds_more_than_twenty_modules(top):
                 "data_pipelines/geo/raster_io.py",
                 "data_pipelines/datasets/rasters/builder.py",
                 "data_pipelines/datasets/rasters/masks.py",
-                "data_pipelines/datasets/rasters/init_csv.py",
+                "data_pipelines/datasets/rasters/init_blocks.py",
                 "data_pipelines/datasets/rasters/inspect.py",
                 "data_pipelines/datasets/sample/make.py",
                 "data_pipelines/benchmark/input_variants.py",
