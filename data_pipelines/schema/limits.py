@@ -44,7 +44,8 @@ UNPACKED_SMALL = 2**32  # bytes: 4 GB
 
 # ---- flags and fields of a config -----------------------------------------------------------------------------------
 
-MAX_TILE = 4096  # pixels, edge of a tile of `prepare`: a record of 13 bands is then 400 MB
+MAX_TILE = 4096  # pixels, edge of a tile of `prepare`
+RECORD_BYTES = 2**30  # of the image of one record: 1 GB; what holds it on disk ends at 2 GB
 MAX_WORKERS = 1024  # processes
 MAX_BATCH = 65_536  # tiles or images in one call of the network
-STRIP_BYTES = 2**32  # of memory that `predict` takes for one row of tiles, unless --max_memory says more: 4 GB
+STRIP_BYTES = 2**33  # of memory that `predict` takes for one row of tiles, unless --max_memory says another: 8 GB

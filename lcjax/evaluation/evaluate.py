@@ -13,6 +13,7 @@ from data_pipelines.reading.interfaces import Dataset
 from data_pipelines.schema import display, schema_version
 from data_pipelines.schema.errors import InputError
 from data_pipelines.schema.files import write_atomically
+from lcjax.engine import experiment as experiments
 from lcjax.engine import restore
 from lcjax.engine.eval_step import evaluation_batch, evaluation_batches, evaluation_step, sum_over_batches
 from lcjax.ops import metrics
@@ -49,6 +50,7 @@ def evaluate(
     if role not in card.splits:
         raise InputError(f"--split={role}: expected one of {', '.join(card.splits)}")
     split = card.splits[role]
+    experiments.check_labels(task, card, role)
     with multihost.raise_on_all():
         dataset = data or _prepared(folder, trained, data_dir)
         source = dataset.source(split["spec"])

@@ -13,7 +13,7 @@ import numpy as np
 from flax import nnx
 from jax import export as jax_export
 
-from data_pipelines.schema import locks, schema_version
+from data_pipelines.schema import locks, paths, schema_version
 from data_pipelines.schema.errors import InputError
 from lcjax import tasks
 from lcjax.engine import restore
@@ -41,7 +41,7 @@ def write(folder: pathlib.Path, output: pathlib.Path, kind: str = "best") -> Non
     Raises:
       InputError: there is no such network, or `output` holds something else.
     """
-    output = pathlib.Path(output)
+    output = paths.given(output, "output")
     whole = output.absolute()
     # Beside the folder, which gets its name when it is complete.
     lock = whole.with_name(f".{whole.name}.lock")

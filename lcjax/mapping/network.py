@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 import jax.numpy as jnp
 import numpy as np
 
+from data_pipelines.schema import paths
 from data_pipelines.schema.errors import InputError
 from data_pipelines.schema.sensors import Sensor, holds_data
 from lcjax.engine import restore
@@ -128,7 +129,7 @@ class Network:
         Raises:
           InputError: the scene does not fit the card, or the map cannot be written.
         """
-        jobs = [Job(self._files(scene), pathlib.Path(output))]
+        jobs = [Job(self._files(scene), paths.given(output, "output"))]
         scene_options = predict.SceneOptions(bands, offset, grid, date)
         predict.check(self.card, jobs, options, scene_options)
         predict.map_jobs(self.card, lambda: self._mapper, jobs, options, scene_options)
@@ -136,11 +137,11 @@ class Network:
 
     def _files(self, scene: str | pathlib.Path | Mapping[str, str | pathlib.Path]) -> dict[str, pathlib.Path]:
         if isinstance(scene, Mapping):
-            return {name: pathlib.Path(path) for name, path in scene.items()}
+            return {name: paths.given(path, f"scene[{name!r}]") for name, path in scene.items()}
         names = [sensor.name for sensor in self.card.sensors]
         if len(names) > 1:
             raise InputError(f"scene={scene}: the network takes {', '.join(names)}; give a dictionary of files by name")
-        return {names[0]: pathlib.Path(scene)}
+        return {names[0]: paths.given(scene, "scene")}
 
     def _checked(self, image: Images) -> dict[str, np.ndarray]:
         sensors = {sensor.name: sensor for sensor in self.card.sensors}
@@ -182,5 +183,5 @@ def load(workdir: str | pathlib.Path, checkpoint: str = "best") -> Network:
     Raises:
       InputError: there is no such run or checkpoint, or its network has no classes to map.
     """
-    trained = restore.restore(pathlib.Path(workdir), checkpoint)
+    trained = restore.restore(paths.given(workdir, "workdir"), checkpoint)
     return Network(trained, checkpoint)

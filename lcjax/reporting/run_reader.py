@@ -5,7 +5,6 @@ Reads JSON and npz only, so that a page can be made on a machine without an acce
 
 import dataclasses
 import functools
-import glob
 import json
 import math
 import pathlib
@@ -16,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from data_pipelines.datasets.registry import LEGENDS
-from data_pipelines.schema import schema_version
+from data_pipelines.schema import paths, schema_version
 from data_pipelines.schema.errors import InputError
 from data_pipelines.schema.legends import Legend
 from lcjax import tasks
@@ -131,9 +130,8 @@ def find(patterns: Sequence[str]) -> list[pathlib.Path]:
     """
     workdirs: dict[pathlib.Path, pathlib.Path] = {}
     for pattern in patterns:
-        wild = glob.has_magic(pattern)
-        for text in glob.glob(pattern, recursive=True) if wild else [pattern]:
-            path = pathlib.Path(text)
+        found, wild = paths.matching(pattern, "--workdirs")
+        for path in found:
             if _is_workdir(path):
                 workdirs.setdefault(path.resolve(), path)
             elif not wild:
@@ -156,8 +154,8 @@ def read(workdirs: Iterable[pathlib.Path]) -> list[Run]:
     Raises:
       InputError: a file cannot be read or is of another schema_version, or a run has no scores.
     """
-    paths = list(workdirs)
-    runs = [_read_run(path, name) for path, name in zip(paths, _names(paths), strict=True)]
+    folders = list(workdirs)
+    runs = [_read_run(folder, name) for folder, name in zip(folders, _names(folders), strict=True)]
     bare = [run.workdir for run in runs if not run.pretraining and not run.evaluations]
     if bare:
         others = f" (as have {len(bare) - 1} more: {', '.join(map(str, bare[1:]))})" if bare[1:] else ""
@@ -185,10 +183,10 @@ def _is_workdir(path: pathlib.Path) -> bool:
     return (path / "config.json").is_file() or any(path.glob("evaluation/*/metrics.json"))
 
 
-def _names(paths: Sequence[pathlib.Path]) -> list[str]:
+def _names(folders: Sequence[pathlib.Path]) -> list[str]:
     """Returns folder names, or the paths as they were given where two are alike."""
-    plain = [path.resolve().name for path in paths]
-    return [name if plain.count(name) == 1 else str(path) for name, path in zip(plain, paths, strict=True)]
+    plain = [folder.resolve().name for folder in folders]
+    return [name if plain.count(name) == 1 else str(path) for name, path in zip(plain, folders, strict=True)]
 
 
 def _read_run(workdir: pathlib.Path, name: str) -> Run:

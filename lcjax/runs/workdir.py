@@ -11,7 +11,7 @@ import jax
 import ml_collections
 from tensorboardX import SummaryWriter
 
-from data_pipelines.schema import locks, schema_version
+from data_pipelines.schema import locks, paths, schema_version
 from data_pipelines.schema.errors import InputError
 from data_pipelines.schema.files import write_atomically
 from lcjax.parallel import multihost, nested_diff
@@ -126,10 +126,26 @@ def write(workdir: pathlib.Path, config: ml_collections.ConfigDict, card: cards.
             if is_main:
                 workdir.mkdir(parents=True, exist_ok=True)
                 fields = schema_version.stamp(json.loads(config.to_json()), SCHEMA_VERSION)
+                # Whoever evaluates the run may stand in another folder.
+                fields["data_dir"] = str(paths.given(config.data_dir, "config.data_dir").absolute())
                 write_atomically(workdir / CONFIG, json.dumps(fields, indent=1, sort_keys=True))
                 write_atomically(workdir / cards.FILE, card.to_json())
         except OSError as error:
             raise InputError(f"{workdir}: cannot be written ({error.strerror}); choose another --workdir") from error
+
+
+def changed(workdir: pathlib.Path, config: ml_collections.ConfigDict, fields: tuple[str, ...]) -> str:
+    """Describes what a config changes of the one that a run began with; "" where nothing is changed.
+
+    Args:
+      workdir: of the run.
+      config: that the run goes on with.
+      fields: which of the changes are looked for first, "model" standing for "model.base"; all, if none is of them.
+    """
+    there, given = json.loads(read_config(workdir).to_json()), json.loads(config.to_json())
+    differing = [key for key in nested_diff.differing(there, given) if key not in _MAY_CHANGE]
+    meant = [key for key in differing if key.split(".")[0] in fields]
+    return nested_diff.differences(there, given, ("there", "now"), meant or differing) if differing else ""
 
 
 class Log:

@@ -15,7 +15,7 @@ from lcjax.engine.state import State
 from lcjax.export import exporter
 from lcjax.models import params, registry
 from lcjax.parallel import launcher, multihost
-from lcjax.runs import goodput, workdir
+from lcjax.runs import goodput, storage, workdir
 from lcjax.runs.progress import DONE, Progress
 from lcjax.runs.timer import Timer, duration
 from lcjax.training import probes
@@ -87,11 +87,13 @@ def train(
         progress = saver.progress
         if progress.ended:
             _log.info(f"{folder}: already ended at step {saver.first}: {progress.ended}")
+            saver.mend_best(state)
             return _result(experiment, folder, saver.first, progress)
+        storage.try_out(folder, experiment.mesh)
         workdir.write(folder, experiment.config, experiment.card)
         saver.forget_later()
         attempt, timer = goodput.begin(folder, started, saver.first), Timer()
-        timer.seconds["start"] = time.time() - started
+        timer.seconds["start"] = max(0.0, time.time() - started)  # somebody may have set the clock
         _log.info(_beginning(experiment, folder, state, saver.first))
         batches = Batches(experiment, progress.position, timer)
         with (

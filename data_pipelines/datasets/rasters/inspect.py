@@ -93,11 +93,11 @@ def _check_255(pixels: Sequence[collections.Counter | None], legend: Legend, csv
         total.update(one or {})
     if None in pixels or legend.nodata != IGNORE or not total[IGNORE] or len(total) != 2:
         return
-    (other,) = total.keys() - {IGNORE}
+    (other,) = (land_class for land_class in legend.classes if total[land_class.id])
     raise InputError(
-        f"{csv}: 255 covers {total[IGNORE] / total.total():.0%} of the masks, which else hold {other} alone, and 255 "
-        "is no label unless the legend names it; if it is a class, give the legend a row such as "
-        "255,building,#ff0000, (in place of the class that no mask holds); if it is none, one such as "
+        f"{csv}: 255 covers {total[IGNORE] / total.total():.0%} of the masks, which else hold {other.value} "
+        f"({other.name}) alone, and 255 is no label unless the legend names it; if it is a class, give the legend a "
+        "row such as 255,building,#ff0000, (in place of the class that no mask holds); if it is none, one such as "
         "255,not labelled,#9b9b9b,1"
     )
 

@@ -6,6 +6,7 @@ import io
 import pathlib
 import re
 
+from data_pipelines.schema import csv_rows, paths
 from data_pipelines.schema.errors import InputError
 from data_pipelines.schema.legends import IGNORE, LandClass, Legend
 
@@ -60,7 +61,7 @@ def read_pairs(path: pathlib.Path) -> list[Pair]:
     that overlap, a group in two splits.
     """
     pairs: list[Pair] = []
-    rows = _rows(path, required=PAIRS_COLUMNS[:3], example="image,mask,split,group")
+    rows = csv_rows.read(path, PAIRS_COLUMNS[:3], "image,mask,split,group")
     _check_columns(path, rows[0][1])
     used: dict[pathlib.Path, list[tuple[int, Block | None]]] = {}
     splits: dict[str, tuple[str, int]] = {}
@@ -75,7 +76,7 @@ def read_pairs(path: pathlib.Path) -> list[Pair]:
                 f"{where}: split {split!r}; expected a name of small letters, digits and _, such as train, validation "
                 "or test"
             )
-        image, mask = (path.parent / row[column] for column in ("image", "mask"))
+        image, mask = (paths.given(row[column], f"{where}: {column}", path.parent) for column in ("image", "mask"))
         block, before = _block(where, row), used.setdefault(image.resolve(), [])
         _check_used_once(where, row["image"], block, before)
         before.append((line, block))
@@ -142,7 +143,7 @@ def read_legend(path: pathlib.Path, name: str) -> Legend:
     """A legend from its CSV; `name` is what it will be called. Raises InputError that names file and line."""
     classes: list[LandClass] = []
     ignored: list[int] = []
-    for line, row in _rows(path, required=LEGEND_COLUMNS[:3], example="id,name,colour,ignore"):
+    for line, row in csv_rows.read(path, LEGEND_COLUMNS[:3], ",".join(LEGEND_COLUMNS), spelled={"color": "colour"}):
         where = f"{path}, line {line}"
         if not re.fullmatch(r"\d{1,3}", row["id"]) or int(row["id"]) > IGNORE:
             raise InputError(f"{where}: id {row['id']!r}; expected a whole number from 0 to 255")
@@ -198,41 +199,3 @@ def to_csv(columns: tuple[str, ...], rows: list[tuple]) -> str:
     text = io.StringIO()
     csv.writer(text, lineterminator="\n").writerows([columns, *rows])
     return text.getvalue()
-
-
-def _rows(path: pathlib.Path, required: tuple[str, ...], example: str) -> list[tuple[int, dict[str, str]]]:
-    """The rows that hold anything, with their lines: {column in small letters: value without spaces around it}."""
-    if not path.is_file():
-        raise InputError(f"{path}: no such file; expected a CSV with the columns {example}")
-    try:
-        text = path.read_text(encoding="utf-8-sig")
-    except UnicodeDecodeError as error:
-        raise InputError(f"{path}: not UTF-8 (byte {error.start}); save it as CSV in UTF-8") from error
-    first = next((line for line in text.splitlines() if line.strip()), "")
-    if not first:
-        raise InputError(f"{path}: empty; expected a header {example} and a row for each entry")
-    reader = csv.reader(io.StringIO(text, newline=""), delimiter=";" if first.count(";") > first.count(",") else ",")
-    header: list[str] = []
-    rows = []
-    for values in reader:
-        values = [value.strip() for value in values]
-        if not any(values):
-            continue
-        if not header:
-            header = ["colour" if value.lower() == "color" else value.lower() for value in values]
-            missing = [column for column in required if column not in header]
-            if missing:
-                raise InputError(
-                    f"{path}, line {reader.line_num}: no column {', '.join(missing)} in the header {','.join(values)}; "
-                    f"expected {example}"
-                )
-            continue
-        if len(values) > len(header):
-            raise InputError(
-                f"{path}, line {reader.line_num}: {len(values)} values, but {len(header)} columns; put a value with a "
-                "comma in quotes"
-            )
-        rows.append((reader.line_num, dict.fromkeys(header, "") | dict(zip(header, values, strict=False))))
-    if not rows:
-        raise InputError(f"{path}: a header and no row; expected a row for each entry")
-    return rows
