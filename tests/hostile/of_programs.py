@@ -57,7 +57,7 @@ PROGRAMS: dict[str, Text] = {
         'band="1" subClass="VRTWarpedRasterBand"/><GDALWarpOptions><SourceDataset relativeToVRT="0">/vsicurl/'
         f"{place.world.url}</SourceDataset></GDALWarpOptions></VRTDataset>"
     ),
-    "vrt_with_overview_of_url": _vrt(lambda place: "i1.tif", f"<OverviewList>2</OverviewList>"),
+    "vrt_with_overview_of_url": _vrt(lambda place: "i1.tif", "<OverviewList>2</OverviewList>"),
     "vrt_with_doctype": lambda place: "<!DOCTYPE a [<!ENTITY b 'c'>]>" + _vrt(lambda place: "i1.tif")(place),
     "mrf_that_writes": lambda place: _MRF.format(source=f"{place.given}/i1.tif", other=place.other),
     "mrf_that_fetches": lambda place: _MRF.format(source=f"/vsicurl/{place.world.url}", other=place.other),
@@ -127,7 +127,7 @@ def _as_scene(text: Text, suffix: str) -> Callable[[Place], Asked]:
 
 def _as_map(text: Text) -> Callable[[Place], Asked]:
     def make(place: Place) -> Asked:
-        path = place.given / "map.tif"
+        path = place.copy("maps") / "map.tif"
         path.write_text(text(place))
         return Asked(["report", f"--maps={path}", f"--output={place.target}"], ("map.tif",))
 

@@ -93,7 +93,7 @@ def _plain(path: pathlib.Path) -> None:
     with raster_io.anywhere(), rasterio.open(path) as dataset:
         values = dataset.read()
     path.unlink()
-    own.write(path, values)
+    own.write(path, values, crs="EPSG:32633")
 
 
 def _in_data_set(change: Change, part: str, *, plain: bool) -> Callable[[Place], Asked]:

@@ -12,6 +12,7 @@ from data_pipelines.geo import raster_io
 def sparse(path: pathlib.Path, width: int, height: int, **more) -> None:
     """A raster of a few kilobytes that says it is large."""
     profile = {"driver": "GTiff", "dtype": "uint8", "count": 3, "SPARSE_OK": True, "BIGTIFF": "YES", "compress": "deflate"}
+    profile |= {"crs": "EPSG:32633", "transform": rasterio.Affine(0.5, 0, 500_000, 0, -0.5, 5_000_000)}
     tiled = {"tiled": True, "blockxsize": 1024, "blockysize": 1024} if min(width, height) > 2000 else {}
     with raster_io.anywhere(), rasterio.open(path, "w", width=width, height=height, **profile | tiled | more):
         pass
