@@ -128,8 +128,8 @@ def _of_folders(folders: dict[str, pathlib.Path]) -> dict[str, dict[str, pathlib
         for sensor in folders:
             if sensor not in of_scene:
                 raise InputError(
-                    f"{next(iter(of_scene.values()))}: {folders[sensor]} holds no file of that name; expected the scene "
-                    f"{name} in each folder"
+                    f"{next(iter(of_scene.values()))}: {folders[sensor]} holds no file of that name; expected the "
+                    f"scene {name} in each folder"
                 )
     return dict(sorted(scenes.items()))
 
