@@ -54,11 +54,24 @@ class Place:
         return to
 
     def prepare(self, source: pathlib.Path, dataset: str = "rasters/x", *more: str) -> list[str]:
-        return ["prepare", f"--dataset={dataset}", f"--source={source}", f"--data_dir={self.target}", "--workers=1", *more]
+        return [
+            "prepare",
+            f"--dataset={dataset}",
+            f"--source={source}",
+            f"--data_dir={self.target}",
+            "--workers=1",
+            *more,
+        ]
 
     def predict(self, scene: pathlib.Path | str, run: pathlib.Path | None = None) -> list[str]:
         workdir = run or self.world.folder / "run"
-        return ["predict", f"--workdir={workdir}", f"--scene={scene}", f"--output={self.target}/map.tif", "--bands=image"]
+        return [
+            "predict",
+            f"--workdir={workdir}",
+            f"--scene={scene}",
+            f"--output={self.target}/map.tif",
+            "--bands=image",
+        ]
 
 
 @dataclasses.dataclass(frozen=True)

@@ -49,7 +49,9 @@ def main() -> int:
             cases = [case for case in corpus.every() if asked.only in case.name]
             cases = corpus.sample(cases, asked.count) if asked.count else cases
             print(f"{len(cases)} inputs; the world was made in {time.monotonic() - begun:.0f} s", flush=True)
-            for case, given, outcome, faults in runner.run(cases, made, root / "cases", root / "requests", asked.beside):
+            for case, given, outcome, faults in runner.run(
+                cases, made, root / "cases", root / "requests", asked.beside
+            ):
                 outcomes[outcome.code] += 1
                 slowest = max(slowest, (outcome.seconds, case.name))
                 largest = max(largest, (outcome.memory, case.name))

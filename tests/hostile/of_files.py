@@ -7,16 +7,40 @@ from collections.abc import Callable, Iterable
 from corpus import Asked, Case, Place
 
 NAMES = {
-    "newline": "a\nb", "escape": "a\x1b[2Jb", "quote": "a'b\"c", "brackets": "[a-z]*?", "dash": "-rf", "blank": "a b ", "dots": "a..b", "unicode": "été 日本",
-    "bidi": "a\u202eb", "percent": "%s%n%d", "braces": "{0}", "dollar": "$HOME", "hash": "#a", "equals": "a=b", "comma": "a,b", "colon": "a:b", "tilde": "~root",
-    "surrogate": os.fsdecode(b"a\xff\xfeb"), "long": "n" * 230, "semicolon": "a;rm -rf b", "backslash": "a\\b", "combining": "e" + "\u0301" * 60,
-}  # fmt: skip
+    "newline": "a\nb",
+    "escape": "a\x1b[2Jb",
+    "quote": "a'b\"c",
+    "brackets": "[a-z]*?",
+    "dash": "-rf",
+    "blank": "a b ",
+    "dots": "a..b",
+    "unicode": "été 日本",
+    "bidi": "a\u202eb",
+    "percent": "%s%n%d",
+    "braces": "{0}",
+    "dollar": "$HOME",
+    "hash": "#a",
+    "equals": "a=b",
+    "comma": "a,b",
+    "colon": "a:b",
+    "tilde": "~root",
+    "surrogate": os.fsdecode(b"a\xff\xfeb"),
+    "long": "n" * 230,
+    "semicolon": "a;rm -rf b",
+    "backslash": "a\\b",
+    "combining": "e" + "\u0301" * 60,
+}
 
 
 def _scene(name: str) -> Callable[[Place], Asked]:
     def make(place: Place) -> Asked:
         place.copy("scene.tif").rename(place.given / f"{name}.tif")
-        command = ["predict", f"--workdir={place.world.folder}/run", f"--scene={place.given}", f"--output={place.target}"]
+        command = [
+            "predict",
+            f"--workdir={place.world.folder}/run",
+            f"--scene={place.given}",
+            f"--output={place.target}",
+        ]
         return Asked(command, ("given", ".tif"), "either", "pixels mapped")
 
     return make
@@ -37,7 +61,12 @@ def _init(name: str) -> Callable[[Place], Asked]:
             folder.mkdir(parents=True)
             for k in range(4):
                 shutil.copy(place.world.folder / "source" / f"{letter}{k}.tif", folder / f"{k}{name}.tif")
-        return Asked(["prepare", "--dataset=rasters/x", f"--source={place.target}/town", "--init"], ("town",), "either", "written")
+        return Asked(
+            ["prepare", "--dataset=rasters/x", f"--source={place.target}/town", "--init"],
+            ("town",),
+            "either",
+            "written",
+        )
 
     return make
 
@@ -105,11 +134,16 @@ def cases() -> Iterable[Case]:
         yield Case(f"name of a scene: {name}", _scene(text), k)
         yield Case(f"name of a source: {name}", _folder(text), k)
         yield Case(f"name of images for --init: {name}", _init(text), k)
-    yield from (Case(f"link to a folder: {kind}", _linked(kind)) for kind in ("parent", "itself", "root", "proc", "gone"))
+    yield from (
+        Case(f"link to a folder: {kind}", _linked(kind)) for kind in ("parent", "itself", "root", "proc", "gone")
+    )
     kinds = ("pipe", "zeros", "random", "folder", "nothing", "itself", "text", "empty")
     for kind in kinds:
         for k, name in enumerate(("i0.tif", "m0.tif", "rasters.csv", "legend.csv")):
             yield Case(f"no file in a data set: {kind}", _special(kind, name), k)
         for k, name in enumerate(("card.json", "config.json")):
             yield Case(f"no file in a workdir: {kind}", _in_workdir(kind, name), k)
-    yield from (Case(f"output that is another thing: {kind}", _output(kind)) for kind in ("folder", "pipe", "null", "others", "foreign"))
+    yield from (
+        Case(f"output that is another thing: {kind}", _output(kind))
+        for kind in ("folder", "pipe", "null", "others", "foreign")
+    )

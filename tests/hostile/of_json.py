@@ -11,13 +11,31 @@ from corpus import Asked, Case, Place, seeded
 
 # Values of the wrong kind, or far away.
 VALUES: dict[str, Any] = {
-    "null": None, "list": [], "object": {}, "text": "x", "true": True, "minus": -1, "huge": 1e300, "nan": float("nan"), "inf": float("inf"),
-    "long": "é" * 200_000, "style": "red;background:url(http://127.0.0.1:9/)", "parent": "../../../../etc/passwd", "zero": 0,
-}  # fmt: skip
+    "null": None,
+    "list": [],
+    "object": {},
+    "text": "x",
+    "true": True,
+    "minus": -1,
+    "huge": 1e300,
+    "nan": float("nan"),
+    "inf": float("inf"),
+    "long": "é" * 200_000,
+    "style": "red;background:url(http://127.0.0.1:9/)",
+    "parent": "../../../../etc/passwd",
+    "zero": 0,
+}
 TEXTS: dict[str, bytes] = {
-    "deep": b"[" * 200_000, "empty": b"", "binary": bytes(range(256)), "number": b"1", "list": b"[]", "object": b"{}",
-    "utf16": '{"a": 1}'.encode("utf-16"), "digits": b'{"schema_version": ' + b"9" * 10_000 + b"}", "twice": b'{"schema_version": 1, "schema_version": 2}',
-}  # fmt: skip
+    "deep": b"[" * 200_000,
+    "empty": b"",
+    "binary": bytes(range(256)),
+    "number": b"1",
+    "list": b"[]",
+    "object": b"{}",
+    "utf16": '{"a": 1}'.encode("utf-16"),
+    "digits": b'{"schema_version": ' + b"9" * 10_000 + b"}",
+    "twice": b'{"schema_version": 1, "schema_version": 2}',
+}
 
 
 def _leaves(value: Any, path: tuple = ()) -> list[tuple]:
@@ -61,17 +79,30 @@ def _evaluate(place: Place, part: pathlib.Path) -> list[str]:
 
 
 def _train(place: Place, part: pathlib.Path) -> list[str]:
-    return ["train", "--config=rasters:data=rasters/x,tiny=true", f"--workdir={place.target}/new", f"--config.data_dir={part}",
-            "--config.total=1 steps", "--config.batch_size=2"]  # fmt: skip
+    return [
+        "train",
+        "--config=rasters:data=rasters/x,tiny=true",
+        f"--workdir={place.target}/new",
+        f"--config.data_dir={part}",
+        "--config.total=1 steps",
+        "--config.batch_size=2",
+    ]
 
 
 Door = Callable[[Place, pathlib.Path], list[str]]
 DATA = "rasters/x/1.0.0"
 FILES: dict[str, tuple[str, Door]] = {
-    "config.json": ("run", _report), "card.json": ("run", _predict), "attempts.jsonl": ("run", _report), "metrics.jsonl": ("run", _report),
-    "evaluation/test/metrics.json": ("run", _report), f"{DATA}/description.json": ("data", _train), f"{DATA}/statistics.json": ("data", _train),
-    f"{DATA}/dataset_info.json": ("data", _train), f"{DATA}/features.json": ("data", _train), f"{DATA}/partitions.json": ("data", _train),
-}  # fmt: skip
+    "config.json": ("run", _report),
+    "card.json": ("run", _predict),
+    "attempts.jsonl": ("run", _report),
+    "metrics.jsonl": ("run", _report),
+    "evaluation/test/metrics.json": ("run", _report),
+    f"{DATA}/description.json": ("data", _train),
+    f"{DATA}/statistics.json": ("data", _train),
+    f"{DATA}/dataset_info.json": ("data", _train),
+    f"{DATA}/features.json": ("data", _train),
+    f"{DATA}/partitions.json": ("data", _train),
+}
 CHECKPOINTS = "checksums.json", "_CHECKPOINT_METADATA", "meta/metadata", "model/_METADATA", "model/_sharding"
 
 
@@ -141,6 +172,11 @@ def cases() -> Iterable[Case]:
     yield from seeded("checkpoint: any file", _damaged("checkpoints/best/**/*", "run", _predict), 20)
     yield from seeded("shard", _damaged(f"{DATA}/*.array_record*", "data", _train), 16)
     yield from seeded("any file of a workdir", _damaged("**/*", "run", _report), 16)
-    yield from seeded("any file beside a map", _damaged("*", "maps", lambda place, part: [
-        "report", f"--maps={part}/map.tif", f"--output={place.target / 'report'}"]), 12)  # fmt: skip
+    yield from seeded(
+        "any file beside a map",
+        _damaged(
+            "*", "maps", lambda place, part: ["report", f"--maps={part}/map.tif", f"--output={place.target / 'report'}"]
+        ),
+        12,
+    )
     yield from (Case(f"map whose legend is {kind}", _map_of_legend(value)) for kind, value in VALUES.items())

@@ -20,7 +20,8 @@ def _vrt(source: Text, more: str = "", band: str = "") -> Text:
 
 
 _PIXEL_FUNCTION = (
-    '<VRTDataset rasterXSize="64" rasterYSize="64"><VRTRasterBand dataType="Byte" band="1" subClass="VRTDerivedRasterBand">'
+    '<VRTDataset rasterXSize="64" rasterYSize="64"><VRTRasterBand dataType="Byte" band="1" '
+    'subClass="VRTDerivedRasterBand">'
     "<PixelFunctionType>f</PixelFunctionType><PixelFunctionLanguage>Python</PixelFunctionLanguage><PixelFunctionCode>"
     "<![CDATA[def f(*a, **k): open('{other}/evil', 'w')]]></PixelFunctionCode><SimpleSource><SourceFilename "
     'relativeToVRT="1">i1.tif</SourceFilename></SimpleSource></VRTRasterBand></VRTDataset>'
@@ -159,7 +160,10 @@ BESIDE: dict[str, tuple[str, Text]] = {
         lambda place: _PAM.format('<PAMRasterBand band="1"><NoDataValue>evil</NoDataValue></PAMRasterBand>'),
     ),
     "pam_of_rubbish": (".aux.xml", lambda place: "<PAMDataset><<<>>&&&"),
-    "pam_with_subclass": (".aux.xml", lambda place: '<PAMDataset class="x"><Subdataset name="' + place.world.url + '"/>'),
+    "pam_with_subclass": (
+        ".aux.xml",
+        lambda place: '<PAMDataset class="x"><Subdataset name="' + place.world.url + '"/>',
+    ),
 }
 
 

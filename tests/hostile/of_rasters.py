@@ -77,13 +77,26 @@ def _as(driver: str, dtype: str = "uint8") -> Change:
 
 
 TAGS: dict[str, Change] = {
-    "width_0": _tag(WIDTH, 0), "width_huge": _tag(WIDTH, 2**31 - 1), "height_0": _tag(HEIGHT, 0),
-    "height_huge": _tag(HEIGHT, 2**31 - 1), "bits_64": _count(BITS, 2**20), "compression_unknown": _tag(COMPRESSION, 999),
-    "compression_lzw": _tag(COMPRESSION, 5), "compression_jpeg": _tag(COMPRESSION, 7), "offset_beyond": _tag(OFFSETS, 2**31),
-    "offset_0": _tag(OFFSETS, 0), "offsets_many": _count(OFFSETS, 2**30), "samples_60000": _tag(SAMPLES, 60_000),
-    "samples_0": _tag(SAMPLES, 0), "rows_0": _tag(ROWS, 0), "rows_huge": _tag(ROWS, 2**31), "counts_huge": _tag(COUNTS, 2**31),
-    "counts_many": _count(COUNTS, 2**30), "planar_9": _tag(PLANAR, 9), "directory_loop": _own_loop,
-}  # fmt: skip
+    "width_0": _tag(WIDTH, 0),
+    "width_huge": _tag(WIDTH, 2**31 - 1),
+    "height_0": _tag(HEIGHT, 0),
+    "height_huge": _tag(HEIGHT, 2**31 - 1),
+    "bits_64": _count(BITS, 2**20),
+    "compression_unknown": _tag(COMPRESSION, 999),
+    "compression_lzw": _tag(COMPRESSION, 5),
+    "compression_jpeg": _tag(COMPRESSION, 7),
+    "offset_beyond": _tag(OFFSETS, 2**31),
+    "offset_0": _tag(OFFSETS, 0),
+    "offsets_many": _count(OFFSETS, 2**30),
+    "samples_60000": _tag(SAMPLES, 60_000),
+    "samples_0": _tag(SAMPLES, 0),
+    "rows_0": _tag(ROWS, 0),
+    "rows_huge": _tag(ROWS, 2**31),
+    "counts_huge": _tag(COUNTS, 2**31),
+    "counts_many": _count(COUNTS, 2**30),
+    "planar_9": _tag(PLANAR, 9),
+    "directory_loop": _own_loop,
+}
 BYTES: dict[str, Change] = {change.__name__: change for change in damage.RASTER if change is not damage.meaningless}
 FORMATS: dict[str, Change] = {f"damaged_{name.lower()}": _as(name) for name in ("PNG", "JPEG", "JP2OpenJPEG", "HFA")}
 
@@ -104,7 +117,9 @@ def _in_data_set(change: Change, part: str, *, plain: bool) -> Callable[[Place],
             _plain(path)
         change(path, place.rng)
         # What is harmless (another dtype of a mask, a flipped bit in the place) is taken; a refusal names the file.
-        return Asked(place.prepare(source, "rasters/x", "--tile=32"), (path.name, f"{'mi'['im'.index(part)]}0.tif"), "either")
+        return Asked(
+            place.prepare(source, "rasters/x", "--tile=32"), (path.name, f"{'mi'['im'.index(part)]}0.tif"), "either"
+        )
 
     return make
 
@@ -175,7 +190,11 @@ def cases() -> Iterable[Case]:
     for changes, plain, seeds in ((TAGS, True, 1), (BYTES, False, 3), (FORMATS, False, 4)):
         for name, change in changes.items():
             for part in "im":
-                yield from seeded(f"damaged {'image' if part == 'i' else 'mask'}: {name}", _in_data_set(change, part, plain=plain), seeds)
+                yield from seeded(
+                    f"damaged {'image' if part == 'i' else 'mask'}: {name}",
+                    _in_data_set(change, part, plain=plain),
+                    seeds,
+                )
             yield from seeded(f"damaged scene: {name}", _as_scene(change, plain=plain), seeds)
     for dtype in ("int32", "uint32", "float64", "complex64", "int8", "complex128"):
         yield Case(f"odd numbers: {dtype}", _odd(dtype))

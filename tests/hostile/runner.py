@@ -221,7 +221,9 @@ def _begin(case: corpus.Case, world: corpus.World, root: pathlib.Path) -> _Runni
     place = corpus.Place(folder, own, np.random.default_rng([case.seed, sum(case.kind.encode())]))
     asked = case.make(place)
     before = state(place.given) | state(place.other)
-    return _Running(case, asked, place, start(asked.command, folder, world.folder / "compiled"), time.monotonic(), before)
+    return _Running(
+        case, asked, place, start(asked.command, folder, world.folder / "compiled"), time.monotonic(), before
+    )
 
 
 def _changed(one: _Running) -> list[str]:

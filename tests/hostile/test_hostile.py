@@ -1,4 +1,4 @@
-"""The corpus: 60 of its inputs here, all of them in `make soak`. To look at one: tests/hostile/hostile.py --only=NAME."""
+"""The corpus: 60 of its inputs here, all of them in `make soak`; tests/hostile/hostile.py --only=NAME runs one."""
 
 import os
 import pathlib
