@@ -5,7 +5,7 @@ Source: ESA, Sentinel-2 Products Specification Document (RADIO_ADD_OFFSET, BOA_A
 What tells is the floor of each band: the number that 99 % of its pixels reach. B10 sees only what is above most of the
 air's water; its floor is 4 to 69 in SEN12MS, DFC2020 and cloudy scenes alike, and 1,004 and more with the offset. Where
 B10 is missing, or filled with one number, the others tell: without the offset some of them lie far below 1000, over
-water, forest and soil in different bands. The median of the floors tells nothing: it is 200 to 1,867 without the offset.
+water, forest and soil in different bands. The median of the floors tells nothing: it is 200 to 1,867 without it.
 """
 
 from collections.abc import Mapping, Sequence
@@ -41,12 +41,9 @@ def why(of_bands: Mapping[str, float]) -> str:
     """What speaks for the offset, as a phrase."""
     if of_bands.get(CIRRUS, 0.0) >= _WITH:
         return f"B10 (cirrus) is {of_bands[CIRRUS]:g} or more in 99 % of the pixels, expected near 0"
-    high = sum(floor >= _NEAR for floor in of_bands.values())
-    bands = "every band" if high == len(of_bands) else f"{high} of {len(of_bands)} bands"
-    least = min(floor for floor in of_bands.values() if floor >= _NEAR)
-    return f"{bands} starts near or above 1000 (1st percentiles from {least:.0f})".replace(
-        "bands starts", "bands start"
-    )
+    high = [floor for floor in of_bands.values() if floor >= _NEAR]
+    bands = "every band starts" if len(high) == len(of_bands) else f"{len(high)} of {len(of_bands)} bands start"
+    return f"{bands} near or above 1000 (1st percentiles from {min(high):.0f})"
 
 
 def below_zero(of_bands: Mapping[str, float]) -> str:

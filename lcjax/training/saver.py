@@ -146,8 +146,8 @@ class Saver:
             _log.warning(f"{self.workdir}: the best checkpoint was gone; it is that of the last step, and was put back")
         else:
             _log.warning(
-                f"{self.workdir}: the best checkpoint is gone, and was of an earlier step than the last; put it back, or "
-                "take the last with --checkpoint=last"
+                f"{self.workdir}: the best checkpoint is gone, and was of an earlier step than the last; put it back, "
+                "or take the last with --checkpoint=last"
             )
 
     def _save(self, kind: Checkpoints, state: State, step: int) -> None:

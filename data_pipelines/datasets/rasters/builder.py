@@ -14,6 +14,7 @@ from rasterio.windows import Window
 from data_pipelines.datasets.rasters import inspect, masks, tables
 from data_pipelines.datasets.rasters.tables import Block, Pair
 from data_pipelines.geo import geotiff, packing, raster_io
+from data_pipelines.schema import limits
 from data_pipelines.schema.errors import InputError
 from data_pipelines.schema.legends import IGNORE, Legend
 from data_pipelines.schema.sensors import Sensor
@@ -56,8 +57,8 @@ def describe(name: str, source: pathlib.Path, legend: pathlib.Path | None, tile:
         hint = f"; write one with `lcjax prepare --dataset={name} --init --source={source}`" if source.is_dir() else ""
         raise InputError(f"{csv}: no such file; expected a CSV of images and masks{hint}")
     legend = legend or csv.with_name(tables.LEGEND)
-    if tile < 16:
-        raise InputError(f"--tile={tile}: expected at least 16 pixels")
+    if not 16 <= tile <= limits.MAX_TILE:
+        raise InputError(f"--tile={tile}: expected 16 to {limits.MAX_TILE:,} pixels")
     pairs, classes = tables.read_pairs(csv), tables.read_legend(legend, name)
     digest = hashlib.sha256(f"{tile}\n".encode() + csv.read_bytes() + b"\n" + legend.read_bytes())
     for path in (path for pair in pairs for path in (pair.image, pair.mask)):
@@ -73,6 +74,12 @@ def spec(description: Description, family: DatasetFamily) -> DatasetSpec:
     """
     _log.info(f"{description.csv}: looking at {len(description.pairs)} images and their masks")
     sensor, found = inspect.inspect(description.pairs, description.legend, description.csv)
+    size = description.tile**2 * len(sensor.bands) * np.dtype(sensor.dtype).itemsize
+    if size > limits.RECORD_BYTES:
+        raise InputError(
+            f"--tile={description.tile}: a tile of {len(sensor.bands)} bands of {sensor.dtype} has {size:,} bytes, "
+            f"expected at most {limits.RECORD_BYTES:,}; give a smaller tile"
+        )
     images = [image for image in found if isinstance(image, inspect.Image)]
     small = [size for image in images if (size := min(image.block.height, image.block.width)) < description.tile]
     if small:

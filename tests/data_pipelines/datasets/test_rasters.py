@@ -545,7 +545,7 @@ def test_flags_of_own_imagery_are_refused_for_others(tmp_path):
     given = {"dataset": "sample", "source": "a", "data_dir": "b", "init": False, "legend": None, "tile": 128}
     with pytest.raises(InputError, match="--tile: only for your own imagery"):
         prepare_verb.run(types.SimpleNamespace(**given))
-    with pytest.raises(InputError, match="--tile=0: expected at least 16 pixels"):
+    with pytest.raises(InputError, match="--tile=0: expected 16 to 4,096 pixels"):
         table = own.folder(tmp_path, 1)
         make(table, tmp_path / "data", tile=0)
 

@@ -38,7 +38,7 @@ def test_one_dark_band_hides_nothing(tile):
     assert carries_offset(with_offset) is True and "every band starts near or above 1000" in why(with_offset)
     for band in WITHOUT_B10:
         assert carries_offset(with_offset | {band: 930}) is None
-        assert "1 of" not in why(with_offset | {band: 0}) and "11 of 12 bands" in why(with_offset | {band: 0})
+        assert why(with_offset | {band: 0}).startswith("11 of 12 bands start near or above 1000")
         assert carries_offset(with_offset | {band: 0}) is None
     assert carries_offset(dict.fromkeys(WITHOUT_B10, 860)) is None  # dark water of level 2A, in every band
 
