@@ -110,6 +110,12 @@ def _checked(path: pathlib.Path, depth: int) -> tuple[str, ...]:
     return drivers
 
 
+def drawn_in(path: pathlib.Path) -> list[pathlib.Path]:
+    """The rasters that GDAL opens with a file that `drivers_of` has passed: the sources of a VRT, .msk, .ovr."""
+    sources = vrt.sources_of(path) if b"<VRTDataset" in _head(path) and "VRT" in drivers_of(path) else []
+    return sources + [other for other in _companions(path) if _is_part(path, other, (".msk", ".ovr"))]
+
+
 def check_regular(path: pathlib.Path) -> os.stat_result:
     """Raises Refused for what is not a regular file (or a link to one): nothing else can be opened without a risk."""
     try:
@@ -154,17 +160,20 @@ def _is_envi(path: pathlib.Path) -> bool:
 def _check_companions(path: pathlib.Path) -> None:
     """Looks at the files beside a raster that GDAL finds by its name: a.tif.msk, a.tif.aux.xml, a.tfw, ..."""
     for other in _companions(path):
-        name = other.name.casefold()
-        if name.startswith(f"{path.stem.casefold()}.") and name.endswith((".msk", ".ovr", ".rrd", ".aux")):
+        if _is_part(path, other, (".msk", ".ovr", ".rrd", ".aux")):
             head = _head(other)
             if not head.startswith((b"II", b"MM", b"EHFA_HEADER_TAG")) or _PROGRAM.search(head):
                 raise Refused(other, f"{_what(head)}, beside {path.name}; expected GeoTIFF; move it away")
-        elif name.endswith(_TEXTS):
+        elif other.name.casefold().endswith(_TEXTS):
             size = check_regular(other).st_size
             if size > limits.SIDECAR_BYTES:
                 raise Refused(
                     other, f"{size:,} bytes beside {path.name}; expected at most {limits.SIDECAR_BYTES:,}; move it away"
                 )
+
+
+def _is_part(path: pathlib.Path, other: pathlib.Path, suffixes: tuple[str, ...]) -> bool:
+    return other.name.casefold().startswith(f"{path.stem.casefold()}.") and other.suffix.casefold() in suffixes
 
 
 def _companions(path: pathlib.Path) -> list[pathlib.Path]:

@@ -11,6 +11,7 @@ from collections.abc import Iterator
 
 import numpy as np
 
+from data_pipelines.geo import packing
 from data_pipelines.geo.grids import Grid
 from data_pipelines.schema import limits
 from data_pipelines.schema.band_selection import canonical
@@ -36,6 +37,7 @@ class Patch:
       bounds: left, bottom, right, top in the same coordinates.
       extent: the same with its CRS; None where the file is not georeferenced.
       grid: where its pixels lie.
+      packed: the scale and offset that the file states of each band; empty where it states none.
     """
 
     values: np.ndarray
@@ -46,6 +48,7 @@ class Patch:
     bounds: tuple[float, float, float, float]
     extent: Extent | None
     grid: Grid
+    packed: packing.Packing
 
 
 def read(path: pathlib.Path, *, count: int, dtypes: tuple[str, ...], max_nodata: float = 0.0) -> Patch:
@@ -84,6 +87,7 @@ def label(path: pathlib.Path, legend: Legend, *, count: int = 1, band: int = 1) 
     without data must carry an id of the legend, too, and counts as valid.
     """
     patch = _read(path, count, _LABEL_DTYPES)
+    packing.conversion(path, patch.packed, (), "in a label")
     ids = patch.values[:, :, band - 1 : band]
     labels, counts = np.unique(ids, return_counts=True)
     strange = np.setdiff1d(labels, legend.allowed_ids)
@@ -108,7 +112,8 @@ def in_order(path: pathlib.Path, patch: Patch, sensor: Sensor) -> Patch:
     if sorted(map(str, known)) != sorted(sensor.bands):
         raise Refused(path, f"bands named {', '.join(map(str, patch.names))}, expected {', '.join(sensor.bands)}")
     order = [known.index(band) for band in sensor.bands]
-    return dataclasses.replace(patch, values=patch.values[:, :, order], names=sensor.bands)
+    packed = packing.in_order(patch.packed, order)
+    return dataclasses.replace(patch, values=patch.values[:, :, order], names=sensor.bands, packed=packed)
 
 
 def filled(values: np.ndarray, valid: np.ndarray) -> np.ndarray:
@@ -156,6 +161,7 @@ def _read(path: pathlib.Path, count: int, dtypes: tuple[str, ...]) -> Patch:
             bounds=bounds_of(t, 0, 0, file.height, file.width),
             extent=extent_of(raster_io.crs_of(file), t, 0, 0, file.height, file.width),
             grid=Grid.of(file),
+            packed=packing.stated(path, file, file.indexes),
         )
 
 

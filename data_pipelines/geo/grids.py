@@ -155,12 +155,11 @@ def _far(grid: Grid, like: Grid, name: str) -> str:
 
     if _apart(grid, like) < TOLERANCE:
         return f" (with the same numbers: if the CRS is wrong, `rio edit-info --crs {_called(like.crs)}` writes it in)"
-    places = []
-    for one in (grid, like):
-        x, y, _ = one.matrix @ (one.width / 2, one.height / 2, 1)
-        earthly = geodesy.is_earthly(one.crs)
-        places.append(geodesy.lonlat(one.crs, np.array(x), np.array(y)) if earthly else (np.nan, np.nan))
-    (east, north), (other_east, other_north) = np.radians(places)
+    if not (geodesy.is_earthly(grid.crs) and geodesy.is_earthly(like.crs)):
+        return ""
+    centres = [one.matrix @ (one.width / 2, one.height / 2, 1) for one in (grid, like)]
+    places = [geodesy.lonlat(one.crs, *centre[:2]) for one, centre in zip((grid, like), centres, strict=True)]
+    (east, north), (other_east, other_north) = np.radians(np.array(places))
     haversine = (
         math.sin((north - other_north) / 2) ** 2
         + math.cos(north) * math.cos(other_north) * math.sin((east - other_east) / 2) ** 2

@@ -13,6 +13,7 @@ Every raster that comes from elsewhere goes through `opened`. Its rules, for ima
 """
 
 import contextlib
+import functools
 import pathlib
 import threading
 import warnings
@@ -63,7 +64,7 @@ def opened(path: pathlib.Path) -> rasterio.DatasetReader:
             continue
         try:
             _check_size(path, dataset)
-            _check_overviews(path, dataset)
+            _check_others(path, dataset)
         except BaseException:
             dataset.close()
             raise
@@ -108,12 +109,25 @@ def _check_size(path: pathlib.Path, dataset: rasterio.DatasetReader) -> None:
             raise Refused(path, f"{found:,} {what}; expected at most {most:,}; cut it, or write it again in tiles")
 
 
-def _check_overviews(path: pathlib.Path, dataset: rasterio.DatasetReader) -> None:
-    """Smaller copies of the image may lie in another file, which the image names; GDAL opens it when it needs it."""
+def _check_others(path: pathlib.Path, dataset: rasterio.DatasetReader) -> None:
+    """Looks at the files that GDAL will open for this one, when it needs them: the same rules hold for each."""
+    # An image may name the file that its smaller copies are in.
     if name := dataset.tags(ns="OVERVIEWS").get("OVERVIEW_FILE"):
-        raise Refused(
-            path, f"takes its overviews from {name[:80]!r}; expected them in the file or beside it; copy it anew"
-        )
+        raise Refused(path, f"takes its overviews from {name[:80]!r}; expected them in it or beside it; copy it anew")
+    if dataset.driver == "HFA":  # it may name the files that its pixels and overviews are in
+        for other in map(pathlib.Path, dataset.files):
+            formats.check_regular(other)
+            if other.resolve().parent not in (path.resolve().parent, path.absolute().parent):
+                raise Refused(path, f"takes pixels from {str(other)[:80]!r}; expected files beside it; copy it anew")
+    for other in formats.drawn_in(path):
+        about = formats.check_regular(other)
+        _check_other(other, about.st_size, about.st_mtime_ns)
+
+
+@functools.lru_cache(maxsize=100_000)
+def _check_other(path: pathlib.Path, size: int, mtime_ns: int) -> None:
+    del size, mtime_ns  # they change with the file
+    opened(path).close()
 
 
 def colours_of(dataset: rasterio.DatasetReader) -> tuple[ColorInterp, ...]:
@@ -228,8 +242,9 @@ def _is(band: np.ndarray, nodata: float) -> np.ndarray:
     if band.dtype != np.float32 or not np.isfinite(nodata):
         return band == nodata
     value = np.clip(nodata, np.finfo(np.float32).min, np.finfo(np.float32).max).astype(np.float32)
+    step = np.abs(value - np.nextafter(value, np.float32(0)))
     with np.errstate(over="ignore"):
-        return np.abs(band - value) <= 2 * np.spacing(np.abs(value))
+        return np.abs(band - value) <= 2 * step
 
 
 def _read(dataset: rasterio.DatasetReader, indices, window: Window, masks: bool = False) -> np.ndarray:

@@ -206,13 +206,8 @@ def contact_sheet(dataset: PreparedDataset):
             if (record["label"] == IGNORE).all():
                 row[-1].text(0.5, 0.5, "no label", transform=row[-1].transAxes, ha="center", va="center", fontsize=8)
     keys = [Patch(facecolor=c.colour, edgecolor="0.3", label=f"{c.value} {c.name}") for c in dataset.legend.classes]
-    keys.append(
-        Patch(
-            facecolor=_NO_LABEL,
-            edgecolor="0.3",
-            label="no label" if dataset.legend.nodata != IGNORE else f"{IGNORE} no label",
-        )
-    )
+    unlabelled = "no label" if dataset.legend.nodata != IGNORE else f"{IGNORE} no label"
+    keys.append(Patch(facecolor=_NO_LABEL, edgecolor="0.3", label=unlabelled))
     figure.legend(handles=keys, loc="outside lower center", ncols=_columns(figure, keys), fontsize=8)
     return figure
 

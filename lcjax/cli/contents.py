@@ -3,8 +3,10 @@
 import pathlib
 from collections.abc import Callable
 
+from data_pipelines.prepare import findings
 from data_pipelines.schema import on_disk, schema_version
 from data_pipelines.schema.errors import InputError
+from data_pipelines.schema.legends import Legend
 from lcjax import tasks
 from lcjax.evaluation import evaluate
 from lcjax.export import load
@@ -75,7 +77,9 @@ def _data_set(folder: pathlib.Path) -> list[str]:
         names = [one["name"] for one in legend["classes"]]
         lines.append(f"  legend      {legend['name']}, {len(names)} classes: {', '.join(names)}")
     lines += [f"  {split:<11} {of_split['records']:,} records" for split, of_split in statistics["splits"].items()]
-    return lines + ([f"  partitions  {', '.join(partitions)}"] if partitions else [])
+    lines += [f"  partitions  {', '.join(partitions)}"] if partitions else []
+    stored = Legend.from_dict(description["legends"][0])
+    return lines + [f"  worth a look: {line}" for line in findings.findings(stored, statistics["splits"])]
 
 
 def _export(folder: pathlib.Path) -> list[str]:

@@ -1,6 +1,6 @@
 """`lcjax predict`: land-cover maps of whole scenes, by the network of a workdir."""
 
-from data_pipelines.schema import paths
+from data_pipelines.schema import limits, paths
 from data_pipelines.schema.errors import InputError
 
 HELP = """Map whole scenes with a trained network.
@@ -57,6 +57,10 @@ def define_flags(flags) -> None:
     flags.DEFINE_enum("compress", "deflate", ["deflate", "lzw"], "Compression of the GeoTIFFs.")
     flags.DEFINE_enum("checkpoint", "best", ["best", "last"], "Which checkpoint of the run.")
     flags.DEFINE_integer("batch_size", 8, "Tiles in one call of the network, for each device.")
+    flags.DEFINE_float(
+        "max_memory", limits.STRIP_BYTES / 1e9, "Gigabytes of memory that one row of tiles may take: wide scenes take "
+        "more.", lower_bound=0.0,
+    )  # fmt: skip
 
 
 def run(flags) -> None:
@@ -74,6 +78,7 @@ def run(flags) -> None:
         probabilities=flags.probabilities,
         compress=flags.compress,
         batch_size=flags.batch_size,
+        max_memory=flags.max_memory * 1e9,
     )
     map_scenes(
         paths.given(flags.workdir, "--workdir"),

@@ -3,7 +3,7 @@
 import os
 
 from data_pipelines.datasets import registry as datasets
-from data_pipelines.schema import paths, plugins
+from data_pipelines.schema import limits, paths, plugins
 from data_pipelines.schema.errors import InputError
 from data_pipelines.schema.spec import DatasetFamily
 
@@ -49,7 +49,10 @@ def define_flags(flags) -> None:
         "source", None, "The folder with the files or archives, nested or not; for rasters also the CSV itself."
     )
     flags.DEFINE_string("data_dir", None, "The folder that holds prepared data sets; config.data_dir of training.")
-    flags.DEFINE_integer("workers", len(os.sched_getaffinity(0)), "Processes that read and write.", lower_bound=1)
+    flags.DEFINE_integer(
+        "workers", len(os.sched_getaffinity(0)), "Processes that read and write.", lower_bound=1,
+        upper_bound=limits.MAX_WORKERS,
+    )  # fmt: skip
     flags.DEFINE_float(
         "max_refused", 0.2, "The share of records (of rasters: of images) that may be refused.", lower_bound=0.0,
         upper_bound=1.0,

@@ -35,6 +35,7 @@ from lcjax.models import params
 from lcjax.ops import augment
 from lcjax.parallel import mesh as meshes
 from lcjax.parallel import multihost
+from lcjax.runs import config_fields
 from lcjax.runs import model_card as cards
 from lcjax.tasks import fusion as fusions
 
@@ -202,6 +203,7 @@ def build(
     Raises:
       InputError: config and data do not go together.
     """
+    config_fields.check(config)
     with multihost.raise_on_all():
         if dataset is None:
             dataset = _opened(config)
@@ -212,6 +214,9 @@ def build(
     multihost.agree(json.loads(card.to_json()), "the data")
     meshes.check(config.parallel)
     task = tasks.make(config, card)
+    for role in ("train", "validation"):
+        if role in card.splits:
+            check_labels(task, card, role)
     for warning in dict.fromkeys(text for split in card.splits.values() for text in split["warnings"]):
         _log.warning(warning)
     loader.check_readers(config.threads, config.workers)
@@ -224,6 +229,30 @@ def build(
     augment.check_perturbation(card.sensors, config.speckle, config.jitter)
     length = durations.of_run(config, len(source))
     return _assemble(config, dataset, card, task, length, devices)
+
+
+def check_labels(task: tasks.Task, card: cards.Card, role: str) -> None:
+    """Raises InputError where a task that reads labels has none to learn from, or to score by, in a role of a run.
+
+    What is counted are the pixels of the classes that are scored: 255 and ignored ids are no labels here.
+
+    Args:
+      task: of the run.
+      card: of the run, or one whose `splits` tell of other records.
+      role: of the records, in `card.splits`.
+    """
+    split = card.splits[role]
+    if "label" not in task.keys or any(split["class_pixels"].get(str(c.id)) for c in card.legend.scored):
+        return
+    what = "nothing to learn from" if role == "train" else "nothing to score"
+    ignored = sum(split["class_pixels"].values())
+    why = f"its {ignored:,} labelled pixels are of ignored classes" if ignored else "none of its pixels has a label"
+    without = f", or set config.split.{role}='' to do without" if role == "validation" else ""
+    raise InputError(
+        f"split {split['spec']!r} ({role}) of {card.dataset}: {what}, for {why}; expected pixels of "
+        f"{', '.join(c.name for c in card.legend.scored[:5])}{', ...' if len(card.legend.scored) > 5 else ''}; put the "
+        f"masks or the legend right, or choose another split{without}"
+    )
 
 
 def _opened(config: ml_collections.ConfigDict) -> Dataset:
@@ -269,6 +298,7 @@ def build_without_data(
       config, devices: as of `build`.
       steps: number of steps of the schedule of the learning rate.
     """
+    config_fields.check(config)
     if datasets.entry(config.dataset).needs_preparation:
         data: Any = _opened(config)
     else:
@@ -307,6 +337,7 @@ def build_from_card(
 
 def build_to_measure(config: ml_collections.ConfigDict, *, devices: Sequence[jax.Device] | None = None) -> Experiment:
     """The experiment of a config with its prepared data where all processes have them, else without."""
+    config_fields.check(config)
     entry = datasets.entry(config.dataset)
     folder = on_disk.folder_of(entry.name, entry.version, paths.given(config.data_dir, "config.data_dir"))
     there = multihost.all_true((folder / "dataset_info.json").is_file())
@@ -344,6 +375,12 @@ def make_card(config: ml_collections.ConfigDict, dataset: Dataset) -> cards.Card
     }
     # Of parts of splits they are summed up when they are asked for, and not before.
     statistics = dataset.band_statistics(config.split.train) if _needs_statistics(config) else {}
+    if empty := [name for name, of_sensor in statistics.items() if not of_sensor["pixels"]]:
+        raise InputError(
+            f"split {config.split.train!r} (train) of {dataset.name} {dataset.version}: no pixel of {', '.join(empty)} "
+            "holds data (all are nodata, NaN or masked), so that there is nothing to learn from; look at the images, "
+            "and at the nodata value that they declare"
+        )
     return cards.Card(
         model=config.model.name,
         fusion=config.fusion,

@@ -21,7 +21,7 @@ from lcjax.models.transfer import transfer
 from lcjax.ops import augment
 from lcjax.parallel import mesh as meshes
 from lcjax.parallel import multihost
-from lcjax.runs import checkpoints, workdir
+from lcjax.runs import checkpoints, config_fields, workdir
 from lcjax.runs import model_card as cards
 from lcjax.tasks import fusion as fusions
 
@@ -115,6 +115,7 @@ def restore(folder: pathlib.Path, kind: str = "best") -> Trained:
     """
     with multihost.raise_on_all():
         config = workdir.read_config(folder)
+        config_fields.check(config, f"{folder / workdir.CONFIG}: config")
         tasks.check_names(config)
     saved, step = checkpoints.find(folder, kind)
     # Each process looks for itself, and a training may be writing.

@@ -4,21 +4,22 @@ import dataclasses
 import datetime
 import json
 import logging
+import math
 import pathlib
 from collections.abc import Callable
 
 import jax
 import numpy as np
-from tqdm import tqdm
 
 from data_pipelines.geo import geodesy, raster_io
+from data_pipelines.schema import limits, progress
 from data_pipelines.schema.errors import InputError
 from data_pipelines.schema.files import write_atomically
 from data_pipelines.schema.legends import Legend
 from lcjax.engine import restore
 from lcjax.mapping import areas, drafts, map_writer, outputs, preview, qgis_styles, stac
 from lcjax.mapping.scene import Scene
-from lcjax.ops.tiling import BLENDS, TileNetwork, Tiling, blended_strips
+from lcjax.ops.tiling import BLENDS, TileNetwork, Tiling, blended_strips, strip_bytes
 from lcjax.parallel import mesh as meshes
 from lcjax.runs.model_card import Card
 from lcjax.runs.timer import Timer, duration
@@ -38,6 +39,7 @@ class Options:
       probabilities: whether to write the probability of every class, too.
       compress: compression of the GeoTIFFs, one of `map_writer.COMPRESSIONS`.
       batch_size: largest number of tiles in a call of the network on a device; the map does not depend on it.
+      max_memory: bytes that one row of tiles may take.
     """
 
     overlap: int | None = None
@@ -46,6 +48,7 @@ class Options:
     probabilities: bool = False
     compress: str = "deflate"
     batch_size: int = 8
+    max_memory: float = limits.STRIP_BYTES
 
     def products(self, legend: Legend) -> tuple[map_writer.Product, ...]:
         """Returns the GeoTIFFs of a map with these options."""
@@ -63,8 +66,8 @@ class Options:
         overlap = tile // 4 if self.overlap is None else self.overlap
         if not 0 <= overlap <= tile // 2:
             raise InputError(f"--overlap={overlap}: expected 0 to {tile // 2}, half a tile of {tile} pixels")
-        if self.batch_size < 1:
-            raise InputError(f"--batch_size={self.batch_size}: expected at least 1")
+        if not 1 <= self.batch_size <= limits.MAX_BATCH:
+            raise InputError(f"--batch_size={self.batch_size}: expected 1 to {limits.MAX_BATCH:,}")
         for name, value, known in (("blend", self.blend, BLENDS), ("compress", self.compress, map_writer.COMPRESSIONS)):
             if value not in known:
                 raise InputError(f"--{name}={value}: expected one of {', '.join(known)}")
@@ -141,6 +144,7 @@ class Mapper:
         """
         height, width = scene.grid.shape
         tiling = Tiling(height, width, self.card.tile, options.check(self.card.tile), options.blend)
+        self._check_memory(scene, tiling, options)
         legend, timer = self.card.legend, Timer()
         wanted = options.products(legend)
         time = date or stac.acquired(scene.tags, scene.layers[-1].path.name)
@@ -185,8 +189,19 @@ class Mapper:
             "network": self.identity,
             "scene": scene.fingerprint,
             "date": str(time),
-            "options": {k: v for k, v in dataclasses.asdict(options).items() if k != "batch_size"},
+            "options": {k: v for k, v in dataclasses.asdict(options).items() if k not in ("batch_size", "max_memory")},
         }
+
+    def _check_memory(self, scene: Scene, tiling: Tiling, options: Options) -> None:
+        """Raises InputError where a row of tiles would take more memory than the options allow."""
+        dtypes = [layer.sensor.dtype for layer in scene.layers for _ in layer.indices]
+        needed = strip_bytes(tiling, dtypes, len(self.card.legend.scored))
+        if needed > options.max_memory:
+            raise InputError(
+                f"{scene.layers[0].path}: {tiling.width:,} pixels wide: a row of tiles takes about {needed / 1e9:,.1f} "
+                f"GB of memory, expected at most {options.max_memory / 1e9:,.1f}; cut the scene into narrower ones "
+                f"(gdal_translate -srcwin), or allow it with --max_memory={math.ceil(needed / 1e9)}"
+            )
 
     def _compute(self, scene, draft, tiling, wanted, options, timer) -> None:
         """Computes the rows that the draft lacks."""
@@ -205,7 +220,7 @@ class Mapper:
             map_writer.summary(self.card.legend, wanted),
             tiling,
             first=draft.done,
-            advance=(bar := tqdm(total=tiling.count, initial=begun, desc="predict", unit="tile")).update,
+            advance=(bar := progress.bar(total=tiling.count, initial=begun, desc="predict", unit="tile")).update,
         )
         with bar:
             while True:

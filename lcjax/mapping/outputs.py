@@ -61,6 +61,13 @@ def check_foreign(output: pathlib.Path, wanted: Sequence[Product]) -> None:
     draft = drafts.folder_of(output)
     if drafts.is_foreign(draft):
         raise InputError(f"{draft}: is there, and is no draft of lcjax; move it away, or {ANOTHER}")
+    for product in wanted:
+        raster = product.path(output)
+        for part in (raster.with_name(f"{raster.name}.ovr"), raster.with_name(f"{raster.name}.msk")):
+            if os.path.lexists(part):  # of a file that lay there before
+                raise InputError(
+                    f"{part}: is there, and would be read as a part of {raster.name}; delete it, or {ANOTHER}"
+                )
     there = [path for path in files_of(output, wanted).values() if os.path.lexists(path)]
     if not there:
         return

@@ -11,7 +11,7 @@ from data_pipelines.schema.errors import InputError
 from lcjax.mapping import acquisition, outputs, scene, scene_list
 from lcjax.mapping.mapper import Mapper, Options
 from lcjax.mapping.scene_list import Job
-from lcjax.parallel import multihost
+from lcjax.parallel import devices, multihost
 from lcjax.runs import model_card as cards
 from lcjax.runs.model_card import Card
 
@@ -68,6 +68,7 @@ def map_scenes(
         if is_main:
             check(card, jobs, options, scene_options)
     mapper = functools.cache(lambda: Mapper.of_workdir(workdir, checkpoint, tta=tta))
+    _log.info(f"{workdir}: maps {devices.where()}")
     with multihost.leader_section(lambda: mapper().probabilities) as leads:
         if leads:
             map_jobs(card, mapper, jobs, options, scene_options)

@@ -20,12 +20,12 @@ from rasterio.enums import Resampling
 from rasterio.vrt import WarpedVRT
 from rasterio.windows import Window
 
-from data_pipelines.geo import geodesy, grids, raster_io
+from data_pipelines.geo import fill_values, geodesy, grids, raster_io
 from data_pipelines.geo.grids import Grid
 from data_pipelines.schema.band_selection import band_indices, spelled
 from data_pipelines.schema.errors import InputError
 from data_pipelines.schema.sensors import SENSORS, Sensor, to_storage
-from lcjax.mapping.radiometry import CONVERSIONS
+from lcjax.mapping.radiometry import conversion_of
 from lcjax.mapping.scene_files import SceneFiles
 from lcjax.runs.model_card import Card
 
@@ -175,7 +175,9 @@ def open_scene(
             names = _band_names(dataset, sensor, path, listed, card)
             indices = tuple(image_bands[index] for index in band_indices(sensor, names, str(path)))
             sample = _sample(dataset, indices, sensor, path)
-            gain, shift = CONVERSIONS[sensor.name](sensor, dataset, indices, sample, path, offset)
+            gain, shift = conversion_of(sensor)(sensor, dataset, indices, sample, path, offset)
+            if fill := fill_values.fill_share(sample):
+                _log.warning("%s: %s", path, fill_values.warning(*fill))
             digest = hashlib.sha256(sample.tobytes()).hexdigest()
             layers.append(Layer(sensor, path, dataset, indices, gain, shift, digest))
         if grid:

@@ -45,6 +45,10 @@ def jobs(text: str, sensors: Sequence[Sensor], output: pathlib.Path) -> list[Job
         scenes = _of_list(listed, sensors)
     else:
         places = parse_scene(text, sensors)
+        for name, path in places.items():
+            if not path.exists():
+                of = f" of {name}" if len(places) > 1 else ""
+                raise InputError(f"{path}: no such file{of}; expected a scene, or a folder of scenes")
         folders = [path for path in places.values() if path.is_dir()]
         if not folders:
             return [Job(places, output)]

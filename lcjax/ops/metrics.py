@@ -6,6 +6,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from data_pipelines.schema.errors import InputError
 from data_pipelines.schema.legends import IGNORE
 
 
@@ -37,7 +38,9 @@ def confusion(labels_BxHxW: jax.Array, predictions_BxHxW: jax.Array, classes: in
     return jnp.sum(counts.astype(jnp.int32), axis=0)
 
 
-def scores(matrix: np.ndarray, names: Sequence[str]) -> tuple[dict[str, float], list[str]]:
+def scores(
+    matrix: np.ndarray, names: Sequence[str], other: np.ndarray | None = None
+) -> tuple[dict[str, float], list[str]]:
     """Computes all scores of a confusion matrix.
 
     A class without a true and without a predicted pixel is absent: it has no scores of its own and is left out of the
@@ -47,20 +50,24 @@ def scores(matrix: np.ndarray, names: Sequence[str]) -> tuple[dict[str, float], 
     Args:
       matrix: (N, N) integers, rows = truth, columns = prediction.
       names: the N classes.
+      other: (N,), pixels of each true class that were predicted as none of the N; None where there are none.
 
     Returns:
       {"OA", "mCA_N", "mIoU_N", "kappa", "IoU/<class>", "Acc/<class>" (recall), "Precision/<class>", "F1/<class>"}, and
       the names of the absent classes.
 
     Raises:
-      ValueError: the matrix is empty.
+      InputError: the matrix is empty.
     """
     matrix = np.asarray(matrix, np.float64)
     hits, truth, guess = np.diag(matrix), matrix.sum(axis=1), matrix.sum(axis=0)
-    total = float(matrix.sum())
+    truth = truth if other is None else truth + np.asarray(other, np.float64)
+    total = float(truth.sum())
     present = truth + guess > 0
     if not present.any():
-        raise ValueError("the confusion matrix is empty: no labelled pixel was scored")
+        raise InputError(
+            "no labelled pixel was scored; expected one at least (config.resize makes tiles smaller and thins labels)"
+        )
     # Counts are integers: max(..., 1) only turns the 0 / 0 of a present class into the 0 that the rule asks for.
     by_class = {
         "IoU": hits / np.maximum(truth + guess - hits, 1),

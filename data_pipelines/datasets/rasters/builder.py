@@ -13,7 +13,8 @@ from rasterio.windows import Window
 
 from data_pipelines.datasets.rasters import inspect, masks, tables
 from data_pipelines.datasets.rasters.tables import Block, Pair
-from data_pipelines.geo import geotiff, raster_io
+from data_pipelines.geo import geotiff, packing, raster_io
+from data_pipelines.schema import limits
 from data_pipelines.schema.errors import InputError
 from data_pipelines.schema.legends import IGNORE, Legend
 from data_pipelines.schema.sensors import Sensor
@@ -56,8 +57,8 @@ def describe(name: str, source: pathlib.Path, legend: pathlib.Path | None, tile:
         hint = f"; write one with `lcjax prepare --dataset={name} --init --source={source}`" if source.is_dir() else ""
         raise InputError(f"{csv}: no such file; expected a CSV of images and masks{hint}")
     legend = legend or csv.with_name(tables.LEGEND)
-    if tile < 16:
-        raise InputError(f"--tile={tile}: expected at least 16 pixels")
+    if not 16 <= tile <= limits.MAX_TILE:
+        raise InputError(f"--tile={tile}: expected 16 to {limits.MAX_TILE:,} pixels")
     pairs, classes = tables.read_pairs(csv), tables.read_legend(legend, name)
     digest = hashlib.sha256(f"{tile}\n".encode() + csv.read_bytes() + b"\n" + legend.read_bytes())
     for path in (path for pair in pairs for path in (pair.image, pair.mask)):
@@ -73,6 +74,12 @@ def spec(description: Description, family: DatasetFamily) -> DatasetSpec:
     """
     _log.info(f"{description.csv}: looking at {len(description.pairs)} images and their masks")
     sensor, found = inspect.inspect(description.pairs, description.legend, description.csv)
+    size = description.tile**2 * len(sensor.bands) * np.dtype(sensor.dtype).itemsize
+    if size > limits.RECORD_BYTES:
+        raise InputError(
+            f"--tile={description.tile}: a tile of {len(sensor.bands)} bands of {sensor.dtype} has {size:,} bytes, "
+            f"expected at most {limits.RECORD_BYTES:,}; give a smaller tile"
+        )
     images = [image for image in found if isinstance(image, inspect.Image)]
     small = [size for image in images if (size := min(image.block.height, image.block.width)) < description.tile]
     if small:
@@ -143,13 +150,14 @@ def read(item: Item, *, sensor: Sensor, legend: Legend, tile: int) -> Record:
 
     Labels are 255 where the image holds no data, where the tile before holds the pixel, and beyond the image or the
     part of it that is used. Pixels without data hold the mean of the others; what is beyond mirrors it. Raises Refused
-    for a file that cannot be read to its end.
+    for a file that cannot be read to its end, and where numbers of another scale and offset do not fit into those of
+    the others.
     """
     cut = item.cut
     assert cut is not None
     image, mask = (_open(item.files[part], _stamp(item.files[part])) for part in ("image", "label"))
     window = Window(cut.left, cut.top, cut.columns, cut.rows)
-    indices = [raster_io.image_bands(image)[k] for k in inspect.order(sensor, raster_io.band_names(image))]
+    indices = [raster_io.image_bands(image)[k] for k in inspect.order(sensor.bands, raster_io.band_names(image))]
     try:
         # A truncated JPEG is only a warning to GDAL, and grey below.
         with rasterio.Env(GDAL_ERROR_ON_LIBJPEG_WARNING=True):
@@ -158,6 +166,8 @@ def read(item: Item, *, sensor: Sensor, legend: Legend, tile: int) -> Record:
     except Refused:
         _open.cache_clear()  # what GDAL kept of a read that failed would pass for data the next time
         raise
+    stated = packing.stated(item.files["image"], image, indices)
+    raw = packing.converted(item.files["image"], raw, valid, stated, sensor.packing, sensor.dtype)
     if sensor.dtype == "float32":
         with np.errstate(over="ignore"):
             raw = raw.astype(np.float32)

@@ -59,8 +59,9 @@ def init_csv(name: str, source: pathlib.Path) -> None:
         )
     chosen = np.unique(np.linspace(0, len(pairs) - 1, min(len(pairs), _LOOKED_AT)).astype(int))
     with raster_io.anywhere(), concurrent.futures.ThreadPoolExecutor(len(os.sched_getaffinity(0))) as pool:
-        seen = [one for one in pool.map(init_legend.look, [source / pairs[k].mask for k in chosen]) if one]
+        looked = list(pool.map(init_legend.look, [source / pairs[k].mask for k in chosen]))
         pixels = list(pool.map(_pixels, [source / pair.mask for pair in pairs]))
+    seen = [one for one in looked if one]
     # Broken masks stay in the CSV: `prepare` names them.
     if not seen:
         raise InputError(f"--source={source}: none of the {len(pairs)} masks can be read; expected ids or colours")
@@ -69,14 +70,11 @@ def init_csv(name: str, source: pathlib.Path) -> None:
         remarks.append(f"from {len(chosen)} of the {len(pairs)} masks: a class that is in none of them is missing")
     columns, rows, how = _rows(source, pairs, pixels)
     splits = [row[2] for row in rows]
+    if columns == tables.PAIRS_COLUMNS and len(chosen) == len(pairs):
+        remarks += init_legend.missing(classes, seen, [s for s, one in zip(splits, looked, strict=True) if one])
     write_atomically(targets[0], tables.to_csv(columns, rows))
     write_atomically(targets[1], tables.to_csv(tables.LEGEND_COLUMNS, classes))
-    counts = collections.Counter(splits)
-    shown = ", ".join(f"{counts[split]} {split}" for split in _SHARES if counts[split])
-    _log.info(f"written: {targets[0]}: {len(pairs)} pairs; {shown} ({how})")
-    if alone:
-        shown = ", ".join(map(str, alone[:3])) + (", ..." if len(alone) > 3 else "")
-        _log.info(f"  left out: {len(alone)} rasters without partner ({shown})")
+    _tell_pairs(targets[0], len(pairs), splits, how, alone)
     _log.info(f"written: {targets[1]}: {len(classes)} classes")
     for line in remarks:
         _log.info(f"  {line}")
@@ -85,9 +83,18 @@ def init_csv(name: str, source: pathlib.Path) -> None:
     _log.info(f"  lcjax prepare --dataset={name} --source={source} --data_dir=data")
     if columns != tables.PAIRS_COLUMNS:
         _log.info("blocks of one mosaic are of one place: their scores say nothing about another one")
-    if missing := [split for split in ("validation", "test") if not counts[split]]:
+    if missing := [split for split in ("validation", "test") if split not in splits]:
         none = ",".join(f"{split}=none" for split in missing)
         _log.info(f"too few groups for a {' and a '.join(missing)} split: train with --config=rasters:{none}")
+
+
+def _tell_pairs(csv: pathlib.Path, pairs: int, splits: Sequence[str], how: str, alone: Sequence[pathlib.Path]) -> None:
+    counts = collections.Counter(splits)
+    shown = ", ".join(f"{counts[split]} {split}" for split in _SHARES if counts[split])
+    _log.info(f"written: {csv}: {pairs} pairs; {shown} ({how})")
+    if alone:
+        shown = ", ".join(map(str, alone[:3])) + (", ..." if len(alone) > 3 else "")
+        _log.info(f"  left out: {len(alone)} rasters without partner ({shown})")
 
 
 def _rows(source: pathlib.Path, pairs: Sequence[Found], pixels: Sequence[int]) -> tuple[tuple[str, ...], list, str]:

@@ -75,7 +75,7 @@ def classes_of(seen: Sequence[Seen]) -> tuple[list[Row], list[str]]:
     Palettes that give one id several colours number the same colours in another order: then colours are the classes.
     """
     coloured = [one for one in seen if one.coloured]
-    if coloured or not _agree(seen):
+    if _by_colours(seen):
         if other := [one for one in seen if not one.coloured and one.pixels and not one.drawn]:
             what = (
                 "some class ids" if coloured else "some have palettes that give one id several colours, and some none"
@@ -98,6 +98,30 @@ def classes_of(seen: Sequence[Seen]) -> tuple[list[Row], list[str]]:
             f"the masks hold {len(rows)} colours that are not rare; expected at most {_MOST_CLASSES} classes"
         )
     return rows, remarks
+
+
+def missing(rows: Sequence[Row], seen: Sequence[Seen], splits: Sequence[str]) -> list[str]:
+    """A remark for each split that lacks classes which another one has.
+
+    Args:
+      rows: of the legend.
+      seen: what the masks hold.
+      splits: of each mask.
+    """
+    coloured = _by_colours(seen)
+    held: dict[str, set[int]] = {}
+    for one, split in zip(seen, splits, strict=True):
+        held.setdefault(split, set()).update((one.by_colours() if coloured else one).pixels)
+    remarks = []
+    for split, numbers in held.items():
+        names = [r[1] for r in rows if not r[3] and (masks.colour_number(r[2]) if coloured else r[0]) not in numbers]
+        if names:
+            remarks.append(f"{split}: no pixel of {', '.join(names[:_SHOWN])}{', ...' if len(names) > _SHOWN else ''}")
+    return remarks
+
+
+def _by_colours(seen: Sequence[Seen]) -> bool:
+    return any(one.coloured for one in seen) or not _agree(seen)
 
 
 def _agree(seen: Sequence[Seen]) -> bool:

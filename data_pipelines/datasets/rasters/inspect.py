@@ -13,7 +13,7 @@ import rasterio
 from data_pipelines.datasets.rasters import masks, vectors
 from data_pipelines.datasets.rasters.sensor import DTYPES, sensor_of
 from data_pipelines.datasets.rasters.tables import Block, Pair, same_colour
-from data_pipelines.geo import geodesy, grids, raster_io
+from data_pipelines.geo import geodesy, grids, packing, raster_io
 from data_pipelines.geo.grids import Grid
 from data_pipelines.schema.errors import InputError
 from data_pipelines.schema.legends import IGNORE, Legend
@@ -30,6 +30,7 @@ class Image:
     names: tuple[str, ...]  # of the bands, in file order
     dtype: str
     ground_sampling: float | None  # metres per pixel, where the file tells
+    packed: packing.Packing  # what the file states of the bands, in file order
     mask: masks.Reading
 
     @property
@@ -46,7 +47,8 @@ class Image:
 def inspect(pairs: Sequence[Pair], legend: Legend, csv: pathlib.Path) -> tuple[Sensor, list[Image | Refused]]:
     """The sensor that the images are of, and for each pair its image, or why it is refused.
 
-    The sensor's scaling is not known yet. Raises InputError where no image at all can be used.
+    Bands, dtype, scale and offset are those of most images. The sensor's scaling is not known yet. Raises InputError
+    where no image at all can be used.
     """
     with raster_io.anywhere(), concurrent.futures.ThreadPoolExecutor(len(os.sched_getaffinity(0))) as pool:
         files = {(pair.image, pair.mask): pair for pair in pairs}  # parts of an image are of the same files
@@ -63,7 +65,10 @@ def inspect(pairs: Sequence[Pair], legend: Legend, csv: pathlib.Path) -> tuple[S
     count, dtype = _commonest([image.format for image in images])
     names = _commonest([image.names for image in images if image.format == (count, dtype)])
     fitting = [_fits(image, names, dtype, csv.name) if isinstance(image, Image) else image for image in found]
-    return sensor_of(names, dtype, [i.ground_sampling for i in fitting if isinstance(i, Image)]), fitting
+    packed = _commonest([_packing(image, names) for image in fitting if isinstance(image, Image)])
+    fitting = [_is_comparable(image, names, packed) if isinstance(image, Image) else image for image in fitting]
+    ground_sampling = [image.ground_sampling for image in fitting if isinstance(image, Image)]
+    return sensor_of(names, dtype, ground_sampling, packing=packed), fitting
 
 
 def _of_pair(pair: Pair, found: Image | Refused) -> Image | Refused:
@@ -88,21 +93,21 @@ def _check_255(pixels: Sequence[collections.Counter | None], legend: Legend, csv
         total.update(one or {})
     if None in pixels or legend.nodata != IGNORE or not total[IGNORE] or len(total) != 2:
         return
-    (other,) = total.keys() - {IGNORE}
+    (other,) = (land_class for land_class in legend.classes if total[land_class.id])
     raise InputError(
-        f"{csv}: 255 covers {total[IGNORE] / total.total():.0%} of the masks, which else hold {other} alone, and 255 "
-        "is no label unless the legend names it; if it is a class, give the legend a row such as "
-        "255,building,#ff0000, (in place of the class that no mask holds); if it is none, one such as "
+        f"{csv}: 255 covers {total[IGNORE] / total.total():.0%} of the masks, which else hold {other.value} "
+        f"({other.name}) alone, and 255 is no label unless the legend names it; if it is a class, give the legend a "
+        "row such as 255,building,#ff0000, (in place of the class that no mask holds); if it is none, one such as "
         "255,not labelled,#9b9b9b,1"
     )
 
 
-def order(sensor: Sensor, names: tuple[str, ...]) -> list[int]:
+def order(bands: tuple[str, ...], names: tuple[str, ...]) -> list[int]:
     """Where each band of the sensor stands among the bands of a file: by name, else as they come."""
-    if not same_bands(names, sensor.bands):
+    if not same_bands(names, bands):
         return list(range(len(names)))
     found = [name.casefold() for name in names]
-    return [found.index(name.casefold()) for name in sensor.bands]
+    return [found.index(name.casefold()) for name in bands]
 
 
 def same_bands(one: tuple[str, ...], other: tuple[str, ...]) -> bool:
@@ -137,11 +142,13 @@ def _look_at_image(pair: Pair, dataset: rasterio.DatasetReader) -> Image:
         raise Refused(pair.image, f"dtype {dtype}; expected one of {', '.join((*DTYPES, 'float64'))}")
     raster_io.check_image(dataset, raster_io.strips(dataset))
     names = raster_io.band_names(dataset)
-    return Image(pair, Grid.of(dataset), names, dtype, _metres_per_pixel(dataset), masks.UNREAD)
+    packed = packing.stated(pair.image, dataset, raster_io.image_bands(dataset))
+    return Image(pair, Grid.of(dataset), names, dtype, _metres_per_pixel(dataset), packed, masks.UNREAD)
 
 
 def _look_at_mask(pair: Pair, dataset: rasterio.DatasetReader, image: Image, legend: Legend) -> masks.Reading:
     mask = masks.Mask(pair.mask, dataset)
+    packing.conversion(pair.mask, packing.stated(pair.mask, dataset, dataset.indexes), (), "in a mask")
     grids.check_same({pair.image: image.grid, pair.mask: Grid.of(dataset)}, grids.WARP)
     if mask.coloured and (doubled := same_colour(legend)):
         raise Refused(
@@ -162,6 +169,20 @@ def _fits(image: Image, names: tuple[str, ...], dtype: str, csv: str) -> Image |
     generic = [tuple(f"band{number}" for number in range(1, len(names) + 1))]
     if not same_bands(image.names, names) and image.names not in generic and names not in generic:
         return Refused(image.pair.image, f"bands {', '.join(image.names)}, expected {', '.join(names)} {most}")
+    return image
+
+
+def _packing(image: Image, names: tuple[str, ...]) -> packing.Packing:
+    """What an image states of its bands, in the order of the sensor's."""
+    return packing.in_order(image.packed, order(names, image.names))
+
+
+def _is_comparable(image: Image, names: tuple[str, ...], packed: packing.Packing) -> Image | Refused:
+    """The image, or why its numbers cannot be compared with those of most of them."""
+    try:
+        packing.conversion(image.pair.image, _packing(image, names), packed)
+    except Refused as refusal:
+        return refusal
     return image
 
 

@@ -104,7 +104,7 @@ class Reading:
     """How a whole mask is read.
 
     Attributes:
-      pixels: labelled pixels by number, as the file has them; None where colours decide.
+      pixels: pixels by id of the legend, those of 255 where that is no label; None of masks of colours.
       palette: what its palette decided: "" (it has none), "ids" (its colours are not the legend's) or "colours".
     """
 
@@ -134,9 +134,12 @@ def check(mask: Mask, legend: Legend) -> Reading:
         known += " or 255 (no label)" if legend.nodata == IGNORE else ""
         shown = ", ".join(map(str, strange[:5])) + (f" and {len(strange) - 5} more" if len(strange) > 5 else "")
         raise Refused(mask.path, f"label {shown} is not in the legend; expected {known}")
-    if mask.coloured or by_palette:
-        return Reading(None, "colours" if by_palette else "")
-    return Reading(pixels, "ids" if tells_colours(mask.palette) else "")
+    if mask.coloured:
+        return Reading(None, "")
+    by_id: collections.Counter = collections.Counter()
+    for number, count in pixels.items():
+        by_id[ids[number]] += count
+    return Reading(by_id, "colours" if by_palette else "ids" if tells_colours(mask.palette) else "")
 
 
 def _check_declared(mask: Mask, legend: Legend, counts: Counts, ids: dict[int, int]) -> None:

@@ -48,11 +48,12 @@ def ids_of_palette(palette: Palette, used: Collection[int], legend: Legend) -> d
     # 255 is no label, as in every mask, where the legend does not tell otherwise; palettes are filled up with a colour.
     unlabelled = IGNORE not in by_value and (colours.get(IGNORE) not in by_colour or times[colours[IGNORE]] > 1)
     drawn = {index: colours.get(index, "") for index in sorted(used) if not (index == IGNORE and unlabelled)}
+    none = {IGNORE: IGNORE} if unlabelled else {}
     known = next((index for index, colour in drawn.items() if colour in by_colour), None)
     if known is None or not tells_colours(palette):
         return None
     if all(index in by_value and by_value[index].colour == colour for index, colour in drawn.items()):
-        return None  # both say the same
+        return {index: by_value[index].id for index in drawn} | none  # both say the same
     for index, colour in drawn.items():
         classes = by_colour.get(colour, [])
         if not classes:
@@ -69,5 +70,4 @@ def ids_of_palette(palette: Palette, used: Collection[int], legend: Legend) -> d
             raise Contradiction(
                 f"its palette gives both {index} and {twice[0]} the colour {colour} of {classes[0].name}"
             )
-    ids = {index: by_colour[colour][0].id for index, colour in drawn.items()}
-    return ids | ({IGNORE: IGNORE} if unlabelled else {})
+    return {index: by_colour[colour][0].id for index, colour in drawn.items()} | none

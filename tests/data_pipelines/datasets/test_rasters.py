@@ -391,6 +391,7 @@ PAIRS = {
     "no header": ("i0.tif,m0.tif,train\n", "line 1: no column image, mask, split in the header"),
     "no mask": ("image,split\na,train\n", "line 1: no column mask in the header image,split"),
     "no value": (HEAD + "i0.tif,,train,\n", "line 2: no mask"),
+    "digit first": (HEAD + "i0.tif,m0.tif,2020,\n", "line 2: split '2020'; expected a name of small letters, digits"),
     "split": (HEAD + "i0.tif,m0.tif,Train,\n", "line 2: split 'Train'; expected a name of small letters"),
     "all": (HEAD + "i0.tif,m0.tif,all,\n", "line 2: split 'all'"),
     "no train": (HEAD + "i0.tif,m0.tif,test,\n", "no row of split train, only test"),
@@ -401,7 +402,7 @@ PAIRS = {
 LEGENDS = {
     "ids": ("id,name,colour\n1,a,#000000\n1,b,#ffffff\n", "line 3: id 1 once more"),
     "names": ("id,name,colour\n1,a,#000000\n2,a,#ffffff\n", "line 3: name a once more"),
-    "255": ("id,name,colour\n255,a,#000000\n", "line 2: id '255'; expected a whole number from 0 to 254"),
+    "256": ("id,name,colour\n256,a,#000000\n", "line 2: id '256'; expected a whole number from 0 to 255"),
     "no name": ("id,name,colour\n1,,#000000\n", "line 2: no name"),
     "colour": ("id,name,colour\n1,a,red\n", "line 2: colour 'red'; expected #rrggbb"),
     "ignore": ("id,name,colour,ignore\n1,a,#000000,maybe\n", "line 2: ignore 'maybe'"),
@@ -544,7 +545,7 @@ def test_flags_of_own_imagery_are_refused_for_others(tmp_path):
     given = {"dataset": "sample", "source": "a", "data_dir": "b", "init": False, "legend": None, "tile": 128}
     with pytest.raises(InputError, match="--tile: only for your own imagery"):
         prepare_verb.run(types.SimpleNamespace(**given))
-    with pytest.raises(InputError, match="--tile=0: expected at least 16 pixels"):
+    with pytest.raises(InputError, match="--tile=0: expected 16 to 4,096 pixels"):
         table = own.folder(tmp_path, 1)
         make(table, tmp_path / "data", tile=0)
 

@@ -185,6 +185,12 @@ def test_a_folder_that_is_no_draft_stays(tmp_path, scene):
     assert f"{folder}: is there, and is no draft" in refused((scene, tmp_path / "map.tif"))
 
 
+@pytest.mark.parametrize("name", ["map.tif.ovr", "map.tif.msk", "map_confidence.tif.ovr"])
+def test_what_would_be_read_as_a_part_of_the_map_is_no_part_of_it(tmp_path, scene, name):
+    (tmp_path / name).touch()
+    assert f"{tmp_path / name}: is there, and would be read" in refused((scene, tmp_path / "map.tif"), wanted=ALL)
+
+
 # ---- through the doors ----------------------------------------------------------------------------------------------
 
 
@@ -322,3 +328,17 @@ def test_maps_pass_exactly_where_their_files_differ(tmp_path_factory, named):
         check(*jobs, wanted=ALL)
     else:
         assert "would be written for two maps" in refused(*jobs, wanted=ALL)
+
+
+@settings(max_examples=10, derandomize=True, deadline=None)
+@given(st.sampled_from(["maps", "a [1]", "ü,=s1", ".hidden"]), _STEMS, _ENDS)
+def test_a_map_of_any_name_is_whole_and_found_again(tmp_path_factory, folder, stem, end):
+    world = worlds.make(tmp_path_factory.mktemp("named"))
+    output = world.folder / folder / f"{stem}{end}"
+    by_verb(world, output)
+    assert set(os.listdir(output.parent)) == map_writer.read_mark(output).files
+    with rasterio.open(output) as dataset:
+        assert (dataset.read(1) == world.truth).all()
+    before = output.stat().st_mtime_ns
+    by_verb(world, output)
+    assert output.stat().st_mtime_ns == before

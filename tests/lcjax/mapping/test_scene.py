@@ -1,12 +1,17 @@
 """Scenes are opened as the card wants them or refused in one line."""
 
+import os
 import re
+import socket
 import warnings
 
 import numpy as np
 import pytest
 import rasterio
+import strangers
 from printed import printed
+from rasterio.control import GroundControlPoint
+from rasterio.enums import ColorInterp
 
 from data_pipelines.datasets.contest_legend import DFC2020
 from data_pipelines.datasets.sample.make import FLAIR_CRS
@@ -117,6 +122,36 @@ def test_missing_folder_and_text_are_refused(tmp_path):
     assert "a folder" in refusal(tmp_path)
     (tmp_path / "text.tif").write_text("hello")
     assert "no raster of a known format" in refusal(tmp_path / "text.tif")
+
+
+@pytest.mark.parametrize("what", strangers.NAMES)
+def test_a_program_is_no_scene(tmp_path, monkeypatch, what):
+    monkeypatch.setenv("GDAL_HTTP_TIMEOUT", "1")
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        server.settimeout(0)
+        text = strangers.programs(f"http://127.0.0.1:{server.getsockname()[1]}")[what]
+        write(tmp_path / "good.tif", digital_numbers(), S2.bands)
+        (tmp_path / "a.tif").write_text(text)
+        assert "a.tif: " in refusal(tmp_path / "a.tif")
+        assert sorted(os.listdir(tmp_path)) == ["a.tif", "good.tif"]
+        with pytest.raises(BlockingIOError):
+            server.accept()
+
+
+def test_what_prepare_refuses_as_an_image_is_no_scene_either(tmp_path):
+    values = np.stack([digital_numbers()[0]] * 14)
+    path = write(tmp_path / "s.tif", values, [*S2.bands, "NIR"])
+    with rasterio.open(path, "r+") as file:
+        file.colorinterp = [ColorInterp.undefined] * 13 + [ColorInterp.alpha]
+    assert "band 14 is declared alpha but holds values between 0 and 65535" in refusal(path)
+    path = write(tmp_path / "p.tif", values[:1].astype(np.uint8), photometric="PALETTE")
+    assert "a palette image" in refusal(path)
+
+
+def test_a_scene_of_control_points_alone_is_refused_with_the_command(tmp_path):
+    points = [GroundControlPoint(row, column, 15 + column / 9e3, 45 - row / 9e3) for row in (0, 9) for column in (0, 9)]
+    path = write(tmp_path / "s.tif", digital_numbers(), S2.bands, crs="EPSG:4326", transform=None, gcps=points)
+    assert "`gdalwarp -tps -t_srs EPSG:4326 s.tif warped.tif`" in refusal(path)
 
 
 def test_a_cut_off_file_is_refused(tmp_path):
