@@ -1,5 +1,6 @@
 """Every flag of every verb that holds a path takes `~`, and no folder of that name is ever made."""
 
+import itertools
 import pathlib
 
 import pytest
@@ -26,7 +27,7 @@ NO_PATHS = {
 
 def flags_of(command, verb: str) -> dict[str, str]:
     lines = command(verb, "--help")[1].splitlines()
-    return {line[4:]: text for line, text in zip(lines, lines[1:], strict=False) if line.startswith("  --")}
+    return {line[4:]: text for line, text in itertools.pairwise(lines) if line.startswith("  --")}
 
 
 @pytest.mark.parametrize("verb", verbs.VERBS)
