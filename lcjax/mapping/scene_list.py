@@ -129,12 +129,11 @@ def _of_folders(folders: dict[str, pathlib.Path]) -> dict[str, dict[str, pathlib
             f"{' '.join(RASTERS)}"
         )
     for name, of_scene in scenes.items():
-        for sensor in folders:
-            if sensor not in of_scene:
-                raise InputError(
-                    f"{next(iter(of_scene.values()))}: {folders[sensor]} holds no file of that name; expected the "
-                    f"scene {name} in each folder"
-                )
+        if lacking := next((folder for sensor, folder in folders.items() if sensor not in of_scene), None):
+            raise InputError(
+                f"{next(iter(of_scene.values()))}: {lacking} holds no file of that name; expected the scene {name} in "
+                "each folder"
+            )
     return dict(sorted(scenes.items()))
 
 
