@@ -1,4 +1,8 @@
-"""The sizes that files from elsewhere may have: what is larger is refused before memory or time is taken for it."""
+"""The sizes that files and flags from elsewhere may have: what is larger is refused before memory or time is taken.
+
+Each limit lies well above what people are known to have, and well below what harms the machine. docs/security.md lists
+them; a test compares.
+"""
 
 # ---- rasters --------------------------------------------------------------------------------------------------------
 
@@ -13,3 +17,27 @@ VRT_BYTES = 2**26  # 64 MB: some 100,000 sources
 VRT_SOURCES = 100_000
 VRT_DEPTH = 4  # VRTs within VRTs
 XML_DEPTH = 32
+
+# ---- texts ----------------------------------------------------------------------------------------------------------
+
+MAX_NAME = 200  # letters of a name (class, band, data set, partition): longer ones fit no figure, and no table
+MAX_CELL = 10_000  # letters of one cell of a CSV
+TABLE_BYTES = 2**28  # of a CSV: 256 MB, some millions of rows
+JSON_BYTES = 2**28  # of a JSON file: the metadata of FLAIR-1 is 40 MB
+JSON_DEPTH = 50  # lists and objects within each other
+
+# ---- archives and folders -------------------------------------------------------------------------------------------
+
+FOLDER_DEPTH = 64  # folders within each other, in an archive or below --source: far below what a path may hold
+NAME_BYTES = 240  # of the name of a member, in UTF-8: file systems take 255, of which a temporary name takes some
+LISTING_BYTES = 2**27  # of a zip's table of contents: 128 MB, a million members; each takes 700 bytes of memory
+HEADER_BYTES = 2**20  # of one header of a tar: holds long names; read whole
+UNPACKED_EXPANSION = 250  # bytes unpacked for each of an archive, from `UNPACKED_SMALL` on: images shrink 2 to 20 fold
+UNPACKED_SMALL = 2**32  # bytes: 4 GB
+
+# ---- flags and fields of a config -----------------------------------------------------------------------------------
+
+MAX_TILE = 4096  # pixels, edge of a tile of `prepare`: a record of 13 bands is then 400 MB
+MAX_WORKERS = 1024  # processes
+MAX_BATCH = 65_536  # tiles or images in one call of the network
+STRIP_BYTES = 2**32  # of memory that `predict` takes for one row of tiles, unless --max_memory says more: 4 GB

@@ -8,10 +8,10 @@ import pathlib
 from collections.abc import Sequence
 
 from data_pipelines.schema.errors import InputError
+from lcjax.engine import restore
 from lcjax.mapping import map_writer, scene, scene_list
 from lcjax.mapping.mapper import Mapper, Options
 from lcjax.parallel import multihost
-from lcjax.runs import model_card as cards
 
 _log = logging.getLogger(__name__)
 
@@ -60,7 +60,7 @@ def map_scenes(
       InputError: something does not fit, or a scene was not mapped.
     """
     # Refuse what can be refused before restoring the network, which takes a while.
-    card = cards.read(workdir)
+    card = restore.card_of(workdir, checkpoint)
     todo = scene_list.jobs(scenes, card.sensors, output)
     bands = scene_list.parse_bands(scene_options.bands, card.sensors)
     offset, grid, date = scene_options.offset, scene_options.grid, scene_options.date

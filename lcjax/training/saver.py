@@ -1,6 +1,5 @@
 """The checkpoints of a run: `last`, to go on from, and `best`, to use."""
 
-import dataclasses
 import pathlib
 
 import numpy as np
@@ -10,7 +9,6 @@ from lcjax.engine.experiment import Experiment
 from lcjax.engine.state import State, with_lr_multiplier
 from lcjax.parallel import mesh as meshes
 from lcjax.parallel import multihost
-from lcjax.runs import model_card as cards
 from lcjax.runs.checkpoints import Checkpoints
 from lcjax.runs.progress import DONE, Progress
 
@@ -52,7 +50,7 @@ class Saver:
     def _restore(self, step: int, allow_other_config: bool) -> State:
         config, total = self._experiment.config, self._experiment.length.total
         self.first = step
-        self.progress = Progress(**self._last.restore_meta(step))
+        self.progress = self._last.restore_meta(step)
         if not allow_other_config:
             self._check_records()
         if self.progress.ended == DONE and step < total:
@@ -83,7 +81,7 @@ class Saver:
         return with_lr_multiplier(state, self.progress.lr_multiplier)
 
     def _check_records(self) -> None:
-        before, now = cards.from_json(self.progress.card).splits, self._experiment.card.splits
+        before, now = self._last.restore_card(self.first).splits, self._experiment.card.splits
         for role in before.keys() & now.keys():
             if before[role]["id"] != now[role]["id"]:
                 raise InputError(
@@ -123,7 +121,7 @@ class Saver:
         # One at a time: `last` says which state was the best, and must not be there before that state is; and of
         # several processes two savings at once would take each other's signals.
         self.wait()
-        kind.save(step, model=model, optimizer=state.opt_state, meta=dataclasses.asdict(self.progress))
+        kind.save(step, model=model, optimizer=state.opt_state, meta=self.progress)
 
     def saved(self) -> int | None:
         """Returns the step of the newest whole checkpoint to go on from."""
