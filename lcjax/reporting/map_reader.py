@@ -177,9 +177,7 @@ def _read_areas(file: pathlib.Path) -> list[ClassArea]:
         mapped = sum(row.pixels for row in rows if row.colour)
         for row in rows:
             if row.percent is not None and abs(row.percent - 100 * row.pixels / max(mapped, 1)) > _ROUNDING:
-                raise ValueError(
-                    f"{row.name}: found {row.percent} percent, which {row.pixels} of {mapped} pixels are not"
-                )
+                raise ValueError(f"{row.name}: found {row.percent} percent, but {row.pixels} of {mapped} pixels")
     except (ValueError, KeyError, TypeError, csv.Error) as error:
         reason = str(error) if isinstance(error, InputError) else f"{type(error).__name__}: {error}"
         raise InputError(
