@@ -112,6 +112,12 @@ def batch(config, size: int, edge: int = 32, seed: int = 0) -> dict[str, np.ndar
     return result | {"example": np.arange(size, dtype=np.uint32), "corner": np.zeros((size, 2), np.int32)}
 
 
+def logged(metrics: dict) -> dict[str, float]:
+    """What the log says of the metrics of one step."""
+    means = {key: value if isinstance(value, tasks.Mean) else (value, 1) for key, value in metrics.items()}
+    return {key: float(total) / float(count) for key, (total, count) in means.items() if count}
+
+
 def trained(config, devices: int, size: int, count: int):
     """(template, state before, state after, metrics of the last step) of so many steps on one batch, in numpy."""
     config = config.copy_and_resolve_references()

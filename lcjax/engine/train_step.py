@@ -12,7 +12,7 @@ from lcjax.engine.state import State
 from lcjax.models.params import Flat, Template, norm
 from lcjax.ops import augment
 from lcjax.parallel import mesh as meshes
-from lcjax.tasks import Task
+from lcjax.tasks import Mean, Task
 
 StepFunction = Callable[[State, dict[str, Any]], tuple[State, dict[str, Any]]]
 
@@ -44,7 +44,7 @@ def train_step(
                 return loss, (extra, template.statistics_of(model))
 
             (loss, (extra, after)), gradient = jax.value_and_grad(loss_of, has_aux=True)(state.trainable)
-            return gradient, after, extra | {"loss": meshes.psum(loss)}
+            return gradient, after, {"loss": meshes.psum(loss)} | extra
 
         if accumulate == 1:
             gradient, statistics, metrics = gradient_of(state.statistics, batch)
@@ -66,7 +66,7 @@ def _mean_over_parts(
     batch: dict[str, Any],
     count: int,
 ) -> tuple[Flat, Flat, dict[str, Any]]:
-    """Means of gradient and metrics over `count` parts of a batch, and the statistics after the last.
+    """Gradient and metrics of `count` parts of a batch: their means, sums of a `Mean`; and the last part's statistics.
 
     A part takes every `count`-th example, so that each device keeps its own, and the parts are the same on any number
     of devices. Each part normalises by itself, and hands its running statistics to the next.
@@ -86,8 +86,13 @@ def _mean_over_parts(
     return (
         jax.tree.map(lambda gradient: gradient / count, total),
         statistics,
-        {key: jnp.mean(values) for key, values in metrics.items()},
+        {key: _over_parts(values) for key, values in metrics.items()},
     )
+
+
+def _over_parts(values: Any) -> Any:
+    """What is logged of a batch, of what its parts have along the first axis."""
+    return Mean(*map(jnp.sum, values)) if isinstance(values, Mean) else jnp.mean(values)
 
 
 def compile_train_step(

@@ -16,7 +16,8 @@ class Progress:
 
     Attributes:
       position: examples drawn from the training stream.
-      window: sums of the metrics since they were last logged, and "steps", the number of steps summed.
+      window: for each metric its sum since it was last logged, and how much that is a sum of.
+      steps: number of steps in the window.
       evaluated: step of the last evaluation; -1 before the first.
       best: highest score of the task's `monitor` so far.
       since_best: number of evaluations since then.
@@ -27,7 +28,10 @@ class Progress:
     """
 
     position: Count = 0
-    window: dict[str, Real] = dataclasses.field(default_factory=dict)
+    window: dict[str, Annotated[list[Real], msgspec.Meta(min_length=2, max_length=2)]] = dataclasses.field(
+        default_factory=dict
+    )
+    steps: Count = 0
     evaluated: Annotated[int, msgspec.Meta(ge=-1, le=2**53)] = -1
     best: Real | None = None
     since_best: Count = 0

@@ -13,9 +13,9 @@ from lcjax.ops import losses
 from lcjax.runs.model_card import Card
 from lcjax.tasks.contrastive import Contrastive
 from lcjax.tasks.segmentation import Segmentation
-from lcjax.tasks.task import Task
+from lcjax.tasks.task import Mean, Task
 
-__all__ = ["REGISTRY", "TASKS", "Task", "check_names", "make", "named"]
+__all__ = ["REGISTRY", "TASKS", "Mean", "Task", "check_names", "make", "named"]
 
 TASKS: dict[str, type[Task]] = {"segmentation": Segmentation, "contrastive": Contrastive}
 REGISTRY = plugins.Registry("config.task", "lcjax.tasks", TASKS)

@@ -18,7 +18,7 @@ from lcjax.parallel import mesh as meshes
 from lcjax.runs.model_card import Card
 from lcjax.tasks import vectors
 from lcjax.tasks.fusion import inputs_of
-from lcjax.tasks.task import Batch, Task, Values
+from lcjax.tasks.task import Batch, Mean, Task, Values
 
 
 class Segmentation(Task):
@@ -94,7 +94,7 @@ class Segmentation(Task):
         )
 
     def loss(self, model: nnx.Module, batch: Batch, keys_B: jax.Array) -> tuple[jax.Array, Values]:
-        """Returns `config.loss` of an augmented batch, and the share of pixels that are right, "OA", to log."""
+        """Returns `config.loss` of an augmented batch, and to log the share of labelled pixels that are right, "OA"."""
         images = {key: batch[key] for key in self._images}
         cut = augment.crop_and_dihedral(
             images, batch["corner"], keys_B, crop=self.config.crop, flip=self.config.dihedral
@@ -111,7 +111,8 @@ class Segmentation(Task):
                 f"config.loss={self.config.loss!r}: returned {jnp.result_type(loss)} of shape {jnp.shape(loss)}, "
                 "expected a float32 scalar, the mean over the batch (lcjax/ops/losses.py: PixelLoss)"
             )
-        return loss, {"OA": right / jnp.maximum(labelled, 1)}
+        counted = (labelled > 0).astype(jnp.float32)  # a batch without a labelled pixel has no loss to learn from
+        return loss, {"OA": Mean(right, labelled), "loss": Mean(meshes.psum(loss) * counted, counted)}
 
     def eval_step(self, model: nnx.Module, batch: Batch) -> Values:
         """Returns evaluation sums of whole tiles: the confusion matrix, and how many pixels are left out of it."""

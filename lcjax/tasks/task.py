@@ -2,7 +2,7 @@
 
 import abc
 import pathlib
-from typing import Any, ClassVar
+from typing import Any, ClassVar, NamedTuple
 
 import jax
 from flax import nnx
@@ -13,7 +13,19 @@ from data_pipelines.schema.spec import Vector
 from lcjax.runs.model_card import Card
 
 Batch = dict[str, Any]  # arrays by key
-Values = dict[str, Any]  # scalars or sums by name
+Values = dict[str, Any]  # scalars, means or sums by name
+
+
+class Mean(NamedTuple):
+    """A mean that is not taken yet: a sum, and how much it is a sum of. Sums and counts are added up, then divided once.
+
+    Attributes:
+      total: the sum, such as the number of pixels that are right.
+      count: what it is divided by, such as the number of labelled pixels; 0 where there is none.
+    """
+
+    total: Any
+    count: Any
 
 
 class Task(abc.ABC):
@@ -66,9 +78,12 @@ class Task(abc.ABC):
 
     @abc.abstractmethod
     def loss(self, model: nnx.Module, batch: Batch, keys_B: jax.Array) -> tuple[jax.Array, Values]:
-        """Returns the loss of a training batch, a float32 scalar, and further scalars to log.
+        """Returns the loss of a training batch, a float32 scalar, and further values to log: scalars, or a `Mean` each.
 
-        Over replicas (lcjax/parallel/mesh.py) the losses add up to that of the batch; the further scalars are those of
+        Of a scalar the mean over steps is logged, of a `Mean` the sums over steps, divided once. One called "loss" is
+        logged in place of the loss, for batches in which nothing may count: Mean(loss, 0) leaves a step out.
+
+        Over replicas (lcjax/parallel/mesh.py) the losses add up to that of the batch; the further values are those of
         the whole batch on each of them.
 
         Args:

@@ -1,6 +1,9 @@
 """Metrics of training steps: fetched one step late, summed over a window, written and shown."""
 
+import itertools
 import math
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import jax
 
@@ -10,9 +13,10 @@ from lcjax.runs.goodput import Attempt
 from lcjax.runs.progress import Progress
 from lcjax.runs.timer import Timer, duration
 from lcjax.runs.workdir import Log
+from lcjax.tasks import Mean
 
 _log = multihost.shared_logger(__name__)
-_NOT_SHOWN = ("loss", "learning_rate", "gradient_norm", "steps")
+_NOT_SHOWN = ("loss", "learning_rate", "gradient_norm")
 
 
 class NotFinite(FloatingPointError):
@@ -50,29 +54,42 @@ class MetricsWriter:
             return
         step, arrays = self._pending
         self._pending = None
-        metrics = {key: float(value) for key, value in sorted(jax.device_get(arrays).items())}
-        if not all(map(math.isfinite, metrics.values())):
-            raise NotFinite(step, metrics)
+        counted = {key: _counted(value) for key, value in sorted(jax.device_get(arrays).items())}
+        if not all(map(math.isfinite, itertools.chain(*counted.values()))):
+            raise NotFinite(step, {key: total / (count or 1) for key, (total, count) in counted.items()})
         window = self._progress.window
-        for key, value in metrics.items():
-            window[key] = window.get(key, 0.0) + value
-        window["steps"] = window.get("steps", 0) + 1
+        for key, (total, count) in counted.items():
+            before = window.get(key, (0.0, 0.0))
+            window[key] = [before[0] + total, before[1] + count]
+        self._progress.steps += 1
         length = self._experiment.length
         if step % length.log_every == 0 or step == length.total:
-            self._write_window(step, metrics["learning_rate"])
+            self._write_window(step, counted["learning_rate"].total)
 
     def _write_window(self, step: int, learning_rate: float) -> None:
-        window, self._progress.window = self._progress.window, {}
-        number = window.pop("steps")
+        window, number = self._progress.window, self._progress.steps
+        self._progress.window, self._progress.steps = {}, 0
         # The rate is no mean but the one that the last step took.
-        means = {key: value / number for key, value in window.items()} | {"learning_rate": learning_rate}
+        means = _means(window) | {"learning_rate": learning_rate}
+        missing = [key for key in window if key not in means]
         batch_size, total = self._experiment.config.batch_size, self._experiment.length.total
         speed = self._timer.tick(number * batch_size)
         self._attempt.seen(step, self._timer.spent())
         self._log.write(step, "train", means, {"examples_per_second": speed})
         left = duration((total - step) * batch_size / speed)
         names = ("loss", *(key for key in means if key not in _NOT_SHOWN), "learning_rate")
-        shown = "  ".join(f"{key} {means[key]:.4g}" for key in names)
-        _log.info(f"step {step}/{total}  {shown}  {speed:.1f} examples/s  ETA {left}")
+        shown = "  ".join(f"{key} {means[key]:.4g}" for key in names if key in means)
+        nothing = f"no {' and no '.join(missing)}, as these {number} steps saw no label  " if missing else ""
+        _log.info(f"step {step}/{total}  {nothing}{shown}  {speed:.1f} examples/s  ETA {left}")
         if step > self._experiment.length.warmup and (warning := self._experiment.task.health_warning(means)):
             _log.warning(f"step {step}: {warning}")
+
+
+def _counted(value: Any) -> Mean:
+    """A metric of a step as numbers: a scalar counts once."""
+    return Mean(*map(float, value)) if isinstance(value, Mean) else Mean(float(value), 1.0)
+
+
+def _means(sums: Mapping[str, Sequence[float]]) -> dict[str, float]:
+    """Sums divided by what they are sums of; one of nothing is left out."""
+    return {key: total / count for key, (total, count) in sums.items() if count}

@@ -69,9 +69,12 @@ def spec(description: Description, family: DatasetFamily) -> DatasetSpec:
     _log.info(f"{description.csv}: looking at {len(description.pairs)} images and their masks")
     sensor, found = inspect.inspect(description.pairs, description.legend, description.csv)
     images = [image for image in found if isinstance(image, inspect.Image)]
-    padded = sum(min(image.grid.height, image.grid.width) < description.tile for image in images)
-    if padded:
-        _log.info(f"  {padded} images are smaller than a tile of {description.tile}; they are filled up by mirroring")
+    small = [size for image in images if (size := min(image.grid.height, image.grid.width)) < description.tile]
+    if small:
+        _log.info(
+            f"  {len(small)} images are smaller than a tile of {description.tile} px and are filled up by mirroring, "
+            f"without labels: much of a batch may hold none; --tile={min(small)} fills none"
+        )
     unnamed = sum(not inspect.same_bands(image.names, sensor.bands) for image in images)
     if unnamed:
         _log.info(f"  {unnamed} images do not name their bands; taken as {', '.join(sensor.bands)}, in file order")

@@ -246,7 +246,8 @@ def test_an_image_smaller_than_a_tile_is_mirrored(table, tmp_path, capsys):
     own.write(table.parent / "i0.tif", small)
     own.write(table.parent / "m0.tif", own.ids(9, 10, 40))
     dataset = make(table, tmp_path / "data")
-    assert "1 images are smaller than a tile of 32" in capsys.readouterr().out
+    said = capsys.readouterr().out
+    assert "1 images are smaller than a tile of 32 px" in said and "--tile=10 fills none" in said
     first, second = (record for record in records(dataset, "train") if place(record)[0] == "i0.tif")
     np.testing.assert_array_equal(first["image"][:10], np.moveaxis(small, 0, -1)[:, :32])
     np.testing.assert_array_equal(first["image"][10:20], first["image"][:10][::-1])

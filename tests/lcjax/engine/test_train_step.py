@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from flax import nnx
-from networks import batch, card_of, make, smallest
+from networks import batch, card_of, logged, make, smallest
 
 from data_pipelines.schema.errors import InputError
 from lcjax import tasks
@@ -26,24 +26,28 @@ BATCH = 32
 RATE = 0.5
 
 
+def step_on(config, data, accumulate: int, devices: int, mode: str = "jit"):
+    """(values before, state after, metrics) of one step."""
+    task, template, values, statistics = make(config)
+    mesh = meshes.make_mesh(devices, 1, BATCH, accumulate)
+    optimizer = optimizers.make_optimizer(config.optimizer)
+    state = initial_state(template, values, statistics, optimizer, mesh)
+    arrays = meshes.global_batch(data, meshes.batch_sharding(mesh), by_device=mode == "pmap")
+    step = train_step(task, template, optimizer, LearningRate(RATE, 0, 10, "constant"), 0, accumulate)
+    return values, *jax.device_get(compile_train_step(step, state, arrays, mode)(state, arrays))
+
+
 @functools.cache
 def after_one_step(accumulate: int, devices: int):
     """(values before, values after, metrics) of one step of plain descent, on data whose pixels all have a label."""
     config = smallest("swin_unet")
     config.optimizer.update({"name": "sgd", "momentum": 0.0, "weight_decay": 0.0, "clip": 0.0})
-    task, template, values, statistics = make(config)
     data = batch(config, BATCH, edge=40)
     scored = [land_class.id for land_class in card_of(config).legend.scored]
     data["label"] = np.where(np.isin(data["label"], scored), data["label"], np.uint8(scored[0]))
     data["corner"] = np.random.default_rng(2).integers(0, 9, (BATCH, 2)).astype(np.int32)
-    mesh = meshes.make_mesh(devices, 1, BATCH, accumulate)
-    optimizer = optimizers.make_optimizer(config.optimizer)
-    state = initial_state(template, values, statistics, optimizer, mesh)
-    arrays = meshes.global_batch(data, meshes.batch_sharding(mesh))
-    rate = LearningRate(RATE, 0, 10, "constant")
-    step = train_step(task, template, optimizer, rate, 0, accumulate)
-    state, metrics = compile_train_step(step, state, arrays)(state, arrays)
-    return values, jax.device_get(state.trainable), jax.device_get(metrics)
+    values, state, metrics = step_on(config, data, accumulate, devices)
+    return values, state.trainable, logged(metrics)
 
 
 def moved(accumulate: int, devices: int) -> dict[str, np.ndarray]:
@@ -62,6 +66,25 @@ def test_a_batch_in_parts_has_the_gradient_and_metrics_of_the_whole(accumulate, 
     assert found.keys() == expected.keys() >= {"loss", "OA", "learning_rate", "gradient_norm"}
     for key, value in expected.items():
         np.testing.assert_allclose(found[key], value, rtol=1e-5, err_msg=key)
+
+
+@pytest.mark.parametrize(("accumulate", "devices", "mode"), [(1, 8, "jit"), (4, 4, "jit"), (1, 8, "pmap")])
+@pytest.mark.parametrize("labelled", [0, 3])
+def test_what_has_no_label_is_no_part_of_the_logged_means(accumulate, devices, mode, labelled):
+    config = smallest("swin_unet")
+    data = batch(config, BATCH)
+    data["label"][labelled:] = 255
+    data["label"][:labelled] = card_of(config).legend.scored[0].id  # each a part and a device of its own
+    _, _, metrics = step_on(config, data, accumulate, devices, mode)
+    pixels = data["label"][:labelled].size
+    assert metrics["OA"].count == pixels and metrics["loss"].count == min(labelled, accumulate)
+    if labelled:
+        config.accumulate = 1
+        _, _, alone = step_on(config, data, 1, 1)
+        assert logged(metrics)["OA"] == logged(alone)["OA"] > 0
+        assert logged(metrics)["loss"] == pytest.approx(logged(alone)["loss"], rel=1e-5)
+    else:
+        assert not {"OA", "loss"} & logged(metrics).keys()
 
 
 class Encoder(nnx.Module):

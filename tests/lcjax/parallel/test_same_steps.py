@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 from flax import nnx
 from ml_collections import ConfigDict
-from networks import batch, make, smallest
+from networks import batch, logged, make, smallest
 
 from data_pipelines.schema.errors import InputError
 from lcjax.engine import optimizer as optimizers
@@ -77,8 +77,8 @@ def twenty_steps(network: str, way: str) -> tuple[dict[str, list[float]], dict, 
         arrays = meshes.global_batch({key: data[key][mine] for key in keys}, sharding, by_device=by_device)
         compiled = compiled or compile_train_step(step, state, arrays, parallel.mode)
         state, metrics = compiled(state, arrays)
-        for key, value in jax.device_get(metrics).items():
-            seen.setdefault(key, []).append(float(value))
+        for key, value in logged(jax.device_get(metrics)).items():
+            seen.setdefault(key, []).append(value)
     everywhere = jax.sharding.NamedSharding(mesh, jax.sharding.PartitionSpec())
     values, statistics = jax.jit(lambda trees: trees, out_shardings=everywhere)((state.trainable, state.statistics))
     return seen, jax.device_get(values), jax.device_get(statistics)

@@ -1,5 +1,6 @@
 """Checkpoints come back exact, are copies, appear whole, and are found or said to be missing."""
 
+import dataclasses
 import shutil
 
 import jax
@@ -12,6 +13,7 @@ from data_pipelines.schema.errors import InputError
 from lcjax.engine import optimizer as optimizers
 from lcjax.parallel import mesh as meshes
 from lcjax.runs import checkpoints
+from lcjax.runs.progress import Progress
 
 META = Progress(position=96, window={"loss": [0.1, 1.0]}, steps=1)
 

@@ -1,5 +1,7 @@
 """The parts of the loop by themselves: what is written when, what an evaluation decides, what a batch holds on to."""
 
+import dataclasses
+import json
 import types
 
 import jax
@@ -13,6 +15,7 @@ from lcjax.runs import model_card as cards
 from lcjax.runs.goodput import Unrecorded
 from lcjax.runs.progress import Progress
 from lcjax.runs.timer import Timer
+from lcjax.tasks import Mean
 from lcjax.training import evaluator as evaluators
 from lcjax.training.batches import Batches
 from lcjax.training.evaluator import Evaluator
@@ -57,7 +60,8 @@ def test_metrics_are_written_one_step_late_as_means_of_a_window():
     assert values == pytest.approx({"loss": 2.0, "learning_rate": 0.3})  # the rate of the last step
     writer.flush()
     writer.flush()
-    assert progress.window == pytest.approx({"loss": 4.0, "learning_rate": 0.4, "steps": 1}) and len(log.rows) == 1
+    assert progress.window == {"loss": [4.0, 1.0], "learning_rate": [pytest.approx(0.4), 1.0]}
+    assert progress.steps == 1 and len(log.rows) == 1
 
 
 def test_a_window_that_a_checkpoint_cut_is_filled_by_the_next_start():
@@ -73,6 +77,25 @@ def test_a_window_that_a_checkpoint_cut_is_filled_by_the_next_start():
             writer.push(step, metrics(step))
         writer.flush()
     assert parts.rows == whole.rows
+
+
+def test_sums_are_divided_once_and_a_step_of_nothing_is_left_out(caplog):
+    """A window of one step that counts nothing, one of 10 pixels and one of 90; then a window of nothing at all."""
+    pixels = [(0, 0), (5, 10), (90, 90), (0, 0), (0, 0), (0, 0)]
+    log, progress = Log(), Progress()
+    with caplog.at_level("INFO", "lcjax"):
+        for step, (right, count) in enumerate(pixels, 1):
+            writer = MetricsWriter(experiment(), progress, log, Timer(), Unrecorded())
+            counted = float(count > 0)
+            there = {"OA": Mean(right, count), "loss": Mean(0.5 * step * counted, counted)}
+            writer.push(step, metrics(step) | there)
+            writer.flush()
+            progress = Progress(**json.loads(json.dumps(dataclasses.asdict(progress))))  # as a checkpoint keeps it
+    (_, _, first), (_, _, second) = log.rows
+    assert first == pytest.approx({"loss": (1.0 + 1.5) / 2, "OA": 95 / 100, "learning_rate": 0.3})
+    assert second == pytest.approx({"learning_rate": 0.6})
+    assert "no OA and no loss, as these 3 steps saw no label" in caplog.messages[-1]
+    assert "OA" in caplog.messages[0] and "no OA" not in caplog.messages[0]
 
 
 def test_what_is_not_finite_is_told_with_its_step_and_kept_out_of_the_log():
