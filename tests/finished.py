@@ -101,6 +101,7 @@ def make_run(folder: pathlib.Path, seed: int, *, legend=DFC2020, samples=True, b
         "confusion": counts.tolist(),
         "distribution": {role: {name: 10 + i for i, name in enumerate(names)}, "unlabelled": dict.fromkeys(names, 0)},
     } | changes
+    fields = {name: value for name, value in fields.items() if value is not None or name == "checkpoint"}
     (evaluation / "metrics.json").write_text(json.dumps(stamp(fields, SCHEMA_VERSION)))
     if samples and not baseline:
         truth = draw.choice([*ids, 255], (2, 16, 16)).astype(np.uint8)

@@ -24,7 +24,8 @@ def render(workdirs: list[str], maps: list[str]) -> dict[str, str]:
     Raises:
       InputError: nothing matches, or a file cannot be read.
     """
-    runs, refused = run_reader.read(run_reader.find(workdirs)) if workdirs else ([], [])
+    refused: list[str] = []
+    runs = run_reader.read(run_reader.find(workdirs), refused) if workdirs else []
     for line in refused:
         _log.warning("left out: %s", line)
     land_maps = map_reader.read(map_reader.find(maps)) if maps else []

@@ -138,23 +138,24 @@ def find(patterns: Sequence[str]) -> list[pathlib.Path]:
     return sorted(workdirs.values())
 
 
-def read(workdirs: Iterable[pathlib.Path]) -> tuple[list[Run], list[str]]:
+def read(workdirs: Iterable[pathlib.Path], refused: list[str] | None = None) -> list[Run]:
     """Reads runs, each under a name of its own.
 
-    Returns:
-      The runs, and for each that is left out, as a file of it cannot be believed, one line that says which and why.
+    Args:
+      workdirs: of the runs.
+      refused: where it is given, a run of which a file cannot be believed is left out, and a line that says which and
+        why is added to it.
 
     Raises:
-      InputError: no run is left, or a run has no scores.
+      InputError: no run is left, or a run has no scores; a run cannot be read, and `refused` is not given.
     """
     paths = list(workdirs)
     runs: list[Run] = []
-    refused: list[str] = []
     for path, name in zip(paths, _names(paths), strict=True):
         try:
             runs.append(_read_run(path, name))
         except InputError as error:
-            if len(paths) == 1:
+            if refused is None or len(paths) == 1:
                 raise
             refused.append(str(error))
     if refused and not runs:
@@ -166,7 +167,7 @@ def read(workdirs: Iterable[pathlib.Path]) -> tuple[list[Run], list[str]]:
             f"{bare[0]}: the run has no evaluation/*/metrics.json{others}; "
             f"run `lcjax evaluate --workdir={bare[0]}` first, or leave it out of --workdirs"
         )
-    return runs, refused
+    return runs
 
 
 def legend_of(names: Sequence[str], ids: Sequence[int], runs: Iterable[Run]) -> Legend | None:

@@ -6,7 +6,7 @@ The one declaration of them: configs are made from it (lcjax.configs.base), and 
 import dataclasses
 import pathlib
 from collections.abc import Mapping
-from typing import Annotated, Any, TypedDict
+from typing import Annotated, Any, NotRequired, TypedDict
 
 import ml_collections
 import msgspec
@@ -142,6 +142,7 @@ _KINDS: dict[type, Any] = {
     float: Number,
     str: Annotated[str, msgspec.Meta(max_length=10_000)],
 }
+_MAY_LACK = ("split.test",)  # of pre-training, which has no labels to score
 _DEPTH = 4  # of lists in lists, in a field of the network
 
 
@@ -170,13 +171,16 @@ def read(path: pathlib.Path, fields: dict[str, Any], remedy: str) -> dict[str, A
 
 def _kind(fields: Mapping[str, Field]) -> Any:
     """The type of a config of these fields, by their dotted names."""
-    own = {name: _KINDS[type(field.default)] for name, field in fields.items() if "." not in name}
-    groups: dict[str, dict[str, Field]] = {}
+    kinds: dict[str, Any] = {}
     for name, field in fields.items():
+        kind = _KINDS[type(field.default)]
         group, dot, rest = name.partition(".")
         if dot:
-            groups.setdefault(group, {})[rest] = field
-    return TypedDict("Config", own | {name: _kind(some) for name, some in groups.items()})  # type: ignore[misc, operator]
+            kinds.setdefault(group, {})[rest] = NotRequired[kind] if name in _MAY_LACK else kind
+        else:
+            kinds[name] = kind
+    groups = {name: TypedDict(name, some) for name, some in kinds.items() if isinstance(some, dict)}  # type: ignore[operator]
+    return TypedDict("Config", kinds | groups)  # type: ignore[misc, operator]
 
 
 def _check_plain(value: Any, name: str, path: pathlib.Path, remedy: str, depth: int = 0) -> None:

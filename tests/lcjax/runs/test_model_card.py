@@ -112,7 +112,11 @@ WRONG = [
     ("tile", 0, "tile: found 0, expected a whole number >= 1"),
     ("tile", 10**9, "tile: found 1000000000, expected a whole number <= 65536"),
     ("sensors.0.scaling.scale", 0, r"sensors\[0\].scaling.scale: found 0, expected a number > 0"),
-    ("sensors.0.scaling.scale", [1.0], r"sensors\[0\]: scaling.scale: found another number of them, .* each of 2 bands"),
+    (
+        "sensors.0.scaling.scale",
+        [1.0],
+        r"sensors\[0\]: scaling.scale: found another number of them, .* each of 2 bands",
+    ),
     ("sensors.0.scaling.unit", 1e300, r"sensors\[0\].scaling.unit: found 1e\+300, expected a number <= 3.40"),
     ("sensors.1.dtype", "object", r"sensors\[1\]: dtype: found 'object', expected one of uint8"),
     ("sensors.1.bands.1", "B1", r"sensors\[1\]: bands: found 13 names, 12 different"),
