@@ -79,20 +79,21 @@ def content(path: pathlib.Path, remedy: str, expected: str = "a file", limit: in
         raise InputError(f"{path}: cannot be read ({reason}); expected {expected}; {remedy}") from error
 
 
-def parse(text: bytes | str, source: object, remedy: str) -> Any:
+def parse(text: bytes | str, source: object, remedy: str, *, finite: bool = True) -> Any:
     """The values of a JSON text.
 
     Args:
       text: JSON, in UTF-8 where it is bytes.
       source: name of the file, for the message.
       remedy: what to do about a file that is damaged.
+      finite: whether NaN and Infinity are refused: files of others may hold them where a number is not known.
 
     Raises:
       InputError: it is no JSON, names a key twice, holds NaN or Infinity, or lists within lists without end.
     """
     try:
         decoded = text.decode("utf-8") if isinstance(text, bytes) else text
-        fields = json.loads(decoded, object_pairs_hook=_once, parse_constant=_finite, parse_float=_float)
+        fields = json.loads(decoded, object_pairs_hook=_once, parse_constant=_finite if finite else float, parse_float=_float)
         if r"\ud" in decoded or r"\uD" in decoded:  # half a pair is text that no file can hold
             json.dumps(fields, ensure_ascii=False).encode("utf-8")
     except RecursionError as error:

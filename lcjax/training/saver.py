@@ -9,6 +9,7 @@ from lcjax.engine.experiment import Experiment
 from lcjax.engine.state import State, with_lr_multiplier
 from lcjax.parallel import mesh as meshes
 from lcjax.parallel import multihost
+from lcjax.runs import model_card as cards
 from lcjax.runs.checkpoints import Checkpoints
 from lcjax.runs.progress import DONE, Progress
 
@@ -81,7 +82,7 @@ class Saver:
         return with_lr_multiplier(state, self.progress.lr_multiplier)
 
     def _check_records(self) -> None:
-        before, now = self._last.restore_card(self.first).splits, self._experiment.card.splits
+        before, now = cards.from_json(self.progress.card).splits, self._experiment.card.splits
         for role in before.keys() & now.keys():
             if before[role]["id"] != now[role]["id"]:
                 raise InputError(

@@ -198,4 +198,4 @@ def test_files_that_cannot_be_read_are_named(command, run):
     refused("config.json: cannot be read as JSON")
     (run / "config.json").rename(run / "description.json")
     (run / "description.json").write_text('{"schema_version": 1}')
-    refused("statistics.json: no such file")
+    refused("description.json: name: missing")
