@@ -13,7 +13,6 @@ import difflib
 import importlib.util
 import numbers
 import os
-import pathlib
 import sys
 import traceback
 from collections.abc import Callable, Mapping
@@ -21,7 +20,7 @@ from typing import Any
 
 import ml_collections
 
-from data_pipelines.schema import plugins
+from data_pipelines.schema import paths, plugins
 from data_pipelines.schema.errors import InputError
 from lcjax.configs import base, dfc2020, flair1, pretrain, rasters
 
@@ -137,7 +136,7 @@ def create(name: str, **values: Any) -> ml_collections.ConfigDict:
 
 
 def _from_file(name: str) -> Family:
-    path = pathlib.Path(name).expanduser()
+    path = paths.given(name, "--config")
     if not path.is_file():
         raise InputError(
             f"--config={name}: no such file; expected a Python file with a function get_config, or one of "

@@ -143,11 +143,12 @@ def evaluate(
     Raises:
       InputError: there is no such run, checkpoint or split, or the data are others than in training.
     """
+    from data_pipelines.schema import paths
     from lcjax.cli import console
     from lcjax.evaluation import evaluate
 
     with console.shown_in_notebooks():
-        return evaluate.evaluate(pathlib.Path(workdir), split, checkpoint, data=data)
+        return evaluate.evaluate(paths.given(workdir, "workdir"), split, checkpoint, data=data)
 
 
 def __getattr__(name: str) -> Any:

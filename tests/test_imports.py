@@ -164,10 +164,11 @@ def test_no_folder_holds_more_than_twenty_modules(top):
             {
                 "data_pipelines/geo/geotiff.py",
                 "data_pipelines/geo/geodesy.py",
+                "data_pipelines/geo/grids.py",
                 "data_pipelines/geo/raster_io.py",
                 "data_pipelines/datasets/rasters/builder.py",
                 "data_pipelines/datasets/rasters/masks.py",
-                "data_pipelines/datasets/rasters/init_csv.py",
+                "data_pipelines/datasets/rasters/init_blocks.py",
                 "data_pipelines/datasets/rasters/inspect.py",
                 "data_pipelines/datasets/sample/make.py",
                 "data_pipelines/benchmark/input_variants.py",
@@ -187,6 +188,27 @@ def test_libraries(top, libraries, only):
         assert set().union(*(importers(name, *libraries) for name in (*TOPS, "configs", "benchmarks"))) == only
     else:
         assert importers(top, *libraries) == only
+
+
+# They open what they have just written, or make data of their own; all others ask data_pipelines.geo.raster_io.
+WRITERS = {
+    "data_pipelines/benchmark/input_variants.py",
+    "data_pipelines/datasets/sample/make.py",
+    "data_pipelines/geo/raster_io.py",
+    "lcjax/mapping/map_writer.py",
+}
+
+
+def test_rasters_are_opened_in_one_place():
+    def modes(path: pathlib.Path) -> set[str]:
+        """The modes in which a module has rasterio open files."""
+        calls = [node for node in ast.walk(ast.parse(path.read_text())) if isinstance(node, ast.Call)]
+        opening = [call for call in calls if ast.unparse(call.func) in ("rasterio.open", "rasterio.DatasetReader")]
+        return {ast.literal_eval(call.args[1]) if len(call.args) > 1 else "r" for call in opening}
+
+    asked = {str(path.relative_to(ROOT)): found for path in FILES.values() if (found := modes(path))}
+    assert set(asked) == WRITERS
+    assert asked["lcjax/mapping/map_writer.py"] == asked["data_pipelines/datasets/sample/make.py"] == {"w"}
 
 
 def test_networks_import_nothing_of_the_pipelines_but_errors():

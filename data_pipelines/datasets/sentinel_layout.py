@@ -11,7 +11,7 @@ from collections.abc import Iterable, Mapping, Sequence
 
 import numpy as np
 
-from data_pipelines.geo import geotiff, grids
+from data_pipelines.geo import geotiff, grids, packing, sentinel2
 from data_pipelines.schema import files, legends, sensors
 from data_pipelines.schema.errors import InputError
 from data_pipelines.schema.legends import Legend
@@ -142,6 +142,8 @@ def read(item: Item, legend: Legend, label_bands: int, *, max_nodata: float = 0.
     patches = {item.files["s1"]: radar, item.files["s2"]: optical}
     if "label" in item.files:
         patches[item.files["label"]] = geotiff.label(item.files["label"], legend, count=label_bands)
+    radar = dataclasses.replace(radar, values=_unpacked(radar))
+    _check_stated(item.files["s2"], optical.packed, offset)
     grids.check_same({path: patch.grid for path, patch in patches.items()})
     _check_backscatter(item.files["s1"], radar.values[radar.valid])
     _check_reflectance(item.files["s2"], optical.values[optical.valid], offset)
@@ -173,9 +175,8 @@ def _sensor(path: pathlib.Path, sensor: sensors.Sensor, dtypes: tuple[str, ...],
 _DECIBELS = (-100.0, 50.0)  # no ground and no instrument gives less or more
 _STRAY = 0.001  # the share of values of Sentinel-1 beyond them that is clipped rather than refused
 _BRIGHT = 30_000  # a reflectance of 3: sunlit slopes under a low sun, glints and saturation come near it
+_UNITS = (1.0, 1e-4)  # scales that files may state: the numbers are reflectance x 10,000 with both
 _GLARE = 0.1  # the share of values of Sentinel-2 above it that such places explain
-_CIRRUS = sensors.S2.bands.index("B10")
-_DARKEST = (-50, 950)  # where the darkest hundredth of B10 lies: cirrus and noise move it by tens, an offset by 1000
 
 
 def _check_backscatter(path: pathlib.Path, values: np.ndarray) -> None:
@@ -192,11 +193,7 @@ def _check_backscatter(path: pathlib.Path, values: np.ndarray) -> None:
 
 
 def _check_reflectance(path: pathlib.Path, values: np.ndarray, offset: int) -> None:
-    """Raises Refused where numbers (pixels, 13) cannot be reflectance x 10,000, or are with another offset.
-
-    B10 sees only what is above most of the air's water: its darkest hundredth is 4 to 42 in SEN12MS, DFC2020 and
-    cloudy scenes alike, and 1,004 and more where the offset of +1000 has not been taken off.
-    """
+    """Raises Refused where numbers (pixels, 13) cannot be reflectance x 10,000, or are with another offset."""
     low, high = values.min(), values.max()
     if low < 0 or high > np.iinfo(np.uint16).max:
         raise Refused(path, f"reflectance from {low} to {high}, expected 0 to 65535")
@@ -207,19 +204,36 @@ def _check_reflectance(path: pathlib.Path, values: np.ndarray, offset: int) -> N
             f"{strange:,} of {values.size:,} values are above {_BRIGHT}, a reflectance of 3; damaged (download it "
             "again), or not reflectance x 10,000",
         )
-    darkest = float(np.percentile(values[:, _CIRRUS], 1)) + offset
-    if darkest >= _DARKEST[1]:
+    floors = {band: floor + offset for band, floor in sentinel2.floors(values, sensors.S2.bands).items()}
+    if sentinel2.carries_offset(floors):
         raise Refused(
             path,
-            f"B10 (cirrus) is {darkest:g} or more in 99 % of the pixels, expected near 0; products of processing "
-            "baseline 04.00 (January 2022 on) carry an offset of +1000: prepare them with --offset=-1000",
+            f"{sentinel2.why(floors)}; products of processing baseline 04.00 (January 2022 on) carry an offset of "
+            "+1000: prepare them with --offset=-1000",
         )
-    if darkest < _DARKEST[0]:
+    if band := sentinel2.below_zero(floors):
         raise Refused(
             path,
-            f"B10 (cirrus) would be {darkest:g} after --offset={offset}, expected 0 or more; this product carries no "
+            f"{band} would be {floors[band]:g} after --offset={offset}, expected 0 or more; this product carries no "
             "such offset: prepare it without --offset",
         )
+
+
+def _unpacked(radar: geotiff.Patch) -> np.ndarray:
+    """Backscatter in dB, as the scale and offset of the file say."""
+    if not radar.packed:
+        return radar.values
+    scale, offset = np.array(radar.packed, radar.values.dtype).T
+    return radar.values * scale + offset
+
+
+def _check_stated(path: pathlib.Path, packed: packing.Packing, offset: int) -> None:
+    """Raises Refused where a file of Sentinel-2 states another unit than reflectance x 10,000, or another offset."""
+    for scale, shift in packed:
+        if not any(np.isclose(scale, unit) for unit in _UNITS):
+            raise Refused(path, f"{packing.told(packed)}, expected a scale of 1 or 0.0001; rescale it first")
+        if (added := round(shift / scale)) and added != offset:
+            raise Refused(path, f"{packing.told(packed)}, but --offset={offset}; prepare it with --offset={added}")
 
 
 def _shifted(values: np.ndarray, offset: int) -> np.ndarray:

@@ -58,7 +58,22 @@ _PROGRAM = re.compile(
     rb"<\s*(VRTDataset|MRF_META|GDAL_W|GDALTile|WCS_|WMS_|WMT_|Capabilities)|stac_version", re.IGNORECASE
 )
 _HEAD = 4096  # bytes; GDAL itself looks at 1024
-_TEXTS = (".hdr", ".tfw", ".wld", ".pgw", ".jgw", ".j2w", ".prj", ".rpb", ".imd", ".txt", ".xml")
+# Texts that GDAL may read whole: georeference, RPCs, times of acquisition.
+_TEXTS: tuple[str, ...] = (
+    ".hdr",
+    ".tfw",
+    ".tifw",
+    ".wld",
+    ".pgw",
+    ".jgw",
+    ".j2w",
+    ".prj",
+    ".tab",
+    ".rpb",
+    ".rpc",
+    ".imd",
+)
+_TEXTS += (".txt", ".xml")
 
 
 def drivers_of(path: pathlib.Path) -> tuple[str, ...]:
@@ -88,11 +103,17 @@ def _checked(path: pathlib.Path, depth: int) -> tuple[str, ...]:
     if not drivers:
         raise Refused(
             path,
-            f"cannot be read: {_what(head)}; expected {EXPECTED}; copy the file again, or turn it into a GeoTIFF with "
-            "`gdal_translate`, if you trust it",
+            f"cannot be read: {_what(head)}; expected {EXPECTED}; copy or download it again, or turn it "
+            "into a GeoTIFF with `gdal_translate`, if you trust it",
         )
     _check_companions(path)
     return drivers
+
+
+def drawn_in(path: pathlib.Path) -> list[pathlib.Path]:
+    """The rasters that GDAL opens with a file that `drivers_of` has passed: the sources of a VRT, .msk, .ovr."""
+    sources = vrt.sources_of(path) if b"<VRTDataset" in _head(path) and "VRT" in drivers_of(path) else []
+    return sources + [other for other in _companions(path) if _is_part(path, other, (".msk", ".ovr"))]
 
 
 def check_regular(path: pathlib.Path) -> os.stat_result:
@@ -139,17 +160,20 @@ def _is_envi(path: pathlib.Path) -> bool:
 def _check_companions(path: pathlib.Path) -> None:
     """Looks at the files beside a raster that GDAL finds by its name: a.tif.msk, a.tif.aux.xml, a.tfw, ..."""
     for other in _companions(path):
-        name = other.name.casefold()
-        if name.startswith(f"{path.stem.casefold()}.") and name.endswith((".msk", ".ovr", ".rrd", ".aux")):
+        if _is_part(path, other, (".msk", ".ovr", ".rrd", ".aux")):
             head = _head(other)
             if not head.startswith((b"II", b"MM", b"EHFA_HEADER_TAG")) or _PROGRAM.search(head):
                 raise Refused(other, f"{_what(head)}, beside {path.name}; expected GeoTIFF; move it away")
-        elif name.endswith(_TEXTS):
+        elif other.name.casefold().endswith(_TEXTS):
             size = check_regular(other).st_size
             if size > limits.SIDECAR_BYTES:
                 raise Refused(
                     other, f"{size:,} bytes beside {path.name}; expected at most {limits.SIDECAR_BYTES:,}; move it away"
                 )
+
+
+def _is_part(path: pathlib.Path, other: pathlib.Path, suffixes: tuple[str, ...]) -> bool:
+    return other.name.casefold().startswith(f"{path.stem.casefold()}.") and other.suffix.casefold() in suffixes
 
 
 def _companions(path: pathlib.Path) -> list[pathlib.Path]:

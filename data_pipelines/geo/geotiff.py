@@ -6,13 +6,14 @@ import functools
 import itertools
 import math
 import pathlib
-import threading
 import zlib
 from collections.abc import Iterator
 
 import numpy as np
 
+from data_pipelines.geo import packing
 from data_pipelines.geo.grids import Grid
+from data_pipelines.schema import limits
 from data_pipelines.schema.band_selection import canonical
 from data_pipelines.schema.legends import Legend
 from data_pipelines.schema.sensors import Sensor
@@ -21,7 +22,6 @@ from data_pipelines.schema.spec import Extent, Place, Refused
 _LABEL_DTYPES = ("uint8", "uint16", "int16", "int32", "uint32")
 _UNLABELLED = 0.9  # share of pixels without a label at which a label is refused
 _JUMPS = 0.1  # share of neighbours half the range of the dtype apart at which an image is refused
-_OPENING = threading.Lock()
 
 
 @dataclasses.dataclass(frozen=True)
@@ -30,13 +30,14 @@ class Patch:
 
     Attributes:
       values: (H, W, bands), in the dtype of the file.
-      valid: (H, W) bool, where no band is NaN, infinite or nodata (where nodata is 0: not all of them).
+      valid: (H, W) bool, where there is data: `raster_io.read_valid`.
       names: the description of each band, None where it has none.
       place: the centre; None where the file is not georeferenced or its CRS has no EPSG code.
       centre: x, y of the centre in the coordinates of the file, whatever they are.
       bounds: left, bottom, right, top in the same coordinates.
       extent: the same with its CRS; None where the file is not georeferenced.
       grid: where its pixels lie.
+      packed: the scale and offset that the file states of each band; empty where it states none.
     """
 
     values: np.ndarray
@@ -47,6 +48,7 @@ class Patch:
     bounds: tuple[float, float, float, float]
     extent: Extent | None
     grid: Grid
+    packed: packing.Packing
 
 
 def read(path: pathlib.Path, *, count: int, dtypes: tuple[str, ...], max_nodata: float = 0.0) -> Patch:
@@ -85,6 +87,7 @@ def label(path: pathlib.Path, legend: Legend, *, count: int = 1, band: int = 1) 
     without data must carry an id of the legend, too, and counts as valid.
     """
     patch = _read(path, count, _LABEL_DTYPES)
+    packing.conversion(path, patch.packed, (), "in a label")
     ids = patch.values[:, :, band - 1 : band]
     labels, counts = np.unique(ids, return_counts=True)
     strange = np.setdiff1d(labels, legend.allowed_ids)
@@ -109,7 +112,8 @@ def in_order(path: pathlib.Path, patch: Patch, sensor: Sensor) -> Patch:
     if sorted(map(str, known)) != sorted(sensor.bands):
         raise Refused(path, f"bands named {', '.join(map(str, patch.names))}, expected {', '.join(sensor.bands)}")
     order = [known.index(band) for band in sensor.bands]
-    return dataclasses.replace(patch, values=patch.values[:, :, order], names=sensor.bands)
+    packed = packing.in_order(patch.packed, order)
+    return dataclasses.replace(patch, values=patch.values[:, :, order], names=sensor.bands, packed=packed)
 
 
 def filled(values: np.ndarray, valid: np.ndarray) -> np.ndarray:
@@ -126,7 +130,14 @@ def filled(values: np.ndarray, valid: np.ndarray) -> np.ndarray:
 
 def _read(path: pathlib.Path, count: int, dtypes: tuple[str, ...]) -> Patch:
     """A whole file that is what it says it is, whatever its values are."""
-    with _refusing(path), _opened(path) as file:
+    # Not at the top: training reads shards and needs no GeoTIFF library.
+    from rasterio.windows import Window
+
+    from data_pipelines.geo import raster_io
+
+    with _refusing(path), raster_io.opened(path) as file:
+        if file.driver != "GTiff":
+            raise Refused(path, f"{file.driver}, expected GeoTIFF; download it again")
         if file.count != count:
             raise Refused(path, f"{file.count} bands, expected {count}")
         if file.dtypes[0] not in dtypes:
@@ -135,47 +146,23 @@ def _read(path: pathlib.Path, count: int, dtypes: tuple[str, ...]) -> Patch:
             raise Refused(path, f"values of {bits} bit, expected all bits of {file.dtypes[0]}")
         if file.height != file.width:
             raise Refused(path, f"{file.width} x {file.height} pixels, expected a square")
+        if file.width > limits.TILE_EDGE:
+            raise Refused(path, f"{file.width:,} pixels wide, expected at most {limits.TILE_EDGE:,}")
         _check_streams(path, file)
-        values = np.ascontiguousarray(np.moveaxis(file.read(), 0, -1))
+        raw, valid = raster_io.read_valid(file, file.indexes, Window(0, 0, file.width, file.height), False)
         t, x, y = file.transform, file.width / 2, file.height / 2
         centre = (t.a * x + t.b * y + t.c, t.d * x + t.e * y + t.f)
         return Patch(
-            values=values,
-            valid=_valid(values, file.nodata),
+            values=np.ascontiguousarray(np.moveaxis(raw, 0, -1)),
+            valid=valid,
             names=file.descriptions,
-            place=_place(file.crs, centre),
+            place=_place(raster_io.crs_of(file), centre),
             centre=centre,
             bounds=bounds_of(t, 0, 0, file.height, file.width),
-            extent=extent_of(file.crs, t, 0, 0, file.height, file.width),
+            extent=extent_of(raster_io.crs_of(file), t, 0, 0, file.height, file.width),
             grid=Grid.of(file),
+            packed=packing.stated(path, file, file.indexes),
         )
-
-
-def _valid(values: np.ndarray, nodata: float | None) -> np.ndarray:
-    """Where (H, W) no band of `values` (H, W, C) is NaN, infinite or nodata."""
-    valid = np.isfinite(values).all(axis=2)
-    if nodata is None:
-        return valid
-    # 0 is also a number: of a band that sees nothing there, or of the height of flat ground.
-    missing = values == nodata
-    return valid & ~(missing.all(axis=2) if nodata == 0 else missing.any(axis=2))
-
-
-@contextlib.contextmanager
-def _opened(path: pathlib.Path) -> Iterator:
-    # Not at the top: training reads shards and needs no GeoTIFF library.
-    import rasterio
-
-    from data_pipelines.geo import raster_io
-
-    if not path.is_file():
-        raise Refused(path, "no such file")
-    # Filters of warnings are of the whole process, so threads open one file at a time; they read side by side. Another
-    # format than GeoTIFF under the name of one could draw in other files (VRT), or read text as numbers.
-    with _OPENING, raster_io.anywhere():
-        file = rasterio.open(path, driver="GTiff")
-    with file:
-        yield file
 
 
 @contextlib.contextmanager
@@ -187,8 +174,9 @@ def _refusing(path: pathlib.Path) -> Iterator[None]:
     try:
         yield
     except (OSError, RasterioError, CRSError, CPLE_BaseError, UnicodeDecodeError) as error:
-        reason = " ".join(str(error.__cause__ or error).split())
-        raise Refused(path, f"cannot be read as GeoTIFF ({reason}); damaged or truncated, download it again") from error
+        from data_pipelines.geo import raster_io
+
+        raise raster_io.unreadable(path, error) from error
 
 
 def _check_streams(path: pathlib.Path, file) -> None:
@@ -256,7 +244,7 @@ def bounds_of(transform, top: int, left: int, height: int, width: int) -> tuple[
 def extent_of(crs, transform, top: int, left: int, height: int, width: int) -> Extent | None:
     """What a window of an image covers; None where the image has no CRS (rasterio's) or no place in it."""
     bounds = bounds_of(transform, top, left, height, width)
-    if not crs or transform.is_identity or not np.isfinite(bounds).all():
+    if not crs or not np.isfinite(bounds).all():
         return None
     wkt = crs.to_wkt()
     epsg = _epsg(wkt)

@@ -129,16 +129,14 @@ def _apart(grid: Grid, like: Grid) -> float:
 def _equivalent(grid: Grid, like: Grid) -> bool:
     """Whether the same numbers are the same places, whatever the two CRS are called. What is not told is not asked."""
     one, other = grid.crs, like.crs
-    if not one or not other or one == other:
+    if not one or not other:
         return True
-    names = [_local_name(crs) for crs in (one, other)]
-    if None not in names:
-        return names[0] == names[1]
-    if any(name is not None for name in names):
-        # A local system has nothing but its name: FLAIR's masks say so much of Lambert-93.
-        local, known = (names[0], other) if names[0] is not None else (names[1], one)
-        return local in _NAMELESS or local == _plain(_name(known))
-    return _numbers_agree(grid, like)
+    local = [_local_name(crs) for crs in (one, other)]
+    if local == [None, None]:
+        return bool(one == other) or _numbers_agree(grid, like)
+    # A local system has nothing but its name: masks of FLAIR say so much of Lambert-93. To GDAL all of them are equal.
+    names = [_plain(_name(crs)) if name is None else name for name, crs in zip(local, (one, other), strict=True)]
+    return names[0] == names[1] or any(name in _NAMELESS for name in local)
 
 
 def _numbers_agree(grid: Grid, like: Grid) -> bool:
@@ -157,12 +155,11 @@ def _far(grid: Grid, like: Grid, name: str) -> str:
 
     if _apart(grid, like) < TOLERANCE:
         return f" (with the same numbers: if the CRS is wrong, `rio edit-info --crs {_called(like.crs)}` writes it in)"
-    places = []
-    for one in (grid, like):
-        x, y, _ = one.matrix @ (one.width / 2, one.height / 2, 1)
-        earthly = geodesy.is_earthly(one.crs)
-        places.append(geodesy.lonlat(one.crs, np.array(x), np.array(y)) if earthly else (np.nan, np.nan))
-    (east, north), (other_east, other_north) = np.radians(places)
+    if not (geodesy.is_earthly(grid.crs) and geodesy.is_earthly(like.crs)):
+        return ""
+    centres = [one.matrix @ (one.width / 2, one.height / 2, 1) for one in (grid, like)]
+    places = [geodesy.lonlat(one.crs, *centre[:2]) for one, centre in zip((grid, like), centres, strict=True)]
+    (east, north), (other_east, other_north) = np.radians(np.array(places))
     haversine = (
         math.sin((north - other_north) / 2) ** 2
         + math.cos(north) * math.cos(other_north) * math.sin((east - other_east) / 2) ** 2

@@ -9,23 +9,24 @@ Every raster that comes from elsewhere goes through `opened`. Its rules, for ima
 - Bands. All but alpha are data (`image_bands`); an alpha band with values between none and full is refused, for it is
   most likely data (`check_image`). So are palettes, complex numbers and grey in which 0 is white.
 - Pixels. `read_valid` tells which hold data.
-- Place. `place_of` tells where a raster lies, if it does.
+- Place. `crs_of` tells in what CRS a raster lies, if it lies anywhere; `check_place` refuses control points alone.
 """
 
 import contextlib
+import functools
 import pathlib
 import threading
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 
 import numpy as np
 import rasterio
-from rasterio.enums import ColorInterp
+from rasterio.crs import CRS
+from rasterio.enums import ColorInterp, MaskFlags
 from rasterio.windows import Window
 
 from data_pipelines.geo import formats
 from data_pipelines.schema import limits
-from data_pipelines.schema.errors import InputError
 from data_pipelines.schema.sensors import holds_data
 from data_pipelines.schema.spec import Refused
 
@@ -63,7 +64,7 @@ def opened(path: pathlib.Path) -> rasterio.DatasetReader:
             continue
         try:
             _check_size(path, dataset)
-            _check_overviews(path, dataset)
+            _check_others(path, dataset)
         except BaseException:
             dataset.close()
             raise
@@ -74,23 +75,26 @@ def opened(path: pathlib.Path) -> rasterio.DatasetReader:
 def unreadable(path: pathlib.Path, error: BaseException | None) -> Refused:
     """What to say of a file that GDAL cannot open, or not read to its end."""
     reason = " ".join(str((error and error.__cause__) or error).split())
-    return Refused(path, f"cannot be read ({reason}); damaged, truncated or no raster; copy it again")
+    return Refused(path, f"cannot be read ({reason}); damaged, truncated or no raster; copy or download it again")
 
 
 def _quietly() -> contextlib.AbstractContextManager:
     """Without the warning of rasters that lie nowhere; in turn, unless it is off for the whole process."""
-    off = ("ignore", None, rasterio.errors.NotGeoreferencedWarning, None, 0)
+    off = ("ignore", None, rasterio.errors.NotGeoreferencedWarning, None, 0)  # as `anywhere` sets it
     return contextlib.nullcontext() if warnings.filters[:1] == [off] else _one_at_a_time()
 
 
 @contextlib.contextmanager
 def _one_at_a_time() -> Iterator[None]:
-    with _OPENING, anywhere():
+    with _OPENING, warnings.catch_warnings():
+        # Another filter than that of `anywhere`: whoever sees this one must wait in turn.
+        warnings.filterwarnings("ignore", "Dataset has no geotransform", rasterio.errors.NotGeoreferencedWarning)
         yield
 
 
 def _check_size(path: pathlib.Path, dataset: rasterio.DatasetReader) -> None:
-    pixels, sizes = dataset.width * dataset.height, [np.dtype(kind).itemsize for kind in dataset.dtypes]
+    pixels = dataset.width * dataset.height
+    sizes = [4 if kind == "complex_int16" else np.dtype(kind).itemsize for kind in dataset.dtypes]
     together = dataset.count if dataset.interleaving == rasterio.enums.Interleaving.pixel else 1
     block = max(height * width * size for (height, width), size in zip(dataset.block_shapes, sizes, strict=True))
     block, size = block * together, pixels * sum(sizes)
@@ -105,12 +109,25 @@ def _check_size(path: pathlib.Path, dataset: rasterio.DatasetReader) -> None:
             raise Refused(path, f"{found:,} {what}; expected at most {most:,}; cut it, or write it again in tiles")
 
 
-def _check_overviews(path: pathlib.Path, dataset: rasterio.DatasetReader) -> None:
-    """Smaller copies of the image may lie in another file, which the image names; GDAL opens it when it needs it."""
+def _check_others(path: pathlib.Path, dataset: rasterio.DatasetReader) -> None:
+    """Looks at the files that GDAL will open for this one, when it needs them: the same rules hold for each."""
+    # An image may name the file that its smaller copies are in.
     if name := dataset.tags(ns="OVERVIEWS").get("OVERVIEW_FILE"):
-        raise Refused(
-            path, f"takes its overviews from {name[:80]!r}; expected them in the file or beside it; copy it anew"
-        )
+        raise Refused(path, f"takes its overviews from {name[:80]!r}; expected them in it or beside it; copy it anew")
+    if dataset.driver == "HFA":  # it may name the files that its pixels and overviews are in
+        for other in map(pathlib.Path, dataset.files):
+            formats.check_regular(other)
+            if other.resolve().parent not in (path.resolve().parent, path.absolute().parent):
+                raise Refused(path, f"takes pixels from {str(other)[:80]!r}; expected files beside it; copy it anew")
+    for other in formats.drawn_in(path):
+        about = formats.check_regular(other)
+        _check_other(other, about.st_size, about.st_mtime_ns)
+
+
+@functools.lru_cache(maxsize=100_000)
+def _check_other(path: pathlib.Path, size: int, mtime_ns: int) -> None:
+    del size, mtime_ns  # they change with the file
+    opened(path).close()
 
 
 def colours_of(dataset: rasterio.DatasetReader) -> tuple[ColorInterp, ...]:
@@ -144,20 +161,120 @@ def band_names(dataset: rasterio.DatasetReader) -> tuple[str, ...]:
     return tuple(f"band{number}" for number in range(1, len(indices) + 1))
 
 
+def check_image(dataset: rasterio.DatasetReader, windows: Iterable[Window]) -> None:
+    """Raises Refused where the numbers of an image are no intensities, or where a band of data would be lost as alpha.
+
+    Args:
+      dataset: an open image.
+      windows: the parts in which alpha bands are looked at: `strips` of all of it, or samples.
+    """
+    path = pathlib.Path(dataset.name)
+    for found, wrong, then in (
+        (
+            "a palette image, whose numbers are no intensities",
+            ColorInterp.palette in colours_of(dataset),
+            "expand it with `gdal_translate -expand rgb`",
+        ),
+        (
+            "grey in which 0 is white (MinIsWhite)",
+            dataset.tags(ns="IMAGE_STRUCTURE").get("MINISWHITE") == "YES",
+            "turn its numbers over, e.g. with `rio calc '(- 255 (read 1))'`",
+        ),
+        (
+            "complex numbers",
+            any(kind.startswith("complex") for kind in dataset.dtypes),
+            "write amplitude, or intensity, as a band",
+        ),
+    ):
+        if wrong:
+            raise Refused(path, f"{found}; expected bands of intensities; {then}")
+    alphas = sorted(set(dataset.indexes) - set(image_bands(dataset)))
+    if not alphas:
+        return
+    for window in windows:
+        for index in alphas:
+            kind = np.dtype(dataset.dtypes[index - 1])
+            full = np.iinfo(kind).max if kind.kind in "iu" else 1
+            if not np.isin(_read(dataset, index, window), (0, 255, full)).all():
+                raise Refused(
+                    path,
+                    f"band {index} is declared alpha but holds values between 0 and {full}; expected a mask; GDAL "
+                    "marks a 4th 8-bit band as alpha by default: if it is data, say so with "
+                    f"`rio edit-info --colorinterp {index}=undefined {path.name}`",
+                )
+
+
+def strips(dataset: rasterio.DatasetReader, rows: int = 512) -> Iterator[Window]:
+    """All of a raster, some rows at a time."""
+    for top in range(0, dataset.height, rows):
+        yield Window(0, top, dataset.width, min(rows, dataset.height - top))
+
+
 def read_valid(
     dataset: rasterio.DatasetReader, indices: Sequence[int], window: Window, zero_is_nodata: bool
 ) -> tuple[np.ndarray, np.ndarray]:
     """Raw values (bands, h, w), and where they are data (h, w) bool.
 
-    A pixel is valid when no band is masked (no-data value, mask, alpha 0), NaN or infinite, and, with
-    `zero_is_nodata`, not every band is 0. Raises InputError where the file cannot be read to its end.
+    A pixel holds no data where a mask of the file (in it, or a .msk beside it) or an alpha band is 0; where one of the
+    bands that are read is NaN, infinite, or the no-data value that the file declares for it, other than 0; and where
+    all of these bands are 0, if the file declares 0 for one of them, or with `zero_is_nodata`. 0 in some of the bands
+    alone is a number: of a band that sees nothing there, or of the height of flat ground.
+
+    Raises Refused where the file cannot be read to its end.
     """
+    raw = _read(dataset, list(indices), window)
+    declared = [dataset.nodatavals[index - 1] for index in indices]
+    valid = holds_data(raw, zero_is_nodata or 0 in declared, axis=0)
+    for band, nodata in zip(raw, declared, strict=True):
+        if nodata:
+            valid &= ~_is(band, nodata)
+    flags = {flag for index in indices for flag in dataset.mask_flag_enums[index - 1]}
+    alphas = set(dataset.indexes) - set(image_bands(dataset)) - set(indices)
+    if MaskFlags.per_dataset in flags and MaskFlags.alpha not in flags:
+        valid &= _read(dataset, indices[0], window, masks=True) != 0
+    for index in alphas:
+        valid &= _read(dataset, index, window) != 0
+    return raw, valid
+
+
+def _is(band: np.ndarray, nodata: float) -> np.ndarray:
+    """Where a band holds this value, as near as its numbers can hold it (as GDAL: to two steps of float32)."""
+    if band.dtype != np.float32 or not np.isfinite(nodata):
+        return band == nodata
+    value = np.clip(nodata, np.finfo(np.float32).min, np.finfo(np.float32).max).astype(np.float32)
+    step = np.abs(value - np.nextafter(value, np.float32(0)))
+    with np.errstate(over="ignore"):
+        return np.abs(band - value) <= 2 * step
+
+
+def _read(dataset: rasterio.DatasetReader, indices, window: Window, masks: bool = False) -> np.ndarray:
     try:
-        masked = dataset.read(indices, window=window, masked=True)
-    except rasterio.errors.RasterioIOError as error:
-        reason = " ".join(str(error.__cause__ or error).split())
-        raise InputError(
-            f"{dataset.name}: cannot be read to its end ({reason}); fetch or copy the file again"
-        ) from error
-    raw = masked.data
-    return raw, ~np.ma.getmaskarray(masked).any(0) & holds_data(raw, zero_is_nodata, axis=0)
+        return (dataset.read_masks if masks else dataset.read)(indices, window=window)
+    except rasterio.errors.RasterioError as error:
+        raise unreadable(pathlib.Path(dataset.name), error) from error
+
+
+def crs_of(dataset: rasterio.DatasetReader) -> CRS | None:
+    """The CRS in which a raster lies; None where it lies nowhere: it has no CRS, or no transform but the identity.
+
+    The identity is what GDAL gives a file that lacks a transform. It would make each pixel a metre, or a degree.
+    """
+    return dataset.crs if dataset.crs and not dataset.transform.is_identity else None
+
+
+def check_place(dataset: rasterio.DatasetReader) -> None:
+    """Raises Refused for a raster that is placed by ground control points or RPCs alone.
+
+    What is made of it pixel by pixel would lie nowhere, although the file says where it lies.
+    """
+    path = pathlib.Path(dataset.name)
+    for how, has, option in (
+        ("ground control points", dataset.gcps[0], "-tps"),
+        ("rational polynomial coefficients (RPCs)", dataset.rpcs, "-rpc"),
+    ):
+        if has and dataset.transform.is_identity:
+            raise Refused(
+                path,
+                f"placed by {how} alone; expected a transform from pixels to coordinates; warp it first, e.g. with "
+                f"`gdalwarp {option} -t_srs EPSG:4326 {path.name} warped.tif`",
+            )

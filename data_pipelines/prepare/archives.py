@@ -17,11 +17,11 @@ import tarfile
 import zipfile
 import zlib
 from collections.abc import Callable, Iterable, Iterator
-from typing import IO, Any, NamedTuple, Self, TypedDict
+from typing import IO, Any, BinaryIO, NamedTuple, Self, TypedDict
 
 from tqdm import tqdm
 
-from data_pipelines.schema import files
+from data_pipelines.schema import files, limits
 from data_pipelines.schema.errors import InputError
 from data_pipelines.schema.on_disk import SCHEMA_VERSION
 from data_pipelines.schema.schema_version import read_json, write_json
@@ -35,6 +35,7 @@ _DAMAGED = (
     zipfile.BadZipFile, tarfile.TarError, zlib.error, lzma.LZMAError, struct.error, EOFError, RuntimeError, ValueError,
     OverflowError,
 )  # fmt: skip
+_ZIP_END = 22 + 65_535 + 20 + 56  # bytes at the end of a zip that may hold the size of its table of contents
 # A name that the file system does not take: too long, or a file where a folder should be.
 _NOT_A_NAME = (errno.ENAMETOOLONG, errno.ENOTDIR, errno.EISDIR, errno.EEXIST, errno.EILSEQ, errno.EINVAL)
 
@@ -59,12 +60,16 @@ def unpack(source: pathlib.Path, target: pathlib.Path, members: re.Pattern[str])
       target: a folder, made if it is not there.
       members: matches the names (without folders) of the files that are wanted.
 
-    Returns the members that match and were refused: those that would leave the target, links and devices, encrypted
-    ones, those that a zip cannot yield whole, and the second one of two of the same name.
+    Returns the members that match and were refused: those that would leave the target, or have a name that no folder
+    takes, links and devices, encrypted ones, those that a zip cannot yield whole, and the second one of two of the same
+    name.
 
-    Raises InputError for an archive that cannot be opened or ends early, and where the target cannot be written.
+    Raises InputError for an archive that cannot be opened or ends early, is no file, holds more than
+    `data_pipelines.schema.limits` allow, and where the target cannot be written.
     """
     archives = find(source)
+    for archive in archives:
+        files.open_regular(archive).close()
     folders = {archive: target / archive.relative_to(source) for archive in archives}
     refused = {archive: _finished(folders[archive], _identity(archive, members)) for archive in archives}
     todo = [archive for archive in archives if refused[archive] is None]
@@ -135,11 +140,15 @@ def _unpack(archive: pathlib.Path, folder: pathlib.Path, members: re.Pattern[str
     folder.mkdir(parents=True, exist_ok=True)
     write_json(_note(folder), {"archive": identity, "refused": None}, SCHEMA_VERSION)
 
-    refused, seen, begun = [], set(), bar.n
+    refused, seen, begun, total = [], set(), bar.n, 0
     with _opened(archive) as listing:
         if isinstance(listing, list):  # a tar tells what is in it only as it is read
-            _check_room(archive, folder, [member for member in listing if _is_wanted(member.name, members)])
+            wanted = [member for member in listing if _is_wanted(member.name, members)]
+            _check_expansion(archive, identity["bytes"], sum(member.size for member in wanted))
+            _check_room(archive, folder, wanted)
         for member in listing:
+            total += member.size
+            _check_expansion(archive, identity["bytes"], total)
             if _is_wanted(member.name, members):
                 path = folder / member.name.replace("\0", "")
                 reason = unsafe(member.name) or member.wrong or ("a second member of this name" * (path in seen))
@@ -159,16 +168,33 @@ def _is_wanted(name: str, members: re.Pattern[str]) -> bool:
 
 
 def unsafe(name: str) -> str:
-    """Why a name could lead out of the target, here or on Windows; empty where it cannot."""
+    """Why a name could lead out of the target, here or on Windows, or is none; empty where it is well."""
     if "\0" in name or "\\" in name:
         return "NUL or backslash in its name, expected a plain path"
     if name.startswith("/") or re.match("[A-Za-z]:", name):
         return "an absolute path, expected one inside the archive"
-    return '".." in its path, expected a path inside the archive' if ".." in name.split("/") else ""
+    parts = name.split("/")
+    if ".." in parts:
+        return '".." in its path, expected a path inside the archive'
+    if len(parts) > limits.FOLDER_DEPTH:
+        return f"{len(parts)} folders deep, expected at most {limits.FOLDER_DEPTH}"
+    longest = max(len(os.fsencode(part)) for part in parts)
+    if longest > limits.NAME_BYTES:
+        return f"a name of {longest:,} bytes, expected at most {limits.NAME_BYTES}"
+    return ""
 
 
 def _printable(name: str) -> str:
     return name if name.isprintable() else ascii(name)[1:-1]
+
+
+def _check_expansion(archive: pathlib.Path, packed: int, unpacked: int) -> None:
+    most = max(limits.UNPACKED_EXPANSION * packed, limits.UNPACKED_SMALL)
+    if unpacked > most:
+        raise InputError(
+            f"{archive}: {packed:,} bytes that unpack to {unpacked:,} and more; expected at most {most:,}; if it is "
+            "what it should be, unpack it by hand"
+        )
 
 
 def _check_room(archive: pathlib.Path, folder: pathlib.Path, members: list["_Member"]) -> None:
@@ -234,7 +260,7 @@ def _write(member: _Member, path: pathlib.Path) -> str:
 
 @contextlib.contextmanager
 def _zipped(archive: pathlib.Path) -> Iterator[list[_Member]]:
-    with zipfile.ZipFile(archive) as file:
+    with files.open_regular(archive) as raw, zipfile.ZipFile(_listed(archive, raw)) as file:
         # In the order in which they lie on the disk.
         infos = sorted(file.infolist(), key=lambda info: info.header_offset)
         # zipfile cuts `filename` at a NUL.
@@ -244,6 +270,23 @@ def _zipped(archive: pathlib.Path) -> Iterator[list[_Member]]:
             )
             for i in infos
         ]
+
+
+def _listed(archive: pathlib.Path, raw: BinaryIO) -> BinaryIO:
+    """The file, once its table of contents, which zipfile reads whole, is known to be of a size to be expected."""
+    raw.seek(max(0, archive.stat().st_size - _ZIP_END))
+    end = raw.read()
+    here = end.rfind(b"PK\5\6")
+    size = int.from_bytes(end[here + 12 : here + 16], "little") if here >= 0 else 0
+    if (large := end.rfind(b"PK\6\6", 0, max(here, 0))) >= 0:  # as zips beyond 4 GB have it
+        size = max(size % 0xFFFFFFFF, int.from_bytes(end[large + 40 : large + 48], "little"))
+    if size > limits.LISTING_BYTES:
+        raise InputError(
+            f"{archive}: a table of contents of {size:,} bytes, expected at most {limits.LISTING_BYTES:,}; "
+            "unpack it by hand"
+        )
+    raw.seek(0)
+    return raw
 
 
 def _wrong(info: zipfile.ZipInfo) -> str:
@@ -257,24 +300,48 @@ def _wrong(info: zipfile.ZipInfo) -> str:
 def _tarred(archive: pathlib.Path) -> Iterator[Iterable[_Member]]:
     packed = archive.suffix.lower() != ".tar"
     with contextlib.ExitStack() as stack:
-        raw = stack.enter_context(archive.open("rb"))
+        raw = stack.enter_context(files.open_regular(archive))
         stream = stack.enter_context(gzip.GzipFile(fileobj=raw)) if packed else raw
         file = stack.enter_context(tarfile.open(fileobj=stream, mode="r|", tarinfo=_Header))
         yield _tar_members(file, raw)
         # To the end of the stream, where its checksum is.
-        while stream.read(_CHUNK):
-            pass
+        behind = 0
+        while chunk := stream.read(_CHUNK):
+            behind += len(chunk)
+            _check_expansion(archive, archive.stat().st_size, behind)
 
 
 def _tar_members(file: tarfile.TarFile, raw: IO[bytes]) -> Iterator[_Member]:
     for info in file:
         wrong = "" if info.isreg() else "a link or a device, expected a file"
+        if info.issparse():
+            wrong = "a sparse file, expected one with all its bytes"  # its size is what it says
         yield _Member(info.name, info.size, raw.tell(), functools.partial(file.extractfile, info), wrong, False)
         file.members.clear()  # type: ignore[attr-defined]  # it would grow with the archive
 
 
+_TEXTS = (tarfile.XHDTYPE, tarfile.XGLTYPE, tarfile.SOLARIS_XHDTYPE, tarfile.GNUTYPE_LONGNAME, tarfile.GNUTYPE_LONGLINK)
+
+
 class _Header(tarfile.TarInfo):
-    """A header that must be whole: tarfile takes a damaged or missing one for the end of the archive."""
+    """A header that must be whole: tarfile takes a damaged or missing one for the end of the archive.
+
+    What tarfile reads whole to understand it must be small: texts, and the maps of sparse files, which are not read.
+    """
+
+    @classmethod
+    def frombuf(cls, buf: bytes | bytearray, encoding: str, errors: str) -> Self:
+        header = super().frombuf(buf, encoding, errors)
+        if header.type in _TEXTS and header.size > limits.HEADER_BYTES:
+            raise tarfile.ReadError(f"a header of {header.size:,} bytes, expected at most {limits.HEADER_BYTES:,}")
+        if header.type == tarfile.GNUTYPE_SPARSE:
+            raise tarfile.ReadError(f"{header.name}: a sparse file, expected files with all their bytes")
+        if header.size < 0:
+            raise tarfile.ReadError(f"{header.name}: {header.size} bytes")
+        return header
+
+    def _proc_gnusparse_10(self, *_) -> None:
+        raise tarfile.ReadError(f"{self.name}: a sparse file, expected files with all their bytes")
 
     @classmethod
     def fromtarfile(cls, file: tarfile.TarFile) -> Self:

@@ -11,6 +11,7 @@ from collections.abc import Mapping
 
 import tensorflow_datasets as tfds
 
+from data_pipelines.geo.fill_values import Extremes
 from data_pipelines.prepare.shard_writer import PARTS, Layout, Note
 from data_pipelines.schema import on_disk
 from data_pipelines.schema.band_statistics import BandSums
@@ -108,6 +109,11 @@ def _statistics(notes: list[Note], sums: dict[str, BandSums]) -> dict:
         "class_pixels": {str(label): count for label, count in sorted(pixels.items())},
         "off_legend_pixels": sum(note.off_legend for note in notes),
         "nodata_pixels": sum(sum(note.nodata) for note in notes),
+        "fills": {
+            name: {"value": found[0], "share": found[1]}
+            for name in sums
+            if (found := functools.reduce(Extremes.__add__, (note.extremes[name] for note in notes)).fill)
+        },
         "sensors": {name: of_sensor.summary() for name, of_sensor in sums.items()},
     }
 

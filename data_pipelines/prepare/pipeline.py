@@ -12,15 +12,13 @@ of workers, and any number of restarts, end in the same bytes. All of it happens
 """
 
 import collections
-import contextlib
 import dataclasses
-import fcntl
 import functools
 import hashlib
 import logging
 import pathlib
 import shutil
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import tqdm
@@ -29,7 +27,7 @@ from data_pipelines.prepare import archives, shard_writer
 from data_pipelines.prepare.executors import run
 from data_pipelines.prepare.finalize import file_stem, finalize, unpacked, write_refused
 from data_pipelines.prepare.shard_writer import Layout, Task
-from data_pipelines.schema import on_disk, schema_version
+from data_pipelines.schema import locks, on_disk, schema_version
 from data_pipelines.schema.errors import InputError
 from data_pipelines.schema.spec import DatasetSpec, Item, Refused
 
@@ -38,7 +36,7 @@ _log = logging.getLogger("lcjax.data")
 # Shards a split, bounded by records a shard: enough for every worker, not too many open files, little lost by a kill.
 _SHARDS = 64
 _RECORDS_PER_SHARD = (16, 512)
-_PLAN = "plan.json"
+_PLAN, _LOCK = "plan.json", "lock"
 _LOOKED_AT = 5  # records that tell the size of all
 
 
@@ -66,7 +64,8 @@ def write(
     final = on_disk.folder_of(spec.name, spec.version, data_dir)
     folder = on_disk.incomplete(final)
     try:
-        with _alone(folder / shard_writer.PARTS):
+        lock = folder / shard_writer.PARTS / _LOCK
+        with locks.held(lock, folder, doing="preparing", instead="give another --data_dir"):
             _write(spec, source, folder, workers, max_refused, options or {}, beam)
             folder.replace(final)
             tidy(final)
@@ -116,21 +115,6 @@ def _write(
     _write_shards(spec.name, [task for some in tasks.values() for task in some], limit, workers, beam)
     notes = {split: [task.note() for task in some] for split, some in tasks.items()}
     finalize(spec, layout, made, notes, nameless, folder)
-
-
-@contextlib.contextmanager
-def _alone(parts: pathlib.Path) -> Iterator[None]:
-    """Holds a lock on the folder, which ends with the process. Raises InputError where another one holds it."""
-    parts.mkdir(parents=True, exist_ok=True)
-    with (parts / "lock").open("w") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise InputError(
-                f"{parts.parent}: another `lcjax prepare` is at work on it; wait for its end, or give another "
-                "--data_dir"
-            ) from None
-        yield
 
 
 def _unpack(spec: DatasetSpec, source: pathlib.Path, target: pathlib.Path) -> dict[pathlib.Path, str]:

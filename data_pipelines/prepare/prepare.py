@@ -5,7 +5,7 @@ import logging
 import pathlib
 
 from data_pipelines.datasets import registry as datasets
-from data_pipelines.prepare import pipeline, quicklooks
+from data_pipelines.prepare import findings, pipeline, quicklooks
 from data_pipelines.reading.dataset import PreparedDataset, open_dataset
 from data_pipelines.schema import on_disk, schema_version
 from data_pipelines.schema.errors import InputError
@@ -123,5 +123,7 @@ def _log_summary(dataset: PreparedDataset, drawn: list[pathlib.Path], published_
         refused = sum(1 for _ in csv.reader(file)) - 1
     if refused:
         _log.info(f"  refused     {refused:>9,}; which and why: {dataset.folder / on_disk.REFUSED}")
+    if found := findings.findings(dataset.legend, dataset.statistics["splits"]):
+        _log.warning("\n  ".join(["worth a look:", *found]))
     _log.info(f"  shards and statistics: {dataset.folder}")
     _log.info(f"  look at: {', '.join(str(path) for path in drawn)}")

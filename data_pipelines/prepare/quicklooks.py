@@ -57,7 +57,7 @@ def distribution(dataset: PreparedDataset, splits: Mapping[str, int]):
     labelled = {split: pixels for split in splits if (pixels := dataset.class_pixels(split))}
     classes = dataset.legend.classes
     ignored = dataset.legend.ignored
-    names = [f"{c.id} {c.name}" + (" (ignored)" if c.id in ignored else "") for c in classes]
+    names = [f"{c.value} {c.name}" + (" (ignored)" if c.id in ignored else "") for c in classes]
     height = 0.7 + 2.2 * max(len(labelled), 1) + 0.05 * max(map(len, names))
     figure = Figure(figsize=(max(10, 0.6 * len(classes)), height), layout="constrained")
     axes = figure.subplots(max(len(labelled), 1), 1, sharex=True, squeeze=False)[:, 0]
@@ -205,8 +205,9 @@ def contact_sheet(dataset: PreparedDataset):
             row[0].set_ylabel(record["id"].removeprefix("ROIs").rpartition("/")[2][-30:], fontsize=6)
             if (record["label"] == IGNORE).all():
                 row[-1].text(0.5, 0.5, "no label", transform=row[-1].transAxes, ha="center", va="center", fontsize=8)
-    keys = [Patch(facecolor=c.colour, edgecolor="0.3", label=f"{c.id} {c.name}") for c in dataset.legend.classes]
-    keys.append(Patch(facecolor=_NO_LABEL, edgecolor="0.3", label=f"{IGNORE} no label"))
+    keys = [Patch(facecolor=c.colour, edgecolor="0.3", label=f"{c.value} {c.name}") for c in dataset.legend.classes]
+    unlabelled = "no label" if dataset.legend.nodata != IGNORE else f"{IGNORE} no label"
+    keys.append(Patch(facecolor=_NO_LABEL, edgecolor="0.3", label=unlabelled))
     figure.legend(handles=keys, loc="outside lower center", ncols=_columns(figure, keys), fontsize=8)
     return figure
 

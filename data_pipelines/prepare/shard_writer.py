@@ -13,6 +13,7 @@ import tensorflow_datasets as tfds
 from array_record.python import array_record_module
 from tensorflow_datasets.core import example_serializer
 
+from data_pipelines.geo.fill_values import Extremes
 from data_pipelines.schema import band_statistics, on_disk, schema_version
 from data_pipelines.schema.errors import InputError
 from data_pipelines.schema.files import temporary, write_atomically
@@ -102,6 +103,7 @@ class _NoteFields(TypedDict):
     refused_places: list[str]
     off_legend: Count
     sensors: dict[str, band_statistics.SumsFields]
+    extremes: dict[str, Extremes]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -117,6 +119,7 @@ class Note:
       refused_places: the first file of each record that was refused.
       off_legend: labelled pixels that the legend does not know.
       sensors: sums over the pixels of each sensor.
+      extremes: how many pixels of each sensor hold its least or largest number in every band.
     """
 
     size: int
@@ -127,6 +130,7 @@ class Note:
     refused_places: list[str]
     off_legend: int
     sensors: dict[str, band_statistics.BandSums]
+    extremes: dict[str, Extremes]
 
     def to_json(self) -> str:
         """What `read` reads, in one line."""
@@ -147,16 +151,7 @@ class Note:
         pixels = [{int(label): count for label, count in of_record.items()} for of_record in fields["pixels"]]
         sensors = {name: band_statistics.BandSums.from_json(sums) for name, sums in fields["sensors"].items()}
         refused = [list(row) for row in fields["refused"]]
-        return Note(
-            fields["size"],
-            fields["kept"],
-            pixels,
-            fields["nodata"],
-            refused,
-            fields["refused_places"],
-            fields["off_legend"],
-            sensors,
-        )
+        return Note(**{**fields, "pixels": pixels, "sensors": sensors, "refused": refused})  # type: ignore[arg-type]
 
 
 def read_item(read: Callable[[Item], Record], item: Item) -> Record:
@@ -198,9 +193,10 @@ def write(task: Task) -> Note:
     tile = task.layout.tile
     begun = temporary(task.note_path.with_suffix(""))
     writer = array_record_module.ArrayRecordWriter(str(begun), OPTIONS)
-    note = Note(0, [], [], [], [], [], 0, {})
+    note = Note(0, [], [], [], [], [], 0, {}, {})
     size = off_legend = 0
     sums = {sensor.name: band_statistics.BandSums.of_none(len(sensor.bands)) for sensor in task.layout.sensors}
+    extremes = dict.fromkeys(sums, Extremes())
     for item in task.items:
         try:
             record = read_item(task.read, item)
@@ -221,10 +217,12 @@ def write(task: Task) -> Note:
         labels, counts = np.unique(record.parts["label"], return_counts=True)
         note.pixels.append({int(i): int(n) for i, n in zip(labels, counts, strict=True) if i != IGNORE})
         for name in sums:
-            sums[name] += band_statistics.BandSums.of(record.parts[name], record.counted)
+            image, counted = record.parts[name], record.counted
+            sums[name] += band_statistics.BandSums.of(image, counted)
+            extremes[name] += Extremes.of(image.reshape(-1, image.shape[-1]) if counted is None else image[counted])
     with _explained(task.shard):
         writer.close()
-    note = dataclasses.replace(note, size=size, off_legend=off_legend, sensors=sums)
+    note = dataclasses.replace(note, size=size, off_legend=off_legend, sensors=sums, extremes=extremes)
     write_atomically(task.note_path, note.to_json())
     begun.replace(task.shard)
     return note

@@ -94,14 +94,15 @@ def check_values(
     split: str, images: np.ndarray, masks: np.ndarray | None, legend: Legend, nodata: float | None
 ) -> None:
     """Raises InputError for numbers that are not finite and for labels outside the legend; names the record."""
-    known = sorted({*legend.allowed_ids, *(stored for stored, _ in legend.merges)})
+    stored = (stored for stored, _ in legend.merges)
+    known = [*sorted({*legend.allowed_values, *stored} - {legend.nodata}), legend.nodata]
     for record, image in enumerate(images):
         if images.dtype.kind == "f":
             _check_finite(split, record, image, nodata)
         if masks is not None and (strange := np.setdiff1d(masks[record], known)).size:
             raise InputError(
                 f"split {split!r}: the mask of record {record} holds {_some(strange)}; expected ids of the classes "
-                f"({', '.join(map(str, known[:-1]))}), and {IGNORE} where there is no label"
+                f"({', '.join(map(str, known[:-1]))}), and {legend.nodata} where there is no label"
             )
 
 

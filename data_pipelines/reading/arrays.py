@@ -80,7 +80,7 @@ class ArraySource:
         self.ids = ids
         self.tile = next(iter(splits.values())).images.shape[1]
         self._splits, self._where, self._sensor, self._nodata = splits, where, sensor, nodata
-        self._read_as = legend.read_as()
+        self._read_as = legend.read_as()[legend.id_of_value()]
 
     def __len__(self) -> int:
         return len(self.ids)

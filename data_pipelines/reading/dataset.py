@@ -15,7 +15,7 @@ import tqdm
 from data_pipelines.datasets import registry as datasets
 from data_pipelines.reading import record_parser
 from data_pipelines.reading.interfaces import square
-from data_pipelines.schema import band_statistics, on_disk, schema_version
+from data_pipelines.schema import band_statistics, on_disk, paths, schema_version
 from data_pipelines.schema.band_selection import chosen
 from data_pipelines.schema.errors import InputError
 from data_pipelines.schema.legends import IGNORE, Legend, named
@@ -231,7 +231,7 @@ def open_dataset(data_dir: pathlib.Path | str, name: str, *, legend: str = "", b
     Raises InputError where there is none, or an unfinished one, and where it has no such legend or bands.
     """
     entry = datasets.entry(name)
-    folder = on_disk.folder_of(entry.name, entry.version, pathlib.Path(data_dir))
+    folder = on_disk.folder_of(entry.name, entry.version, paths.given(data_dir, "data_dir"))
     command = f"lcjax prepare --dataset={name} --source=DIR --data_dir={data_dir}"
     if not (folder / "dataset_info.json").is_file():
         state = "its preparation is unfinished" if on_disk.incomplete(folder).exists() else "no prepared data set"

@@ -1,12 +1,14 @@
 """Legends: what the class ids of a data set mean, and which of them are scored.
 
 A network's classes are the scored ids of its legend in ascending order (class index 0, 1, ...); every other id is
-ignored in training and scoring. Maps carry the ids of the legend, with 255 for no data. The tables of published data
-sets are in their folders: sen12ms/legend.py, dfc2020/legend.py, flair1/legend.py.
+ignored in training and scoring. Maps carry the ids of the legend, with 255 for no data, unless a class is written as
+another number: 255 itself may be a class of masks and maps, which inside (labels in shards, statistics, scores) has
+another id, for there it is no label. The tables of published data sets are in their folders: sen12ms/legend.py,
+dfc2020/legend.py, flair1/legend.py.
 """
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 
@@ -14,16 +16,28 @@ from data_pipelines.schema import names
 from data_pipelines.schema.errors import InputError
 from data_pipelines.schema.typed_json import LabelId, Name
 
-IGNORE = 255  # class index of a pixel that is neither trained on nor scored; also nodata in maps
+IGNORE = 255  # class index of a pixel that is neither trained on nor scored; also nodata in maps, mostly
 
 
 @dataclasses.dataclass(frozen=True)
 class LandClass:
-    """One class of a legend: the id in labels and maps, and how it is shown."""
+    """One class of a legend: the id in labels and maps, and how it is shown.
+
+    Attributes:
+      id: in labels, statistics and scores: 0 to 254.
+      colour: "#rrggbb".
+      written: the number that masks and maps hold in place of the id; None where they hold the id.
+    """
 
     id: LabelId
     name: Name
-    colour: str  # "#rrggbb"
+    colour: str
+    written: LabelId | None = None
+
+    @property
+    def value(self) -> int:
+        """The number of the class in masks and maps."""
+        return self.id if self.written is None else self.written
 
     def __post_init__(self) -> None:
         """Raises InputError for a name or a colour that cannot be: both go into pages, styles and tables."""
@@ -60,9 +74,21 @@ class Legend:
         return tuple(c for c in sorted(self.classes, key=lambda c: c.id) if c.id not in self.ignored)
 
     @property
+    def nodata(self) -> int:
+        """The number of maps where there is no data: 255, or the largest below that no class is written as."""
+        taken = {land_class.value for land_class in self.classes}
+        return max(set(range(IGNORE + 1)) - taken)
+
+    @property
     def allowed_ids(self) -> tuple[int, ...]:
-        """Every id that a label raster may hold."""
+        """Every id that labels may hold."""
         return tuple(sorted({c.id for c in self.classes} | set(self.ignored) | {IGNORE}))
+
+    @property
+    def allowed_values(self) -> tuple[int, ...]:
+        """Every number that masks may hold."""
+        nameless = set(self.ignored) - {c.id for c in self.classes}
+        return tuple(sorted({c.value for c in self.classes} | nameless | {self.nodata}))
 
     def read_as(self) -> np.ndarray:
         """A table (256,) uint8: stored id -> id of this legend."""
@@ -85,11 +111,37 @@ class Legend:
             table[index] = land_class.id
         return table
 
+    def value_of_index(self) -> np.ndarray:
+        """A table (256,) uint8: class index -> number in maps; `nodata` where there is no class."""
+        table = np.full(256, self.nodata, np.uint8)
+        for index, land_class in enumerate(self.scored):
+            table[index] = land_class.value
+        return table
+
+    def id_of_value(self) -> np.ndarray:
+        """A table (256,) uint8: number in masks -> label id; numbers that are not written stay, those left are IGNORE.
+
+        Where 255 is a class, the number that stands for no label is `nodata`.
+        """
+        table = np.arange(256, dtype=np.uint8)
+        if self.nodata != IGNORE:
+            table[[self.nodata, *(c.id for c in self.classes if c.written is not None)]] = IGNORE
+        for land_class in self.classes:
+            table[land_class.value] = land_class.id
+        return table
+
     def palette(self) -> np.ndarray:
         """Colours by label id, (256, 3) uint8; black where the legend names no class."""
+        return self._colours({land_class.id: land_class for land_class in self.classes})
+
+    def map_palette(self) -> np.ndarray:
+        """Colours by number in maps, (256, 3) uint8; black where the legend names no class."""
+        return self._colours({land_class.value: land_class for land_class in self.classes})
+
+    def _colours(self, classes: Mapping[int, LandClass]) -> np.ndarray:
         table = np.zeros((256, 3), np.uint8)
-        for land_class in self.classes:
-            table[land_class.id] = [int(land_class.colour[i : i + 2], 16) for i in (1, 3, 5)]
+        for number, land_class in classes.items():
+            table[number] = [int(land_class.colour[i : i + 2], 16) for i in (1, 3, 5)]
         return table
 
 

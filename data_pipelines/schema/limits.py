@@ -17,6 +17,13 @@ VRT_BYTES = 2**26  # 64 MB: some 100,000 sources
 VRT_SOURCES = 100_000
 VRT_DEPTH = 4  # VRTs within VRTs
 XML_DEPTH = 32
+# What the command line switches off in GDAL before it starts: a second lock behind the one reader of rasters, which
+# opens none of this. Names that a GDAL does not know do no harm.
+GDAL_OFF = {
+    "GDAL_SKIP": "WMS,WMTS,WCS,HTTP,STACIT,STACTA,OGCAPI,GTI,MRF,PLMOSAIC,DAAS,EEDA,EEDAI,NGW,DERIVED,Zarr,ESRIC,TIL",
+    "CPL_VSIL_CURL_ALLOWED_FILENAME": "none",  # the one address that may be fetched
+    "GDAL_VRT_ENABLE_PYTHON": "NO",
+}
 
 # ---- texts ----------------------------------------------------------------------------------------------------------
 
@@ -37,7 +44,8 @@ UNPACKED_SMALL = 2**32  # bytes: 4 GB
 
 # ---- flags and fields of a config -----------------------------------------------------------------------------------
 
-MAX_TILE = 4096  # pixels, edge of a tile of `prepare`: a record of 13 bands is then 400 MB
+MAX_TILE = 4096  # pixels, edge of a tile of `prepare`
+RECORD_BYTES = 2**30  # of the image of one record: 1 GB; what holds it on disk ends at 2 GB
 MAX_WORKERS = 1024  # processes
 MAX_BATCH = 65_536  # tiles or images in one call of the network
-STRIP_BYTES = 2**32  # of memory that `predict` takes for one row of tiles, unless --max_memory says more: 4 GB
+STRIP_BYTES = 2**33  # of memory that `predict` takes for one row of tiles, unless --max_memory says another: 8 GB

@@ -68,6 +68,13 @@ class BandSummary(TypedDict):
     correlation: NotRequired[list[list[Annotated[float, msgspec.Meta(ge=-1, le=1)]]]]
 
 
+class FillValue(TypedDict):
+    """One number in every band of much of the pixels, that nobody declared to be no data."""
+
+    value: Number
+    share: Annotated[float, msgspec.Meta(ge=0, le=1)]
+
+
 class SplitStatistics(TypedDict):
     """What statistics.json tells of a split."""
 
@@ -76,6 +83,7 @@ class SplitStatistics(TypedDict):
     off_legend_pixels: Count
     nodata_pixels: Count
     sensors: dict[Name, BandSummary]
+    fills: dict[Name, FillValue]
 
 
 class Made(TypedDict):

@@ -68,6 +68,8 @@ class Sensor:
     display: tuple[str, ...]  # the bands shown as red, green, blue (or one as grey)
     ground_sampling: Positive | None  # metres; None where the imagery does not tell
     zero_is_nodata: bool = True  # whether a pixel that is 0 in every band holds no data
+    # Scale and offset of each band, as the files of own imagery state them; empty where they state none.
+    packing: tuple[tuple[float, float], ...] = ()
 
     def __post_init__(self) -> None:
         """Raises InputError for a sensor that cannot be: of such a card or description no network is made."""
@@ -99,7 +101,9 @@ class Sensor:
         """The sensor with some of its bands, in this order."""
         indices = [self.bands.index(band) for band in bands]
         shown = self.display if set(self.display) <= set(bands) else tuple(bands[:3] if len(bands) >= 3 else bands[:1])
-        return dataclasses.replace(self, bands=tuple(bands), scaling=self.scaling.of_bands(indices), display=shown)
+        packing = tuple(self.packing[i] for i in indices) if self.packing else ()
+        scaling = self.scaling.of_bands(indices)
+        return dataclasses.replace(self, bands=tuple(bands), scaling=scaling, display=shown, packing=packing)
 
 
 S1 = Sensor(

@@ -31,12 +31,20 @@ class Refused(InputError):
 
 @dataclasses.dataclass(frozen=True)
 class Cut:
-    """Where a record lies in a larger image, in pixels; the first `seen` rows and columns are in the record before."""
+    """Where a record lies in a larger image, in pixels.
+
+    Attributes:
+      top, left: its upper left pixel.
+      seen_rows, seen_columns: so many of the first ones are in the record before.
+      rows, columns: so many of the image it holds; what a tile has more is filled in.
+    """
 
     top: int
     left: int
     seen_rows: int
     seen_columns: int
+    rows: int
+    columns: int
 
 
 @dataclasses.dataclass(frozen=True)

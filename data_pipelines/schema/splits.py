@@ -6,6 +6,7 @@ import pathlib
 import re
 from collections.abc import Mapping, Sequence
 
+from data_pipelines.schema import csv_rows, paths
 from data_pipelines.schema.errors import InputError
 
 _SLICE = r"(\[(?P<start>-?\d+%?)?:(?P<stop>-?\d+%?)?\])?"
@@ -67,7 +68,7 @@ class Splits:
 
     def _named(self, name: str, spec: str) -> Sequence[str]:
         if name.startswith(_LIST):
-            return self._listed(pathlib.Path(name.removeprefix(_LIST)).expanduser())
+            return self._listed(paths.given(name.removeprefix(_LIST), f"split {spec!r}"))
         ids = self.stored.get(name) or self.parts.get(name)
         if ids is None:
             raise self._error(spec, f"there is no {name!r}")
@@ -77,14 +78,10 @@ class Splits:
         """The records that a file names, in its order: by id, or by one of their files, with or without folders."""
         if not path.is_file():
             raise InputError(f"{path}: no such file; expected a list of records or of their files, one a line")
-        try:
-            lines = path.read_text(encoding="utf-8-sig").splitlines()  # spreadsheets write a mark before the text
-        except UnicodeDecodeError as error:
-            raise InputError(f"{path}: no text ({error}); expected records or their files, one a line") from error
         every = [record_id for ids in self.stored.values() for record_id in ids]
         whole, last = set(every), collections.Counter(map(_last, every))
         by_last = {_last(record_id): record_id for record_id in every if last[_last(record_id)] == 1}
-        cells = [line.split(",")[0].strip().strip('"') for line in lines if line.strip()]
+        cells = csv_rows.first_column(path)
         named = [cell if cell in whole else by_last.get(_plain(cell), "") for cell in cells]
         unknown = [cell for cell, record_id in zip(cells, named, strict=True) if not record_id]
         if unknown:
@@ -101,6 +98,13 @@ class Splits:
             f"split {spec!r} of {self.title}: {what}. Expected one of {names}, or list:FILE; a slice of it such as "
             "validation[:75%]; or a sum such as validation+test"
         )
+
+
+def absolute(spec: str) -> str:
+    """A text with the path of a list from the root, so that it means the same in any folder."""
+    if not spec.strip().startswith(_LIST):
+        return spec
+    return _LIST + str(paths.given(spec.strip().removeprefix(_LIST), f"split {spec!r}").absolute())
 
 
 def _edge(text: str | None, count: int, default: int) -> int:

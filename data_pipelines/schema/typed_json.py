@@ -93,7 +93,9 @@ def parse(text: bytes | str, source: object, remedy: str, *, finite: bool = True
     """
     try:
         decoded = text.decode("utf-8") if isinstance(text, bytes) else text
-        fields = json.loads(decoded, object_pairs_hook=_once, parse_constant=_finite if finite else float, parse_float=_float)
+        fields = json.loads(
+            decoded, object_pairs_hook=_once, parse_constant=_finite if finite else float, parse_float=_float
+        )
         if r"\ud" in decoded or r"\uD" in decoded:  # half a pair is text that no file can hold
             json.dumps(fields, ensure_ascii=False).encode("utf-8")
     except RecursionError as error:

@@ -6,6 +6,7 @@ import tempfile
 
 from tqdm import tqdm
 
+from data_pipelines.schema import paths
 from data_pipelines.schema.errors import InputError
 from data_pipelines.schema.files import write_atomically
 from lcjax.cli import config_flag
@@ -109,6 +110,6 @@ def run(flags) -> None:
             return
         print(text)
     if flags.json:
-        path = pathlib.Path(flags.json)
+        path = paths.given(flags.json, "--json")
         path.parent.mkdir(parents=True, exist_ok=True)
         write_atomically(path, text)

@@ -3,6 +3,7 @@
 import pathlib
 from collections.abc import Callable
 
+from data_pipelines.prepare import findings
 from data_pipelines.schema import on_disk
 from data_pipelines.schema.errors import InputError
 from lcjax import tasks
@@ -71,7 +72,9 @@ def _data_set(folder: pathlib.Path) -> list[str]:
         names = [one.name for one in legend.classes]
         lines.append(f"  legend      {legend.name}, {len(names)} classes: {', '.join(names)}")
     lines += [f"  {split:<11} {of_split['records']:,} records" for split, of_split in statistics["splits"].items()]
-    return lines + ([f"  partitions  {', '.join(partitions)}"] if partitions else [])
+    lines += [f"  partitions  {', '.join(partitions)}"] if partitions else []
+    stored = description["legends"][0]
+    return lines + [f"  worth a look: {line}" for line in findings.findings(stored, statistics["splits"])]
 
 
 def _export(folder: pathlib.Path) -> list[str]:

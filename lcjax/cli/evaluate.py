@@ -1,7 +1,6 @@
 """`lcjax evaluate`: the scores of a trained network, every pixel of a split once."""
 
-import pathlib
-
+from data_pipelines.schema import paths
 from data_pipelines.schema.errors import InputError
 
 HELP = """Scores a trained network on a split, every pixel once: whole tiles, or blended windows of config.window.
@@ -15,7 +14,7 @@ and checkpoint), confusion.csv, confusion.png, and samples.npz for the page of `
 
 def define_flags(flags) -> None:
     """The flags of the verb."""
-    flags.DEFINE_list("workdir", None, "Workdirs of training runs, separated by commas.")
+    flags.DEFINE_string("workdir", None, "Workdirs of training runs, separated by commas.")
     flags.DEFINE_string("split", "test", "Which split of the run's config: train, validation or test.")
     flags.DEFINE_string("checkpoint", "best", "Which checkpoint: best or last.")
     flags.DEFINE_string("data_dir", None, "Folder of the prepared data sets, if it is not where it was in training.")
@@ -27,5 +26,5 @@ def run(flags) -> None:
         raise InputError("evaluate needs --workdir, e.g. --workdir=runs/unet")
     from lcjax.evaluation.evaluate import evaluate
 
-    for folder in flags.workdir:
-        evaluate(pathlib.Path(folder), flags.split, flags.checkpoint, flags.data_dir)
+    for folder in paths.several(flags.workdir, "--workdir"):
+        evaluate(paths.given(folder, "--workdir"), flags.split, flags.checkpoint, flags.data_dir)

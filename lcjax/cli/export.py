@@ -1,7 +1,6 @@
 """`lcjax export`: a trained network as a program of arrays alone, for whoever has JAX and not lcjax."""
 
-import pathlib
-
+from data_pipelines.schema import paths
 from data_pipelines.schema.errors import InputError
 
 HELP = """Writes a trained network as StableHLO with its parameters: it runs wherever JAX does, without lcjax.
@@ -38,4 +37,4 @@ def run(flags) -> None:
         raise InputError(f"export needs --workdir and --output, e.g. {_EXAMPLE}")
     from lcjax.export import exporter
 
-    exporter.write(pathlib.Path(flags.workdir), pathlib.Path(flags.output), flags.checkpoint)
+    exporter.write(paths.given(flags.workdir, "--workdir"), paths.given(flags.output, "--output"), flags.checkpoint)

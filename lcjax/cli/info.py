@@ -2,6 +2,7 @@
 
 import pathlib
 
+from data_pipelines.schema import paths
 from data_pipelines.schema.errors import InputError
 
 HELP = """Tells what there is.
@@ -46,7 +47,7 @@ def _of(word: str) -> str:
 
     if word in choices.KINDS:
         return choices.text(word)
-    folder = pathlib.Path(word).expanduser()
+    folder = pathlib.Path(word) if choices.is_config(word) else paths.given(word, "info")
     if folder.is_dir() and not choices.is_config(word):
         from lcjax.cli import contents
 

@@ -11,7 +11,7 @@ import traceback
 
 from absl import flags
 
-from data_pipelines.schema import plugins
+from data_pipelines.schema import limits, paths, plugins
 from data_pipelines.schema.errors import InputError
 from lcjax.cli import console
 from lcjax.parallel import launcher
@@ -76,6 +76,7 @@ def main(arguments: list[str] | None = None) -> int:
     if verb not in VERBS:
         print(f"lcjax: unknown verb {verb!r}: expected one of {', '.join(VERBS)}", file=sys.stderr)
         return 2
+    os.environ |= limits.GDAL_OFF
     helped = any(word in ("-h", "--help", "-help") for word in rest)
     try:
         values = _hosts_flags(rest)
@@ -200,8 +201,8 @@ def _define(module, verb: str) -> list[str]:
 def _parse(verb: str, rest: list[str]) -> list[str]:
     """Parses the flags; returns the words that are none, of a verb that takes them."""
     for word in rest:
-        if re.search(r"(^|[=,])(gs|s3)://", word):
-            raise InputError(f"{word}: buckets are not opened; mount it and name the folder, see docs/launching.md")
+        for part in re.split("[=,]", word):
+            paths.refuse_buckets(part, word)
     try:
         leftover = flags.FLAGS([f"lcjax {verb}", *rest])[1:]
     # A field that the config does not have, or a value of another type, surfaces as one of these.

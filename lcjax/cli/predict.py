@@ -1,7 +1,6 @@
 """`lcjax predict`: land-cover maps of whole scenes, by the network of a workdir."""
 
-import pathlib
-
+from data_pipelines.schema import limits, paths
 from data_pipelines.schema.errors import InputError
 
 HELP = """Map whole scenes with a trained network.
@@ -29,10 +28,11 @@ map MAP.tif (a cloud-optimised GeoTIFF with the legend's ids, names and colours)
   MAP.areas.csv          pixels and hectares of each class
   MAP.png                a picture to look at
   MAP.qml                style for QGIS
-  MAP.tif.aux.xml        class names for GDAL
+  MAP.tif.aux.xml        class names and colours for GDAL
   MAP.json               STAC item, if the scene's date is known or given by --date=2020-08-23
   MAP_confidence.tif     with --confidence: probability of the mapped class, 0 to 250 for 0 to 1
-  MAP_probabilities.tif  with --probabilities: a band for each class, 0 to 250 for 0 to 1"""
+  MAP_probabilities.tif  with --probabilities: a band for each class, 0 to 250 for 0 to 1
+None of them replaces a scene, a file that a scene is read from, or a file that lcjax did not write with this map."""
 
 
 _EXAMPLE = "lcjax predict --workdir=runs/unet --scene=scene.tif --output=map.tif"
@@ -57,6 +57,10 @@ def define_flags(flags) -> None:
     flags.DEFINE_enum("compress", "deflate", ["deflate", "lzw"], "Compression of the GeoTIFFs.")
     flags.DEFINE_enum("checkpoint", "best", ["best", "last"], "Which checkpoint of the run.")
     flags.DEFINE_integer("batch_size", 8, "Tiles in one call of the network, for each device.")
+    flags.DEFINE_float(
+        "max_memory", limits.STRIP_BYTES / 1e9, "Gigabytes of memory that one row of tiles may take: wide scenes take "
+        "more.", lower_bound=0.0,
+    )  # fmt: skip
 
 
 def run(flags) -> None:
@@ -74,11 +78,12 @@ def run(flags) -> None:
         probabilities=flags.probabilities,
         compress=flags.compress,
         batch_size=flags.batch_size,
+        max_memory=flags.max_memory * 1e9,
     )
     map_scenes(
-        pathlib.Path(flags.workdir),
+        paths.given(flags.workdir, "--workdir"),
         flags.scene,
-        pathlib.Path(flags.output),
+        paths.given(flags.output, "--output"),
         options,
         SceneOptions(flags.bands, flags.offset, flags.grid, parse_date(flags.date)),
         checkpoint=flags.checkpoint,

@@ -1,10 +1,9 @@
 """`lcjax prepare`: from the files that people download, or their own, to shards, statistics and pictures."""
 
 import os
-import pathlib
 
 from data_pipelines.datasets import registry as datasets
-from data_pipelines.schema import plugins
+from data_pipelines.schema import limits, paths, plugins
 from data_pipelines.schema.errors import InputError
 from data_pipelines.schema.spec import DatasetFamily
 
@@ -50,7 +49,10 @@ def define_flags(flags) -> None:
         "source", None, "The folder with the files or archives, nested or not; for rasters also the CSV itself."
     )
     flags.DEFINE_string("data_dir", None, "The folder that holds prepared data sets; config.data_dir of training.")
-    flags.DEFINE_integer("workers", len(os.sched_getaffinity(0)), "Processes that read and write.", lower_bound=1)
+    flags.DEFINE_integer(
+        "workers", len(os.sched_getaffinity(0)), "Processes that read and write.", lower_bound=1,
+        upper_bound=limits.MAX_WORKERS,
+    )  # fmt: skip
     flags.DEFINE_float(
         "max_refused", 0.2, "The share of records (of rasters: of images) that may be refused.", lower_bound=0.0,
         upper_bound=1.0,
@@ -74,7 +76,7 @@ def run(flags) -> None:
     for name, example in needed[:2] if flags.init else needed:
         if not getattr(flags, name):
             raise InputError(f"--{name} is missing; expected for example --{name}={example} (lcjax prepare --help)")
-    source = pathlib.Path(flags.source).expanduser()
+    source = paths.given(flags.source, "--source")
     own = {name: getattr(flags, name) for name in ("init", "legend", "tile")}
     plugins.allow_named_in({"dataset": flags.dataset})
     entry = datasets.entry(flags.dataset)
@@ -88,11 +90,11 @@ def run(flags) -> None:
     prepare.prepare(
         flags.dataset,
         source,
-        pathlib.Path(flags.data_dir).expanduser(),
+        paths.given(flags.data_dir, "--data_dir"),
         workers=flags.workers,
         max_refused=flags.max_refused,
         options=options,
         beam=flags.beam,
-        legend=pathlib.Path(flags.legend).expanduser() if flags.legend else None,
+        legend=paths.given(flags.legend, "--legend") if flags.legend else None,
         tile=flags.tile,
     )

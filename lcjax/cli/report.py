@@ -1,7 +1,6 @@
 """`lcjax report`: finished runs and maps in, one self-contained page of tables and figures out."""
 
-import pathlib
-
+from data_pipelines.schema import paths
 from data_pipelines.schema.errors import InputError
 
 HELP = """Compare finished runs and show maps on one page.
@@ -29,24 +28,27 @@ _EXAMPLE = "e.g. lcjax report --workdirs='runs/*' --output=runs/report"
 
 def define_flags(flags) -> None:
     """Defines --workdirs, --maps and --output on the absl.flags module that is given."""
-    flags.DEFINE_list(
+    flags.DEFINE_string(
         "workdirs", None, "workdirs of runs: folders or patterns, separated by commas; ** matches any depth (quote it)"
     )
-    flags.DEFINE_list("maps", None, "maps made by `lcjax predict`: files or patterns, separated by commas (quote them)")
+    flags.DEFINE_string(
+        "maps", None, "maps made by `lcjax predict`: files or patterns, separated by commas (quote them)"
+    )
     flags.DEFINE_string("output", None, "folder for index.html and the tables as files; made where it is missing")
 
 
 def run(flags) -> None:
     """Writes the page and the tables. Raises InputError, before anything is written, where input is wrong."""
-    workdirs, maps = ([pattern for pattern in given or () if pattern] for given in (flags.workdirs, flags.maps))
+    workdirs, maps = paths.several(flags.workdirs, "--workdirs"), paths.several(flags.maps, "--maps")
     if not workdirs and not maps:
         raise InputError(f"--workdirs is missing, and so is --maps: expected at least one of them, {_EXAMPLE}")
     if not flags.output:
         raise InputError(f"--output is missing: expected a folder for the page, {_EXAMPLE}")
+    output = paths.given(flags.output, "--output")
     # matplotlib is behind them: `--help` need not wait for it
     from lcjax.reporting import report
 
     files = report.render(workdirs, maps)
-    page = report.write(files, pathlib.Path(flags.output))
+    page = report.write(files, output)
     print(files.get("scores.md", ""), end="")
     print(f"page: {page}")

@@ -1,7 +1,6 @@
 """`lcjax train`: a config in, a trained network in a workdir out."""
 
-import pathlib
-
+from data_pipelines.schema import paths
 from data_pipelines.schema.errors import InputError
 from lcjax.cli import STARTED, config_flag
 
@@ -36,4 +35,4 @@ def run(flags) -> None:
     from lcjax.training.run import train
 
     how = {"allow_other_config": flags.allow_other_config, "profile": flags.profile, "started": STARTED}
-    train(flags.config, pathlib.Path(flags.workdir), **how)
+    train(flags.config, paths.given(flags.workdir, "--workdir"), **how)

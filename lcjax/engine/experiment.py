@@ -8,7 +8,6 @@ import dataclasses
 import functools
 import json
 import math
-import pathlib
 from collections.abc import Generator, Iterator, Mapping, Sequence
 from typing import Any
 
@@ -22,7 +21,7 @@ from data_pipelines.datasets import registry as datasets
 from data_pipelines.reading import loader
 from data_pipelines.reading.dataset import open_dataset
 from data_pipelines.reading.interfaces import Dataset, Source
-from data_pipelines.schema import on_disk
+from data_pipelines.schema import on_disk, paths, splits
 from data_pipelines.schema.errors import InputError
 from data_pipelines.schema.legends import Legend
 from data_pipelines.schema.normalization import SCALINGS
@@ -140,7 +139,8 @@ class Experiment:
         values, statistics = self.random_values()
         if self.config.init == "random":
             return values, statistics
-        return restore.pretrained(pathlib.Path(self.config.init), self.card, values, statistics)
+        folder = paths.given(self.config.init, "config.init")
+        return restore.pretrained(folder, self.card, values, statistics)
 
     def random_values(self) -> tuple[dict[str, Any], dict[str, Any]]:
         """Parameters and statistics, on the host, drawn from the seed."""
@@ -212,6 +212,9 @@ def build(
     multihost.agree(json.loads(card.to_json()), "the data")
     meshes.check(config.parallel)
     task = tasks.make(config, card)
+    for role in ("train", "validation"):
+        if role in card.splits:
+            check_labels(task, card, role)
     for warning in dict.fromkeys(text for split in card.splits.values() for text in split["warnings"]):
         _log.warning(warning)
     loader.check_readers(config.threads, config.workers)
@@ -224,6 +227,30 @@ def build(
     augment.check_perturbation(card.sensors, config.speckle, config.jitter)
     length = durations.of_run(config, len(source))
     return _assemble(config, dataset, card, task, length, devices)
+
+
+def check_labels(task: tasks.Task, card: cards.Card, role: str) -> None:
+    """Raises InputError where a task that reads labels has none to learn from, or to score by, in a role of a run.
+
+    What is counted are the pixels of the classes that are scored: 255 and ignored ids are no labels here.
+
+    Args:
+      task: of the run.
+      card: of the run, or one whose `splits` tell of other records.
+      role: of the records, in `card.splits`.
+    """
+    split = card.splits[role]
+    if "label" not in task.keys or any(split["class_pixels"].get(str(c.id)) for c in card.legend.scored):
+        return
+    what = "nothing to learn from" if role == "train" else "nothing to score"
+    ignored = sum(split["class_pixels"].values())
+    why = f"its {ignored:,} labelled pixels are of ignored classes" if ignored else "none of its pixels has a label"
+    without = f", or set config.split.{role}='' to do without" if role == "validation" else ""
+    raise InputError(
+        f"split {split['spec']!r} ({role}) of {card.dataset}: {what}, for {why}; expected pixels of "
+        f"{', '.join(c.name for c in card.legend.scored[:5])}{', ...' if len(card.legend.scored) > 5 else ''}; put the "
+        f"masks or the legend right, or choose another split{without}"
+    )
 
 
 def _opened(config: ml_collections.ConfigDict) -> Dataset:
@@ -311,7 +338,7 @@ def build_from_card(
 def build_to_measure(config: ml_collections.ConfigDict, *, devices: Sequence[jax.Device] | None = None) -> Experiment:
     """The experiment of a config with its prepared data where all processes have them, else without."""
     entry = datasets.entry(config.dataset)
-    folder = on_disk.folder_of(entry.name, entry.version, pathlib.Path(config.data_dir))
+    folder = on_disk.folder_of(entry.name, entry.version, paths.given(config.data_dir, "config.data_dir"))
     there = multihost.all_true((folder / "dataset_info.json").is_file())
     return build(config, devices=devices) if there else build_without_data(config, devices=devices)
 
@@ -337,7 +364,7 @@ def make_card(config: ml_collections.ConfigDict, dataset: Dataset) -> cards.Card
     ids = {role: dataset.source(spec).ids for role, spec in sorted(config.split.items()) if spec}
     roles: dict[str, cards.Split] = {
         role: {
-            "spec": config.split[role],
+            "spec": splits.absolute(config.split[role]),
             "records": len(of_role),
             "id": dataset.split_id(config.split[role]),
             "class_pixels": dataset.class_pixels(config.split[role]),
@@ -347,6 +374,12 @@ def make_card(config: ml_collections.ConfigDict, dataset: Dataset) -> cards.Card
     }
     # Of parts of splits they are summed up when they are asked for, and not before.
     statistics = dataset.band_statistics(config.split.train) if _needs_statistics(config) else {}
+    if empty := [name for name, of_sensor in statistics.items() if not of_sensor["pixels"]]:
+        raise InputError(
+            f"split {config.split.train!r} (train) of {dataset.name} {dataset.version}: no pixel of {', '.join(empty)} "
+            "holds data (all are nodata, NaN or masked), so that there is nothing to learn from; look at the images, "
+            "and at the nodata value that they declare"
+        )
     return cards.Card(
         model=config.model.name,
         fusion=config.fusion,

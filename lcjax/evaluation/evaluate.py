@@ -13,12 +13,13 @@ from data_pipelines.reading.interfaces import Dataset
 from data_pipelines.schema import display, schema_version
 from data_pipelines.schema.errors import InputError
 from data_pipelines.schema.files import write_atomically
+from lcjax.engine import experiment as experiments
 from lcjax.engine import restore
 from lcjax.engine.eval_step import evaluation_batch, evaluation_batches, evaluation_step, sum_over_batches
 from lcjax.ops import metrics
 from lcjax.parallel import mesh as meshes
 from lcjax.parallel import multihost
-from lcjax.runs import SCHEMA_VERSION, evaluations
+from lcjax.runs import SCHEMA_VERSION, evaluations, workdir
 
 _log = multihost.shared_logger(__name__)
 
@@ -41,13 +42,15 @@ def evaluate(
       What metrics.json holds; nothing in other processes than the first.
 
     Raises:
-      InputError: there is no such run, checkpoint or split, or the records are others than in training.
+      InputError: there is no such run, checkpoint or split, the records are others than in training, or another
+        process is evaluating to the same folder.
     """
     trained = restore.restore(folder, kind)
-    config, card, task = trained.config, trained.card, trained.task
+    card, task = trained.card, trained.task
     if role not in card.splits:
         raise InputError(f"--split={role}: expected one of {', '.join(card.splits)}")
     split = card.splits[role]
+    experiments.check_labels(task, card, role)
     with multihost.raise_on_all():
         dataset = data or _prepared(folder, trained, data_dir)
         source = dataset.source(split["spec"])
@@ -59,14 +62,21 @@ def evaluate(
             )
     if warning := task.split_warning(source, split["spec"]):
         _log.warning("%s", warning)
+    with workdir.alone(folder / "evaluation" / role, doing="evaluating to"):
+        sums = _sums(trained, source)
+        with multihost.raise_on_all() as is_main:
+            return _write(trained, folder, role, kind, sums, dataset, source) if is_main else {}
+
+
+def _sums(trained: restore.Trained, source) -> dict:
+    """What the task counts, summed up over all records."""
+    config, task = trained.config, trained.task
     mesh = meshes.make_mesh(-1, 1, jax.device_count())
     sharding = meshes.batch_sharding(mesh)
     batches = evaluation_batches(source, evaluation_batch(config, mesh.size), task.keys, config.threads)
     values, statistics = meshes.replicate_tree((trained.parameters, trained.statistics), mesh)
     count = evaluation_step(task, trained.template)
-    sums = sum_over_batches(count, values, statistics, batches, sharding)
-    with multihost.raise_on_all() as is_main:
-        return _write(trained, folder, role, kind, sums, dataset, source) if is_main else {}
+    return sum_over_batches(count, values, statistics, batches, sharding)
 
 
 def _prepared(folder: pathlib.Path, trained: restore.Trained, data_dir: str | None) -> Dataset:

@@ -1,6 +1,5 @@
 """`lcjax export`: writes a trained network as StableHLO with its arrays, to be used with JAX but without lcjax."""
 
-import dataclasses
 import json
 import logging
 import math
@@ -14,7 +13,7 @@ import numpy as np
 from flax import nnx
 from jax import export as jax_export
 
-from data_pipelines.schema import schema_version
+from data_pipelines.schema import locks, paths, schema_version
 from data_pipelines.schema.errors import InputError
 from data_pipelines.schema.legends import LandClass
 from data_pipelines.schema.typed_json import Count, Name, Tile
@@ -45,8 +44,16 @@ def write(folder: pathlib.Path, output: pathlib.Path, kind: str = "best") -> Non
     Raises:
       InputError: there is no such network, or `output` holds something else.
     """
-    output = pathlib.Path(output)
-    existing = _existing(output)
+    output = paths.given(output, "output")
+    whole = output.absolute()
+    # Beside the folder, which gets its name when it is complete.
+    lock = whole.with_name(f".{whole.name}.lock")
+    with locks.held(lock, f"--output={output}", doing="exporting to", instead="choose another folder"):
+        _write(folder, output, kind)
+
+
+def _write(folder: pathlib.Path, output: pathlib.Path, kind: str) -> None:
+    existing, whole = _existing(output), output.absolute()
     trained = restore.restore(folder, kind)
     origin = {
         "lcjax": __version__,
@@ -65,7 +72,7 @@ def write(folder: pathlib.Path, output: pathlib.Path, kind: str = "best") -> Non
     program = trace(trained.task, trained.config, trained.card, trained.template)
     description = origin | {"run": folder.name} | _description(trained, program)
     # The folder gets its name when it is complete; a kill leaves a draft, which the same command removes.
-    draft = output.absolute().with_name(f".{output.absolute().name}.draft")
+    draft = whole.with_name(f".{whole.name}.draft")
     shutil.rmtree(draft, ignore_errors=True)
     draft.mkdir(parents=True)
     (draft / load.NETWORK).write_bytes(program.serialize())
@@ -76,7 +83,7 @@ def write(folder: pathlib.Path, output: pathlib.Path, kind: str = "best") -> Non
     (draft / load.DESCRIPTION).write_text(json.dumps(stamped, indent=1), encoding="utf-8")
     (draft / cards.FILE).write_text(trained.card.to_json(), encoding="utf-8")
     (draft / _README).write_text(_readme(description), encoding="utf-8")
-    draft.replace(output.absolute())
+    draft.replace(whole)
     megabytes = sum(path.stat().st_size for path in output.iterdir()) / 1e6
     _log.info("%s: %s, for %s", output, _signature(description), ", ".join(PLATFORMS))
     _log.info("written: %s/ (%.1f MB); %s/%s says how to call it", output, megabytes, output, _README)
@@ -227,7 +234,7 @@ def _description(trained: restore.Trained, program: jax_export.Exported) -> dict
             "dtype": answer.dtype.name,
             "shape": list(map(str, answer.shape)),
         },
-        "classes": [dataclasses.asdict(land_class) for land_class in card.legend.scored] if pixels else [],
+        "classes": [{"id": c.value, "name": c.name, "colour": c.colour} for c in card.legend.scored if pixels],
         "tile": card.tile,
         "window": config.window if pixels else config.crop,
     }

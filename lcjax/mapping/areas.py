@@ -15,7 +15,7 @@ import numpy as np
 from data_pipelines.geo import geodesy
 from data_pipelines.geo.geodesy import CRS, Affine
 from data_pipelines.schema.files import write_atomically
-from data_pipelines.schema.legends import IGNORE, Legend
+from data_pipelines.schema.legends import Legend
 
 COLUMNS = ("id", "name", "colour", "pixels", "percent", "hectares", "hectares_grid")
 _HECTARE = 10_000  # square metres
@@ -44,7 +44,7 @@ class Areas:
         # At least 16 blocks, if there are as many pixels, so that no block spans half of the globe.
         self._columns = np.append(np.arange(0, width, max(1, min(_BLOCK, width // 16))), width)
         self._bins = 256 * np.repeat(np.arange(len(self._columns) - 1), np.diff(self._columns))
-        self._ids = np.array([*(c.id for c in legend.scored), IGNORE])
+        self._ids = np.array([*(c.value for c in legend.scored), legend.nodata])
         self._pixels = np.zeros(len(self._ids), np.int64)
         self._square_metres = np.zeros(len(self._ids))
         self._projected: tuple[int, np.ndarray] = -1, np.empty(0)  # index of the group of rows, and its pixel areas
@@ -57,7 +57,7 @@ class Areas:
           ids: (rows, width) uint8 ids of the legend.
 
         Raises:
-          ValueError: an id is neither scored by the legend nor 255.
+          ValueError: an id is neither scored by the legend nor its number of no data.
         """
         blocks = len(self._columns) - 1
         for row, values in enumerate(ids, first_row):
@@ -69,7 +69,7 @@ class Areas:
                 self._square_metres += (counts * self._pixel_areas(row)[:, None]).sum(0)
 
     def rows(self) -> list[dict[str, Any]]:
-        """Returns a row for each class in the order of ids, also where it has no pixel, and one for no data (255).
+        """Returns a row for each class in the order of ids, also where it has no pixel, and one for no data.
 
         Keys are `COLUMNS`. `percent` refers to the mapped pixels. `hectares` is None without a CRS, `hectares_grid`
         without a projected one. The row of no data has only its pixels, so that the columns add up to what is mapped.
@@ -79,7 +79,7 @@ class Areas:
         plane = self._plane_area()
         rows: list[dict[str, Any]] = [
             {
-                "id": c.id,
+                "id": c.value,
                 "name": c.name,
                 "colour": c.colour,
                 "pixels": pixels,
@@ -89,7 +89,9 @@ class Areas:
             }
             for c, pixels, square_metres in counted
         ]
-        rows.append(dict.fromkeys(COLUMNS) | {"id": IGNORE, "name": "no data", "pixels": int(self._pixels[-1])})
+        rows.append(
+            dict.fromkeys(COLUMNS) | {"id": self._legend.nodata, "name": "no data", "pixels": int(self._pixels[-1])}
+        )
         return rows
 
     def write_csv(self, path: pathlib.Path) -> None:

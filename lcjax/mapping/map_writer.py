@@ -1,13 +1,10 @@
-"""Writes maps: finished rows are kept on disk, so that a stopped map can be resumed, then turned into GeoTIFFs."""
+"""The GeoTIFFs of a map: their bands, how they are written and read back, and by what a map is known again."""
 
 import dataclasses
 import errno
 import hashlib
 import json
-import os
 import pathlib
-import shutil
-import tempfile
 from collections.abc import Callable, Iterable, Iterator, Sequence
 
 import jax
@@ -20,18 +17,18 @@ from rasterio._err import CPLE_BaseError  # what rasterio.shutil.copy raises for
 from rasterio.windows import Window
 
 from data_pipelines.geo import raster_io
-from data_pipelines.schema import schema_version
-from data_pipelines.schema.errors import InputError
-from data_pipelines.schema.files import write_atomically
+from data_pipelines.schema import typed_json
 from data_pipelines.schema.legends import IGNORE, Legend
 from data_pipelines.schema.spec import Refused
+from lcjax.mapping import qgis_styles
+from lcjax.mapping.drafts import Draft
+from lcjax.mapping.scene_files import SceneFiles
 
 PROBABILITY_SCALE = 250  # a probability p is stored as round(250 p), so that 255 is free for no data
 COMPRESSIONS = ("deflate", "lzw")
-ERRORS = (OSError, rasterio.errors.RasterioError, CPLE_BaseError, Refused)  # that writing may raise
+ERRORS = (OSError, rasterio.errors.RasterioError, CPLE_BaseError)  # that writing may raise
 _BLOCK = 512  # rows and columns of a block of the GeoTIFFs
-_PLAN, _PLAN_TAG = "plan.json", "LCJAX_PLAN"
-_PLAN_VERSION = 1  # schema_version of plan.json
+_PLAN_TAG, _SCENE_TAG, _FILES_TAG = "LCJAX_PLAN", "LCJAX_SCENE", "LCJAX_FILES"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -51,6 +48,10 @@ class Product:
     def path(self, output: pathlib.Path) -> pathlib.Path:
         """Returns the path of this product of the map `output`."""
         return output.with_name(output.stem + self.suffix + output.suffix)
+
+    def nodata(self, legend: Legend) -> int:
+        """Returns the number of pixels without data; of probabilities 255, whatever the legend writes."""
+        return legend.nodata if self.kind == "classes" else IGNORE
 
 
 def products(legend: Legend, *, confidence: bool = False, probabilities: bool = False) -> tuple[Product, ...]:
@@ -74,7 +75,7 @@ def summary(legend: Legend, wanted: Sequence[Product]) -> Callable[[jax.Array], 
     Returns:
       A function (classes, rows, width) float32 -> (rows, bands, width) uint8.
     """
-    ids = legend.id_of_index()
+    ids = legend.value_of_index()
     kinds = [product.kind for product in wanted]
 
     def layers(probabilities_KxHxW: jax.Array) -> jax.Array:
@@ -90,7 +91,24 @@ def summary(legend: Legend, wanted: Sequence[Product]) -> Callable[[jax.Array], 
     return layers
 
 
-# ---- drafts: maps that are not finished ------------------------------------------------------------------------------
+# ---- whose map it is ------------------------------------------------------------------------------------------------
+
+
+@dataclasses.dataclass(frozen=True)
+class Mark:
+    """What a map says of itself, in its tags.
+
+    Attributes:
+      plan: digest of what was mapped, by which network and how.
+      content: `SceneFiles.content` of its scene.
+      stamp: `SceneFiles.stamp` of its scene; beside the map, so that its own bytes depend on no times; "" without.
+      files: names of all the files that it consists of.
+    """
+
+    plan: str
+    content: str
+    stamp: str
+    files: frozenset[str]
 
 
 def digest(plan: dict) -> str:
@@ -98,141 +116,52 @@ def digest(plan: dict) -> str:
     return hashlib.sha256(json.dumps(plan, sort_keys=True).encode()).hexdigest()[:16]
 
 
-def is_finished(output: pathlib.Path, plan: dict) -> bool:
-    """Whether `output` is the finished map of this plan."""
-    if not output.is_file():
-        return False
-    try:
-        with raster_io.opened(output) as dataset:
-            return dataset.tags().get(_PLAN_TAG) == digest(plan)
-    except Refused:
-        return False
-
-
-def draft_folder(output: pathlib.Path) -> pathlib.Path:
-    """Returns the folder of an unfinished map: .MAP.tif.draft beside it."""
-    return output.with_name(f".{output.name}.draft")
-
-
-def remove_draft(output: pathlib.Path) -> None:
-    """Removes the draft of a finished map, which a kill may have left at the last moment."""
-    shutil.rmtree(draft_folder(output), ignore_errors=True)
-
-
-class Draft:
-    """An unfinished map and the rows that are done.
-
-    Attributes:
-      output: the map.
-      folder: holds the files that `publish` moves to their place.
-      done: number of rows that need not be computed again.
-      continued: whether an earlier run left rows.
-    """
-
-    def __init__(self, output: pathlib.Path, plan: dict, *, width: int, layers: int, boundaries: Iterable[int]):
-        """Begins a draft, or resumes the existing one if it has the same plan.
-
-        Args:
-          output: the map.
-          plan: what is mapped, by which network and how; JSON.
-          width: pixels in a row.
-          layers: bands of all products together.
-          boundaries: rows at which the map can be resumed.
-        """
-        self.output, self.folder = output, draft_folder(output)
-        self._shape = (layers, width)
-        stamped = schema_version.stamp(plan | {"layers": layers, "width": width}, _PLAN_VERSION)
-        text, file = json.dumps(stamped, sort_keys=True, indent=1), self.folder / _PLAN
-        if not (file.is_file() and file.read_text() == text):
-            shutil.rmtree(self.folder, ignore_errors=True)
-            self.folder.mkdir(parents=True)
-            write_atomically(file, text)
-        self._file = (self.folder / "rows").open("ab")
-        rows = self._file.tell() // (layers * width)
-        self.done = max((row for row in boundaries if row <= rows), default=0)
-        self.continued = self.done > 0
-        self._file.truncate(self.done * layers * width)
-
-    def append(self, rows: np.ndarray) -> None:
-        """Appends finished rows (rows, layers, width) uint8."""
-        self._file.write(np.ascontiguousarray(rows).data)
-        self._file.flush()
-        os.fsync(self._file.fileno())  # otherwise a power cut could leave the length without the rows
-        self.done += len(rows)
-
-    def read(self, first: int, end: int) -> np.ndarray:
-        """Reads finished rows from `first` up to `end`: (rows, layers, width) uint8."""
-        layers, width = self._shape
-        return np.fromfile(
-            self.folder / "rows", np.uint8, (end - first) * layers * width, offset=first * layers * width
-        ).reshape(-1, layers, width)
-
-    def publish(self) -> None:
-        """Moves every product out of the folder, the map last, and removes the folder."""
-        others = (_PLAN, "rows", self.output.name)
-        sidecars = [path for path in sorted(self.folder.iterdir()) if path.name not in others]
-        for path in [*sidecars, self.folder / self.output.name]:
-            os.replace(path, self.output.with_name(path.name))
-        shutil.rmtree(self.folder)
-
-    def __enter__(self) -> "Draft":
-        """Returns itself."""
-        return self
-
-    def __exit__(self, *_) -> None:
-        """Closes the file of rows."""
-        self._file.close()
-
-
-def check_output(output: pathlib.Path, files: Iterable[pathlib.Path]) -> None:
-    """Makes the folder of a map and tries to write there, before any work is lost.
+def marks(plan: dict, draft: Draft, names: Iterable[str]) -> dict[str, str]:
+    """Returns the tags from which `read_mark` knows a map.
 
     Args:
-      output: the map.
-      files: of the scene.
-
-    Raises:
-      InputError: the name does not fit, or nothing can be written there.
+      plan: what is mapped, by which network and how.
+      draft: of the map.
+      names: of the files that it consists of.
     """
-    if output.suffix.lower() not in (".tif", ".tiff"):
-        raise InputError(
-            f"--output={output}: expected a name that ends in .tif, e.g. --output={output.stem or 'map'}.tif"
-        )
-    if output.is_dir():
-        raise InputError(f"--output={output}: a folder; expected the name of a map, e.g. --output={output / 'map.tif'}")
-    if output.resolve() in {file.resolve() for file in files}:
-        raise InputError(f"--output={output}: the scene itself; expected a new name for the map")
+    # The ends of the names: a map that is renamed with all that lies beside it still knows its files.
+    ends = [name.removeprefix(draft.output.stem) for name in names]
+    return {_PLAN_TAG: digest(plan), _SCENE_TAG: draft.content, _FILES_TAG: json.dumps(ends)}
+
+
+def read_mark(output: pathlib.Path) -> Mark | None:
+    """Returns what a map says of itself; None where there is no file, or none that is a map by lcjax."""
     try:
-        output.parent.mkdir(parents=True, exist_ok=True)
-        tempfile.TemporaryFile(dir=output.parent).close()
-    except OSError as error:
-        raise InputError(
-            f"--output={output}: cannot write there ({error.strerror}); name a folder that you may write to"
-        ) from error
+        with raster_io.opened(output) as dataset:
+            tags, beside = dataset.tags(), dataset.tags(ns=qgis_styles.DOMAIN)
+        ends = typed_json.convert(typed_json.parse(tags[_FILES_TAG], output, ""), list[str], output, "")
+        files = frozenset(output.stem + end for end in ends)
+        return Mark(tags[_PLAN_TAG], tags[_SCENE_TAG], beside.get(qgis_styles.STAMP, ""), files)
+    except (Refused, KeyError, TypeError, ValueError):
+        return None
 
 
-def check_room(output: pathlib.Path, height: int, width: int, wanted: Sequence[Product]) -> None:
-    """Checks that the disk has room for the rows and for the largest GeoTIFF before compression.
-
-    Raises:
-      InputError: there is too little room.
-    """
-    bands = [len(product.bands) for product in wanted]
-    needed, free = (sum(bands) + max(bands)) * height * width, shutil.disk_usage(output.parent).free
-    if needed > free:
-        raise InputError(
-            f"--output={output}: {free / 1e6:,.0f} MB are free there, but a map of {width} x {height} pixels with "
-            f"{sum(bands)} bands needs up to {needed / 1e6:,.0f} MB while it is made; make room, or name another disk"
-        )
+def is_finished(output: pathlib.Path, plan: dict, scene: SceneFiles) -> bool:
+    """Whether `output` is the finished map of this plan and of a scene that has not changed since."""
+    mark = read_mark(output)
+    if not mark or mark.plan != digest(plan):
+        return False
+    return mark.stamp == scene.stamp or mark.content == scene.content
 
 
 # ---- GeoTIFFs -------------------------------------------------------------------------------------------------------
 
 
 def write_products(
-    draft: Draft, wanted: Sequence[Product], grid, legend: Legend, tags: dict[str, str], plan: dict, compress: str
+    draft: Draft,
+    wanted: Sequence[Product],
+    grid,
+    legend: Legend,
+    tags: dict[str, str],
+    marked: dict[str, str],
+    compress: str,
 ) -> Iterator[tuple[int, np.ndarray]]:
-    """Writes the cloud-optimised GeoTIFFs of a draft into its folder.
+    """Writes the cloud-optimised GeoTIFFs of a draft into its folder of files.
 
     Args:
       draft: with all its rows.
@@ -240,19 +169,24 @@ def write_products(
       grid: an open rasterio dataset with the CRS, transform, width and height of the map.
       legend: names and colours of the class ids.
       tags: of the files.
-      plan: of the draft.
+      marked: further tags of the map alone, from `marks`.
       compress: one of `COMPRESSIONS`.
 
     Yields:
       (first row, class ids (rows, width) uint8) of the map from top to bottom, as they are written.
     """
-    place = {"crs": grid.crs, "transform": grid.transform, "width": grid.width, "height": grid.height}
+    place = {"crs": raster_io.crs_of(grid), "transform": grid.transform, "width": grid.width, "height": grid.height}
     first = 0
     for product in wanted:
         count = len(product.bands)
-        path = product.path(draft.folder / draft.output.name)
-        plain = draft.folder / "plain.tif"
-        profile = {"driver": "GTiff", "dtype": "uint8", "count": count, "nodata": IGNORE, "BIGTIFF": "IF_SAFER"}
+        path, plain = product.path(draft.files / draft.output.name), draft.plain
+        profile = {
+            "driver": "GTiff",
+            "dtype": "uint8",
+            "count": count,
+            "nodata": product.nodata(legend),
+            "BIGTIFF": "IF_SAFER",
+        }
         if product.kind != "classes":
             profile |= {"INTERLEAVE": "BAND", "PHOTOMETRIC": "MINISBLACK"}  # otherwise 3 bands would be RGB
         with raster_io.anywhere(), rasterio.open(plain, "w", **profile, **place) as out:
@@ -263,8 +197,9 @@ def write_products(
                     yield top, rows[:, 0]
             for band, name in enumerate(product.bands, 1):
                 out.set_band_description(band, name)
-            out.update_tags(**tags, LCJAX_LEGEND=legend.name, **{_PLAN_TAG: digest(plan)})
+            out.update_tags(**tags, LCJAX_LEGEND=legend.name)
             if product.kind == "classes":
+                out.update_tags(**marked)
                 _write_legend(out, legend)
             else:
                 out.scales, out.offsets = (1 / PROBABILITY_SCALE,) * count, (0.0,) * count
@@ -284,21 +219,24 @@ def write_products(
 
 
 def _write_legend(out, legend: Legend) -> None:
-    names = {land_class.id: land_class.name for land_class in legend.scored}
-    palette = legend.palette()
-    out.write_colormap(1, {i: (*map(int, palette[i]), 255) for i in names} | {IGNORE: (0, 0, 0, 0)})
+    names = {land_class.value: land_class.name for land_class in legend.scored}
+    palette = legend.map_palette()
+    out.write_colormap(1, {i: (*map(int, palette[i]), 255) for i in names} | {legend.nodata: (0, 0, 0, 0)})
     out.update_tags(LCJAX_CLASSES=json.dumps(names))
     out.update_tags(1, **{f"CLASS_{i}": name for i, name in names.items()})
 
 
 def _check_copy(draft: Draft, path: pathlib.Path, first: int) -> None:
     """Reads back what was written, because GDAL may report a full disk only in its log, when it closes a file."""
-    with raster_io.opened(path) as dataset:
-        for top in range(0, dataset.height, _BLOCK):
-            rows = draft.read(top, min(top + _BLOCK, dataset.height))[:, first : first + dataset.count]
-            written = dataset.read(window=Window(0, top, dataset.width, len(rows)))
-            if not np.array_equal(written, np.moveaxis(rows, 1, 0)):
-                raise OSError(errno.EIO, "what was written cannot be read back", str(path))
+    try:
+        with raster_io.opened(path) as dataset:
+            for top in range(0, dataset.height, _BLOCK):
+                rows = draft.read(top, min(top + _BLOCK, dataset.height))[:, first : first + dataset.count]
+                written = dataset.read(window=Window(0, top, dataset.width, len(rows)))
+                if not np.array_equal(written, np.moveaxis(rows, 1, 0)):
+                    raise OSError(errno.EIO, "what was written cannot be read back", str(path))
+    except Refused as refusal:
+        raise OSError(errno.EIO, f"what was written cannot be read back: {refusal.reason}", str(path)) from refusal
 
 
 def read_map(path: pathlib.Path, longest: int) -> np.ndarray:

@@ -4,6 +4,7 @@ import dataclasses
 import datetime
 import json
 import logging
+import math
 import pathlib
 from collections.abc import Callable
 
@@ -11,14 +12,15 @@ import jax
 import numpy as np
 from tqdm import tqdm
 
-from data_pipelines.geo import geodesy
+from data_pipelines.geo import geodesy, raster_io
+from data_pipelines.schema import limits
 from data_pipelines.schema.errors import InputError
 from data_pipelines.schema.files import write_atomically
-from data_pipelines.schema.legends import IGNORE
+from data_pipelines.schema.legends import Legend
 from lcjax.engine import restore
-from lcjax.mapping import areas, map_writer, preview, qgis_styles, stac
+from lcjax.mapping import areas, drafts, map_writer, outputs, preview, qgis_styles, stac
 from lcjax.mapping.scene import Scene
-from lcjax.ops.tiling import BLENDS, TileNetwork, Tiling, blended_strips
+from lcjax.ops.tiling import BLENDS, TileNetwork, Tiling, blended_strips, strip_bytes
 from lcjax.parallel import mesh as meshes
 from lcjax.runs.model_card import Card
 from lcjax.runs.timer import Timer, duration
@@ -38,6 +40,7 @@ class Options:
       probabilities: whether to write the probability of every class, too.
       compress: compression of the GeoTIFFs, one of `map_writer.COMPRESSIONS`.
       batch_size: largest number of tiles in a call of the network on a device; the map does not depend on it.
+      max_memory: bytes that one row of tiles may take.
     """
 
     overlap: int | None = None
@@ -46,6 +49,11 @@ class Options:
     probabilities: bool = False
     compress: str = "deflate"
     batch_size: int = 8
+    max_memory: float = limits.STRIP_BYTES
+
+    def products(self, legend: Legend) -> tuple[map_writer.Product, ...]:
+        """Returns the GeoTIFFs of a map with these options."""
+        return map_writer.products(legend, confidence=self.confidence, probabilities=self.probabilities)
 
     def check(self, tile: int) -> int:
         """Checks the options and returns the overlap in pixels.
@@ -59,8 +67,8 @@ class Options:
         overlap = tile // 4 if self.overlap is None else self.overlap
         if not 0 <= overlap <= tile // 2:
             raise InputError(f"--overlap={overlap}: expected 0 to {tile // 2}, half a tile of {tile} pixels")
-        if self.batch_size < 1:
-            raise InputError(f"--batch_size={self.batch_size}: expected at least 1")
+        if not 1 <= self.batch_size <= limits.MAX_BATCH:
+            raise InputError(f"--batch_size={self.batch_size}: expected 1 to {limits.MAX_BATCH:,}")
         for name, value, known in (("blend", self.blend, BLENDS), ("compress", self.compress, map_writer.COMPRESSIONS)):
             if value not in known:
                 raise InputError(f"--{name}={value}: expected one of {', '.join(known)}")
@@ -125,7 +133,7 @@ class Mapper:
 
         Args:
           scene: an open scene.
-          output: the map; see `map_writer.check_output`.
+          output: the map; `outputs.check` was asked before.
           options: how the scene is mapped.
           date: when the scene was taken; None takes it from the scene's tags or name.
 
@@ -133,32 +141,38 @@ class Mapper:
           The pixels and areas of the classes, or None where the finished map was there already.
 
         Raises:
-          InputError: the map cannot be written.
+          InputError: the map cannot be written, another process is writing it, or the scene has changed meanwhile.
         """
         height, width = scene.grid.shape
         tiling = Tiling(height, width, self.card.tile, options.check(self.card.tile), options.blend)
-        plan = self._plan(scene, options, date)
-        if map_writer.is_finished(output, plan):
-            _log.info(
-                "%s: already mapped by this network from this scene; nothing to do (delete it to map it anew)", output
-            )
-            map_writer.remove_draft(output)
-            return None
+        self._check_memory(scene, tiling, options)
         legend, timer = self.card.legend, Timer()
-        wanted = map_writer.products(legend, confidence=options.confidence, probabilities=options.probabilities)
-        map_writer.check_room(output, height, width, wanted)
+        wanted = options.products(legend)
+        time = date or stac.acquired(scene.tags, scene.layers[-1].path.name)
+        plan = self._plan(scene, options, time)
         try:
-            with map_writer.Draft(
-                output,
-                plan,
-                width=width,
-                layers=sum(len(product.bands) for product in wanted),
-                boundaries=(*tiling.rows[0], height),
-            ) as draft:
-                self._compute(scene, draft, tiling, wanted, options, timer)
-                with timer.measure("files"):
-                    counted = self._write(scene, draft, wanted, plan, options, date)
-                    draft.publish()
+            with drafts.alone(output):
+                if map_writer.is_finished(output, plan, scene.files):
+                    _log.info(
+                        "%s: already mapped by this network from this scene; nothing to do (to map it anew, delete it "
+                        "and what lies beside it)",
+                        output,
+                    )
+                    drafts.discard(output)
+                    return None
+                outputs.check_foreign(output, wanted)
+                outputs.check_room(output, height, width, wanted)
+                with drafts.Draft(
+                    output,
+                    plan,
+                    scene.files,
+                    width=width,
+                    layers=sum(len(product.bands) for product in wanted),
+                    boundaries=(*tiling.rows[0], height),
+                ) as draft:
+                    self._compute(scene, draft, tiling, wanted, options, timer)
+                    with timer.measure("files"):
+                        counted = self._write(scene, draft, wanted, plan, options, time)
         except map_writer.ERRORS as error:
             raise InputError(
                 f"--output={output}: cannot be written ({' '.join(str(error).split())}); is the disk full, or the "
@@ -169,15 +183,26 @@ class Mapper:
         _log.info("%s", _table(counted.rows()))
         return counted
 
-    def _plan(self, scene: Scene, options: Options, date: datetime.datetime | None) -> dict:
-        """Returns all that the bytes of a map depend on."""
+    def _plan(self, scene: Scene, options: Options, time: datetime.datetime | None) -> dict:
+        """Returns all that the bytes of a map depend on, but for the files of the scene."""
         return {
             "lcjax": __version__,
             "network": self.identity,
             "scene": scene.fingerprint,
-            "date": str(date),
-            "options": {k: v for k, v in dataclasses.asdict(options).items() if k != "batch_size"},
+            "date": str(time),
+            "options": {k: v for k, v in dataclasses.asdict(options).items() if k not in ("batch_size", "max_memory")},
         }
+
+    def _check_memory(self, scene: Scene, tiling: Tiling, options: Options) -> None:
+        """Raises InputError where a row of tiles would take more memory than the options allow."""
+        dtypes = [layer.sensor.dtype for layer in scene.layers for _ in layer.indices]
+        needed = strip_bytes(tiling, dtypes, len(self.card.legend.scored))
+        if needed > options.max_memory:
+            raise InputError(
+                f"{scene.layers[0].path}: {tiling.width:,} pixels wide: a row of tiles takes about {needed / 1e9:,.1f} "
+                f"GB of memory, expected at most {options.max_memory / 1e9:,.1f}; cut the scene into narrower ones "
+                f"(gdal_translate -srcwin), or allow it with --max_memory={math.ceil(needed / 1e9)}"
+            )
 
     def _compute(self, scene, draft, tiling, wanted, options, timer) -> None:
         """Computes the rows that the draft lacks."""
@@ -187,6 +212,7 @@ class Mapper:
         if draft.done == tiling.height:
             return
         begun = tiling.begin(draft.done) * columns
+        nodata = np.array([p.nodata(self.card.legend) for p in wanted for _ in p.bands], np.uint8)
         strips = blended_strips(
             scene.read,
             TileNetwork(
@@ -204,40 +230,44 @@ class Mapper:
                 if strip is None:
                     break
                 _, layers, valid = strip
-                draft.append(np.where(valid[:, None], layers, np.uint8(IGNORE)))
+                draft.append(np.where(valid[:, None], layers, nodata[:, None]))
 
-    def _write(self, scene, draft, wanted, plan, options, date) -> areas.Areas:
-        """Writes every file of the map into the draft's folder."""
+    def _write(self, scene, draft, wanted, plan, options, time) -> areas.Areas:
+        """Writes every file of the map into the draft, and moves them to their place."""
         output, legend, grid = draft.output, self.card.legend, scene.grid
-        beside = draft.folder / output.name
-        counted = areas.Areas(legend, grid.crs, grid.transform, grid.width)
-        for top, ids in map_writer.write_products(draft, wanted, grid, legend, self.tags, plan, options.compress):
-            counted.add(top, ids)
-        counted.write_csv(beside.with_suffix(".areas.csv"))
-        write_atomically(beside.with_suffix(".qml"), qgis_styles.class_qml(legend))
-        names = {land_class.id: land_class.name for land_class in legend.scored}
-        write_atomically(beside.with_name(f"{beside.name}.aux.xml"), qgis_styles.category_names(names))
-        for product in wanted[1:]:
-            write_atomically(product.path(beside).with_suffix(".qml"), qgis_styles.probability_qml())
-        ids = map_writer.read_map(beside, preview.LONGEST)
-        preview.save(beside.with_suffix(".png"), ids, scene.picture(*ids.shape), self.card, counted.rows(), output.name)
-        time = date or stac.acquired(scene.tags, scene.layers[-1].path.name)
+        files = outputs.files_of(draft.files / output.name, wanted)
         if time is None:
+            del files["item"]
             _log.info(
                 "%s: no STAC item, for neither tags nor name of the scene tell its date; --date=2020-08-23 does", output
             )
-        else:
-            item = self._item(scene, output, wanted, time)
-            write_atomically(beside.with_suffix(".json"), json.dumps(item, indent=1) + "\n")
+        names = [path.name for path in files.values()]
+        marked = map_writer.marks(plan, draft, names)
+        counted = areas.Areas(legend, raster_io.crs_of(grid), grid.transform, grid.width)
+        for top, ids in map_writer.write_products(draft, wanted, grid, legend, self.tags, marked, options.compress):
+            counted.add(top, ids)
+        rows = counted.rows()
+        counted.write_csv(files["areas"])
+        write_atomically(files["classes_style"], qgis_styles.class_qml(legend))
+        pixels = {row["id"]: row["pixels"] for row in rows}
+        write_atomically(files["names"], qgis_styles.sidecar(legend, pixels, scene.files.stamp))
+        for product in wanted[1:]:
+            write_atomically(files[f"{product.kind}_style"], qgis_styles.probability_qml())
+        ids = map_writer.read_map(files["classes"], preview.LONGEST)
+        preview.save(files["preview"], ids, scene.picture(*ids.shape), self.card, rows, output.name)
+        if time is not None:
+            item = self._item(scene, output, {role: path.name for role, path in files.items()}, time)
+            write_atomically(files["item"], json.dumps(item, indent=1) + "\n")
+        scene.files.check_unchanged(draft.content)
+        outputs.check_foreign(output, wanted)  # in the hours since, somebody may have put something there
+        replaced = map_writer.read_mark(output)
+        draft.publish(names, replaced.files if replaced else ())
         return counted
 
-    def _item(self, scene, output, wanted, time: datetime.datetime) -> dict:
-        """Makes the STAC item of a map."""
-        assets = {
-            "data" if product.kind == "classes" else product.kind: product.path(output).name for product in wanted
-        }
-        for key, suffix in (("preview", ".png"), ("areas", ".areas.csv"), ("style", ".qml")):
-            assets[key] = output.with_suffix(suffix).name
+    def _item(self, scene, output, names: dict[str, str], time: datetime.datetime) -> dict:
+        """Makes the STAC item of a map, of which these are the names by role."""
+        roles = {"data": "classes", "style": "classes_style"} | {role: role for role in names}
+        assets = {key: names[roles[key]] for key in stac.ASSETS if roles.get(key) in names}
         place, legend = _georeference(scene.grid), self.card.legend
         return stac.item(output.stem, time=time, place=place, legend=legend, tags=self.tags, assets=assets)
 
@@ -245,10 +275,10 @@ class Mapper:
 def _georeference(grid) -> stac.Georeference:
     """Returns where an open rasterio dataset lies."""
     transform = tuple(grid.transform)[:6]
-    if grid.crs is None:
+    if (crs := raster_io.crs_of(grid)) is None:
         return stac.Georeference(grid.shape, transform)
-    bbox, geometry = geodesy.footprint(grid.crs, grid.transform, *grid.shape)
-    code, wkt2 = geodesy.codes(grid.crs)
+    bbox, geometry = geodesy.footprint(crs, grid.transform, *grid.shape)
+    code, wkt2 = geodesy.codes(crs)
     return stac.Georeference(grid.shape, transform, bbox, geometry, code, wkt2)
 
 

@@ -8,13 +8,13 @@ from collections.abc import Mapping, Sequence
 import jax.numpy as jnp
 import numpy as np
 
+from data_pipelines.schema import paths
 from data_pipelines.schema.errors import InputError
-from data_pipelines.schema.legends import IGNORE
 from data_pipelines.schema.sensors import Sensor, holds_data
 from lcjax.engine import restore
-from lcjax.mapping import map_writer, scene_list
+from lcjax.mapping import predict
 from lcjax.mapping.mapper import Mapper, Options
-from lcjax.mapping.scene import open_scene
+from lcjax.mapping.scene_list import Job
 from lcjax.ops.tiling import TileNetwork, Tiling, blended_strips
 from lcjax.runs.model_card import Card
 
@@ -90,6 +90,8 @@ class Network:
     def predict(self, image: Images) -> np.ndarray:
         """Returns the most probable class at each pixel, (H, W) uint8: ids of the legend, 255 where there is no data.
 
+        Where the legend lists 255 as a class, it is written, and `legend.nodata` where there is no data.
+
         Args:
           image: as for `probabilities`.
 
@@ -99,7 +101,8 @@ class Network:
         probabilities = self.probabilities(image)
         empty = np.isnan(probabilities[..., 0])
         indices = np.argmax(np.where(empty[..., None], 0, probabilities), axis=-1)
-        return np.where(empty, np.uint8(IGNORE), self.card.legend.id_of_index()[indices])
+        legend = self.card.legend
+        return np.where(empty, np.uint8(legend.nodata), legend.value_of_index()[indices])
 
     def map(
         self,
@@ -126,20 +129,19 @@ class Network:
         Raises:
           InputError: the scene does not fit the card, or the map cannot be written.
         """
-        files = self._files(scene)
-        map_writer.check_output(pathlib.Path(output), files.values())
-        listed = scene_list.parse_bands(bands, self.card.sensors)
-        with open_scene(self.card, files, bands=listed, offset=offset, grid=grid) as opened:
-            self._mapper.map(opened, pathlib.Path(output), options, date=date)
-        return pathlib.Path(output)
+        jobs = [Job(self._files(scene), paths.given(output, "output"))]
+        scene_options = predict.SceneOptions(bands, offset, grid, date)
+        predict.check(self.card, jobs, options, scene_options)
+        predict.map_jobs(self.card, lambda: self._mapper, jobs, options, scene_options)
+        return jobs[0].output
 
     def _files(self, scene: str | pathlib.Path | Mapping[str, str | pathlib.Path]) -> dict[str, pathlib.Path]:
         if isinstance(scene, Mapping):
-            return {name: pathlib.Path(path) for name, path in scene.items()}
+            return {name: paths.given(path, f"scene[{name!r}]") for name, path in scene.items()}
         names = [sensor.name for sensor in self.card.sensors]
         if len(names) > 1:
             raise InputError(f"scene={scene}: the network takes {', '.join(names)}; give a dictionary of files by name")
-        return {names[0]: pathlib.Path(scene)}
+        return {names[0]: paths.given(scene, "scene")}
 
     def _checked(self, image: Images) -> dict[str, np.ndarray]:
         sensors = {sensor.name: sensor for sensor in self.card.sensors}
@@ -181,5 +183,5 @@ def load(workdir: str | pathlib.Path, checkpoint: str = "best") -> Network:
     Raises:
       InputError: there is no such run or checkpoint, or its network has no classes to map.
     """
-    trained = restore.restore(pathlib.Path(workdir), checkpoint)
+    trained = restore.restore(paths.given(workdir, "workdir"), checkpoint)
     return Network(trained, checkpoint)

@@ -5,13 +5,15 @@ import datetime
 import functools
 import logging
 import pathlib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from data_pipelines.schema.errors import InputError
 from lcjax.engine import restore
-from lcjax.mapping import map_writer, scene, scene_list
+from lcjax.mapping import acquisition, outputs, scene, scene_list
 from lcjax.mapping.mapper import Mapper, Options
+from lcjax.mapping.scene_list import Job
 from lcjax.parallel import multihost
+from lcjax.runs.model_card import Card
 
 _log = logging.getLogger(__name__)
 
@@ -61,34 +63,56 @@ def map_scenes(
     """
     # Refuse what can be refused before restoring the network, which takes a while.
     card = restore.card_of(workdir, checkpoint)
-    todo = scene_list.jobs(scenes, card.sensors, output)
-    bands = scene_list.parse_bands(scene_options.bands, card.sensors)
-    offset, grid, date = scene_options.offset, scene_options.grid, scene_options.date
-    options.check(card.tile)
+    with multihost.raise_on_all() as is_main:
+        jobs = scene_list.jobs(scenes, card.sensors, output)
+        if is_main:
+            check(card, jobs, options, scene_options)
     mapper = functools.cache(lambda: Mapper.of_workdir(workdir, checkpoint, tta=tta))
-    failed: list[str] = []
     with multihost.leader_section(lambda: mapper().probabilities) as leads:
-        for number, job in enumerate(todo if leads else [], 1):
-            if len(todo) > 1:
-                _log.info("scene %d of %d: %s", number, len(todo), ", ".join(map(str, job.files.values())))
-            try:
-                map_writer.check_output(job.output, job.files.values())
-                with scene.open_scene(card, job.files, bands=bands, offset=offset, grid=grid) as opened:
-                    mapper().map(opened, job.output, options, date=date)
-            except InputError as error:
-                if len(todo) == 1:
-                    raise
-                failed.append(str(error))
-                _log.info("not mapped: %s", error)
-        if failed:
-            raise InputError(f"{len(failed)} of {len(todo)} scenes were not mapped; the first: {failed[0]}")
+        if leads:
+            map_jobs(card, mapper, jobs, options, scene_options)
+
+
+def check(card: Card, jobs: Sequence[Job], options: Options, scene_options: SceneOptions) -> None:
+    """Raises InputError for what can be refused before the network is there, of all scenes and maps at once."""
+    scene_list.parse_bands(scene_options.bands, card.sensors)
+    options.check(card.tile)
+    if scene_options.date:
+        acquisition.check_time(scene_options.date)
+    outputs.check(jobs, options.products(card.legend))
+
+
+def map_jobs(
+    card: Card, mapper: Callable[[], Mapper], jobs: Sequence[Job], options: Options, scene_options: SceneOptions
+) -> None:
+    """Maps one scene after another; `check` was asked before.
+
+    Raises InputError for the scene, or, where one of several was not mapped, at the end.
+    """
+    bands = scene_list.parse_bands(scene_options.bands, card.sensors)
+    failed: list[str] = []
+    for number, job in enumerate(jobs, 1):
+        if len(jobs) > 1:
+            _log.info("scene %d of %d: %s", number, len(jobs), ", ".join(map(str, job.files.values())))
+        try:
+            with scene.open_scene(
+                card, job.files, bands=bands, offset=scene_options.offset, grid=scene_options.grid
+            ) as opened:
+                mapper().map(opened, job.output, options, date=scene_options.date)
+        except InputError as error:
+            if len(jobs) == 1:
+                raise
+            failed.append(str(error))
+            _log.info("not mapped: %s", error)
+    if failed:
+        raise InputError(f"{len(failed)} of {len(jobs)} scenes were not mapped; the first: {failed[0]}")
 
 
 def parse_date(text: str | None) -> datetime.datetime | None:
     """Parses a date or a time in ISO 8601, in UTC where it names no zone.
 
     Raises:
-      InputError: the text is neither.
+      InputError: the text is neither, or no image can be of that time.
     """
     if text is None:
         return None
@@ -96,4 +120,4 @@ def parse_date(text: str | None) -> datetime.datetime | None:
         time = datetime.datetime.fromisoformat(text)
     except ValueError as error:
         raise InputError(f"--date={text}: expected e.g. 2020-08-23 or 2020-08-23T10:15:00Z") from error
-    return time if time.tzinfo else time.replace(tzinfo=datetime.UTC)
+    return acquisition.check_time(time)

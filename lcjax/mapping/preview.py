@@ -4,7 +4,6 @@ import pathlib
 
 import numpy as np
 
-from data_pipelines.schema.legends import IGNORE
 from lcjax.runs.model_card import Card
 
 LONGEST = 900  # pixels of the longer side of scene and map
@@ -15,7 +14,7 @@ def save(path: pathlib.Path, ids: np.ndarray, picture: np.ndarray, card: Card, r
 
     Args:
       path: PNG to write.
-      ids: the map, (h, w) uint8 legend ids, 255 where there is no data.
+      ids: the map, (h, w) uint8 numbers of the legend, and its `nodata`.
       picture: the scene, (h, w, 3) uint8.
       card: gives the legend and the sensor that is pictured.
       rows: of the whole map, as `areas.Areas.rows` gives them.
@@ -24,8 +23,8 @@ def save(path: pathlib.Path, ids: np.ndarray, picture: np.ndarray, card: Card, r
     from matplotlib.figure import Figure  # no pyplot: no window system, no global state
     from matplotlib.patches import Patch
 
-    palette = card.legend.palette()
-    palette[IGNORE] = 255
+    palette = card.legend.map_palette()
+    palette[card.legend.nodata] = 255
     height, width = ids.shape
     stacked = width > 1.6 * height  # a wide scene stands above its map
     panel = 5.2  # inches of the longer side

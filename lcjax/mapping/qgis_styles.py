@@ -5,6 +5,18 @@ from xml.sax import saxutils
 
 from data_pipelines.schema.legends import Legend
 
+DOMAIN, STAMP = "LCJAX", "SCENE_FILES"
+# Name, type and usage of the columns, by the numbers of GDAL (GDALRATFieldType: 0 integer, 1 real, 2 text;
+# GDALRATFieldUsage: 1 count of pixels, 2 name, 5 value, 6 to 9 red, green, blue, alpha). Counts may pass 31 bits.
+_COLUMNS = (
+    ("Value", 0, 5),
+    ("Count", 1, 1),
+    ("Class", 2, 2),
+    ("Red", 0, 6),
+    ("Green", 0, 7),
+    ("Blue", 0, 8),
+    ("Alpha", 0, 9),
+)
 # Viridis (Smith & van der Walt 2015) at five even steps: its lightness rises evenly, for any colour vision.
 _RAMP = ("#440154", "#3b528b", "#21918c", "#5ec962", "#fde725")
 
@@ -12,7 +24,7 @@ _RAMP = ("#440154", "#3b528b", "#21918c", "#5ec962", "#fde725")
 def class_qml(legend: Legend) -> str:
     """Returns the QML of a map of class ids: colours and names of the scored classes."""
     entries = "\n".join(
-        f'    <paletteEntry value="{c.id}" label={saxutils.quoteattr(c.name)} color="{c.colour}" alpha="255"/>'
+        f'    <paletteEntry value="{c.value}" label={saxutils.quoteattr(c.name)} color="{c.colour}" alpha="255"/>'
         for c in legend.scored
     )
     return _qml(
@@ -52,15 +64,54 @@ def probability_qml() -> str:
     )
 
 
-def category_names(names: Mapping[int, str]) -> str:
-    """Returns GDAL's sidecar file (PAM) with the class names of band 1, for which a TIFF has no place.
+def sidecar(legend: Legend, pixels: Mapping[int, int], stamp: str) -> str:
+    """Returns GDAL's sidecar file (PAM) of a map, with what a TIFF has no place for.
+
+    The names of the classes stand in it twice: as a list, which has a place for every id from 0 on, and in a raster
+    attribute table, which has a row for each class alone. QGIS offers that as a legend where there is no QML.
 
     Args:
-      names: id -> name.
+      legend: of the map.
+      pixels: id -> number of pixels.
+      stamp: what `STAMP` says, in the domain `DOMAIN` of its tags.
     """
-    rows = "".join(f"   <Category>{saxutils.escape(names.get(i, ''))}</Category>\n" for i in range(max(names) + 1))
-    band = f' <PAMRasterBand band="1">\n  <CategoryNames>\n{rows}  </CategoryNames>\n </PAMRasterBand>\n'
-    return f"<PAMDataset>\n{band}</PAMDataset>\n"
+    names = {c.value: c.name for c in legend.scored}
+    categories = "\n".join(
+        f"   <Category>{saxutils.escape(names.get(i, ''))}</Category>" for i in range(max(names, default=-1) + 1)
+    )
+    return f"""<PAMDataset>
+ <Metadata domain="{DOMAIN}">
+  <MDI key="{STAMP}">{saxutils.escape(stamp)}</MDI>
+ </Metadata>
+ <PAMRasterBand band="1">
+  <CategoryNames>
+{categories}
+  </CategoryNames>
+{_attribute_table(legend, pixels)}
+ </PAMRasterBand>
+</PAMDataset>
+"""
+
+
+def _attribute_table(legend: Legend, pixels: Mapping[int, int]) -> str:
+    """Returns the raster attribute table as GDAL writes it: a row for each class, in the order of the legend."""
+    columns = "\n".join(
+        f"""   <FieldDefn index="{index}">
+    <Name>{name}</Name>
+    <Type>{kind}</Type>
+    <Usage>{usage}</Usage>
+   </FieldDefn>"""
+        for index, (name, kind, usage) in enumerate(_COLUMNS)
+    )
+    rows = []
+    for index, c in enumerate(legend.scored):
+        red, green, blue = bytes.fromhex(c.colour[1:])
+        cells = (c.value, pixels.get(c.value, 0), saxutils.escape(c.name), red, green, blue, 255)
+        rows.append(f'   <Row index="{index}">' + "".join(f"<F>{cell}</F>" for cell in cells) + "</Row>")
+    body = "\n".join([columns, *rows])
+    return f"""  <GDALRasterAttributeTable tableType="thematic">
+{body}
+  </GDALRasterAttributeTable>"""
 
 
 def _qml(renderer: str) -> str:

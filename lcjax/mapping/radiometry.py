@@ -1,6 +1,6 @@
 """Radiometry of scenes: finds the unit of radar and the offset of Sentinel-2 products, or refuses the file.
 
-`CONVERSIONS` holds one function a sensor: (sensor, dataset, indices, sample, path, offset) -> gain and shift, each
+`conversion_of` gives the function of a sensor: (sensor, dataset, indices, sample, path, offset) -> gain and shift, each
 (bands,), such that raw * gain + shift is dB or a digital number. `dataset` is an open rasterio dataset, `indices` are
 the sensor's bands in it (from 1), `sample` holds valid raw values (pixels, bands), `offset` is the option or None. They
 raise InputError where the numbers do not fit.
@@ -11,14 +11,16 @@ ESA, Sentinel-2 Products Specification Document.
 
 import logging
 import re
+from collections.abc import Callable
 
 import numpy as np
 
+from data_pipelines.geo import packing, sentinel2
 from data_pipelines.schema.errors import InputError
+from data_pipelines.schema.sensors import Sensor
 
 _log = logging.getLogger(__name__)
 
-_OFFSET_FLOOR = 950  # digital numbers: even the cirrus band lies above this when the +1000 offset is in
 _BASELINE_OFFSET = -1000.0
 _MAX_OUTSIDE = 0.25  # of own imagery: with a larger share outside the range of training a scene is another product
 
@@ -58,20 +60,26 @@ def _conversion_of_s2(sensor, dataset, indices, sample, path, offset) -> tuple[n
             "numbers (reflectance x 10000); multiply by 10000 first"
         )
     stated, source = _stated_offset(dataset, indices, path)
-    lowest = np.percentile(sample, 1, axis=0)
+    floors = sentinel2.floors(sample, sensor.bands)
     if offset is not None:
         overruled = "" if stated is None else f" ({source} says {_listed(stated)})"
         stated, source = np.full(len(indices), float(offset)), "--offset" + overruled
-    elif stated is not None and (lowest + stated < -500).any():
+    elif stated is not None:
+        added = dict(zip(sensor.bands, stated, strict=True))
+        if band := sentinel2.below_zero({band: floor + added[band] for band, floor in floors.items()}):
+            raise InputError(
+                f"{path}: {source} asks to add {_listed(stated)}, but the 1st percentile of {band} is already "
+                f"{floors[band]:.0f}, so it seems added; say so with --offset=0, or insist with --offset={stated[0]:g}"
+            )
+    elif carries := sentinel2.carries_offset(floors):
         raise InputError(
-            f"{path}: {source} asks to add {_listed(stated)}, but the 1st percentile of a band is already "
-            f"{lowest.min():.0f}, so it seems added; say so with --offset=0, or insist with --offset={stated[0]:g}"
+            f"{path}: {sentinel2.why(floors)}, as products of processing baseline 04.00 and later do; expected digital "
+            "numbers without that offset; give --offset=-1000 to take it off, or --offset=0 if the numbers are right"
         )
-    elif stated is None and (lowest >= _OFFSET_FLOOR).all():
-        raise InputError(
-            f"{path}: every band starts near or above 1000 (1st percentiles from {lowest.min():.0f}), as products of "
-            "processing baseline 04.00 and later do; expected digital numbers without that offset; give "
-            "--offset=-1000 to take it off, or --offset=0 if the numbers are right"
+    elif carries is None:
+        _log.warning(
+            f"{path}: {sentinel2.why(floors)}: it may carry the offset of +1000 of processing baseline 04.00 and "
+            "later; if it does, give --offset=-1000; mapped as it is"
         )
     if stated is None:
         return np.ones(len(indices)), np.zeros(len(indices))
@@ -85,7 +93,7 @@ def _conversion_of_aerial(sensor, dataset, indices, sample, path, offset) -> tup
         raise InputError(
             f"{path}: {', '.join(sorted(kinds))}; expected uint8 digital numbers; convert it as FLAIR-1 does"
         )
-    return np.ones(len(indices)), np.zeros(len(indices))
+    return _conversion_as_stated(sensor, dataset, indices, path)
 
 
 def _conversion_of_image(sensor, dataset, indices, sample, path, offset) -> tuple[np.ndarray, np.ndarray]:
@@ -95,6 +103,8 @@ def _conversion_of_image(sensor, dataset, indices, sample, path, offset) -> tupl
             f"{path}: {', '.join(sorted(kinds))}; expected {sensor.dtype} as in the images of the training; "
             "bring its numbers to the same scale first"
         )
+    gain, shift = _conversion_as_stated(sensor, dataset, indices, path)
+    sample = sample * gain + shift
     outside = ((sample < np.asarray(sensor.scaling.low)) | (sample > np.asarray(sensor.scaling.high))).mean(0)
     worst = int(outside.argmax())
     if outside[worst] > _MAX_OUTSIDE:
@@ -104,15 +114,25 @@ def _conversion_of_image(sensor, dataset, indices, sample, path, offset) -> tupl
             f"{highs[worst]:g}, all that the training images hold; expected numbers of the same scale (is it another "
             "product, or another unit?)"
         )
-    return np.ones(len(indices)), np.zeros(len(indices))
+    return gain, shift
 
 
-CONVERSIONS = {
-    "s1": _conversion_of_s1,
-    "s2": _conversion_of_s2,
-    "aerial": _conversion_of_aerial,
-    "image": _conversion_of_image,
-}
+_CONVERSIONS = {"s1": _conversion_of_s1, "s2": _conversion_of_s2, "aerial": _conversion_of_aerial}
+
+
+def conversion_of(sensor: Sensor) -> Callable[..., tuple[np.ndarray, np.ndarray]]:
+    """Returns the function that finds what the numbers of a scene mean; own imagery has any name."""
+    return _CONVERSIONS.get(sensor.name, _conversion_of_image)
+
+
+def _conversion_as_stated(sensor, dataset, indices, path) -> tuple[np.ndarray, np.ndarray]:
+    """From what the file states of its numbers to what the images of the training stated of theirs."""
+    found = packing.stated(path, dataset, indices)
+    converted = packing.conversion(path, found, sensor.packing)
+    if converted is None:
+        return np.ones(len(indices)), np.zeros(len(indices))
+    _log.info("%s: %s, converted to %s %s", path, packing.told(found), packing.told(sensor.packing), packing.TRAINING)
+    return converted
 
 
 def _gdal_scaling(dataset, indices) -> tuple[np.ndarray, np.ndarray]:

@@ -20,12 +20,13 @@ from rasterio.enums import Resampling
 from rasterio.vrt import WarpedVRT
 from rasterio.windows import Window
 
-from data_pipelines.geo import geodesy, grids, raster_io
+from data_pipelines.geo import fill_values, geodesy, grids, raster_io
 from data_pipelines.geo.grids import Grid
 from data_pipelines.schema.band_selection import band_indices, spelled
 from data_pipelines.schema.errors import InputError
 from data_pipelines.schema.sensors import SENSORS, Sensor, to_storage
-from lcjax.mapping.radiometry import CONVERSIONS
+from lcjax.mapping.radiometry import conversion_of
+from lcjax.mapping.scene_files import SceneFiles
 from lcjax.runs.model_card import Card
 
 _log = logging.getLogger(__name__)
@@ -81,9 +82,15 @@ class Layer:
 
 @dataclasses.dataclass(frozen=True)
 class Scene:
-    """One or more sensors on one grid."""
+    """One or more sensors on one grid.
+
+    Attributes:
+      layers: of each sensor.
+      files: what GDAL reads for them.
+    """
 
     layers: tuple[Layer, ...]
+    files: SceneFiles
 
     @property
     def grid(self) -> rasterio.DatasetReader:
@@ -156,6 +163,7 @@ def open_scene(
     _check_options(card, files, offset, grid)
     with contextlib.ExitStack() as stack:
         stack.enter_context(rasterio.Env(GDAL_CACHEMAX=_CACHE))
+        scene_files = SceneFiles.of(files[sensor.name] for sensor in card.sensors)  # before anything is read of them
         layers = []
         for sensor in card.sensors:
             path = files[sensor.name]
@@ -167,7 +175,9 @@ def open_scene(
             names = _band_names(dataset, sensor, path, listed, card)
             indices = tuple(image_bands[index] for index in band_indices(sensor, names, str(path)))
             sample = _sample(dataset, indices, sensor, path)
-            gain, shift = CONVERSIONS[sensor.name](sensor, dataset, indices, sample, path, offset)
+            gain, shift = conversion_of(sensor)(sensor, dataset, indices, sample, path, offset)
+            if fill := fill_values.fill_share(sample):
+                _log.warning("%s: %s", path, fill_values.warning(*fill))
             digest = hashlib.sha256(sample.tobytes()).hexdigest()
             layers.append(Layer(sensor, path, dataset, indices, gain, shift, digest))
         if grid:
@@ -180,7 +190,7 @@ def open_scene(
                 "%s: %d x %d pixels, smaller than a tile of %d; mapped as one piece",
                 *(layers[0].path, width, height, card.tile),
             )
-        yield Scene(tuple(layers))
+        yield Scene(tuple(layers), scene_files)
 
 
 # ---- opening and checking -------------------------------------------------------------------------------------------
@@ -204,9 +214,13 @@ def _check_options(card: Card, files: dict[str, pathlib.Path], offset: float | N
 @contextlib.contextmanager
 def _open(path: pathlib.Path, sensor: Sensor) -> Iterator[rasterio.DatasetReader]:
     with raster_io.opened(path) as dataset:
+        raster_io.check_place(dataset)
+        raster_io.check_image(dataset, _windows(dataset))
         # If the training imagery was not georeferenced, scenes need not be either.
         if sensor.ground_sampling is not None:
             _check_place(dataset, path)
+        elif raster_io.crs_of(dataset) is None:
+            _log.info("%s: no CRS or no transform from pixels to coordinates: the map will lie nowhere", path)
         if min(dataset.shape) < MIN_SIZE:
             raise InputError(
                 f"{path}: {dataset.width} x {dataset.height} pixels; expected at least {MIN_SIZE} x {MIN_SIZE}; take a "
@@ -318,19 +332,22 @@ def _check_same_grid(layers: Sequence[Layer]) -> None:
             )
 
 
-def _sample(dataset, indices, sensor: Sensor, path) -> np.ndarray:
-    """Returns valid raw values (pixels, bands) from windows spread evenly over the scene."""
+def _windows(dataset) -> list[Window]:
+    """Returns windows spread evenly over the scene."""
     height, width = (min(_SAMPLE_SIZE, size) for size in dataset.shape)
     tops, lefts = (
         np.unique(np.linspace(0, whole - size, _SAMPLE_GRID).astype(int))
         for whole, size in zip(dataset.shape, (height, width), strict=True)
     )
+    return [Window(left, top, width, height) for top in tops for left in lefts]
+
+
+def _sample(dataset, indices, sensor: Sensor, path) -> np.ndarray:
+    """Returns valid raw values (pixels, bands) from windows spread evenly over the scene."""
     parts = []
-    for top in tops:
-        for left in lefts:
-            window = Window(left, top, width, height)
-            raw, valid = raster_io.read_valid(dataset, indices, window, sensor.zero_is_nodata)
-            parts.append(raw[:, valid].T)
+    for window in _windows(dataset):
+        raw, valid = raster_io.read_valid(dataset, indices, window, sensor.zero_is_nodata)
+        parts.append(raw[:, valid].T)
     values = np.concatenate(parts)
     if not len(values):
         raise InputError(

@@ -1,14 +1,17 @@
 """Parses --scene, --output and --bands: which scenes are mapped, and where their maps go."""
 
-import csv
 import dataclasses
+import logging
 import pathlib
 import re
 from collections.abc import Sequence
 
+from data_pipelines.schema import csv_rows, files, paths
 from data_pipelines.schema.band_selection import spelled
 from data_pipelines.schema.errors import InputError
 from data_pipelines.schema.sensors import SENSORS, Sensor
+
+_log = logging.getLogger(__name__)
 
 RASTERS = (".tif", ".tiff", ".jp2", ".vrt", ".img", ".jpg", ".jpeg", ".png")
 
@@ -38,8 +41,8 @@ def jobs(text: str, sensors: Sequence[Sensor], output: pathlib.Path) -> list[Job
     Raises:
       InputError: a scene lacks a file, or two maps would have the same name.
     """
-    if text.lower().endswith(".csv"):
-        scenes = _of_list(pathlib.Path(text), sensors)
+    if text.lower().endswith(".csv") and not (listed := paths.given(text, "--scene")).is_dir():
+        scenes = _of_list(listed, sensors)
     else:
         places = parse_scene(text, sensors)
         folders = [path for path in places.values() if path.is_dir()]
@@ -52,11 +55,11 @@ def jobs(text: str, sensors: Sequence[Sensor], output: pathlib.Path) -> list[Job
         scenes = _of_folders(places)
     if output.suffix.lower() in (".tif", ".tiff"):
         raise InputError(f"--output={output}: one file for {len(scenes)} scenes; expected a folder for their maps")
-    return [Job(files, output / f"{name}.tif") for name, files in scenes.items()]
+    return [Job(of_scene, output / f"{name}.tif") for name, of_scene in scenes.items()]
 
 
 def parse_scene(text: str, sensors: Sequence[Sensor]) -> dict[str, pathlib.Path]:
-    """Parses `PATH` or `s1=PATH,s2=PATH`; a single sensor needs no name.
+    """Parses `PATH` or `s1=PATH,s2=PATH`; a single sensor needs no name, and what is there under a name is meant by it.
 
     Returns:
       sensor name -> path.
@@ -65,6 +68,8 @@ def parse_scene(text: str, sensors: Sequence[Sensor]) -> dict[str, pathlib.Path]
       InputError: the text does not name one path for each of `sensors`.
     """
     wanted = [sensor.name for sensor in sensors]
+    if len(sensors) == 1 and text and (whole := paths.given(text, "--scene")).exists():
+        return {wanted[0]: whole}
     names = "|".join(map(re.escape, {*SENSORS, *wanted}))
     parts = re.split(rf",(?=(?:{names})=)", text)
     pairs = [part.split("=", 1) if re.match(rf"(?:{names})=", part) else ["", part] for part in parts]
@@ -76,7 +81,7 @@ def parse_scene(text: str, sensors: Sequence[Sensor]) -> dict[str, pathlib.Path]
             f"--scene={text}: expected a file for each sensor that the network takes; "
             f"give --scene={','.join(f'{name}=FILE' for name in wanted)}"
         )
-    return {name: pathlib.Path(path) for name, path in pairs}
+    return {name: paths.given(path, f"--scene={name}") for name, path in pairs}
 
 
 def parse_bands(words: Sequence[str], sensors: Sequence[Sensor]) -> list[str]:
@@ -108,51 +113,46 @@ def _of_folders(folders: dict[str, pathlib.Path]) -> dict[str, dict[str, pathlib
     scenes: dict[str, dict[str, pathlib.Path]] = {}
     for sensor, folder in folders.items():
         for path in sorted(folder.iterdir()):
-            if path.suffix.lower() in RASTERS:
-                _add(scenes, path.stem, sensor, path)
+            if path.suffix.lower() not in RASTERS or path.name.startswith("."):
+                continue  # hidden ones are what macOS leaves beside a file
+            if path.exists() and not path.is_file():
+                _log.warning("%s: %s and no scene; left out", path, files.kind_of(path.stat().st_mode))
+                continue
+            _add(scenes, path.stem, sensor, path)
     if not scenes:
         raise InputError(
             f"--scene={','.join(map(str, folders.values()))}: no raster in it; expected files that end in "
             f"{' '.join(RASTERS)}"
         )
-    for name, files in scenes.items():
+    for name, of_scene in scenes.items():
         for sensor in folders:
-            if sensor not in files:
+            if sensor not in of_scene:
                 raise InputError(
-                    f"{next(iter(files.values()))}: {folders[sensor]} holds no file of that name; expected the scene "
-                    f"{name} in each folder"
+                    f"{next(iter(of_scene.values()))}: {folders[sensor]} holds no file of that name; expected the "
+                    f"scene {name} in each folder"
                 )
     return dict(sorted(scenes.items()))
 
 
 def _of_list(path: pathlib.Path, sensors: Sequence[Sensor]) -> dict[str, dict[str, pathlib.Path]]:
     """Returns {scene name: {sensor: file}} of a CSV with a column for each sensor; paths are relative to the CSV."""
-    wanted = [sensor.name for sensor in sensors]
-    try:
-        with path.open(newline="", encoding="utf-8-sig") as text:
-            rows = list(csv.DictReader(text))
-    except (OSError, UnicodeDecodeError) as error:
-        raise InputError(
-            f"{path}: cannot be read ({error}); expected a CSV with a column {','.join(wanted)}"
-        ) from error
-    if not rows or not set(wanted) <= set(rows[0]):
-        header = ",".join(map(str, rows[0])) if rows else "no row"
-        raise InputError(f"{path}: {header}; expected the header {','.join(wanted)} and a row for each scene")
+    columns = {sensor.name: sensor.name.lower() for sensor in sensors}
     scenes: dict[str, dict[str, pathlib.Path]] = {}
-    for number, row in enumerate(rows, 2):
-        if not all(row[name] for name in wanted):
-            raise InputError(f"{path}, line {number}: an empty cell; expected a file for each of {','.join(wanted)}")
-        files = {name: path.parent / row[name] for name in wanted}
-        for name, file in files.items():
-            _add(scenes, files[wanted[-1]].stem, name, file)
+    for line, row in csv_rows.read(path, list(columns.values()), ",".join(columns)):
+        where = f"{path}, line {line}"
+        if not all(row[column] for column in columns.values()):
+            raise InputError(f"{where}: an empty cell; expected a file for each of {','.join(columns)}")
+        of_scene = {name: paths.given(row[low], f"{where}: {name}", path.parent) for name, low in columns.items()}
+        for name, file in of_scene.items():
+            _add(scenes, list(of_scene.values())[-1].stem, name, file)
     return scenes
 
 
-def _add(scenes: dict, name: str, sensor: str, path: pathlib.Path) -> None:
-    files = scenes.setdefault(name, {})
-    if sensor in files:
+def _add(scenes: dict[str, dict[str, pathlib.Path]], name: str, sensor: str, path: pathlib.Path) -> None:
+    of_scene = scenes.setdefault(name, {})
+    if sensor in of_scene:
         raise InputError(
-            f"{path}: a second scene called {name} (the other: {files[sensor]}), and their maps would have one name; "
-            "rename one"
+            f"{path}: a second scene called {name} (the other: {of_scene[sensor]}), and their maps would have one "
+            "name; rename one"
         )
-    files[sensor] = path
+    of_scene[sensor] = path

@@ -4,20 +4,23 @@ Extensions: projection 2.0.0, classification 2.0.0, raster 2.0.0, processing 1.2
 so that a folder of maps can be moved or uploaded unchanged. https://stacspec.org
 """
 
-import contextlib
 import dataclasses
 import datetime
+import logging
 import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 from data_pipelines.schema.legends import IGNORE, Legend
+from lcjax.mapping import acquisition
 from lcjax.mapping.map_writer import PROBABILITY_SCALE
 from lcjax.version import __version__
 
+_log = logging.getLogger(__name__)
+
 _EXTENSION = "https://stac-extensions.github.io/{}/schema.json"
 _COG = "image/tiff; application=geotiff; profile=cloud-optimized"
-_ASSETS = {  # key: (title, media type, roles)
+ASSETS = {  # key: (title, media type, roles)
     "data": ("Land cover", _COG, ["data"]),
     "confidence": ("Probability of the mapped class", _COG, ["data", "confidence"]),
     "probabilities": ("Probability of each class", _COG, ["data", "probabilities"]),
@@ -25,11 +28,6 @@ _ASSETS = {  # key: (title, media type, roles)
     "areas": ("Pixels and hectares of each class", "text/csv", ["metadata"]),
     "style": ("Style for QGIS", "application/xml", ["metadata", "style"]),
 }
-# Tags with the time of acquisition, as products and GDAL's drivers write them.
-_SENSING = re.compile(
-    "acquisition_?date_?time|datatake.*sensing_start|.*sensing_(start|time)|(.*_)?start_time|date_acquired|acquired"
-)
-_IN_NAME = re.compile(r"(?<!\d)((?:19|20)\d\d)(-?)(\d\d)\2(\d\d)(?:[T_](\d\d)[-:]?(\d\d)[-:]?(\d\d))?(?!\d)")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -104,39 +102,30 @@ def item(
 
 
 def acquired(tags: Mapping[str, str], name: str) -> datetime.datetime | None:
-    """Returns when a scene was taken, in UTC, or None where neither tags nor name tell.
-
-    The sources in order: tags that name the acquisition (ACQUISITIONDATETIME, DATATAKE_1_DATATAKE_SENSING_START,
-    PRODUCT_START_TIME and the like), the first date in the file's name (20200823T101559, 20200823 or 2020-08-23), and
-    TIFFTAG_DATETIME, which by its standard is when the file was made.
-
-    Args:
-      tags: of the file and of its bands.
-      name: of the file.
-    """
-    sensed = [value for key, value in tags.items() if _SENSING.fullmatch(key.lower())]
-    named = []
-    for year, _, month, day, *clock in _IN_NAME.findall(name):
-        date = f"{year}-{month}-{day}"
-        named += [f"{date}T{':'.join(clock)}", date]  # the digits after a date need not be a time
-    written = [value for key, value in tags.items() if key == "TIFFTAG_DATETIME"]
-    return next((time for text in (*sensed, *named, *written) if (time := _parse(text))), None)
-
-
-def _parse(text: str) -> datetime.datetime | None:
-    text = re.sub(r"^(\d{4}):(\d\d):(\d\d)", r"\1-\2-\3", text.strip())  # as TIFF writes dates
-    with contextlib.suppress(ValueError):
-        time = datetime.datetime.fromisoformat(text)
-        return (time if time.tzinfo else time.replace(tzinfo=datetime.UTC)).astimezone(datetime.UTC)
-    return None
+    """Returns when a scene was taken, as `acquisition.told` finds it, and logs what tells it."""
+    told = acquisition.told(tags, name)
+    if told is None:
+        return None
+    time, source = told
+    shown = time.isoformat().replace("+00:00", "Z")
+    if source in acquisition.FILE_TIMES:
+        _log.warning(
+            "%s: dated %s after its tag %s, the time at which the file was made, for nothing tells when the scene was "
+            "taken; if that was another day, give it with --date=2020-08-23",
+            *(name, shown, source),
+        )
+    else:
+        by = "name" if source == acquisition.NAME else f"tag {source}"
+        _log.info("%s: taken at %s, after its %s", name, shown, by)
+    return time
 
 
 def _asset(key: str, href: str, legend: Legend) -> dict[str, Any]:
-    title, media, roles = _ASSETS[key]
+    title, media, roles = ASSETS[key]
     asset: dict[str, Any] = {"href": href, "title": title, "type": media, "roles": roles}
     if media != _COG:
         return asset
-    asset |= {"data_type": "uint8", "nodata": IGNORE}
+    asset |= {"data_type": "uint8", "nodata": legend.nodata if key == "data" else IGNORE}
     if key == "data":
         return asset | {"classification:classes": _classes(legend)}
     asset |= {"raster:scale": 1 / PROBABILITY_SCALE, "raster:offset": 0}
@@ -155,6 +144,6 @@ def _classes(legend: Legend) -> list[dict[str, Any]]:
     for c in legend.scored:
         plain = re.sub("[^0-9A-Za-z_-]+", "-", c.name).strip("-")
         if not plain or plain in {entry["name"] for entry in classes}:
-            plain = f"class-{c.id}"
-        classes.append({"value": c.id, "name": plain, "title": c.name, "color_hint": c.colour[1:].upper()})
-    return [*classes, {"value": IGNORE, "name": "no-data", "title": "no data", "nodata": True}]
+            plain = f"class-{c.value}"
+        classes.append({"value": c.value, "name": plain, "title": c.name, "color_hint": c.colour[1:].upper()})
+    return [*classes, {"value": legend.nodata, "name": "no-data", "title": "no data", "nodata": True}]

@@ -6,6 +6,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from data_pipelines.schema.errors import InputError
 from data_pipelines.schema.legends import IGNORE
 
 
@@ -53,14 +54,16 @@ def scores(matrix: np.ndarray, names: Sequence[str]) -> tuple[dict[str, float], 
       the names of the absent classes.
 
     Raises:
-      ValueError: the matrix is empty.
+      InputError: the matrix is empty.
     """
     matrix = np.asarray(matrix, np.float64)
     hits, truth, guess = np.diag(matrix), matrix.sum(axis=1), matrix.sum(axis=0)
     total = float(matrix.sum())
     present = truth + guess > 0
     if not present.any():
-        raise ValueError("the confusion matrix is empty: no labelled pixel was scored")
+        raise InputError(
+            "no labelled pixel was scored; expected one at least (config.resize makes tiles smaller and thins labels)"
+        )
     # Counts are integers: max(..., 1) only turns the 0 / 0 of a present class into the 0 that the rule asks for.
     by_class = {
         "IoU": hits / np.maximum(truth + guess - hits, 1),

@@ -8,7 +8,7 @@ moves up. Every row of the scene is read once; the next rows are read while the 
 import concurrent.futures
 import dataclasses
 import functools
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import jax
@@ -103,6 +103,21 @@ def blended_windows(
     nothing = jnp.zeros((count, height, width, classes), jnp.float32)
     total: jax.Array = jax.lax.fori_loop(0, tiling.count, add, nothing)
     return total
+
+
+def strip_bytes(tiling: Tiling, dtypes: Sequence[str], classes: int) -> int:
+    """Returns about how many bytes `blended_strips` takes at once, beside the network.
+
+    For each pixel of a row of tiles: the sums of the classes, twice while the rows move up; their summary; and each
+    band as it is read and masked, as it is stored, in this row and the next, and both joined.
+
+    Args:
+      tiling: of the scene.
+      dtypes: of each band of all sensors.
+      classes: number of classes.
+    """
+    bands = sum(5 * np.dtype(dtype).itemsize + 2 for dtype in dtypes)
+    return tiling.tile[0] * tiling.width * (8 * classes + 8 + bands)
 
 
 def tile_starts(size: int, tile: int, overlap: int) -> list[int]:

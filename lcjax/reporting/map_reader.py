@@ -2,7 +2,6 @@
 
 import csv
 import dataclasses
-import glob
 import io
 import pathlib
 import re
@@ -12,7 +11,7 @@ from typing import Annotated, Any, TypedDict
 import msgspec
 
 from data_pipelines.geo import raster_io
-from data_pipelines.schema import names, typed_json
+from data_pipelines.schema import names, paths, typed_json
 from data_pipelines.schema.errors import InputError
 from data_pipelines.schema.spec import Refused
 from lcjax.mapping.areas import COLUMNS
@@ -98,20 +97,19 @@ def find(patterns: Sequence[str]) -> list[pathlib.Path]:
     """
     maps: dict[pathlib.Path, pathlib.Path] = {}
     for pattern in patterns:
-        wild = glob.has_magic(pattern)
-        for text in glob.glob(pattern, recursive=True) if wild else [pattern]:
-            path = pathlib.Path(text)
+        found, wild = paths.matching(pattern, "--maps")
+        for path in found:
             product = _PRODUCT.fullmatch(path.stem)
             if wild and product and _areas(path.with_name(product[1] + path.suffix)).is_file():
                 continue
             if not path.is_file():
                 what = "a folder" if path.is_dir() else "no such file"
                 raise InputError(
-                    f"--maps={text}: {what}; expected maps, e.g. --maps='{path if wild else 'maps'}/*.tif'"
+                    f"--maps={path}: {what}; expected maps, e.g. --maps='{path if wild else 'maps'}/*.tif'"
                 )
             if not _areas(path).is_file():
                 raise InputError(
-                    f"--maps={text}: there is no {_areas(path)}; expected a map with its table of areas, "
+                    f"--maps={path}: there is no {_areas(path)}; expected a map with its table of areas, "
                     "made by `lcjax predict`: map the scene again, or leave the file out"
                 )
             maps.setdefault(path.resolve(), path)
@@ -123,15 +121,15 @@ def find(patterns: Sequence[str]) -> list[pathlib.Path]:
     return sorted(maps.values())
 
 
-def read(paths: Sequence[pathlib.Path]) -> list[LandCoverMap]:
+def read(files: Sequence[pathlib.Path]) -> list[LandCoverMap]:
     """Reads maps, each under a name of its own.
 
     Raises:
       InputError: a file cannot be read.
     """
-    stems = [path.stem for path in paths]
-    names = [stem if stems.count(stem) == 1 else str(path) for stem, path in zip(stems, paths, strict=True)]
-    return [_read(path, name) for path, name in zip(paths, names, strict=True)]
+    stems = [path.stem for path in files]
+    names = [stem if stems.count(stem) == 1 else str(path) for stem, path in zip(stems, files, strict=True)]
+    return [_read(path, name) for path, name in zip(files, names, strict=True)]
 
 
 def to_csv(maps: Iterable[LandCoverMap]) -> str:

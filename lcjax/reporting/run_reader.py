@@ -6,7 +6,6 @@ written gives no numbers: its run is left out, and that is said.
 
 import dataclasses
 import functools
-import glob
 import math
 import pathlib
 from collections.abc import Iterable, Mapping, Sequence
@@ -15,6 +14,7 @@ from typing import Any
 import numpy as np
 
 from data_pipelines.datasets.registry import LEGENDS
+from data_pipelines.schema import paths
 from data_pipelines.schema.errors import InputError
 from data_pipelines.schema.legends import Legend
 from lcjax import tasks
@@ -119,9 +119,8 @@ def find(patterns: Sequence[str]) -> list[pathlib.Path]:
     """
     workdirs: dict[pathlib.Path, pathlib.Path] = {}
     for pattern in patterns:
-        wild = glob.has_magic(pattern)
-        for text in glob.glob(pattern, recursive=True) if wild else [pattern]:
-            path = pathlib.Path(text)
+        found, wild = paths.matching(pattern, "--workdirs")
+        for path in found:
             if _is_workdir(path):
                 workdirs.setdefault(path.resolve(), path)
             elif not wild:
@@ -149,17 +148,17 @@ def read(workdirs: Iterable[pathlib.Path], refused: list[str] | None = None) -> 
     Raises:
       InputError: no run is left, or a run has no scores; a run cannot be read, and `refused` is not given.
     """
-    paths = list(workdirs)
+    folders = list(workdirs)
     runs: list[Run] = []
-    for path, name in zip(paths, _names(paths), strict=True):
+    for folder, name in zip(folders, _names(folders), strict=True):
         try:
-            runs.append(_read_run(path, name))
+            runs.append(_read_run(folder, name))
         except InputError as error:
-            if refused is None or len(paths) == 1:
+            if refused is None or len(folders) == 1:
                 raise
             refused.append(str(error))
     if refused and not runs:
-        raise InputError(f"none of {len(paths)} runs can be read; the first: {refused[0]}")
+        raise InputError(f"none of {len(folders)} runs can be read; the first: {refused[0]}")
     bare = [run.workdir for run in runs if not run.pretraining and not run.evaluations]
     if bare:
         others = f" (as have {len(bare) - 1} more: {', '.join(map(str, bare[1:]))})" if bare[1:] else ""
@@ -187,10 +186,10 @@ def _is_workdir(path: pathlib.Path) -> bool:
     return (path / "config.json").is_file() or any(path.glob("evaluation/*/metrics.json"))
 
 
-def _names(paths: Sequence[pathlib.Path]) -> list[str]:
+def _names(folders: Sequence[pathlib.Path]) -> list[str]:
     """Returns folder names, or the paths as they were given where two are alike."""
-    plain = [path.resolve().name for path in paths]
-    return [name if plain.count(name) == 1 else str(path) for name, path in zip(plain, paths, strict=True)]
+    plain = [folder.resolve().name for folder in folders]
+    return [name if plain.count(name) == 1 else str(path) for name, path in zip(plain, folders, strict=True)]
 
 
 def _read_run(workdir: pathlib.Path, name: str) -> Run:

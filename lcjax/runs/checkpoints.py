@@ -127,12 +127,40 @@ class Checkpoints:
         return self.folder / str(step) / "meta" / "metadata"
 
     def restore_model(self, step: int, like):
-        """Returns the model's arrays with the shapes and shardings of `like`."""
-        return self._manager.restore(step, args=ocp.args.Composite(model=_restored_as(like))).model
+        """Returns the model's arrays with the shapes and shardings of `like`.
+
+        Raises:
+          InputError: the checkpoint holds other arrays, or cannot be read.
+        """
+        return self._restore(step, "model", like)
 
     def restore_optimizer(self, step: int, like):
-        """Returns the optimiser's arrays with the shapes and shardings of `like`."""
-        return self._manager.restore(step, args=ocp.args.Composite(optimizer=_restored_as(like))).optimizer
+        """Returns the optimiser's arrays with the shapes and shardings of `like`.
+
+        Raises:
+          InputError: the checkpoint holds other arrays, or cannot be read.
+        """
+        return self._restore(step, "optimizer", like)
+
+    def misfit(self, step: int, item: str, like) -> str:
+        """Returns the first array of an item ("model" or "optimizer") that is not as in `like`, in words, or ""."""
+        with self._explain_reading(step):
+            saved = _shapes(self._manager.item_metadata(step)[item].tree)
+        wanted = _shapes(like)
+        for name in sorted({*saved, *wanted}):
+            if saved.get(name) != wanted.get(name):
+                there, now = (str(of[name]) if name in of else "absent" for of in (saved, wanted))
+                return f"{item} {name} (in the checkpoint {there}, now {now})"
+        return ""
+
+    def _restore(self, step: int, item: str, like):
+        if misfit := self.misfit(step, item, like):
+            raise InputError(
+                f"{self.folder / str(step)}: holds other arrays than this network has: {misfit}; was config.json "
+                "changed, or the code of the network?"
+            )
+        with self._explain_reading(step):
+            return self._manager.restore(step, args=ocp.args.Composite(**{item: _restored_as(like)}))[item]
 
     def forget_after(self, step: int) -> None:
         """Deletes the checkpoints of later steps and unfinished ones: a resumed run makes them again."""
@@ -169,8 +197,8 @@ class Checkpoints:
             )
 
     def _kept(self, exclude: int | None = None) -> str:
-        steps = [int(path.name) for path in self.folder.glob("*") if path.name.isdigit() and int(path.name) != exclude]
-        return f"the one of step {max(steps)} is kept" if steps else "there is none before it"
+        kept = [step for step in _steps(self.folder) if step != exclude]
+        return f"the one of step {max(kept)} is kept" if kept else "there is none before it"
 
     @contextlib.contextmanager
     def _explain(self, step: int | None) -> Iterator[None]:
@@ -186,9 +214,30 @@ class Checkpoints:
                 "goes on from there"
             ) from error
 
+    @contextlib.contextmanager
+    def _explain_reading(self, step: int) -> Iterator[None]:
+        """Turns what is raised of a checkpoint that cannot be read into InputErrors of one line."""
+        try:
+            yield
+        except (OSError, ValueError, RuntimeError, KeyError) as error:
+            if multihost.is_peer_failure(error):
+                raise
+            raise InputError(
+                f"{self.folder / str(step)}: cannot be read ({' '.join(str(error).split())[:300]}); is the folder "
+                "whole, and no backslash in its path?"
+            ) from error
+
     def close(self) -> None:
         """Waits for what is being saved, and frees Orbax's threads."""
         self._manager.close()
+
+
+def _shapes(tree) -> dict[str, tuple[int, ...]]:
+    """Name of each array of a tree -> its shape; names are alike for a state and for what Orbax keeps of one."""
+    return {
+        ".".join(str(getattr(key, "key", getattr(key, "name", getattr(key, "idx", "")))) for key in path): leaf.shape
+        for path, leaf in jax.tree_util.tree_leaves_with_path(tree)
+    }
 
 
 def _restored_as(like) -> ocp.args.PyTreeRestore:
@@ -211,10 +260,24 @@ def find(workdir: pathlib.Path, kind: str) -> tuple[Checkpoints, int]:
     if kind not in KINDS:
         raise InputError(f"--checkpoint={kind}: expected one of {', '.join(KINDS)}")
     folder = workdir / "checkpoints" / kind
+    others = [other for other in KINDS if other != kind and steps(workdir, other)]
+    take = f"; take --checkpoint={' or '.join(others)}, or put back what was there" if others else ""
     if not folder.is_dir():
-        raise InputError(f"{folder}: no such folder; train first: lcjax train --config=... --workdir={workdir}")
+        again = take or f"; train first: lcjax train --config=... --workdir={workdir}"
+        raise InputError(f"{folder}: no such folder{again}")
     checkpoints = Checkpoints(workdir, kind)
     step = checkpoints.latest()
     if step is None:
-        raise InputError(f"{folder}: no whole checkpoint yet; let the training go on: the same train command again")
+        checkpoints.close()
+        again = take or "; let the training go on: the same train command again"
+        raise InputError(f"{folder}: no whole checkpoint{'' if take else ' yet'}{again}")
     return checkpoints, step
+
+
+def steps(workdir: pathlib.Path, kind: str) -> list[int]:
+    """Returns the steps of the complete checkpoints of a kind, sorted; of a folder that is not there, none."""
+    return _steps(workdir / "checkpoints" / kind)
+
+
+def _steps(folder: pathlib.Path) -> list[int]:
+    return sorted(int(path.name) for path in folder.glob("*") if path.name.isdigit())

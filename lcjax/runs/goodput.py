@@ -41,10 +41,13 @@ class Attempt:
         newline = "\n" if text and not text.endswith("\n") else ""  # ends the line that a kill cut in half
         first = {"started": started, "first_step": first_step}
         self._append(schema_version.stamp(first, SCHEMA_VERSION), before=newline)
+        # From here on a clock that nobody can set.
+        self._begun, self._mark = max(started, time.time()), time.perf_counter()
 
     def seen(self, step: int, seconds: Mapping[str, float]) -> None:
         """Appends that all steps up to `step` are done, and `seconds` were spent by activity since the start."""
-        self._append({"seen": time.time(), "step": step, "seconds": dict(seconds)})
+        now = self._begun + time.perf_counter() - self._mark
+        self._append({"seen": now, "step": step, "seconds": dict(seconds)})
 
     def _append(self, record: dict, before: str = "") -> None:
         with self._path.open("a") as file:
@@ -56,6 +59,7 @@ class Unrecorded(Attempt):
 
     def __init__(self) -> None:
         """Opens no file."""
+        self._begun = self._mark = 0.0
 
     def _append(self, record: dict, before: str = "") -> None:
         pass
@@ -127,7 +131,8 @@ def summary(path: pathlib.Path) -> Summary:
         if "started" not in start or any("started" in record for record in rest):
             raise InputError(f"{path}: attempt {start['attempt']}: expected one line of its start, first; {_REMEDY}")
         last = rest[-1] if rest else {"seen": start["started"], "step": start["first_step"], "seconds": {}}
-        wall += last["seen"] - start["started"]
+        # Where somebody has set the clock back, what was measured in between counts.
+        wall += max(last["seen"] - start["started"], sum(last["seconds"].values()))
         for activity, spent in last["seconds"].items():
             seconds[activity] = seconds.get(activity, 0.0) + spent
         done = last["step"] - start["first_step"]

@@ -1,8 +1,10 @@
 """The workdir of a run: its resolved config, its card, its log of metrics. Layout: docs/layout.md."""
 
+import contextlib
 import json
 import math
 import pathlib
+from collections.abc import Iterator
 from types import TracebackType
 from typing import Any, Literal, TypedDict
 
@@ -10,7 +12,7 @@ import jax
 import ml_collections
 from tensorboardX import SummaryWriter
 
-from data_pipelines.schema import schema_version, typed_json
+from data_pipelines.schema import locks, paths, schema_version, typed_json
 from data_pipelines.schema.errors import InputError
 from data_pipelines.schema.files import write_atomically
 from data_pipelines.schema.typed_json import Count, Number
@@ -22,6 +24,7 @@ _log = multihost.shared_logger(__name__)
 
 CONFIG = "config.json"
 METRICS = "metrics.jsonl"
+LOCK = ".lock"
 # Fields that may change when a run is resumed: where things lie, how they are read, what is kept in memory, and the
 # name of the cell, but nothing that is computed. Another remat, mode or mesh changes gradients only by rounding.
 _MAY_CHANGE = ("cell", "data_dir", "remat", "threads", "workers", "parallel.mode", "parallel.data", "parallel.fsdp")
@@ -44,6 +47,29 @@ def read_fields(workdir: pathlib.Path) -> dict[str, Any]:
     text = typed_json.content(path, remedy, expected)
     fields = schema_version.decode(text, dict[str, Any], SCHEMA_VERSION, path, remedy)
     return config_fields.read(path, fields, remedy)
+
+
+@contextlib.contextmanager
+def alone(folder: pathlib.Path, *, doing: str) -> Iterator[None]:
+    """Keeps other runs from writing to a folder during the context; all processes call it, and process 0 holds it.
+
+    Args:
+      folder: a workdir, or a folder in one; it is made where there is none.
+      doing: what the run does with it, as in "another process is DOING it".
+
+    Raises:
+      InputError: in all processes, where another run is at work on the folder, or it cannot be written.
+    """
+    with contextlib.ExitStack() as stack:
+        with multihost.raise_on_all() as is_main:
+            try:
+                if is_main:
+                    stack.enter_context(
+                        locks.held(folder / LOCK, folder, doing=doing, instead="choose another --workdir")
+                    )
+            except OSError as error:
+                raise InputError(f"{folder}: cannot be written ({error.strerror}); choose another --workdir") from error
+        yield
 
 
 def start(
@@ -99,6 +125,8 @@ def write(workdir: pathlib.Path, config: ml_collections.ConfigDict, card: cards.
             if is_main:
                 workdir.mkdir(parents=True, exist_ok=True)
                 fields = schema_version.stamp(json.loads(config.to_json()), SCHEMA_VERSION)
+                # Whoever evaluates the run may stand in another folder.
+                fields["data_dir"] = str(paths.given(config.data_dir, "config.data_dir").absolute())
                 write_atomically(workdir / CONFIG, json.dumps(fields, indent=1, sort_keys=True))
                 write_atomically(workdir / cards.FILE, card.to_json())
         except OSError as error:
@@ -110,6 +138,20 @@ class _Row(TypedDict):
 
     step: Count
     split: Literal["train", "validation"]
+
+
+def changed(workdir: pathlib.Path, config: ml_collections.ConfigDict, fields: tuple[str, ...]) -> str:
+    """Describes what a config changes of the one that a run began with; "" where nothing is changed.
+
+    Args:
+      workdir: of the run.
+      config: that the run goes on with.
+      fields: which of the changes are looked for first, "model" standing for "model.base"; all, if none is of them.
+    """
+    there, given = read_fields(workdir), json.loads(config.to_json())
+    differing = [key for key in nested_diff.differing(there, given) if key not in _MAY_CHANGE]
+    meant = [key for key in differing if key.split(".")[0] in fields]
+    return nested_diff.differences(there, given, ("there", "now"), meant or differing) if differing else ""
 
 
 class Log:

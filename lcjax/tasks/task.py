@@ -45,7 +45,8 @@ class Task(abc.ABC):
       splits_batches: whether a batch may go through the network in parts (config.accumulate): false where the loss
         compares the examples of a batch.
       monitor: the score that chooses the best checkpoint and stops early; higher is better.
-      keys: what it reads of each record: names of sensors, "label" if it learns from labels, and names of vectors.
+      keys: what it reads of each record: names of sensors, "label" if it learns from labels, and names of vectors. With
+        "label", records without a labelled pixel are refused before the first step.
       vectors: the numbers beside the images that its network is shown, in order.
       names: of the classes, in the order of the outputs.
       scene_note: what a person who maps scenes should be told; empty where there is nothing.

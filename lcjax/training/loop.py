@@ -15,7 +15,7 @@ from lcjax.engine.state import State
 from lcjax.export import exporter
 from lcjax.models import params, registry
 from lcjax.parallel import launcher, multihost
-from lcjax.runs import goodput, workdir
+from lcjax.runs import goodput, storage, workdir
 from lcjax.runs.progress import DONE, Progress
 from lcjax.runs.timer import Timer, duration
 from lcjax.training import probes
@@ -71,11 +71,13 @@ def train(
       started: when this process began, unix seconds; None for now.
 
     Raises:
-      InputError: the experiment and what the workdir holds do not go together, or the network could not be exported.
+      InputError: the experiment and what the workdir holds do not go together, another process is training in it, or
+        the network could not be exported.
       FloatingPointError: loss or gradient are not finite; says the step, the norms and the record ids.
       launcher.Stopped: the run was asked to stop by SIGTERM, and has saved.
     """
-    with multihost.stop_requests() as stop:  # from here on: it is taken at the first step, whatever comes before
+    # From here on a request to stop is taken at the first step, whatever comes before.
+    with multihost.stop_requests() as stop, workdir.alone(folder, doing="training in"):
         started = started or time.time()
         _check_export(experiment)
         probe, trace = probes.make(experiment), Trace(profile, folder)
@@ -85,11 +87,13 @@ def train(
         progress = saver.progress
         if progress.ended:
             _log.info(f"{folder}: already ended at step {saver.first}: {progress.ended}")
+            saver.mend_best(state)
             return _result(experiment, folder, saver.first, progress)
+        storage.try_out(folder, experiment.mesh)
         workdir.write(folder, experiment.config, experiment.card)
         saver.forget_later()
         attempt, timer = goodput.begin(folder, started, saver.first), Timer()
-        timer.seconds["start"] = time.time() - started
+        timer.seconds["start"] = max(0.0, time.time() - started)  # somebody may have set the clock
         _log.info(_beginning(experiment, folder, state, saver.first))
         batches = Batches(experiment, progress.position, timer)
         with (

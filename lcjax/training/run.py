@@ -3,8 +3,10 @@
 import pathlib
 
 from data_pipelines.reading.interfaces import Dataset
+from data_pipelines.schema import paths
 from lcjax.engine import experiment as experiments
 from lcjax.parallel import multihost
+from lcjax.runs import storage
 from lcjax.training.loop import TrainResult
 from lcjax.training.loop import train as train_experiment
 
@@ -33,10 +35,12 @@ def train(
       FloatingPointError: loss or gradient are not finite.
       launcher.Stopped: the run was asked to stop by SIGTERM, and has saved.
     """
+    folder = paths.given(workdir, "workdir")
+    storage.check_name(folder)
     with multihost.stop_requests():  # what is asked for while the data are opened, the loop will hear of
         return train_experiment(
             experiments.build(config, data),
-            pathlib.Path(workdir),
+            folder,
             allow_other_config=allow_other_config,
             profile=profile,
             started=started,

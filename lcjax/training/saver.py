@@ -10,10 +10,15 @@ from lcjax.engine.state import State, with_lr_multiplier
 from lcjax.parallel import mesh as meshes
 from lcjax.parallel import multihost
 from lcjax.runs import model_card as cards
+from lcjax.runs import workdir as workdirs
 from lcjax.runs.checkpoints import Checkpoints
 from lcjax.runs.progress import DONE, Progress
 
 _log = multihost.shared_logger(__name__)
+
+# Parts of the config that decide on the arrays of a network, and on those of an optimiser.
+_OF_MODEL = ("model", "fusion", "bands", "legend", "dataset", "task")
+_OF_OPTIMIZER = ("optimizer", "freeze")
 
 
 class Saver:
@@ -68,9 +73,9 @@ class Saver:
                 f"{devices} do now, so that each normalises by another number of examples"
             )
         like, _ = self._experiment.shapes()
-        model = self._last.restore_model(
-            step, {"parameters": like.trainable | like.frozen, "statistics": like.statistics}
-        )
+        model_like = {"parameters": like.trainable | like.frozen, "statistics": like.statistics}
+        self._check_fits(step, model_like, like.opt_state)
+        model = self._last.restore_model(step, model_like)
         state = State(
             step=meshes.place(np.int32(step), like.step.sharding),
             trainable={path: model["parameters"][path] for path in like.trainable},
@@ -80,6 +85,17 @@ class Saver:
             lr_multiplier=like.lr_multiplier,
         )
         return with_lr_multiplier(state, self.progress.lr_multiplier)
+
+    def _check_fits(self, step: int, model: dict, optimizer) -> None:
+        """Raises InputError where the network or the optimiser is another than that of the checkpoint."""
+        for item, like, fields in (("model", model, _OF_MODEL), ("optimizer", optimizer, _OF_OPTIMIZER)):
+            if misfit := self._last.misfit(step, item, like):
+                changed = workdirs.changed(self.workdir, self._experiment.config, fields)
+                cause = f"with config.{changed}" if changed else "as it is now"
+                raise InputError(
+                    f"{self.workdir}: the run cannot go on {cause}, as its checkpoint of step {step} holds other "
+                    f"arrays, the first: {misfit}; put that back, or begin in another --workdir"
+                )
 
     def _check_records(self) -> None:
         before, now = cards.from_json(self.progress.card).splits, self._experiment.card.splits
@@ -115,6 +131,23 @@ class Saver:
             if lost or not validated:
                 self.save_best(state, step)
         self._save(self._last, state, step)
+
+    def mend_best(self, state: State) -> None:
+        """Sees to a run that has ended and whose best checkpoint is gone: it is the last, or cannot be had again."""
+        if self._best.latest() is not None:
+            return
+        progress = self.progress
+        if self._experiment.validation_source is None or (
+            progress.since_best == 0 and progress.evaluated == self.first
+        ):
+            self.save_best(state, self.first)
+            self.wait()
+            _log.warning(f"{self.workdir}: the best checkpoint was gone; it is that of the last step, and was put back")
+        else:
+            _log.warning(
+                f"{self.workdir}: the best checkpoint is gone, and was of an earlier step than the last; put it back, "
+                "or take the last with --checkpoint=last"
+            )
 
     def _save(self, kind: Checkpoints, state: State, step: int) -> None:
         model = {"parameters": state.trainable | state.frozen, "statistics": state.statistics}

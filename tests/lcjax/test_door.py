@@ -126,6 +126,33 @@ def test_data_that_the_config_tells_otherwise_of_are_refused(arrays, data_dir, t
     assert not (tmp_path / "run").exists()
 
 
+def test_what_leaves_nothing_to_learn_or_score_is_refused_before_the_first_step(arrays, tmp_path):
+    images, masks = arrays
+    none = np.full_like(masks, 255)
+    config = config_of("2 steps")
+    for splits, told in (
+        ({"train": (images, None), "test": (images, masks)}, r"split 'train' \(train\) of arrays .*none of its pixels"),
+        (
+            {"train": (images, none), "test": (images, masks)},
+            "nothing to learn from, for none of its pixels has a label",
+        ),
+        (
+            {"train": (images, masks), "validation": (images, none)},
+            r"\(validation\) of arrays in memory: nothing to score",
+        ),
+    ):
+        if "validation" in splits:
+            config.split = {"train": "train", "validation": "validation"}
+        with pytest.raises(InputError, match=told):
+            lcjax.train(config, tmp_path / "run", data=lcjax.data.from_arrays(splits, classes=["dark", "bright"]))
+        assert not (tmp_path / "run").exists()
+    empty = lcjax.data.from_arrays({"train": (images * 0, masks)}, classes=["dark", "bright"], nodata=0)
+    config = config_of("2 steps")
+    config.split, config.scaling = {"train": "train"}, "whitened"
+    with pytest.raises(InputError, match="no pixel of image holds data"):
+        lcjax.train(config, tmp_path / "run", data=empty)
+
+
 def test_verbs_say_that_the_data_live_in_python(run, capsys):
     with pytest.raises(InputError, match="its data live in Python"):
         evaluate(run[1], "test", "best")

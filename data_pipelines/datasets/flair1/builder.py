@@ -13,7 +13,7 @@ import numpy as np
 from data_pipelines.datasets.flair1 import metadata, partitions
 from data_pipelines.datasets.flair1.legend import FLAIR1 as LEGEND
 from data_pipelines.datasets.flair1.legend import FLAIR1_12, FLAIR1_13
-from data_pipelines.geo import geotiff, grids
+from data_pipelines.geo import geotiff, grids, packing
 from data_pipelines.schema import files, sensors
 from data_pipelines.schema.errors import InputError
 from data_pipelines.schema.legends import IGNORE
@@ -131,6 +131,7 @@ def read(item: Item, *, max_nodata: float = 0.0) -> Record:
     image_path, mask_path = item.files["aerial"], item.files["label"]
     image = geotiff.read(image_path, count=len(sensors.AERIAL.bands), dtypes=("uint8",), max_nodata=max_nodata)
     image = geotiff.in_order(image_path, image, sensors.AERIAL)
+    packing.conversion(image_path, image.packed, sensors.AERIAL.packing, "in FLAIR-1")
     mask = geotiff.label(mask_path, LEGEND)
     grids.check_same({image_path: image.grid, mask_path: mask.grid})
     nodata = int(np.count_nonzero(~image.valid))

@@ -36,7 +36,8 @@ _LONGEST, _WAVES = 1e8, 8  # metres, and how many sines of each coordinate
 def read(path: pathlib.Path) -> dict[str, object]:
     """Image name -> its entry. Raises InputError for a file that is not such a table."""
     remedy = "damaged or cut short: download it again, or move it out of --source to go without"
-    entries = typed_json.parse(typed_json.content(path, remedy, "the metadata of FLAIR images"), path, remedy, finite=False)
+    text = typed_json.content(path, remedy, "the metadata of FLAIR images")
+    entries = typed_json.parse(text, path, remedy, finite=False)
     if not isinstance(entries, dict) or not any(name.startswith("IMG_") for name in entries):
         raise InputError(
             f'{path}: expected an object {{"IMG_000826": {{...}}, ...}}, the metadata of FLAIR images; download it '

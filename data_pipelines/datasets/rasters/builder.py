@@ -5,14 +5,16 @@ import functools
 import hashlib
 import logging
 import pathlib
+from collections.abc import Iterator
 
 import numpy as np
 import rasterio
 from rasterio.windows import Window
 
 from data_pipelines.datasets.rasters import inspect, masks, tables
-from data_pipelines.datasets.rasters.tables import Pair
-from data_pipelines.geo import geotiff, raster_io
+from data_pipelines.datasets.rasters.tables import Block, Pair
+from data_pipelines.geo import geotiff, packing, raster_io
+from data_pipelines.schema import limits
 from data_pipelines.schema.errors import InputError
 from data_pipelines.schema.legends import IGNORE, Legend
 from data_pipelines.schema.sensors import Sensor
@@ -21,6 +23,10 @@ from data_pipelines.schema.spec import Cut, DatasetFamily, DatasetSpec, Item, Re
 _log = logging.getLogger("lcjax.data")
 
 TILE = 256
+_PALETTES = {  # what decided -> what is said
+    "colours": "of the legend's colours; read by these",
+    "ids": "with none of the legend's colours; their numbers are read as ids",
+}
 LAYOUT = "FOLDER/rasters.csv with the columns image,mask,split,group; `lcjax prepare --init --source=FOLDER` writes one"
 
 
@@ -51,8 +57,8 @@ def describe(name: str, source: pathlib.Path, legend: pathlib.Path | None, tile:
         hint = f"; write one with `lcjax prepare --dataset={name} --init --source={source}`" if source.is_dir() else ""
         raise InputError(f"{csv}: no such file; expected a CSV of images and masks{hint}")
     legend = legend or csv.with_name(tables.LEGEND)
-    if tile < 16:
-        raise InputError(f"--tile={tile}: expected at least 16 pixels")
+    if not 16 <= tile <= limits.MAX_TILE:
+        raise InputError(f"--tile={tile}: expected 16 to {limits.MAX_TILE:,} pixels")
     pairs, classes = tables.read_pairs(csv), tables.read_legend(legend, name)
     digest = hashlib.sha256(f"{tile}\n".encode() + csv.read_bytes() + b"\n" + legend.read_bytes())
     for path in (path for pair in pairs for path in (pair.image, pair.mask)):
@@ -68,8 +74,14 @@ def spec(description: Description, family: DatasetFamily) -> DatasetSpec:
     """
     _log.info(f"{description.csv}: looking at {len(description.pairs)} images and their masks")
     sensor, found = inspect.inspect(description.pairs, description.legend, description.csv)
+    size = description.tile**2 * len(sensor.bands) * np.dtype(sensor.dtype).itemsize
+    if size > limits.RECORD_BYTES:
+        raise InputError(
+            f"--tile={description.tile}: a tile of {len(sensor.bands)} bands of {sensor.dtype} has {size:,} bytes, "
+            f"expected at most {limits.RECORD_BYTES:,}; give a smaller tile"
+        )
     images = [image for image in found if isinstance(image, inspect.Image)]
-    small = [size for image in images if (size := min(image.grid.height, image.grid.width)) < description.tile]
+    small = [size for image in images if (size := min(image.block.height, image.block.width)) < description.tile]
     if small:
         _log.info(
             f"  {len(small)} images are smaller than a tile of {description.tile} px and are filled up by mirroring, "
@@ -78,6 +90,9 @@ def spec(description: Description, family: DatasetFamily) -> DatasetSpec:
     unnamed = sum(not inspect.same_bands(image.names, sensor.bands) for image in images)
     if unnamed:
         _log.info(f"  {unnamed} images do not name their bands; taken as {', '.join(sensor.bands)}, in file order")
+    for decided, told in _PALETTES.items():
+        if count := sum(image.mask.palette == decided for image in images):
+            _log.info(f"  {count} masks have a palette {told}")
     return DatasetSpec(
         name=description.name,
         version=family.version,
@@ -106,11 +121,19 @@ def index(description: Description, found: list[inspect.Image | Refused]) -> dic
         if isinstance(image, Refused):
             items.append(Item(pair.name, files, refused=image))
             continue
-        for top, seen_rows in starts(image.grid.height, description.tile):
-            for left, seen_columns in starts(image.grid.width, description.tile):
-                cut = Cut(top, left, seen_rows, seen_columns)
-                items.append(Item(f"{pair.name}_r{top}_c{left}", files, cut=cut, group=pair.named_group))
+        for cut in cuts(image.block, description.tile):
+            items.append(Item(f"{pair.name}_r{cut.top}_c{cut.left}", files, cut=cut, group=pair.group))
     return splits
+
+
+def cuts(block: Block, tile: int) -> Iterator[Cut]:
+    """The tiles of a part of an image, by rows."""
+    for top, seen_rows in starts(block.height, tile):
+        for left, seen_columns in starts(block.width, tile):
+            yield Cut(
+                block.top + top, block.left + left, seen_rows, seen_columns,
+                rows=min(tile, block.height), columns=min(tile, block.width),
+            )  # fmt: skip
 
 
 def starts(size: int, tile: int) -> list[tuple[int, int]]:
@@ -125,25 +148,26 @@ def starts(size: int, tile: int) -> list[tuple[int, int]]:
 def read(item: Item, *, sensor: Sensor, legend: Legend, tile: int) -> Record:
     """One tile: image (tile, tile, bands), label (tile, tile) uint8.
 
-    Labels are 255 where the image holds no data, where the tile before holds the pixel, and beyond the image. Pixels
-    without data hold the mean of the others; what is beyond the image mirrors it. Raises Refused for a file that
-    cannot be read to its end.
+    Labels are 255 where the image holds no data, where the tile before holds the pixel, and beyond the image or the
+    part of it that is used. Pixels without data hold the mean of the others; what is beyond mirrors it. Raises Refused
+    for a file that cannot be read to its end, and where numbers of another scale and offset do not fit into those of
+    the others.
     """
     cut = item.cut
     assert cut is not None
     image, mask = (_open(item.files[part], _stamp(item.files[part])) for part in ("image", "label"))
-    window = Window(cut.left, cut.top, min(tile, image.width - cut.left), min(tile, image.height - cut.top))
-    indices = [raster_io.image_bands(image)[k] for k in inspect.order(sensor, raster_io.band_names(image))]
+    window = Window(cut.left, cut.top, cut.columns, cut.rows)
+    indices = [raster_io.image_bands(image)[k] for k in inspect.order(sensor.bands, raster_io.band_names(image))]
     try:
         # A truncated JPEG is only a warning to GDAL, and grey below.
         with rasterio.Env(GDAL_ERROR_ON_LIBJPEG_WARNING=True):
             raw, valid = raster_io.read_valid(image, indices, window, sensor.zero_is_nodata)
         label, off = masks.labels(masks.Mask(item.files["label"], mask), legend, window)
-    except (InputError, Refused) as error:
+    except Refused:
         _open.cache_clear()  # what GDAL kept of a read that failed would pass for data the next time
-        if isinstance(error, Refused):
-            raise
-        raise raster_io.unreadable(item.files["image"], error.__cause__) from error
+        raise
+    stated = packing.stated(item.files["image"], image, indices)
+    raw = packing.converted(item.files["image"], raw, valid, stated, sensor.packing, sensor.dtype)
     if sensor.dtype == "float32":
         with np.errstate(over="ignore"):
             raw = raw.astype(np.float32)
@@ -161,7 +185,7 @@ def read(item: Item, *, sensor: Sensor, legend: Legend, tile: int) -> Record:
         },
         counted=np.pad(counted, edges, constant_values=False),
         off_legend=int((off & counted).sum()),
-        extent=geotiff.extent_of(image.crs, image.transform, cut.top, cut.left, *valid.shape),
+        extent=geotiff.extent_of(raster_io.crs_of(image), image.transform, cut.top, cut.left, *valid.shape),
     )
 
 

@@ -11,14 +11,12 @@ import re
 from collections.abc import Sequence
 
 import numpy as np
-import rasterio
 
-from data_pipelines.datasets.rasters import masks, tables
+from data_pipelines.datasets.rasters import builder, init_blocks, init_legend, tables, vectors
 from data_pipelines.geo import raster_io
+from data_pipelines.schema import files
 from data_pipelines.schema.errors import InputError
-from data_pipelines.schema.files import write_atomically
-from data_pipelines.schema.legends import IGNORE
-from data_pipelines.schema.palette import distinct_colours
+from data_pipelines.schema.files import below, write_atomically
 from data_pipelines.schema.spec import Refused
 
 _log = logging.getLogger("lcjax.data")
@@ -31,8 +29,8 @@ _MASK_END = re.compile(r"[_-](masks?|labels?|msk|gt)$", re.IGNORECASE)
 _WORDS = {"train": "train", "training": "train", "val": "validation", "valid": "validation"}
 _WORDS |= {"validation": "validation", "test": "test", "testing": "test"}
 _SHARES = {"train": 0.6, "validation": 0.2, "test": 0.2}
+_FEW = 2  # pairs, too few for splits of whole images
 _LOOKED_AT = 300  # masks from which the legend is made
-_RARE = 0.005  # of the pixels
 
 
 @dataclasses.dataclass(frozen=True)
@@ -42,16 +40,6 @@ class Found:
     image: pathlib.Path
     mask: pathlib.Path
     holder: pathlib.Path
-
-
-@dataclasses.dataclass(frozen=True)
-class Seen:
-    """What one mask holds: pixels by id or colour, and the colours and names that the file gives its ids."""
-
-    pixels: collections.Counter
-    coloured: bool
-    palette: dict[int, str]
-    names: dict[int, str]
 
 
 def init_csv(name: str, source: pathlib.Path) -> None:
@@ -67,53 +55,88 @@ def init_csv(name: str, source: pathlib.Path) -> None:
         raise InputError(
             f"--source={source}: no image with a mask found; expected folders images and masks (or labels) side by "
             f"side with files of the same names, or NAME.tif with NAME_mask.tif; or write {tables.PAIRS} yourself "
-            "(docs/own_data.md)"
+            f"(docs/own_data.md){_vectors(source)}"
         )
     chosen = np.unique(np.linspace(0, len(pairs) - 1, min(len(pairs), _LOOKED_AT)).astype(int))
     with raster_io.anywhere(), concurrent.futures.ThreadPoolExecutor(len(os.sched_getaffinity(0))) as pool:
-        seen = [one for one in pool.map(_look, [source / pairs[k].mask for k in chosen]) if one]
+        looked = list(pool.map(init_legend.look, [source / pairs[k].mask for k in chosen]))
         pixels = list(pool.map(_pixels, [source / pair.mask for pair in pairs]))
+    seen = [one for one in looked if one]
     # Broken masks stay in the CSV: `prepare` names them.
     if not seen:
         raise InputError(f"--source={source}: none of the {len(pairs)} masks can be read; expected ids or colours")
-    classes, remarks = classes_of(seen)
+    classes, remarks = init_legend.classes_of(seen)
     if len(chosen) < len(pairs):
         remarks.append(f"from {len(chosen)} of the {len(pairs)} masks: a class that is in none of them is missing")
-    groups = groups_of(pairs)
-    splits, how = splits_of(pairs, groups, pixels)
-    rows = [
-        (p.image.as_posix(), p.mask.as_posix(), split, group)
-        for p, split, group in zip(pairs, splits, groups, strict=True)
-    ]
-    write_atomically(targets[0], tables.to_csv(tables.PAIRS_COLUMNS, rows))
+    columns, rows, how = _rows(source, pairs, pixels)
+    splits = [row[2] for row in rows]
+    if columns == tables.PAIRS_COLUMNS and len(chosen) == len(pairs):
+        remarks += init_legend.missing(classes, seen, [s for s, one in zip(splits, looked, strict=True) if one])
+    write_atomically(targets[0], tables.to_csv(columns, rows))
     write_atomically(targets[1], tables.to_csv(tables.LEGEND_COLUMNS, classes))
-    counts = collections.Counter(splits)
-    shown = ", ".join(f"{counts[split]} {split}" for split in _SHARES if counts[split])
-    _log.info(f"written: {targets[0]}: {len(pairs)} pairs; {shown} ({how})")
-    if alone:
-        shown = ", ".join(map(str, alone[:3])) + (", ..." if len(alone) > 3 else "")
-        _log.info(f"  left out: {len(alone)} rasters without partner ({shown})")
+    _tell_pairs(targets[0], len(pairs), splits, how, alone)
     _log.info(f"written: {targets[1]}: {len(classes)} classes")
     for line in remarks:
         _log.info(f"  {line}")
     _log.info(f"now give the classes their names in {targets[1].name}, and ignore=1 to what is no class;")
     _log.info(f"put what belongs together (one flight, one scene) into one group in {targets[0].name}; then")
     _log.info(f"  lcjax prepare --dataset={name} --source={source} --data_dir=data")
-    if missing := [split for split in ("validation", "test") if not counts[split]]:
+    if columns != tables.PAIRS_COLUMNS:
+        _log.info("blocks of one mosaic are of one place: their scores say nothing about another one")
+    if missing := [split for split in ("validation", "test") if split not in splits]:
         none = ",".join(f"{split}=none" for split in missing)
         _log.info(f"too few groups for a {' and a '.join(missing)} split: train with --config=rasters:{none}")
+
+
+def _tell_pairs(csv: pathlib.Path, pairs: int, splits: Sequence[str], how: str, alone: Sequence[pathlib.Path]) -> None:
+    counts = collections.Counter(splits)
+    shown = ", ".join(f"{counts[split]} {split}" for split in _SHARES if counts[split])
+    _log.info(f"written: {csv}: {pairs} pairs; {shown} ({how})")
+    if alone:
+        shown = ", ".join(map(str, alone[:3])) + (", ..." if len(alone) > 3 else "")
+        _log.info(f"  left out: {len(alone)} rasters without partner ({shown})")
+
+
+def _rows(source: pathlib.Path, pairs: Sequence[Found], pixels: Sequence[int]) -> tuple[tuple[str, ...], list, str]:
+    """Columns and rows of rasters.csv, and how the splits were chosen: one mosaic or two are cut into blocks."""
+    groups = groups_of(pairs)
+    if len(pairs) <= _FEW and not any(map(_word, pairs)):
+        with raster_io.anywhere():
+            blocks = init_blocks.propose([source / pair.mask for pair in pairs], _SHARES, builder.TILE)
+        if blocks:
+            rows = [
+                (*_files(pairs[number]), split, "", block.left, block.top, block.width, block.height)
+                for number, split, block in blocks
+            ]
+            how = f"in blocks, with {init_blocks.margin_of(builder.TILE)} pixels left out between splits"
+            return (*tables.PAIRS_COLUMNS, *tables.BLOCK_COLUMNS), rows, how
+    splits, how = splits_of(pairs, groups, pixels)
+    whole = [(*_files(p), split, group) for p, split, group in zip(pairs, splits, groups, strict=True)]
+    return tables.PAIRS_COLUMNS, whole, how
+
+
+def _files(pair: Found) -> tuple[str, str]:
+    return pair.image.as_posix(), pair.mask.as_posix()
+
+
+def _vectors(source: pathlib.Path) -> str:
+    """What to add where no mask was found: how to make one of the first vectors below the folder; or nothing."""
+    found = [path for path in below(source) if vectors.are_vectors(path)]
+    if not found:
+        return ""
+    images = [path for path in below(source) if path.suffix.lower() in _SUFFIXES]
+    told = vectors.how_to_rasterise(found[0], images[0] if images else source)
+    return f"; {found[0].name} holds vectors, which are not read: {told}"
 
 
 def find(source: pathlib.Path) -> tuple[list[Found], list[pathlib.Path]]:
     """The pairs below a folder, sorted, and the rasters that have no partner; paths relative to it."""
     images: dict[tuple, list[pathlib.Path]] = {}
     found_masks: dict[tuple, list[pathlib.Path]] = {}
-    for folder, folders, names in os.walk(source, followlinks=True):
-        folders[:] = sorted(f for f in folders if not f.startswith(".") and f != "__MACOSX")
-        for path in (pathlib.Path(folder, name).relative_to(source) for name in sorted(names)):
-            if path.suffix.lower() in _SUFFIXES and not path.name.startswith("."):
-                key, is_mask = _key(path)
-                (found_masks if is_mask else images).setdefault(key, []).append(path)
+    for path in (path.relative_to(source) for path in files.below(source)):
+        if path.suffix.lower() in _SUFFIXES:
+            key, is_mask = _key(path)
+            (found_masks if is_mask else images).setdefault(key, []).append(path)
     # The same key twice (a.tif and a.png) is left to the owner.
     both = [key for key in images if key in found_masks and len(images[key]) == len(found_masks[key]) == 1]
     pairs = [Found(images[key][0], found_masks[key][0], key[0]) for key in both]
@@ -189,60 +212,3 @@ def _pixels(path: pathlib.Path) -> int:
             return dataset.height * dataset.width
     except Refused:
         return 0
-
-
-def _look(path: pathlib.Path) -> Seen | None:
-    try:
-        with raster_io.opened(path) as dataset:
-            mask = masks.Mask(path, dataset)
-            palette, names = {}, {}
-            if not mask.coloured:
-                for key, text in dataset.tags(1).items():
-                    if named := re.fullmatch(r"CLASS_(\d+)", key):
-                        names[int(named[1])] = text
-                if raster_io.colours_of(dataset)[0] == rasterio.enums.ColorInterp.palette:
-                    palette = {i: "#{:02x}{:02x}{:02x}".format(*rgba[:3]) for i, rgba in dataset.colormap(1).items()}
-            return Seen(mask.counts(), mask.coloured, palette, names)
-    except (rasterio.errors.RasterioError, Refused):
-        return None
-
-
-def classes_of(seen: Sequence[Seen]) -> tuple[list[tuple], list[str]]:
-    """Rows of the legend, and remarks. Raises InputError where the masks are of two kinds, or hold no classes."""
-    if len({one.coloured for one in seen}) > 1:
-        raise InputError(
-            "some masks hold colours and some class ids; expected one kind; prepare them as two data sets, or turn one "
-            "into the other"
-        )
-    pixels: collections.Counter = collections.Counter()
-    held: collections.Counter = collections.Counter()
-    for one in seen:
-        pixels.update(one.pixels)
-        held.update(one.pixels.keys())
-    total = max(sum(pixels.values()), 1)
-    if seen[0].coloured:
-        kept = [c for c, n in pixels.most_common() if n >= _RARE * total or 2 * held[c] > len(seen)]
-        rows = [(number, f"class_{number}", f"#{colour:06x}", "") for number, colour in enumerate(kept, 1)]
-        rare = sorted(((n, c) for c, n in pixels.items() if c not in kept), reverse=True)
-        share = sum(n for n, _ in rare) / total
-        shown = ", ".join(f"#{colour:06x} {n / total:.3%}" for n, colour in rare[:5])
-        remarks = [f"left out: {len(rare)} rare colours, {share:.2%} of the pixels ({shown})"] if rare else []
-        remarks += [f"class_{i}: {c} {pixels[k] / total:.1%}" for (i, _, c, _), k in zip(rows, kept, strict=True)]
-    else:
-        ids = sorted(i for i in pixels if i != IGNORE)
-        if ids and not 0 <= ids[0] <= ids[-1] < IGNORE:
-            raise InputError(f"the masks hold numbers from {ids[0]} to {ids[-1]}; expected class ids from 0 to 254")
-        palette: dict[int, str] = {}
-        names: dict[int, str] = {}
-        for one in seen:
-            palette, names = one.palette | palette, one.names | names
-        rows = [
-            (i, names.get(i, f"class_{i}"), palette.get(i, colour), "")
-            for i, colour in zip(ids, distinct_colours(len(ids)), strict=True)
-        ]
-        remarks = [f"{row[1]}: id {row[0]} {pixels[row[0]] / total:.1%}" for row in rows]
-    if len(rows) < 2:
-        raise InputError(f"the masks hold {len(rows)} classes; expected at least two")
-    if len(rows) > 254:
-        raise InputError(f"the masks hold {len(rows)} colours that are not rare; expected at most 254 classes")
-    return rows, remarks

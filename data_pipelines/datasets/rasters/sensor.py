@@ -10,7 +10,11 @@ DTYPES = ("uint8", "int8", "uint16", "int16", "float32")
 
 
 def sensor_of(
-    names: tuple[str, ...], dtype: str, ground_sampling: Sequence[float | None] = (), name: str = "image"
+    names: tuple[str, ...],
+    dtype: str,
+    ground_sampling: Sequence[float | None] = (),
+    name: str = "image",
+    packing: tuple[tuple[float, float], ...] = (),
 ) -> Sensor:
     """The sensor of own imagery, with a scaling that changes nothing: its statistics are not known yet.
 
@@ -19,6 +23,7 @@ def sensor_of(
       dtype: of its numbers, one of `DTYPES`.
       ground_sampling: metres per pixel of each image; the sensor has their median where all of them tell one.
       name: what the sensor is called.
+      packing: scale and offset of each band, where the images state them.
     """
     known = [metres for metres in ground_sampling if metres is not None]
     everywhere = bool(known) and len(known) == len(ground_sampling)
@@ -32,6 +37,7 @@ def sensor_of(
         display=_display(names),
         ground_sampling=float(f"{np.median(known):.6g}") if everywhere else None,
         zero_is_nodata=False,
+        packing=packing,
     )
 
 

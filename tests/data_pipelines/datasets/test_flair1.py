@@ -285,12 +285,14 @@ def test_named_bands_are_put_in_order(patch):
 
 
 def test_the_crs_of_files_that_have_one_is_kept(patch):
-    write(patch[0], image(), crs="EPSG:32631", corner=(600_000.0, 4_900_000.0))
+    for path, values in zip(patch, (image(), mask()), strict=True):
+        write(path, values, crs="EPSG:32631", corner=(600_000.0, 4_900_000.0))
     assert read_only(patch).place == Place(32631, 600_003.2, 4_899_996.8)
     extent = read_only(patch).extent
     assert extent.crs == "EPSG:32631"
     np.testing.assert_allclose(extent.bounds, (600_000, 4_899_993.6, 600_006.4, 4_900_000), rtol=1e-12)
-    write(patch[0], image(), corner=(0.0, 0.0))
+    for path, values in zip(patch, (image(), mask()), strict=True):
+        write(path, values, corner=(0.0, 0.0))
     assert read_only(patch).place is None
     assert read_only(patch).extent.crs.startswith('LOCAL_CS["unnamed"')  # it is what the file says
 

@@ -335,7 +335,7 @@ BROKEN = {  # what stands in for image or mask 0, and why it is refused
     "unknown id": ("m", lambda: _with(own.ids(0), (0, 3, 3), 4), "label 4 is not in the legend; expected 1, 2, 7 or"),
     "large id": ("m", lambda: _with(own.ids(0).astype("uint16"), (0, 3, 3), 1000), "label 1000 is not in the legend"),
     "other colours": ("m", lambda: own.ids(0).repeat(3, 0) + np.uint8(3), "the commonest #0"),
-    "other size": ("m", lambda: own.ids(0, 40, 69), "69 x 40 pixels; expected 70 x 40 as in its image"),
+    "other size": ("m", lambda: own.ids(0, 40, 69), "69 x 40 pixels, expected 70 x 40 as in i0.tif"),
     "more bands": ("i", lambda: own.picture(0, bands=5), "5 bands, expected 3 as most images of rasters.csv"),
     "other dtype": ("i", lambda: own.picture(0, dtype="uint16"), "dtype uint16, expected uint8 as most images"),
     "unknown dtype": ("i", lambda: own.picture(0).astype(np.int32), "dtype int32; expected one of uint8, int8"),
@@ -391,6 +391,7 @@ PAIRS = {
     "no header": ("i0.tif,m0.tif,train\n", "line 1: no column image, mask, split in the header"),
     "no mask": ("image,split\na,train\n", "line 1: no column mask in the header image,split"),
     "no value": (HEAD + "i0.tif,,train,\n", "line 2: no mask"),
+    "digit first": (HEAD + "i0.tif,m0.tif,2020,\n", "line 2: split '2020'; expected a name of small letters, digits"),
     "split": (HEAD + "i0.tif,m0.tif,Train,\n", "line 2: split 'Train'; expected a name of small letters"),
     "all": (HEAD + "i0.tif,m0.tif,all,\n", "line 2: split 'all'"),
     "no train": (HEAD + "i0.tif,m0.tif,test,\n", "no row of split train, only test"),
@@ -401,7 +402,7 @@ PAIRS = {
 LEGENDS = {
     "ids": ("id,name,colour\n1,a,#000000\n1,b,#ffffff\n", "line 3: id 1 once more"),
     "names": ("id,name,colour\n1,a,#000000\n2,a,#ffffff\n", "line 3: name a once more"),
-    "255": ("id,name,colour\n255,a,#000000\n", "line 2: id '255'; expected a whole number from 0 to 254"),
+    "256": ("id,name,colour\n256,a,#000000\n", "line 2: id '256'; expected a whole number from 0 to 255"),
     "no name": ("id,name,colour\n1,,#000000\n", "line 2: no name"),
     "colour": ("id,name,colour\n1,a,red\n", "line 2: colour: found 'red', expected #rrggbb"),
     "ignore": ("id,name,colour,ignore\n1,a,#000000,maybe\n", "line 2: ignore 'maybe'"),
@@ -544,7 +545,7 @@ def test_flags_of_own_imagery_are_refused_for_others(tmp_path):
     given = {"dataset": "sample", "source": "a", "data_dir": "b", "init": False, "legend": None, "tile": 128}
     with pytest.raises(InputError, match="--tile: only for your own imagery"):
         prepare_verb.run(types.SimpleNamespace(**given))
-    with pytest.raises(InputError, match="--tile=0: expected at least 16 pixels"):
+    with pytest.raises(InputError, match="--tile=0: expected 16 to 4,096 pixels"):
         table = own.folder(tmp_path, 1)
         make(table, tmp_path / "data", tile=0)
 

@@ -40,7 +40,7 @@ def area(ring) -> float:
 def test_lonlat_of_known_points():
     # The example of the IOGP guidance note 373-7-2, transverse Mercator: E 577274.99 m, N 69740.50 m of the British
     # grid is 50.5 N 0.5 E on its own datum, OSGB36.
-    own = geodesy._transform(CRS.from_epsg(27700), CRS.from_epsg(4277), np.array(577274.99), np.array(69740.50))
+    own = geodesy.transformed(CRS.from_epsg(27700), CRS.from_epsg(4277), np.array(577274.99), np.array(69740.50))
     np.testing.assert_allclose(own, (0.5, 50.5), atol=2e-7)
     # On the central meridian of a UTM zone the easting is 500 km, and at the equator the northing is 0.
     np.testing.assert_allclose(geodesy.lonlat(UTM, np.array([500000.0]), np.array([0.0])), [[15.0], [0.0]], atol=1e-9)

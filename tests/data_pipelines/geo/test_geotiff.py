@@ -128,20 +128,20 @@ def test_an_image_whose_predictor_is_lost_is_refused(tmp_path, dtype):
 def test_what_is_no_geotiff_is_refused(tmp_path, content):
     path = tmp_path / "a.tif"
     path.write_bytes(content)
-    with pytest.raises(Refused, match=r"cannot be read as GeoTIFF \(.+\); damaged or truncated, download it again"):
+    with pytest.raises(Refused, match=r"cannot be read.*; copy or download it again"):
         read(path)
 
 
 def test_a_missing_file_and_a_folder_are_refused(tmp_path):
-    for path in (tmp_path / "a.tif", tmp_path):
-        with pytest.raises(Refused, match="no such file"):
+    for path, what in ((tmp_path / "a.tif", "no such file"), (tmp_path, "a folder")):
+        with pytest.raises(Refused, match=what):
             read(path)
 
 
 def test_another_format_under_the_name_of_a_geotiff_is_refused(tmp_path):
     write(tmp_path / "a.png", IMAGE.astype(np.uint8), driver="PNG", crs=None, transform=None)
     (tmp_path / "a.png").rename(tmp_path / "a.tif")
-    with pytest.raises(Refused, match="not recognized as being in a supported file format"):
+    with pytest.raises(Refused, match="PNG, expected GeoTIFF; download it again"):
         read(tmp_path / "a.tif", dtypes=("uint8",))
 
 
@@ -261,18 +261,6 @@ def test_a_label_whose_bits_are_lost_is_refused(tmp_path):
     path = write(tmp_path / "a.tif", np.ones((EDGE, EDGE, 1), np.uint8), nbits=1)
     with pytest.raises(Refused, match="values of 1 bit, expected all bits of uint8"):
         geotiff.label(path, DFC2020)
-
-
-def test_same_size(tmp_path):
-    patches = [read(write(tmp_path / f"{n}.tif", IMAGE[:n, :n])) for n in (24, 20)]
-    large, small, label = (tmp_path / name for name in ("24.tif", "20.tif", "label.tif"))
-    geotiff.same_size({large: patches[0], label: patches[0]})
-    with pytest.raises(Refused, match=r"20 x 20 pixels, expected 24 x 24 as in 24\.tif") as refusal:
-        geotiff.same_size({large: patches[0], small: patches[1]})
-    assert refusal.value.file == small
-    with pytest.raises(Refused, match=r"20 x 20 pixels, expected 24 x 24 as in 24\.tif") as refusal:
-        geotiff.same_size({small: patches[1], large: patches[0], label: patches[0]})
-    assert refusal.value.file == small
 
 
 @settings(deadline=None)

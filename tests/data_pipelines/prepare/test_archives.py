@@ -2,6 +2,7 @@
 
 import collections
 import errno
+import gzip
 import io
 import os
 import pathlib
@@ -21,6 +22,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from data_pipelines.prepare import archives
+from data_pipelines.schema import limits
 from data_pipelines.schema.errors import InputError
 
 WANTED = re.compile(r"IMG_\d+\.tif|list\.csv")
@@ -180,11 +182,20 @@ def test_the_second_of_two_members_of_one_name_is_refused(source, target, kind):
 
 
 @pytest.mark.parametrize("kind", ["x.zip", "x.tar"])
-@pytest.mark.parametrize("folder", ["n" * 300, "IMG_2.tif"])
-def test_a_name_that_cannot_be_is_refused(source, target, kind, folder):
+@pytest.mark.parametrize(
+    ("folder", "reason"),
+    [
+        ("n" * 300, "a name of 300 bytes"),
+        ("é" * 125, "a name of 250 bytes"),
+        ("IMG_2.tif", "cannot be unpacked"),
+        ("d/" * 1500 + "d", "1502 folders deep"),
+        ("d/" * 64, "66 folders deep"),
+    ],
+)
+def test_a_name_that_cannot_be_is_refused(source, target, kind, folder, reason):
     write(source / kind, {"IMG_2.tif": b"2", f"{folder}/IMG_1.tif": b"1", "IMG_3.tif": b"3"})
     (row,) = archives.unpack(source, target, WANTED)
-    assert row.member == f"{folder}/IMG_1.tif" and "cannot be unpacked" in row.reason
+    assert row.member == f"{folder}/IMG_1.tif" and reason in row.reason
     assert files(target / kind) == {"IMG_2.tif": b"2", "IMG_3.tif": b"3"}
 
 
@@ -211,6 +222,89 @@ def test_a_web_page_under_the_name_of_an_archive_is_an_error(source, target):
         with pytest.raises(InputError, match=f"{name}: cannot be read to its end"):
             archives.unpack(source, target, WANTED)
         (source / name).unlink()
+
+
+@pytest.mark.parametrize("name", ["x.zip", "x.tar", "x.tar.gz"])
+@pytest.mark.parametrize("kind", ["pipe", "device", "nothing"])
+def test_what_is_no_file_is_not_opened_as_an_archive(source, target, name, kind):
+    make = {
+        "pipe": os.mkfifo,
+        "device": lambda path: path.symlink_to("/dev/zero"),
+        "nothing": lambda path: path.symlink_to("nothing"),
+    }
+    make[kind](source / name)
+    with pytest.raises(InputError, match=f"^{source / name}: .+; expected a file"):
+        archives.unpack(source, target, WANTED)
+
+
+@pytest.mark.parametrize("kind", ["x.zip", "x.tar.gz"])
+def test_an_archive_that_grows_too_much_is_refused(source, target, kind, monkeypatch):
+    monkeypatch.setattr(limits, "UNPACKED_SMALL", 100_000)
+    write(source / kind, {"IMG_1.tif": bytes(90_000)})  # small, whatever its share
+    assert archives.unpack(source, target, WANTED) == []
+    archive = write(source / kind, {f"IMG_{k}.tif": bytes(1_000_000) for k in range(3)})
+    with pytest.raises(InputError, match=rf"^{archive}: [\d,]+ bytes that unpack to .+ unpack it by hand"):
+        archives.unpack(source, target, WANTED)
+    assert sum(map(len, files(target / kind).values())) <= 1_000_000
+
+
+def test_zeros_behind_a_tar_are_not_read_to_the_end(source, target, monkeypatch):
+    monkeypatch.setattr(limits, "UNPACKED_SMALL", 100_000)
+    archive = write(source / "x.tar.gz", {"IMG_1.tif": b"1"})
+    archive.write_bytes(gzip.compress(gzip.decompress(archive.read_bytes()) + bytes(10_000_000)))
+    with pytest.raises(InputError, match="unpack to"):
+        archives.unpack(source, target, WANTED)
+
+
+@pytest.mark.parametrize("zip64", [False, True])
+def test_a_table_of_contents_too_large_is_not_read(source, target, monkeypatch, zip64):
+    monkeypatch.setattr(limits, "LISTING_BYTES", 4_000)
+    with zipfile.ZipFile(source / "x.zip", "w") as file:
+        for k in range(100 if not zip64 else 66_000):
+            file.writestr(f"{k}", b"")
+    assert zip64 == (b"PK\6\6" in (source / "x.zip").read_bytes())
+    with pytest.raises(InputError, match=r"a table of contents of [\d,]+ bytes, expected at most 4,000"):
+        archives.unpack(source, target, WANTED)
+
+
+def sparse(kind: bytes, size: int, name: str = "IMG_1.tif") -> bytes:
+    info = tarfile.TarInfo(name)
+    info.type, info.size = kind, size
+    return info.tobuf(tarfile.GNU_FORMAT)
+
+
+@pytest.mark.parametrize(
+    ("content", "reason"),
+    [
+        (sparse(tarfile.XHDTYPE, 2**33), "a header of 8,589,934,592 bytes"),
+        (sparse(tarfile.GNUTYPE_LONGNAME, 2**33), "a header of 8,589,934,592 bytes"),
+        (sparse(tarfile.GNUTYPE_SPARSE, 0), "a sparse file"),
+        (sparse(tarfile.REGTYPE, -5), "-5 bytes|invalid header"),
+    ],
+)
+def test_headers_of_a_tar_that_would_be_read_whole_are_small(source, target, content, reason):
+    (source / "x.tar").write_bytes(content + bytes(10_240))
+    with pytest.raises(InputError, match=f"x.tar: cannot be read to its end .+({reason})"):
+        archives.unpack(source, target, WANTED)
+
+
+@pytest.mark.parametrize(
+    "header",
+    [
+        {"GNU.sparse.major": "1", "GNU.sparse.minor": "0", "GNU.sparse.realsize": "4000000000000"},
+        {"GNU.sparse.map": "0,1,999999999,1", "GNU.sparse.size": "4000000000000"},
+        {"size": "4000000000000"},
+        {"size": "-5"},
+    ],
+)
+def test_sizes_in_extended_headers_are_not_believed(source, target, header):
+    with tarfile.open(source / "x.tar", "w", format=tarfile.PAX_FORMAT) as file:
+        info = tarfile.TarInfo("IMG_1.tif")
+        info.size, info.pax_headers = 1000, header
+        file.addfile(info, io.BytesIO(b"1\n0\n1\n" + bytes(994)))
+    with pytest.raises(InputError, match=r"x\.tar: "):
+        archives.unpack(source, target, WANTED)
+    assert sum(map(len, files(target).values())) < 10_000
 
 
 def test_a_finished_archive_is_not_opened_again(source, target, monkeypatch):

@@ -16,7 +16,7 @@ from published import EDGE, parts, path_of, write_geotiff
 
 from data_pipelines.datasets import registry as datasets
 from data_pipelines.prepare import pipeline
-from data_pipelines.schema import on_disk
+from data_pipelines.schema import locks, on_disk
 from data_pipelines.schema.errors import InputError
 from data_pipelines.schema.spec import Extent
 
@@ -211,8 +211,8 @@ def test_records_tell_where_they_come_from(source, tmp_path):
 def test_two_preparations_of_one_data_set_at_a_time(source, tmp_path):
     folder = on_disk.incomplete(on_disk.folder_of(SPEC.name, SPEC.version, tmp_path))
     with (
-        pipeline._alone(folder / ".parts"),
-        pytest.raises(InputError, match="another `lcjax prepare` is at work on it"),
+        locks.held(folder / ".parts" / "lock", folder, doing="preparing"),
+        pytest.raises(InputError, match=r"incomplete: another process is preparing it \(.*give another --data_dir"),
     ):
         write(source, tmp_path)
     write(source, tmp_path)

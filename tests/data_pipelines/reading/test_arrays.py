@@ -211,6 +211,18 @@ def test_a_legend_gives_ids_of_its_own(splits):
         from_arrays({"train": (images, np.ones_like(ids))}, land)
 
 
+def test_a_legend_may_list_255(splits):
+    """Arrays hold what masks and maps of the legend hold."""
+    images, masks = splits["train"]
+    binary = Legend("binary", (LandClass(0, "land", "#00ff00"), LandClass(1, "house", "#0000ff", written=255)))
+    numbers = np.select([masks == 255, masks == 0], [254, 0], 255)
+    data = from_arrays({"train": (images, numbers)}, binary)
+    expected = np.select([masks == 255, masks == 0], [255, 0], 1)
+    np.testing.assert_array_equal(data.source("train")[4]["label"], expected[4])
+    with pytest.raises(InputError, match=r"record 0 holds 1; expected ids of the classes \(0, 255\), and 254 where"):
+        from_arrays({"train": (images, np.ones_like(numbers))}, binary)
+
+
 def test_names_colours_and_bands(splits):
     data = from_arrays(splits, [("water", "#1C0DFF"), "road", ("tree", "#00aa00")], bands=["NIR", "red"], sensor="s2")
     assert [c.colour for c in data.legend.classes][::2] == ["#1c0dff", "#00aa00"]

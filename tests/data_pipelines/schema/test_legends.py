@@ -1,3 +1,6 @@
+import dataclasses
+import json
+
 import numpy as np
 import pytest
 
@@ -16,6 +19,26 @@ def test_tables_agree(legend):
     for label in set(range(256)) - {c.id for c in legend.scored}:
         assert index_of_id[label] == legends.IGNORE
     assert id_of_index[legends.IGNORE] == legends.IGNORE
+
+
+@pytest.mark.parametrize("legend", datasets.LEGENDS.values(), ids=lambda legend: legend.name)
+def test_maps_hold_the_ids_unless_the_legend_says_otherwise(legend):
+    np.testing.assert_array_equal(legend.value_of_index(), legend.id_of_index())
+    np.testing.assert_array_equal(legend.map_palette(), legend.palette())
+    np.testing.assert_array_equal(legend.id_of_value(), np.arange(256))
+    assert legend.nodata == legends.IGNORE and legend.allowed_values == legend.allowed_ids
+
+
+def test_a_class_255_is_written_as_255_and_no_data_as_another_number():
+    classes = legends.LandClass(0, "land", "#000000"), legends.LandClass(1, "building", "#ff0000", written=255)
+    legend = legends.Legend("binary", classes)
+    assert (legend.nodata, legend.allowed_ids, legend.allowed_values) == (254, (0, 1, 255), (0, 254, 255))
+    assert legend.value_of_index()[:2].tolist() == [0, 255] and set(legend.value_of_index()[2:].tolist()) == {254}
+    assert legend.id_of_value()[[0, 255, 254, 1]].tolist() == [0, 1, 255, 255]
+    assert legend.map_palette()[255].tolist() == legend.palette()[1].tolist() == [255, 0, 0]
+    assert legends.Legend.from_dict(json.loads(json.dumps(dataclasses.asdict(legend)))) == legend
+    every = tuple(legends.LandClass(i, str(i), "#000000", 255 if i == 7 else None) for i in range(255))
+    assert legends.Legend("full", every).nodata == 7
 
 
 @pytest.mark.parametrize("legend", datasets.LEGENDS.values(), ids=lambda legend: legend.name)

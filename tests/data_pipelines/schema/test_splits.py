@@ -96,7 +96,8 @@ def test_lists_of_flair(tmp_path):
             "1 of 2 lines name no one record .*'ROIs1158_spring_s1_99_p0.tif'",
         ),
         (b"ROIs1158_spring_3_p0\n" * 2, "holds 1 records more than once"),
-        (b"\xff\xfe\x00", "no text"),
+        (b"\xff\xfe\x00", "UTF-16"),
+        (b"ROIs\xe4\n", "not UTF-8"),
         (b"", "holds no record"),
     ],
 )

@@ -1,5 +1,6 @@
 """The verb `evaluate` on a run that was really trained, and what the other verbs make of the same run."""
 
+import dataclasses
 import json
 
 import numpy as np
@@ -73,6 +74,19 @@ def test_unknown_split_and_other_data_are_refused(trained, data_dir, tmp_path):
         evaluate.evaluate(trained, "test", "best", data_dir="nowhere")
     with pytest.raises(InputError, match="no such file"):
         evaluate.evaluate(tmp_path, "test", "best")
+
+
+def test_a_split_without_labels_is_refused_before_anything_is_compiled(trained, monkeypatch):
+    """A run may be trained beside a test split without any."""
+    whole = restore.restore(trained, "best")
+    splits = whole.card.splits | {"test": whole.card.splits["test"] | {"class_pixels": {"3": 7}}}  # an ignored class
+    emptied = dataclasses.replace(whole, card=dataclasses.replace(whole.card, splits=splits))
+    monkeypatch.setattr(evaluate.restore, "restore", lambda *_: emptied)
+    monkeypatch.setattr(evaluate, "evaluation_step", None)
+    with pytest.raises(
+        InputError, match=r"\(test\) of sample .*: nothing to score, for its 7 labelled pixels are of igno"
+    ):
+        evaluate.evaluate(trained, "test", "best")
 
 
 def test_contrastive_runs_are_evaluated_too(data_dir, tmp_path):

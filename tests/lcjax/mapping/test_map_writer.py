@@ -1,5 +1,6 @@
-"""Maps in the making go on where they were; what is made of them is whole, named and coloured."""
+"""What is made of the rows of a map is whole, named, coloured, and known again."""
 
+import contextlib
 import json
 import os
 import pathlib
@@ -13,41 +14,23 @@ import pytest
 import rasterio
 
 from data_pipelines.datasets.contest_legend import DFC2020
-from data_pipelines.schema.errors import InputError
-from lcjax.mapping import map_writer
+from lcjax.mapping import drafts, map_writer
+from lcjax.mapping.scene_files import SceneFiles
 
 PLAN = {"scene": "a", "network": "b"}
 IDS = np.array([1, 2, 6, 10, 255], np.uint8)
 
 
-def draft(output, plan=PLAN, width=4, layers=2, boundaries=(0, 3, 6, 8)):
-    return map_writer.Draft(output, plan, width=width, layers=layers, boundaries=boundaries)
+SCENE = SceneFiles((), ())
 
 
-def test_a_draft_goes_on_at_the_last_boundary_and_reads_back(tmp_path):
-    rows = np.random.default_rng(0).integers(0, 256, (8, 2, 4)).astype(np.uint8)
-    output = tmp_path / "map.tif"
-    with draft(output) as first:
-        assert first.done == 0 and not first.continued
-        first.append(rows[:3])
-        first.append(rows[3:5])  # a kill in the middle of a strip
-    with draft(output) as second:
-        assert second.done == 3 and second.continued
-        second.append(rows[3:])
-        np.testing.assert_array_equal(second.read(0, 8), rows)
-        np.testing.assert_array_equal(second.read(2, 7), rows[2:7])
-    with (output.with_name(".map.tif.draft") / "rows").open("ab") as file:
-        file.truncate(6 * 8 - 1)  # the last byte of row 6 never reached the disk
-    with draft(output) as third:
-        assert third.done == 3
-
-
-@pytest.mark.parametrize("other", [{"plan": PLAN | {"network": "c"}}, {"layers": 1}, {"width": 5}])
-def test_a_draft_of_something_else_is_begun_anew(tmp_path, other):
-    with draft(tmp_path / "map.tif") as first:
-        first.append(np.ones((6, 2, 4), np.uint8))
-    with draft(tmp_path / "map.tif", **other) as second:
-        assert second.done == 0 and not second.continued
+@contextlib.contextmanager
+def draft(output, plan=PLAN, scene=SCENE, width=4, layers=2, boundaries=(0, 3, 6, 8)):
+    with (
+        drafts.alone(output),
+        drafts.Draft(output, plan, scene, width=width, layers=layers, boundaries=boundaries) as made,
+    ):
+        yield made
 
 
 def test_the_summary_holds_ids_and_shares():
@@ -84,8 +67,10 @@ def written(folder, rows, wanted, compress="deflate", crs="EPSG:32633"):
     ):
         made.append(rows)
         tags = {"LCJAX_MODEL": "fake"}
-        passed = [*map_writer.write_products(made, wanted, place, DFC2020, tags, PLAN, compress)]
-        made.publish()
+        names = [product.path(output).name for product in wanted]
+        marks = map_writer.marks(PLAN, made, names)
+        passed = [*map_writer.write_products(made, wanted, place, DFC2020, tags, marks, compress)]
+        made.publish(names)
     assert [top for top, _ in passed] == list(range(0, height, 512))
     return output, np.concatenate([ids for _, ids in passed])
 
@@ -113,7 +98,9 @@ def test_the_map_keeps_place_and_carries_names_and_colours(tmp_path, crs, compre
     with rasterio.open(output, overview_level=0) as overview:
         assert set(np.unique(overview.read(1))) <= {1, 2, 6, 10, 255}  # classes, not their means
     assert map_writer.read_map(output, 100).shape == (86, 100)
-    assert map_writer.is_finished(output, PLAN) and not map_writer.is_finished(output, PLAN | {"network": "c"})
+    assert map_writer.is_finished(output, PLAN, SCENE)
+    assert not map_writer.is_finished(output, PLAN | {"network": "c"}, SCENE)
+    assert map_writer.read_mark(output).files == {"map.tif"} and not map_writer.read_mark(tmp_path / "grid.tif")
 
 
 def test_shares_are_read_as_probabilities(tmp_path):
@@ -131,54 +118,14 @@ def test_shares_are_read_as_probabilities(tmp_path):
         assert shares.tags(ns="IMAGE_STRUCTURE")["LAYOUT"] == "COG"
 
 
-def test_the_map_comes_last(tmp_path):
-    """Whoever sees the new map sees what lies beside it; until then the old one stands."""
-    output = tmp_path / "map.tif"
-    output.write_text("the old map")
-    with draft(output) as made:
-        for name in ("map.qml", "map_confidence.tif"):
-            (made.folder / name).write_text("new")
-        with pytest.raises(FileNotFoundError):
-            made.publish()
-        assert output.read_text() == "the old map" and (tmp_path / "map.qml").read_text() == "new"
-        (made.folder / "map.tif").write_text("new")
-        made.publish()
-    assert sorted(os.listdir(tmp_path)) == ["map.qml", "map.tif", "map_confidence.tif"]
-    assert output.read_text() == "new"
-
-
-def test_outputs_that_cannot_be_are_refused_before_work(tmp_path):
-    (tmp_path / "file").write_text("")
-    (tmp_path / "folder.tif").mkdir()
-    scene = tmp_path / "scene.tif"
-    for output, words in (
-        (tmp_path / "map.png", "ends in .tif"),
-        (tmp_path / "map", "ends in .tif"),
-        (tmp_path / "folder.tif", "a folder"),
-        (tmp_path / "folder.tif" / ".." / "scene.tif", "the scene itself"),
-        (tmp_path / "file" / "map.tif", "cannot write there"),
-        (pathlib.Path("/proc/nowhere/map.tif"), "cannot write there"),
-    ):
-        with pytest.raises(InputError, match=words):
-            map_writer.check_output(output, [scene])
-    map_writer.check_output(tmp_path / "a" / "b" / "map.tif", [scene])
-    assert (tmp_path / "a" / "b").is_dir() and not os.listdir(tmp_path / "a" / "b")
-
-
-def test_a_map_that_the_disk_cannot_hold_is_refused_before_work(tmp_path):
-    wanted = map_writer.products(DFC2020, probabilities=True)
-    map_writer.check_room(tmp_path / "map.tif", 100, 100, wanted)
-    with pytest.raises(InputError, match=r"MB are free there, but a map of 1000000 x 1000000 pixels with 9 bands"):
-        map_writer.check_room(tmp_path / "map.tif", 10**6, 10**6, wanted)
-
-
 _FILL = """
 import pathlib, resource, signal, sys
 import numpy as np
 sys.path.insert(0, {tests!r})
-from lcjax.mapping import map_writer
+from lcjax.mapping import drafts, map_writer
+from lcjax.mapping.scene_files import SceneFiles
 from data_pipelines.datasets.contest_legend import DFC2020
-from test_map_writer import PLAN, draft, written
+from test_map_writer import written
 signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
 resource.setrlimit(resource.RLIMIT_FSIZE, ({limit}, {limit}))
 rows = np.random.default_rng(0).integers(1, 11, (900, 1, 900)).astype(np.uint8)

@@ -6,6 +6,7 @@ import json
 import os
 import pathlib
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -205,12 +206,21 @@ def test_a_finished_map_is_left_alone_and_another_network_s_is_replaced(world):
     assert "already mapped" not in said and output.stat().st_mtime_ns > before
 
 
+def test_a_scene_too_wide_for_the_memory_is_refused_before_it_is_read(world):
+    """A row of tiles of 32 x 60 pixels, 3 classes, 2 bands of 16 bit."""
+    with pytest.raises(InputError, match=r"pixels wide: a row of tiles takes about .+ --max_memory=1$"):
+        draw(world, world.folder / "map.tif", max_memory=1000)
+    assert not (world.folder / "map.tif").exists()
+    draw(world, world.folder / "map.tif", max_memory=1e9)
+
+
 def test_options_that_cannot_be_are_refused():
     assert Options().check(256) == 64 and Options(overlap=0).check(256) == 0
     for options, words in (
         ({"overlap": -1}, "0 to 128"),
         ({"overlap": 129}, "0 to 128"),
-        ({"batch_size": 0}, "at least 1"),
+        ({"batch_size": 0}, "1 to 65,536"),
+        ({"batch_size": 10**9}, "1 to 65,536"),
         ({"blend": "spline"}, "expected one of linear, cosine"),
         ({"compress": "zip"}, "expected one of deflate, lzw"),
     ):
@@ -220,9 +230,7 @@ def test_options_that_cannot_be_are_refused():
 
 def test_a_folder_that_is_taken_away_is_said_in_one_line(world):
     def network(inputs):
-        for path in world.folder.glob(".map.tif.draft/*"):
-            path.unlink()
-        (world.folder / ".map.tif.draft").rmdir()
+        shutil.rmtree(world.folder / ".map.tif.draft")
         return worlds.probabilities(inputs)
 
     with pytest.raises(InputError, match=r"map\.tif: cannot be written") as caught:

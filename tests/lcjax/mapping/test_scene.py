@@ -1,12 +1,17 @@
 """Scenes are opened as the card wants them or refused in one line."""
 
+import os
 import re
+import socket
 import warnings
 
 import numpy as np
 import pytest
 import rasterio
+import strangers
 from printed import printed
+from rasterio.control import GroundControlPoint
+from rasterio.enums import ColorInterp
 
 from data_pipelines.datasets.contest_legend import DFC2020
 from data_pipelines.datasets.sample.make import FLAIR_CRS
@@ -119,6 +124,36 @@ def test_missing_folder_and_text_are_refused(tmp_path):
     assert "no raster of a known format" in refusal(tmp_path / "text.tif")
 
 
+@pytest.mark.parametrize("what", strangers.NAMES)
+def test_a_program_is_no_scene(tmp_path, monkeypatch, what):
+    monkeypatch.setenv("GDAL_HTTP_TIMEOUT", "1")
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        server.settimeout(0)
+        text = strangers.programs(f"http://127.0.0.1:{server.getsockname()[1]}")[what]
+        write(tmp_path / "good.tif", digital_numbers(), S2.bands)
+        (tmp_path / "a.tif").write_text(text)
+        assert "a.tif: " in refusal(tmp_path / "a.tif")
+        assert sorted(os.listdir(tmp_path)) == ["a.tif", "good.tif"]
+        with pytest.raises(BlockingIOError):
+            server.accept()
+
+
+def test_what_prepare_refuses_as_an_image_is_no_scene_either(tmp_path):
+    values = np.stack([digital_numbers()[0]] * 14)
+    path = write(tmp_path / "s.tif", values, [*S2.bands, "NIR"])
+    with rasterio.open(path, "r+") as file:
+        file.colorinterp = [ColorInterp.undefined] * 13 + [ColorInterp.alpha]
+    assert "band 14 is declared alpha but holds values between 0 and 65535" in refusal(path)
+    path = write(tmp_path / "p.tif", values[:1].astype(np.uint8), photometric="PALETTE")
+    assert "a palette image" in refusal(path)
+
+
+def test_a_scene_of_control_points_alone_is_refused_with_the_command(tmp_path):
+    points = [GroundControlPoint(row, column, 15 + column / 9e3, 45 - row / 9e3) for row in (0, 9) for column in (0, 9)]
+    path = write(tmp_path / "s.tif", digital_numbers(), S2.bands, crs="EPSG:4326", transform=None, gcps=points)
+    assert "`gdalwarp -tps -t_srs EPSG:4326 s.tif warped.tif`" in refusal(path)
+
+
 def test_a_cut_off_file_is_refused(tmp_path):
     path = write(tmp_path / "s.tif", digital_numbers(), S2.bands)
     path.write_bytes(path.read_bytes()[:-20000])
@@ -181,10 +216,11 @@ def test_ground_sampling(tmp_path, crs, step, fits):
 @pytest.mark.parametrize(
     ("change", "words"),
     [
-        ({"crs": "EPSG:32634"}, "CRS EPSG:32634 where"),
-        ({"transform": from_origin(500010.25, 5400000.75, 10, 10)}, "up to 1 pixels away"),
-        ({"transform": from_origin(500000.25, 5400000.75, 10.1, 10)}, "up to 0.5 pixels away"),
-        ({"values": digital_numbers(41, 50)}, "50 x 41 pixels where"),
+        ({"crs": "EPSG:32634"}, "CRS EPSG:32634, expected EPSG:32633 as in"),
+        ({"transform": from_origin(500010.25, 5400000.75, 10, 10)}, "corners up to 1 pixels (10 m) away from"),
+        ({"transform": from_origin(500000.25, 5400000.75, 10.1, 10)}, "pixels of 10.1 x 10 m, expected 10 x 10 m"),
+        ({"transform": rasterio.Affine(10, 0, 500000.25, 0, 10, 5399600.75)}, "upside down against"),
+        ({"values": digital_numbers(41, 50)}, "50 x 41 pixels, expected 50 x 40 as in"),
     ],
 )
 def test_sensors_on_different_grids_are_refused(tmp_path, change, words):
@@ -420,7 +456,7 @@ def test_the_other_sensor_is_warped_where_told(tmp_path):
     optical = write(tmp_path / "s2.tif", digital_numbers(), S2.bands)
     files = {"s1": radar, "s2": optical}
     with (
-        pytest.raises(InputError, match=r"warped onto that of one with --grid=s2"),
+        pytest.raises(InputError, match=r"warped onto the grid of one of them, e.g. with --grid=s2"),
         scenes.open_scene(card("late"), files),
     ):
         pass

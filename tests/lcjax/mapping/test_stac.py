@@ -120,33 +120,14 @@ def test_times_are_utc(time, told):
     assert item(time=time)["properties"]["datetime"] == told
 
 
-@pytest.mark.parametrize(
-    ("tags", "name", "expected"),
-    [
-        # As GDAL's drivers give them: IMAGERY domain, SENTINEL2, SAFE.
-        ({"ACQUISITIONDATETIME": "2016-05-04 10:50:31"}, "x.tif", "2016-05-04T10:50:31"),
-        ({"DATATAKE_1_DATATAKE_SENSING_START": "2020-08-23T10:15:59.024Z"}, "x.tif", "2020-08-23T10:15:59.024000"),
-        ({"PRODUCT_START_TIME": "2020-08-23T10:15:59.024Z"}, "x.tif", "2020-08-23T10:15:59.024000"),
-        ({"ACQUISITION_START_TIME": "2018-01-02T03:04:05.5"}, "x.tif", "2018-01-02T03:04:05.500000"),
-        ({"DATE_ACQUIRED": "2019-07-01"}, "x.tif", "2019-07-01T00:00:00"),
-        ({"TIFFTAG_DATETIME": "2020:08:23 10:15:59"}, "x.tif", "2020-08-23T10:15:59"),
-        # Names: Sentinel-2 (the first is the sensing start), Sentinel-1, Landsat, Planet, people.
-        ({}, "S2A_MSIL2A_20200715T100031_N0214_R122_T33UUP_20200715T130722.tif", "2020-07-15T10:00:31"),
-        ({}, "S1B_IW_GRDH_1SDV_20200714T052622_20200714T052647_022466.tif", "2020-07-14T05:26:22"),
-        ({}, "LC08_L1TP_195025_20200715_20200722_02_T1.tif", "2020-07-15T00:00:00"),
-        ({}, "20200715_100031_1005_3B_AnalyticMS.tif", "2020-07-15T10:00:31"),
-        ({}, "town_2020-07-15.tif", "2020-07-15T00:00:00"),
-        ({}, "flight_20200715_990017.tif", "2020-07-15T00:00:00"),
-        # What names the acquisition comes before the name, and the name before the time of the file.
-        ({"PRODUCT_START_TIME": "2020-08-23T10:15:59Z"}, "made_20210101.tif", "2020-08-23T10:15:59"),
-        ({"TIFFTAG_DATETIME": "2021:01:01 00:00:00"}, "flight_20200823.tif", "2020-08-23T00:00:00"),
-        # Not dates, or none that can be read.
-        ({}, "tile_20201345.tif", None),
-        ({}, "area_1202008231.tif", None),
-        ({"TIFFTAG_DATETIME": "yesterday", "PROCESSING_TIME": "2020-08-23"}, "x.tif", None),
-        ({"PRODUCT_START_TIME": ""}, "x.tif", None),
-    ],
-)
-def test_acquired(tags, name, expected):
-    found = stac.acquired(tags, name)
-    assert found == (expected and datetime.datetime.fromisoformat(expected + "+00:00"))
+def test_what_tells_the_time_is_said(caplog):
+    with caplog.at_level("INFO", "lcjax.mapping.stac"):
+        assert stac.acquired({"SENSING_TIME": "2020-08-23T10:15:59Z; 2020-08-23T10:16:20Z"}, "x.tif") == TIME
+        assert stac.acquired({}, "town_20200823T101559.tif") == TIME
+        assert stac.acquired({"TIFFTAG_DATETIME": "2020:08:23 10:15:59"}, "x.tif") == TIME
+        assert stac.acquired({}, "x.tif") is None
+    by_tag, by_name, by_file = caplog.records
+    assert by_tag.getMessage() == "x.tif: taken at 2020-08-23T10:15:59Z, after its tag SENSING_TIME"
+    assert by_name.getMessage() == "town_20200823T101559.tif: taken at 2020-08-23T10:15:59Z, after its name"
+    assert by_file.levelname == "WARNING" and "the time at which the file was made" in by_file.getMessage()
+    assert "TIFFTAG_DATETIME" in by_file.getMessage() and "--date=" in by_file.getMessage()

@@ -166,3 +166,85 @@ def test_folders_named_after_splits_are_followed():
 
 def test_colours_differ():
     assert len(set(distinct_colours(40))) == 40
+
+
+# ---- 255, nodata, palettes, vectors ---------------------------------------------------------------------------------
+
+
+def legend_of(source, *masks, **how) -> list[tuple[str, ...]]:
+    """What --init makes of these masks: (id, colour, ignore) of each row."""
+    for k, values in enumerate(masks):
+        own.write(source / f"images/i{k}.tif", own.picture(k))
+        own.write(
+            source / f"masks/i{k}.tif", values, **(how if not isinstance(how.get("each"), list) else how["each"][k])
+        )
+    init_csv.init_csv("rasters", source)
+    return [(row["id"], row["colour"], row["ignore"]) for row in rows(source / "legend.csv")]
+
+
+def test_255_is_listed_where_it_is_all_there_is_beside_one_id(tmp_path, capsys):
+    binary = np.where(own.ids(0) > 1, 255, 0).astype(np.uint8)
+    assert [(row[0], row[2]) for row in legend_of(tmp_path / "a", binary)] == [("0", ""), ("255", "")]
+    assert "255 is listed as a class, for the masks hold only 0 beside it" in capsys.readouterr().out
+    assert prepare.prepare("rasters", tmp_path / "a", tmp_path / "data", tile=64).legend.nodata == 254
+    several = np.where(own.ids(0) == 7, 255, own.ids(0)).astype(np.uint8)
+    assert [row[0] for row in legend_of(tmp_path / "b", several)] == ["1", "2"]
+    assert f"255, {np.mean(several == 255):.1%} of the pixels, is no label" in capsys.readouterr().out
+
+
+def test_what_the_masks_call_nodata_is_listed(tmp_path, capsys):
+    found = legend_of(tmp_path / "a", own.ids(0), nodata=1)
+    assert [(row[0], row[2]) for row in found] == [("1", "1"), ("2", ""), ("7", "")]
+    share = f"{np.mean(own.ids(0) == 1):.1%}"
+    assert f"id 1, {share} of the pixels, is what the masks declare to be nodata, so its row" in capsys.readouterr().out
+    assert prepare.prepare("rasters", tmp_path / "a", tmp_path / "data", tile=64).splits == {"train": 1 * 2}
+    found = legend_of(tmp_path / "b", np.where(own.ids(0) > 1, 3, 0).astype(np.uint8), nodata=0)
+    assert [(row[0], row[2]) for row in found] == [("0", ""), ("3", "")]
+    assert "so `prepare` will ask for it" in capsys.readouterr().out
+
+
+def test_palettes_that_number_colours_differently_give_classes_by_colour(tmp_path, capsys):
+    first = {1: (9, 8, 7, 255), 2: (1, 2, 3, 255), 7: (4, 4, 200, 255)}
+    second = {1: (1, 2, 3, 255), 2: (4, 4, 200, 255), 7: (9, 8, 7, 255)}
+    found = legend_of(tmp_path / "a", own.ids(0), own.ids(1), each=[{"palette": first}, {"palette": second}])
+    assert {row[1] for row in found} == {"#090807", "#010203", "#0404c8"}
+    assert "the palettes of the masks number the same colours differently" in capsys.readouterr().out
+    dataset = prepare.prepare("rasters", tmp_path / "a", tmp_path / "data", tile=128)
+    classes = {row[1]: int(row[0]) for row in found}
+    label = np.concatenate([dataset.source(split)[0]["label"][:40, :70] for split in dataset.splits])
+    expected = []
+    for k, palette in enumerate((first, second)):
+        ids = [classes["#{:02x}{:02x}{:02x}".format(*rgba[:3])] for rgba in palette.values()]
+        expected.append(np.select([own.ids(k)[0] == number for number in palette], ids))
+    assert any(np.array_equal(label, np.concatenate(order)) for order in (expected, expected[::-1]))
+    # A mask without a palette beside them tells ids alone.
+    with pytest.raises(InputError, match=r"palettes that give one id several colours, and some none \(1 of 3 tell"):
+        legend_of(
+            tmp_path / "b", own.ids(0), own.ids(1), own.ids(2), each=[{"palette": first}, {"palette": second}, {}]
+        )
+
+
+def test_palettes_stand_beside_masks_of_colours(tmp_path):
+    palette = {1: (0, 0, 255, 255), 2: (0, 128, 0, 255), 7: (128, 128, 128, 255)}
+    found = legend_of(tmp_path, own.colours(own.ids(0)), own.ids(1), each=[{}, {"palette": palette}])
+    assert {row[1] for row in found} == {"#0000ff", "#008000", "#808080"}
+
+
+def test_classes_that_a_split_lacks_are_named(tmp_path, capsys):
+    few = np.where(own.ids(0) == 7, 1, own.ids(0))
+    for split, values in (("train", own.ids(0)), ("val", few), ("test", few)):
+        own.write(tmp_path / split / "images/a.tif", own.picture(0))
+        own.write(tmp_path / split / "masks/a.tif", values)
+    init_csv.init_csv("rasters", tmp_path)
+    said = capsys.readouterr().out
+    assert "validation: no pixel of class_7" in said and "test: no pixel of class_7" in said and "train: no" not in said
+
+
+def test_vectors_alone_say_how_to_rasterise_them(tmp_path):
+    own.write(tmp_path / "images/a.tif", own.picture(0), crs="EPSG:32633")
+    (tmp_path / "masks").mkdir()
+    (tmp_path / "masks/a.gpkg").write_bytes(b"x")
+    with pytest.raises(
+        InputError, match=r"no image with a mask found.*a\.gpkg holds vectors, .* `gdal_rasterize -a .* -ts 70"
+    ):
+        init_csv.init_csv("rasters", tmp_path)

@@ -1,0 +1,101 @@
+"""The files that GDAL reads for a scene, and whether they are what they were."""
+
+import contextlib
+import dataclasses
+import functools
+import hashlib
+import json
+import pathlib
+from collections.abc import Iterable, Sequence
+
+from tqdm import tqdm
+
+from data_pipelines.geo import raster_io
+from data_pipelines.schema.errors import InputError
+from data_pipelines.schema.spec import Refused
+
+_CHUNK = 2**22  # bytes
+_LARGE = 2**30  # bytes that take seconds to read: worth a bar
+
+
+def listed(raster: pathlib.Path) -> list[pathlib.Path]:
+    """Every file that GDAL reads for a raster, that itself first: sidecars, the sources of a VRT and what they need.
+
+    Of what cannot be opened it is that file alone.
+    """
+    found, todo = {raster: None}, [raster]
+    while todo:
+        with contextlib.suppress(Refused), raster_io.opened(todo.pop()) as dataset:
+            new = [path for name in dataset.files if (path := pathlib.Path(name)) not in found and path.is_file()]
+            found |= dict.fromkeys(new)
+            if dataset.driver == "VRT":  # GDAL names the sources, but not what belongs to them
+                todo += new
+    return list(found)
+
+
+@dataclasses.dataclass(frozen=True)
+class SceneFiles:
+    """The files of a scene at one moment.
+
+    Attributes:
+      paths: of all of them.
+      stats: path, size in bytes and time of the last change in ns of each.
+    """
+
+    paths: tuple[pathlib.Path, ...]
+    stats: tuple[tuple[str, int, int], ...]
+
+    @classmethod
+    def of(cls, rasters: Iterable[pathlib.Path]) -> "SceneFiles":
+        """Looks at the files that GDAL reads for these rasters."""
+        paths = [path for raster in rasters for path in listed(raster)]
+        return cls(tuple(paths), _stats(paths))
+
+    @property
+    def stamp(self) -> str:
+        """A hash of `stats`: where it is the same, so is what the files hold."""
+        return hashlib.sha256(json.dumps(self.stats).encode()).hexdigest()[:16]
+
+    @functools.cached_property
+    def content(self) -> str:
+        """A hash of every byte of the files, in order; their names and times do not count."""
+        return _content(self.paths)
+
+    def has(self, stats: Sequence) -> bool:
+        """Whether the files had these `stats`, as JSON gives them back."""
+        return list(map(list, self.stats)) == stats
+
+    def check_unchanged(self, content: str) -> None:
+        """Raises InputError where the files no longer hold `content`, which they did when this was made."""
+        now = _stats(self.paths)
+        if now == self.stats:
+            return
+        before = {path: rest for path, *rest in self.stats}
+        changed = next((path for path, *rest in now if rest != before.get(path)), self.paths[0])
+        if len(now) < len(self.stats) or _content(self.paths) != content:
+            raise InputError(
+                f"{changed}: has changed while it was mapped; run the same command again, and the map is begun anew"
+            )
+
+
+def _stats(paths: Iterable[pathlib.Path]) -> tuple[tuple[str, int, int], ...]:
+    found = []
+    for path in paths:
+        with contextlib.suppress(FileNotFoundError):
+            about = path.stat()
+            found.append((str(path.resolve()), about.st_size, about.st_mtime_ns))
+    return tuple(found)
+
+
+def _content(paths: Iterable[pathlib.Path]) -> str:
+    total = hashlib.sha256()
+    sizes = [path.stat().st_size for path in paths]
+    few = sum(sizes) < _LARGE
+    with tqdm(total=sum(sizes), desc="look at scene", unit="B", unit_scale=True, disable=few) as bar:
+        for path, size in zip(paths, sizes, strict=True):
+            total.update(f"{size}\n".encode())
+            with path.open("rb") as file:
+                while chunk := file.read(_CHUNK):
+                    total.update(chunk)
+                    bar.update(len(chunk))
+    return total.hexdigest()[:16]
