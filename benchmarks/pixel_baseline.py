@@ -16,11 +16,10 @@ import time
 from collections.abc import Callable, Iterator
 
 import numpy as np
-from tqdm import tqdm
 
 from data_pipelines.reading.dataset import open_dataset
 from data_pipelines.reading.interfaces import Dataset, Source
-from data_pipelines.schema import schema_version
+from data_pipelines.schema import progress, schema_version
 from data_pipelines.schema.errors import InputError
 from data_pipelines.schema.files import write_atomically
 from data_pipelines.schema.legends import IGNORE
@@ -132,7 +131,7 @@ def _score(model, source: Source, dataset: Dataset, fusion: str, samples: pathli
 
 
 def _records(source: Source, title: str) -> Iterator[tuple[int, dict]]:
-    return enumerate(tqdm((source[i] for i in range(len(source))), total=len(source), desc=title, unit="tile"))
+    return enumerate(progress.bar((source[i] for i in range(len(source))), total=len(source), desc=title, unit="tile"))
 
 
 def main(arguments: list[str] | None = None) -> int:

@@ -1,4 +1,4 @@
-"""Configs of all fields that lcjax/runs/config_fields.py declares, and of the values that suit a network.
+"""Makes configs. What fields there are, and what each may be: lcjax/runs/config_fields.py.
 
 A config file makes its config here and then sets what is its own:
 
@@ -14,19 +14,15 @@ import ml_collections
 from data_pipelines.schema import plugins
 from data_pipelines.schema.errors import InputError
 from lcjax.models import registry
-from lcjax.runs.config_fields import ALL_FIELDS, FIELDS, MODEL, TASKS
+from lcjax.runs.config_fields import ALL_FIELDS, FIELDS, MODEL, TASKS, Field, flat, meaning
+
+__all__ = ["ALL_FIELDS", "FIELDS", "MODEL", "TASKS", "Field", "assign", "flat", "make", "meaning", "nested", "rows"]
 
 _TYPES = {bool: "bool", int: "int", float: "float", str: "text", tuple: "tuple", list: "tuple"}
 
 # They stand no rate as high as convolutions do, and small networks stand a higher one.
 _TRANSFORMERS = ("swin_unet", "two_stream_swin", "swin_upernet", "vit_pyramid")
 _RATES = {"convolutions": (1e-3, 1e-2), "transformers": (3e-4, 4e-3)}  # in full size, tiny
-
-
-def meaning(name: str) -> str:
-    """One line about a field, by its dotted name; empty for one that only its own config knows."""
-    field = ALL_FIELDS.get(name)
-    return field.meaning if field else MODEL.get(name.removeprefix("model."), "")
 
 
 def rows(config: Mapping[str, Any]) -> list[tuple[str, str, str, str]]:
@@ -86,15 +82,6 @@ def nested(values: Mapping[str, Any]) -> dict[str, Any]:
         for folder in folders:
             at = at.setdefault(folder, {})
         at[key] = value
-    return found
-
-
-def flat(config: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-    """The opposite of `nested`, of a config or a dictionary: values by dotted name."""
-    found: dict[str, Any] = {}
-    for key, value in config.items():
-        deeper = isinstance(value, Mapping | ml_collections.ConfigDict)
-        found |= flat(value, f"{prefix}{key}.") if deeper else {f"{prefix}{key}": value}
     return found
 
 

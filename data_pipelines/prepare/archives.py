@@ -21,7 +21,7 @@ from typing import IO, Any, BinaryIO, NamedTuple, Self, TypedDict
 
 from tqdm import tqdm
 
-from data_pipelines.schema import files, limits
+from data_pipelines.schema import files, limits, progress
 from data_pipelines.schema.errors import InputError
 from data_pipelines.schema.on_disk import SCHEMA_VERSION
 from data_pipelines.schema.schema_version import read_json, write_json
@@ -74,7 +74,7 @@ def unpack(source: pathlib.Path, target: pathlib.Path, members: re.Pattern[str])
     refused = {archive: _finished(folders[archive], _identity(archive, members)) for archive in archives}
     todo = [archive for archive in archives if refused[archive] is None]
     total = sum(archive.stat().st_size for archive in todo)
-    with tqdm(total=total, unit="B", unit_scale=True, desc=f"unpacking {source}", disable=not todo) as bar:
+    with progress.bar(total=total, unit="B", unit_scale=True, desc=f"unpacking {source}", disable=not todo) as bar:
         for archive in todo:
             with _explained(archive, folders[archive]):
                 refused[archive] = _unpack(archive, folders[archive], members, bar)

@@ -21,13 +21,12 @@ import shutil
 from collections.abc import Callable, Iterable
 from typing import Any
 
-import tqdm
-
 from data_pipelines.prepare import archives, shard_writer
 from data_pipelines.prepare.executors import run
 from data_pipelines.prepare.finalize import file_stem, finalize, unpacked, write_refused
 from data_pipelines.prepare.shard_writer import Layout, Task
 from data_pipelines.schema import locks, on_disk, schema_version
+from data_pipelines.schema import progress as bars
 from data_pipelines.schema.errors import InputError
 from data_pipelines.schema.spec import DatasetSpec, Item, Refused
 
@@ -287,7 +286,7 @@ def _write_shards(name: str, tasks: list[Task], limit: Limit, workers: int, beam
         half.unlink()  # what a kill left
     todo = [task for task in tasks if not task.shard.exists() or task.note().refused]
     total, left = (sum(len(task.items) for task in some) for some in (tasks, todo))
-    with tqdm.tqdm(total=total, initial=total - left, unit="record", desc=name) as progress:
+    with bars.bar(total=total, initial=total - left, unit="record", desc=name) as progress:
         for task, note in run(todo, min(workers, len(todo)), beam):
             progress.update(len(task.items))
             limit.count(note.refused, note.refused_places)

@@ -10,12 +10,11 @@ from typing import Any, ClassVar
 
 import numpy as np
 import tensorflow_datasets as tfds
-import tqdm
 
 from data_pipelines.datasets import registry as datasets
 from data_pipelines.reading import record_parser
 from data_pipelines.reading.interfaces import square
-from data_pipelines.schema import band_statistics, on_disk, paths, schema_version
+from data_pipelines.schema import band_statistics, on_disk, paths, progress, schema_version
 from data_pipelines.schema.band_selection import chosen
 from data_pipelines.schema.errors import InputError
 from data_pipelines.schema.legends import IGNORE, Legend, named
@@ -184,7 +183,7 @@ class PreparedDataset:
     def _summed(self, spec: str) -> dict[str, dict]:
         source = dataclasses.replace(self, sensors=self.stored).source(spec)
         sums = {sensor.name: band_statistics.BandSums.of_none(len(sensor.bands)) for sensor in self.stored}
-        for index in tqdm.tqdm(range(len(source)), desc=f"statistics of {self.name} {spec}", unit="record"):
+        for index in progress.bar(range(len(source)), desc=f"statistics of {self.name} {spec}", unit="record"):
             record = source[index]
             # Tiles of own images overlap and go beyond them, and pixels without data were filled: what of a record must
             # not be counted twice, or at all, has no label.

@@ -35,6 +35,7 @@ from lcjax.models import params
 from lcjax.ops import augment
 from lcjax.parallel import mesh as meshes
 from lcjax.parallel import multihost
+from lcjax.runs import config_fields
 from lcjax.runs import model_card as cards
 from lcjax.tasks import fusion as fusions
 
@@ -202,6 +203,7 @@ def build(
     Raises:
       InputError: config and data do not go together.
     """
+    config_fields.check(config)
     with multihost.raise_on_all():
         if dataset is None:
             dataset = _opened(config)
@@ -296,6 +298,7 @@ def build_without_data(
       config, devices: as of `build`.
       steps: number of steps of the schedule of the learning rate.
     """
+    config_fields.check(config)
     if datasets.entry(config.dataset).needs_preparation:
         data: Any = _opened(config)
     else:
@@ -337,6 +340,7 @@ def build_from_card(
 
 def build_to_measure(config: ml_collections.ConfigDict, *, devices: Sequence[jax.Device] | None = None) -> Experiment:
     """The experiment of a config with its prepared data where all processes have them, else without."""
+    config_fields.check(config)
     entry = datasets.entry(config.dataset)
     folder = on_disk.folder_of(entry.name, entry.version, paths.given(config.data_dir, "config.data_dir"))
     there = multihost.all_true((folder / "dataset_info.json").is_file())

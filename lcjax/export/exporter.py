@@ -22,6 +22,7 @@ from lcjax.engine import restore
 from lcjax.export import load
 from lcjax.models import params
 from lcjax.ops import augment
+from lcjax.parallel import devices
 from lcjax.runs import evaluations
 from lcjax.runs import model_card as cards
 from lcjax.tasks import vectors
@@ -69,6 +70,7 @@ def _write(folder: pathlib.Path, output: pathlib.Path, kind: str) -> None:
             )
         _log.info("%s: already holds this network; nothing to do", output)
         return
+    _log.info("%s: traced %s", folder, devices.where())
     program = trace(trained.task, trained.config, trained.card, trained.template)
     description = origin | {"run": folder.name} | _description(trained, program)
     # The folder gets its name when it is complete; a kill leaves a draft, which the same command removes.

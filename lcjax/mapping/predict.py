@@ -12,7 +12,7 @@ from lcjax.engine import restore
 from lcjax.mapping import acquisition, outputs, scene, scene_list
 from lcjax.mapping.mapper import Mapper, Options
 from lcjax.mapping.scene_list import Job
-from lcjax.parallel import multihost
+from lcjax.parallel import devices, multihost
 from lcjax.runs.model_card import Card
 
 _log = logging.getLogger(__name__)
@@ -68,6 +68,7 @@ def map_scenes(
         if is_main:
             check(card, jobs, options, scene_options)
     mapper = functools.cache(lambda: Mapper.of_workdir(workdir, checkpoint, tta=tta))
+    _log.info(f"{workdir}: maps {devices.where()}")
     with multihost.leader_section(lambda: mapper().probabilities) as leads:
         if leads:
             map_jobs(card, mapper, jobs, options, scene_options)

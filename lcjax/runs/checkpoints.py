@@ -260,6 +260,8 @@ def find(workdir: pathlib.Path, kind: str) -> tuple[Checkpoints, int]:
     if kind not in KINDS:
         raise InputError(f"--checkpoint={kind}: expected one of {', '.join(KINDS)}")
     folder = workdir / "checkpoints" / kind
+    if "\\" in str(folder.absolute()):  # TensorStore reads a slash, and so another folder
+        raise InputError(f"{folder.absolute()}: holds a backslash, and no checkpoint below can be read; rename it")
     others = [other for other in KINDS if other != kind and steps(workdir, other)]
     take = f"; take --checkpoint={' or '.join(others)}, or put back what was there" if others else ""
     if not folder.is_dir():

@@ -26,7 +26,7 @@ _SEALED = (METRICS, CONFUSION, SAMPLES)
 class ScoredSplit(TypedDict):
     """The split that was scored, as the card of the run has it; a classifier of single pixels has no card."""
 
-    role: Name
+    role: str
     spec: str
     id: str
     records: NotRequired[Count]
@@ -62,7 +62,10 @@ class Fields(TypedDict):
     resize: NotRequired[Count]
     legend: NotRequired[Name]
     parameters: NotRequired[Count]
-    trained_on: NotRequired[dict[str, str | int]]
+    trained_on: NotRequired[str | dict[str, str | int]]
+    note: NotRequired[str]
+    unknown_classes: NotRequired[dict[Name, Count]]
+    predicted_other: NotRequired[list[Count]]
     class_set: NotRequired[Annotated[list[Name], msgspec.Meta(min_length=1, max_length=256)]]
     class_ids: NotRequired[list[LabelId]]
     absent: NotRequired[list[Name]]
@@ -70,7 +73,7 @@ class Fields(TypedDict):
     pixels: NotRequired[Count]
     ignored_pixels: NotRequired[Count]
     confusion: NotRequired[list[list[Count]]]
-    distribution: NotRequired[dict[Name, dict[Name, Count]]]
+    distribution: NotRequired[dict[str, dict[Name, Count]]]
 
 
 _OF_CLASSES = ("class_set", "class_ids", "ignored_ids", "pixels", "confusion")

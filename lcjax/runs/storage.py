@@ -53,7 +53,7 @@ def try_out(workdir: pathlib.Path, mesh: Mesh) -> None:
     _remove(folder)  # what a kill has left
     try:
         trial = Checkpoints(workdir, _TRIAL, keep=1)
-        trial.save(1, model={"trial": spread}, optimizer={}, meta=Progress())
+        trial.save(1, model={"trial": spread}, optimizer={"trial": spread}, meta=Progress())
         trial.wait()
         damage = trial.damage(1)
         found = trial.restore_model(1, {"trial": spread})["trial"]

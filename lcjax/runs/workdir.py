@@ -46,7 +46,7 @@ def read_fields(workdir: pathlib.Path) -> dict[str, Any]:
     expected = "the workdir of a training run (see `lcjax train --help`)"
     text = typed_json.content(path, remedy, expected)
     fields = schema_version.decode(text, dict[str, Any], SCHEMA_VERSION, path, remedy)
-    return config_fields.read(path, fields, remedy)
+    return config_fields.check_read(fields, path, remedy)
 
 
 @contextlib.contextmanager
