@@ -9,7 +9,6 @@ that takes `key=value,key=value` names its keys and their defaults in ARGUMENTS,
 """
 
 import dataclasses
-import difflib
 import importlib.util
 import numbers
 import os
@@ -23,6 +22,7 @@ import ml_collections
 from data_pipelines.schema import paths, plugins
 from data_pipelines.schema.errors import InputError
 from lcjax.configs import base, dfc2020, flair1, pretrain, rasters
+from lcjax.runs import config_fields
 
 REGISTRY = plugins.Registry(
     field="config",
@@ -132,6 +132,7 @@ def create(name: str, **values: Any) -> ml_collections.ConfigDict:
         if field not in known:
             raise InputError(_unknown(family, field, known))
         base.assign(config, {field: _checked(f"config.{field}", value, known[field])})
+    config_fields.check_values(base.flat(config))
     return config
 
 
@@ -197,12 +198,7 @@ def _checked(name: str, value: Any, default: Any) -> Any:
 
 
 def _unknown(family: Family, field: str, known: Mapping[str, Any]) -> str:
-    names = [*family.arguments, *known]
-    ends = {name.rpartition(".")[2]: name for name in reversed(names)}  # learning_rate is meant to be optimizer's
-    close = difflib.get_close_matches(field, names, 1) or [
-        ends[end] for end in difflib.get_close_matches(field.rpartition(".")[2], ends, 1)
-    ]
-    hint = f"did you mean {close[0]!r}? " if close else ""
+    hint = config_fields.meant(field, [*family.arguments, *known])
     return (
         f"config {family.name} has no {field!r}: {hint}arguments are {', '.join(family.arguments) or 'none'}, fields "
         f"{', '.join(known)}"

@@ -10,6 +10,7 @@ from typing import Any
 from data_pipelines.schema.plugins import BUILT_IN
 from lcjax.configs import base, registry
 from lcjax.models import registry as models
+from lcjax.runs.config_fields import Range
 
 PAGE = pathlib.Path(__file__).parent / "config.md"
 
@@ -29,7 +30,7 @@ TASKS = {
 
 INTRO = """# The fields of a config
 
-This page is written by `python docs/config_page.py` from `configs/base.py`; a test compares the two.
+This page is written by `python docs/config_page.py` from `lcjax/runs/config_fields.py`; a test compares the two.
 
 ```
 lcjax info configs                            # which configs there are
@@ -47,8 +48,9 @@ lcjax train --config=dfc2020:model=unet --workdir=runs/unet --config.batch_size=
 config = lcjax.config("dfc2020", model="unet", batch_size=8, **{"optimizer.clip": 0.5})
 ```
 
-* A field keeps its type. A name that the config does not have, and a value of another type, are refused.
-* Durations are text: `"2000 steps"`, `"20 epochs"`, `"1000000 examples"`, or `"5 percent"` of the run. `total` itself
+* A field keeps its type. A name that the config does not have, a value of another type, and one outside of what the
+  field may be are refused before any record is opened.
+* Durations are text: `"2000 steps"`, `"1 epoch"`, `"1000000 examples"`, or `"5 percent"` of the run. `total` itself
   cannot be in percent.
 * A config file of your own is a Python file with a function `get_config(argument)`: `--config=mine.py:key=value`.
   [extending.md](extending.md) tells how to add one under a name.
@@ -82,9 +84,15 @@ def page() -> str:
 def _fields(fields: Mapping[str, base.Field]) -> str:
     kinds = {name: kind for name, _, kind, _ in base.rows({name: field.default for name, field in fields.items()})}
     rows = [
-        (_code(name), kinds[name], _code(field.default), _tiny(field), field.meaning) for name, field in fields.items()
+        (_code(name), _kind(field, kinds[name]), _code(field.default), _tiny(field), field.meaning)
+        for name, field in fields.items()
     ]
     return _table(("field", "type", "default", "tiny", "meaning"), rows)
+
+
+def _kind(field: base.Field, kind: str) -> str:
+    """The type, and the range of a number; words and units are in the meaning."""
+    return f"{kind}, {field.allowed.text}" if isinstance(field.allowed, Range) else kind
 
 
 def _tiny(field: base.Field) -> str:

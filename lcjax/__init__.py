@@ -121,7 +121,13 @@ def load(workdir: str | pathlib.Path, checkpoint: str = "best") -> "Network":
 
 
 def evaluate(
-    workdir: str | pathlib.Path, split: str = "test", checkpoint: str = "best", data: "Dataset | None" = None
+    workdir: str | pathlib.Path,
+    split: str = "test",
+    checkpoint: str = "best",
+    data: "Dataset | None" = None,
+    *,
+    dataset: "str | Dataset | None" = None,
+    data_dir: str | pathlib.Path | None = None,
 ) -> dict[str, Any]:
     """Scores the network of a run on a split, every pixel once, and writes WORKDIR/evaluation/SPLIT.
 
@@ -133,9 +139,11 @@ def evaluate(
 
     Args:
       workdir: of a training run.
-      split: a role of the run's config: "train", "validation" or "test".
+      split: a role of the run's config: "train", "validation" or "test"; with `dataset` a split of that.
       checkpoint: "best" or "last".
       data: for a run that was trained on arrays: the data set that it was given.
+      dataset: another data set to score, over the classes of equal name: a prepared one by name, or one in Python.
+      data_dir: where prepared data sets lie, if not where they lay in training.
 
     Returns:
       What metrics.json holds.
@@ -145,10 +153,14 @@ def evaluate(
     """
     from data_pipelines.schema import paths
     from lcjax.cli import console
-    from lcjax.evaluation import evaluate
+    from lcjax.evaluation import elsewhere, evaluate
 
+    where = None if data_dir is None else str(data_dir)
     with console.shown_in_notebooks():
-        return evaluate.evaluate(paths.given(workdir, "workdir"), split, checkpoint, data=data)
+        folder = paths.given(workdir, "workdir")
+        if dataset is not None:
+            return elsewhere.evaluate_elsewhere(folder, dataset, split, checkpoint, where)
+        return evaluate.evaluate(folder, split, checkpoint, where, data)
 
 
 def __getattr__(name: str) -> Any:

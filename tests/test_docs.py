@@ -14,7 +14,7 @@ import subprocess
 import sys
 
 import pytest
-from test_imports import FLOORS
+from test_imports import FLOORS, TOPS
 
 import lcjax
 from data_pipelines.schema import on_disk, plugins
@@ -142,6 +142,39 @@ FIELDS = {*base.ALL_FIELDS, *(f"model.{name}" for name in base.MODEL)}
 def test_fields_of_configs_are_there(page):
     for name in found(_FIELD, page) - {"json"}:
         assert name in FIELDS or any(field.startswith(f"{name}.") for field in FIELDS), f"config.{name}"
+
+
+_VARIES = re.compile(r"[a-z]*\d+|'[^']*'|\.\.\.|#[0-9a-f]{6}|\b[A-Z]{2,}\b|\S+\.csv|x\b")
+
+
+def said_by_the_code() -> list[str]:
+    """The texts in the sources, each joined from its parts; what is filled in when they are said is a NUL."""
+    texts = []
+    for top in (*TOPS, "configs"):
+        for path in (ROOT / top).rglob("*.py"):
+            for node in ast.walk(ast.parse(path.read_text())):
+                if isinstance(node, ast.JoinedStr):
+                    parts = [str(part.value) if isinstance(part, ast.Constant) else "\0" for part in node.values]
+                    texts.append("".join(parts))
+                elif isinstance(node, ast.Constant) and isinstance(node.value, str):
+                    texts.append(node.value)
+    return texts
+
+
+def messages(page: pathlib.Path) -> list[str]:
+    """What the tables of a page quote in a column headed "message"."""
+    tables = re.findall(r"^\| *message .*\n\|[-|]+\n((?:\|.*\n?)+)", page.read_text(), re.MULTILINE)
+    return [text for table in tables for row in table.splitlines() for text in _SPAN.findall(row.split("|")[1])]
+
+
+@pages
+def test_quoted_messages_are_said(page):
+    texts = said_by_the_code() if messages(page) else []
+    for message in messages(page):
+        words = [part.strip(" ,;.") for part in _VARIES.split(message)]
+        parts = [part for part in words if len(part) > 2]
+        assert parts, message
+        assert all(any(part in text for text in texts) for part in parts), f"{message!r}: nothing says {parts}"
 
 
 def flags_of(verb: str) -> set[str]:

@@ -19,14 +19,14 @@ import logging
 import pathlib
 import shutil
 from collections.abc import Callable, Iterable
-
-import tqdm
+from typing import Any
 
 from data_pipelines.prepare import archives, shard_writer
 from data_pipelines.prepare.executors import run
 from data_pipelines.prepare.finalize import file_stem, finalize, unpacked, write_refused
 from data_pipelines.prepare.shard_writer import Layout, Task
 from data_pipelines.schema import locks, on_disk, schema_version
+from data_pipelines.schema import progress as bars
 from data_pipelines.schema.errors import InputError
 from data_pipelines.schema.spec import DatasetSpec, Item, Refused
 
@@ -200,6 +200,12 @@ def _shard_name(spec: DatasetSpec, split: str, number: int, count: int) -> str:
     return f"{file_stem(spec)}-{split}.array_record-{number:05d}-of-{count:05d}"
 
 
+class Plan(on_disk.Made):
+    """What plan.json holds: what is being made, and a hash of its records."""
+
+    records: str
+
+
 def _plan(
     spec: DatasetSpec,
     source: pathlib.Path,
@@ -214,7 +220,7 @@ def _plan(
     wanted = made | {"records": hashlib.sha256(ids.encode()).hexdigest()}
     path = folder / shard_writer.PARTS / _PLAN
     anew = "delete this folder to start anew"
-    plan = schema_version.read_json(path, on_disk.SCHEMA_VERSION, anew) if path.exists() else None
+    plan: Any = schema_version.read_json(path, Plan, on_disk.SCHEMA_VERSION, anew) if path.exists() else None
     if plan and not _same(wanted, plan):
         if plan["source"] != wanted["source"]:
             what = "expected the same --source"
@@ -280,7 +286,7 @@ def _write_shards(name: str, tasks: list[Task], limit: Limit, workers: int, beam
         half.unlink()  # what a kill left
     todo = [task for task in tasks if not task.shard.exists() or task.note().refused]
     total, left = (sum(len(task.items) for task in some) for some in (tasks, todo))
-    with tqdm.tqdm(total=total, initial=total - left, unit="record", desc=name) as progress:
+    with bars.bar(total=total, initial=total - left, unit="record", desc=name) as progress:
         for task, note in run(todo, min(workers, len(todo)), beam):
             progress.update(len(task.items))
             limit.count(note.refused, note.refused_places)

@@ -10,12 +10,12 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
-import tqdm
 
 from data_pipelines.datasets.rasters.sensor import sensor_of
 from data_pipelines.geo.geotiff import filled
 from data_pipelines.reading import array_checks
 from data_pipelines.reading.interfaces import square
+from data_pipelines.schema import progress
 from data_pipelines.schema.band_statistics import BandSums
 from data_pipelines.schema.legends import IGNORE, Legend
 from data_pipelines.schema.sensors import Sensor
@@ -194,7 +194,7 @@ class ArrayDataset:
         """The summaries of the records of a split, in order; each record is looked at once."""
         source = self.source(spec)
         todo = [index for index, record_id in enumerate(source.ids) if record_id not in self._summaries]
-        for index in tqdm.tqdm(todo, desc=f"looking at {spec}", unit="record", delay=_QUIET):
+        for index in progress.bar(todo, desc=f"looking at {spec}", unit="record", delay=_QUIET):
             self._summaries[source.ids[index]] = _summarise(source, index, self._sensor.name)
         return [self._summaries[record_id] for record_id in source.ids]
 

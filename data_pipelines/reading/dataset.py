@@ -10,13 +10,12 @@ from typing import Any, ClassVar
 
 import numpy as np
 import tensorflow_datasets as tfds
-import tqdm
 from google.protobuf.json_format import ParseError
 
 from data_pipelines.datasets import registry as datasets
 from data_pipelines.reading import record_parser
 from data_pipelines.reading.interfaces import square
-from data_pipelines.schema import band_statistics, on_disk, paths, schema_version
+from data_pipelines.schema import band_statistics, on_disk, paths, progress, schema_version
 from data_pipelines.schema.band_selection import chosen
 from data_pipelines.schema.errors import InputError
 from data_pipelines.schema.legends import IGNORE, Legend, named
@@ -155,7 +154,7 @@ class PreparedDataset:
         if self.splits.keys() >= set(whole):
             summaries = self._added(whole)
         elif path.exists():
-            summaries = schema_version.read_json(path, on_disk.SCHEMA_VERSION, "delete it: it will be made again")
+            summaries = on_disk.read_summaries(path, self.stored, "delete it: it will be made again")
         else:
             summaries = self._summed(spec)
             with contextlib.suppress(OSError):  # a folder that is only read: it will be summed up again
@@ -185,7 +184,7 @@ class PreparedDataset:
     def _summed(self, spec: str) -> dict[str, dict]:
         source = dataclasses.replace(self, sensors=self.stored).source(spec)
         sums = {sensor.name: band_statistics.BandSums.of_none(len(sensor.bands)) for sensor in self.stored}
-        for index in tqdm.tqdm(range(len(source)), desc=f"statistics of {self.name} {spec}", unit="record"):
+        for index in progress.bar(range(len(source)), desc=f"statistics of {self.name} {spec}", unit="record"):
             record = source[index]
             # Tiles of own images overlap and go beyond them, and pixels without data were filled: what of a record must
             # not be counted twice, or at all, has no label.
@@ -244,17 +243,14 @@ def open_dataset(data_dir: pathlib.Path | str, name: str, *, legend: str = "", b
         state = "its preparation is unfinished" if on_disk.incomplete(folder).exists() else "no prepared data set"
         raise InputError(f"{folder}: {state}; expected the shards of {name} {entry.version}; run `{command}`")
     again = f"delete the folder and run `{command}`"
-    description, statistics = (
-        schema_version.read_json(folder / part, on_disk.SCHEMA_VERSION, again)
-        for part in (on_disk.DESCRIPTION, on_disk.STATISTICS)
-    )
+    description, statistics = on_disk.read_description(folder, again)
     for part in (on_disk.RECORDS, on_disk.PARTITIONS):
         if not (folder / part).is_file():
             raise InputError(f"{folder / part}: no such file; expected all files of the data set; {again}")
-    read_as = named([Legend.from_dict(one) for one in description["legends"]], legend)
+    read_as = named(description["legends"], legend)
     for counts in statistics["splits"].values():
         counts["class_pixels"] = _pixels_as(read_as, {int(i): n for i, n in counts["class_pixels"].items()})
-    stored = tuple(map(Sensor.from_dict, description["sensors"]))
+    stored = tuple(description["sensors"])
     return PreparedDataset(
         name=description["name"],
         version=description["version"],

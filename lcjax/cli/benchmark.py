@@ -4,9 +4,7 @@ import json
 import pathlib
 import tempfile
 
-from tqdm import tqdm
-
-from data_pipelines.schema import paths
+from data_pipelines.schema import paths, progress
 from data_pipelines.schema.errors import InputError
 from data_pipelines.schema.files import write_atomically
 from lcjax.cli import config_flag
@@ -80,7 +78,9 @@ def run(flags) -> None:
     if flags.list:
         from lcjax.profiling import model_table
 
-        found = model_table.rows(tqdm(model_table.networks(flags.tiny), desc="networks", unit="network", leave=False))
+        found = model_table.rows(
+            progress.bar(model_table.networks(flags.tiny), desc="networks", unit="network", leave=False)
+        )
         text = json.dumps(found, indent=1)
         print(model_table.table(found))
     elif flags.input:

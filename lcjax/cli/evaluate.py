@@ -7,6 +7,11 @@ HELP = """Scores a trained network on a split, every pixel once: whole tiles, or
 
   lcjax evaluate --workdir=runs/unet                       the test split, by the best checkpoint
   lcjax evaluate --workdir=runs/unet,runs/swin_unet --split=validation --checkpoint=last
+  lcjax evaluate --workdir=runs/unet --dataset=rasters/other_town --split=test --data_dir=data
+
+With --dataset it scores any prepared data whose sensors and bands the network knows, over the classes of equal name
+(upper and lower case are alike), which are listed: how well it does in another place. --split then names records of
+that data set: test, "validation[:50%]", fold_2. docs/scores.md says what is counted.
 
 Writes WORKDIR/evaluation/SPLIT/: metrics.json (scores with their class set, absent classes, ignored ids, pixels, split
 and checkpoint), confusion.csv, confusion.png, and samples.npz for the page of `lcjax report`."""
@@ -15,7 +20,10 @@ and checkpoint), confusion.csv, confusion.png, and samples.npz for the page of `
 def define_flags(flags) -> None:
     """The flags of the verb."""
     flags.DEFINE_string("workdir", None, "Workdirs of training runs, separated by commas.")
-    flags.DEFINE_string("split", "test", "Which split of the run's config: train, validation or test.")
+    flags.DEFINE_string(
+        "split", "test", "Which split of the run's config: train, validation or test; with --dataset a split of that."
+    )
+    flags.DEFINE_string("dataset", None, "Another prepared data set to score, such as rasters/other_town.")
     flags.DEFINE_string("checkpoint", "best", "Which checkpoint: best or last.")
     flags.DEFINE_string("data_dir", None, "Folder of the prepared data sets, if it is not where it was in training.")
 
@@ -24,7 +32,12 @@ def run(flags) -> None:
     """Runs the verb."""
     if not flags.workdir:
         raise InputError("evaluate needs --workdir, e.g. --workdir=runs/unet")
+    from lcjax.evaluation.elsewhere import evaluate_elsewhere
     from lcjax.evaluation.evaluate import evaluate
 
-    for folder in paths.several(flags.workdir, "--workdir"):
-        evaluate(paths.given(folder, "--workdir"), flags.split, flags.checkpoint, flags.data_dir)
+    for text in paths.several(flags.workdir, "--workdir"):
+        folder = paths.given(text, "--workdir")
+        if flags.dataset:
+            evaluate_elsewhere(folder, flags.dataset, flags.split, flags.checkpoint, flags.data_dir)
+        else:
+            evaluate(folder, flags.split, flags.checkpoint, flags.data_dir)

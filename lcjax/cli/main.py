@@ -1,10 +1,12 @@
 """The verbs: finds the module of one, parses its flags, runs it, and says in one line what was wrong."""
 
 import dataclasses
+import difflib
 import importlib
 import json
 import os
 import re
+import signal
 import sys
 import time
 import traceback
@@ -27,27 +29,46 @@ class Verb:
       shared: several processes may run it as one.
       reads_names: it reads configs or workdirs, where plug-ins are named.
       takes_words: its run takes the words that are no flags, too: run(flags, *words).
+      words: the flags that words fill which are no flags, in order;
+      several: the flag that takes all words, with commas between them.
+      needed: the flags without which it does nothing; with `words` they head its help.
     """
 
     line: str
     shared: bool = False
     reads_names: bool = True
     takes_words: bool = False
+    words: tuple[str, ...] = ()
+    several: str = ""
+    needed: tuple[str, ...] = ()
 
 
 VERBS = {
-    "prepare": Verb("downloaded files -> checked shards", reads_names=False),
-    "train": Verb("a config -> a trained network in a workdir", shared=True),
-    "evaluate": Verb("a workdir -> scores of a split", shared=True),
-    "predict": Verb("a workdir and a scene -> a map", shared=True),
-    "export": Verb("a workdir -> a network that runs without lcjax"),
-    "report": Verb("workdirs -> one page that compares them"),
-    "benchmark": Verb("a config -> speed, FLOPs, memory", shared=True),
+    "prepare": Verb("downloaded files -> checked shards", reads_names=False, needed=("dataset", "source", "data_dir")),
+    "train": Verb(
+        "a config -> a trained network in a workdir",
+        shared=True,
+        words=("config", "workdir"),
+        needed=("config", "workdir"),
+    ),
+    "evaluate": Verb("a workdir -> scores of a split", shared=True, several="workdir", needed=("workdir",)),
+    "predict": Verb(
+        "a workdir and a scene -> a map",
+        shared=True,
+        words=("workdir", "scene", "output"),
+        needed=("workdir", "scene", "output"),
+    ),
+    "export": Verb(
+        "a workdir -> a network that runs without lcjax", words=("workdir", "output"), needed=("workdir", "output")
+    ),
+    "report": Verb("workdirs -> one page that compares them", several="workdirs", needed=("workdirs", "output")),
+    "benchmark": Verb("a config -> speed, FLOPs, memory", shared=True, words=("config",), needed=("config",)),
     "info": Verb("what there is: versions, devices, names to choose from, what a folder holds", takes_words=True),
 }
 # Flags and fields of the config that may differ between processes of a run: each host may keep its data elsewhere, and
 # read as it can.
 OF_HOSTS = ("data_dir", "threads", "workers", *launcher.FLAGS)
+_CLUSTER = (*launcher.FLAGS, "distributed", "join_timeout", "loss_timeout")
 USAGE = "\n".join(
     [
         "usage: lcjax VERB [--flags]\n",
@@ -74,7 +95,9 @@ def main(arguments: list[str] | None = None) -> int:
         return 0
     verb, *rest = arguments
     if verb not in VERBS:
-        print(f"lcjax: unknown verb {verb!r}: expected one of {', '.join(VERBS)}", file=sys.stderr)
+        close = difflib.get_close_matches(verb, VERBS, 1)
+        hint = f"did you mean {close[0]!r}? " if close else ""
+        print(f"lcjax: unknown verb {verb!r}: {hint}expected one of {', '.join(VERBS)}", file=sys.stderr)
         return 2
     os.environ |= limits.GDAL_OFF
     helped = any(word in ("-h", "--help", "-help") for word in rest)
@@ -98,7 +121,7 @@ def _run(verb: str, rest: list[str], *, helped: bool = False, joined: bool = Fal
         module = importlib.import_module(f"lcjax.cli.{verb}")
         own = _define(module, verb)
         if helped:
-            print(_help(module, own))
+            print(_help(module, own, VERBS[verb]))
             return 0
         process = 0
         if joined:
@@ -110,8 +133,15 @@ def _run(verb: str, rest: list[str], *, helped: bool = False, joined: bool = Fal
             process = multihost.process_index()
         else:
             words = _parse(verb, rest)
+        if os.environ.get("JAX_PLATFORMS", "cpu") != "cpu":  # else there is nothing to be missing, and no need for jax
+            from lcjax.parallel import devices
+
+            devices.check()
         with console.attached(process):
             module.run(flags.FLAGS, *words)
+        sys.stdout.flush()  # a reader that is gone is met here, and not when Python ends
+    except BrokenPipeError:
+        return _reader_gone()
     except (InputError, OSError) as error:
         print(f"lcjax {verb}: {_one_line(error)}", file=sys.stderr)
         return 2
@@ -124,6 +154,12 @@ def _run(verb: str, rest: list[str], *, helped: bool = False, joined: bool = Fal
     except launcher.Stopped:
         return launcher.STOPPED
     return 0
+
+
+def _reader_gone() -> int:
+    """Ends quietly, as programs do whose output goes to `head`; what is still to be printed goes nowhere."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    return 128 + signal.SIGPIPE
 
 
 def _versions() -> str:
@@ -204,17 +240,75 @@ def _parse(verb: str, rest: list[str]) -> list[str]:
         for part in re.split("[=,]", word):
             paths.refuse_buckets(part, word)
     try:
-        leftover = flags.FLAGS([f"lcjax {verb}", *rest])[1:]
+        leftover = flags.FLAGS([f"lcjax {verb}", *as_flags(verb, rest)])[1:]
     # A field that the config does not have, or a value of another type, surfaces as one of these.
     except (flags.Error, AttributeError, KeyError, TypeError, ValueError) as error:
-        raise InputError(_one_line(_cause(error))) from error
+        raise InputError(_unknown_field(rest, error) or _one_line(_cause(error))) from error
     if leftover and not VERBS[verb].takes_words:
-        raise InputError(f"unexpected {' '.join(leftover)!r}: flags are written --name=value")
+        words = VERBS[verb].words
+        taken = f"; without a flag it takes {', '.join(f'--{name}' for name in words)}, in this order" if words else ""
+        raise InputError(f"unexpected {' '.join(leftover)!r}: flags are written --name=value{taken}")
     given = flags.FLAGS.flag_values_dict()
     plugins.allow(*given.get("allow_plugins") or ())
     if given.get("config") is not None:
+        from lcjax.runs import config_fields
+
         plugins.allow_named_in(given["config"])
+        config_fields.check(given["config"])
     return leftover
+
+
+def as_flags(verb: str, rest: list[str]) -> list[str]:
+    """The words after a verb, of which those that are no flags fill the flags of `Verb.words` that are not given.
+
+    What the shell made of `--workdirs runs/*` is a flag, its first value, and words: they go to the flag, too.
+    """
+    words: list[str] = []
+    kept: list[str] = []
+    takes_next = ""
+    for place, word in enumerate(rest):
+        if word == "--":
+            words += rest[place + 1 :]
+            break
+        if takes_next:
+            kept[-1], takes_next = f"--{takes_next}={word}", ""
+        elif word.startswith("-") and len(word) > 1:
+            kept.append(word)
+            name, equals, _ = word.lstrip("-").partition("=")
+            waits = not equals and (name.startswith("config.") or _takes_a_value(name))
+            takes_next = name if waits and place + 1 < len(rest) else ""
+        else:
+            words.append(word)
+    places = {word.lstrip("-").partition("=")[0]: place for place, word in enumerate(kept)}
+    several = VERBS[verb].several
+    if several and words:
+        before = [kept.pop(places[several]).partition("=")[2]] if several in places else []
+        return [f"--{several}={','.join([*before, *words])}", *kept]
+    free = [name for name in VERBS[verb].words if name not in places]
+    named = [f"--{name}={word}" for name, word in zip(free, words, strict=False)]
+    return [*named, *kept, *words[len(named) :]]
+
+
+def _takes_a_value(name: str) -> bool:
+    return name in flags.FLAGS and not flags.FLAGS[name].boolean
+
+
+def _unknown_field(rest: list[str], error: BaseException) -> str:
+    """What to say of the first --config.FIELD that the config does not have; empty where all are there."""
+    named = [word for word in rest if re.match(r"--?config\.", word)]
+    given = as_flags("train", rest) if "workdir" in flags.FLAGS else rest
+    text = next((word.partition("=")[2] for word in given if re.match(r"--?config=", word)), "")
+    if not named or not text or isinstance(_cause(error), InputError):
+        return ""
+    from lcjax.configs import registry
+    from lcjax.runs import config_fields
+
+    fields = list(config_fields.flat(registry.parse(text)))
+    for word in named:
+        field = word.lstrip("-").partition("=")[0].removeprefix("config.")
+        if field not in fields:
+            return f"--config.{field}: there is no such field; {config_fields.unknown(field, fields)}"
+    return ""
 
 
 def _cause(error: BaseException) -> BaseException:
@@ -234,6 +328,18 @@ def _one_line(error: BaseException) -> str:
     return " ".join(str(text).split())
 
 
-def _help(module, own: list[str]) -> str:
-    lines = [f"  --{name}\n      {flags.FLAGS[name].help} (default: {flags.FLAGS[name].default})" for name in own]
-    return "\n".join([module.HELP, "\nFlags:", *lines])
+def _help(module, own: list[str], verb: Verb) -> str:
+    groups = {
+        "Needed": [name for name in verb.needed if name in own],
+        "Common": [name for name in own if name not in (*verb.needed, *_CLUSTER, "allow_plugins")],
+        "Several processes (docs/launching.md) and plug-ins": [n for n in own if n in (*_CLUSTER, "allow_plugins")],
+    }
+    lines = [module.HELP]
+    for title, names in groups.items():
+        lines += [f"\n{title}:"] if names else []
+        lines += [
+            f"  --{name}\n      {flags.FLAGS[name].help} (default: {flags.FLAGS[name].default})" for name in names
+        ]
+    if words := verb.words or (verb.several,) * bool(verb.several):
+        lines.append(f"\nWords that are no flags stand for {', '.join(f'--{name}' for name in words)}.")
+    return "\n".join(lines)

@@ -6,8 +6,7 @@ import math
 import ml_collections
 
 from data_pipelines.schema.errors import InputError
-
-UNITS = ("steps", "epochs", "examples", "percent")
+from lcjax.runs.config_fields import Duration
 
 
 def steps(duration: str, *, name: str, batch_size: int, epoch: int, total: int | None = None) -> int:
@@ -23,14 +22,10 @@ def steps(duration: str, *, name: str, batch_size: int, epoch: int, total: int |
     Raises:
       InputError: not a number and a known unit.
     """
-    number, _, unit = str(duration).partition(" ")
-    try:
-        amount = float(number)
-    except ValueError:
-        amount = -1.0
-    known = UNITS if total is not None else UNITS[:-1]
-    if not 0 <= amount < math.inf or unit not in known:
-        raise InputError(f'{name}={duration!r}: expected a number and one of {", ".join(known)}, e.g. "20 {known[1]}"')
+    allowed = Duration(percent=total is not None)
+    if (parsed := allowed.parsed(duration)) is None:
+        raise InputError(f"{name}={duration!r}: expected {allowed.text}")
+    amount, unit = parsed
     examples = {"steps": amount * batch_size, "epochs": amount * epoch, "examples": amount}
     if unit == "percent" and total is not None:
         # Multiplied first: 7 / 100 * 100 is a little more than 7.

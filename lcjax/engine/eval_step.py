@@ -11,9 +11,12 @@ from jax.sharding import Mesh, NamedSharding
 
 from data_pipelines.reading import loader
 from data_pipelines.reading.interfaces import Source
+from data_pipelines.schema import progress
 from lcjax.models.params import Flat, Template
 from lcjax.parallel import mesh as meshes
 from lcjax.tasks import Task
+
+_MOMENT = 3.0  # seconds
 
 
 def evaluation_step(task: Task, template: Template) -> jax.stages.Wrapped:
@@ -41,6 +44,20 @@ def evaluation_batches(source: Source, batch_size: int, keys: Sequence[str], thr
         process_index=jax.process_index(),
         process_count=jax.process_count(),
         threads=threads,
+    )
+
+
+def shown(batches: Iterator[dict[str, Any]], records: int, batch_size: int) -> Iterator[dict[str, Any]]:
+    """The batches of so many records, with a bar where they take more than a moment; process 0 alone shows it."""
+    return iter(
+        progress.bar(
+            batches,
+            total=math.ceil(records / batch_size),
+            desc="evaluate",
+            unit="batch",
+            delay=_MOMENT,
+            disable=jax.process_index() > 0,
+        )
     )
 
 

@@ -35,6 +35,7 @@ from lcjax.models import params
 from lcjax.ops import augment
 from lcjax.parallel import mesh as meshes
 from lcjax.parallel import multihost
+from lcjax.runs import config_fields
 from lcjax.runs import model_card as cards
 from lcjax.tasks import fusion as fusions
 
@@ -202,6 +203,7 @@ def build(
     Raises:
       InputError: config and data do not go together.
     """
+    config_fields.check(config)
     with multihost.raise_on_all():
         if dataset is None:
             dataset = _opened(config)
@@ -296,6 +298,7 @@ def build_without_data(
       config, devices: as of `build`.
       steps: number of steps of the schedule of the learning rate.
     """
+    config_fields.check(config)
     if datasets.entry(config.dataset).needs_preparation:
         data: Any = _opened(config)
     else:
@@ -314,7 +317,10 @@ def card_without_data(
       config: of the run.
       sensors, legend, tile, name: of the data set.
     """
-    alike = {"train": {"class_pixels": {str(land_class.id): 1 for land_class in legend.scored}}}
+    pixels = {str(land_class.id): 1 for land_class in legend.scored}
+    alike: dict[str, cards.Split] = {
+        "train": {"spec": "train", "records": 0, "id": "", "class_pixels": pixels, "warnings": []}
+    }
     taken = fusions.sensors_of(config.fusion, sensors)
     return cards.Card(config.model.name, config.fusion, taken, legend, config.window or tile, name, alike, {})
 
@@ -334,6 +340,7 @@ def build_from_card(
 
 def build_to_measure(config: ml_collections.ConfigDict, *, devices: Sequence[jax.Device] | None = None) -> Experiment:
     """The experiment of a config with its prepared data where all processes have them, else without."""
+    config_fields.check(config)
     entry = datasets.entry(config.dataset)
     folder = on_disk.folder_of(entry.name, entry.version, paths.given(config.data_dir, "config.data_dir"))
     there = multihost.all_true((folder / "dataset_info.json").is_file())
@@ -359,7 +366,7 @@ def _assemble(
 def make_card(config: ml_collections.ConfigDict, dataset: Dataset) -> cards.Card:
     """The card of a run of this config on this data set. Raises InputError where it lacks a sensor or a split."""
     ids = {role: dataset.source(spec).ids for role, spec in sorted(config.split.items()) if spec}
-    roles = {
+    roles: dict[str, cards.Split] = {
         role: {
             "spec": splits.absolute(config.split[role]),
             "records": len(of_role),

@@ -15,11 +15,11 @@ from data_pipelines.schema.errors import InputError
 from data_pipelines.schema.files import write_atomically
 from lcjax.engine import experiment as experiments
 from lcjax.engine import restore
-from lcjax.engine.eval_step import evaluation_batch, evaluation_batches, evaluation_step, sum_over_batches
+from lcjax.engine.eval_step import evaluation_batch, evaluation_batches, evaluation_step, shown, sum_over_batches
 from lcjax.ops import metrics
+from lcjax.parallel import devices, multihost
 from lcjax.parallel import mesh as meshes
-from lcjax.parallel import multihost
-from lcjax.runs import SCHEMA_VERSION, workdir
+from lcjax.runs import SCHEMA_VERSION, evaluations, workdir
 
 _log = multihost.shared_logger(__name__)
 
@@ -60,6 +60,7 @@ def evaluate(
                 f"{dataset.name} in {where}: {split['spec']!r} holds other records than in training; give the data "
                 "that the run was trained from (--data_dir, or data= in Python)"
             )
+    _log.info(f"{folder}: evaluated {devices.where()}")
     if warning := task.split_warning(source, split["spec"]):
         _log.warning("%s", warning)
     with workdir.alone(folder / "evaluation" / role, doing="evaluating to"):
@@ -73,7 +74,8 @@ def _sums(trained: restore.Trained, source) -> dict:
     config, task = trained.config, trained.task
     mesh = meshes.make_mesh(-1, 1, jax.device_count())
     sharding = meshes.batch_sharding(mesh)
-    batches = evaluation_batches(source, evaluation_batch(config, mesh.size), task.keys, config.threads)
+    size = evaluation_batch(config, mesh.size)
+    batches = shown(evaluation_batches(source, size, task.keys, config.threads), len(source), size)
     values, statistics = meshes.replicate_tree((trained.parameters, trained.statistics), mesh)
     count = evaluation_step(task, trained.template)
     return sum_over_batches(count, values, statistics, batches, sharding)
@@ -92,19 +94,19 @@ def _prepared(folder: pathlib.Path, trained: restore.Trained, data_dir: str | No
 def _write(trained: restore.Trained, folder: pathlib.Path, role: str, kind: str, sums: dict, dataset, source) -> dict:
     """Writes the files of an evaluation with these sums over all records, and logs the scores."""
     card, task, split = trained.card, trained.task, trained.card.splits[role]
-    out = folder / "evaluation" / role
-    out.mkdir(parents=True, exist_ok=True)
-    result = _context(trained, folder, split | {"role": role}, kind)
+    result = context(trained, folder, split | {"role": role}, kind)
     if "confusion" in sums:
         distribution = {part: of_part["class_pixels"] for part, of_part in card.splits.items()}
         result |= segmentation_result(sums["confusion"], card.legend, int(sums["ignored"]), distribution)
-        records = [source[index] for index in chosen_samples(len(source))]
-        write_samples(out / "samples.npz", dataset.sensors[-1], records, _predict(trained, records))
-        write_confusion(out, sums["confusion"], result["class_set"])
     else:
         result |= {"scores": task.scores(sums)}
     result = schema_version.stamp(result, SCHEMA_VERSION)
-    write_atomically(out / "metrics.json", json.dumps(result, indent=1))
+    with evaluations.sealed(folder / "evaluation" / role) as out:
+        if "confusion" in sums:
+            records = [source[index] for index in chosen_samples(len(source))]
+            write_samples(out / evaluations.SAMPLES, dataset.sensors[-1], records, predict(trained, records))
+            write_confusion(out, sums["confusion"], result["class_set"])
+        write_atomically(out / evaluations.METRICS, json.dumps(result, indent=1))
     shown = "  ".join(f"{key} {value:.4f}" for key, value in result["scores"].items() if "/" not in key)
     absent = f"  absent: {', '.join(result['absent'])}" if result.get("absent") else ""
     of = f"{role} ({split['records']} records), {kind} checkpoint of step {trained.step}"
@@ -149,11 +151,12 @@ def write_confusion(out: pathlib.Path, confusion: np.ndarray, names: list[str]) 
     rows = csv.writer(text, lineterminator="\n")
     rows.writerow(["truth \\ prediction", *names])
     rows.writerows([name, *map(int, row)] for name, row in zip(names, confusion, strict=True))
-    write_atomically(out / "confusion.csv", text.getvalue())
+    write_atomically(out / evaluations.CONFUSION, text.getvalue())
     (out / "confusion.png").write_bytes(figures.confusion(confusion, names))
 
 
-def _context(trained: restore.Trained, folder: pathlib.Path, split: dict, kind: str) -> dict:
+def context(trained: restore.Trained, folder: pathlib.Path, split: dict, kind: str) -> dict:
+    """Returns the fields of metrics.json that tell of the run and of the records that were scored."""
     config = trained.config
     return {
         "run": folder.name,
@@ -201,6 +204,7 @@ def write_samples(path: pathlib.Path, sensor, records: list[dict], predictions: 
     temporary.replace(path)
 
 
-def _predict(trained: restore.Trained, records: list[dict]) -> list[np.ndarray]:
+def predict(trained: restore.Trained, records: list[dict]) -> list[np.ndarray]:
+    """Returns the map of each record, (H, W) legend ids."""
     batch = {key: np.stack([record[key] for record in records]) for key in trained.task.keys if key != "label"}
     return list(trained.card.legend.id_of_index()[np.asarray(trained.probabilities()(batch)).argmax(axis=-1)])

@@ -10,10 +10,9 @@ from collections.abc import Callable
 
 import jax
 import numpy as np
-from tqdm import tqdm
 
 from data_pipelines.geo import geodesy, raster_io
-from data_pipelines.schema import limits
+from data_pipelines.schema import limits, progress
 from data_pipelines.schema.errors import InputError
 from data_pipelines.schema.files import write_atomically
 from data_pipelines.schema.legends import Legend
@@ -221,7 +220,7 @@ class Mapper:
             map_writer.summary(self.card.legend, wanted),
             tiling,
             first=draft.done,
-            advance=(bar := tqdm(total=tiling.count, initial=begun, desc="predict", unit="tile")).update,
+            advance=(bar := progress.bar(total=tiling.count, initial=begun, desc="predict", unit="tile")).update,
         )
         with bar:
             while True:

@@ -45,6 +45,10 @@ def jobs(text: str, sensors: Sequence[Sensor], output: pathlib.Path) -> list[Job
         scenes = _of_list(listed, sensors)
     else:
         places = parse_scene(text, sensors)
+        for name, path in places.items():
+            if not path.exists():
+                of = f" of {name}" if len(places) > 1 else ""
+                raise InputError(f"{path}: no such file{of}; expected a scene, or a folder of scenes")
         folders = [path for path in places.values() if path.is_dir()]
         if not folders:
             return [Job(places, output)]
@@ -125,12 +129,11 @@ def _of_folders(folders: dict[str, pathlib.Path]) -> dict[str, dict[str, pathlib
             f"{' '.join(RASTERS)}"
         )
     for name, of_scene in scenes.items():
-        for sensor in folders:
-            if sensor not in of_scene:
-                raise InputError(
-                    f"{next(iter(of_scene.values()))}: {folders[sensor]} holds no file of that name; expected the "
-                    f"scene {name} in each folder"
-                )
+        if lacking := next((folder for sensor, folder in folders.items() if sensor not in of_scene), None):
+            raise InputError(
+                f"{next(iter(of_scene.values()))}: {lacking} holds no file of that name; expected the scene {name} in "
+                "each folder"
+            )
     return dict(sorted(scenes.items()))
 
 

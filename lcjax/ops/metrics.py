@@ -38,7 +38,9 @@ def confusion(labels_BxHxW: jax.Array, predictions_BxHxW: jax.Array, classes: in
     return jnp.sum(counts.astype(jnp.int32), axis=0)
 
 
-def scores(matrix: np.ndarray, names: Sequence[str]) -> tuple[dict[str, float], list[str]]:
+def scores(
+    matrix: np.ndarray, names: Sequence[str], other: np.ndarray | None = None
+) -> tuple[dict[str, float], list[str]]:
     """Computes all scores of a confusion matrix.
 
     A class without a true and without a predicted pixel is absent: it has no scores of its own and is left out of the
@@ -48,6 +50,7 @@ def scores(matrix: np.ndarray, names: Sequence[str]) -> tuple[dict[str, float], 
     Args:
       matrix: (N, N) integers, rows = truth, columns = prediction.
       names: the N classes.
+      other: (N,), pixels of each true class that were predicted as none of the N; None where there are none.
 
     Returns:
       {"OA", "mCA_N", "mIoU_N", "kappa", "IoU/<class>", "Acc/<class>" (recall), "Precision/<class>", "F1/<class>"}, and
@@ -58,7 +61,8 @@ def scores(matrix: np.ndarray, names: Sequence[str]) -> tuple[dict[str, float], 
     """
     matrix = np.asarray(matrix, np.float64)
     hits, truth, guess = np.diag(matrix), matrix.sum(axis=1), matrix.sum(axis=0)
-    total = float(matrix.sum())
+    truth = truth if other is None else truth + np.asarray(other, np.float64)
+    total = float(truth.sum())
     present = truth + guess > 0
     if not present.any():
         raise InputError(

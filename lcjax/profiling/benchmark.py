@@ -9,8 +9,10 @@ import numpy as np
 
 from lcjax.engine import experiment as experiments
 from lcjax.engine.state import State
-from lcjax.parallel import multihost
+from lcjax.parallel import devices, multihost
 from lcjax.profiling import topologies
+
+_log = multihost.shared_logger(__name__)
 
 _WARMUP = 3  # steps that are not counted
 
@@ -25,6 +27,7 @@ def benchmark(config, count: int) -> dict:
     compile_seconds = time.perf_counter() - start
     multihost.barrier("step compiled")
 
+    _log.info(f"measured {devices.where()}")
     milliseconds, state = _timed(compiled, state, batch, count)
     median = float(np.median(milliseconds))
     mesh, device = experiment.mesh, jax.local_devices()[0]

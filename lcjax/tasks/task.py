@@ -17,7 +17,7 @@ Values = dict[str, Any]  # scalars, means or sums by name
 
 
 class Mean(NamedTuple):
-    """A mean that is not taken yet: a sum, and how much it is a sum of. Sums and counts are added up, then divided once.
+    """A mean that is not taken yet: a sum, and what it is a sum of. Both are added up over steps, then divided once.
 
     Attributes:
       total: the sum, such as the number of pixels that are right.

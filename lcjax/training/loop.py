@@ -14,7 +14,7 @@ from lcjax.engine.experiment import Experiment
 from lcjax.engine.state import State
 from lcjax.export import exporter
 from lcjax.models import params, registry
-from lcjax.parallel import launcher, multihost
+from lcjax.parallel import devices, launcher, multihost
 from lcjax.runs import goodput, storage, workdir
 from lcjax.runs.progress import DONE, Progress
 from lcjax.runs.timer import Timer, duration
@@ -95,6 +95,7 @@ def train(
         attempt, timer = goodput.begin(folder, started, saver.first), Timer()
         timer.seconds["start"] = max(0.0, time.time() - started)  # somebody may have set the clock
         _log.info(_beginning(experiment, folder, state, saver.first))
+        _log.info(f"{folder}: {devices.where()}")
         batches = Batches(experiment, progress.position, timer)
         with (
             workdir.Log(folder, saver.first, progress.evaluated) as log,

@@ -18,10 +18,10 @@ import numpy as np
 import rasterio
 from rasterio.crs import CRS
 from rasterio.transform import Affine
-from tqdm import tqdm
 
 from data_pipelines.datasets.sample import aerial, landscape, sentinel
 from data_pipelines.datasets.sample.noise import Draws
+from data_pipelines.schema import progress, typed_json
 from data_pipelines.schema.errors import InputError
 from data_pipelines.schema.files import write_atomically
 from data_pipelines.schema.sensors import AERIAL, S1, S2
@@ -118,7 +118,7 @@ def make(root: pathlib.Path, seed: int = 0, tiles: str = "demo", workers: int = 
         jobs = list(_jobs(root, seed, tiles))
         write_atomically(root / "flair-1_metadata_aerial.json", json.dumps(_flair_metadata(tiles), indent=1) + "\n")
         missing = [job for job in jobs if not all(path.exists() for path in job.paths.values())]
-        for _ in tqdm(_each(_run, missing, workers), total=len(missing), desc=f"sample in {root}", unit="tile"):
+        for _ in progress.bar(_each(_run, missing, workers), total=len(missing), desc=f"sample in {root}", unit="tile"):
             pass
     except OSError as error:
         raise InputError(f"{root}: cannot be written ({error}); give a folder that you may write to") from error
@@ -214,7 +214,7 @@ def _stamp(root: pathlib.Path, seed: int) -> None:
     """Notes seed and version in `root`, or checks them: tiles of two seeds must never stand side by side."""
     stamp, path = {"seed": seed, "version": VERSION}, root / STAMP
     if path.exists():
-        found = json.loads(path.read_text())
+        found = typed_json.read(path, dict[str, int | str], "remove it")
         if found != stamp:
             raise InputError(f"{path}: holds a sample of {found}, asked for {stamp}; give another folder, or remove it")
     else:

@@ -234,7 +234,7 @@ def test_a_folder_that_cannot_be_listed_is_no_empty_one(source, tmp_path, monkey
 def test_an_unfinished_preparation_is_not_mixed_with_other_files(source, tmp_path):
     folder = on_disk.incomplete(on_disk.folder_of(SPEC.name, SPEC.version, tmp_path))
     (folder / ".parts").mkdir(parents=True)
-    plan = {"schema_version": 1, "source": "/elsewhere", "records": "", "tile": EDGE}
+    plan = {"schema_version": 1, "source": "/elsewhere", "fingerprint": "", "options": {}, "records": "", "tile": EDGE}
     (folder / ".parts" / "plan.json").write_text(json.dumps(plan))
     with pytest.raises(InputError, match=r"unfinished preparation from /elsewhere; expected the same --source"):
         write(source, tmp_path)

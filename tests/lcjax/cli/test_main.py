@@ -1,10 +1,13 @@
 """The command line: what it teaches, and that each mistake is one line on stderr and the exit code 2."""
 
+import importlib
+import os
 import re
 import subprocess
 import sys
 
 import pytest
+from absl import flags
 
 from data_pipelines.schema import plugins
 from lcjax.cli import main as verbs
@@ -50,13 +53,24 @@ def test_help_of_a_verb_shows_its_flags_and_an_example(command, verb):
 @pytest.mark.parametrize(
     ("arguments", "says"),
     [
-        (("trian",), "unknown verb 'trian': expected one of prepare, train, evaluate"),
+        (("trian",), "unknown verb 'trian': did you mean 'train'? expected one of prepare, train, evaluate"),
         (("--workdir=x",), "unknown verb '--workdir=x'"),
         (("train", "--confg=x"), "Unknown command line flag 'confg'. Did you mean: config ?"),
-        (("train", CONFIG, WORKDIR, "extra"), "unexpected 'extra': flags are written --name=value"),
-        (("train", CONFIG, WORKDIR, "--config.batchsize=3"), 'Did you mean "batch_size"'),
-        (("train", CONFIG, WORKDIR, "--config.optimizer.learning_rat=1"), 'Did you mean "learning_rate"'),
+        (
+            ("train", CONFIG, WORKDIR, "extra"),
+            "unexpected 'extra': flags are written --name=value; without a flag it",
+        ),
+        (("train", CONFIG, WORKDIR, "--config.batchsize=3"), "no such field; did you mean 'batch_size'?"),
+        (
+            ("train", CONFIG, WORKDIR, "--config.optimizer.learning_rat=1"),
+            "did you mean 'optimizer.learning_rate'? config.optimizer has",
+        ),
         (("train", CONFIG, WORKDIR, "--config.batch_size=many"), "--config.batch_size=many: invalid literal for int()"),
+        (("train", CONFIG, WORKDIR, "--config.optimizer.lr=1"), "did you mean 'optimizer.learning_rate'? config."),
+        (("train", CONFIG, WORKDIR, "--config.batch_size=0"), "config.batch_size=0: expected 1 to 1048576 (examples"),
+        (("train", CONFIG, WORKDIR, "--config.seed=-1"), "config.seed=-1: expected 0 to 2147483647"),
+        (("train", CONFIG, WORKDIR, "--config.total=20 epochz"), "expected a number and one of steps, epochs"),
+        (("benchmark", CONFIG, "--config.crop=-5"), "config.crop=-5: expected 0 to 16384"),
         (
             ("train", f"{CONFIG}:modle=unet", WORKDIR),
             "config argument 'modle=unet': expected key=value with these keys",
@@ -142,3 +156,62 @@ def test_version_names_what_scores_depend_on(command):
 def test_help_and_version_do_not_wait_for_jax(arguments):
     script = f"import sys; from lcjax.cli.main import main; main({arguments!r}); sys.exit('jax' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", script], capture_output=True).returncode == 0
+
+
+@pytest.mark.parametrize(
+    ("verb", "words", "flags_"),
+    [
+        ("evaluate", ["runs/unet"], ["--workdir=runs/unet"]),
+        ("evaluate", ["runs/a", "runs/b", "--split=train"], ["--workdir=runs/a,runs/b", "--split=train"]),
+        ("evaluate", ["--split", "train", "runs/a"], ["--workdir=runs/a", "--split=train"]),
+        ("train", ["x.py", "runs/x", "--config.seed=2"], ["--config=x.py", "--workdir=runs/x", "--config.seed=2"]),
+        ("train", ["--workdir=runs/x", "x.py"], ["--config=x.py", "--workdir=runs/x"]),
+        ("train", ["--config=x", "--config.seed", "2", "x"], ["--workdir=x", "--config=x", "--config.seed=2"]),
+        ("report", ["--workdirs", "runs/a", "runs/b", "--output=o"], ["--workdirs=runs/a,runs/b", "--output=o"]),
+        ("report", ["runs/a", "runs/b", "--output=o"], ["--workdirs=runs/a,runs/b", "--output=o"]),
+        ("predict", ["runs/a", "s.tif", "m", "--tta"], ["--workdir=runs/a", "--scene=s.tif", "--output=m", "--tta"]),
+        ("predict", ["--notta", "runs/a", "s.tif"], ["--workdir=runs/a", "--scene=s.tif", "--notta"]),
+        ("predict", ["a", "b", "c", "d"], ["--workdir=a", "--scene=b", "--output=c", "d"]),
+        ("export", ["runs/a", "out"], ["--workdir=runs/a", "--output=out"]),
+        ("info", ["models", "--check"], ["--check", "models"]),
+    ],
+)  # fmt: skip
+def test_words_fill_the_flags_that_are_not_given(verb, words, flags_):
+    before = set(flags.FLAGS)
+    try:
+        importlib.import_module(f"lcjax.cli.{verb}").define_flags(flags)
+        assert verbs.as_flags(verb, words) == flags_
+    finally:
+        for name in set(flags.FLAGS) - before:
+            delattr(flags.FLAGS, name)
+
+
+def test_positional_words_name_config_and_workdir(command):
+    code, _, err = command("train", "dfc2020", "nowhere", "--config.batch_size=0")
+    assert code == 2 and "config.batch_size=0: expected 1" in err[0]
+    code, _, err = command("evaluate", "nowhere")
+    assert code == 2 and "nowhere/config.json: no such file" in err[0]
+
+
+def test_help_groups_what_is_needed_common_and_of_clusters(command):
+    _, out, _ = command("train", "--help")
+    places = [
+        out.index(part) for part in ("\nNeeded:", "--workdir\n", "\nCommon:", "--profile\n", "\nSeveral processes")
+    ]
+    assert places == sorted(places) and out.index("--coordinator_address\n") > places[-1]
+
+
+def test_a_reader_that_is_gone_is_no_error():
+    script = "import sys; sys.argv = ['lcjax', 'info', 'models']; from lcjax.cli.main import main; sys.exit(main())"
+    process = subprocess.Popen([sys.executable, "-c", script], stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    process.stdout.close()
+    with process.stderr as said:
+        assert (said.read(), process.wait()) == (b"", 141)
+
+
+def test_a_platform_without_devices_is_one_line():
+    environment = os.environ | {"JAX_PLATFORMS": "tpu"}
+    script = "import sys; sys.argv = ['lcjax', 'evaluate', 'x']; from lcjax.cli.main import main; sys.exit(main())"
+    done = subprocess.run([sys.executable, "-c", script], env=environment, capture_output=True, text=True)
+    assert done.returncode == 2 and len(done.stderr.splitlines()) == 1, done.stderr
+    assert "JAX_PLATFORMS=tpu: JAX finds no such device here" in done.stderr and "'lcjax[tpu]'" in done.stderr

@@ -12,6 +12,7 @@ UNITS = {"name": "config.total", "batch_size": 8, "epoch": 20}
     ("duration", "expected"),
     [
         ("300 steps", 300),
+        ("1 epoch", 3),
         ("0 steps", 0),
         ("1 epochs", 3),  # 20 examples are two batches and a half
         ("2 epochs", 5),
@@ -28,7 +29,7 @@ def test_durations(duration, expected):
 
 
 @pytest.mark.parametrize(
-    "duration", ["", "steps", "300", "300steps", "many steps", "-1 steps", "3 weeks", "3 step", 300]
+    "duration", ["", "steps", "300", "300steps", "many steps", "-1 steps", "3 weeks", "3 stepz", 300]
 )
 def test_what_is_no_duration_is_refused(duration):
     with pytest.raises(InputError) as raised:

@@ -1,5 +1,6 @@
 """The texts of --scene, --output and --bands become scenes with their maps, or one clear line."""
 
+import os
 import pathlib
 
 import pytest
@@ -57,6 +58,35 @@ def test_a_list_gives_a_map_for_each_row(folder):
     assert found[0].files == {"s1": folder / "s1" / "b.tif", "s2": folder / "s2" / "a.tif"}
 
 
+def test_a_list_is_read_as_spreadsheets_write_it(folder):
+    listed = folder / "list.csv"
+    listed.write_bytes(b'\xef\xbb\xbfS2 ;Note; S1\r\n s2/a.tif ;x, y;s1/b.tif\r\n;;\r\n"s2/b.TIF";;s1/a.tif\r\n')
+    found = jobs(str(listed), TWO, folder / "maps")
+    assert [job.files["s1"] for job in found] == [folder / "s1" / "b.tif", folder / "s1" / "a.tif"]
+    assert [job.files["s2"] for job in found] == [folder / "s2" / "a.tif", folder / "s2" / "b.TIF"]
+
+
+def test_what_is_no_scene_is_left_out_of_a_folder(folder, capsys):
+    (folder / "s2" / "._a.tif").write_text("")
+    (folder / "s2" / "c.tif").mkdir()
+    os.mkfifo(folder / "s2" / "d.tif")
+    assert [job.output.name for job in jobs(f"{folder}/s2", ONE, folder / "maps")] == ["a.tif", "b.tif"]
+    said = capsys.readouterr().out
+    assert "c.tif: a folder and no scene; left out" in said and "d.tif: a pipe and no scene; left out" in said
+    assert "._a" not in said
+
+
+def test_a_scene_that_is_there_is_meant_by_its_name(folder, monkeypatch):
+    monkeypatch.chdir(folder)
+    monkeypatch.setenv("HOME", str(folder / "s2"))
+    for name in ("s1=x,s2=y.tif", "list.csv/a.tif"):
+        (folder / name).parent.mkdir(exist_ok=True)
+        (folder / name).write_text("")
+    assert parse_scene("s1=x,s2=y.tif", ONE) == {"s2": pathlib.Path("s1=x,s2=y.tif")}
+    assert [job.output.name for job in jobs("list.csv", ONE, folder / "maps")] == ["a.tif"]
+    assert parse_scene("s1=~/a.tif,s2=~/b.TIF", TWO)["s1"] == folder / "s2" / "a.tif"
+
+
 def test_what_does_not_fit_is_refused(folder):
     def write(text):
         path = folder / f"list{len(text)}.csv"
@@ -75,9 +105,9 @@ def test_what_does_not_fit_is_refused(folder):
         (f"{folder}/s2", ONE, folder / "map.tif", "one file for 3 scenes; expected a folder"),
         (f"{folder}/empty", ONE, maps, "no raster in it; expected files that end in .tif"),
         (f"{folder}/twice", ONE, maps, "a second scene called a "),
-        (f"{folder}/no.csv", ONE, maps, "no.csv: cannot be read"),
-        (write(""), ONE, maps, "no row; expected the header s2"),
-        (write("image\na.tif\n"), ONE, maps, "image; expected the header s2"),
+        (f"{folder}/no.csv", ONE, maps, "no.csv: no such file"),
+        (write(""), ONE, maps, "empty; expected a header s2"),
+        (write("image\na.tif\n"), ONE, maps, "no column s2 in the header image; expected s2"),
         (write("s1,s2\na.tif,\n"), TWO, maps, "line 2: an empty cell"),
         (write("s2\nx/a.tif\ny/a.tif\n"), ONE, maps, "a second scene called a "),
     ):

@@ -107,16 +107,32 @@ def test_half_a_line_is_ignored_and_the_next_attempt_begins_a_line_of_its_own(tm
     with path.open("a") as file:
         file.write('{"attempt": 1, "seen": 1199.0, "st')
     assert goodput.summary(path) == whole
-    attempt = goodput.Attempt(path, started=1155.0, first_step=30)
     monkeypatch.setattr(goodput.time, "time", lambda: 1330.0)
+    monkeypatch.setattr(goodput.time, "perf_counter", lambda: 5.0)
+    attempt = goodput.Attempt(path, started=1155.0, first_step=30)
     attempt.seen(100, TWICE[-1]["seconds"])
     assert goodput.summary(path) == goodput.summary(write(tmp_path / "as_if_whole.jsonl", *TWICE))
     assert len(path.read_text().splitlines()) == 6
 
 
+def test_a_clock_that_is_set_back_takes_nothing_away(tmp_path, monkeypatch):
+    clock = {"time": 1060.0, "perf_counter": 5.0}
+    for name in clock:
+        monkeypatch.setattr(goodput.time, name, lambda name=name: clock[name])
+    attempt = goodput.Attempt(tmp_path / goodput.FILE, started=1000.0, first_step=0)
+    clock |= {"time": 10.0, "perf_counter": 45.0}
+    attempt.seen(20, {"step": 40.0})
+    assert goodput.summary(tmp_path / goodput.FILE).wall == 100.0
+    # An earlier one that was written by the clock alone, and one that it was set back before.
+    again = write(tmp_path / "again.jsonl", start(1, 1000.0, 0), seen(1, 10.0, 20, step=40.0), start(2, 5.0, 20))
+    total = goodput.summary(again)
+    assert (total.wall, total.between, total.goodput) == (40.0, 0.0, 1.0)
+
+
 def test_what_an_attempt_writes(tmp_path, monkeypatch):
     path = tmp_path / goodput.FILE
     monkeypatch.setattr(goodput.time, "time", lambda: 1060.0)
+    monkeypatch.setattr(goodput.time, "perf_counter", lambda: 5.0)
     goodput.Attempt(path, started=1000.0, first_step=0).seen(20, {"step": 40.0})
     goodput.Attempt(path, started=1100.0, first_step=20)
     assert [json.loads(row) for row in path.read_text().splitlines()] == [
@@ -145,7 +161,7 @@ def test_records_are_there_after_a_kill(tmp_path):
 def test_attempts_of_another_version_are_refused(tmp_path, version, words):
     first, *rest = TWICE
     path = write(tmp_path / goodput.FILE, first | {"schema_version": version}, *rest)
-    with pytest.raises(InputError, match=rf"^{path}: {words}"):
+    with pytest.raises(InputError, match=rf"^{path}, line 1: {words}"):
         goodput.summary(path)
 
 

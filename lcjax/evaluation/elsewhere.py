@@ -1,0 +1,238 @@
+"""Scores of a network on a data set that it was not made for: generalisation to another place, sensor campaign or year.
+
+Scored are the pixels whose true class, by its name, the network has, too. It answers as in a map, with any of its
+classes: an answer outside of the common classes is wrong, and stands in the column "other" of the confusion matrix.
+"""
+
+import csv
+import dataclasses
+import io
+import json
+import pathlib
+import re
+from typing import Any
+
+import jax
+import numpy as np
+
+from data_pipelines.reading.dataset import open_dataset
+from data_pipelines.reading.interfaces import Dataset, Source
+from data_pipelines.schema import schema_version
+from data_pipelines.schema.band_selection import spelled
+from data_pipelines.schema.errors import InputError
+from data_pipelines.schema.files import write_atomically
+from data_pipelines.schema.legends import IGNORE, Legend
+from data_pipelines.schema.sensors import Sensor
+from lcjax.engine import restore
+from lcjax.engine.eval_step import evaluation_batch, evaluation_batches, evaluation_step, shown, sum_over_batches
+from lcjax.evaluation import evaluate
+from lcjax.ops import metrics
+from lcjax.parallel import devices, multihost
+from lcjax.parallel import mesh as meshes
+from lcjax.runs import SCHEMA_VERSION, evaluations
+from lcjax.runs import model_card as cards
+
+_log = multihost.shared_logger(__name__)
+
+NOTE = "generalisation to another data set"
+OTHER = "other"  # column of the answers that are none of the classes scored
+
+
+@dataclasses.dataclass(frozen=True)
+class Fit:
+    """How the records of another data set are read as the network's.
+
+    Attributes:
+      bands: for each sensor of the network the places of its bands among those of the records.
+      labels: a table (256,) uint8: id of the data set -> id of the network's legend; 255 for what is not scored.
+      common: indices of the network's classes that the data set has, too.
+      unknown: names of the data set's classes that the network does not have, by id.
+    """
+
+    bands: dict[str, list[int]]
+    labels: np.ndarray
+    common: list[int]
+    unknown: dict[int, str]
+
+
+def fit(card: cards.Card, sensors: tuple[Sensor, ...], legend: Legend, where: str) -> Fit:
+    """How records of these sensors and this legend are shown to the network of a card; `where` names them in messages.
+
+    Raises:
+      InputError: a sensor, a band or every class is missing, or the stored numbers mean something else.
+    """
+    held = {sensor.name: sensor for sensor in sensors}
+    bands = {sensor.name: _bands(sensor, held.get(sensor.name), where, held) for sensor in card.sensors}
+    known = {land_class.name.casefold(): index for index, land_class in enumerate(card.legend.scored)}
+    labels, common, unknown = np.full(256, IGNORE, np.uint8), [], {}
+    for land_class in legend.scored:
+        index = known.get(land_class.name.casefold())
+        if index is None:
+            unknown[land_class.id] = land_class.name
+            continue
+        labels[land_class.id] = card.legend.scored[index].id
+        common.append(index)
+    if not common:
+        theirs, ours = (", ".join(c.name for c in one.scored) for one in (legend, card.legend))
+        raise InputError(
+            f"{where}: none of its classes ({theirs}) is called as one of the network's ({ours}); expected at least "
+            "one of the same name; rename them in the legend and prepare it anew"
+        )
+    return Fit(bands, labels, sorted(common), unknown)
+
+
+def _bands(wanted: Sensor, found: Sensor | None, where: str, held: dict[str, Sensor]) -> list[int]:
+    if found is None:
+        raise InputError(f"{where}: holds {', '.join(held)}; the network needs {wanted.name}; take data that hold it")
+    names = [spelled(wanted, band) for band in found.bands]
+    if missing := [band for band in wanted.bands if band not in names]:
+        raise InputError(
+            f"{where}: {found.name} has the bands {', '.join(found.bands)}; the network needs "
+            f"{', '.join(wanted.bands)} (missing: {', '.join(missing)})"
+        )
+    for what, theirs, ours in (
+        ("numbers of type", found.dtype, wanted.dtype),
+        ("numbers that mean", found.meaning, wanted.meaning),
+        ("the unit", found.scaling.unit, wanted.scaling.unit),
+    ):
+        if theirs != ours:
+            raise InputError(
+                f"{where}: {found.name} holds {what} {theirs!r}; expected {ours!r}, as the network learned from"
+            )
+    return [names.index(band) for band in wanted.bands]
+
+
+def evaluate_elsewhere(
+    folder: pathlib.Path, given: str | Dataset, spec: str, kind: str, data_dir: str | None = None
+) -> dict[str, Any]:
+    """Scores a network on records of any data set that fits it, and writes the files.
+
+    Args:
+      folder: workdir of the run.
+      given: name of a prepared data set, or a data set in Python.
+      spec: which of its records, as in a config: "test", "validation[:50%]", ...
+      kind: of the checkpoint, "best" or "last".
+      data_dir: where the prepared data set lies, if not where that of the training lay.
+
+    Returns:
+      What metrics.json holds; nothing in other processes than the first.
+
+    Raises:
+      InputError: there is no such run, checkpoint, data set or split, or the data do not fit the network.
+    """
+    trained = restore.restore(folder, kind)
+    config, card, task = trained.config, trained.card, trained.task
+    if not task.can_map:
+        raise InputError(f"{folder}: a {config.task} run has no classes to score; give that of a segmentation run")
+    with multihost.raise_on_all():
+        dataset = open_dataset(data_dir or config.data_dir, given) if isinstance(given, str) else given
+        source = dataset.source(spec)
+        where = f"{dataset.name} in {dataset.folder or 'memory'}"
+        fitted = fit(card, dataset.sensors, dataset.legend, where)
+        labelled = {int(label): count for label, count in dataset.class_pixels(spec).items()}
+        if not any(count for label, count in labelled.items() if fitted.labels[label] != IGNORE):
+            named = ", ".join(card.legend.scored[index].name for index in fitted.common)
+            raise InputError(f"{where}: {spec!r} holds no pixel labelled {named}; name a split with labels")
+    names = [card.legend.scored[index].name for index in fitted.common]
+    _log.info(f"{folder}: scored on {where} over the classes that both have: {', '.join(names)}")
+    _log.info(f"{folder}: evaluated {devices.where()}")
+    skipped = {name: labelled.get(label, 0) for label, name in fitted.unknown.items()}
+    for name, count in skipped.items():
+        _log.info(f"  not scored: {count:,} pixels of {name}, which the network does not know")
+    mesh = meshes.make_mesh(-1, 1, jax.device_count())
+    size = evaluation_batch(config, mesh.size)
+    batches = shown(evaluation_batches(source, size, task.keys, config.threads), len(source), size)
+    values, statistics = meshes.replicate_tree((trained.parameters, trained.statistics), mesh)
+    step = evaluation_step(task, trained.template)
+    learned = (as_learned(batch, fitted) for batch in batches)
+    sums = sum_over_batches(step, values, statistics, learned, meshes.batch_sharding(mesh))
+    with multihost.raise_on_all() as is_main:
+        return _write(trained, folder, kind, sums, dataset, source, spec, fitted, skipped) if is_main else {}
+
+
+def as_learned(record: dict[str, Any], fitted: Fit) -> dict[str, Any]:
+    """A record or a batch with the bands in the network's order, and labels as ids of its legend."""
+    images = {name: record[name][..., places] for name, places in fitted.bands.items()}
+    return record | images | {"label": fitted.labels[record["label"]]}
+
+
+def _write(trained, folder, kind, sums, dataset: Dataset, source: Source, spec, fitted: Fit, skipped) -> dict[str, Any]:
+    card = trained.card
+    classes = [card.legend.scored[index] for index in fitted.common]
+    names = [land_class.name for land_class in classes]
+    rows = np.asarray(sums["confusion"])[fitted.common]
+    matrix = rows[:, fitted.common]
+    other = rows.sum(axis=1) - matrix.sum(axis=1)
+    scores, absent = metrics.scores(matrix, names, other)
+    warnings = [NOTE, *dataset.warnings(spec), *_trained_on(card, dataset, source)]
+    distribution = {c.name: int(n) for c, n in zip(classes, rows.sum(axis=1).tolist(), strict=True)}
+    split = {
+        "role": f"{dataset.name} {spec}",
+        "spec": spec,
+        "records": len(source),
+        "id": dataset.split_id(spec),
+        "class_pixels": dataset.class_pixels(spec),
+        "warnings": warnings,
+    }
+    result = evaluate.context(trained, folder, split, kind) | {
+        "dataset": f"{dataset.name} {dataset.version}",
+        "trained_on": card.dataset,
+        "note": NOTE,
+        "scores": scores,
+        "class_set": names,
+        "class_ids": [land_class.id for land_class in classes],
+        "absent": absent,
+        "ignored_ids": list(card.legend.ignored),
+        "pixels": int(rows.sum()),
+        "ignored_pixels": int(sums["ignored"]),
+        "unknown_classes": skipped,
+        "confusion": matrix.tolist(),
+        "predicted_other": other.tolist(),
+        "distribution": {split["role"]: distribution},
+    }
+    records = [as_learned(source[index], fitted) for index in evaluate.chosen_samples(len(source))]
+    result = schema_version.stamp(result, SCHEMA_VERSION)
+    with evaluations.sealed(folder / "evaluation" / folder_name(dataset.name, spec, split["id"])) as out:
+        predictions = evaluate.predict(trained, records)
+        evaluate.write_samples(out / evaluations.SAMPLES, card.sensors[-1], records, predictions)
+        _write_confusion(out, matrix, other, names)
+        write_atomically(out / evaluations.METRICS, json.dumps(result, indent=1))
+    shown = "  ".join(f"{key} {value:.4f}" for key, value in scores.items() if "/" not in key)
+    told = f"{NOTE}: {dataset.name} {spec} ({len(source)} records), {kind} checkpoint of step {trained.step}"
+    _log.info("%s: %s: %s", folder, told, shown)
+    for warning in warnings[1:]:
+        _log.warning("%s", warning)
+    _log.info("written: %s/metrics.json", out)
+    return result
+
+
+def _trained_on(card: cards.Card, dataset: Dataset, source: Source) -> list[str]:
+    """A warning of records that the network has learned from, where this is the data set that it learned from."""
+    if f"{dataset.name} {dataset.version}" != card.dataset or dataset.in_memory:
+        return []
+    try:
+        learned = set(dataset.source(card.splits["train"]["spec"]).ids)
+    except InputError:  # prepared anew, with other splits: which records they were is not known
+        return [f"{dataset.name} is also what the network learned from, and its train split cannot be looked up"]
+    shared = len(learned.intersection(source.ids))
+    return [f"the network has learned from {shared:,} of these {len(source):,} records"] if shared else []
+
+
+def folder_name(name: str, spec: str, split_id: str) -> str:
+    """Name of the folder in WORKDIR/evaluation: NAME_SPLIT, with the id of the records where that is no file name."""
+    text = f"{name}_{spec}"
+    plain = re.sub(r"[^A-Za-z0-9_.-]+", "_", text)[:80]
+    return plain if plain == text.replace("/", "_") else f"{plain.strip('_')}-{split_id[:8]}"
+
+
+def _write_confusion(out: pathlib.Path, matrix: np.ndarray, other: np.ndarray, names: list[str]) -> None:
+    from lcjax.plotting import figures
+
+    text = io.StringIO()
+    rows = csv.writer(text, lineterminator="\n")
+    rows.writerow(["truth \\ prediction", *names, OTHER])
+    whole = np.column_stack([matrix, other])
+    rows.writerows([name, *map(int, row)] for name, row in zip(names, whole, strict=True))
+    write_atomically(out / evaluations.CONFUSION, text.getvalue())
+    square = np.vstack([whole, np.zeros((1, len(names) + 1), whole.dtype)])
+    (out / "confusion.png").write_bytes(figures.confusion(square, [*names, OTHER]))
