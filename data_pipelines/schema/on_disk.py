@@ -20,7 +20,7 @@ from data_pipelines.schema.sensors import Sensor
 from data_pipelines.schema.spec import Extent, Kept
 from data_pipelines.schema.typed_json import Count, LabelText, Name, Number, Tile
 
-SCHEMA_VERSION = 1  # of its JSON files, and of those that are there while it is being made
+SCHEMA_VERSION = 2  # of its JSON files, and of those that are there while it is being made
 DESCRIPTION = "description.json"  # name, version, sensors, legends and tile: all that the loader must know
 STATISTICS = "statistics.json"
 RECORDS = "records.csv"
