@@ -10,6 +10,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 import tensorflow_datasets as tfds
+from google.protobuf.json_format import ParseError
 
 from data_pipelines.datasets import registry as datasets
 from data_pipelines.reading import record_parser
@@ -195,7 +196,13 @@ class PreparedDataset:
 
     @functools.cached_property
     def _builder(self) -> tfds.core.DatasetBuilder:
-        return tfds.builder_from_directory(self.folder)
+        try:
+            return tfds.builder_from_directory(self.folder)
+        except (ValueError, KeyError, TypeError, AttributeError, RecursionError, ParseError) as error:
+            raise InputError(
+                f"{self.folder}: dataset_info.json or features.json cannot be read ({' '.join(str(error).split())}); "
+                "delete the folder and prepare it anew"
+            ) from error
 
     @functools.cached_property
     def _records(self) -> on_disk.Records:

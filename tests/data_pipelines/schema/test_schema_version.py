@@ -35,5 +35,7 @@ def test_everything_else_is_refused(tmp_path, text, message):
 
 
 def test_a_file_that_is_not_there(tmp_path):
-    with pytest.raises(InputError, match=r"some\.json: no such file; expected a JSON file of schema_version 4; begin anew"):
+    with pytest.raises(
+        InputError, match=r"some\.json: no such file; expected a JSON file of schema_version 4; begin anew"
+    ):
         schema_version.read_json(tmp_path / "some.json", dict[str, Any], 4, "begin anew")
