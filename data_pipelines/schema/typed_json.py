@@ -4,6 +4,7 @@ The types are those of the fields that our files have: dataclasses and TypedDict
 aliases below. Nothing else reads JSON.
 """
 
+import dataclasses
 import json
 import pathlib
 import re
@@ -135,7 +136,7 @@ def convert(fields: Any, kind: type[T], source: object, remedy: str, *, foreign:
       kind: dataclass, TypedDict, or any other type that msgspec knows.
       source: name of the file, for the message.
       remedy: what to do about a file that is damaged.
-      foreign: whether the file may hold more than `kind` names, as files of others do.
+      foreign: whether the file may hold more than `kind` names, and less of what has a default, as files of others do.
 
     Raises:
       InputError: a field is missing, unknown, of another type, or out of its range.
@@ -146,8 +147,8 @@ def convert(fields: Any, kind: type[T], source: object, remedy: str, *, foreign:
         raise InputError(f"{source}: {_told(fields, kind, str(error))}; {remedy}") from error
     except RecursionError as error:
         raise InputError(f"{source}: lists within lists without end; {remedy}") from error
-    if not foreign and (unknown := next(_unknown(fields, found, ""), "")):
-        raise InputError(f"{source}: {unknown}: a field that nothing reads; expected none of this name; {remedy}")
+    if not foreign and (difference := next(_differences(fields, found, ""), "")):
+        raise InputError(f"{source}: {difference}; {remedy}")
     return found
 
 
@@ -164,20 +165,23 @@ def read(
     return convert(parse(content(path, remedy, expected, limit), path, remedy), kind, path, remedy, foreign=foreign)
 
 
-def _unknown(fields: Any, found: Any, path: str) -> Iterator[str]:
-    """The paths of what was in the file and is in no field."""
+def _differences(fields: Any, found: Any, path: str) -> Iterator[str]:
+    """What of the file is in no field, and what fields of dataclasses are not in the file: we write all of them."""
     if isinstance(fields, dict):
-        known = found if isinstance(found, dict) else vars(found) if hasattr(found, "__dict__") else {}
+        known = found if isinstance(found, dict) else vars(found) if dataclasses.is_dataclass(found) else {}
+        for key in known:
+            if key not in fields:
+                yield f"{path}.{key}: missing".lstrip(".")
         for key, value in fields.items():
             deeper = f"{path}.{key:.60}".lstrip(".")
             if key not in known:
-                yield deeper
+                yield f"{deeper}: a field that nothing reads; expected none of this name"
             elif isinstance(value, dict | list):
-                yield from _unknown(value, known[key], deeper)
+                yield from _differences(value, known[key], deeper)
     elif isinstance(fields, list) and isinstance(found, list | tuple):
         for place, (value, one) in enumerate(zip(fields, found, strict=True)):
             if isinstance(value, dict | list):
-                yield from _unknown(value, one, f"{path}[{place}]")
+                yield from _differences(value, one, f"{path}[{place}]")
 
 
 def _told(fields: Any, kind: Any, message: str) -> str:

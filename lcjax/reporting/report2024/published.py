@@ -130,4 +130,4 @@ def published() -> Published:
     """Reads published.json."""
     file = importlib.resources.files("lcjax.reporting.report2024").joinpath("published.json")
     remedy = "install lcjax again"
-    return typed_json.convert(typed_json.parse(file.read_bytes(), file, remedy), Published, file, remedy)
+    return typed_json.convert(typed_json.parse(file.read_bytes(), file, remedy), Published, file, remedy, foreign=True)

@@ -7,7 +7,7 @@ import pytest
 from data_pipelines.datasets import registry as datasets
 from data_pipelines.datasets.contest_legend import DFC2020
 from data_pipelines.datasets.flair1.legend import FLAIR1, FLAIR1_12, FLAIR1_13
-from data_pipelines.schema import legends
+from data_pipelines.schema import legends, typed_json
 
 
 @pytest.mark.parametrize("legend", datasets.LEGENDS.values(), ids=lambda legend: legend.name)
@@ -36,7 +36,8 @@ def test_a_class_255_is_written_as_255_and_no_data_as_another_number():
     assert legend.value_of_index()[:2].tolist() == [0, 255] and set(legend.value_of_index()[2:].tolist()) == {254}
     assert legend.id_of_value()[[0, 255, 254, 1]].tolist() == [0, 1, 255, 255]
     assert legend.map_palette()[255].tolist() == legend.palette()[1].tolist() == [255, 0, 0]
-    assert legends.Legend.from_dict(json.loads(json.dumps(dataclasses.asdict(legend)))) == legend
+    fields = json.loads(json.dumps(dataclasses.asdict(legend)))
+    assert typed_json.convert(fields, legends.Legend, "a file", "") == legend
     every = tuple(legends.LandClass(i, str(i), "#000000", 255 if i == 7 else None) for i in range(255))
     assert legends.Legend("full", every).nodata == 7
 

@@ -26,6 +26,7 @@ from lcjax.models import resample, segmenter, swin
 from lcjax.models.params import Template
 from lcjax.ops import augment
 from lcjax.runs import checkpoints, workdir
+from lcjax.runs.progress import Progress
 
 # name -> model, fusion or "contrastive", sizes
 NETWORKS = {
@@ -100,7 +101,7 @@ def run_of(config, folder: pathlib.Path):
         3,
         model=jax.device_put({"parameters": values, "statistics": statistics}),
         optimizer=jax.device_put({"count": np.zeros(1)}),
-        meta={"card": task.card.to_json()},
+        meta=Progress(card=task.card.to_json()),
     )
     saved.wait()
     saved.close()

@@ -13,7 +13,9 @@ from absl import flags as absl_flags
 
 from data_pipelines.schema.errors import InputError
 from lcjax.cli import predict as predict_verb
+from lcjax.engine import restore
 from lcjax.mapping import mapper
+from lcjax.runs import model_card as cards
 from lcjax.runs.model_card import FILE
 
 
@@ -44,6 +46,7 @@ def workdir(tmp_path, monkeypatch):
         return mapper.Mapper(worlds.card(), worlds.probabilities, "rule", {"LCJAX_CHECKPOINT": f"{kind}, step 7"})
 
     monkeypatch.setattr(mapper.Mapper, "of_workdir", of_workdir)
+    monkeypatch.setattr(restore, "card_of", lambda where, kind: cards.read(where))
     return types.SimpleNamespace(folder=folder, asked=asked)
 
 

@@ -12,6 +12,7 @@ from networks import small
 
 from data_pipelines.datasets import registry as datasets
 from data_pipelines.prepare import pipeline
+from data_pipelines.schema import typed_json
 from data_pipelines.schema.errors import InputError
 from data_pipelines.schema.legends import LandClass, Legend
 from data_pipelines.schema.spec import Partition
@@ -80,7 +81,7 @@ def test_chosen_bands_merged_classes_and_parts_from_training_to_scores(views, sa
     card = json.loads((tmp_path / "run" / "card.json").read_text())
     bands = {sensor["name"]: sensor["bands"] for sensor in card["sensors"]}
     assert bands == {"s1": ["VV"], "s2": ["B8", "B4"]}
-    assert Legend.from_dict(card["legend"]) == BROAD
+    assert typed_json.convert(card["legend"], Legend, "card", "") == BROAD
     assert card["splits"]["train"]["records"] == 5 and card["splits"]["train"]["spec"] == "mixed/train"
     assert all(card["splits"][role]["warnings"] == [f"mixed: {WARNING}"] for role in config.split)
 
