@@ -25,7 +25,7 @@ from data_pipelines.schema.files import write_atomically
 from data_pipelines.schema.legends import IGNORE
 from data_pipelines.schema.sensors import SENSORS
 from lcjax.evaluation.evaluate import chosen_samples, segmentation_result, write_confusion, write_samples
-from lcjax.runs import SCHEMA_VERSION
+from lcjax.runs import SCHEMA_VERSION, evaluations
 from lcjax.tasks.fusion import sensors_of
 
 
@@ -79,24 +79,25 @@ def run(options: argparse.Namespace) -> None:
         started = time.perf_counter()
         model = build(options.seed).fit(values, classes)
         fitted = time.perf_counter()
-        out = options.output / name / "evaluation" / "test"
-        out.mkdir(parents=True, exist_ok=True)
-        confusion, ignored = _score(model, test, dataset, options.fusion, out / "samples.npz", name)
-        distribution = {"train": dataset.class_pixels(options.train), "test": dataset.class_pixels(options.test)}
-        result = {
-            "run": name,
-            "model": name,
-            "fusion": options.fusion,
-            "init": "",
-            "freeze": "",
-            "dataset": f"{dataset.name} {dataset.version}",
-            "records": len(test),
-            "split": {"role": "test", "spec": options.test, "id": dataset.split_id(options.test)},
-            "checkpoint": None,
-            "trained_on": {"spec": options.train, "pixels": len(classes), "seed": options.seed},
-        } | segmentation_result(confusion, dataset.legend, ignored, distribution)
-        write_confusion(out, confusion, result["class_set"])
-        write_atomically(out / "metrics.json", json.dumps(schema_version.stamp(result, SCHEMA_VERSION), indent=1))
+        with evaluations.sealed(options.output / name / "evaluation" / "test") as out:
+            confusion, ignored = _score(model, test, dataset, options.fusion, out / evaluations.SAMPLES, name)
+            distribution = {"train": dataset.class_pixels(options.train), "test": dataset.class_pixels(options.test)}
+            result = {
+                "run": name,
+                "model": name,
+                "fusion": options.fusion,
+                "init": "",
+                "freeze": "",
+                "dataset": f"{dataset.name} {dataset.version}",
+                "records": len(test),
+                "split": {"role": "test", "spec": options.test, "id": dataset.split_id(options.test)},
+                "checkpoint": None,
+                "trained_on": {"spec": options.train, "pixels": len(classes), "seed": options.seed},
+            } | segmentation_result(confusion, dataset.legend, ignored, distribution)
+            write_confusion(out, confusion, result["class_set"])
+            write_atomically(
+                out / evaluations.METRICS, json.dumps(schema_version.stamp(result, SCHEMA_VERSION), indent=1)
+            )
         shown = "  ".join(f"{key} {value:.4f}" for key, value in result["scores"].items() if "/" not in key)
         scored = time.perf_counter()
         print(

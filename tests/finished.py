@@ -11,7 +11,8 @@ from data_pipelines.datasets.contest_legend import DFC2020
 from data_pipelines.schema.schema_version import stamp
 from data_pipelines.schema.sensors import SENSORS
 from lcjax.cli import report as report_verb
-from lcjax.runs import SCHEMA_VERSION
+from lcjax.configs import dfc2020, pretrain
+from lcjax.runs import SCHEMA_VERSION, checksums
 from lcjax.runs.model_card import Card
 from lcjax.tasks.fusion import sensors_of
 
@@ -100,26 +101,38 @@ def make_run(folder: pathlib.Path, seed: int, *, legend=DFC2020, samples=True, b
         "confusion": counts.tolist(),
         "distribution": {role: {name: 10 + i for i, name in enumerate(names)}, "unlabelled": dict.fromkeys(names, 0)},
     } | changes
+    fields = {name: value for name, value in fields.items() if value is not None or name == "checkpoint"}
     (evaluation / "metrics.json").write_text(json.dumps(stamp(fields, SCHEMA_VERSION)))
-    if baseline:
-        return folder
-    if samples:
+    if samples and not baseline:
         truth = draw.choice([*ids, 255], (2, 16, 16)).astype(np.uint8)
         image = draw.integers(0, 255, (2, 16, 16, 3)).astype(np.uint8)
         np.savez(evaluation / "samples.npz", ids=np.array(["p0", "p1"]), image=image, truth=truth, prediction=truth)
-    splits = {"validation": {"spec": "validation", "records": 2, "id": "val-1"}}
+    seal(evaluation)
+    if baseline:
+        return folder
+    of_validation = {"spec": "validation", "records": 2, "id": "val-1", "class_pixels": {"1": 9}, "warnings": []}
+    splits = {"validation": of_validation}
     card = Card("unet", "early", sensors_of("early", SENSORS.values()), legend, 256, fields["dataset"], splits, {})
     (folder / "card.json").write_text(card.to_json())
-    (folder / "config.json").write_text(json.dumps(stamp({"task": "segmentation"}, SCHEMA_VERSION)))
+    write_config(folder, dfc2020.get_config("model=unet,data=sample"))
     write_history(folder, "mIoU_8")
     return folder
 
 
 def make_pretraining(folder: pathlib.Path) -> pathlib.Path:
     folder.mkdir(parents=True)
-    (folder / "config.json").write_text(json.dumps(stamp({"task": "contrastive"}, SCHEMA_VERSION)))
+    write_config(folder, pretrain.get_config("data=sample"))
     write_history(folder, "retrieval")
     return folder
+
+
+def seal(evaluation: pathlib.Path) -> None:
+    """Notes the checksums of what was changed by hand."""
+    checksums.write(evaluation, [path.name for path in sorted(evaluation.iterdir()) if path.name != checksums.FILE])
+
+
+def write_config(folder: pathlib.Path, config) -> None:
+    (folder / "config.json").write_text(json.dumps(stamp(json.loads(config.to_json()), SCHEMA_VERSION)))
 
 
 def write_history(folder: pathlib.Path, key: str) -> None:

@@ -4,6 +4,8 @@ import dataclasses
 
 import numpy as np
 
+from data_pipelines.schema.typed_json import Count, Real
+
 MUCH = 0.2  # share of the pixels that one value fills: snow, shadow and glare seldom saturate so many in every band
 
 
@@ -17,11 +19,11 @@ class Extremes:
       at_low, at_high: pixels that hold it in every band.
     """
 
-    pixels: int = 0
-    low: float = 0.0
-    high: float = 0.0
-    at_low: int = 0
-    at_high: int = 0
+    pixels: Count = 0
+    low: Real = 0.0
+    high: Real = 0.0
+    at_low: Count = 0
+    at_high: Count = 0
 
     @staticmethod
     def of(values: np.ndarray) -> "Extremes":

@@ -17,7 +17,7 @@ import tarfile
 import zipfile
 import zlib
 from collections.abc import Callable, Iterable, Iterator
-from typing import IO, Any, BinaryIO, NamedTuple, Self
+from typing import IO, Any, BinaryIO, NamedTuple, Self, TypedDict
 
 from tqdm import tqdm
 
@@ -25,6 +25,7 @@ from data_pipelines.schema import files, limits, progress
 from data_pipelines.schema.errors import InputError
 from data_pipelines.schema.on_disk import SCHEMA_VERSION
 from data_pipelines.schema.schema_version import read_json, write_json
+from data_pipelines.schema.typed_json import Count
 
 _log = logging.getLogger("lcjax.data")
 
@@ -94,7 +95,19 @@ def find(source: pathlib.Path) -> list[pathlib.Path]:
     return [path for path in paths if path.name.lower().endswith(tuple(_OPENERS))]
 
 
-# The note: {"archive": what it was, "refused": rows, or null while it is being unpacked}.
+class _Identity(TypedDict):
+    """What tells an archive from another one."""
+
+    bytes: Count
+    modified_ns: int
+    members: str
+
+
+class _Unpacked(TypedDict):
+    """The note on an archive: what it was, and what of it was refused; null while it is being unpacked."""
+
+    archive: _Identity
+    refused: list[tuple[str, str, str]] | None
 
 
 def _note(folder: pathlib.Path) -> pathlib.Path:
@@ -106,18 +119,18 @@ def _identity(archive: pathlib.Path, members: re.Pattern[str]) -> dict:
     return {"bytes": about.st_size, "modified_ns": about.st_mtime_ns, "members": members.pattern}
 
 
-def _noted(folder: pathlib.Path, identity: dict) -> dict:
-    """The note if it is of this archive, else an empty one."""
+def _noted(folder: pathlib.Path, identity: dict) -> _Unpacked | None:
+    """The note if there is one of this archive."""
     path = _note(folder)
     if not path.exists():
-        return {}
-    note = read_json(path, SCHEMA_VERSION, "delete the folder that the data set is made in, to start anew")
-    return note if note["archive"] == identity else {}
+        return None
+    note = read_json(path, _Unpacked, SCHEMA_VERSION, "delete the folder that the data set is made in, to start anew")
+    return note if note["archive"] == identity else None
 
 
 def _finished(folder: pathlib.Path, identity: dict) -> list[Refusal] | None:
-    rows = _noted(folder, identity).get("refused")
-    return None if rows is None else [Refusal(*row) for row in rows]
+    note = _noted(folder, identity)
+    return None if note is None or note["refused"] is None else [Refusal(*row) for row in note["refused"]]
 
 
 def _unpack(archive: pathlib.Path, folder: pathlib.Path, members: re.Pattern[str], bar: tqdm) -> list[Refusal]:

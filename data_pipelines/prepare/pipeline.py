@@ -19,6 +19,7 @@ import logging
 import pathlib
 import shutil
 from collections.abc import Callable, Iterable
+from typing import Any
 
 from data_pipelines.prepare import archives, shard_writer
 from data_pipelines.prepare.executors import run
@@ -199,6 +200,12 @@ def _shard_name(spec: DatasetSpec, split: str, number: int, count: int) -> str:
     return f"{file_stem(spec)}-{split}.array_record-{number:05d}-of-{count:05d}"
 
 
+class Plan(on_disk.Made):
+    """What plan.json holds: what is being made, and a hash of its records."""
+
+    records: str
+
+
 def _plan(
     spec: DatasetSpec,
     source: pathlib.Path,
@@ -213,7 +220,7 @@ def _plan(
     wanted = made | {"records": hashlib.sha256(ids.encode()).hexdigest()}
     path = folder / shard_writer.PARTS / _PLAN
     anew = "delete this folder to start anew"
-    plan = schema_version.read_json(path, on_disk.SCHEMA_VERSION, anew) if path.exists() else None
+    plan: Any = schema_version.read_json(path, Plan, on_disk.SCHEMA_VERSION, anew) if path.exists() else None
     if plan and not _same(wanted, plan):
         if plan["source"] != wanted["source"]:
             what = "expected the same --source"

@@ -87,7 +87,7 @@ def _check_same(folder: pathlib.Path, described: Described, options: dict[str, f
     """Raises InputError where a finished data set was made from something else."""
     source, fingerprint = described.source, described.fingerprint
     anew = "delete this folder to prepare it anew"
-    made = schema_version.read_json(folder / on_disk.STATISTICS, on_disk.SCHEMA_VERSION, anew)
+    made = schema_version.read_json(folder / on_disk.STATISTICS, on_disk.Statistics, on_disk.SCHEMA_VERSION, anew)
     if made["source"] != str(source.resolve()):
         other = "give another --data_dir" if not fingerprint else "give another name (--dataset=rasters/NAME)"
         raise InputError(f"{folder}: already prepared from {made['source']}, but --source={source}; {other}, or {anew}")

@@ -39,11 +39,14 @@ def draw(dataset: PreparedDataset) -> list[pathlib.Path]:
         pictures[DISTRIBUTION.format(f"_{name}")] = functools.partial(distribution, dataset, of_partition)
     pictures[HISTOGRAMS] = functools.partial(histograms, dataset)
     pictures[CONTACT_SHEET] = functools.partial(contact_sheet, dataset)
-    for name, picture in pictures.items():
-        if not (dataset.folder / name).exists():
-            begun = temporary(dataset.folder / name)
-            picture().savefig(begun, format="png", dpi=110, bbox_inches="tight")
-            begun.replace(dataset.folder / name)
+    import matplotlib
+
+    with matplotlib.rc_context({"text.parse_math": False}):  # a "$" in the name of a class is a "$"
+        for name, picture in pictures.items():
+            if not (dataset.folder / name).exists():
+                begun = temporary(dataset.folder / name)
+                picture().savefig(begun, format="png", dpi=110, bbox_inches="tight")
+                begun.replace(dataset.folder / name)
     return [dataset.folder / name for name in pictures]
 
 

@@ -6,6 +6,7 @@ import functools
 import json
 import pathlib
 from collections.abc import Callable, Iterator
+from typing import TypedDict
 
 import numpy as np
 import tensorflow_datasets as tfds
@@ -18,7 +19,8 @@ from data_pipelines.schema.errors import InputError
 from data_pipelines.schema.files import temporary, write_atomically
 from data_pipelines.schema.legends import IGNORE
 from data_pipelines.schema.sensors import Sensor
-from data_pipelines.schema.spec import Extent, Item, Kept, Place, Record, Refused, Vector
+from data_pipelines.schema.spec import Item, Kept, Record, Refused, Vector
+from data_pipelines.schema.typed_json import Count, LabelText
 
 # One record a group, or a random read decodes its neighbours too; no compression, or the reader spends its cores on it.
 OPTIONS = "group_size:1,uncompressed"
@@ -90,6 +92,20 @@ class Task:
         return Note.read(self.note_path)
 
 
+class _NoteFields(TypedDict):
+    """The note of a shard as JSON has it."""
+
+    size: Count
+    kept: list[Kept]
+    pixels: list[dict[LabelText, Count]]
+    nodata: list[Count]
+    refused: list[tuple[str, str, str]]
+    refused_places: list[str]
+    off_legend: Count
+    sensors: dict[str, band_statistics.SumsFields]
+    extremes: dict[str, Extremes]
+
+
 @dataclasses.dataclass(frozen=True)
 class Note:
     """What one shard holds, and what was refused.
@@ -125,19 +141,17 @@ class Note:
     @staticmethod
     def read(path: pathlib.Path) -> "Note":
         """Reads the note of a shard. Raises InputError for one of another version."""
-        fields = schema_version.read_json(path, on_disk.SCHEMA_VERSION, "delete the folder to start anew")
-        kept = [_kept(one) for one in fields["kept"]]
+        fields = schema_version.read_json(path, _NoteFields, on_disk.SCHEMA_VERSION, "delete the folder to start anew")
+        kept = len(fields["kept"])
+        if not len(fields["pixels"]) == len(fields["nodata"]) == kept:
+            raise InputError(
+                f"{path}: pixels of {len(fields['pixels'])} records and nodata of {len(fields['nodata'])}, expected "
+                f"those of {kept}; delete the folder to start anew"
+            )
         pixels = [{int(label): count for label, count in of_record.items()} for of_record in fields["pixels"]]
         sensors = {name: band_statistics.BandSums.from_json(sums) for name, sums in fields["sensors"].items()}
-        extremes = {name: Extremes(**one) for name, one in fields["extremes"].items()}
-        return Note(**fields | {"kept": kept, "pixels": pixels, "sensors": sensors, "extremes": extremes})
-
-
-def _kept(fields: dict) -> Kept:
-    place, extent = fields["place"], fields["extent"]
-    fields["place"] = Place(**place) if place else None
-    fields["extent"] = Extent(extent["crs"], tuple(extent["bounds"])) if extent else None
-    return Kept(**fields)
+        refused = [list(row) for row in fields["refused"]]
+        return Note(**{**fields, "pixels": pixels, "sensors": sensors, "refused": refused})  # type: ignore[arg-type]
 
 
 def read_item(read: Callable[[Item], Record], item: Item) -> Record:

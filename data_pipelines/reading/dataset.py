@@ -10,6 +10,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 import tensorflow_datasets as tfds
+from google.protobuf.json_format import ParseError
 
 from data_pipelines.datasets import registry as datasets
 from data_pipelines.reading import record_parser
@@ -153,7 +154,7 @@ class PreparedDataset:
         if self.splits.keys() >= set(whole):
             summaries = self._added(whole)
         elif path.exists():
-            summaries = schema_version.read_json(path, on_disk.SCHEMA_VERSION, "delete it: it will be made again")
+            summaries = on_disk.read_summaries(path, self.stored, "delete it: it will be made again")
         else:
             summaries = self._summed(spec)
             with contextlib.suppress(OSError):  # a folder that is only read: it will be summed up again
@@ -195,7 +196,13 @@ class PreparedDataset:
 
     @functools.cached_property
     def _builder(self) -> tfds.core.DatasetBuilder:
-        return tfds.builder_from_directory(self.folder)
+        try:
+            return tfds.builder_from_directory(self.folder)
+        except (ValueError, KeyError, TypeError, AttributeError, RecursionError, ParseError) as error:
+            raise InputError(
+                f"{self.folder}: dataset_info.json or features.json cannot be read ({' '.join(str(error).split())}); "
+                "delete the folder and prepare it anew"
+            ) from error
 
     @functools.cached_property
     def _records(self) -> on_disk.Records:
@@ -236,17 +243,14 @@ def open_dataset(data_dir: pathlib.Path | str, name: str, *, legend: str = "", b
         state = "its preparation is unfinished" if on_disk.incomplete(folder).exists() else "no prepared data set"
         raise InputError(f"{folder}: {state}; expected the shards of {name} {entry.version}; run `{command}`")
     again = f"delete the folder and run `{command}`"
-    description, statistics = (
-        schema_version.read_json(folder / part, on_disk.SCHEMA_VERSION, again)
-        for part in (on_disk.DESCRIPTION, on_disk.STATISTICS)
-    )
+    description, statistics = on_disk.read_description(folder, again)
     for part in (on_disk.RECORDS, on_disk.PARTITIONS):
         if not (folder / part).is_file():
             raise InputError(f"{folder / part}: no such file; expected all files of the data set; {again}")
-    read_as = named([Legend.from_dict(one) for one in description["legends"]], legend)
+    read_as = named(description["legends"], legend)
     for counts in statistics["splits"].values():
         counts["class_pixels"] = _pixels_as(read_as, {int(i): n for i, n in counts["class_pixels"].items()})
-    stored = tuple(map(Sensor.from_dict, description["sensors"]))
+    stored = tuple(description["sensors"])
     return PreparedDataset(
         name=description["name"],
         version=description["version"],

@@ -3,10 +3,22 @@
 import dataclasses
 import math
 from collections.abc import Sequence
+from typing import TypedDict
 
 import numpy as np
 
 from data_pipelines.schema.sensors import Scaling
+from data_pipelines.schema.typed_json import Count, Real
+
+
+class SumsFields(TypedDict):
+    """`BandSums` as JSON has them."""
+
+    count: Count
+    total: list[Real]
+    products: list[list[Real]]
+    low: list[Real] | None
+    high: list[Real] | None
 
 
 @dataclasses.dataclass(frozen=True)
@@ -54,7 +66,7 @@ class BandSums:
         return {"count": self.count} | (arrays if self.count else arrays | {"low": None, "high": None})
 
     @staticmethod
-    def from_json(fields: dict) -> "BandSums":
+    def from_json(fields: SumsFields) -> "BandSums":
         """The sums that `to_json` made `fields` of."""
         total, products = (np.array(fields[name], np.float64) for name in ("total", "products"))
         if not fields["count"]:

@@ -12,7 +12,9 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
+from data_pipelines.schema import names
 from data_pipelines.schema.errors import InputError
+from data_pipelines.schema.typed_json import LabelId, Name
 
 IGNORE = 255  # class index of a pixel that is neither trained on nor scored; also nodata in maps, mostly
 
@@ -27,15 +29,20 @@ class LandClass:
       written: the number that masks and maps hold in place of the id; None where they hold the id.
     """
 
-    id: int
-    name: str
+    id: LabelId
+    name: Name
     colour: str
-    written: int | None = None
+    written: LabelId | None = None
 
     @property
     def value(self) -> int:
         """The number of the class in masks and maps."""
         return self.id if self.written is None else self.written
+
+    def __post_init__(self) -> None:
+        """Raises InputError for a name or a colour that cannot be: both go into pages, styles and tables."""
+        names.check(self.name, "name")
+        names.colour(self.colour)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -47,17 +54,19 @@ class Legend:
       merges: (stored id, id) of the stored ids that this legend reads as another one of its own; the others stay.
     """
 
-    name: str
+    name: Name
     classes: tuple[LandClass, ...]
-    ignored: tuple[int, ...] = ()
-    merges: tuple[tuple[int, int], ...] = ()
+    ignored: tuple[LabelId, ...] = ()
+    merges: tuple[tuple[LabelId, LabelId], ...] = ()
 
-    @staticmethod
-    def from_dict(fields: dict) -> "Legend":
-        """The legend whose `dataclasses.asdict` has been JSON. Raises TypeError or KeyError for others."""
-        classes = tuple(LandClass(**land_class) for land_class in fields["classes"])
-        merges = tuple((stored, merged) for stored, merged in fields["merges"])
-        return Legend(fields["name"], classes, tuple(fields["ignored"]), merges)
+    def __post_init__(self) -> None:
+        """Raises InputError for a legend that cannot be."""
+        for field in ("id", "name"):
+            values = [getattr(land_class, field) for land_class in self.classes]
+            if twice := [value for place, value in enumerate(values) if value in values[:place]]:
+                raise InputError(f"classes: the {field} {twice[0]} stands there twice; expected each {field} once")
+        if not self.scored:
+            raise InputError(f"classes: found {len(self.classes)}, none of which is scored; expected at least one")
 
     @property
     def scored(self) -> tuple[LandClass, ...]:

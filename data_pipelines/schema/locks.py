@@ -18,6 +18,7 @@ import sys
 from collections.abc import Iterator
 from typing import IO
 
+from data_pipelines.schema import typed_json
 from data_pipelines.schema.errors import InputError
 
 _log = logging.getLogger("lcjax.locks")
@@ -128,8 +129,8 @@ def _holder(file: IO[str]) -> str:
     """Who holds the lock, as far as its file tells."""
     file.seek(0)
     try:
-        holder = json.loads(file.read(_LONGEST))
-    except ValueError:  # it has not signed yet
+        holder = typed_json.parse(file.read(_LONGEST), "the lock", "")
+    except InputError:  # it has not signed yet
         holder = {}
     if not isinstance(holder, dict) or any(type(holder.get(key)) is not kind for key, kind in _FIELDS.items()):
         return "another process is at work on it"

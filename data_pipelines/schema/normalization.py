@@ -55,10 +55,14 @@ def by_maximum(sensor: Sensor, statistics: dict) -> Sensor:
 
 
 def in_range(sensor: Sensor, statistics: dict) -> Sensor:
-    """The sensor with a scaling that makes its clipped range 0 to 1: of bytes, a division by 255."""
+    """The sensor with a scaling that makes its clipped range 0 to 1: of bytes, a division by 255.
+
+    A band that is constant becomes 0.
+    """
     del statistics
     low, high = sensor.scaling.low, sensor.scaling.high
-    extent = (np.asarray(high, float) - np.asarray(low, float)).tolist()
+    span = np.asarray(high, float) - np.asarray(low, float)
+    extent = np.where(span > 0, span, 1.0).tolist()
     scale = tuple(extent) if isinstance(extent, list) else extent
     return dataclasses.replace(sensor, scaling=dataclasses.replace(sensor.scaling, offset=low, scale=scale))
 

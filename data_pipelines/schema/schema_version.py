@@ -3,10 +3,13 @@
 import json
 import pathlib
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, TypeVar
 
+from data_pipelines.schema import typed_json
 from data_pipelines.schema.errors import InputError
 from data_pipelines.schema.files import write_atomically
+
+T = TypeVar("T")
 
 KEY = "schema_version"
 _AGAIN = "run the command that wrote it again"
@@ -45,21 +48,25 @@ def write_json(path: pathlib.Path, fields: Mapping[str, Any], version: int) -> N
     write_atomically(path, json.dumps(stamp(fields, version), indent=1) + "\n")
 
 
-def read_json(path: pathlib.Path, version: int, remedy: str = _AGAIN) -> dict[str, Any]:
+def read_json(path: pathlib.Path, kind: type[T], version: int, remedy: str = _AGAIN) -> T:
     """Reads what `write_json` wrote.
 
     Args:
       path: of the file.
+      kind: what its fields must be, beside the version (typed_json.py).
       version: the one that this lcjax writes.
       remedy: what to do about a file that is not there, is damaged, or is of an earlier version.
 
     Raises:
-      InputError: there is no such file, it is no JSON, or it says another version or none.
+      InputError: there is no such file, it is no JSON, it says another version or none, or a field is not what it must
+        be.
     """
-    try:
-        fields = json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError as error:
-        raise InputError(f"{path}: no such file; expected one of schema_version {version}; {remedy}") from error
-    except ValueError as error:  # neither UTF-8 nor JSON
-        raise InputError(f"{path}: cannot be read as JSON ({error}); {remedy}") from error
-    return check(fields if isinstance(fields, dict) else {}, version, path, remedy)
+    text = typed_json.content(path, remedy, f"a JSON file of {KEY} {version}")
+    return decode(text, kind, version, path, remedy)
+
+
+def decode(text: bytes | str, kind: type[T], version: int, source: object, remedy: str = _AGAIN) -> T:
+    """The fields of a JSON text, as `read_json` reads them from a file; `source` names it in messages."""
+    fields = typed_json.parse(text, source, remedy)
+    checked = check(fields if isinstance(fields, dict) else {}, version, source, remedy)
+    return typed_json.convert(checked, kind, source, remedy)

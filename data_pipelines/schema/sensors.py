@@ -9,6 +9,12 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from data_pipelines.schema import limits
+from data_pipelines.schema.errors import InputError
+from data_pipelines.schema.typed_json import Name, Number, Positive
+
+DTYPES = ("uint8", "int8", "uint16", "int16", "uint32", "int32", "float32")  # of stored numbers
+
 
 @dataclasses.dataclass(frozen=True)
 class Scaling:
@@ -19,13 +25,23 @@ class Scaling:
     With `by_maximum` each band is at last divided by its largest value in the image that the network is shown (+ 1e-5).
     """
 
-    unit: float
-    low: float | tuple[float, ...]
-    high: float | tuple[float, ...]
-    offset: float | tuple[float, ...]
-    scale: float | tuple[float, ...]
-    mix: tuple[tuple[float, ...], ...] | None = None
+    unit: Positive
+    low: Number | tuple[Number, ...]
+    high: Number | tuple[Number, ...]
+    offset: Number | tuple[Number, ...]
+    scale: Positive | tuple[Positive, ...]
+    mix: tuple[tuple[Number, ...], ...] | None = None
     by_maximum: bool = False
+
+    def check(self, bands: int) -> None:
+        """Raises InputError where it is not of so many bands."""
+        for name in ("low", "high", "offset", "scale", "mix"):
+            numbers = getattr(self, name)
+            rows = numbers if name == "mix" and numbers else ()
+            if any(len(some) != bands for some in (numbers, *rows) if isinstance(some, tuple)):
+                raise InputError(
+                    f"scaling.{name}: found another number of them, expected one for each of {bands} bands"
+                )
 
     def of_bands(self, indices: Sequence[int]) -> "Scaling":
         """The scaling of some of the bands, in this order."""
@@ -43,17 +59,30 @@ class Scaling:
 class Sensor:
     """One instrument as it is stored: band names in order, dtype and unit of the stored numbers, default scaling."""
 
-    name: str
+    name: Name
     title: str
-    bands: tuple[str, ...]
+    bands: tuple[Name, ...]
     dtype: str  # of the numbers in the shards: an integer type, or float32
     meaning: str  # of one stored number
     scaling: Scaling
     display: tuple[str, ...]  # the bands shown as red, green, blue (or one as grey)
-    ground_sampling: float | None  # metres; None where the imagery does not tell
+    ground_sampling: Positive | None  # metres; None where the imagery does not tell
     zero_is_nodata: bool = True  # whether a pixel that is 0 in every band holds no data
     # Scale and offset of each band, as the files of own imagery state them; empty where they state none.
     packing: tuple[tuple[float, float], ...] = ()
+
+    def __post_init__(self) -> None:
+        """Raises InputError for a sensor that cannot be: of such a card or description no network is made."""
+        if self.dtype not in DTYPES:
+            raise InputError(f"dtype: found {self.dtype[:40]!a}, expected one of {', '.join(DTYPES)}")
+        if not 1 <= len(self.bands) <= limits.MAX_BANDS or len(set(self.bands)) < len(self.bands):
+            raise InputError(
+                f"bands: found {len(self.bands)} names, {len(set(self.bands))} different; expected 1 to "
+                f"{limits.MAX_BANDS}, each once"
+            )
+        if not set(self.display) <= set(self.bands) or len(self.display) not in (1, 3):
+            raise InputError(f"display: found {', '.join(self.display):.60}; expected one or three of the bands")
+        self.scaling.check(len(self.bands))
 
     @property
     def quantities(self) -> tuple[str, ...]:
@@ -75,20 +104,6 @@ class Sensor:
         packing = tuple(self.packing[i] for i in indices) if self.packing else ()
         scaling = self.scaling.of_bands(indices)
         return dataclasses.replace(self, bands=tuple(bands), scaling=scaling, display=shown, packing=packing)
-
-    @staticmethod
-    def from_dict(fields: dict) -> "Sensor":
-        """The sensor whose `dataclasses.asdict` has been JSON. Raises TypeError or KeyError for others."""
-        return Sensor(**{**_tuples(fields), "scaling": Scaling(**_tuples(fields["scaling"]))})
-
-
-def _tuples(fields: dict) -> dict:
-    """JSON's lists as tuples, at any depth."""
-
-    def one(value):
-        return tuple(map(one, value)) if isinstance(value, list) else value
-
-    return {key: one(value) for key, value in fields.items()}
 
 
 S1 = Sensor(

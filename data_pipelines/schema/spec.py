@@ -11,6 +11,7 @@ import numpy as np
 from data_pipelines.schema.errors import InputError
 from data_pipelines.schema.legends import Legend
 from data_pipelines.schema.sensors import Sensor
+from data_pipelines.schema.typed_json import Real
 
 
 class Refused(InputError):
@@ -51,8 +52,8 @@ class Place:
     """The centre of a record on the ground, in the units of its CRS (metres, for all published data sets here)."""
 
     epsg: int
-    x: float
-    y: float
+    x: Real
+    y: Real
 
 
 @dataclasses.dataclass(frozen=True)
@@ -65,7 +66,7 @@ class Extent:
     """
 
     crs: str
-    bounds: tuple[float, float, float, float]
+    bounds: tuple[Real, Real, Real, Real]
 
 
 @dataclasses.dataclass(frozen=True)

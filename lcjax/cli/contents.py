@@ -4,13 +4,11 @@ import pathlib
 from collections.abc import Callable
 
 from data_pipelines.prepare import findings
-from data_pipelines.schema import on_disk, schema_version
+from data_pipelines.schema import on_disk
 from data_pipelines.schema.errors import InputError
-from data_pipelines.schema.legends import Legend
 from lcjax import tasks
-from lcjax.evaluation import evaluate
 from lcjax.export import load
-from lcjax.runs import model_card, workdir
+from lcjax.runs import evaluations, model_card, workdir
 
 
 def text(folder: pathlib.Path) -> str:
@@ -46,7 +44,7 @@ def _run(folder: pathlib.Path) -> list[str]:
     if curve:
         lines.append(f"  validation  step {curve[-1]['step']:,}: {_scores(curve[-1])}")
     for path in sorted(folder.glob("evaluation/*/metrics.json")):
-        metrics = schema_version.read_json(path, evaluate.SCHEMA_VERSION)
+        metrics = evaluations.read(path.parent)
         lines.append(f"  {path.parent.name:<11} {_scores(metrics['scores'])} (lcjax evaluate)")
     return lines
 
@@ -62,23 +60,20 @@ def _card(card: model_card.Card) -> list[str]:
 
 
 def _data_set(folder: pathlib.Path) -> list[str]:
-    description, statistics = (
-        schema_version.read_json(folder / file, on_disk.SCHEMA_VERSION, on_disk.ANEW)
-        for file in (on_disk.DESCRIPTION, on_disk.STATISTICS)
-    )
+    description, statistics = on_disk.read_description(folder)
     partitions = on_disk.read_partitions(folder)
     size = sum(path.stat().st_size for path in folder.glob("*") if path.is_file())
     lines = [
         f"{folder}: the data set {description['name']} {description['version']}, prepared ({size / 1e6:,.1f} MB)",
         f"  tiles       {description['tile']} px",
     ]
-    lines += [f"  bands       {sensor['name']}: {', '.join(sensor['bands'])}" for sensor in description["sensors"]]
+    lines += [f"  bands       {sensor.name}: {', '.join(sensor.bands)}" for sensor in description["sensors"]]
     for legend in description["legends"]:
-        names = [one["name"] for one in legend["classes"]]
-        lines.append(f"  legend      {legend['name']}, {len(names)} classes: {', '.join(names)}")
+        names = [one.name for one in legend.classes]
+        lines.append(f"  legend      {legend.name}, {len(names)} classes: {', '.join(names)}")
     lines += [f"  {split:<11} {of_split['records']:,} records" for split, of_split in statistics["splits"].items()]
     lines += [f"  partitions  {', '.join(partitions)}"] if partitions else []
-    stored = Legend.from_dict(description["legends"][0])
+    stored = description["legends"][0]
     return lines + [f"  worth a look: {line}" for line in findings.findings(stored, statistics["splits"])]
 
 

@@ -317,7 +317,10 @@ def card_without_data(
       config: of the run.
       sensors, legend, tile, name: of the data set.
     """
-    alike = {"train": {"class_pixels": {str(land_class.id): 1 for land_class in legend.scored}}}
+    pixels = {str(land_class.id): 1 for land_class in legend.scored}
+    alike: dict[str, cards.Split] = {
+        "train": {"spec": "train", "records": 0, "id": "", "class_pixels": pixels, "warnings": []}
+    }
     taken = fusions.sensors_of(config.fusion, sensors)
     return cards.Card(config.model.name, config.fusion, taken, legend, config.window or tile, name, alike, {})
 
@@ -363,7 +366,7 @@ def _assemble(
 def make_card(config: ml_collections.ConfigDict, dataset: Dataset) -> cards.Card:
     """The card of a run of this config on this data set. Raises InputError where it lacks a sensor or a split."""
     ids = {role: dataset.source(spec).ids for role, spec in sorted(config.split.items()) if spec}
-    roles = {
+    roles: dict[str, cards.Split] = {
         role: {
             "spec": splits.absolute(config.split[role]),
             "records": len(of_role),

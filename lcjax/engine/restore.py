@@ -21,11 +21,14 @@ from lcjax.models.transfer import transfer
 from lcjax.ops import augment
 from lcjax.parallel import mesh as meshes
 from lcjax.parallel import multihost
-from lcjax.runs import checkpoints, config_fields, workdir
+from lcjax.runs import checkpoints, workdir
 from lcjax.runs import model_card as cards
 from lcjax.tasks import fusion as fusions
 
 _log = multihost.shared_logger(__name__)
+
+# What a card says of a network; the rest of it is of its data and its libraries.
+_SAME = ("model", "fusion", "sensors", "legend", "tile")
 
 Probabilities = Callable[[Mapping[str, np.ndarray] | None], Any]
 
@@ -115,7 +118,6 @@ def restore(folder: pathlib.Path, kind: str = "best") -> Trained:
     """
     with multihost.raise_on_all():
         config = workdir.read_config(folder)
-        config_fields.check(config, f"{folder / workdir.CONFIG}: config")
         tasks.check_names(config)
     saved, step = checkpoints.find(folder, kind)
     # Each process looks for itself, and a training may be writing.
@@ -123,8 +125,7 @@ def restore(folder: pathlib.Path, kind: str = "best") -> Trained:
     if damage := saved.damage(step):
         others = " or ".join(f"--checkpoint={other}" for other in checkpoints.KINDS if other != kind)
         raise InputError(f"{damage}; take {others}, or put back what it was")
-    # The checkpoint's own card, not the copy beside it: it is what these parameters were trained with.
-    card = cards.from_json(saved.restore_meta(step)["card"])
+    card = _card(folder, saved, step)
     task = tasks.make(config, card)
     template = params.Template(task.build)
     here = jax.sharding.SingleDeviceSharding(jax.local_devices()[0])
@@ -136,6 +137,35 @@ def restore(folder: pathlib.Path, kind: str = "best") -> Trained:
     model = saved.restore_model(step, wanted)
     saved.close()
     return Trained(config, card, step, task, template, model["parameters"], model["statistics"])
+
+
+def card_of(folder: pathlib.Path, kind: str = "best") -> cards.Card:
+    """The card of the network that `restore` gives, without restoring it.
+
+    Raises:
+      InputError: as `restore`.
+    """
+    with multihost.raise_on_all():
+        workdir.read_config(folder)
+    saved, step = checkpoints.find(folder, kind)
+    card = _card(folder, saved, step)
+    saved.close()
+    return card
+
+
+def _card(folder: pathlib.Path, saved: checkpoints.Checkpoints, step: int) -> cards.Card:
+    """The checkpoint's own card: it is what these parameters were trained with. The copy in the workdir must agree."""
+    with multihost.raise_on_all():
+        card, path = saved.restore_card(step), folder / cards.FILE
+        if path.exists():
+            beside = cards.read(folder)
+            different = [name for name in _SAME if getattr(beside, name) != getattr(card, name)]
+            if different:
+                raise InputError(
+                    f"{path}: {', '.join(different)}: not as in the card of the checkpoint "
+                    f"{saved.folder / str(step)}; put back what was written, or delete it: the checkpoint has its own"
+                )
+    return card
 
 
 def pretrained(

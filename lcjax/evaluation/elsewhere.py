@@ -29,7 +29,7 @@ from lcjax.evaluation import evaluate
 from lcjax.ops import metrics
 from lcjax.parallel import devices, multihost
 from lcjax.parallel import mesh as meshes
-from lcjax.runs import SCHEMA_VERSION
+from lcjax.runs import SCHEMA_VERSION, evaluations
 from lcjax.runs import model_card as cards
 
 _log = multihost.shared_logger(__name__)
@@ -190,13 +190,13 @@ def _write(trained, folder, kind, sums, dataset: Dataset, source: Source, spec, 
         "predicted_other": other.tolist(),
         "distribution": {split["role"]: distribution},
     }
-    out = folder / "evaluation" / folder_name(dataset.name, spec, split["id"])
-    out.mkdir(parents=True, exist_ok=True)
     records = [as_learned(source[index], fitted) for index in evaluate.chosen_samples(len(source))]
-    evaluate.write_samples(out / "samples.npz", card.sensors[-1], records, evaluate.predict(trained, records))
-    _write_confusion(out, matrix, other, names)
     result = schema_version.stamp(result, SCHEMA_VERSION)
-    write_atomically(out / "metrics.json", json.dumps(result, indent=1))
+    with evaluations.sealed(folder / "evaluation" / folder_name(dataset.name, spec, split["id"])) as out:
+        predictions = evaluate.predict(trained, records)
+        evaluate.write_samples(out / evaluations.SAMPLES, card.sensors[-1], records, predictions)
+        _write_confusion(out, matrix, other, names)
+        write_atomically(out / evaluations.METRICS, json.dumps(result, indent=1))
     shown = "  ".join(f"{key} {value:.4f}" for key, value in scores.items() if "/" not in key)
     told = f"{NOTE}: {dataset.name} {spec} ({len(source)} records), {kind} checkpoint of step {trained.step}"
     _log.info("%s: %s: %s", folder, told, shown)
@@ -233,6 +233,6 @@ def _write_confusion(out: pathlib.Path, matrix: np.ndarray, other: np.ndarray, n
     rows.writerow(["truth \\ prediction", *names, OTHER])
     whole = np.column_stack([matrix, other])
     rows.writerows([name, *map(int, row)] for name, row in zip(names, whole, strict=True))
-    write_atomically(out / "confusion.csv", text.getvalue())
+    write_atomically(out / evaluations.CONFUSION, text.getvalue())
     square = np.vstack([whole, np.zeros((1, len(names) + 1), whole.dtype)])
     (out / "confusion.png").write_bytes(figures.confusion(square, [*names, OTHER]))

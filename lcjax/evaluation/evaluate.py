@@ -19,7 +19,7 @@ from lcjax.engine.eval_step import evaluation_batch, evaluation_batches, evaluat
 from lcjax.ops import metrics
 from lcjax.parallel import devices, multihost
 from lcjax.parallel import mesh as meshes
-from lcjax.runs import SCHEMA_VERSION, workdir
+from lcjax.runs import SCHEMA_VERSION, evaluations, workdir
 
 _log = multihost.shared_logger(__name__)
 
@@ -94,19 +94,19 @@ def _prepared(folder: pathlib.Path, trained: restore.Trained, data_dir: str | No
 def _write(trained: restore.Trained, folder: pathlib.Path, role: str, kind: str, sums: dict, dataset, source) -> dict:
     """Writes the files of an evaluation with these sums over all records, and logs the scores."""
     card, task, split = trained.card, trained.task, trained.card.splits[role]
-    out = folder / "evaluation" / role
-    out.mkdir(parents=True, exist_ok=True)
     result = context(trained, folder, split | {"role": role}, kind)
     if "confusion" in sums:
         distribution = {part: of_part["class_pixels"] for part, of_part in card.splits.items()}
         result |= segmentation_result(sums["confusion"], card.legend, int(sums["ignored"]), distribution)
-        records = [source[index] for index in chosen_samples(len(source))]
-        write_samples(out / "samples.npz", dataset.sensors[-1], records, predict(trained, records))
-        write_confusion(out, sums["confusion"], result["class_set"])
     else:
         result |= {"scores": task.scores(sums)}
     result = schema_version.stamp(result, SCHEMA_VERSION)
-    write_atomically(out / "metrics.json", json.dumps(result, indent=1))
+    with evaluations.sealed(folder / "evaluation" / role) as out:
+        if "confusion" in sums:
+            records = [source[index] for index in chosen_samples(len(source))]
+            write_samples(out / evaluations.SAMPLES, dataset.sensors[-1], records, predict(trained, records))
+            write_confusion(out, sums["confusion"], result["class_set"])
+        write_atomically(out / evaluations.METRICS, json.dumps(result, indent=1))
     shown = "  ".join(f"{key} {value:.4f}" for key, value in result["scores"].items() if "/" not in key)
     absent = f"  absent: {', '.join(result['absent'])}" if result.get("absent") else ""
     of = f"{role} ({split['records']} records), {kind} checkpoint of step {trained.step}"
@@ -151,7 +151,7 @@ def write_confusion(out: pathlib.Path, confusion: np.ndarray, names: list[str]) 
     rows = csv.writer(text, lineterminator="\n")
     rows.writerow(["truth \\ prediction", *names])
     rows.writerows([name, *map(int, row)] for name, row in zip(names, confusion, strict=True))
-    write_atomically(out / "confusion.csv", text.getvalue())
+    write_atomically(out / evaluations.CONFUSION, text.getvalue())
     (out / "confusion.png").write_bytes(figures.confusion(confusion, names))
 
 

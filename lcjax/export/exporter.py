@@ -6,7 +6,7 @@ import math
 import pathlib
 import shutil
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, TypedDict
 
 import jax
 import numpy as np
@@ -15,12 +15,15 @@ from jax import export as jax_export
 
 from data_pipelines.schema import locks, paths, schema_version
 from data_pipelines.schema.errors import InputError
+from data_pipelines.schema.legends import LandClass
+from data_pipelines.schema.typed_json import Count, Name, Tile
 from lcjax import tasks
 from lcjax.engine import restore
 from lcjax.export import load
 from lcjax.models import params
 from lcjax.ops import augment
 from lcjax.parallel import devices
+from lcjax.runs import evaluations
 from lcjax.runs import model_card as cards
 from lcjax.tasks import vectors
 from lcjax.version import __version__
@@ -88,17 +91,35 @@ def _write(folder: pathlib.Path, output: pathlib.Path, kind: str) -> None:
     _log.info("written: %s/ (%.1f MB); %s/%s says how to call it", output, megabytes, output, _README)
 
 
+class _Exported(TypedDict):
+    """What export.json holds."""
+
+    lcjax: str
+    jax: str
+    network: str
+    checkpoint: evaluations.Checkpoint
+    run: str
+    model: Name
+    fusion: Name
+    dataset: Name
+    precision: str
+    platforms: list[str]
+    inputs: dict[str, Any]
+    output: dict[str, Any]
+    classes: list[LandClass]
+    tile: Tile
+    window: Count
+
+
 def _existing(output: pathlib.Path) -> dict | None:
     """Returns the fields of export.json in the folder, or None where the folder is new or empty."""
     if not output.exists() or (output.is_dir() and not any(output.iterdir())):
         return None
-    try:
-        fields = json.loads((output / load.DESCRIPTION).read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise InputError(
-            f"--output={output}: is there and is no exported network; choose a folder that is new or empty"
-        ) from error
-    return schema_version.check(fields, load.SCHEMA_VERSION, output / load.DESCRIPTION)
+    remedy = "choose a folder that is new or empty"
+    if not (output / load.DESCRIPTION).is_file():
+        raise InputError(f"--output={output}: is there and is no exported network; {remedy}")
+    fields = schema_version.read_json(output / load.DESCRIPTION, _Exported, load.SCHEMA_VERSION, remedy)
+    return dict(fields)
 
 
 def check(task: tasks.Task, config, card: cards.Card, template: params.Template) -> None:

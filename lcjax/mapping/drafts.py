@@ -19,7 +19,9 @@ import os
 import pathlib
 import shutil
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Annotated, Any, TypedDict
 
+import msgspec
 import numpy as np
 
 from data_pipelines.schema import locks, schema_version
@@ -207,30 +209,38 @@ def _move(output: pathlib.Path) -> None:
     discard(output)
 
 
+class _Publish(TypedDict):
+    """What publish.json holds: names of files beside the map."""
+
+    files: list[str]
+    replaced: list[str]
+
+
+class _Begun(TypedDict):
+    """What plan.json of a draft holds: what is mapped, and name, size and time of each file of the scene."""
+
+    plan: dict[str, Any]
+    files: list[Annotated[list[str | int], msgspec.Meta(min_length=3, max_length=3)]]
+    content: str
+
+
 def _note(output: pathlib.Path) -> dict | None:
     """The fields of publish.json; names of files beside the map, nothing else."""
     path = folder_of(output) / _PUBLISH
     if not path.exists():
         return None
-    note = schema_version.read_json(path, _VERSION, _ANEW)
-    for names in (note.get("files"), note.get("replaced")):
-        if not isinstance(names, list) or not all(
-            isinstance(name, str) and name.startswith(output.stem) and pathlib.PurePath(name).name == name
-            for name in names
-        ):
+    note = schema_version.read_json(path, _Publish, _VERSION, _ANEW)
+    for names in (note["files"], note["replaced"]):
+        if not all(name.startswith(output.stem) and pathlib.PurePath(name).name == name for name in names):
             raise InputError(f"{path}: {names!r}; expected names of files that begin with {output.stem}; {_ANEW}")
     if note["files"][:1] != [output.name]:
         raise InputError(f"{path}: {note['files']!r}; expected {output.name} first; {_ANEW}")
-    return note
+    return dict(note)
 
 
 def _plan(file: pathlib.Path) -> dict | None:
     """The fields of plan.json; None where there is none, or none that this lcjax could have written."""
     try:
-        fields = schema_version.read_json(file, _VERSION)
-    except (InputError, OSError):
+        return dict(schema_version.read_json(file, _Begun, _VERSION))
+    except InputError:
         return None
-    stats = fields.get("files")
-    if not isinstance(stats, list) or not all(isinstance(one, list) and len(one) == 3 for one in stats):
-        return None
-    return fields if isinstance(fields.get("content"), str) and "plan" in fields else None

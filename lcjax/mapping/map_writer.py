@@ -17,6 +17,7 @@ from rasterio._err import CPLE_BaseError  # what rasterio.shutil.copy raises for
 from rasterio.windows import Window
 
 from data_pipelines.geo import raster_io
+from data_pipelines.schema import typed_json
 from data_pipelines.schema.legends import IGNORE, Legend
 from data_pipelines.schema.spec import Refused
 from lcjax.mapping import qgis_styles
@@ -133,7 +134,7 @@ def read_mark(output: pathlib.Path) -> Mark | None:
     try:
         with raster_io.opened(output) as dataset:
             tags, beside = dataset.tags(), dataset.tags(ns=qgis_styles.DOMAIN)
-        ends = json.loads(tags[_FILES_TAG])
+        ends = typed_json.convert(typed_json.parse(tags[_FILES_TAG], output, ""), list[str], output, "")
         files = frozenset(output.stem + end for end in ends)
         return Mark(tags[_PLAN_TAG], tags[_SCENE_TAG], beside.get(qgis_styles.STAMP, ""), files)
     except (Refused, KeyError, TypeError, ValueError):

@@ -8,11 +8,11 @@ import pathlib
 from collections.abc import Callable, Sequence
 
 from data_pipelines.schema.errors import InputError
+from lcjax.engine import restore
 from lcjax.mapping import acquisition, outputs, scene, scene_list
 from lcjax.mapping.mapper import Mapper, Options
 from lcjax.mapping.scene_list import Job
 from lcjax.parallel import devices, multihost
-from lcjax.runs import model_card as cards
 from lcjax.runs.model_card import Card
 
 _log = logging.getLogger(__name__)
@@ -62,8 +62,8 @@ def map_scenes(
       InputError: something does not fit, or a scene was not mapped.
     """
     # Refuse what can be refused before restoring the network, which takes a while.
+    card = restore.card_of(workdir, checkpoint)
     with multihost.raise_on_all() as is_main:
-        card = cards.read(workdir)
         jobs = scene_list.jobs(scenes, card.sensors, output)
         if is_main:
             check(card, jobs, options, scene_options)

@@ -3,19 +3,38 @@
 import csv
 import dataclasses
 import io
-import json
 import pathlib
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Annotated, Any, TypedDict
+
+import msgspec
 
 from data_pipelines.geo import raster_io
-from data_pipelines.schema import paths
+from data_pipelines.schema import names, paths, typed_json
 from data_pipelines.schema.errors import InputError
 from data_pipelines.schema.spec import Refused
 from lcjax.mapping.areas import COLUMNS
 
 _PRODUCT = re.compile("(.*)_(confidence|probabilities)")  # rasters of a map that are not maps themselves
+_TAGS = ("LCJAX_MODEL", "LCJAX_DATASET", "LCJAX_CHECKPOINT")
+_AGAIN = "map the scene again with `lcjax predict`"
+_MOST_BYTES = 2**26  # of what lies beside a map: 64 MB
+_MOST = 1e11  # hectares: twice the Earth's surface
+_ROUNDING = 1e-4  # of percent in the table
 _PNG = b"\x89PNG\r\n\x1a\n"
+
+
+class _Properties(TypedDict):
+    """When a scene was taken."""
+
+    datetime: Annotated[str, msgspec.Meta(pattern=r"^\d{4}-\d{2}-\d{2}T")]
+
+
+class _Item(TypedDict):
+    """What is read of a STAC item."""
+
+    properties: _Properties
 
 
 @dataclasses.dataclass(frozen=True)
@@ -130,70 +149,87 @@ def _areas(path: pathlib.Path) -> pathlib.Path:
 
 
 def _read(path: pathlib.Path, name: str) -> LandCoverMap:
-    file = _areas(path)
-    try:
-        with file.open(newline="", encoding="utf-8") as stream:
-            rows = [
-                ClassArea(
-                    id=int(row["id"]),
-                    name=row["name"],
-                    colour=row["colour"],
-                    pixels=int(row["pixels"]),
-                    percent=_number(row["percent"]),
-                    hectares=_number(row["hectares"]),
-                    hectares_grid=_number(row["hectares_grid"]),
-                )
-                for row in csv.DictReader(stream)
-            ]
-    except (ValueError, KeyError, TypeError, OSError, csv.Error) as error:
-        raise InputError(
-            f"{file}: not a table of areas ({type(error).__name__}: {error}); expected the columns "
-            f"{','.join(COLUMNS)}; map the scene again with `lcjax predict`"
-        ) from error
-    picture = _read_picture(path.with_suffix(".png"))
-    classes = tuple(row for row in rows if row.colour)
-    empty = sum(row.pixels for row in rows if not row.colour)
-    return LandCoverMap(name, path, classes, empty, picture, tuple(_origin(path)))
-
-
-def _number(text: str) -> float | None:
-    return float(text) if text else None
-
-
-def _read_picture(file: pathlib.Path) -> bytes:
-    if not file.is_file():
-        return b""
-    try:
-        picture = file.read_bytes()
-    except OSError as error:
-        raise InputError(f"{file}: cannot be read ({error.strerror}); allow it, or move it away") from error
-    if not picture.startswith(_PNG):
-        raise InputError(f"{file}: not a PNG picture; move it away, or map the scene again with `lcjax predict`")
-    return picture
-
-
-def _origin(path: pathlib.Path) -> Iterable[str]:
-    """Yields phrases on a map's origin, from the tags of the GeoTIFF and the date in its STAC item, if there is one."""
+    rows = _read_areas(_areas(path))
     try:
         with raster_io.opened(path) as dataset:
             tags, crs, (height, width) = dataset.tags(), dataset.crs, dataset.shape
     except Refused as refusal:
         found = refusal.reason.partition(";")[0]
         raise InputError(f"{path}: {found}; expected a map; map the scene again with `lcjax predict`") from refusal
+    counted = sum(row.pixels for row in rows)
+    if counted != height * width:
+        raise InputError(
+            f"{_areas(path)}: {counted:,} pixels, but {path} has {height * width:,}; {_AGAIN}: one of them was changed"
+        )
+    picture = _read_picture(path.with_suffix(".png"))
+    classes = tuple(row for row in rows if row.colour)
+    empty = sum(row.pixels for row in rows if not row.colour)
+    origin = tuple(_origin(path, tags, crs, f"{width:,} x {height:,} pixels"))
+    return LandCoverMap(name, path, classes, empty, picture, origin)
+
+
+def _read_areas(file: pathlib.Path) -> list[ClassArea]:
+    text = typed_json.content(file, _AGAIN, "a table of areas", _MOST_BYTES)
+    try:
+        rows = [_class_area(row) for row in csv.DictReader(io.StringIO(text.decode("utf-8"), newline=""))]
+        mapped = sum(row.pixels for row in rows if row.colour)
+        for row in rows:
+            if row.percent is not None and abs(row.percent - 100 * row.pixels / max(mapped, 1)) > _ROUNDING:
+                raise ValueError(f"{row.name}: found {row.percent} percent, but {row.pixels} of {mapped} pixels")
+    except (ValueError, KeyError, TypeError, csv.Error) as error:
+        reason = str(error) if isinstance(error, InputError) else f"{type(error).__name__}: {error}"
+        raise InputError(
+            f"{file}: not a table of areas ({reason}); expected the columns {','.join(COLUMNS)}; {_AGAIN}"
+        ) from error
+    return rows
+
+
+def _class_area(row: dict[str, str]) -> ClassArea:
+    pixels = int(row["pixels"])
+    if pixels < 0:
+        raise ValueError(f"found {pixels} pixels")
+    return ClassArea(
+        id=int(row["id"]),
+        name=names.check(row["name"], "name"),
+        colour=names.colour(row["colour"]) if row["colour"] else "",
+        pixels=pixels,
+        percent=_number(row["percent"]),
+        hectares=_number(row["hectares"]),
+        hectares_grid=_number(row["hectares_grid"]),
+    )
+
+
+def _number(text: str) -> float | None:
+    number = float(text) if text else None
+    if number is not None and not 0 <= number <= _MOST:
+        raise ValueError(f"found {text!a:.40}, expected a number from 0 to {_MOST:g}")
+    return number
+
+
+def _read_picture(file: pathlib.Path) -> bytes:
+    if not file.exists():
+        return b""
+    again = "move it away, or map the scene again with `lcjax predict`"
+    picture = typed_json.content(file, again, "a PNG picture", _MOST_BYTES)
+    if not picture.startswith(_PNG) or len(picture) < 24:  # that long is what tells its size
+        raise InputError(f"{file}: not a PNG picture; {again}")
+    return picture
+
+
+def _origin(path: pathlib.Path, tags: Mapping[str, str], crs: Any, size: str) -> Iterator[str]:
+    """Yields phrases on a map's origin, from the tags of the GeoTIFF and the date in its STAC item, if there is one."""
     item = path.with_suffix(".json")
-    if item.is_file():
-        try:
-            yield f"scene of {json.loads(item.read_text(encoding='utf-8'))['properties']['datetime'][:10]}"
-        except (ValueError, KeyError, TypeError, OSError) as error:
-            raise InputError(
-                f"{item}: not a STAC item ({type(error).__name__}: {error}); move it away, or map the scene again"
-            ) from error
-    if "LCJAX_MODEL" in tags:
-        trained = f", trained on {tags['LCJAX_DATASET']}" if "LCJAX_DATASET" in tags else ""
-        yield tags["LCJAX_MODEL"] + trained
-    if "LCJAX_CHECKPOINT" in tags:
-        yield f"checkpoint {tags['LCJAX_CHECKPOINT']}"
-    yield f"{width:,} x {height:,} pixels"
+    if item.exists():
+        again = "move it away, or map the scene again"
+        read = typed_json.read(item, _Item, again, foreign=True, expected="a STAC item", limit=_MOST_BYTES)
+        yield f"scene of {read['properties']['datetime'][:10]}"
+    told = {tag: names.check(tags[tag], f"{path}: the tag {tag}") for tag in _TAGS if tag in tags}
+    if "LCJAX_MODEL" in told:
+        trained = f", trained on {told['LCJAX_DATASET']}" if "LCJAX_DATASET" in told else ""
+        yield told["LCJAX_MODEL"] + trained
+    if "LCJAX_CHECKPOINT" in told:
+        yield f"checkpoint {told['LCJAX_CHECKPOINT']}"
+    yield size
     if crs:
         authority = crs.to_authority()
         yield ":".join(authority) if authority else "CRS of its own"

@@ -6,6 +6,9 @@ from collections.abc import Sequence
 
 from lcjax.plotting.figures import DPI
 
+# The page holds all that it shows: whatever a name or a colour in it says, a browser fetches nothing.
+_POLICY = "default-src 'none'; img-src data:; style-src 'unsafe-inline'; base-uri 'none'; form-action 'none'"
+
 STYLE = """
 :root { color-scheme: light; --ink: #1d2733; --soft: #5b6775; --line: #d8dee6; --wash: #f5f7fa; --mark: #0b5c8f; }
 * { box-sizing: border-box; }
@@ -72,6 +75,7 @@ def document(title: str, header: str, main: str, footer: str) -> str:
 <html lang="en">
 <head>
 <meta charset="utf-8">
+<meta http-equiv="Content-Security-Policy" content="{_POLICY}">
 <meta name="viewport" content="width=device-width, initial-scale=1">
 <title>{text(title)}</title>
 <style>{STYLE}</style>

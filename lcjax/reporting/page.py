@@ -23,6 +23,7 @@ def html(
     tables: Sequence[Table],
     maps: Sequence[LandCoverMap] = (),
     comparison: Comparison | None = None,
+    refused: Sequence[str] = (),
 ) -> str:
     """Returns the page; the same input gives the same text.
 
@@ -31,6 +32,7 @@ def html(
       tables: of the runs' scores.
       maps: for the section on maps.
       comparison: with the 2024 report, if a run belongs to it.
+      refused: why a run is left out, one line for each that is.
     """
     contents = [(f"table-{number}", f"Table {number}: {table.title}") for number, table in enumerate(tables, 1)]
     known = [table for table in tables if set(published().confusion.names) <= set(table.names)][:1]
@@ -44,7 +46,8 @@ def html(
             contents.append((name, title))
             sections.append(section)
     links = "".join(f'<li><a href="#{name}">{markup.text(text)}</a></li>' for name, text in contents)
-    header = [_introduction(tables)] if runs else []
+    header = [f'<p class="note">Left out: {markup.text(line)}</p>' for line in refused]
+    header += [_introduction(tables)] if runs else []
     if len(contents) > 1:
         header.append(f'<nav aria-label="Contents"><ul>{links}</ul></nav>')
     files = [("scores.csv", "the same scores in full precision"), ("scores.md", "as Markdown")] if runs else []
@@ -293,7 +296,7 @@ def _curve_section(runs: Iterable[Run]) -> str:
             continue
         fields = run.evaluations[0].fields if run.evaluations else {}
         classes = tuple(fields.get("class_set", ()))
-        validation = run.splits.get("validation", {}).get("id", "")
+        validation = run.splits["validation"]["id"] if "validation" in run.splits else ""
         groups.setdefault((run.pretraining, fields.get("dataset", ""), classes, validation), []).append(run)
     pictures = []
     for (pretraining, dataset, _, validation), group in sorted(groups.items(), key=lambda item: str(item[0])):

@@ -1,11 +1,14 @@
 """Reports on finished runs and maps: one self-contained page, and its tables as files."""
 
+import logging
 import os
 import pathlib
 
 from data_pipelines.schema.errors import InputError
 from lcjax.reporting import map_reader, page, run_reader, tables
 from lcjax.reporting.report2024 import compare, writers
+
+_log = logging.getLogger(__name__)
 
 
 def render(workdirs: list[str], maps: list[str]) -> dict[str, str]:
@@ -21,10 +24,13 @@ def render(workdirs: list[str], maps: list[str]) -> dict[str, str]:
     Raises:
       InputError: nothing matches, or a file cannot be read.
     """
-    runs = run_reader.read(run_reader.find(workdirs)) if workdirs else []
+    refused: list[str] = []
+    runs = run_reader.read(run_reader.find(workdirs), refused) if workdirs else []
+    for line in refused:
+        _log.warning("left out: %s", line)
     land_maps = map_reader.read(map_reader.find(maps)) if maps else []
     score_tables, comparison = tables.tables(runs), compare.compare(runs)
-    files = {"index.html": page.html(runs, score_tables, land_maps, comparison)}
+    files = {"index.html": page.html(runs, score_tables, land_maps, comparison, refused)}
     if runs:
         files |= {"scores.csv": tables.to_csv(score_tables), "scores.md": tables.to_markdown(score_tables)}
     if comparison:

@@ -1,38 +1,27 @@
 """Reads what finished runs wrote to their workdirs: config, metrics, scores, sample predictions.
 
-Reads JSON and npz only, so that a page can be made on a machine without an accelerator.
+Reads JSON and npz only, so that a page can be made on a machine without an accelerator. A file that is not what was
+written gives no numbers: its run is left out, and that is said.
 """
 
 import dataclasses
 import functools
-import json
 import math
 import pathlib
-import zipfile
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
 from data_pipelines.datasets.registry import LEGENDS
-from data_pipelines.schema import paths, schema_version
+from data_pipelines.schema import paths
 from data_pipelines.schema.errors import InputError
 from data_pipelines.schema.legends import Legend
 from lcjax import tasks
 from lcjax.ops.boundary_density import BoundaryDensity, boundary_density
-from lcjax.runs import SCHEMA_VERSION
+from lcjax.runs import evaluations
 from lcjax.runs import model_card as cards
-
-_REQUIRED = {  # key of metrics.json -> its type
-    "scores": dict,
-    "class_set": list,
-    "class_ids": list,
-    "ignored_ids": list,
-    "pixels": int,
-    "split": dict,
-    "confusion": list,
-    "dataset": str,
-}
+from lcjax.runs import workdir as workdirs
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -110,7 +99,7 @@ class Run:
     history: tuple[dict[str, Any], ...]
     evaluations: tuple[Evaluation, ...]
     legend: Legend | None
-    splits: dict[str, dict]
+    splits: Mapping[str, cards.Split]
 
     @property
     def pretraining(self) -> bool:
@@ -148,14 +137,28 @@ def find(patterns: Sequence[str]) -> list[pathlib.Path]:
     return sorted(workdirs.values())
 
 
-def read(workdirs: Iterable[pathlib.Path]) -> list[Run]:
+def read(workdirs: Iterable[pathlib.Path], refused: list[str] | None = None) -> list[Run]:
     """Reads runs, each under a name of its own.
 
+    Args:
+      workdirs: of the runs.
+      refused: where it is given, a run of which a file cannot be believed is left out, and a line that says which and
+        why is added to it.
+
     Raises:
-      InputError: a file cannot be read or is of another schema_version, or a run has no scores.
+      InputError: no run is left, or a run has no scores; a run cannot be read, and `refused` is not given.
     """
     folders = list(workdirs)
-    runs = [_read_run(folder, name) for folder, name in zip(folders, _names(folders), strict=True)]
+    runs: list[Run] = []
+    for folder, name in zip(folders, _names(folders), strict=True):
+        try:
+            runs.append(_read_run(folder, name))
+        except InputError as error:
+            if refused is None or len(folders) == 1:
+                raise
+            refused.append(str(error))
+    if refused and not runs:
+        raise InputError(f"none of {len(folders)} runs can be read; the first: {refused[0]}")
     bare = [run.workdir for run in runs if not run.pretraining and not run.evaluations]
     if bare:
         others = f" (as have {len(bare) - 1} more: {', '.join(map(str, bare[1:]))})" if bare[1:] else ""
@@ -190,88 +193,26 @@ def _names(folders: Sequence[pathlib.Path]) -> list[str]:
 
 
 def _read_run(workdir: pathlib.Path, name: str) -> Run:
-    card_file = workdir / cards.FILE
-    try:
-        card = cards.read(workdir) if card_file.is_file() else None
-    except (ValueError, KeyError, TypeError, OSError) as error:
-        raise InputError(
-            f"{card_file}: not a readable card ({_brief(error)}); restore the file or repeat the run"
-        ) from error
-    config_file = workdir / "config.json"
-    config = _read_json(config_file) if config_file.is_file() else {}
+    card = cards.read(workdir) if (workdir / cards.FILE).exists() else None
+    config = workdirs.read_fields(workdir) if (workdir / workdirs.CONFIG).exists() else {}
     tasks.check_names(config)
-    scored = sorted(workdir.glob("evaluation/*/metrics.json")) if _scores_land_cover(config) else []
+    scored = sorted(workdir.glob(f"evaluation/*/{evaluations.METRICS}")) if _scores_land_cover(config) else []
     return Run(
         name=name,
         workdir=workdir,
         config=config,
-        history=tuple(_read_lines(workdir / "metrics.jsonl")),
-        evaluations=tuple(_read_evaluation(file, name, workdir) for file in scored),
+        history=tuple(workdirs.read_metrics(workdir)),
+        evaluations=tuple(_read_evaluation(file.parent, name) for file in scored),
         legend=card.legend if card else None,
         splits=card.splits if card else {},
     )
 
 
-def _read_evaluation(file: pathlib.Path, run: str, workdir: pathlib.Path) -> Evaluation:
-    fields = _read_json(file)
-    again = f"run `lcjax evaluate --workdir={workdir}` again"
-    wrong = [key for key, kind in _REQUIRED.items() if not isinstance(fields.get(key), kind)]
-    if wrong:
-        raise InputError(f"{file}: {', '.join(wrong)} missing or of the wrong type; {again}")
-    classes = len(fields["class_set"])
-    if len(fields["class_ids"]) != classes or np.shape(fields["confusion"]) != (classes, classes):
-        raise InputError(
-            f"{file}: {classes} classes in class_set, but {len(fields['class_ids'])} class_ids and a confusion matrix "
-            f"of shape {np.shape(fields['confusion'])}; {again}"
-        )
-    return Evaluation(run, fields, _read_samples(file.with_name("samples.npz"), again))
-
-
-def _read_samples(file: pathlib.Path, again: str) -> dict[str, np.ndarray]:
-    if not file.is_file():
-        return {}
-    try:
-        with np.load(file, allow_pickle=False) as arrays:
-            return {key: arrays[key] for key in ("ids", "image", "truth", "prediction")}
-    except (ValueError, KeyError, OSError, EOFError, zipfile.BadZipFile) as error:
-        raise InputError(f"{file}: not readable samples ({_brief(error)}); {again}") from error
-
-
-def _read_json(file: pathlib.Path) -> dict[str, Any]:
-    try:
-        fields = json.loads(file.read_text())
-    except (ValueError, OSError) as error:
-        raise InputError(f"{file}: not readable JSON ({_brief(error)}); restore the file or repeat the run") from error
-    if not isinstance(fields, dict):
-        raise InputError(f"{file}: expected a JSON object, found {type(fields).__name__}; restore the file")
-    return schema_version.check(fields, SCHEMA_VERSION, file)
-
-
-def _read_lines(file: pathlib.Path) -> Iterable[dict[str, Any]]:
-    if not file.is_file():
-        return
-    try:
-        lines = file.read_text().splitlines(keepends=True)
-    except (ValueError, OSError) as error:
-        raise InputError(f"{file}: not readable text ({_brief(error)}); restore the file or repeat the run") from error
-    for number, line in enumerate(lines, 1):
-        if not line.endswith("\n"):
-            return  # a run in progress is writing this line
-        try:
-            row = json.loads(line)
-        except ValueError as error:
-            raise InputError(
-                f"{file}, line {number}: not JSON ({_brief(error)}); restore the file or repeat the run"
-            ) from error
-        if not isinstance(row, dict) or not isinstance(row.get("step"), int):
-            raise InputError(f'{file}, line {number}: expected an object with "step"; restore the file or repeat')
-        yield row
+def _read_evaluation(folder: pathlib.Path, run: str) -> Evaluation:
+    fields = evaluations.read(folder, of_classes=True)
+    return Evaluation(run, fields, evaluations.read_samples(folder))
 
 
 def _scores_land_cover(config: dict[str, Any]) -> bool:
     """Whether a run's scores are of land cover; scores without a config are."""
     return "task" not in config or tasks.named(config["task"]).can_map
-
-
-def _brief(error: Exception) -> str:
-    return f"{type(error).__name__}: {error}".splitlines()[0]

@@ -7,6 +7,7 @@ functions; each writes and reads its part of the arrays.
 """
 
 import contextlib
+import dataclasses
 import pathlib
 import shutil
 from collections.abc import Iterator
@@ -18,8 +19,11 @@ from data_pipelines.schema import schema_version
 from data_pipelines.schema.errors import InputError
 from lcjax.parallel import multihost
 from lcjax.runs import SCHEMA_VERSION, checksums
+from lcjax.runs import model_card as cards
+from lcjax.runs.progress import Progress
 
 KINDS = ("last", "best")
+_OTHER = "take another checkpoint (--checkpoint), or train again"
 
 # A replicated array below this size is written by its first device alone: cutting it into a slice for each device takes
 # longer than writing it.
@@ -76,7 +80,7 @@ class Checkpoints:
         damage = multihost.from_main_process(damage)
         return f"{folder} is damaged: {damage}" if damage else ""
 
-    def save(self, step: int, *, model: dict, optimizer, meta: dict) -> None:
+    def save(self, step: int, *, model: dict, optimizer, meta: Progress) -> None:
         """Saves a copy of the arrays under `step`, unless there is one, which then is the same.
 
         Call `wait` first, for both kinds: only one checkpoint may be in the making.
@@ -85,7 +89,7 @@ class Checkpoints:
           step: number of steps done.
           model: parameters and statistics.
           optimizer: state of the optimiser.
-          meta: whatever JSON can hold.
+          meta: the state of the run.
 
         Raises:
           InputError: the disk is full, or the folder cannot be written.
@@ -95,21 +99,32 @@ class Checkpoints:
         items = ocp.args.Composite(
             model=ocp.args.PyTreeSave(model),
             optimizer=ocp.args.PyTreeSave(optimizer),
-            meta=ocp.args.JsonSave(schema_version.stamp(meta, SCHEMA_VERSION)),
+            meta=ocp.args.JsonSave(schema_version.stamp(dataclasses.asdict(meta), SCHEMA_VERSION)),
         )
         self._check_room(sum(leaf.nbytes for leaf in jax.tree.leaves((model, optimizer))))
         # Orbax copies the arrays to the host itself: the only intended transfer in the loop.
         with jax.transfer_guard("allow"), self._explain(step):
             self._manager.save(step, args=items, force=True)
 
-    def restore_meta(self, step: int) -> dict:
+    def restore_meta(self, step: int) -> Progress:
         """Returns what was saved as `meta`.
 
         Raises:
-          InputError: it is of another schema_version.
+          InputError: it cannot be read, or is of another schema_version.
         """
-        meta = self._manager.restore(step, args=ocp.args.Composite(meta=ocp.args.JsonRestore())).meta
-        return schema_version.check(meta, SCHEMA_VERSION, self.folder / str(step) / "meta")
+        return schema_version.read_json(self._meta(step), Progress, SCHEMA_VERSION, _OTHER)
+
+    def restore_card(self, step: int) -> cards.Card:
+        """Returns the card that was saved in `meta`: what these parameters were trained with.
+
+        Raises:
+          InputError: it cannot be read, or is of another schema_version.
+        """
+        return cards.from_json(self.restore_meta(step).card, f"{self._meta(step)}: card", _OTHER)
+
+    def _meta(self, step: int) -> pathlib.Path:
+        """The file that Orbax keeps `meta` in."""
+        return self.folder / str(step) / "meta" / "metadata"
 
     def restore_model(self, step: int, like):
         """Returns the model's arrays with the shapes and shardings of `like`.
@@ -167,7 +182,7 @@ class Checkpoints:
     def _note_checksums(self) -> None:
         # There is only one, see `save`: `forget_after` removed what a kill left. Orbax still adds to its own file.
         (folder,) = self._unfinished()
-        checksums.write(folder, exclude=("_CHECKPOINT_METADATA",))
+        checksums.write(folder, checksums.below(folder, exclude=("_CHECKPOINT_METADATA",)))
 
     def _unfinished(self) -> list[pathlib.Path]:
         return list(self.folder.glob(f"*{ocp.utils.TMP_DIR_SUFFIX}*"))

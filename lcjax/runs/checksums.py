@@ -6,24 +6,39 @@ The reader of checkpoints notices files that are missing or cut off, but not a w
 import json
 import pathlib
 import zlib
+from collections.abc import Iterable
+from typing import TypedDict
 
-from data_pipelines.schema import schema_version
+from data_pipelines.schema import names, schema_version
+from data_pipelines.schema.errors import InputError
 from data_pipelines.schema.files import write_atomically
+from data_pipelines.schema.typed_json import Count
 from lcjax.runs import SCHEMA_VERSION
 
 FILE = "checksums.json"
 _CHUNK = 1 << 24  # bytes read at a time
 
 
-def write(folder: pathlib.Path, exclude: tuple[str, ...] = ()) -> None:
-    """Writes checksums.json: size and CRC-32 of every file below a folder.
+class _Sums(TypedDict):
+    """What checksums.json holds: name of a file -> its size and its CRC-32."""
+
+    files: dict[str, tuple[Count, Count]]
+
+
+def below(folder: pathlib.Path, exclude: tuple[str, ...] = ()) -> list[str]:
+    """Names of all files below a folder, without those that are called as one of `exclude`."""
+    files = sorted(path for path in folder.rglob("*") if path.is_file() and path.name not in (FILE, *exclude))
+    return [path.relative_to(folder).as_posix() for path in files]
+
+
+def write(folder: pathlib.Path, files: Iterable[str]) -> None:
+    """Writes checksums.json: size and CRC-32 of files of a folder.
 
     Args:
       folder: to describe, and to write to.
-      exclude: names of files that are left out.
+      files: their names, relative to it.
     """
-    files = sorted(path for path in folder.rglob("*") if path.is_file() and path.name not in (FILE, *exclude))
-    sums = {str(path.relative_to(folder)): _size_and_crc(path) for path in files}
+    sums = {name: _size_and_crc(folder / name) for name in files}
     write_atomically(folder / FILE, json.dumps(schema_version.stamp({"files": sums}, SCHEMA_VERSION), indent=1))
 
 
@@ -31,16 +46,16 @@ def damage(folder: pathlib.Path) -> str:
     """Returns the first difference from checksums.json in a few words, or "" where nothing has changed.
 
     Raises:
-      InputError: checksums.json is of another schema_version.
+      InputError: checksums.json cannot be read, or is of another schema_version.
     """
-    try:
-        noted = json.loads((folder / FILE).read_text())
-    except FileNotFoundError:
+    if not (folder / FILE).is_file():
         return f"{FILE} is missing"
-    except ValueError:
-        return f"{FILE} cannot be read"
-    for name, (size, checksum) in schema_version.check(noted, SCHEMA_VERSION, folder / FILE)["files"].items():
+    remedy = "put back what it was"
+    noted = schema_version.read_json(folder / FILE, _Sums, SCHEMA_VERSION, remedy)["files"]
+    for name, (size, checksum) in noted.items():
         path = folder / name
+        if not names.is_inside(name):
+            raise InputError(f"{folder / FILE}: files[{name!a:.60}]: expected a name below the folder; {remedy}")
         if not path.is_file():
             return f"{name} is missing"
         if path.stat().st_size != size:

@@ -7,6 +7,7 @@ the network (a crop larger than its tiles, say) is checked where these are known
 import dataclasses
 import difflib
 import math
+import pathlib
 from collections.abc import Mapping, Sequence
 from typing import Any, Protocol
 
@@ -305,6 +306,7 @@ _TYPES: dict[type, tuple[Any, str]] = {
     float: (int | float, "a number"),
     str: (str, "text"),
 }
+_DEPTH = 4  # of groups of fields, and of lists in lists
 _MAY_LACK = ("split.test", "split.validation")  # what is pre-trained has nothing to be tested on
 
 
@@ -319,13 +321,46 @@ def check(config: Mapping[str, Any] | ml_collections.ConfigDict, where: str = "c
       InputError: a field is missing, of another type, or outside of what it may be.
     """
     values = flat(config)
-    wanted = FIELDS | TASKS.get(values.get("task", ""), {})
+    wanted = FIELDS | TASKS.get(str(values.get("task", "")), {})
     if missing := [name for name in wanted if name not in values and name not in _MAY_LACK]:
         raise InputError(
             f"{where}: has no field {', '.join(missing)}; expected all of docs/config.md; begin with one of ours, such "
             "as lcjax.configs.rasters.get_config()"
         )
     check_values(values, where)
+
+
+def check_read(fields: dict[str, Any], path: pathlib.Path, remedy: str) -> dict[str, Any]:
+    """Checks what was read of a config.json as `check` does, and that all else in it is what a config can hold.
+
+    Args:
+      fields: of the file.
+      path: of the file, for messages.
+      remedy: what to do about a file that is damaged.
+
+    Returns:
+      The fields.
+
+    Raises:
+      InputError: as `check`, or a name or a value is none that a config can hold.
+    """
+    _check_plain(fields, "", path, remedy)
+    check(fields, f"{path}: config")
+    return fields
+
+
+def _check_plain(value: Any, name: str, path: pathlib.Path, remedy: str, depth: int = 0) -> None:
+    """Raises InputError for a name or a value that a config cannot hold."""
+    if isinstance(value, dict) and depth < _DEPTH:
+        for key, one in value.items():
+            if not key.isidentifier() or hasattr(ml_collections.ConfigDict, key):
+                raise InputError(f"{path}: {name}{key!a:.60}: expected the name of a field; {remedy}")
+            _check_plain(one, f"{name}{key}.", path, remedy, depth + 1)
+    elif isinstance(value, list) and depth < _DEPTH:
+        for one in value:
+            _check_plain(one, name, path, remedy, depth + 1)
+    elif not isinstance(value, bool | int | float | str | None) or (isinstance(value, int) and abs(value) > 2**53):
+        raise InputError(f"{path}: {name.rstrip('.')}: expected a number, text or a list of them; {remedy}")
 
 
 def check_values(values: Mapping[str, Any], where: str = "config") -> None:

@@ -5,14 +5,17 @@ import json
 import pathlib
 import time
 from collections.abc import Mapping
+from typing import TypedDict
 
-from data_pipelines.schema import schema_version
+from data_pipelines.schema import schema_version, typed_json
 from data_pipelines.schema.errors import InputError
+from data_pipelines.schema.typed_json import Count, Ordinal, Seconds
 from lcjax.parallel import multihost
 from lcjax.runs import SCHEMA_VERSION
 from lcjax.runs.timer import duration
 
 FILE = "attempts.jsonl"
+_REMEDY = "put back what it was, or delete it: it tells of times alone"
 # Order of the activities on the terminal, after the steps that were kept.
 _ORDER = ("compile", "data", "evaluate", "checkpoint", "start")
 
@@ -33,8 +36,8 @@ class Attempt:
           first_step: number of steps that were done before.
         """
         self._path = path
-        text = path.read_text() if path.is_file() else ""
-        self._number = 1 + max((record["attempt"] for record in _records(text)), default=0)
+        text = _content(path) if path.exists() else ""
+        self._number = 1 + max((record["attempt"] for record in _records(path, text)), default=0)
         newline = "\n" if text and not text.endswith("\n") else ""  # ends the line that a kill cut in half
         first = {"started": started, "first_step": first_step}
         self._append(schema_version.stamp(first, SCHEMA_VERSION), before=newline)
@@ -115,19 +118,18 @@ def summary(path: pathlib.Path) -> Summary:
       path: of attempts.jsonl.
 
     Raises:
-      InputError: there is no such file, or it is of another schema_version.
+      InputError: there is no such file, it is of another schema_version, or a line is not what it must be.
     """
-    if not path.is_file():
-        raise InputError(f"{path}: no such file; expected the {FILE} of a workdir that `lcjax train` wrote")
     attempts: dict[int, list[dict]] = {}
-    for record in _records(path.read_text()):
+    for record in _records(path, _content(path)):
         attempts.setdefault(record["attempt"], []).append(record)
     wall = again = between = 0.0
     seconds: dict[str, float] = {}
     earliest: float | None = None  # lowest first step of all later attempts
     following: float | None = None  # start of the next attempt
     for _, (start, *rest) in sorted(attempts.items(), reverse=True):
-        schema_version.check(start, SCHEMA_VERSION, path)
+        if "started" not in start or any("started" in record for record in rest):
+            raise InputError(f"{path}: attempt {start['attempt']}: expected one line of its start, first; {_REMEDY}")
         last = rest[-1] if rest else {"seen": start["started"], "step": start["first_step"], "seconds": {}}
         # Where somebody has set the clock back, what was measured in between counts.
         wall += max(last["seen"] - start["started"], sum(last["seconds"].values()))
@@ -152,12 +154,52 @@ def line(total: Summary) -> str:
     return f"goodput {total.goodput:.2f}: {', '.join(shown)}; {restarts}{waited}"
 
 
-def _records(text: str) -> list[dict]:
-    """Returns the records of all complete lines; a line that a kill cut in half is not JSON and is left out."""
-    records = []
-    for row in text.splitlines():
+class _Start(TypedDict):
+    """The first line of an attempt."""
+
+    attempt: Ordinal
+    started: Seconds
+    first_step: Count
+
+
+class _Seen(TypedDict):
+    """A later one."""
+
+    attempt: Ordinal
+    seen: Seconds
+    step: Count
+    seconds: dict[str, Seconds]
+
+
+def _content(path: pathlib.Path) -> str:
+    try:
+        return typed_json.content(path, _REMEDY, f"the {FILE} of a workdir that `lcjax train` wrote").decode("utf-8")
+    except UnicodeDecodeError as error:
+        raise InputError(f"{path}: not UTF-8 (byte {error.start}); {_REMEDY}") from error
+
+
+def _records(path: pathlib.Path, text: str) -> list[dict]:
+    """Returns the records of all complete lines.
+
+    A kill cuts the last line of an attempt in half. Such a line is no JSON and is left out, where nothing follows or a
+    new attempt. Raises InputError for other lines that are not what they must be.
+    """
+    records: list[dict] = []
+    cut = ""  # what is wrong with the line before
+    for number, line in enumerate(text.splitlines(), 1):
+        source = f"{path}, line {number}"
         try:
-            records.append(json.loads(row))
-        except json.JSONDecodeError:
+            fields = typed_json.parse(line, source, _REMEDY)
+        except InputError as error:
+            if cut:
+                raise InputError(cut) from error
+            cut = str(error)
             continue
+        first = isinstance(fields, dict) and "started" in fields
+        if cut and not first:
+            raise InputError(cut)
+        cut = ""
+        if first:
+            fields = schema_version.check(fields, SCHEMA_VERSION, source, _REMEDY)
+        records.append(typed_json.convert(fields, _Start if first else _Seen, source, _REMEDY))  # type: ignore[arg-type]
     return records

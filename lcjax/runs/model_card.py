@@ -4,17 +4,30 @@ import dataclasses
 import json
 import pathlib
 from importlib import metadata
-from typing import Any
+from typing import Annotated, TypedDict
 
-from data_pipelines.schema import schema_version
-from data_pipelines.schema.errors import InputError
+import msgspec
+
+from data_pipelines.schema import schema_version, typed_json
 from data_pipelines.schema.legends import Legend
 from data_pipelines.schema.sensors import Sensor
+from data_pipelines.schema.typed_json import Count, LabelText, Name, Tile
 from lcjax.runs import SCHEMA_VERSION
 from lcjax.version import __version__
 
 FILE = "card.json"
+_REMEDY = "put back what training wrote"
 _PACKAGES = ("jax", "flax", "optax", "orbax-checkpoint", "numpy")
+
+
+class Split(TypedDict):
+    """Which records a role of the run takes: see `Card.splits`."""
+
+    spec: str
+    records: Count
+    id: str
+    class_pixels: dict[LabelText, Count]
+    warnings: list[str]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -35,13 +48,13 @@ class Card:
       data_in_memory: whether the records were arrays in Python, which no command can open again.
     """
 
-    model: str
-    fusion: str
-    sensors: tuple[Sensor, ...]
+    model: Name
+    fusion: Name
+    sensors: Annotated[tuple[Sensor, ...], msgspec.Meta(min_length=1, max_length=256)]
     legend: Legend
-    tile: int
-    dataset: str
-    splits: dict[str, dict[str, Any]]
+    tile: Tile
+    dataset: Name
+    splits: dict[Name, Split]
     versions: dict[str, str]
     data_in_memory: bool = False
 
@@ -50,43 +63,28 @@ class Card:
         return json.dumps(schema_version.stamp(dataclasses.asdict(self), SCHEMA_VERSION), indent=1)
 
 
-def from_json(text: str, source: object = "the card of the checkpoint") -> Card:
+def from_json(text: bytes | str, source: object = "the card of the checkpoint", remedy: str = _REMEDY) -> Card:
     """Parses what `Card.to_json` wrote.
 
     Args:
       text: JSON.
       source: name of the file, for messages.
+      remedy: what to do about a card that cannot be read.
 
     Raises:
-      InputError: the card is of another schema_version.
-      ValueError, TypeError, KeyError, AttributeError: the text is not a card.
+      InputError: the text is no card, or of another schema_version.
     """
-    fields = json.loads(text)
-    if not isinstance(fields, dict):
-        raise TypeError(f"{type(fields).__name__} in place of an object")
-    fields = schema_version.check(fields, SCHEMA_VERSION, source)
-    fields["sensors"] = tuple(map(Sensor.from_dict, fields["sensors"]))
-    fields["legend"] = Legend.from_dict(fields["legend"])
-    return Card(**fields)
+    return schema_version.decode(text, Card, SCHEMA_VERSION, source, remedy)
 
 
 def read(workdir: pathlib.Path) -> Card:
-    """Reads the card of a workdir.
+    """Reads card.json of a workdir or of an exported network.
 
     Raises:
       InputError: there is no card, or this version cannot read it.
     """
     path = workdir / FILE
-    if not path.is_file():
-        raise InputError(f"{path}: no such file; expected the workdir of a training run (see `lcjax train --help`)")
-    try:
-        return from_json(path.read_text(), path)
-    except InputError:
-        raise
-    except (ValueError, TypeError, KeyError, AttributeError) as error:
-        raise InputError(
-            f"{path}: no card that this version reads ({error!r}); train again or use its version"
-        ) from error
+    return from_json(typed_json.content(path, _REMEDY, "the card of a trained network"), path)
 
 
 def versions() -> dict[str, str]:

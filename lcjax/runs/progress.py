@@ -1,6 +1,11 @@
 """The state of a run that a checkpoint keeps beside the arrays, for the run to be resumed."""
 
 import dataclasses
+from typing import Annotated
+
+import msgspec
+
+from data_pipelines.schema.typed_json import Count, Positive, Real
 
 DONE = "all steps done"
 
@@ -22,13 +27,15 @@ class Progress:
       card: the card of the run, as JSON.
     """
 
-    position: int = 0
-    window: dict[str, list[float]] = dataclasses.field(default_factory=dict)
-    steps: int = 0
-    evaluated: int = -1
-    best: float | None = None
-    since_best: int = 0
-    lr_multiplier: float = 1.0
+    position: Count = 0
+    window: dict[str, Annotated[list[Real], msgspec.Meta(min_length=2, max_length=2)]] = dataclasses.field(
+        default_factory=dict
+    )
+    steps: Count = 0
+    evaluated: Annotated[int, msgspec.Meta(ge=-1, le=2**53)] = -1
+    best: Real | None = None
+    since_best: Count = 0
+    lr_multiplier: Positive = 1.0
     ended: str = ""
-    devices: int = 0
+    devices: Count = 0
     card: str = ""

@@ -11,6 +11,7 @@ from data_pipelines.schema.errors import InputError
 from lcjax.parallel import mesh as meshes
 from lcjax.parallel import multihost
 from lcjax.runs.checkpoints import Checkpoints
+from lcjax.runs.progress import Progress
 
 _TRIAL = ".trial"
 # Orbax takes a whole path for a pattern where it looks for what it has written, and these folders for buckets.
@@ -52,7 +53,7 @@ def try_out(workdir: pathlib.Path, mesh: Mesh) -> None:
     _remove(folder)  # what a kill has left
     try:
         trial = Checkpoints(workdir, _TRIAL, keep=1)
-        trial.save(1, model={"trial": spread}, optimizer={"trial": spread}, meta={})
+        trial.save(1, model={"trial": spread}, optimizer={"trial": spread}, meta=Progress())
         trial.wait()
         damage = trial.damage(1)
         found = trial.restore_model(1, {"trial": spread})["trial"]

@@ -2,20 +2,22 @@
 
 import contextlib
 import json
+import math
 import pathlib
 from collections.abc import Iterator
 from types import TracebackType
-from typing import Any
+from typing import Any, Literal, TypedDict
 
 import jax
 import ml_collections
 from tensorboardX import SummaryWriter
 
-from data_pipelines.schema import locks, paths, schema_version
+from data_pipelines.schema import locks, paths, schema_version, typed_json
 from data_pipelines.schema.errors import InputError
 from data_pipelines.schema.files import write_atomically
+from data_pipelines.schema.typed_json import Count, Number
 from lcjax.parallel import multihost, nested_diff
-from lcjax.runs import SCHEMA_VERSION
+from lcjax.runs import SCHEMA_VERSION, config_fields
 from lcjax.runs import model_card as cards
 
 _log = multihost.shared_logger(__name__)
@@ -34,20 +36,17 @@ def read_config(workdir: pathlib.Path) -> ml_collections.ConfigDict:
     Raises:
       InputError: there is none, it is damaged, or it is of another schema_version.
     """
+    return ml_collections.ConfigDict(read_fields(workdir))
+
+
+def read_fields(workdir: pathlib.Path) -> dict[str, Any]:
+    """Reads config.json as a dictionary; errors as of `read_config`."""
     path = workdir / CONFIG
-    if not path.is_file():
-        raise InputError(f"{path}: no such file; expected the workdir of a training run (see `lcjax train --help`)")
-    return ml_collections.ConfigDict(_read(path))
-
-
-def _read(path: pathlib.Path) -> dict[str, Any]:
-    try:
-        fields = json.loads(path.read_text())
-    except ValueError as error:
-        raise InputError(
-            f"{path}: is damaged ({error}); delete it, and the train command of this run writes it again"
-        ) from error
-    return schema_version.check(fields, SCHEMA_VERSION, path)
+    remedy = "put back what it was, or delete it, and the train command of this run writes it again"
+    expected = "the workdir of a training run (see `lcjax train --help`)"
+    text = typed_json.content(path, remedy, expected)
+    fields = schema_version.decode(text, dict[str, Any], SCHEMA_VERSION, path, remedy)
+    return config_fields.check_read(fields, path, remedy)
 
 
 @contextlib.contextmanager
@@ -95,7 +94,7 @@ def start(
         begun = path.is_file() and any((workdir / "checkpoints" / "last").glob("*"))
         differing = []
         if begun:
-            there = _read(path)
+            there = read_fields(workdir)
             differing = [key for key in nested_diff.differing(there, given) if key not in _MAY_CHANGE]
         if differing:
             shown = f"{workdir}: holds a run of another config: " + nested_diff.differences(
@@ -134,6 +133,13 @@ def write(workdir: pathlib.Path, config: ml_collections.ConfigDict, card: cards.
             raise InputError(f"{workdir}: cannot be written ({error.strerror}); choose another --workdir") from error
 
 
+class _Row(TypedDict):
+    """What each line of metrics.jsonl begins with."""
+
+    step: Count
+    split: Literal["train", "validation"]
+
+
 def changed(workdir: pathlib.Path, config: ml_collections.ConfigDict, fields: tuple[str, ...]) -> str:
     """Describes what a config changes of the one that a run began with; "" where nothing is changed.
 
@@ -142,7 +148,7 @@ def changed(workdir: pathlib.Path, config: ml_collections.ConfigDict, fields: tu
       config: that the run goes on with.
       fields: which of the changes are looked for first, "model" standing for "model.base"; all, if none is of them.
     """
-    there, given = json.loads(read_config(workdir).to_json()), json.loads(config.to_json())
+    there, given = read_fields(workdir), json.loads(config.to_json())
     differing = [key for key in nested_diff.differing(there, given) if key not in _MAY_CHANGE]
     meant = [key for key in differing if key.split(".")[0] in fields]
     return nested_diff.differences(there, given, ("there", "now"), meant or differing) if differing else ""
@@ -180,7 +186,8 @@ class Log:
         """
         if not self._writes:
             return
-        self._file.write(json.dumps({"step": step, "split": split} | values) + "\n")
+        finite = {name: value if math.isfinite(value) else None for name, value in values.items()}
+        self._file.write(json.dumps({"step": step, "split": split} | finite) + "\n")
         self._file.flush()
         for name, value in values.items():
             self._board.add_scalar(f"{split}/{name}", value, step)
@@ -199,8 +206,28 @@ class Log:
 
 
 def read_metrics(workdir: pathlib.Path) -> list[dict]:
-    """The whole lines of metrics.jsonl, in order: each has "step", "split" and the values by name."""
+    """Reads the whole lines of metrics.jsonl, in order: each has "step", "split" and the values by name.
+
+    Raises:
+      InputError: a line is not what it must be. The last one may be half: a kill leaves it, and a run that goes on.
+    """
     path = workdir / METRICS
-    lines = path.read_text().splitlines() if path.is_file() else []
-    # A kill can leave half a line at the end; it is of a later step than any whole checkpoint.
-    return [json.loads(line) for line in lines if line.endswith("}")]
+    if not path.exists():
+        return []
+    remedy = "put back what it was, or train again in another --workdir"
+    text = typed_json.content(path, remedy, "the metrics of a run")
+    *lines, half = text.split(b"\n")
+    rows: list[dict] = []
+    for number, line in enumerate(lines + [half] * half.endswith(b"}"), 1):
+        source = f"{path}, line {number}"
+        try:
+            fields = typed_json.parse(line, source, remedy)
+        except InputError:
+            if line is half:
+                break
+            raise
+        typed_json.convert(fields, _Row, source, remedy, foreign=True)
+        values = {key: value for key, value in fields.items() if key not in _Row.__annotations__}
+        typed_json.convert(values, dict[str, Number | None], source, remedy)
+        rows.append(fields)
+    return rows

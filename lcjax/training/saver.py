@@ -1,6 +1,5 @@
 """The checkpoints of a run: `last`, to go on from, and `best`, to use."""
 
-import dataclasses
 import pathlib
 
 import numpy as np
@@ -57,7 +56,7 @@ class Saver:
     def _restore(self, step: int, allow_other_config: bool) -> State:
         config, total = self._experiment.config, self._experiment.length.total
         self.first = step
-        self.progress = Progress(**self._last.restore_meta(step))
+        self.progress = self._last.restore_meta(step)
         if not allow_other_config:
             self._check_records()
         if self.progress.ended == DONE and step < total:
@@ -156,7 +155,7 @@ class Saver:
         # One at a time: `last` says which state was the best, and must not be there before that state is; and of
         # several processes two savings at once would take each other's signals.
         self.wait()
-        kind.save(step, model=model, optimizer=state.opt_state, meta=dataclasses.asdict(self.progress))
+        kind.save(step, model=model, optimizer=state.opt_state, meta=self.progress)
 
     def saved(self) -> int | None:
         """Returns the step of the newest whole checkpoint to go on from."""

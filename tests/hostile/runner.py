@@ -198,10 +198,10 @@ class _Running:
 
 def run(cases: list[corpus.Case], world: corpus.World, root: pathlib.Path, log: pathlib.Path, beside: int):
     """Runs all cases, some side by side, and yields (case, asked, outcome, faults) as they end."""
-    todo, running = list(reversed(cases)), []
+    todo, running = list(reversed(list(enumerate(cases)))), []
     while todo or running:
         while todo and len(running) < beside:
-            running.append(_begin(todo.pop(), world, root))
+            running.append(_begin(*todo.pop(), world, root))
         for one in list(running):
             outcome = finish(one.pid, one.place.root, one.begun)
             if outcome is None:
@@ -214,8 +214,8 @@ def run(cases: list[corpus.Case], world: corpus.World, root: pathlib.Path, log: 
         time.sleep(0.01)
 
 
-def _begin(case: corpus.Case, world: corpus.World, root: pathlib.Path) -> _Running:
-    folder = root / re.sub(r"\W+", "_", case.name)
+def _begin(number: int, case: corpus.Case, world: corpus.World, root: pathlib.Path) -> _Running:
+    folder = root / f"{number:04d}_{re.sub(r'[^A-Za-z0-9]+', '_', case.name)}"
     # Each case asks for an address of its own.
     own = dataclasses.replace(world, name=folder.name)
     place = corpus.Place(folder, own, np.random.default_rng([case.seed, sum(case.kind.encode())]))

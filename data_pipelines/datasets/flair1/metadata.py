@@ -5,7 +5,6 @@
 """
 
 import datetime
-import json
 import math
 import pathlib
 import re
@@ -14,6 +13,7 @@ from typing import Any
 
 import numpy as np
 
+from data_pipelines.schema import typed_json
 from data_pipelines.schema.errors import InputError
 from data_pipelines.schema.spec import Vector
 
@@ -35,13 +35,9 @@ _LONGEST, _WAVES = 1e8, 8  # metres, and how many sines of each coordinate
 
 def read(path: pathlib.Path) -> dict[str, object]:
     """Image name -> its entry. Raises InputError for a file that is not such a table."""
-    try:
-        entries = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError, RecursionError) as error:
-        raise InputError(
-            f"{path}: cannot be read as JSON ({error}); damaged or cut short: download it again, or move it out of "
-            "--source to go without"
-        ) from error
+    remedy = "damaged or cut short: download it again, or move it out of --source to go without"
+    text = typed_json.content(path, remedy, "the metadata of FLAIR images")
+    entries = typed_json.parse(text, path, remedy, finite=False)
     if not isinstance(entries, dict) or not any(name.startswith("IMG_") for name in entries):
         raise InputError(
             f'{path}: expected an object {{"IMG_000826": {{...}}, ...}}, the metadata of FLAIR images; download it '

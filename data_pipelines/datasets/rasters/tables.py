@@ -6,7 +6,7 @@ import io
 import pathlib
 import re
 
-from data_pipelines.schema import csv_rows, paths
+from data_pipelines.schema import csv_rows, names, paths
 from data_pipelines.schema.errors import InputError
 from data_pipelines.schema.legends import IGNORE, LandClass, Legend
 
@@ -147,11 +147,11 @@ def read_legend(path: pathlib.Path, name: str) -> Legend:
         where = f"{path}, line {line}"
         if not re.fullmatch(r"\d{1,3}", row["id"]) or int(row["id"]) > IGNORE:
             raise InputError(f"{where}: id {row['id']!r}; expected a whole number from 0 to 255")
-        land_class = LandClass(int(row["id"]), row["name"], row["colour"].lower())
-        if not land_class.name:
+        if not row["name"]:
             raise InputError(f"{where}: no name; expected a name for every class")
-        if not re.fullmatch("#[0-9a-f]{6}", land_class.colour):
-            raise InputError(f"{where}: colour {row['colour']!r}; expected #rrggbb, e.g. #1c0dff")
+        names.check(row["name"], f"{where}: name")
+        names.colour(row["colour"], f"{where}: colour")
+        land_class = LandClass(int(row["id"]), row["name"], row["colour"].lower())
         for field in ("id", "name"):
             if getattr(land_class, field) in [getattr(other, field) for other in classes]:
                 raise InputError(f"{where}: {field} {getattr(land_class, field)} once more; expected each {field} once")

@@ -21,7 +21,7 @@ from rasterio.transform import Affine
 
 from data_pipelines.datasets.sample import aerial, landscape, sentinel
 from data_pipelines.datasets.sample.noise import Draws
-from data_pipelines.schema import progress
+from data_pipelines.schema import progress, typed_json
 from data_pipelines.schema.errors import InputError
 from data_pipelines.schema.files import write_atomically
 from data_pipelines.schema.sensors import AERIAL, S1, S2
@@ -214,7 +214,7 @@ def _stamp(root: pathlib.Path, seed: int) -> None:
     """Notes seed and version in `root`, or checks them: tiles of two seeds must never stand side by side."""
     stamp, path = {"seed": seed, "version": VERSION}, root / STAMP
     if path.exists():
-        found = json.loads(path.read_text())
+        found = typed_json.read(path, dict[str, int | str], "remove it")
         if found != stamp:
             raise InputError(f"{path}: holds a sample of {found}, asked for {stamp}; give another folder, or remove it")
     else:

@@ -7,7 +7,8 @@ rows. The 2024 report: github.com/BertilleT/land_cover_map_Transformers_SSL, rep
 import dataclasses
 import functools
 import importlib.resources
-import json
+
+from data_pipelines.schema import typed_json
 
 
 @dataclasses.dataclass(frozen=True)
@@ -127,19 +128,6 @@ class Published:
 @functools.cache
 def published() -> Published:
     """Reads published.json."""
-    fields = json.loads(
-        importlib.resources.files("lcjax.reporting.report2024").joinpath("published.json").read_text(encoding="utf-8")
-    )
-    return Published(
-        sources=fields["sources"],
-        tables=tuple(map(_table, fields["tables"])),
-        best=tuple(Figure(**entry) for entry in fields["best"]),
-        confusion=Confusion(**fields["confusion"]),
-    )
-
-
-def _table(fields: dict) -> PrintedTable:
-    rows = tuple((name, score) for name, score in fields.pop("rows"))
-    columns = tuple(Column(**entry) for entry in fields.pop("columns"))
-    marks = tuple(Mark(**entry) for entry in fields.pop("marks"))
-    return PrintedTable(**fields, rows=rows, columns=columns, marks=marks)
+    file = importlib.resources.files("lcjax.reporting.report2024").joinpath("published.json")
+    remedy = "install lcjax again"
+    return typed_json.convert(typed_json.parse(file.read_bytes(), file, remedy), Published, file, remedy)

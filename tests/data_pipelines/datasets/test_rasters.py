@@ -404,7 +404,7 @@ LEGENDS = {
     "names": ("id,name,colour\n1,a,#000000\n2,a,#ffffff\n", "line 3: name a once more"),
     "256": ("id,name,colour\n256,a,#000000\n", "line 2: id '256'; expected a whole number from 0 to 255"),
     "no name": ("id,name,colour\n1,,#000000\n", "line 2: no name"),
-    "colour": ("id,name,colour\n1,a,red\n", "line 2: colour 'red'; expected #rrggbb"),
+    "colour": ("id,name,colour\n1,a,red\n", "line 2: colour: found 'red', expected #rrggbb"),
     "ignore": ("id,name,colour,ignore\n1,a,#000000,maybe\n", "line 2: ignore 'maybe'"),
     "one": ("id,name,colour,ignore\n1,a,#000000,\n2,b,#ffffff,1\n", "1 classes to tell apart; expected at least two"),
 }

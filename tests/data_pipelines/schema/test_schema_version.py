@@ -1,4 +1,5 @@
 import json
+from typing import Any
 
 import pytest
 
@@ -10,7 +11,7 @@ def test_what_is_written_is_read(tmp_path):
     path = tmp_path / "some.json"
     schema_version.write_json(path, {"names": ["é"], "count": 3}, 4)
     assert json.loads(path.read_text(encoding="utf-8")) == {"schema_version": 4, "names": ["é"], "count": 3}
-    assert schema_version.read_json(path, 4) == {"names": ["é"], "count": 3}
+    assert schema_version.read_json(path, dict[str, Any], 4) == {"names": ["é"], "count": 3}
 
 
 @pytest.mark.parametrize(
@@ -30,9 +31,11 @@ def test_everything_else_is_refused(tmp_path, text, message):
     path = tmp_path / "some.json"
     path.write_text(text, encoding="utf-8", errors="surrogateescape")
     with pytest.raises(InputError, match=rf"some\.json: {message}"):
-        schema_version.read_json(path, 4, "begin anew")
+        schema_version.read_json(path, dict[str, Any], 4, "begin anew")
 
 
 def test_a_file_that_is_not_there(tmp_path):
-    with pytest.raises(InputError, match=r"some\.json: no such file; expected one of schema_version 4; begin anew"):
-        schema_version.read_json(tmp_path / "some.json", 4, "begin anew")
+    with pytest.raises(
+        InputError, match=r"some\.json: no such file; expected a JSON file of schema_version 4; begin anew"
+    ):
+        schema_version.read_json(tmp_path / "some.json", dict[str, Any], 4, "begin anew")

@@ -8,6 +8,7 @@ import sys
 
 import jax
 import pytest
+from finished import make_run
 from networks import card_of
 
 from lcjax.cli import choices, environment
@@ -123,7 +124,11 @@ def run(tmp_path):
     """A workdir as a training run leaves it, but for the arrays."""
     config = dfc2020.get_config("model=unet,data=sample,tiny=true,init=runs/pretrain,freeze=encoder")
     folder = tmp_path / "runs" / "unet"
-    splits = {"train": {"spec": "validation[:80%]", "records": 6400}, "test": {"spec": "test", "records": 986}}
+    alike = {"id": "a", "class_pixels": {"1": 9}, "warnings": []}
+    splits = {
+        "train": {"spec": "validation[:80%]", "records": 6400} | alike,
+        "test": {"spec": "test", "records": 986} | alike,
+    }
     workdir.write(folder, config, dataclasses.replace(card_of(config), splits=splits))
     for kind, step in (("last", 8), ("last", 12), ("best", 8)):
         (folder / "checkpoints" / kind / str(step)).mkdir(parents=True)
@@ -132,10 +137,7 @@ def run(tmp_path):
         {"step": 8, "split": "validation", "OA": 0.5, "IoU/water": 0.25},
     ]
     (folder / workdir.METRICS).write_text("".join(json.dumps(row) + "\n" for row in rows))
-    (folder / "evaluation" / "test").mkdir(parents=True)
-    (folder / "evaluation" / "test" / "metrics.json").write_text(
-        json.dumps({"schema_version": 1, "scores": {"mIoU_8": 0.125, "IoU/a": 0.0}})
-    )
+    make_run(folder, 0, scores={"mIoU_8": 0.125, "IoU/a": 0.0}, baseline=True)
     return folder
 
 
@@ -193,7 +195,7 @@ def test_files_that_cannot_be_read_are_named(command, run):
     (run / "evaluation" / "test" / "metrics.json").write_text('{"schema_version": 99}')
     refused("metrics.json: schema_version 99, and this lcjax reads 1")
     (run / "config.json").write_text("{")
-    refused("config.json: is damaged")
+    refused("config.json: cannot be read as JSON")
     (run / "config.json").rename(run / "description.json")
-    (run / "description.json").write_text('{"schema_version": 1}')
-    refused("statistics.json: no such file")
+    (run / "description.json").write_text('{"schema_version": 2}')
+    refused("description.json: name: missing")

@@ -1,5 +1,6 @@
 """Checkpoints come back exact, are copies, appear whole, and are found or said to be missing."""
 
+import dataclasses
 import shutil
 
 import jax
@@ -12,8 +13,9 @@ from data_pipelines.schema.errors import InputError
 from lcjax.engine import optimizer as optimizers
 from lcjax.parallel import mesh as meshes
 from lcjax.runs import checkpoints
+from lcjax.runs.progress import Progress
 
-META = {"position": 96, "clock": {"train": 1.25}, "best": None, "ended": "", "window": {"loss": 0.1}}
+META = Progress(position=96, window={"loss": [0.1, 1.0]}, steps=1)
 
 
 def arrays(seed, mesh=None):
@@ -52,7 +54,9 @@ def test_what_was_saved_comes_back_exact_and_where_it_lay(tmp_path):
     assert again.restore_meta(12) == META
     (meta,) = [path for path in (there.folder / "12" / "meta").rglob("*") if b"schema_version" in path.read_bytes()]
     meta.write_text(meta.read_text().replace('"schema_version": 1', '"schema_version": 2'))
-    with pytest.raises(InputError, match=r"last/12/meta: schema_version 2, and this lcjax reads 1; use the newer"):
+    with pytest.raises(
+        InputError, match=r"last/12/meta/metadata: schema_version 2, and this lcjax reads 1; use the newer"
+    ):
         again.restore_meta(12)
     equal(found := again.restore_model(12, model), model)
     equal(again.restore_optimizer(12, moments), moments)
@@ -120,7 +124,7 @@ def test_a_step_that_is_there_stays_and_old_ones_go(tmp_path):
     second, _ = arrays(2)
     there = checkpoints.Checkpoints(tmp_path, "last", keep=2)
     for step, model in ((2, first), (2, second), (4, second), (6, first)):
-        there.save(step, model=model, optimizer=moments, meta=META | {"position": step})
+        there.save(step, model=model, optimizer=moments, meta=dataclasses.replace(META, position=step))
         there.wait()
         if step == 2:
             equal(there.restore_model(2, first), first)

@@ -161,7 +161,7 @@ def test_records_are_there_after_a_kill(tmp_path):
 def test_attempts_of_another_version_are_refused(tmp_path, version, words):
     first, *rest = TWICE
     path = write(tmp_path / goodput.FILE, first | {"schema_version": version}, *rest)
-    with pytest.raises(InputError, match=rf"^{path}: {words}"):
+    with pytest.raises(InputError, match=rf"^{path}, line 1: {words}"):
         goodput.summary(path)
 
 

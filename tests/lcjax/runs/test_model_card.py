@@ -19,7 +19,7 @@ CARD = cards.Card(
     legend=DFC2020,
     tile=256,
     dataset="sample 1.0.0",
-    splits={"train": {"spec": "train[:75%]", "records": 3, "id": "abc"}},
+    splits={"train": {"spec": "train[:75%]", "records": 3, "id": "abc", "class_pixels": {"1": 9}, "warnings": []}},
     versions={"lcjax": "0.1.0"},
 )
 
@@ -83,22 +83,66 @@ def test_a_card_without_a_field_is_refused(tmp_path, gone):
     fields = json.loads(CARD.to_json())
     del fields[gone]
     (tmp_path / cards.FILE).write_text(json.dumps(fields))
-    with pytest.raises(InputError, match=rf"card\.json: no card that this version reads \(TypeError.*'{gone}'"):
+    with pytest.raises(InputError, match=rf"card\.json: {gone}: missing; put back what training wrote"):
         cards.read(tmp_path)
 
 
 def test_a_folder_without_a_card_is_refused(tmp_path):
-    with pytest.raises(InputError, match="no such file; expected the workdir of a training run"):
+    with pytest.raises(InputError, match="no such file; expected the card of a trained network"):
         cards.read(tmp_path / "nowhere")
 
 
 @pytest.mark.parametrize(
-    "text", ["", "{", "[]", '{"schema_version": 1}', '{"schema_version": 1, "model": "unet", "sensors": 3}']
+    ("text", "words"),
+    [
+        ("", "cannot be read as JSON"),
+        ("{", "cannot be read as JSON"),
+        ("[]", "no schema_version; expected 1"),
+        ('{"schema_version": 1}', "model: missing"),
+        ('{"schema_version": 1, "model": "unet", "fusion": "s2", "sensors": 3}', "sensors: found 3, expected a list"),
+    ],
 )
-def test_a_broken_card_is_refused(tmp_path, text):
+def test_a_broken_card_is_refused(tmp_path, text, words):
     (tmp_path / cards.FILE).write_text(text)
-    with pytest.raises(InputError, match=r"card\.json: no card that this version reads"):
+    with pytest.raises(InputError, match=rf"card\.json: {words}.*; put back what training wrote"):
         cards.read(tmp_path)
+
+
+WRONG = [
+    ("tile", 0, "tile: found 0, expected a whole number >= 1"),
+    ("tile", 10**9, "tile: found 1000000000, expected a whole number <= 65536"),
+    ("sensors.0.scaling.scale", 0, r"sensors\[0\].scaling.scale: found 0, expected a number > 0"),
+    (
+        "sensors.0.scaling.scale",
+        [1.0],
+        r"sensors\[0\]: scaling.scale: found another number of them, .* each of 2 bands",
+    ),
+    ("sensors.0.scaling.unit", 1e300, r"sensors\[0\].scaling.unit: found 1e\+300, expected a number <= 3.40"),
+    ("sensors.1.dtype", "object", r"sensors\[1\]: dtype: found 'object', expected one of uint8"),
+    ("sensors.1.bands.1", "B1", r"sensors\[1\]: bands: found 13 names, 12 different"),
+    ("sensors.1.display", ["B4", "B3", "B99"], r"sensors\[1\]: display: found B4, B3, B99"),
+    ("legend.classes.0.colour", "red;background:url(x)", r"legend.classes\[0\]: colour: found .*expected #rrggbb"),
+    ("legend.classes.0.name", "a\0b", r"legend.classes\[0\].name: found .*without control characters"),
+    ("legend.classes.0.name", "a" * 201, r"legend.classes\[0\].name: found .* expected a name of 1 to 200 letters"),
+    ("legend.classes.0.id", 256, r"legend.classes\[0\].id: found 256, expected a whole number <= 255"),
+    ("legend.classes.0.id", 2, "legend: classes: the id 2 stands there twice"),
+    ("splits.train.records", -1, r"splits\['train'\].records: found -1, expected a whole number >= 0"),
+    ("splits.train.class_pixels", {"300": 1}, r"splits\['train'\].class_pixels\['300'\]: an unknown key"),
+    ("sensors.0.more", 1, r"sensors\[0\].more: a field that nothing reads"),
+]
+
+
+@pytest.mark.parametrize(("path", "value", "words"), WRONG, ids=[f"{path}={value!s:.20}" for path, value, _ in WRONG])
+def test_a_field_that_cannot_be_is_named(path, value, words):
+    fields = json.loads(CARD.to_json())
+    *folders, key = (int(step) if step.isdigit() else step for step in path.split("."))
+    at = fields
+    for folder in folders:
+        at = at[folder]
+    at[key] = value
+    with pytest.raises(InputError, match=f"^here: {words}") as caught:
+        cards.from_json(json.dumps(fields), "here")
+    assert "\n" not in str(caught.value)
 
 
 def test_versions_name_the_libraries():

@@ -34,8 +34,14 @@ def test_a_run_goes_on_with_other_memory_but_not_as_another_run(tmp_path):
     ("version", "words"),
     [
         (2, r"schema_version 2, and this lcjax reads 1; use the newer lcjax that wrote it"),
-        (0, r"schema_version 0; expected 1; run the command that wrote it again"),
-        (None, r"no schema_version; expected 1; run the command that wrote it again"),
+        (
+            0,
+            r"schema_version 0; expected 1; put back what it was, or delete it, and the train command of this .*",
+        ),
+        (
+            None,
+            r"no schema_version; expected 1; put back what it was, or delete it, and the train command of this .*",
+        ),
     ],
 )
 def test_a_config_of_another_version_is_refused(tmp_path, version, words):
@@ -51,7 +57,7 @@ def test_a_config_of_another_version_is_refused(tmp_path, version, words):
             read()
 
 
-def test_a_run_of_a_config_without_a_field_is_another_run(tmp_path):
+def test_a_config_without_a_field_is_refused(tmp_path):
     """No field has a value that runs had before it was there."""
     config = pretrain.get_config("tiny=true")
     begin(tmp_path, config)
@@ -59,7 +65,7 @@ def test_a_run_of_a_config_without_a_field_is_another_run(tmp_path):
     fields = json.loads(path.read_text())
     del fields["probe"]
     path.write_text(json.dumps(fields))
-    with pytest.raises(InputError, match=r"another config: probe \(there absent, now \{'train': '', 'test': ''\}\)"):
+    with pytest.raises(InputError, match=r"config\.json: probe: missing; put back what it was"):
         workdir.start(tmp_path, config, card_of(config))
 
 
@@ -78,7 +84,10 @@ def test_a_damaged_config_is_named(tmp_path):
     path = tmp_path / workdir.CONFIG
     path.write_text(path.read_text()[:100])
     for read in (lambda: workdir.read_config(tmp_path), lambda: workdir.start(tmp_path, config, card_of(config))):
-        with pytest.raises(InputError, match=rf"{path}: is damaged .*; delete it, and the train command"):
+        with pytest.raises(
+            InputError,
+            match=rf"{path}: cannot be read as JSON .*; put back what it was, or delete it, and the train command",
+        ):
             read()
     path.unlink()
     workdir.start(tmp_path, config, card_of(config))
