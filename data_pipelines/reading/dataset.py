@@ -108,6 +108,8 @@ class PreparedDataset:
         ids = self._names.ids(spec)
         where = [self._where[record_id] for record_id in ids]
         raw = tfds.decode.DeserializeMethod.RAW_BYTES
+        for split in dict.fromkeys(split for split, _ in where):
+            self._check_known(split)
         stored = {
             split: self._builder.as_data_source(split, deserialize_method=raw)
             for split in dict.fromkeys(split for split, _ in where)
@@ -193,6 +195,13 @@ class PreparedDataset:
             for name in sums:
                 sums[name] += band_statistics.BandSums.of(record[name], counted)
         return {name: of_sensor.summary() for name, of_sensor in sums.items()}
+
+    def _check_known(self, split: str) -> None:
+        if split not in self._builder.info.splits:
+            raise InputError(
+                f"{self.folder / 'dataset_info.json'}: no split {split}, which {on_disk.RECORDS} names; delete the "
+                "folder and prepare it anew"
+            )
 
     @functools.cached_property
     def _builder(self) -> tfds.core.DatasetBuilder:
