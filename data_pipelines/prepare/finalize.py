@@ -13,8 +13,8 @@ import tensorflow_datasets as tfds
 
 from data_pipelines.geo.fill_values import Extremes
 from data_pipelines.prepare.shard_writer import PARTS, Layout, Note
+from data_pipelines.reading.band_statistics import BandSums
 from data_pipelines.schema import on_disk
-from data_pipelines.schema.band_statistics import BandSums
 from data_pipelines.schema.errors import InputError
 from data_pipelines.schema.files import temporary, write_atomically
 from data_pipelines.schema.legends import IGNORE

@@ -14,7 +14,8 @@ from array_record.python import array_record_module
 from tensorflow_datasets.core import example_serializer
 
 from data_pipelines.geo.fill_values import Extremes
-from data_pipelines.schema import band_statistics, on_disk, schema_version
+from data_pipelines.reading import band_statistics
+from data_pipelines.schema import on_disk, schema_version
 from data_pipelines.schema.errors import InputError
 from data_pipelines.schema.files import temporary, write_atomically
 from data_pipelines.schema.legends import IGNORE

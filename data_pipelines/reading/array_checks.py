@@ -8,9 +8,9 @@ from typing import Any
 import numpy as np
 
 from data_pipelines.datasets.rasters.sensor import DTYPES
+from data_pipelines.schema.display import distinct_colours
 from data_pipelines.schema.errors import InputError
 from data_pipelines.schema.legends import IGNORE, LandClass, Legend
-from data_pipelines.schema.palette import distinct_colours
 
 _RESERVED = ("id", "label", "corner", "example", "valid", "record")  # what batches call other things than images
 _MOST_CLASSES = IGNORE  # ids 0 to 254

@@ -14,9 +14,9 @@ import numpy as np
 from data_pipelines.datasets.rasters.sensor import sensor_of
 from data_pipelines.geo.geotiff import filled
 from data_pipelines.reading import array_checks
+from data_pipelines.reading.band_statistics import BandSums
 from data_pipelines.reading.interfaces import square
 from data_pipelines.schema import progress
-from data_pipelines.schema.band_statistics import BandSums
 from data_pipelines.schema.legends import IGNORE, Legend
 from data_pipelines.schema.sensors import Sensor
 from data_pipelines.schema.splits import Splits

@@ -13,9 +13,9 @@ import tensorflow_datasets as tfds
 from google.protobuf.json_format import ParseError
 
 from data_pipelines.datasets import registry as datasets
-from data_pipelines.reading import record_parser
+from data_pipelines.reading import band_statistics, record_parser
 from data_pipelines.reading.interfaces import square
-from data_pipelines.schema import band_statistics, on_disk, paths, progress, schema_version
+from data_pipelines.schema import on_disk, paths, progress, schema_version
 from data_pipelines.schema.band_selection import chosen
 from data_pipelines.schema.errors import InputError
 from data_pipelines.schema.legends import IGNORE, Legend, named

@@ -9,9 +9,9 @@ from collections.abc import Sequence
 from data_pipelines.datasets.rasters import masks
 from data_pipelines.datasets.rasters.palettes import Palette, colour_of, tells_colours
 from data_pipelines.geo import raster_io
+from data_pipelines.schema.display import distinct_colours
 from data_pipelines.schema.errors import InputError
 from data_pipelines.schema.legends import IGNORE
-from data_pipelines.schema.palette import distinct_colours
 from data_pipelines.schema.spec import Refused
 
 _RARE = 0.005  # of the pixels

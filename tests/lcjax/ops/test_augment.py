@@ -11,7 +11,7 @@ from networks import RGB
 from scipy import special, stats
 
 from data_pipelines.reading import loader
-from data_pipelines.schema.band_statistics import BandSums
+from data_pipelines.reading.band_statistics import BandSums
 from data_pipelines.schema.errors import InputError
 from data_pipelines.schema.normalization import by_maximum, whitened
 from data_pipelines.schema.sensors import SENSORS, Scaling

@@ -11,8 +11,8 @@ import pytest
 from data_pipelines.datasets.rasters import init_csv
 from data_pipelines.datasets.rasters.init_csv import Found
 from data_pipelines.prepare import prepare
+from data_pipelines.schema.display import distinct_colours
 from data_pipelines.schema.errors import InputError
-from data_pipelines.schema.palette import distinct_colours
 
 
 def rows(path: pathlib.Path) -> list[dict[str, str]]:

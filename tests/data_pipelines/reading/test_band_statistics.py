@@ -2,7 +2,7 @@ import json
 
 import numpy as np
 
-from data_pipelines.schema.band_statistics import BandSums
+from data_pipelines.reading.band_statistics import BandSums
 
 
 def image(seed: int, offset: float = 1e4) -> np.ndarray:
