@@ -209,7 +209,7 @@ FIELDS: dict[str, Field] = {
     "optimizer.name": Field(
         "adamw", "adamw, adam, sgd, lars or lamb", allowed=Choice(("adamw", "adam", "sgd", "lars", "lamb"))
     ),
-    "optimizer.learning_rate": Field(1e-3, "peak of the learning rate", allowed=Range(0, 1000)),
+    "optimizer.learning_rate": Field(1e-3, "peak of the learning rate", allowed=Range(0)),
     "optimizer.batch_rule": Field(
         "none",
         "how the peak follows the batch: none, linear or sqrt, from reference_batch",

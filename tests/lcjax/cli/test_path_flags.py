@@ -58,7 +58,7 @@ CONFIG = "--config=dfc2020:data=sample,tiny=true,model=unet"
         (("train", "--config=~/x.py", "--workdir=~/run"), "--config=~/x.py: no such file"),
         (("train", CONFIG, "--workdir=~/run", "--config.data_dir=~/data"), "data/sample/1.0.0: no prepared data set"),
         (("evaluate", "--workdir=~/a,~/b"), "a/config.json: no such file"),
-        (("predict", "--workdir=~/run", "--scene=~/x.tif", "--output=~/map.tif"), "run/card.json: no such file"),
+        (("predict", "--workdir=~/run", "--scene=~/x.tif", "--output=~/map.tif"), "run/config.json: no such file"),
         (("export", "--workdir=~/run", "--output=~/net"), "run/config.json: no such file"),
         (("report", "--workdirs=~/run", "--output=~/page"), "run: no such folder"),
         (("report", "--maps=~/x.tif", "--output=~/page"), "x.tif: no such file"),

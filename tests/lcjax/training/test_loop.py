@@ -18,7 +18,7 @@ from data_pipelines.prepare import prepare
 from data_pipelines.reading.dataset import open_dataset
 from data_pipelines.schema.errors import InputError
 from lcjax.configs import dfc2020, pretrain, rasters
-from lcjax.engine import restore
+from lcjax.engine import durations, restore
 from lcjax.engine.experiment import make_card
 from lcjax.evaluation import evaluate
 from lcjax.runs.progress import Progress
@@ -95,9 +95,12 @@ def test_frozen_encoders_stay_and_are_those_of_the_pretraining(data_dir, tmp_pat
         np.testing.assert_array_equal(source.parameters[path], tuned.parameters[path], err_msg=path)
 
 
-def test_freezing_what_has_learned_nothing_is_warned_of(data_dir, tmp_path, capsys):
+def test_freezing_what_has_learned_nothing_is_warned_of(data_dir, tmp_path, capsys, monkeypatch):
+    def soon(*_):
+        raise InputError("soon")
+
+    monkeypatch.setattr(durations, "of_run", soon)  # so that the run ends before it costs anything
     config = small(dfc2020.get_config("model=unet,data=sample,tiny=true,freeze=encoder"), data_dir)
-    config.total = "soon"  # so that the run ends before it costs anything
     for init, warned in (("random", True), ("runs/pretrain", False)):
         config.init = init
         with pytest.raises(InputError, match="soon"):
