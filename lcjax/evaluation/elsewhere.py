@@ -29,7 +29,7 @@ from lcjax.evaluation import evaluate
 from lcjax.ops import metrics
 from lcjax.parallel import devices, multihost
 from lcjax.parallel import mesh as meshes
-from lcjax.runs import SCHEMA_VERSION, evaluations
+from lcjax.runs import SCHEMA_VERSION, evaluations, workdir
 from lcjax.runs import model_card as cards
 
 _log = multihost.shared_logger(__name__)
@@ -145,9 +145,11 @@ def evaluate_elsewhere(
     values, statistics = meshes.replicate_tree((trained.parameters, trained.statistics), mesh)
     step = evaluation_step(task, trained.template)
     learned = (as_learned(batch, fitted) for batch in batches)
-    sums = sum_over_batches(step, values, statistics, learned, meshes.batch_sharding(mesh))
-    with multihost.raise_on_all() as is_main:
-        return _write(trained, folder, kind, sums, dataset, source, spec, fitted, skipped) if is_main else {}
+    out = folder / "evaluation" / folder_name(dataset.name, spec, dataset.split_id(spec))
+    with workdir.alone(out, doing="evaluating to"):
+        sums = sum_over_batches(step, values, statistics, learned, meshes.batch_sharding(mesh))
+        with multihost.raise_on_all() as is_main:
+            return _write(trained, out, kind, sums, dataset, source, spec, fitted, skipped) if is_main else {}
 
 
 def as_learned(record: dict[str, Any], fitted: Fit) -> dict[str, Any]:
@@ -156,8 +158,8 @@ def as_learned(record: dict[str, Any], fitted: Fit) -> dict[str, Any]:
     return record | images | {"label": fitted.labels[record["label"]]}
 
 
-def _write(trained, folder, kind, sums, dataset: Dataset, source: Source, spec, fitted: Fit, skipped) -> dict[str, Any]:
-    card = trained.card
+def _write(trained, target, kind, sums, dataset: Dataset, source: Source, spec, fitted: Fit, skipped) -> dict[str, Any]:
+    card, folder = trained.card, target.parent.parent
     classes = [card.legend.scored[index] for index in fitted.common]
     names = [land_class.name for land_class in classes]
     rows = np.asarray(sums["confusion"])[fitted.common]
@@ -192,7 +194,7 @@ def _write(trained, folder, kind, sums, dataset: Dataset, source: Source, spec, 
     }
     records = [as_learned(source[index], fitted) for index in evaluate.chosen_samples(len(source))]
     result = schema_version.stamp(result, SCHEMA_VERSION)
-    with evaluations.sealed(folder / "evaluation" / folder_name(dataset.name, spec, split["id"])) as out:
+    with evaluations.sealed(target) as out:
         predictions = evaluate.predict(trained, records)
         evaluate.write_samples(out / evaluations.SAMPLES, card.sensors[-1], records, predictions)
         _write_confusion(out, matrix, other, names)

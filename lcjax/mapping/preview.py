@@ -20,6 +20,13 @@ def save(path: pathlib.Path, ids: np.ndarray, picture: np.ndarray, card: Card, r
       rows: of the whole map, as `areas.Areas.rows` gives them.
       title: of the map.
     """
+    import matplotlib
+
+    with matplotlib.rc_context({"text.parse_math": False}):  # a "$" in the name of a class is a "$"
+        _draw(path, ids, picture, card, rows, title)
+
+
+def _draw(path: pathlib.Path, ids: np.ndarray, picture: np.ndarray, card: Card, rows: list[dict], title: str) -> None:
     from matplotlib.figure import Figure  # no pyplot: no window system, no global state
     from matplotlib.patches import Patch
 
