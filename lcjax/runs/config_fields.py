@@ -307,15 +307,17 @@ _TYPES: dict[type, tuple[Any, str]] = {
     str: (str, "text"),
 }
 _DEPTH = 4  # of groups of fields, and of lists in lists
+_BEGIN = "begin with one of ours, such as lcjax.configs.rasters.get_config()"
 _MAY_LACK = ("split.test", "split.validation")  # what is pre-trained has nothing to be tested on
 
 
-def check(config: Mapping[str, Any] | ml_collections.ConfigDict, where: str = "config") -> None:
+def check(config: Mapping[str, Any] | ml_collections.ConfigDict, where: str = "config", remedy: str = _BEGIN) -> None:
     """Refuses a config that no run could use.
 
     Args:
       config: of a run, whole.
       where: what is said before the name of a field.
+      remedy: what to do about one that lacks fields.
 
     Raises:
       InputError: a field is missing, of another type, or outside of what it may be.
@@ -323,10 +325,7 @@ def check(config: Mapping[str, Any] | ml_collections.ConfigDict, where: str = "c
     values = flat(config)
     wanted = FIELDS | TASKS.get(str(values.get("task", "")), {})
     if missing := [name for name in wanted if name not in values and name not in _MAY_LACK]:
-        raise InputError(
-            f"{where}: has no field {', '.join(missing)}; expected all of docs/config.md; begin with one of ours, such "
-            "as lcjax.configs.rasters.get_config()"
-        )
+        raise InputError(f"{where}: has no field {', '.join(missing)}; expected all of docs/config.md; {remedy}")
     check_values(values, where)
 
 
@@ -345,7 +344,7 @@ def check_read(fields: dict[str, Any], path: pathlib.Path, remedy: str) -> dict[
       InputError: as `check`, or a name or a value is none that a config can hold.
     """
     _check_plain(fields, "", path, remedy)
-    check(fields, f"{path}: config")
+    check(fields, f"{path}: config", remedy)
     return fields
 
 

@@ -243,7 +243,7 @@ def test_an_export_of_another_version_is_refused(exported, tmp_path):
 
 def test_what_is_in_the_way_is_refused_and_left_alone(exported, tmp_path):
     (tmp_path / "full").mkdir()
-    for name, text in (("file", "mine"), ("full/notes.txt", "mine"), ("broken/export.json", "{")):
+    for name, text in (("file", "mine"), ("full/notes.txt", "mine")):
         path = tmp_path / name
         path.parent.mkdir(exist_ok=True)
         path.write_text(text)
@@ -252,6 +252,11 @@ def test_what_is_in_the_way_is_refused_and_left_alone(exported, tmp_path):
             exporter.write(exported.runs / "swin_unet", output)
         assert "\n" not in str(caught.value)
         assert path.read_text() == text
+    (tmp_path / "broken").mkdir()
+    (tmp_path / "broken" / "export.json").write_text("{")
+    with pytest.raises(InputError, match=r"broken/export\.json: cannot be read as JSON.*; choose a folder"):
+        exporter.write(exported.runs / "swin_unet", tmp_path / "broken")
+    assert (tmp_path / "broken" / "export.json").read_text() == "{"
 
 
 def test_a_kill_leaves_nothing_under_the_name_and_the_same_command_ends_it(exported, tmp_path, monkeypatch):
