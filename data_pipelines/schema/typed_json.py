@@ -168,7 +168,7 @@ def read(
 def _differences(fields: Any, found: Any, path: str) -> Iterator[str]:
     """What of the file is in no field, and what fields of dataclasses are not in the file: we write all of them."""
     if isinstance(fields, dict):
-        known = found if isinstance(found, dict) else vars(found) if dataclasses.is_dataclass(found) else {}
+        known = found if isinstance(found, dict) else _fields(found)
         for key in known:
             if key not in fields:
                 yield f"{path}.{key}: missing".lstrip(".")
@@ -182,6 +182,12 @@ def _differences(fields: Any, found: Any, path: str) -> Iterator[str]:
         for place, (value, one) in enumerate(zip(fields, found, strict=True)):
             if isinstance(value, dict | list):
                 yield from _differences(value, one, f"{path}[{place}]")
+
+
+def _fields(found: Any) -> dict[str, Any]:
+    """What a dataclass holds by name; not `vars`, in which msgspec leaves out what has its default."""
+    named = dataclasses.fields(found) if dataclasses.is_dataclass(found) else ()
+    return {field.name: getattr(found, field.name) for field in named}
 
 
 def _told(fields: Any, kind: Any, message: str) -> str:

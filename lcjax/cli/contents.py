@@ -35,7 +35,7 @@ def _run(folder: pathlib.Path) -> list[str]:
         + (f", frozen: {config['freeze']}" if config["freeze"] else ""),
         f"  length      {config['total']} in batches of {config['batch_size']}, seed {config['seed']}",
     ]
-    if (folder / model_card.FILE).is_file():
+    if (folder / model_card.FILE).exists():
         lines += _card(model_card.read(folder))
     for kind in ("last", "best"):
         steps = sorted(int(path.name) for path in (folder / "checkpoints" / kind).glob("*") if path.name.isdigit())

@@ -77,10 +77,11 @@ def train(
       launcher.Stopped: the run was asked to stop by SIGTERM, and has saved.
     """
     # From here on a request to stop is taken at the first step, whatever comes before.
-    with multihost.stop_requests() as stop, workdir.alone(folder, doing="training in"):
+    with multihost.stop_requests() as stop, contextlib.ExitStack() as held:
         started = started or time.time()
         _check_export(experiment)
         probe, trace = probes.make(experiment), Trace(profile, folder)
+        held.enter_context(workdir.alone(folder, doing="training in"))
         workdir.start(folder, experiment.config, experiment.card, allow_other_config=allow_other_config)
         saver = Saver(folder, experiment)
         state = saver.init_or_restore(allow_other_config=allow_other_config)

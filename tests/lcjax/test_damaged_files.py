@@ -122,7 +122,8 @@ def refused(door: Door, folder: pathlib.Path, path: pathlib.Path, what: str) -> 
     except InputError as error:
         text = str(error)
         assert "\n" not in text and len(text) < 2000, what
-        assert str(path) in text or (str(path.parent) in text and path.name in text), f"{what}: {text}"
+        above = path.parents[1] if path.name == "metadata" else path.parent  # a checkpoint, of which it is a part
+        assert str(path) in text or (str(above) in text and path.name in text), f"{what}: {text}"
     except Exception as error:
         raise AssertionError(f"{what}: {type(error).__name__}: {error!s:.300}") from error
     else:

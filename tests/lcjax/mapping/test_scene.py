@@ -393,7 +393,17 @@ def test_a_scene_of_nothing_is_refused(tmp_path):
 def own(bands=("red", "green", "blue"), dtype="uint8", ground=None, low=0.0, high=255.0):
     """The card of a network of own imagery."""
     scaling = Scaling(1.0, low, high, (100.0,) * len(bands), (50.0,) * len(bands))
-    sensor = Sensor("image", "own", tuple(bands), dtype, "number", scaling, tuple(bands[: 3 if len(bands) > 2 else 1]), ground, False)
+    sensor = Sensor(
+        "image",
+        "own",
+        tuple(bands),
+        dtype,
+        "number",
+        scaling,
+        tuple(bands[: 3 if len(bands) > 2 else 1]),
+        ground,
+        False,
+    )
     return Card("fake", "image", (sensor,), DFC2020, 32, "rasters/mine 1.0.0", {}, {})
 
 

@@ -41,7 +41,7 @@ def test_the_card_holds_what_it_needs_without_the_tables():
     scaling = {"unit": 0.01, "low": -25.0, "high": 0.0, "offset": -25.0, "scale": 25.0}
     scaling |= {"mix": None, "by_maximum": False}
     assert fields["sensors"][0]["scaling"] == scaling
-    assert {"id": 7, "name": "Urban/Built-up", "colour": "#a5a5a5"} in fields["legend"]["classes"]
+    assert {"id": 7, "name": "Urban/Built-up", "colour": "#a5a5a5", "written": None} in fields["legend"]["classes"]
 
 
 def test_sensors_of_a_fusion():

@@ -65,7 +65,9 @@ def test_a_config_without_a_field_is_refused(tmp_path):
     fields = json.loads(path.read_text())
     del fields["probe"]
     path.write_text(json.dumps(fields))
-    with pytest.raises(InputError, match=r"config\.json: config: has no field probe.train, probe.test; .*; put back what it was"):
+    with pytest.raises(
+        InputError, match=r"config\.json: config: has no field probe.train, probe.test; .*; put back what it was"
+    ):
         workdir.start(tmp_path, config, card_of(config))
 
 

@@ -5,11 +5,17 @@ import dataclasses
 import pytest
 
 from data_pipelines.schema.errors import InputError
-from data_pipelines.schema.sensors import AERIAL, S1, S2
+from data_pipelines.schema.sensors import AERIAL, S1, S2, Scaling
 from lcjax.models.transfer import Taken
 from lcjax.tasks import fusion
 
-PLANET = dataclasses.replace(AERIAL, name="planet", bands=("blue", "green", "red", "nir"))
+PLANET = dataclasses.replace(
+    AERIAL,
+    name="planet",
+    bands=("blue", "green", "red", "nir"),
+    display=("red", "green", "blue"),
+    scaling=Scaling(unit=1.0, low=0.0, high=255.0, offset=0.0, scale=255.0),
+)
 
 
 def test_the_name_of_a_sensor_is_a_fusion_of_that_sensor_alone():
