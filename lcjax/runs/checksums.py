@@ -9,7 +9,7 @@ import zlib
 from collections.abc import Iterable
 from typing import TypedDict
 
-from data_pipelines.schema import names, schema_version
+from data_pipelines.schema import names, schema_version, typed_json
 from data_pipelines.schema.errors import InputError
 from data_pipelines.schema.files import write_atomically
 from data_pipelines.schema.typed_json import Count
@@ -45,17 +45,27 @@ def write(folder: pathlib.Path, files: Iterable[str]) -> None:
 def damage(folder: pathlib.Path) -> str:
     """Returns the first difference from checksums.json in a few words, or "" where nothing has changed.
 
+    A file that cannot be read as one of checksums is damage, too: an earlier checkpoint may be whole.
+
     Raises:
-      InputError: checksums.json cannot be read, or is of another schema_version.
+      InputError: checksums.json is of another schema_version.
     """
     if not (folder / FILE).is_file():
         return f"{FILE} is missing"
     remedy = "put back what it was"
-    noted = schema_version.read_json(folder / FILE, _Sums, SCHEMA_VERSION, remedy)["files"]
+    try:
+        fields = typed_json.parse(typed_json.content(folder / FILE, remedy, "checksums"), FILE, remedy)
+    except InputError:
+        return f"{FILE} cannot be read"
+    fields = schema_version.check(fields if isinstance(fields, dict) else {}, SCHEMA_VERSION, folder / FILE, remedy)
+    try:
+        noted = typed_json.convert(fields, _Sums, FILE, remedy)["files"]
+    except InputError as error:
+        return f"{error}".removesuffix(f"; {remedy}")
     for name, (size, checksum) in noted.items():
         path = folder / name
         if not names.is_inside(name):
-            raise InputError(f"{folder / FILE}: files[{name!a:.60}]: expected a name below the folder; {remedy}")
+            return f"{FILE} names {name!a:.60}, which is not below the folder"
         if not path.is_file():
             return f"{name} is missing"
         if path.stat().st_size != size:
