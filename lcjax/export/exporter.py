@@ -15,8 +15,7 @@ from jax import export as jax_export
 
 from data_pipelines.schema import locks, paths, schema_version
 from data_pipelines.schema.errors import InputError
-from data_pipelines.schema.legends import LandClass
-from data_pipelines.schema.typed_json import Count, Name, Tile
+from data_pipelines.schema.typed_json import Colour, Count, LabelId, Name, Tile
 from lcjax import tasks
 from lcjax.engine import restore
 from lcjax.export import load
@@ -91,6 +90,14 @@ def _write(folder: pathlib.Path, output: pathlib.Path, kind: str) -> None:
     _log.info("written: %s/ (%.1f MB); %s/%s says how to call it", output, megabytes, output, _README)
 
 
+class _Class(TypedDict):
+    """A class of the output: the id that maps hold."""
+
+    id: LabelId
+    name: Name
+    colour: Colour
+
+
 class _Exported(TypedDict):
     """What export.json holds."""
 
@@ -106,7 +113,7 @@ class _Exported(TypedDict):
     platforms: list[str]
     inputs: dict[str, Any]
     output: dict[str, Any]
-    classes: list[LandClass]
+    classes: list[_Class]
     tile: Tile
     window: Count
 

@@ -162,16 +162,16 @@ def test_a_folder_of_runs(command, run):
 
 
 def test_what_a_folder_names_is_not_imported(command, run, tmp_path, monkeypatch):
-    (tmp_path / "strangers.py").write_text("raise SystemExit('was run')\n")
+    (tmp_path / "nobodys.py").write_text("raise SystemExit('was run')\n")
     monkeypatch.syspath_prepend(tmp_path)
     path = run / workdir.CONFIG
     config = json.loads(path.read_text())
-    config["task"] = config["dataset"] = config["model"]["name"] = "strangers:anything"
+    config["task"] = config["dataset"] = config["model"]["name"] = "nobodys:anything"
     path.write_text(json.dumps(config))
-    code, out, _ = command("info", str(run), "--allow_plugins=strangers")
+    code, out, _ = command("info", str(run), "--allow_plugins=nobodys")
     assert code == 0
-    assert "strangers:anything" in out
-    assert "strangers" not in sys.modules
+    assert "nobodys:anything" in out
+    assert "nobodys" not in sys.modules
 
 
 def test_a_prepared_data_set_and_a_folder_of_them(command, data_dir):
