@@ -167,7 +167,7 @@ def _sensor(path: pathlib.Path, sensor: sensors.Sensor, dtypes: tuple[str, ...],
     """The file with its bands in the order of the sensor. A pixel that is 0 in every band has no data."""
     patch = geotiff.read(path, count=len(sensor.bands), dtypes=dtypes, max_nodata=max_nodata)
     patch = geotiff.in_order(path, patch, sensor)
-    valid = patch.valid & (patch.values != 0).any(axis=2)
+    valid = patch.valid & sensors.holds_data(patch.values, sensor.zero_is_nodata, axis=2)
     geotiff.check_data(path, valid, max_nodata, "0 in every band or nodata")
     return dataclasses.replace(patch, valid=valid)
 

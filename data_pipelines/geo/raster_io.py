@@ -211,9 +211,15 @@ def strips(dataset: rasterio.DatasetReader, rows: int = 512) -> Iterator[Window]
 
 
 def read_valid(
-    dataset: rasterio.DatasetReader, indices: Sequence[int], window: Window, zero_is_nodata: bool
+    dataset: rasterio.DatasetReader,
+    indices: Sequence[int],
+    window: Window,
+    zero_is_nodata: bool,
+    shape: tuple[int, int] | None = None,
 ) -> tuple[np.ndarray, np.ndarray]:
     """Raw values (bands, h, w), and where they are data (h, w) bool.
+
+    With `shape` every so many pixels of the window are read, for a picture of this height and width.
 
     A pixel holds no data where a mask of the file (in it, or a .msk beside it) or an alpha band is 0; where one of the
     bands that are read is NaN, infinite, or the no-data value that the file declares for it, other than 0; and where
@@ -222,7 +228,7 @@ def read_valid(
 
     Raises Refused where the file cannot be read to its end.
     """
-    raw = _read(dataset, list(indices), window)
+    raw = _read(dataset, list(indices), window, shape)
     declared = [dataset.nodatavals[index - 1] for index in indices]
     valid = holds_data(raw, zero_is_nodata or 0 in declared, axis=0)
     for band, nodata in zip(raw, declared, strict=True):
@@ -231,9 +237,9 @@ def read_valid(
     flags = {flag for index in indices for flag in dataset.mask_flag_enums[index - 1]}
     alphas = set(dataset.indexes) - set(image_bands(dataset)) - set(indices)
     if MaskFlags.per_dataset in flags and MaskFlags.alpha not in flags:
-        valid &= _read(dataset, indices[0], window, masks=True) != 0
+        valid &= _read(dataset, indices[0], window, shape, masks=True) != 0
     for index in alphas:
-        valid &= _read(dataset, index, window) != 0
+        valid &= _read(dataset, index, window, shape) != 0
     return raw, valid
 
 
@@ -247,9 +253,18 @@ def _is(band: np.ndarray, nodata: float) -> np.ndarray:
         return np.abs(band - value) <= 2 * step
 
 
-def _read(dataset: rasterio.DatasetReader, indices, window: Window, masks: bool = False) -> np.ndarray:
+def _read(
+    dataset: rasterio.DatasetReader,
+    indices: int | list[int],
+    window: Window,
+    shape: tuple[int, int] | None = None,
+    masks: bool = False,
+) -> np.ndarray:
+    bands = (len(indices),) if isinstance(indices, list) else ()
     try:
-        return (dataset.read_masks if masks else dataset.read)(indices, window=window)
+        return (dataset.read_masks if masks else dataset.read)(
+            indices, window=window, out_shape=shape and (*bands, *shape)
+        )
     except rasterio.errors.RasterioError as error:
         raise unreadable(pathlib.Path(dataset.name), error) from error
 

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from data_pipelines.datasets.rasters.sensor import DTYPES
+from data_pipelines.schema import names
 from data_pipelines.schema.display import distinct_colours
 from data_pipelines.schema.errors import InputError
 from data_pipelines.schema.legends import IGNORE, LandClass, Legend
@@ -167,7 +168,7 @@ def legend_of(classes: Legend | Sequence[str | tuple[str, str]], name: str) -> L
     named: list[LandClass] = []
     for number, (entry, colour) in enumerate(zip(classes, distinct_colours(len(classes)), strict=True)):
         title, shade = (entry, colour) if isinstance(entry, str) else entry if _is_pair(entry) else ("", "")
-        if not title.strip() or not re.fullmatch("#[0-9a-f]{6}", shade.lower()):
+        if not title.strip() or not re.search(names.COLOUR, shade):
             raise InputError(
                 f"classes[{number}]={entry!r}: expected a name, or a name and a colour such as ('water', '#1c0dff')"
             )

@@ -126,10 +126,9 @@ class Scene:
         """Returns the last sensor's display bands at this size, stretched to 8 bits: (height, width, 3) uint8."""
         layer = self.layers[-1]
         indices = [layer.indices[layer.sensor.bands.index(band)] for band in layer.sensor.display]
-        raw = layer.dataset.read(indices, out_shape=(len(indices), height, width), masked=True)
-        values = np.moveaxis(np.ma.masked_invalid(raw.astype(np.float64)).filled(np.nan), 0, -1)
-        if layer.sensor.zero_is_nodata:
-            values[(values == 0).all(-1)] = np.nan
+        whole = Window(0, 0, layer.dataset.width, layer.dataset.height)
+        raw, valid = raster_io.read_valid(layer.dataset, indices, whole, layer.sensor.zero_is_nodata, (height, width))
+        values = np.moveaxis(np.where(valid, raw.astype(np.float64), np.nan), 0, -1)
         low, high = np.nanpercentile(values, (2, 98), axis=(0, 1))
         grey = np.nan_to_num((values - low) / np.maximum(high - low, 1e-9), nan=1.0).clip(0, 1)
         grey = grey**0.7  # else a bright beach leaves the forest black

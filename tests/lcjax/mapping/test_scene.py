@@ -524,3 +524,16 @@ def test_the_picture_is_8_bit_and_small(tmp_path):
         picture = scene.picture(20, 25)
     assert picture.shape == (20, 25, 3) and picture.dtype == np.uint8
     assert (picture[0] == 255).all() and picture[5:].std() > 20
+
+
+def test_the_picture_leaves_white_what_the_map_leaves_empty(tmp_path):
+    """One rule tells which pixels hold data: a declared 0 in one band alone is a number, in all bands it is none."""
+    values = np.random.default_rng(0).integers(50, 200, (3, 40, 50)).astype("uint8")
+    values[2, :8] = 0
+    values[:, 20:24] = 0
+    path = write(tmp_path / "s.tif", values, ("red", "green", "blue"), nodata=0)
+    with scenes.open_scene(own(), {"image": path}) as scene:
+        _, valid = scene.read(0, 40)
+        picture = scene.picture(40, 50)
+    assert valid[:20].all() and not valid[20:24].any()
+    assert (picture[~valid] == 255).all() and (picture[:8, :, 2] == 0).all()
