@@ -4,6 +4,7 @@ import dataclasses
 import functools
 import hashlib
 import json
+import os
 import pathlib
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -157,7 +158,7 @@ def _card(folder: pathlib.Path, saved: checkpoints.Checkpoints, step: int) -> ca
     """The checkpoint's own card: it is what these parameters were trained with. The copy in the workdir must agree."""
     with multihost.raise_on_all():
         card, path = saved.restore_card(step), folder / cards.FILE
-        if path.exists():
+        if os.path.lexists(path):  # a link that leads nowhere is a card that cannot be read, and no missing one
             beside = cards.read(folder)
             different = [name for name in _SAME if getattr(beside, name) != getattr(card, name)]
             if different:
