@@ -1,6 +1,7 @@
 """Names, links, devices and permissions."""
 
 import os
+import pathlib
 import shutil
 from collections.abc import Callable, Iterable
 
@@ -86,27 +87,28 @@ def _linked(kind: str) -> Callable[[Place], Asked]:
     return make
 
 
+def _with_none(place: Place, part: str, name: str, kind: str) -> pathlib.Path:
+    """A copy of a part of the world, in which a file is no file."""
+    from of_rasters import make_it
+
+    folder = place.copy(part)
+    (folder / name).unlink()
+    make_it(folder / name, kind)
+    return folder
+
+
 def _special(kind: str, name: str) -> Callable[[Place], Asked]:
     """A file of the data set that is none."""
 
     def make(place: Place) -> Asked:
-        from of_rasters import make_it
-
-        source = place.copy("source")
-        (source / name).unlink()
-        make_it(source / name, kind)
-        return Asked(place.prepare(source), (name,))
+        return Asked(place.prepare(_with_none(place, "source", name, kind)), (name,))
 
     return make
 
 
 def _in_workdir(kind: str, name: str) -> Callable[[Place], Asked]:
     def make(place: Place) -> Asked:
-        from of_rasters import make_it
-
-        run = place.copy("run")
-        (run / name).unlink()
-        make_it(run / name, kind)
+        run = _with_none(place, "run", name, kind)
         return Asked(place.predict(place.world.folder / "scene.tif", run), (name, "run"))
 
     return make

@@ -16,20 +16,22 @@ from data_pipelines.geo import raster_io
 Change = Callable[[pathlib.Path, np.random.Generator], None]
 
 
+def _entries(data: bytearray, number: int) -> list[int]:
+    """Where the entries of a tag stand in the first directory of a little-endian TIFF."""
+    start = struct.unpack_from("<I", data, 4)[0]
+    every = (start + 2 + 12 * k for k in range(struct.unpack_from("<H", data, start)[0]))
+    return [at for at in every if struct.unpack_from("<H", data, at)[0] == number]
+
+
 def _tag(number: int, value: int) -> Change:
-    """Sets the value of a tag of the first directory of a little-endian TIFF."""
+    """Sets the value of a tag."""
 
     def change(path: pathlib.Path, rng: np.random.Generator) -> None:
         data = bytearray(path.read_bytes())
-        start = struct.unpack_from("<I", data, 4)[0]
-        for k in range(struct.unpack_from("<H", data, start)[0]):
-            at = start + 2 + 12 * k
-            if struct.unpack_from("<H", data, at)[0] == number:
-                kind = struct.unpack_from("<H", data, at + 2)[0]
-                struct.pack_into("<H" if kind == 3 else "<I", data, at + 8, value % (2**16 if kind == 3 else 2**32))
-                path.write_bytes(data)
-                return
-        raise ValueError(f"no tag {number}")
+        at = _entries(data, number)[0]
+        kind = struct.unpack_from("<H", data, at + 2)[0]
+        struct.pack_into("<H" if kind == 3 else "<I", data, at + 8, value % (2**16 if kind == 3 else 2**32))
+        path.write_bytes(data)
 
     return change
 
@@ -39,11 +41,8 @@ def _count(number: int, value: int) -> Change:
 
     def change(path: pathlib.Path, rng: np.random.Generator) -> None:
         data = bytearray(path.read_bytes())
-        start = struct.unpack_from("<I", data, 4)[0]
-        for k in range(struct.unpack_from("<H", data, start)[0]):
-            at = start + 2 + 12 * k
-            if struct.unpack_from("<H", data, at)[0] == number:
-                struct.pack_into("<I", data, at + 4, value)
+        for at in _entries(data, number):
+            struct.pack_into("<I", data, at + 4, value)
         path.write_bytes(data)
 
     return change
