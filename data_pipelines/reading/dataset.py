@@ -22,6 +22,10 @@ from data_pipelines.schema.legends import IGNORE, Legend, named
 from data_pipelines.schema.sensors import Sensor
 from data_pipelines.schema.splits import Splits
 
+# What TFDS, ArrayRecord and the parser of records raise for bytes that are not as they were written. TFDS asks for
+# TensorFlow where it does not know a feature.
+_DAMAGED = (ValueError, LookupError, TypeError, AttributeError, RuntimeError, OSError, StopIteration, ImportError)
+
 
 class PreparedSource:
     """Some records of a prepared data set, as `interfaces.Source` has it.
@@ -32,6 +36,7 @@ class PreparedSource:
       where: for each record the name of its split, and its place there.
       bands: sensor -> which of its stored bands are read.
       read_as: (256,) uint8, stored label -> label.
+      folder: of the data set, for messages.
     """
 
     in_memory = False
@@ -45,8 +50,9 @@ class PreparedSource:
         tile: int,
         bands: Mapping[str, list[int]],
         read_as: np.ndarray,
+        folder: pathlib.Path,
     ):
-        self.ids, self.tile = ids, tile
+        self.ids, self.tile, self._folder = ids, tile, folder
         self._stored, self._layout, self._where, self._bands = stored, layout, where, bands
         self._read_as = None if (read_as == np.arange(256)).all() else read_as
 
@@ -59,9 +65,18 @@ class PreparedSource:
     def read(
         self, index: int, keys: Sequence[str], corner: tuple[int, int] = (0, 0), size: int | None = None
     ) -> dict[str, np.ndarray]:
-        """Reads these parts of a record; of images the square of `size` pixels whose upper left pixel is `corner`."""
+        """Reads these parts of a record; of images the square of `size` pixels whose upper left pixel is `corner`.
+
+        Raises InputError for a record that is not as it was written: its shard is damaged.
+        """
         split, place = self._where[index]
-        record = record_parser.arrays(self._stored[split][place], {key: self._layout[key] for key in keys})
+        try:
+            record = record_parser.arrays(self._stored[split][place], {key: self._layout[key] for key in keys})
+        except _DAMAGED as error:
+            raise InputError(
+                f"{self._folder}: record {self.ids[index]} of {split} cannot be read ({_short(error)}): a shard is "
+                f"damaged, or missing; {on_disk.ANEW}"
+            ) from error
         window = square(corner, size or self.tile)
         taken = {key: array if array.ndim == 1 else array[window] for key, array in record.items()}
         for sensor in taken.keys() & self._bands.keys():
@@ -108,20 +123,22 @@ class PreparedDataset:
         ids = self._names.ids(spec)
         where = [self._where[record_id] for record_id in ids]
         raw = tfds.decode.DeserializeMethod.RAW_BYTES
-        for split in dict.fromkeys(split for split, _ in where):
+        splits = dict.fromkeys(split for split, _ in where)
+        for split in splits:
             self._check_known(split)
-        stored = {
-            split: self._builder.as_data_source(split, deserialize_method=raw)
-            for split in dict.fromkeys(split for split, _ in where)
-        }
-        features = self._builder.info.features.items()
-        layout = {name: (feature.np_dtype, feature.shape) for name, feature in features if name != "id"}
+        try:
+            stored = {split: self._builder.as_data_source(split, deserialize_method=raw) for split in splits}
+            features = self._builder.info.features.items()
+            layout = {name: (feature.np_dtype, feature.shape) for name, feature in features if name != "id"}
+        except _DAMAGED as error:
+            raise self._metadata(_short(error)) from error
+        self._check_layout(layout)
         bands = {
             sensor.name: [every.bands.index(band) for band in sensor.bands]
             for sensor, every in zip(self.sensors, self.stored, strict=True)
             if sensor.bands != every.bands
         }
-        return PreparedSource(stored, layout, where, ids, self.tile, bands, self.legend.read_as())
+        return PreparedSource(stored, layout, where, ids, self.tile, bands, self.legend.read_as(), self.folder)
 
     def split_id(self, spec: str) -> str:
         """A short hash of the ids of a split's records, in order: equal if and only if the records are the same."""
@@ -207,11 +224,20 @@ class PreparedDataset:
     def _builder(self) -> tfds.core.DatasetBuilder:
         try:
             return tfds.builder_from_directory(self.folder)
-        except (ValueError, KeyError, TypeError, AttributeError, RecursionError, ParseError) as error:
-            raise InputError(
-                f"{self.folder}: dataset_info.json or features.json cannot be read ({' '.join(str(error).split())}); "
-                "delete the folder and prepare it anew"
-            ) from error
+        except (*_DAMAGED, ParseError) as error:
+            raise self._metadata(_short(error)) from error
+
+    def _check_layout(self, layout: Mapping[str, tuple[np.dtype, tuple[int, ...]]]) -> None:
+        """Raises InputError where the metadata of TFDS tell of other arrays than description.json."""
+        edge = (self.tile, self.tile)
+        wanted = {sensor.name: (np.dtype(sensor.dtype), (*edge, len(sensor.bands))) for sensor in self.stored}
+        for name, (dtype, shape) in (wanted | {"label": (np.dtype(np.uint8), edge)}).items():
+            found = layout.get(name)
+            if found is None or (np.dtype(found[0]), tuple(found[1])) != (dtype, shape):
+                raise self._metadata(f"{name} is not {dtype} of shape {shape}")
+
+    def _metadata(self, what: str) -> InputError:
+        return InputError(f"{self.folder}: dataset_info.json or features.json cannot be read ({what}); {on_disk.ANEW}")
 
     @functools.cached_property
     def _records(self) -> on_disk.Records:
@@ -281,3 +307,8 @@ def _pixels_as(legend: Legend, pixels: Mapping[int, int]) -> dict[str, int]:
     for stored, count in pixels.items():
         by_label[int(table[stored])] = by_label.get(int(table[stored]), 0) + count
     return {str(label): by_label[label] for label in sorted(by_label)}
+
+
+def _short(error: BaseException) -> str:
+    """What an error of a library says, on one line."""
+    return " ".join(str(error).split())[:200] or type(error).__name__

@@ -402,3 +402,15 @@ def test_real_places(tmp_path):
     record = dataset.source("validation")[2]
     assert set(np.unique(record["label"])) == {8}
     assert -3500 < record["s1"].mean() < 0
+
+
+def test_a_damaged_shard_is_named_with_the_record(dataset):
+    """What ArrayRecord or the parser says of bytes that are not as they were written is one line, and no traceback."""
+    ids = dataset.source("validation").ids
+    for shard in sorted(dataset.folder.glob("*validation*.array_record*")):
+        written = shard.read_bytes()
+        shard.write_bytes(written[:200] + bytes(len(written) - 400) + written[-200:])
+    with pytest.raises(InputError, match=rf"^{dataset.folder}: record .* of validation cannot be read") as caught:
+        for index in range(len(ids)):
+            dataset.source("validation").read(index, ["label"])
+    assert "\n" not in str(caught.value)
