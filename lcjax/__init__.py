@@ -152,12 +152,15 @@ def evaluate(
       InputError: there is no such run, checkpoint or split, or the data are others than in training.
     """
     from data_pipelines.schema import paths
+    from data_pipelines.schema.errors import InputError
     from lcjax.cli import console
     from lcjax.evaluation import elsewhere, evaluate
 
     where = None if data_dir is None else str(data_dir)
     with console.shown_in_notebooks():
         folder = paths.given(workdir, "workdir")
+        if dataset is not None and data is not None:
+            raise InputError("data and dataset: found both; expected the data of the run, or another data set to score")
         if dataset is not None:
             return elsewhere.evaluate_elsewhere(folder, dataset, split, checkpoint, where)
         return evaluate.evaluate(folder, split, checkpoint, where, data)

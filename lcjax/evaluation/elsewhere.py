@@ -4,17 +4,15 @@ Scored are the pixels whose true class, by its name, the network has, too. It an
 classes: an answer outside of the common classes is wrong, and stands in the column "other" of the confusion matrix.
 """
 
-import csv
 import dataclasses
-import io
 import json
 import pathlib
 import re
 from typing import Any
 
-import jax
 import numpy as np
 
+from data_pipelines.geo import packing
 from data_pipelines.reading.dataset import open_dataset
 from data_pipelines.reading.interfaces import Dataset, Source
 from data_pipelines.schema import schema_version
@@ -24,18 +22,15 @@ from data_pipelines.schema.files import write_atomically
 from data_pipelines.schema.legends import IGNORE, Legend
 from data_pipelines.schema.sensors import Sensor
 from lcjax.engine import restore
-from lcjax.engine.eval_step import evaluation_batch, evaluation_batches, evaluation_step, shown, sum_over_batches
 from lcjax.evaluation import evaluate
 from lcjax.ops import metrics
 from lcjax.parallel import devices, multihost
-from lcjax.parallel import mesh as meshes
 from lcjax.runs import SCHEMA_VERSION, evaluations, workdir
 from lcjax.runs import model_card as cards
 
 _log = multihost.shared_logger(__name__)
 
 NOTE = "generalisation to another data set"
-OTHER = "other"  # column of the answers that are none of the classes scored
 
 
 @dataclasses.dataclass(frozen=True)
@@ -99,7 +94,15 @@ def _bands(wanted: Sensor, found: Sensor | None, where: str, held: dict[str, Sen
             raise InputError(
                 f"{where}: {found.name} holds {what} {theirs!r}; expected {ours!r}, as the network learned from"
             )
-    return [names.index(band) for band in wanted.bands]
+    order = [names.index(band) for band in wanted.bands]
+    stated = packing.in_order(found.packing, order)
+    if packing.conversion(pathlib.Path(where), stated, wanted.packing) is not None:
+        raise InputError(
+            f"{where}: {found.name} holds numbers with {packing.told(stated)}; expected "
+            f"{packing.told(wanted.packing)}, as the network learned from; bring the images to that, and prepare them "
+            "anew"
+        )
+    return order
 
 
 def evaluate_elsewhere(
@@ -129,6 +132,11 @@ def evaluate_elsewhere(
         source = dataset.source(spec)
         where = f"{dataset.name} in {dataset.folder or 'memory'}"
         fitted = fit(card, dataset.sensors, dataset.legend, where)
+        if lacking := [v.title or v.name for v in task.vectors if v.name not in source[0]]:
+            raise InputError(
+                f"{where}: does not tell {', '.join(lacking)}, which the network is shown beside the images "
+                "(config.metadata); take data that do, or a network without"
+            )
         labelled = {int(label): count for label, count in dataset.class_pixels(spec).items()}
         if not any(count for label, count in labelled.items() if fitted.labels[label] != IGNORE):
             named = ", ".join(card.legend.scored[index].name for index in fitted.common)
@@ -139,15 +147,9 @@ def evaluate_elsewhere(
     skipped = {name: labelled.get(label, 0) for label, name in fitted.unknown.items()}
     for name, count in skipped.items():
         _log.info(f"  not scored: {count:,} pixels of {name}, which the network does not know")
-    mesh = meshes.make_mesh(-1, 1, jax.device_count())
-    size = evaluation_batch(config, mesh.size)
-    batches = shown(evaluation_batches(source, size, task.keys, config.threads), len(source), size)
-    values, statistics = meshes.replicate_tree((trained.parameters, trained.statistics), mesh)
-    step = evaluation_step(task, trained.template)
-    learned = (as_learned(batch, fitted) for batch in batches)
     out = folder / "evaluation" / folder_name(dataset.name, spec, dataset.split_id(spec))
     with workdir.alone(out, doing="evaluating to"):
-        sums = sum_over_batches(step, values, statistics, learned, meshes.batch_sharding(mesh))
+        sums = evaluate.summed(trained, source, lambda batch: as_learned(batch, fitted))
         with multihost.raise_on_all() as is_main:
             return _write(trained, out, kind, sums, dataset, source, spec, fitted, skipped) if is_main else {}
 
@@ -197,7 +199,7 @@ def _write(trained, target, kind, sums, dataset: Dataset, source: Source, spec, 
     with evaluations.sealed(target) as out:
         predictions = evaluate.predict(trained, records)
         evaluate.write_samples(out / evaluations.SAMPLES, card.sensors[-1], records, predictions)
-        _write_confusion(out, matrix, other, names)
+        evaluate.write_confusion(out, matrix, names, other)
         write_atomically(out / evaluations.METRICS, json.dumps(result, indent=1))
     shown = "  ".join(f"{key} {value:.4f}" for key, value in scores.items() if "/" not in key)
     told = f"{NOTE}: {dataset.name} {spec} ({len(source)} records), {kind} checkpoint of step {trained.step}"
@@ -225,16 +227,3 @@ def folder_name(name: str, spec: str, split_id: str) -> str:
     text = f"{name}_{spec}"
     plain = re.sub(r"[^A-Za-z0-9_.-]+", "_", text)[:80]
     return plain if plain == text.replace("/", "_") else f"{plain.strip('_')}-{split_id[:8]}"
-
-
-def _write_confusion(out: pathlib.Path, matrix: np.ndarray, other: np.ndarray, names: list[str]) -> None:
-    from lcjax.plotting import figures
-
-    text = io.StringIO()
-    rows = csv.writer(text, lineterminator="\n")
-    rows.writerow(["truth \\ prediction", *names, OTHER])
-    whole = np.column_stack([matrix, other])
-    rows.writerows([name, *map(int, row)] for name, row in zip(names, whole, strict=True))
-    write_atomically(out / evaluations.CONFUSION, text.getvalue())
-    square = np.vstack([whole, np.zeros((1, len(names) + 1), whole.dtype)])
-    (out / "confusion.png").write_bytes(figures.confusion(square, [*names, OTHER]))

@@ -4,12 +4,13 @@ import csv
 import io
 import json
 import pathlib
+from collections.abc import Callable
 
 import jax
 import numpy as np
 
 from data_pipelines.reading.dataset import open_dataset
-from data_pipelines.reading.interfaces import Dataset
+from data_pipelines.reading.interfaces import Dataset, Source
 from data_pipelines.schema import display, schema_version
 from data_pipelines.schema.errors import InputError
 from data_pipelines.schema.files import write_atomically
@@ -64,13 +65,13 @@ def evaluate(
     if warning := task.split_warning(source, split["spec"]):
         _log.warning("%s", warning)
     with workdir.alone(folder / "evaluation" / role, doing="evaluating to"):
-        sums = _sums(trained, source)
+        sums = summed(trained, source)
         with multihost.raise_on_all() as is_main:
             return _write(trained, folder, role, kind, sums, dataset, source) if is_main else {}
 
 
-def _sums(trained: restore.Trained, source) -> dict:
-    """What the task counts, summed up over all records."""
+def summed(trained: restore.Trained, source: Source, shown_as: Callable[[dict], dict] = lambda batch: batch) -> dict:
+    """What the task counts, summed up over all records; `shown_as` makes of each batch what the network is shown."""
     config, task = trained.config, trained.task
     mesh = meshes.make_mesh(-1, 1, jax.device_count())
     sharding = meshes.batch_sharding(mesh)
@@ -78,7 +79,7 @@ def _sums(trained: restore.Trained, source) -> dict:
     batches = shown(evaluation_batches(source, size, task.keys, config.threads), len(source), size)
     values, statistics = meshes.replicate_tree((trained.parameters, trained.statistics), mesh)
     count = evaluation_step(task, trained.template)
-    return sum_over_batches(count, values, statistics, batches, sharding)
+    return sum_over_batches(count, values, statistics, map(shown_as, batches), sharding)
 
 
 def _prepared(folder: pathlib.Path, trained: restore.Trained, data_dir: str | None) -> Dataset:
@@ -143,16 +144,26 @@ def segmentation_result(confusion: np.ndarray, legend, ignored: int, distributio
     }
 
 
-def write_confusion(out: pathlib.Path, confusion: np.ndarray, names: list[str]) -> None:
-    """Writes confusion.csv (pixels, rows = truth, columns = prediction) and confusion.png."""
+def write_confusion(
+    out: pathlib.Path, confusion: np.ndarray, names: list[str], other: np.ndarray | None = None
+) -> None:
+    """Writes confusion.csv (pixels, rows = truth, columns = prediction) and confusion.png.
+
+    Args:
+      out: folder.
+      confusion: (N, N) pixels.
+      names: of the N classes.
+      other: (N,) pixels of each class that were taken for none of them: a last column.
+    """
     from lcjax.plotting import figures
 
     text = io.StringIO()
     rows = csv.writer(text, lineterminator="\n")
-    rows.writerow(["truth \\ prediction", *names])
-    rows.writerows([name, *map(int, row)] for name, row in zip(names, confusion, strict=True))
+    rows.writerow(["truth \\ prediction", *names, *([] if other is None else [figures.OTHER])])
+    whole = confusion if other is None else np.column_stack([confusion, other])
+    rows.writerows([name, *map(int, row)] for name, row in zip(names, whole, strict=True))
     write_atomically(out / evaluations.CONFUSION, text.getvalue())
-    (out / "confusion.png").write_bytes(figures.confusion(confusion, names))
+    (out / "confusion.png").write_bytes(figures.confusion(confusion, names, other=other))
 
 
 def context(trained: restore.Trained, folder: pathlib.Path, split: dict, kind: str) -> dict:

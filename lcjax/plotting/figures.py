@@ -26,6 +26,7 @@ LINE_STYLES: tuple[Literal["-"] | tuple[float, Sequence[float]], ...] = (
     (0, (5, 1.5, 1, 1.5)),
 )
 DPI = 144  # 1.5 times the 96 pixels per inch of a page, for dense screens
+OTHER = "other"  # what a pixel was taken for that was taken for none of the classes
 UNLABELLED = "#d9d9d9"  # pixels that carry no class
 _SMOOTHED_FROM = 80  # points; below that, every point of a line can be seen
 _STYLE: dict = {
@@ -114,15 +115,21 @@ def learning_curves(panels: Sequence[Panel]) -> bytes:
 
 
 @matplotlib.rc_context(_STYLE)
-def confusion(matrix: np.ndarray, names: Sequence[str], title: str = "") -> bytes:
+def confusion(
+    matrix: np.ndarray, names: Sequence[str], title: str = "", other: Sequence[int] | np.ndarray | None = None
+) -> bytes:
     """Draws a confusion matrix in percent of each row; a class without true pixels has a blank row.
 
     Args:
       matrix: (K, K) pixel counts, rows = truth, columns = prediction.
       names: the K class names.
       title: above the matrix.
+      other: (K,) pixels of each class that were taken for none of them: a last column.
     """
     counts = np.asarray(matrix, np.float64)
+    if other is not None:
+        counts = np.pad(np.column_stack([counts, other]), ((0, 1), (0, 0)))
+        names = [*names, OTHER]
     totals = counts.sum(axis=1, keepdims=True)
     percent = np.divide(100 * counts, totals, out=np.full_like(counts, np.nan), where=totals > 0)
     return _matrix(percent, names, title, "truth (each row sums to 100 %)", decimals=1)

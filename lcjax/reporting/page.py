@@ -167,17 +167,21 @@ def _iou_table(table: Table) -> str:
 
 def _run_details(e: Evaluation, table: Table) -> str:
     counts = np.asarray(e.fields["confusion"], np.int64)
+    # On another data set a pixel may be taken for a class that this does not have.
+    other = e.fields.get("predicted_other")
+    truth = counts.sum(axis=1) + (0 if other is None else np.asarray(other))
     head = [markup.heading("class"), *(markup.heading(key, "n") for key in (*PER_CLASS, "true pixels", "predicted"))]
     rows = []
     for index, name in enumerate(table.names):
         cells = [f'<th scope="row">{_named(name, table)}</th>']
         cells += [_score_cell(e.score(f"{key}/{name}"), None) for key in PER_CLASS]
-        cells += [f'<td class="n">{counts[index].sum():,}</td>', f'<td class="n">{counts[:, index].sum():,}</td>']
+        cells += [f'<td class="n">{truth[index]:,}</td>', f'<td class="n">{counts[:, index].sum():,}</td>']
         rows.append((cells, ""))
     settings = ", ".join(str(e.fields[key]) for key in ("model", "fusion") if e.fields.get(key))
     caption = f"{e.run}: {settings}; checkpoint {checkpoint(e)}"
     picture = markup.figure(
-        figures.confusion(counts, table.names, e.run), f"Confusion matrix of {e.run} in percent of each row of truth"
+        figures.confusion(counts, table.names, e.run, other),
+        f"Confusion matrix of {e.run} in percent of each row of truth",
     )
     return f'<div class="run">{markup.table("classes", caption, head, rows)}{picture}</div>'
 
@@ -294,7 +298,8 @@ def _curve_section(runs: Iterable[Run]) -> str:
     for run in runs:
         if not run.history:
             continue
-        fields = run.evaluations[0].fields if run.evaluations else {}
+        own = [evaluation for evaluation in run.evaluations if "note" not in evaluation.fields]  # on its own data set
+        fields = own[0].fields if own else {}
         classes = tuple(fields.get("class_set", ()))
         validation = run.splits["validation"]["id"] if "validation" in run.splits else ""
         groups.setdefault((run.pretraining, fields.get("dataset", ""), classes, validation), []).append(run)

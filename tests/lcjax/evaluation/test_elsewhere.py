@@ -1,5 +1,6 @@
 """Scores of a network on another data set: which pixels count, and what is refused."""
 
+import dataclasses
 import json
 
 import numpy as np
@@ -10,9 +11,11 @@ import lcjax
 from data_pipelines.reading import dataset
 from data_pipelines.schema.errors import InputError
 from data_pipelines.schema.legends import LandClass, Legend
+from data_pipelines.schema.sensors import AERIAL
 from lcjax.configs import rasters
 from lcjax.evaluation import elsewhere
 from lcjax.reporting import report
+from lcjax.runs import model_card as cards
 from lcjax.training.run import train
 
 COLOURS = ("#ff0000", "#00ff00", "#0000ff", "#ffff00")
@@ -65,7 +68,23 @@ def test_pixels_of_common_classes_are_scored_against_scikit_learn(run):
     out = run / "evaluation" / "arrays_fold_2"
     assert json.loads((out / "metrics.json").read_text())["scores"] == found["scores"]
     assert (out / "confusion.csv").read_text().splitlines()[0] == "truth \\ prediction,water,roof,other"
-    assert elsewhere.NOTE in report.render([str(run)], [])["index.html"]
+    page = report.render([str(run)], [])["index.html"]
+    assert elsewhere.NOTE in page
+    # True pixels of a class are those that were taken for another one, too.
+    assert all(f">{int(row.sum()):,}</td>" in page for row in matrix)
+    with pytest.raises(InputError, match="found both"):
+        lcjax.evaluate(run, "fold_2", "last", data, dataset=data)
+
+
+def test_numbers_of_another_scale_are_refused():
+    told = dataclasses.replace(AERIAL, packing=((1e-4, 0.0),) * 5)
+    order = dict.fromkeys(AERIAL.bands)
+    classes = legend(water=0, Road=1)
+    card = cards.Card("unet", "aerial", (told,), classes, 32, "x", {}, {})
+    other = dataclasses.replace(told, packing=((1e-3, 0.0),) * 5)
+    assert elsewhere.fit(card, (told,), classes, "there").bands == {"aerial": list(range(len(order)))}
+    with pytest.raises(InputError, match=r"numbers with scale 0\.001.*expected scale 0\.0001"):
+        elsewhere.fit(card, (other,), classes, "there")
 
 
 @pytest.mark.parametrize(
@@ -77,6 +96,7 @@ def test_pixels_of_common_classes_are_scored_against_scikit_learn(run):
     ],
 )
 def test_what_does_not_fit_is_refused(run, data, says):
+    """What the network cannot be shown as it learned it."""
     with pytest.raises(InputError, match=says):
         lcjax.evaluate(run, "train", "last", dataset=data())
 
