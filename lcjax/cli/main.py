@@ -29,9 +29,10 @@ class Verb:
       shared: several processes may run it as one.
       reads_names: it reads configs or workdirs, where plug-ins are named.
       takes_words: its run takes the words that are no flags, too: run(flags, *words).
-      words: the flags that words fill which are no flags, in order;
+      words: the flags that words without -- fill, in this order.
       several: the flag that takes all words, with commas between them.
       needed: the flags without which it does nothing; with `words` they head its help.
+      computes: it runs networks, so that the devices that JAX_PLATFORMS names must be there.
     """
 
     line: str
@@ -41,6 +42,7 @@ class Verb:
     words: tuple[str, ...] = ()
     several: str = ""
     needed: tuple[str, ...] = ()
+    computes: bool = False
 
 
 VERBS = {
@@ -50,19 +52,28 @@ VERBS = {
         shared=True,
         words=("config", "workdir"),
         needed=("config", "workdir"),
+        computes=True,
     ),
-    "evaluate": Verb("a workdir -> scores of a split", shared=True, several="workdir", needed=("workdir",)),
+    "evaluate": Verb(
+        "a workdir -> scores of a split", shared=True, several="workdir", needed=("workdir",), computes=True
+    ),
     "predict": Verb(
         "a workdir and a scene -> a map",
         shared=True,
         words=("workdir", "scene", "output"),
         needed=("workdir", "scene", "output"),
+        computes=True,
     ),
     "export": Verb(
-        "a workdir -> a network that runs without lcjax", words=("workdir", "output"), needed=("workdir", "output")
+        "a workdir -> a network that runs without lcjax",
+        words=("workdir", "output"),
+        needed=("workdir", "output"),
+        computes=True,
     ),
     "report": Verb("workdirs -> one page that compares them", several="workdirs", needed=("workdirs", "output")),
-    "benchmark": Verb("a config -> speed, FLOPs, memory", shared=True, words=("config",), needed=("config",)),
+    "benchmark": Verb(
+        "a config -> speed, FLOPs, memory", shared=True, words=("config",), needed=("config",), computes=True
+    ),
     "info": Verb("what there is: versions, devices, names to choose from, what a folder holds", takes_words=True),
 }
 # Flags and fields of the config that may differ between processes of a run: each host may keep its data elsewhere, and
@@ -133,7 +144,7 @@ def _run(verb: str, rest: list[str], *, helped: bool = False, joined: bool = Fal
             process = multihost.process_index()
         else:
             words = _parse(verb, rest)
-        if os.environ.get("JAX_PLATFORMS", "cpu") != "cpu":  # else there is nothing to be missing, and no need for jax
+        if VERBS[verb].computes and os.environ.get("JAX_PLATFORMS", "cpu") != "cpu":
             from lcjax.parallel import devices
 
             devices.check()

@@ -8,9 +8,8 @@ import json
 import pathlib
 from collections.abc import Iterable, Sequence
 
-from tqdm import tqdm
-
 from data_pipelines.geo import raster_io
+from data_pipelines.schema import progress
 from data_pipelines.schema.errors import InputError
 from data_pipelines.schema.spec import Refused
 
@@ -91,7 +90,7 @@ def _content(paths: Iterable[pathlib.Path]) -> str:
     total = hashlib.sha256()
     sizes = [path.stat().st_size for path in paths]
     few = sum(sizes) < _LARGE
-    with tqdm(total=sum(sizes), desc="look at scene", unit="B", unit_scale=True, disable=few) as bar:
+    with progress.bar(total=sum(sizes), desc="look at scene", unit="B", unit_scale=True, disable=few) as bar:
         for path, size in zip(paths, sizes, strict=True):
             total.update(f"{size}\n".encode())
             with path.open("rb") as file:

@@ -215,3 +215,8 @@ def test_a_platform_without_devices_is_one_line():
     done = subprocess.run([sys.executable, "-c", script], env=environment, capture_output=True, text=True)
     assert done.returncode == 2 and len(done.stderr.splitlines()) == 1, done.stderr
     assert "JAX_PLATFORMS=tpu: JAX finds no such device here" in done.stderr and "'lcjax[tpu]'" in done.stderr
+    script = script.replace(
+        "'evaluate', 'x'", "'report', 'x', '--output=y'"
+    )  # computes nothing, so it asks for no device
+    done = subprocess.run([sys.executable, "-c", script], env=environment, capture_output=True, text=True)
+    assert done.returncode == 2 and "JAX_PLATFORMS" not in done.stderr and "no such folder" in done.stderr

@@ -79,6 +79,7 @@ def test_a_scene_that_changes_while_it_is_mapped_is_named(tmp_path):
 
 def test_large_files_show_how_far_it_is(tmp_path, capsys, monkeypatch):
     monkeypatch.setattr("lcjax.mapping.scene_files._LARGE", 10)
+    monkeypatch.setattr("data_pipelines.schema.progress._is_watched", lambda: True)  # at a terminal
     (tmp_path / "a").write_bytes(bytes(11))
     assert SceneFiles((tmp_path / "a",), ()).content
     assert "look at scene" in capsys.readouterr().err
