@@ -81,22 +81,34 @@ def drivers_of(path: pathlib.Path) -> tuple[str, ...]:
 
     Raises Refused for what is no regular file or not of a known format, and where it would draw in such a file.
     """
-    return _checked(path, 0)
+    return _checked(path, 0, {})
 
 
-def _checked(path: pathlib.Path, depth: int) -> tuple[str, ...]:
-    """As `drivers_of`, for a file that is named by `depth` others, one within the other."""
+def _checked(path: pathlib.Path, depth: int, levels: dict[pathlib.Path, int]) -> tuple[str, ...]:
+    """As `drivers_of`, for a file that is named by `depth` others, one within the other.
+
+    `levels` holds for each source that was looked at how many VRTs lie within each other there: many VRTs may name the
+    same sources, level by level, and each is looked at once.
+    """
     head = _head(path)
     drivers = next((names for begin, names in FORMATS.items() if head.startswith(begin)), ())
     if drivers and depth and _PROGRAM.search(head):
         raise Refused(path, f"looks like two formats, {drivers[0]} and a description of other files; copy it anew")
+    own = 0
     if not drivers and b"<VRTDataset" in head:
-        if depth > limits.VRT_DEPTH:
+        own, within = 1, depth
+        if within <= limits.VRT_DEPTH:
+            for source in vrt.sources_of(path):
+                if (place := source.resolve()) not in levels:
+                    _checked(source, depth + 1, levels)
+                own = max(own, 1 + levels[place])
+            within = depth + own - 1
+        if within > limits.VRT_DEPTH:
             raise Refused(
-                path, f"a VRT within {depth} others; expected at most {limits.VRT_DEPTH}; copy it to a GeoTIFF"
+                path, f"a VRT within {within} others; expected at most {limits.VRT_DEPTH}; copy it to a GeoTIFF"
             )
-        for source in vrt.sources_of(path):
-            _checked(source, depth + 1)
+        if len(levels) > limits.VRT_SOURCES:
+            raise Refused(path, f"{len(levels):,} sources; expected at most {limits.VRT_SOURCES:,}; copy it anew")
         drivers = ("VRT",)
     elif not drivers and not depth and _is_envi(path):
         drivers = ("ENVI",)
@@ -107,6 +119,7 @@ def _checked(path: pathlib.Path, depth: int) -> tuple[str, ...]:
             "into a GeoTIFF with `gdal_translate`, if you trust it",
         )
     _check_companions(path)
+    levels[path.resolve()] = own
     return drivers
 
 

@@ -16,6 +16,7 @@ from data_pipelines.schema import names
 from data_pipelines.schema.errors import InputError
 from data_pipelines.schema.typed_json import LabelId, Name
 
+MOST_CLASSES = 255  # so that one of the numbers of a byte is left for no data
 IGNORE = 255  # class index of a pixel that is neither trained on nor scored; also nodata in maps, mostly
 
 
@@ -61,7 +62,7 @@ class Legend:
 
     def __post_init__(self) -> None:
         """Raises InputError for a legend that cannot be."""
-        for field in ("id", "name"):
+        for field in ("id", "name", "value"):
             values = [getattr(land_class, field) for land_class in self.classes]
             if twice := [value for place, value in enumerate(values) if value in values[:place]]:
                 raise InputError(f"classes: the {field} {twice[0]} stands there twice; expected each {field} once")

@@ -97,6 +97,7 @@ def parse(text: bytes | str, source: object, remedy: str, *, finite: bool = True
         fields = json.loads(
             decoded, object_pairs_hook=_once, parse_constant=_finite if finite else float, parse_float=_float
         )
+        _check_depth(fields)
         if r"\ud" in decoded or r"\uD" in decoded:  # half a pair is text that no file can hold
             json.dumps(fields, ensure_ascii=False).encode("utf-8")
     except RecursionError as error:
@@ -104,6 +105,16 @@ def parse(text: bytes | str, source: object, remedy: str, *, finite: bool = True
     except ValueError as error:  # neither UTF-8 nor JSON
         raise InputError(f"{source}: cannot be read as JSON ({_short(error)}); {remedy}") from error
     return fields
+
+
+def _check_depth(fields: Any) -> None:
+    level = [fields]
+    for _ in range(limits.JSON_DEPTH):
+        within = (one.values() if isinstance(one, dict) else one for one in level if isinstance(one, dict | list))
+        if not (level := [value for values in within for value in values]):
+            return
+    if any(isinstance(one, dict | list) for one in level):
+        raise ValueError(f"lists within lists, more than {limits.JSON_DEPTH} deep")
 
 
 def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:

@@ -20,7 +20,7 @@ from rasterio.windows import Window
 
 from data_pipelines.datasets.rasters import inspect
 from data_pipelines.datasets.rasters.tables import Pair
-from data_pipelines.geo import geotiff, raster_io
+from data_pipelines.geo import formats, geotiff, raster_io
 from data_pipelines.schema import limits
 from data_pipelines.schema.legends import LandClass, Legend
 from data_pipelines.schema.spec import Refused
@@ -143,6 +143,27 @@ def test_what_is_no_regular_file_is_refused_without_a_wait(tmp_path):
         (tmp_path / sidecar).unlink()
     (tmp_path / "m.vrt").write_text(strangers.vrt(strangers.band("fifo.tif")))
     assert "fifo.tif: a FIFO" in refusal(tmp_path / "m.vrt")
+
+
+def test_each_source_of_vrts_within_vrts_is_looked_at_once(tmp_path, monkeypatch):
+    """Levels of VRTs that all name all of the next level are as many looks as files, and a chain too long is told."""
+    tif(tmp_path / "a.tif")
+    below = ["a.tif"]
+    for level in range(4):
+        names = [f"level{level}_{k}.vrt" for k in range(8)]
+        for name in names:
+            (tmp_path / name).write_text(strangers.vrt("".join(map(strangers.band, below))))
+        below = names
+    looks = []
+    sources_of = formats.vrt.sources_of
+    monkeypatch.setattr(formats.vrt, "sources_of", lambda path: looks.append(path) or sources_of(path))
+    assert formats.drivers_of(tmp_path / below[0]) == ("VRT",)
+    assert len(looks) == len(set(looks)) == 3 * 8 + 1
+    for number in range(8):  # the first names all others, the shortest chain before the longer ones
+        inner = [f"chain{k}.vrt" for k in range(7, number, -1)] or ["a.tif"]
+        (tmp_path / f"chain{number}.vrt").write_text(strangers.vrt("".join(map(strangers.band, inner))))
+    with pytest.raises(Refused, match=r"a VRT within .* others; expected at most 4"):
+        formats.drivers_of(tmp_path / "chain0.vrt")
 
 
 def test_mosaics_stacks_and_warped_views_of_the_own_folder_are_read(tmp_path):

@@ -8,6 +8,7 @@ from data_pipelines.datasets import registry as datasets
 from data_pipelines.datasets.contest_legend import DFC2020
 from data_pipelines.datasets.flair1.legend import FLAIR1, FLAIR1_12, FLAIR1_13
 from data_pipelines.schema import legends, typed_json
+from data_pipelines.schema.errors import InputError
 
 
 @pytest.mark.parametrize("legend", datasets.LEGENDS.values(), ids=lambda legend: legend.name)
@@ -38,6 +39,8 @@ def test_a_class_255_is_written_as_255_and_no_data_as_another_number():
     assert legend.map_palette()[255].tolist() == legend.palette()[1].tolist() == [255, 0, 0]
     fields = json.loads(json.dumps(dataclasses.asdict(legend)))
     assert typed_json.convert(fields, legends.Legend, "a file", "") == legend
+    with pytest.raises(InputError, match="the value 5 stands there twice"):
+        legends.Legend("x", (legends.LandClass(3, "a", "#000000", written=5), legends.LandClass(5, "b", "#ff0000")))
     every = tuple(legends.LandClass(i, str(i), "#000000", 255 if i == 7 else None) for i in range(255))
     assert legends.Legend("full", every).nodata == 7
 

@@ -24,6 +24,10 @@ def test_what_is_written_is_read(tmp_path):
         ("{}", "no schema_version; expected 4; begin anew"),
         ("[4]", "no schema_version; expected 4; begin anew"),
         ('{"schema_version":', r"cannot be read as JSON \(Expecting value.*\); begin anew"),
+        (
+            '{"schema_version": 4, "x": ' + "[" * 60 + "]" * 60 + "}",
+            r"cannot be read as JSON \(lists .* 50 deep\); begin anew",
+        ),
         ("\udcff", r"cannot be read as JSON \(.*utf-8.*\); begin anew"),
     ],
 )
