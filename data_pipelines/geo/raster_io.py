@@ -98,7 +98,9 @@ def _check_size(path: pathlib.Path, dataset: rasterio.DatasetReader) -> None:
     together = dataset.count if dataset.interleaving == rasterio.enums.Interleaving.pixel else 1
     block = max(height * width * size for (height, width), size in zip(dataset.block_shapes, sizes, strict=True))
     block, size = block * together, pixels * sum(sizes)
-    held = path.stat().st_size if dataset.driver != "VRT" else size
+    # The pixels of an ERDAS Imagine file may lie in another one beside it, and those of a VRT do.
+    files = map(pathlib.Path, dataset.files) if dataset.driver == "HFA" else [path]
+    held = sum(file.stat().st_size for file in files) if dataset.driver != "VRT" else size
     for most, found, what in (
         (limits.MAX_BANDS, dataset.count, "bands"),
         (limits.MAX_PIXELS, pixels, f"pixels ({dataset.width:,} x {dataset.height:,})"),
@@ -204,10 +206,11 @@ def check_image(dataset: rasterio.DatasetReader, windows: Iterable[Window]) -> N
                 )
 
 
-def strips(dataset: rasterio.DatasetReader, rows: int = 512) -> Iterator[Window]:
-    """All of a raster, some rows at a time."""
-    for top in range(0, dataset.height, rows):
-        yield Window(0, top, dataset.width, min(rows, dataset.height - top))
+def strips(dataset: rasterio.DatasetReader, part: Window | None = None, rows: int = 512) -> Iterator[Window]:
+    """All of a raster, or a part of it, some rows at a time."""
+    whole = part or Window(0, 0, dataset.width, dataset.height)
+    for top in range(0, whole.height, rows):
+        yield Window(whole.col_off, whole.row_off + top, whole.width, min(rows, whole.height - top))
 
 
 def read_valid(

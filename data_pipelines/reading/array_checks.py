@@ -11,10 +11,9 @@ from data_pipelines.datasets.rasters.sensor import DTYPES
 from data_pipelines.schema import names
 from data_pipelines.schema.display import distinct_colours
 from data_pipelines.schema.errors import InputError
-from data_pipelines.schema.legends import IGNORE, LandClass, Legend
+from data_pipelines.schema.legends import IGNORE, MOST_CLASSES, LandClass, Legend
 
 _RESERVED = ("id", "label", "corner", "example", "valid", "record")  # what batches call other things than images
-_MOST_CLASSES = IGNORE  # ids 0 to 254
 _SHOWN = 5  # values named in a message
 
 
@@ -163,8 +162,8 @@ def legend_of(classes: Legend | Sequence[str | tuple[str, str]], name: str) -> L
         return classes
     if isinstance(classes, str | Mapping) or not isinstance(classes, Sequence):
         raise InputError(f"classes: found {_kind(classes)}; expected a list of names such as ['water', 'road']")
-    if not 2 <= len(classes) <= _MOST_CLASSES:
-        raise InputError(f"classes: found {len(classes)}; expected 2 to {_MOST_CLASSES} classes to tell apart")
+    if not 2 <= len(classes) <= MOST_CLASSES:
+        raise InputError(f"classes: found {len(classes)}; expected 2 to {MOST_CLASSES} classes to tell apart")
     named: list[LandClass] = []
     for number, (entry, colour) in enumerate(zip(classes, distinct_colours(len(classes)), strict=True)):
         title, shade = (entry, colour) if isinstance(entry, str) else entry if _is_pair(entry) else ("", "")

@@ -70,8 +70,9 @@ class PreparedSource:
         Raises InputError for a record that is not as it was written: its shard is damaged.
         """
         split, place = self._where[index]
+        layout = {key: self._layout[key] for key in keys}
         try:
-            record = record_parser.arrays(self._stored[split][place], {key: self._layout[key] for key in keys})
+            record = record_parser.arrays(self._stored[split][place], layout)
         except _DAMAGED as error:
             raise InputError(
                 f"{self._folder}: record {self.ids[index]} of {split} cannot be read ({_short(error)}): a shard is "

@@ -47,10 +47,8 @@ def cells_of(files: Sequence[pathlib.Path], tile: int) -> list[Cell]:
         with raster_io.opened(path) as dataset:
             mask = masks.Mask(path, dataset)
             for row, column, block in _grid(dataset.height, dataset.width, tile):
-                values, labelled = mask.read(Window(block.left, block.top, block.width, block.height))
-                found, times = np.unique(values[labelled], return_counts=True)
-                pixels = collections.Counter(dict(zip(found.tolist(), times.tolist(), strict=True)))
-                cells.append(Cell(number, row, column, block, pixels))
+                found = mask.counts(Window(block.left, block.top, block.width, block.height))
+                cells.append(Cell(number, row, column, block, found.labelled))
     return cells if len(cells) >= 3 else []
 
 

@@ -16,8 +16,6 @@ from data_pipelines.geo import raster_io
 from data_pipelines.schema.legends import IGNORE, Legend
 from data_pipelines.schema.spec import Refused
 
-_ROWS = 512  # read at once when a whole mask is looked at
-
 
 @dataclasses.dataclass(frozen=True)
 class Mask:
@@ -78,12 +76,11 @@ class Mask:
         red, green, blue = raw.data.astype(np.int64)
         return red << 16 | green << 8 | blue, labelled
 
-    def counts(self) -> "Counts":
-        """How often the whole mask holds each id or colour."""
+    def counts(self, part: Window | None = None) -> "Counts":
+        """How often the mask, or a part of it, holds each id or colour."""
         found = Counts(collections.Counter(), collections.Counter())
-        height, width = self.dataset.shape
-        for top in range(0, height, _ROWS):
-            values, labelled = self.read(Window(0, top, width, min(_ROWS, height - top)))
+        for window in raster_io.strips(self.dataset, part):
+            values, labelled = self.read(window)
             declared = ~labelled & np.isin(values, list(self.unlabelled))
             for counter, chosen in ((found.labelled, labelled), (found.declared, declared)):
                 numbers, times = np.unique(values[chosen], return_counts=True)

@@ -8,13 +8,12 @@ import re
 
 from data_pipelines.schema import csv_rows, names, paths
 from data_pipelines.schema.errors import InputError
-from data_pipelines.schema.legends import IGNORE, LandClass, Legend
+from data_pipelines.schema.legends import IGNORE, MOST_CLASSES, LandClass, Legend
 
 PAIRS, LEGEND = "rasters.csv", "legend.csv"
 PAIRS_COLUMNS = ("image", "mask", "split", "group")
 BLOCK_COLUMNS = ("left", "top", "width", "height")  # of a part of an image, in pixels; further columns of the pairs
 LEGEND_COLUMNS = ("id", "name", "colour", "ignore")
-_MOST_CLASSES = IGNORE  # so that a number is left for no data
 _SECOND_IMAGE = re.compile(r"images?[ _.-]?[^ ].*|img.*|s1|s2|sentinel.*|(.*[ _.-])image")
 _YES, _NO = ("1", "true", "yes"), ("", "0", "false", "no")
 
@@ -164,8 +163,8 @@ def read_legend(path: pathlib.Path, name: str) -> Legend:
         classes.append(land_class)
     if len(classes) - len(ignored) < 2:
         raise InputError(f"{path}: {len(classes) - len(ignored)} classes to tell apart; expected at least two")
-    if len(classes) > _MOST_CLASSES:
-        raise InputError(f"{path}: {len(classes)} classes; expected at most {_MOST_CLASSES}")
+    if len(classes) > MOST_CLASSES:
+        raise InputError(f"{path}: {len(classes)} classes; expected at most {MOST_CLASSES}")
     return _stored(Legend(name, tuple(classes), tuple(ignored)))
 
 

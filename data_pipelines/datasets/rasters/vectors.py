@@ -18,10 +18,10 @@ def how_to_rasterise(vectors: pathlib.Path, image: pathlib.Path) -> str:
     extent, crs = "-ts WIDTH HEIGHT -te LEFT BOTTOM RIGHT TOP", ""
     try:
         with raster_io.opened(image) as dataset:
-            if dataset.crs and not dataset.transform.is_identity:
+            if crs_there := raster_io.crs_of(dataset):
                 bounds = " ".join(f"{number:.12g}" for number in dataset.bounds)
                 extent = f"-ts {dataset.width} {dataset.height} -te {bounds}"
-                crs = f" ({dataset.crs.to_string()})" if dataset.crs.to_authority() else ""
+                crs = f" ({crs_there.to_string()})" if crs_there.to_authority() else ""
     except Refused:
         pass  # the image is refused by a line of its own, once there is a mask
     return (
