@@ -132,7 +132,10 @@ def drawn_in(path: pathlib.Path) -> list[pathlib.Path]:
 def check_regular(path: pathlib.Path) -> os.stat_result:
     """Raises Refused for what is not a regular file (or a link to one): nothing else can be opened without a risk."""
     try:
+        str(path).encode()
         about = path.stat()
+    except UnicodeEncodeError as error:
+        raise Refused(path, "a name that is not UTF-8; rename it") from error
     except FileNotFoundError as error:
         raise Refused(path, "no such file; expected a raster") from error
     except (OSError, ValueError) as error:

@@ -35,6 +35,11 @@ def given(path: str | os.PathLike[str], what: str, below: pathlib.Path | None = 
     return found if below is None else below / found
 
 
+def real(path: pathlib.Path) -> pathlib.Path:
+    """Where a path leads, links followed. One that leads to itself, which `Path.resolve` raises for, stays as it is."""
+    return pathlib.Path(os.path.realpath(path))
+
+
 def several(text: str | Sequence[str] | None, what: str) -> list[str]:
     """The paths of a text that separates them by commas; a path that is there may hold commas itself.
 

@@ -1,5 +1,6 @@
 """`lcjax prepare`: from the files that people download, or their own, to shards, statistics and pictures."""
 
+import math
 import os
 
 from data_pipelines.datasets import registry as datasets
@@ -86,6 +87,9 @@ def run(flags) -> None:
     elif flags.init:
         entry.begin(entry.name, source)
         return
+    for name in ("max_refused", "max_nodata"):
+        if math.isnan(getattr(flags, name)):
+            raise InputError(f"--{name}=nan: expected a share from 0 to 1")
     options = {name: getattr(flags, name) for name in ("max_nodata", "offset") if getattr(flags, name)}
     prepare.prepare(
         flags.dataset,

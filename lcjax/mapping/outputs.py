@@ -9,6 +9,7 @@ import tempfile
 import unicodedata
 from collections.abc import Hashable, Iterable, Sequence
 
+from data_pipelines.schema import paths
 from data_pipelines.schema.errors import InputError
 from lcjax.mapping import drafts, map_writer, scene_files
 from lcjax.mapping.map_writer import Product
@@ -130,7 +131,7 @@ def _check_scenes(jobs: Sequence[Job], wanted: Sequence[Product]) -> None:
     for raster in dict.fromkeys(raster for job in jobs for raster in job.files.values()):
         for file in scene_files.listed(raster):
             read |= {key: (file, raster) for key in _keys(file) if key not in read}
-            folders |= dict.fromkeys(file.resolve().parents, file)
+            folders |= dict.fromkeys(paths.real(file).parents, file)
     for job in jobs:
         for path in files_of(job.output, wanted).values():
             clash = next((read[key] for key in _keys(path) if key in read), None)
@@ -142,8 +143,8 @@ def _check_scenes(jobs: Sequence[Job], wanted: Sequence[Product]) -> None:
                 also = "" if path.name == file.name else f" ({file})"
                 raise InputError(f"--output={job.output}: {path} would be written, but it is {of}{also}; {ANOTHER}")
         draft = drafts.folder_of(job.output)
-        if draft.resolve() in folders:
-            raise InputError(f"{folders[draft.resolve()]}: lies in the draft of {job.output}; {ANOTHER}")
+        if paths.real(draft) in folders:
+            raise InputError(f"{folders[paths.real(draft)]}: lies in the draft of {job.output}; {ANOTHER}")
 
 
 def _check_others(maps: Sequence[pathlib.Path], wanted: Sequence[Product]) -> None:
@@ -161,7 +162,7 @@ def _check_others(maps: Sequence[pathlib.Path], wanted: Sequence[Product]) -> No
 
 def _keys(path: pathlib.Path) -> list[Hashable]:
     """What two paths of one file have in common: the place, upper or lower case, behind links, or the file itself."""
-    keys: list[Hashable] = [_place(path), _place(path.resolve())]
+    keys: list[Hashable] = [_place(path), _place(paths.real(path))]
     with contextlib.suppress(OSError):
         about = path.stat()
         keys.append((about.st_dev, about.st_ino))
@@ -173,5 +174,5 @@ def _place(path: pathlib.Path) -> Hashable:
     try:
         folder = path.parent.stat()
     except OSError:
-        return path.parent.resolve(), name
+        return paths.real(path.parent), name
     return folder.st_dev, folder.st_ino, name

@@ -54,7 +54,7 @@ def jobs(text: str, sensors: Sequence[Sensor], output: pathlib.Path) -> list[Job
             return [Job(places, output)]
         if len(folders) < len(places):
             raise InputError(f"--scene={text}: a folder and a file; expected folders for all sensors, or files for all")
-        if output.resolve() in {folder.resolve() for folder in folders}:
+        if paths.real(output) in {paths.real(folder) for folder in folders}:
             raise InputError(f"--output={output}: the folder of the scenes; expected another, or maps would be mapped")
         scenes = _of_folders(places)
     if output.suffix.lower() in (".tif", ".tiff"):

@@ -112,7 +112,7 @@ def find(patterns: Sequence[str]) -> list[pathlib.Path]:
                     f"--maps={path}: there is no {_areas(path)}; expected a map with its table of areas, "
                     "made by `lcjax predict`: map the scene again, or leave the file out"
                 )
-            maps.setdefault(path.resolve(), path)
+            maps.setdefault(paths.real(path), path)
     if not maps:
         raise InputError(
             f"--maps={','.join(patterns)}: no map matches; expected maps made by `lcjax predict`, e.g. "

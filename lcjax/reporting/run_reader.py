@@ -122,7 +122,7 @@ def find(patterns: Sequence[str]) -> list[pathlib.Path]:
         found, wild = paths.matching(pattern, "--workdirs")
         for path in found:
             if _is_workdir(path):
-                workdirs.setdefault(path.resolve(), path)
+                workdirs.setdefault(paths.real(path), path)
             elif not wild:
                 what = "not the workdir of a run" if path.exists() else "no such folder"
                 raise InputError(
@@ -188,7 +188,7 @@ def _is_workdir(path: pathlib.Path) -> bool:
 
 def _names(folders: Sequence[pathlib.Path]) -> list[str]:
     """Returns folder names, or the paths as they were given where two are alike."""
-    plain = [folder.resolve().name for folder in folders]
+    plain = [paths.real(folder).name for folder in folders]
     return [name if plain.count(name) == 1 else str(path) for name, path in zip(plain, folders, strict=True)]
 
 

@@ -14,7 +14,7 @@ import numpy as np
 
 from data_pipelines.datasets.rasters import builder, init_blocks, init_legend, tables, vectors
 from data_pipelines.geo import raster_io
-from data_pipelines.schema import files
+from data_pipelines.schema import files, paths
 from data_pipelines.schema.errors import InputError
 from data_pipelines.schema.files import below, write_atomically
 from data_pipelines.schema.spec import Refused
@@ -135,6 +135,7 @@ def find(source: pathlib.Path) -> tuple[list[Found], list[pathlib.Path]]:
     found_masks: dict[tuple, list[pathlib.Path]] = {}
     for path in (path.relative_to(source) for path in files.below(source)):
         if path.suffix.lower() in _SUFFIXES:
+            paths.given(source / path, "--source")  # a name that no CSV can hold
             key, is_mask = _key(path)
             (found_masks if is_mask else images).setdefault(key, []).append(path)
     # The same key twice (a.tif and a.png) is left to the owner.

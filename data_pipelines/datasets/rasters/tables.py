@@ -76,7 +76,7 @@ def read_pairs(path: pathlib.Path) -> list[Pair]:
                 "or test"
             )
         image, mask = (paths.given(row[column], f"{where}: {column}", path.parent) for column in ("image", "mask"))
-        block, before = _block(where, row), used.setdefault(image.resolve(), [])
+        block, before = _block(where, row), used.setdefault(paths.real(image), [])
         _check_used_once(where, row["image"], block, before)
         before.append((line, block))
         if group := row.get("group", ""):

@@ -136,6 +136,9 @@ def test_what_is_no_regular_file_is_refused_without_a_wait(tmp_path):
     assert "a device" in refusal(tmp_path / "zero.tif")
     assert "no such file" in refusal(tmp_path / "none.tif")
     assert "cannot be opened" in refusal(tmp_path / ("n" * 300))
+    (tmp_path / "loop.tif").symlink_to("loop.tif")
+    assert "cannot be opened" in refusal(tmp_path / "loop.tif")
+    assert "not UTF-8" in refusal(pathlib.Path(tif(tmp_path / "x.tif").rename(tmp_path / "x\udcff.tif")))
     for sidecar in ("a.tif.msk", "a.tfw", "a.tif.aux.xml"):
         path = tif(tmp_path / "a.tif")
         os.mkfifo(tmp_path / sidecar)

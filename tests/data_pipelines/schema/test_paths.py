@@ -123,3 +123,11 @@ def test_any_name_is_taken_as_it_stands_or_refused_in_one_line(tmp_path, monkeyp
             found.unlink()
 
     check()
+
+
+def test_a_link_that_leads_to_itself_is_where_it_stands(tmp_path):
+    (tmp_path / "loop").symlink_to("loop")
+    (tmp_path / "a").mkdir()
+    (tmp_path / "b").symlink_to("a")
+    assert paths.real(tmp_path / "loop" / "x") == tmp_path / "loop" / "x"
+    assert paths.real(tmp_path / "b" / "x") == tmp_path / "a" / "x"
