@@ -1,1 +1,1 @@
-"""Weights from elsewhere: files of them, and which of our arrays each array of theirs is."""
+"""Weights from elsewhere: read, recognised by tables, and proved on arrival."""
