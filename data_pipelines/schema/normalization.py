@@ -5,6 +5,7 @@ from collections.abc import Callable
 
 import numpy as np
 
+from data_pipelines.schema.band_selection import spectral
 from data_pipelines.schema.sensors import Scaling, Sensor
 
 _FLOOR = 1e-4  # of the variance of a mixture of bands, where theirs is 1: what is flatter is not blown up further
@@ -67,6 +68,31 @@ def in_range(sensor: Sensor, statistics: dict) -> Sensor:
     return dataclasses.replace(sensor, scaling=dataclasses.replace(sensor.scaling, offset=low, scale=scale))
 
 
+def imagenet(sensor: Sensor, statistics: dict) -> Sensor:
+    """The sensor with the scaling that networks trained on ImageNet expect: `in_range`, then its mean and deviation.
+
+    Red, green and blue are found by name; every other band is scaled by the mean of the three.
+
+    Source: torchvision, mean (0.485, 0.456, 0.406) and deviation (0.229, 0.224, 0.225) of red, green and blue.
+    """
+    ranged = in_range(sensor, statistics)
+    low, span = (
+        np.broadcast_to(np.asarray(number, float), len(sensor.bands))
+        for number in (ranged.scaling.offset, ranged.scaling.scale)
+    )
+    means, deviations = (np.array([of.get(spectral(band), of["others"]) for band in sensor.bands]) for of in _IMAGENET)
+    scaling = dataclasses.replace(
+        ranged.scaling, offset=tuple((low + means * span).tolist()), scale=tuple((deviations * span).tolist())
+    )
+    return dataclasses.replace(sensor, scaling=scaling)
+
+
+_IMAGENET = (
+    {"R": 0.485, "G": 0.456, "B": 0.406, "others": 0.449},
+    {"R": 0.229, "G": 0.224, "B": 0.225, "others": 0.226},
+)
+
+
 # config.scaling -> how a sensor is scaled, from the sensor and the statistics of the training split.
 SCALINGS: dict[str, Callable[[Sensor, dict], Sensor]] = {
     "sensor": lambda sensor, statistics: sensor,
@@ -74,4 +100,5 @@ SCALINGS: dict[str, Callable[[Sensor, dict], Sensor]] = {
     "whitened": whitened,
     "range": in_range,
     "by_maximum": by_maximum,
+    "imagenet": imagenet,
 }
