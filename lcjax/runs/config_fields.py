@@ -175,8 +175,8 @@ FIELDS: dict[str, Field] = {
     ),
     "scaling": Field(
         "sensor",
-        "how numbers become inputs: sensor, standardised, whitened, range, by_maximum or imagenet",
-        allowed=Choice(("sensor", "standardised", "whitened", "range", "by_maximum", "imagenet")),
+        "how numbers become inputs: sensor, standardised, whitened, range, by_maximum, imagenet or inception",
+        allowed=Choice(("sensor", "standardised", "whitened", "range", "by_maximum", "imagenet", "inception")),
     ),
     "batch_size": Field(32, "examples of one step, of all processes and devices together", 8, allowed=_COUNT),
     "evaluation_batch_size": Field(16, "examples of one step of evaluation", 4, allowed=_COUNT),

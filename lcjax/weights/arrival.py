@@ -217,7 +217,7 @@ def _misfit(path: str, value: np.ndarray, found: np.ndarray, foreign: Foreign, p
     return (
         f"{source}: {' and '.join(foreign.names[plan.theirs(path)])} has the shape {found.shape}, and {path} of this "
         f"network has {value.shape}: another network than config.model; expected one of "
-        f"{', '.join(foreign.layout.models)} in the size of the weights (`lcjax info {source}`)"
+        f"{', '.join(foreign.layout.models)} in the size of the weights (`lcjax info` of that file tells which)"
     )
 
 
@@ -279,12 +279,12 @@ def _check(rows: Iterable[Row], foreign: Foreign, plan: Plan, source: str) -> No
             raise InputError(
                 f"{source}: holds nothing for {len(missing):,} of the {len(own):,} arrays of {encoder}, the first "
                 f"{missing[0]}: they would stay random; expected the weights of config.model, of one of "
-                f"{', '.join(foreign.layout.models)} (`lcjax info {source}`)"
+                f"{', '.join(foreign.layout.models)} (`lcjax info` of that file tells which)"
             )
         there = {plan.theirs(row.path) for row in own}
         more = [path for path in foreign.arrays if begins(path, [f"encoders/{stream}"]) and path not in there]
         if more:
             raise InputError(
                 f"{source}: holds {' and '.join(foreign.names[more[0]])}, for which {encoder} has no place "
-                f"({len(more):,} such): a larger network than config.model (`lcjax info {source}`)"
+                f"({len(more):,} such): a larger network than config.model (`lcjax info` of that file tells which)"
             )
