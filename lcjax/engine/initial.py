@@ -19,7 +19,7 @@ from lcjax.parallel import multihost
 from lcjax.runs import model_card as cards
 from lcjax.runs import workdir
 from lcjax.tasks import fusion as fusions
-from lcjax.weights import arrival, files, hub, imagenet, layout
+from lcjax.weights import arrival, files, layout
 from lcjax.weights.arrival import Arrival, Plan, Row
 from lcjax.weights.layouts import ALL
 
@@ -97,12 +97,16 @@ def _path(config: ml_collections.ConfigDict) -> pathlib.Path:
 
 
 def _from_hub(config: ml_collections.ConfigDict) -> pathlib.Path:
+    from lcjax.weights import hub
+
     path, commit = hub.fetched(config.init)
     _log.info(f"config.init={config.init}: {commit}")
     return path
 
 
 def _installed(config: ml_collections.ConfigDict) -> pathlib.Path:
+    from lcjax.weights import imagenet
+
     return imagenet.path(config.model.name)
 
 
