@@ -19,7 +19,7 @@ from lcjax.parallel import multihost
 from lcjax.runs import model_card as cards
 from lcjax.runs import workdir
 from lcjax.tasks import fusion as fusions
-from lcjax.weights import arrival, files, layout
+from lcjax.weights import arrival, files, imagenet, layout
 from lcjax.weights.arrival import Arrival, Plan, Row
 from lcjax.weights.layouts import ALL
 
@@ -80,7 +80,7 @@ def start(config: ml_collections.ConfigDict, card: cards.Card, template: params.
         if path.is_dir() and not (path / workdir.CONFIG).is_file():
             path = next((path / name for name in _EXPORTED if (path / name).is_file()), path)
         read = files.read(path) if not path.is_dir() else None
-        exported = read and _card_of(read)
+        exported = read and card_of(read)
     if read is None:
         values, arrived = _of_run(path, config, card, template, parameters | statistics)
     elif exported:
@@ -93,7 +93,8 @@ def start(config: ml_collections.ConfigDict, card: cards.Card, template: params.
 
 
 def _path(config: ml_collections.ConfigDict) -> pathlib.Path:
-    return paths.given(config.init, "config.init")
+    given: pathlib.Path = paths.given(config.init, "config.init")
+    return given
 
 
 def _from_hub(config: ml_collections.ConfigDict) -> pathlib.Path:
@@ -105,8 +106,6 @@ def _from_hub(config: ml_collections.ConfigDict) -> pathlib.Path:
 
 
 def _installed(config: ml_collections.ConfigDict) -> pathlib.Path:
-    from lcjax.weights import imagenet
-
     return imagenet.path(config.model.name)
 
 
@@ -140,10 +139,10 @@ def _from_elsewhere(
 def _stream(name: str, fusion: str, foreign: layout.Foreign, source: str) -> str:
     """The encoder of a file that one of ours takes: that of its name, the only one, or that of its trunk."""
     there = foreign.streams
-    trunk = fusions.streams_of(fusion)[name].trunk
-    for wanted in (name, *(there if len(there) == 1 else ()), trunk):
-        if wanted in there:
-            return wanted
+    trunk: str = fusions.streams_of(fusion)[name].trunk
+    wanted = [name, *(there if len(there) == 1 else ()), trunk]
+    if fitting := [one for one in wanted if one in there]:
+        return fitting[0]
     raise InputError(
         f"{source}: its encoders are for {', '.join(there)}, and config.fusion={fusion!r} needs one for {name}; choose "
         "another config.fusion, or weights of one encoder"
@@ -174,7 +173,7 @@ class _Other:
     sha256: str = ""
 
 
-def _card_of(read: files.Weights) -> cards.Card | None:
+def card_of(read: files.Weights) -> cards.Card | None:
     """The card of a file that `lcjax export` wrote: within it, or beside it."""
     if CARD in read.metadata:
         return cards.from_json(read.metadata[CARD], f"{read.path}: its card")

@@ -138,8 +138,9 @@ def learned(foreign: Foreign, plan: Plan) -> dict[str, Input | None]:
     """What each encoder learned to see where the file comes from; None where nobody knows."""
     found = {}
     for name, stream in plan.streams.items():
-        layers = (f"encoders/{stream}/{layer}/kernel" for layer in plan.groups[f"encoders/{name}"].bands)
-        counts = [foreign.arrays[path].shape[2] for path in layers if np.ndim(foreign.arrays.get(path)) == 4]
+        layers = [f"encoders/{stream}/{layer}/kernel" for layer in plan.groups[f"encoders/{name}"].bands]
+        kernels = [foreign.arrays[path] for path in layers if path in foreign.arrays]
+        counts = [kernel.shape[2] for kernel in kernels if kernel.ndim == 4]
         found[name] = _input(foreign, stream, counts[0]) if counts else None
     return found
 
