@@ -71,7 +71,7 @@ class Arrival:
         for row in self.rows:
             parts.setdefault(part_of(row.path), []).append(row)
         width = max(map(len, parts))
-        for part, rows in parts.items():
+        for part, rows in sorted(parts.items(), key=lambda item: not item[0].startswith("encoders")):
             of_how = {how: [row for row in rows if row.how == how] for how in HOWS}
             told = ", ".join(f"{len(found):,} {how}" for how, found in of_how.items() if found)
             lines.append(f"  {part:<{width}}  {told}")
