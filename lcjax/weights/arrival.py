@@ -46,6 +46,7 @@ class Arrival:
       bands: the rule of the first layer.
       rows: one for each array of the network.
       unused: name of an entry of the file -> why nothing took it.
+      note: what its names do not tell and one has to know.
     """
 
     source: str
@@ -55,6 +56,7 @@ class Arrival:
     bands: str
     rows: tuple[Row, ...]
     unused: Mapping[str, str]
+    note: str = ""
 
     def counts(self) -> dict[str, int]:
         """How many arrays arrived in which way."""
@@ -66,7 +68,7 @@ class Arrival:
         head = f"{self.source}: {self.origin}"
         head += f", SHA-256 {self.sha256[:12]}..." if self.sha256 else ""
         head += f", {self.peeled!r} peeled off its names" if self.peeled else ""
-        lines = [head]
+        lines = [head, *([f"  note: {self.note}"] if self.note else [])]
         parts: dict[str, list[Row]] = {}
         for row in self.rows:
             parts.setdefault(part_of(row.path), []).append(row)
@@ -191,7 +193,8 @@ def arrive(
         if theirs not in used:
             unused |= dict.fromkeys(names, _why_unused(theirs, plan))
     told = ", ".join(dict.fromkeys(rules))
-    return result, Arrival(source, sha256, foreign.layout.title, foreign.prefix, told, tuple(rows), unused)
+    origin = foreign.layout
+    return result, Arrival(source, sha256, origin.title, foreign.prefix, told, tuple(rows), unused, origin.note)
 
 
 def _first_layer(
