@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from torch_names import state_dict
 
 from data_pipelines.schema.errors import InputError
 from lcjax.models import params, registry
@@ -18,29 +19,6 @@ def template(layers=18, bands=3, **numbers):
     return params.Template(
         lambda rngs: registry.segmenter(model, streams=whole({"aerial": bands}), classes=5, precision="f32", rngs=rngs)
     )
-
-
-def state_dict(of):
-    """The encoder's values by torchvision's names, in PyTorch's layout, none of them zero."""
-    generator = np.random.default_rng(1)
-    found = {"fc.weight": generator.standard_normal((10, 4)), "fc.bias": generator.standard_normal(10)}
-    leaves = {"kernel": "weight", "scale": "weight", "bias": "bias", "mean": "running_mean", "var": "running_var"}
-    for path, shape in (of.parameters | of.statistics).items():
-        if not path.startswith("encoders/"):
-            continue
-        _, _, *modules, leaf = path.split("/")
-        if modules[0] == "stem":
-            name = {"conv": "conv1", "norm": "bn1"}[modules[1]]
-        else:
-            _, stage, block, *rest = modules
-            last = {"shortcut": {"conv": "downsample.0", "norm": "downsample.1"}}.get(rest[0], {}).get(rest[-1])
-            last = last or {"conv": "conv", "norm": "bn"}[rest[-1]] + str(int(rest[1]) + 1)
-            name = f"layer{int(stage) + 1}.{block}.{last}"
-        value = generator.standard_normal(shape.shape).astype(np.float32)
-        found[f"{name}.{leaves[leaf]}"] = value.transpose(3, 2, 0, 1) if value.ndim == 4 else value
-        if leaf == "mean":
-            found[f"{name}.num_batches_tracked"] = np.array(7)
-    return found
 
 
 @pytest.fixture(scope="module")
