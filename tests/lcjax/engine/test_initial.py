@@ -43,11 +43,11 @@ def test_a_run_begins_with_a_file_and_its_card_says_so_also_when_the_file_is_gon
     config = config_of(data_dir, "resnet18_unet", here)
     train(config, tmp_path / "run")
     said = capsys.readouterr().out
-    assert "encoders/s2  50 taken" in said and "'state_dict.' peeled off its names" in said
+    assert "encoders/s2  60 taken" in said and "'state_dict.' peeled off its names" in said
     origin = model_card.read(tmp_path / "run").weights
     assert origin["sha256"] == hashlib.sha256(file.read_bytes()).hexdigest()
     assert origin["source"] == f"config.init={here}" and origin["origin"] == "ResNet of torchvision"
-    assert (origin["bands"], origin["arrays"]["taken"]) == ("order", 50)
+    assert (origin["bands"], origin["arrays"]["taken"]) == ("order", 60)
     here.unlink()
     config.total = "3 steps"
     train(config, tmp_path / "run", allow_other_config=True)
@@ -70,7 +70,7 @@ def test_a_scaling_that_the_weights_did_not_learn_with_is_refused(data_dir, tmp_
                 experiment.start()
         else:
             counts = experiment.start().arrival.counts()
-            assert (counts["taken"], counts["adapted"]) == (50, 0)
+            assert (counts["taken"], counts["adapted"]) == (60, 0)
 
 
 def test_the_network_of_another_run_is_taken_whole_where_it_is_the_same(trained, data_dir):
