@@ -68,8 +68,8 @@ INITS = (
     ("`random`", "values drawn from `seed`"),
     (
         "`runs/pretrain`",
-        "the encoders of another run; of a run that was trained with labels also the decoder and, where the classes are "
-        "the same, the head ([transfer.md](transfer.md))",
+        "the encoders of another run; of a run that was trained with labels also the decoder and, where the classes "
+        "are the same, the head ([transfer.md](transfer.md))",
     ),
     ("`exported/town`", "a folder that `lcjax export` wrote, or its `parameters.safetensors` alone: as another run"),
     ("`FILE`", "weights of another library: `.safetensors`, `.pth`, `.pt` and `.bin` of PyTorch, `.npz`"),

@@ -24,7 +24,8 @@ VARIANTS = (
 # Of the same names, and yet other networks: their strides or pools have no entry.
 NOTE = (
     "taken for a ResNet with its strides in the 3x3 convolutions of bottlenecks, as torchvision and timm have them; "
-    "the names do not tell those with strides in the 1x1 convolutions (Caffe) or with blurred pools (resnetaa, resnetblur)"
+    "the names do not tell those with strides in the 1x1 convolutions (Caffe) or with blurred pools (resnetaa, "
+    "resnetblur)"
 )
 
 TORCHVISION = Layout(
