@@ -44,9 +44,9 @@ class Arrival:
       origin: what wrote it, in words.
       peeled: what was peeled off all of its names.
       bands: the rule of the first layer.
+      note: what the names of the file do not tell and one has to know.
       rows: one for each array of the network.
       unused: name of an entry of the file -> why nothing took it.
-      note: what its names do not tell and one has to know.
     """
 
     source: str
@@ -54,9 +54,9 @@ class Arrival:
     origin: str
     peeled: str
     bands: str
+    note: str
     rows: tuple[Row, ...]
     unused: Mapping[str, str]
-    note: str = ""
 
     def counts(self) -> dict[str, int]:
         """How many arrays arrived in which way."""
@@ -192,9 +192,8 @@ def arrive(
     for theirs, names in foreign.names.items():
         if theirs not in used:
             unused |= dict.fromkeys(names, _why_unused(theirs, plan))
-    told = ", ".join(dict.fromkeys(rules))
-    origin = foreign.layout
-    return result, Arrival(source, sha256, origin.title, foreign.prefix, told, tuple(rows), unused, origin.note)
+    layout, told = foreign.layout, ", ".join(dict.fromkeys(rules))
+    return result, Arrival(source, sha256, layout.title, foreign.prefix, told, layout.note, tuple(rows), unused)
 
 
 def _first_layer(

@@ -20,7 +20,7 @@ ATTENTION = r"^blocks\..*\.se\."  # EfficientNet-B0 and larger
 NOTE = (
     "taken for tf_efficientnet_lite0; timm's efficientnet_lite0, trained without TensorFlow, has the same names and "
     "shapes, but pads evenly, has 1e-5 for 1e-3 in its batch norms and learned with ImageNet's mean and deviation: "
-    "here it would answer other numbers"
+    "here it would answer other numbers, so that only training on makes use of it"
 )
 INPUT = Input(("R", "G", "B"), ("inception",), origin="ImageNet, from -1 to 1")
 

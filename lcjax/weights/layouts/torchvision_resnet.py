@@ -18,18 +18,19 @@ RESNET: Rules = (
 # What plain ResNets do not have: three convolutions in the stem (those of decoders are numbered), a shortcut that
 # pools, attention in the blocks.
 VARIANTS = (
-    r"(?<!\d\.)conv1\.0\.weight$|downsample\.2\.|\.(se|se_module|eca|attn)\.|\.conv2\.(fc|fc1|attn|paths)\b|"
-    r"\.convs\.0\."
+    r"(?<!\d\.)conv1\.0\.weight$|downsample\.2\.|\.(se|se_module|eca|attn)\.|\.conv2\.(fc|fc1|attn|paths)\b"
+    r"|\.convs\.0\."
 )
 # Of the same names, and yet other networks: their strides or pools have no entry.
 NOTE = (
     "taken for a ResNet with its strides in the 3x3 convolutions of bottlenecks, as torchvision and timm have them; "
-    "the names do not tell those with strides in the 1x1 convolutions (Caffe) or with blurred pools (resnetaa, resnetblur)"
+    "the names do not tell those with strides in the 1x1 convolutions (Caffe) or with blurred pools (resnetaa, "
+    "resnetblur)"
 )
 
 TORCHVISION = Layout(
     "torchvision_resnet",
-    "ResNet with the names of torchvision (timm has the same)",
+    "ResNet of torchvision or timm",
     RESNETS,
     parts=(Part(r"(?=conv1\.|bn1\.|layer\d\.)", "encoders/image/", RESNET),),
     first=r"^conv1\.weight$",
