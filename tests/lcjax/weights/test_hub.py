@@ -57,6 +57,9 @@ def served(tmp_path, monkeypatch):
             self.answer(with_body=True)
 
         def answer(self, with_body):
+            if self.path.startswith("/api/"):  # what the library wants to know for itself
+                self.send_error(404)
+                return
             state.asked.append(f"{self.command} {self.path}")
             _organisation, name, _, revision, file = self.path.lstrip("/").split("/", 4)
             code, said = REFUSALS.get(name, (200, ""))
@@ -87,7 +90,7 @@ def served(tmp_path, monkeypatch):
     template = f"{state.url}/{{repo_id}}/resolve/{{revision}}/{{filename}}"
     monkeypatch.setattr(constants, "HUGGINGFACE_CO_URL_TEMPLATE", template)
     monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path / "cache"))
-    thread = threading.Thread(target=server.serve_forever)
+    thread = threading.Thread(target=server.serve_forever, args=(0.02,))
     thread.start()
     yield state
     server.shutdown()
