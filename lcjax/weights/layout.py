@@ -165,7 +165,7 @@ def recognised(
       InputError: nothing fits, `wanted` is unknown or does not fit, or the origin is one that is refused.
     """
     names = list(arrays)
-    known = {layout.name: layout for layout in layouts}
+    known = {layout.name: layout for layout in layouts if not layout.refused}
     if wanted and wanted not in known:
         raise InputError(f"config.weights.layout={wanted!r}: expected one of {', '.join(known)}, or empty")
     tried = [known[wanted]] if wanted else [layout for layout in layouts if not layout.asked]
