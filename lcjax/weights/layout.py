@@ -8,7 +8,7 @@ PyTorch's (outputs, inputs, row, column) becomes (row, column, inputs, outputs),
 
 import dataclasses
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 
 import numpy as np
 
@@ -77,9 +77,12 @@ class Layout:
       unused: (pattern of names, why nothing here takes them).
       copies: (pattern of names, replacement): entries that stand twice and must be equal.
       lacks: (pattern of our paths below an encoder, why the origin has nothing for them).
+      mirrors: (pattern of our paths in an encoder, replacement in a decoder): what `mirrored` also starts there.
       turns: (pattern of our paths, name of a turn in `TURNS`), where the usual one is wrong.
       inputs: what its encoders are known to have learned from; the number of bands chooses.
       refused: not empty: why a file of this origin cannot be taken.
+      asked: a file is of this origin only where config.weights.layout says so: another has the same names.
+      note: what the names do not tell and one has to know, for messages and docs.
       source: where the weights are published, and their licence.
     """
 
@@ -93,9 +96,12 @@ class Layout:
     unused: tuple[tuple[str, str], ...] = ()
     copies: Rules = ()
     lacks: tuple[tuple[str, str], ...] = ()
+    mirrors: Rules = ()
     turns: tuple[tuple[str, str], ...] = ()
     inputs: tuple[Input, ...] = ()
     refused: str = ""
+    asked: bool = False
+    note: str = ""
     source: str = ""
 
 
@@ -164,7 +170,7 @@ def recognised(
     known = {layout.name: layout for layout in layouts}
     if wanted and wanted not in known:
         raise InputError(f"config.weights.layout={wanted!r}: expected one of {', '.join(known)}, or empty")
-    tried = [known[wanted]] if wanted else list(layouts)
+    tried = [known[wanted]] if wanted else [layout for layout in layouts if not layout.asked]
     best: tuple[tuple[int, bool], Layout, str] | None = None
     for prefix in _prefixes(names):
         inner = [name.removeprefix(prefix) for name in names if name.startswith(prefix)]
@@ -251,7 +257,7 @@ def _why_copied(full: str, name: str, arrays: Mapping[str, np.ndarray], layout: 
         if re.search(pattern, name) and other in arrays:
             if not np.array_equal(arrays[full], arrays[other]):
                 raise InputError(f"{where}: {full} and {other} differ; expected the same values twice")
-            return f"stands twice, as {other}"
+            return "stands there twice, with the same values"
     return ""
 
 
@@ -300,3 +306,30 @@ def _joined(path: str, found: Mapping[tuple[int, int], tuple[str, np.ndarray]], 
         raise InputError(f"{where}: holds {have}, and {count} such entries make {path}; expected all of them")
     values = [found[place, count][1] for place in range(count)]
     return values[0] if count == 1 else np.concatenate(values, axis=-1)
+
+
+def mirrored(foreign: Foreign, paths: Collection[str]) -> Foreign:
+    """With an encoder's blocks in a decoder, too, as the layout's `mirrors` say; without blocks that find no place.
+
+    Args:
+      foreign: entries of an encoder.
+      paths: of all arrays of the network that is begun, by the encoders' names in `foreign`.
+
+    Raises:
+      InputError: the layout has no mirrors.
+    """
+    if not foreign.layout.mirrors:
+        raise InputError(
+            f"config.weights.decoder='mirrored': weights of {foreign.layout.name} have nothing that a decoder mirrors; "
+            "expected those of a Swin encoder, or an empty config.weights.decoder"
+        )
+    arrays, names, skipped = dict(foreign.arrays), dict(foreign.names), dict(foreign.skipped)
+    for path, value in foreign.arrays.items():
+        for pattern, replacement in foreign.layout.mirrors:
+            other = re.sub(pattern, replacement, path)
+            if other != path and other in paths and other not in foreign.arrays:
+                arrays[other], names[other] = value, foreign.names[path]
+        if path not in paths and re.search(r"^encoders/\w+/stages/\d+/\d+/", path):
+            del arrays[path]
+            skipped |= dict.fromkeys(names.pop(path), "of a block that the mirrored network has not")
+    return dataclasses.replace(foreign, arrays=arrays, names=names, skipped=skipped)
