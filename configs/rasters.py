@@ -8,6 +8,8 @@ Arguments:
   size        as in dfc2020
   validation  the split that chooses the checkpoint, or none: then the last one is taken, and nothing stops early
   test        the split that `lcjax evaluate` scores, or none
+  init        random; imagenet, a file of weights or another run (docs/weights.md)
+  freeze      empty, or encoder: the encoder keeps what init gave it
   laptop      true takes a small UNet and a run of under an hour on two cores
   tiny        true shrinks the network, the crop and the run further: a trial of a minute
 
@@ -37,6 +39,8 @@ ARGUMENTS = {
     "size": "",
     "validation": "validation",
     "test": "test",
+    "init": "random",
+    "freeze": "",
     "laptop": False,
     "tiny": False,
 }
@@ -47,12 +51,14 @@ def get_config(argument: str | None = None) -> ml_collections.ConfigDict:
     args = arguments.parse(argument, ARGUMENTS)
     if args["model"] == "two_stream_swin":
         raise InputError("model=two_stream_swin: there is one sensor here; take swin_unet, which has the same blocks")
-    config = base.make(args["model"], args["size"], tiny=args["tiny"])
+    network = {name: args[name] for name in ("tiny", "init", "freeze")}
+    config = base.make(args["model"], args["size"], **network)
     config.dataset = args["data"]
     config.fusion = "image"
     for role in ("validation", "test"):
         config.split[role] = "" if args[role] == "none" else args[role]
-    config.scaling = "whitened"
+    if args["init"] != "imagenet":  # whose scaling is that of the weights
+        config.scaling = "whitened"
     config.class_weights = 0.25
     config.batch_size = 8 if args["tiny"] else 16
     if args["laptop"]:

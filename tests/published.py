@@ -1,239 +1,169 @@
-"""State dicts as others publish them: names and shapes, filled by name, and what our networks take of them.
+"""Networks of other libraries as they publish them: names and shapes of their entries, and values drawn by name.
 
-The names of libraries are kept in a file, written beside the libraries themselves (tests/parity); those of origins that
-are no library are told here, as their code gives them.
+`WRITE_ANSWERS=1 make parity` keeps the names, the shapes and some answers for tests that have none of the libraries.
 """
 
-import json
+import dataclasses
 import math
 import pathlib
 import re
-import zlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 
 import filled
 import numpy as np
 
+from lcjax.models import registry
 from lcjax.weights import layouts
 from lcjax.weights.layout import Foreign, converted, recognised
 
+PATH = pathlib.Path(__file__).parent / "parity" / "published_cnn.npz"
+EDGES = (61, 75)  # of the image of the answers
 Shapes = dict[str, tuple[int, ...]]
-Arrays = dict[str, np.ndarray]
-
-NAMES = pathlib.Path(__file__).parent / "parity" / "weights_transformers.npz"
-_IMAGE = 224
 
 
-# Filled by name
+@dataclasses.dataclass(frozen=True)
+class Case:
+    """What an original is here.
+
+    Attributes:
+      layout: by which it must be recognised, or that has to be asked for where `asked`.
+      family: of our networks.
+      bands: that it takes.
+      classes: 0 for an encoder by itself.
+      skipped: how many entries nothing here takes, besides counters of batches.
+      answers: whether some of what it answers is kept.
+      asked: whether the layout is named.
+    """
+
+    layout: str
+    family: str
+    bands: int = 3
+    classes: int = 0
+    skipped: int = 0
+    answers: bool = False
+    asked: bool = False
+
+    @property
+    def network(self) -> filled.Filled:
+        """Ours."""
+        model = registry.sized(self.family)
+        if self.classes:
+            return filled.segmenter(model, {"image": self.bands}, self.classes)
+        return filled.encoder(model, self.bands)
+
+    def images(self, height: int, width: int, stride: int):
+        """The image for our network and that for the original, padded where ours pads by itself."""
+        image = filled.image("image", 1, height, width, self.bands)
+        whole = filled.padded(image, stride) if self.classes else image
+        return (({"image": image}, {"image": whole}) if self.classes else image), {"image": whole}
 
 
-def _draw(name: str, shape: tuple[int, ...]) -> np.ndarray:
-    generator = np.random.Generator(np.random.PCG64(zlib.crc32(name.encode())))
-    if name.endswith("running_var"):
-        return generator.uniform(0.5, 1.5, shape)
-    if name.endswith("running_mean"):
-        return generator.normal(0.1, 0.1, shape)
-    if re.search(r"(bias_table|token|pos_embed|position_embeddings)$", name):
-        return generator.normal(0.0, 0.5, shape)
-    if name.endswith("bias"):
-        return generator.normal(0.0, 0.1, shape)
-    if len(shape) == 1:
-        return generator.uniform(0.8, 1.2, shape)
-    gain = 1.3 if "decode_head" in name else 1.0
-    return generator.normal(0.0, gain / math.sqrt(math.prod(shape[1:])), shape)
+CASES = {
+    **{f"torchvision resnet{n}": Case("torchvision_resnet", f"resnet{n}_unet", skipped=2) for n in (18, 34, 50, 101)},
+    **{f"timm resnet{n}": Case("torchvision_resnet", f"resnet{n}_unet", skipped=2) for n in (34, 50)},
+    "timm tf_efficientnet_lite0": Case("timm_efficientnet", "efficientnet_lite0_unet", skipped=7, answers=True),
+    **{f"transformers resnet{n}": Case("transformers_resnet", f"resnet{n}_unet", skipped=2) for n in (18, 50)},
+    "transformers resnet50 by itself": Case("transformers_resnet", "resnet50_unet"),
+    "smp resnet18": Case("smp_unet", "resnet18_unet", classes=7, answers=True),
+    **{f"smp resnet{n}": Case("smp_unet", f"resnet{n}_unet", bands=5, classes=7) for n in (34, 50, 101)},
+    "smp resnet18 with an auxiliary head": Case("smp_unet", "resnet18_unet", classes=7, skipped=2),
+    "smp tu-resnet18": Case("smp_unet", "resnet18_unet", classes=7),
+    "smp tu-tf_efficientnet_lite0": Case("smp_unet_efficientnet", "efficientnet_lite0_unet", classes=7),
+    "encoder of smp resnet18": Case("torchvision_resnet", "resnet18_unet"),
+    "encoder of smp tu-tf_efficientnet_lite0": Case("timm_efficientnet", "efficientnet_lite0_unet"),
+    "torchgeo resnet18 sentinel2": Case("torchgeo_resnet", "resnet18_unet", bands=13, skipped=2),
+    "torchgeo resnet50 sentinel2": Case("torchgeo_resnet", "resnet50_unet", bands=13),
+    "torchgeo resnet50 sentinel1": Case("torchgeo_resnet", "resnet50_unet", bands=2),
+    "torchgeo resnet18 landsat": Case("torchgeo_landsat_oli", "resnet18_unet", bands=11, asked=True),
+    "satlas resnet50": Case("satlas_resnet", "resnet50_unet", bands=9, skipped=22),
+    "satlas resnet50 of many images": Case("satlas_resnet", "resnet50_unet", skipped=22),
+    "flair resnet34": Case("flair_unet", "resnet34_unet", bands=5, classes=19),
+}
 
 
-def fill(shapes: Mapping[str, tuple[int, ...]]) -> Arrays:
-    """Values from a generator for each name, away from 0 and 1; of counts and buffers zeros."""
-    counted = r"(num_batches_tracked|relative_position_index|attn_mask)$"
-    return {
-        name: np.zeros(shape, np.int64) if re.search(counted, name) else _draw(name, shape).astype(np.float32)
-        for name, shape in shapes.items()
-    }
+def _normal(mean: float, deviation: float):
+    return lambda generator, shape: generator.normal(mean, deviation, shape)
 
 
-# What arrives
+def _uniform(low: float, high: float):
+    return lambda generator, shape: generator.uniform(low, high, shape)
 
 
-def arrived(
-    arrays: Mapping[str, np.ndarray], layout: str, shapes: Mapping[str, tuple[int, ...]], below: str = ""
-) -> tuple[Foreign, Arrays]:
-    """What a state dict has for a network. Nothing may be left over, here or there, but what the layout names.
+def _weight(gain: float):
+    return lambda generator, shape: generator.normal(0.0, gain / math.sqrt(math.prod(shape[1:])), shape)
+
+
+# As filled.draws, by the names of the originals: how entries are drawn by name and number of axes.
+_DRAWS = (
+    (r"running_mean$", 1, _normal(0.1, 0.1)),
+    (r"running_var$", 1, _uniform(0.5, 1.5)),
+    (r"weight$", 1, _uniform(0.8, 1.2)),
+    (r"bias$", 1, _normal(0.0, 0.1)),
+    (r"decoder\..*weight$", 4, _weight(1.3)),
+    (r"(downsample|shortcut|segmentation_head)\.", 4, _weight(1.0)),
+    (r"blocks\.", 4, _weight(1.2)),
+    (r"(layer\d|stages)\.", 4, _weight(0.85)),
+    (r"weight$", 4, _weight(1.3)),
+    (r"weight$", 2, _weight(1.0)),
+    (r"bias_table$", 2, _normal(0.0, 0.5)),
+    (r"(token|pos_embed|position_embeddings)$", 3, _normal(0.0, 0.5)),
+)
+
+
+# What batch norms are given, and what they expect: with less of it they answer the same, but for their epsilon.
+_NORMALISED = ((r"(?<!head\.0\.)weight$", 4, 1), (r"running_mean$", 1, 1), (r"running_var$", 1, 2))
+
+
+def values(shapes: Mapping[str, tuple[int, ...]], dim: float = 1.0) -> dict[str, np.ndarray]:
+    """Of every entry, nothing zero or one; counters of batches are as they are, 0.
 
     Args:
-      arrays: by the names of the origin.
-      layout: that they must be recognised as.
-      shapes: of all arrays of the network.
-      below: where its paths lie in ours, for an encoder by itself: "encoders/image/".
-
-    Returns:
-      all entries by our names, and those of the network by its own.
+      shapes: of the entries.
+      dim: what leaves convolutions is so many times as large: where it is small, a wrong epsilon shows.
     """
-    found, prefix = recognised(arrays, layouts.ALL, "the file")
-    assert found.name == layout
-    foreign = converted(arrays, found, prefix, "the file")
-    unknown = [name for name, why in foreign.skipped.items() if why.startswith("no entry")]
-    assert not unknown
-    ours = {f"{below}{path}": path for path in shapes}
-    over = [path for path in foreign.arrays if path not in ours]
-    assert not over
-    result = {}
-    for path, own in ours.items():
-        value = foreign.arrays.get(path)
-        if value is None:
-            inside = re.sub(r"^encoders/\w+/", "", path)
-            assert any(re.search(pattern, inside) for pattern, _ in found.lacks), path
+    found = {}
+    for name, shape in shapes.items():
+        if not shape:
+            found[name] = np.zeros((), np.int64)
             continue
-        assert [size for size in value.shape if size > 1] == [size for size in shapes[own] if size > 1], path
-        result[own] = value.reshape(shapes[own])
-    return foreign, result
+        draw = next(draw for pattern, axes, draw in _DRAWS if axes == len(shape) and re.search(pattern, name))
+        power = next(
+            (power for pattern, axes, power in _NORMALISED if axes == len(shape) and re.search(pattern, name)), 0
+        )
+        found[name] = (dim**power * draw(filled.generator(name), shape)).astype(np.float32)
+    return found
 
 
-def shapes_of(network: filled.Filled) -> Shapes:
-    """Of all arrays of a network of ours."""
-    return {path: value.shape for path, value in network.values.items()}
-
-
-# Names and shapes of libraries, kept
-
-
-def keep(names: Mapping[str, Mapping[str, tuple[int, ...]]], answers: Mapping[str, np.ndarray]) -> None:
-    """Writes the file of names, shapes and answers."""
-    text = json.dumps({origin: {name: list(shape) for name, shape in of.items()} for origin, of in names.items()})
-    np.savez_compressed(NAMES, names=np.frombuffer(text.encode(), np.uint8), **answers)
-
-
-def kept_names() -> dict[str, Shapes]:
-    """Names and shapes by origin."""
-    with np.load(NAMES, allow_pickle=False) as kept:
-        text = kept["names"].tobytes().decode()
-    return {origin: {name: tuple(of) for name, of in names.items()} for origin, names in json.loads(text).items()}
-
-
-def kept_answers() -> Arrays:
-    """What originals answered: by "origin:stage"."""
-    with np.load(NAMES, allow_pickle=False) as kept:
-        return {name: kept[name] for name in kept.files if name != "names"}
-
-
-# Names and shapes of those that are no library
-
-
-def _dense(name: str, inputs: int, outputs: int) -> Iterator[tuple[str, tuple[int, ...]]]:
-    yield f"{name}.weight", (outputs, inputs)
-    yield f"{name}.bias", (outputs,)
-
-
-def _norm(name: str, width: int) -> Iterator[tuple[str, tuple[int, ...]]]:
-    yield f"{name}.weight", (width,)
-    yield f"{name}.bias", (width,)
-
-
-def _blocks(name: str, depth: int, width: int, heads: int, stage: int) -> Iterator[tuple[str, tuple[int, ...]]]:
-    """Blocks of Swin's authors, windows of 7; a mask where windows are shifted."""
-    tokens = _IMAGE // 4 // 2**stage
-    for block in range(depth):
-        own = f"{name}.blocks.{block}"
-        if block % 2 and tokens > 7:
-            yield f"{own}.attn_mask", ((tokens // 7) ** 2, 49, 49)
-        yield from _norm(f"{own}.norm1", width)
-        yield f"{own}.attn.relative_position_bias_table", (169, heads)
-        yield f"{own}.attn.relative_position_index", (49, 49)
-        yield from _dense(f"{own}.attn.qkv", width, 3 * width)
-        yield from _dense(f"{own}.attn.proj", width, width)
-        yield from _norm(f"{own}.norm2", width)
-        yield from _dense(f"{own}.mlp.fc1", width, 4 * width)
-        yield from _dense(f"{own}.mlp.fc2", 4 * width, width)
-
-
-def _merged(name: str, width: int) -> Iterator[tuple[str, tuple[int, ...]]]:
-    yield f"{name}.reduction.weight", (2 * width, 4 * width)
-    yield from _norm(f"{name}.norm", 4 * width)
-
-
-def _expanded(name: str, width: int, outputs: int, factor: int) -> Iterator[tuple[str, tuple[int, ...]]]:
-    yield f"{name}.expand.weight", (factor**2 * outputs, width)
-    yield from _norm(f"{name}.norm", outputs)
-
-
-def _encoder(
-    bands: int, depths: tuple[int, ...], *, head: int = 1000, embed: int = 96
-) -> Iterator[tuple[str, tuple[int, ...]]]:
-    yield "patch_embed.proj.weight", (embed, bands, 4, 4)
-    yield "patch_embed.proj.bias", (embed,)
-    yield from _norm("patch_embed.norm", embed)
-    for stage, depth in enumerate(depths):
-        width = embed * 2**stage
-        yield from _blocks(f"layers.{stage}", depth, width, width // 32, stage)
-        if stage < 3:
-            yield from _merged(f"layers.{stage}.downsample", width)
-    yield from _norm("norm", 8 * embed)
-    if head:
-        yield from _dense("head", 8 * embed, head)
-
-
-def _decoder(depths: tuple[int, ...]) -> Iterator[tuple[str, tuple[int, ...]]]:
-    yield from _expanded("layers_up.0", 768, 384, 2)
-    for level in range(1, 4):
-        stage = 3 - level
-        width = 96 * 2**stage
-        yield from _blocks(f"layers_up.{level}", depths[stage], width, width // 32, stage)
-        if stage:
-            yield from _expanded(f"layers_up.{level}.upsample", width, width // 2, 2)
-        yield from _dense(f"concat_back_dim.{level}", 2 * width, width)
-    yield from _norm("norm_up", 96)
-
-
-def _below(prefix: str, shapes: Iterator[tuple[str, tuple[int, ...]]]) -> Iterator[tuple[str, tuple[int, ...]]]:
-    return ((prefix + name, shape) for name, shape in shapes)
-
-
-def microsoft(classes: int = 1000, depths: tuple[int, ...] = (2, 2, 6, 2), embed: int = 96) -> Shapes:
-    """Of swin_tiny_patch4_window7_224.pth, or of one with as many classes, or of another size."""
-    return dict(_below("model.", _encoder(3, depths, head=classes, embed=embed)))
-
-
-def cao(prefix: str = "swin_unet.", bands: int = 3, classes: int = 9) -> Shapes:
-    """Of Swin-Unet."""
-    depths = (2, 2, 2, 2)
-
-    def entries():
-        yield from _encoder(bands, depths, head=0)
-        yield from _decoder(depths)
-        yield from _expanded("up", 96, 96, 4)
-        yield "output.weight", (classes, 96, 1, 1)
-
-    return dict(_below(prefix, entries()))
-
-
-def two_streams(prefix: str = "state_dict.") -> Shapes:
-    """Of swin_t.pth of SSLTransformerRS."""
-    depths = (2, 2, 6, 2)
-    shapes = dict(_below(f"{prefix}backbone1.", _encoder(2, depths)))
-    return shapes | dict(_below(f"{prefix}backbone2.", _encoder(13, depths)))
-
-
-def two_streams_segmentation(prefix: str = "model_weights.", classes: int = 8) -> Shapes:
-    """Of SSLTransformerRS after training for a class a pixel, with all that its code stores and does not use."""
-    depths = (2, 2, 6, 2)
-
-    def entries():
-        for number, bands in ((1, 2), (2, 13)):
-            yield from _below(f"backbone{number}.", _encoder(bands, depths))
-        for number, bands in ((1, 2), (2, 13)):
-            yield from _below(f"decoder{number}.backbone.", _encoder(bands, depths))
-            inside = [(name, shape) for name, shape in _encoder(bands, depths) if name.startswith("layers.")]
-            yield from _below(f"decoder{number}.", iter(inside))
-            yield from _below(f"decoder{number}.", _decoder(depths))
-            yield from _expanded(f"decoder{number}.up", 192, 192, 4)
-            yield f"decoder{number}.output.weight", (classes, 192, 1, 1)
-
-    return dict(_below(prefix, entries()))
-
-
-def twice(arrays: Arrays) -> Arrays:
-    """With the encoders that decoders hold equal to the encoders themselves, as they are there."""
-    return {
-        name: arrays[re.sub(r"decoder(\d)\.backbone\.", r"backbone\1.", name)] if ".backbone." in name else value
-        for name, value in arrays.items()
+def taken(arrays: Mapping[str, np.ndarray], case: Case, network: filled.Filled) -> Foreign:
+    """The entries by our names; asserts that each of ours is there once, and that the table says what is not taken."""
+    layout, prefix = recognised(arrays, layouts.ALL, "FILE", case.layout if case.asked else "")
+    assert layout.name == case.layout
+    assert case.family in layout.models
+    foreign = converted(arrays, layout, prefix, "FILE")
+    begin = "" if case.classes else "encoders/image/"
+    ours = network.template.parameters | network.template.statistics
+    assert {path: array.shape for path, array in foreign.arrays.items()} == {
+        f"{begin}{path}": value.shape for path, value in ours.items()
     }
+    named = {name: why for name, why in foreign.skipped.items() if not name.endswith("num_batches_tracked")}
+    assert len(named) == case.skipped, named
+    assert not any("no entry that" in why or "outside" in why for why in named.values()), named
+    return foreign
+
+
+def filled_from(foreign: Foreign, case: Case, network: filled.Filled) -> filled.Filled:
+    """Our network with these values."""
+    begin = "" if case.classes else "encoders/image/"
+    network.values = {path.removeprefix(begin): array for path, array in foreign.arrays.items()}
+    return network
+
+
+def packed(shapes: Shapes) -> np.ndarray:
+    """Names and shapes as an array of text."""
+    return np.array([" ".join((name, *map(str, shape))) for name, shape in shapes.items()])
+
+
+def unpacked(lines: np.ndarray) -> Shapes:
+    """The inverse of `packed`."""
+    words = [str(line).split() for line in lines]
+    return {name: tuple(map(int, shape)) for name, *shape in words}

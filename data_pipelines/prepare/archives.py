@@ -18,7 +18,7 @@ from typing import IO, Any, NamedTuple, Self, TypedDict
 
 from tqdm import tqdm
 
-from data_pipelines.schema import files, limits, progress, zips
+from data_pipelines.schema import files, limits, names, progress, zips
 from data_pipelines.schema.errors import InputError
 from data_pipelines.schema.on_disk import SCHEMA_VERSION
 from data_pipelines.schema.schema_version import read_json, write_json
@@ -148,7 +148,7 @@ def _unpack(archive: pathlib.Path, folder: pathlib.Path, members: re.Pattern[str
                 reason = reason or _write(member, path)
                 seen.add(path)
                 if reason:
-                    refused.append(Refusal(str(archive), _printable(member.name), reason))
+                    refused.append(Refusal(str(archive), names.printable(member.name), reason))
             bar.update(begun + member.begin - bar.n)
     bar.update(begun + identity["bytes"] - bar.n)
     write_json(_note(folder), {"archive": identity, "refused": refused}, SCHEMA_VERSION)
@@ -175,10 +175,6 @@ def unsafe(name: str) -> str:
     if longest > limits.NAME_BYTES:
         return f"a name of {longest:,} bytes, expected at most {limits.NAME_BYTES}"
     return ""
-
-
-def _printable(name: str) -> str:
-    return name if name.isprintable() else ascii(name)[1:-1]
 
 
 def _check_expansion(archive: pathlib.Path, packed: int, unpacked: int) -> None:

@@ -79,7 +79,7 @@ def _explained(path: pathlib.Path) -> Iterator[None]:
     except InputError:
         raise
     except (*_DAMAGED, OSError) as error:
-        reason = str(error).strip().partition("\n")[0][:120] or type(error).__name__
+        reason = names.printable(str(error).strip().partition("\n")[0])[:120] or type(error).__name__
         raise InputError(f"{path}: cannot be read as weights ({reason}); it is cut off or damaged: {AGAIN}") from error
 
 

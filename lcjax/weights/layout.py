@@ -178,7 +178,8 @@ def recognised(
             if not _fits(layout, inner):
                 continue
             known_entries = sum(_our_name(name, layout) is not None for name in inner)
-            bands = {arrays[prefix + name].shape[1] for name in inner if re.search(layout.first, name)}
+            first = [arrays[prefix + name] for name in inner if re.search(layout.first, name)]
+            bands = {kernel.shape[1] for kernel in first if kernel.ndim == 4}
             score = known_entries, bands <= {len(one.bands) for one in layout.inputs}
             if best is None or score > best[0]:
                 best = score, layout, prefix

@@ -3,6 +3,7 @@
 import io
 import math
 import pathlib
+import tokenize
 import zipfile
 
 import numpy as np
@@ -39,7 +40,10 @@ def _entry(path: pathlib.Path, archive: zipfile.ZipFile, info: zipfile.ZipInfo) 
         raise InputError(
             f"{path}: {info.filename!a:.60}: version {version} of the format, expected 1.0 or 2.0; {AGAIN}"
         )
-    shape, fortran, dtype = _READERS[version](head, max_header_size=_LONGEST)
+    try:
+        shape, fortran, dtype = _READERS[version](head, max_header_size=_LONGEST)
+    except (tokenize.TokenError, SyntaxError, MemoryError, RecursionError) as error:  # numpy reads it as Python's text
+        raise ValueError(f"the header of {info.filename!a:.60}") from error
     if dtype.hasobject:
         raise InputError(
             f"{path}: {info.filename!a:.60}: Python objects, which are not read; expected an array of numbers"

@@ -142,8 +142,8 @@ def _listed(path: pathlib.Path, value: Any, read: Callable[[Storage], bytes], or
     entries: dict[str, Entry] = {}
     metadata: dict[str, str] = {}
     for count, (name, leaf, is_listed) in enumerate(_leaves(path, value)):
-        if count >= limits.WEIGHTS_VALUES:
-            raise InputError(f"{path}: more than {limits.WEIGHTS_VALUES:,} values; expected a state_dict; {PLAIN}")
+        if count >= limits.WEIGHTS_ARRAYS:
+            raise InputError(f"{path}: more than {limits.WEIGHTS_ARRAYS:,} values; expected a state_dict; {PLAIN}")
         if isinstance(leaf, Tensor):
             if name in entries:
                 raise InputError(f"{path}: {name!a:.60}: two arrays of this name; expected one; {PLAIN}")

@@ -13,6 +13,7 @@ from typing import Any, BinaryIO
 
 import numpy as np
 
+from data_pipelines.schema import names
 from data_pipelines.schema.errors import InputError
 from lcjax.weights.entries import TYPES
 
@@ -63,8 +64,9 @@ def load(stream: BinaryIO, source: pathlib.Path) -> tuple[Any, dict[str, Storage
                 raise _UnknownError(f"the instruction {opcode.name} of a pickle")
             _STEPS[opcode.name](machine, argument)
     except _UnknownError as error:
+        what = names.printable(str(error))[:120]
         raise InputError(
-            f"{source}: holds {error!s:.120}, which is no plain tensor, and nothing in a file is run; {_SAVE}"
+            f"{source}: holds {what}, which is no plain tensor, and nothing in a file is run; {_SAVE}"
         ) from error
     return machine.pop(), machine.storages
 

@@ -12,7 +12,7 @@ from collections.abc import Callable, Mapping
 import attention
 import filled
 import numpy as np
-import published
+import published_transformers as published
 import pytest
 import timm
 import torch
@@ -22,6 +22,7 @@ from answers import kept
 from articles import channels_first
 from compare import TOLERANCE, compare
 from peer import Stages, leaving
+from published import Shapes
 from torch import nn
 
 from lcjax.models import registry
@@ -211,15 +212,14 @@ SMALL = {
 }
 
 
-def _shapes(network: nn.Module) -> published.Shapes:
+def _shapes(network: nn.Module) -> Shapes:
     """Of what is stored."""
     return {name: tuple(value.shape) for name, value in network.state_dict().items()}
 
 
 def _filled(network: nn.Module, faint: str = "") -> nn.Module:
     """With values by name; those that `faint` finds are made small."""
-    buffers = r"(relative_position_index|attn_mask)$"
-    shapes = {name: shape for name, shape in _shapes(network).items() if not re.search(buffers, name)}
+    shapes = {name: shape for name, shape in _shapes(network).items() if not re.search(published.BUFFERS, name)}
     values = {
         name: torch.tensor(value * _FAINT if faint and re.search(faint, name) else value).to(
             network.state_dict()[name].dtype
@@ -228,11 +228,11 @@ def _filled(network: nn.Module, faint: str = "") -> nn.Module:
     }
     missing, unexpected = network.load_state_dict(values, strict=False)
     assert not unexpected
-    assert all(re.search(buffers, name) for name in missing)
+    assert all(re.search(published.BUFFERS, name) for name in missing)
     return network.eval()
 
 
-def _compared(original: Original, folder: pathlib.Path, faint: str = "") -> tuple[dict, dict, published.Shapes]:
+def _compared(original: Original, folder: pathlib.Path, faint: str = "") -> tuple[dict, dict, Shapes]:
     """Our stages and the original's, of an image that is faint, too; and the names and shapes of the file."""
     network = _filled(original.build(), faint)
     arrays = files.read(original.save(network, folder)).arrays
@@ -312,7 +312,7 @@ def _values(network: nn.Module, prefix: str = "") -> dict[str, np.ndarray]:
     }
 
 
-def _as_published(known: Mapping[str, np.ndarray], names: published.Shapes) -> dict[str, np.ndarray]:
+def _as_published(known: Mapping[str, np.ndarray], names: Shapes) -> dict[str, np.ndarray]:
     """A state dict of these names and shapes; what is not known is filled."""
     assert set(known) <= set(names)
     whole = published.fill({name: shape for name, shape in names.items() if name not in known}) | dict(known)
