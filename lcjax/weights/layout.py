@@ -77,7 +77,7 @@ class Layout:
       unused: (pattern of names, why nothing here takes them).
       copies: (pattern of names, replacement): entries that stand twice and must be equal.
       lacks: (pattern of our paths below an encoder, why the origin has nothing for them).
-      mirrors: (pattern of our paths in an encoder, replacement in a decoder): what `mirrored` also starts there.
+      mirrors: whether a decoder of ours, the mirror of such an encoder, may begin with its blocks (`mirrored`).
       turns: (pattern of our paths, name of a turn in `TURNS`), where the usual one is wrong.
       inputs: what its encoders are known to have learned from; the number of bands chooses.
       refused: not empty: why a file of this origin cannot be taken.
@@ -96,7 +96,7 @@ class Layout:
     unused: tuple[tuple[str, str], ...] = ()
     copies: Rules = ()
     lacks: tuple[tuple[str, str], ...] = ()
-    mirrors: Rules = ()
+    mirrors: bool = False
     turns: tuple[tuple[str, str], ...] = ()
     inputs: tuple[Input, ...] = ()
     refused: str = ""
@@ -135,6 +135,7 @@ class Foreign:
       arrays: our path -> values, float32, in our layout of axes.
       names: our path -> the entries that it was made of.
       skipped: name of an entry -> why nothing takes it.
+      mirrored: whether decoders begin with blocks of the encoders, and for the rest at random.
     """
 
     layout: Layout
@@ -142,6 +143,7 @@ class Foreign:
     arrays: Mapping[str, np.ndarray]
     names: Mapping[str, tuple[str, ...]]
     skipped: Mapping[str, str]
+    mirrored: bool = False
 
     @property
     def streams(self) -> tuple[str, ...]:
@@ -309,28 +311,42 @@ def _joined(path: str, found: Mapping[tuple[int, int], tuple[str, np.ndarray]], 
     return values[0] if count == 1 else np.concatenate(values, axis=-1)
 
 
-def mirrored(foreign: Foreign, paths: Collection[str]) -> Foreign:
-    """With an encoder's blocks in a decoder, too, as the layout's `mirrors` say; without blocks that find no place.
+_BLOCK = re.compile(r"encoders/(\w+)/stages/(\d+)/(\d+)/.*")
+
+
+def mirrored(foreign: Foreign, paths: Collection[str], where: str) -> Foreign:
+    """With an encoder's blocks in the mirrored decoder, too; without blocks that find no place.
+
+    So Swin-Unet begins in its authors' code: the blocks of an ImageNet Swin at the same resolution, those beyond the
+    decoder's depth left out, and the layers between stages at random.
 
     Args:
       foreign: entries of an encoder.
       paths: of all arrays of the network that is begun, by the encoders' names in `foreign`.
+      where: the file, for messages.
 
     Raises:
-      InputError: the layout has no mirrors.
+      InputError: the file has no encoder that is mirrored, or a decoder; or the network has no mirror.
     """
-    if not foreign.layout.mirrors:
+    last = max((int(found[2]) for path in paths if (found := _BLOCK.fullmatch(path))), default=0)
+    found = {}
+    for path in foreign.arrays if foreign.layout.mirrors else ():
+        if block := _BLOCK.fullmatch(path):
+            stage = block.span(2)
+            other = f"decoders{path[len('encoders') : stage[0]]}{last - 1 - int(block[2])}{path[stage[1] :]}"
+            found |= {other: path} if other in paths else {}
+    if not found or any(path.startswith("decoders/") for path in foreign.arrays):
         raise InputError(
-            f"config.weights.decoder='mirrored': weights of {foreign.layout.name} have nothing that a decoder mirrors; "
-            "expected those of a Swin encoder, or an empty config.weights.decoder"
+            f"{where}: config.weights.decoder='mirrored' starts the decoder of swin_unet or two_stream_swin with the "
+            f"blocks of a Swin encoder, and the file is of {foreign.layout.title}; set config.weights.decoder=''"
         )
-    arrays, names, skipped = dict(foreign.arrays), dict(foreign.names), dict(foreign.skipped)
-    for path, value in foreign.arrays.items():
-        for pattern, replacement in foreign.layout.mirrors:
-            other = re.sub(pattern, replacement, path)
-            if other != path and other in paths and other not in foreign.arrays:
-                arrays[other], names[other] = value, foreign.names[path]
-        if path not in paths and re.search(r"^encoders/\w+/stages/\d+/\d+/", path):
-            del arrays[path]
-            skipped |= dict.fromkeys(names.pop(path), "of a block that the mirrored network has not")
-    return dataclasses.replace(foreign, arrays=arrays, names=names, skipped=skipped)
+    over = [path for path in foreign.arrays if path not in paths and _BLOCK.fullmatch(path)]
+    skipped = {name: "of a block that the mirrored network has not" for path in over for name in foreign.names[path]}
+    kept = {path: path for path in foreign.arrays if path not in over} | found
+    return dataclasses.replace(
+        foreign,
+        arrays={path: foreign.arrays[source] for path, source in kept.items()},
+        names={path: foreign.names[source] for path, source in kept.items()},
+        skipped={**foreign.skipped, **skipped},
+        mirrored=True,
+    )

@@ -30,9 +30,6 @@ MASK = (r"mask_token$", "stood for hidden patches in pre-training")
 RGB = ("R", "G", "B")
 IMAGENET = (Input(RGB, ("imagenet",), origin="ImageNet"),)
 
-# How Swin-Unet of Cao et al. begins: its decoder's blocks are those of the encoder at the same resolution.
-MIRRORS: Rules = tuple((rf"^encoders/(\w+)/stages/{stage}/", rf"decoders/\1/stages/{2 - stage}/") for stage in range(3))
-
 # Entries of networks that have others of the names of a Swin, too.
 V2 = r"\.(logit_scale|cpb_mlp|continuous_position_bias_mlp|meta_mlp)\b"
 POSITIONS = r"(absolute_pos_embed|embeddings\.position_embeddings)$"
@@ -56,7 +53,7 @@ LAYOUTS = (
         against=(V2, POSITIONS),
         unused=(BUFFERS, HEAD, MASK),
         lacks=LACKS,
-        mirrors=MIRRORS,
+        mirrors=True,
         inputs=IMAGENET,
         source="https://github.com/microsoft/Swin-Transformer (MIT)",
     ),

@@ -8,10 +8,10 @@ import dataclasses
 from lcjax.weights.layout import Input, Layout, Part
 from lcjax.weights.layouts.microsoft_swin import BUFFERS, RULES
 from lcjax.weights.layouts.swin_unet import DECODER
+from lcjax.weights.layouts.torchgeo_resnet import SENTINEL2
 from lcjax.weights.layouts.torchvision_resnet import RESNET, RESNETS
 
 SENTINEL1 = ("VV", "VH")
-SENTINEL2 = ("B1", "B2", "B3", "B4", "B5", "B6", "B7", "B8", "B8A", "B9", "B10", "B11", "B12")
 _ORIGIN = "SEN12MS, divided by the largest value of each band in the crop"
 _INPUTS = (
     Input(SENTINEL1, ("by_maximum",), "s1", _ORIGIN),

@@ -8,7 +8,6 @@ from lcjax.weights.layouts.microsoft_swin import (
     HEAD,
     IMAGENET,
     LACKS,
-    MIRRORS,
     POSITIONS,
     SWINS,
     V2,
@@ -33,7 +32,7 @@ LAYOUTS = (
         against=(r"^layers\.0\.downsample\.", V2, POSITIONS),
         unused=(BUFFERS, HEAD),
         lacks=LACKS,
-        mirrors=MIRRORS,
+        mirrors=True,
         inputs=IMAGENET,
         note=(
             "timm shifts windows in one direction alone where only the other edge of an image fits into a window, and "

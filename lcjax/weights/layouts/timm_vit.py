@@ -6,6 +6,7 @@ Layer norms there add 1e-6 to the variance, here 1e-12 as in transformers. What 
 
 from lcjax.weights.layout import Input, Layout, Part, Rules
 from lcjax.weights.layouts.microsoft_swin import RGB
+from lcjax.weights.layouts.torchgeo_resnet import SENTINEL2
 
 VITS = ("vit_pyramid",)
 RULES: Rules = (
@@ -25,7 +26,6 @@ NOTE = (
     "ViTs of Google (augreg, orig, google/vit) learned with mean 0.5 and deviation 0.5 (config.scaling=inception), "
     "DeiT, DINO and MAE with ImageNet's (config.scaling=imagenet)"
 )
-SENTINEL2 = ("B1", "B2", "B3", "B4", "B5", "B6", "B7", "B8", "B8A", "B9", "B10", "B11", "B12")
 
 # What plain ones do not have: scaled branches, more tokens, relative positions, norms elsewhere, gates, a stem.
 VARIANTS = (

@@ -1,7 +1,7 @@
 """Swins of torchvision (BSD-3-Clause)."""
 
 from lcjax.weights.layout import Layout, Part, Rules
-from lcjax.weights.layouts.microsoft_swin import BLOCK, BUFFERS, HEAD, IMAGENET, LACKS, MIRRORS, SWINS, V2
+from lcjax.weights.layouts.microsoft_swin import BLOCK, BUFFERS, HEAD, IMAGENET, LACKS, SWINS, V2
 
 # Embedding, then stage and merging by turns, in one row.
 RULES: Rules = (
@@ -25,7 +25,7 @@ LAYOUTS = (
         against=(V2,),
         unused=(BUFFERS, HEAD),
         lacks=LACKS,
-        mirrors=MIRRORS,
+        mirrors=True,
         inputs=IMAGENET,
         note=(
             "torchvision shifts windows in one direction alone where only the other edge of an image fits into a "

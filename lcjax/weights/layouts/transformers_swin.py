@@ -7,7 +7,6 @@ from lcjax.weights.layouts.microsoft_swin import (
     IMAGENET,
     LACKS,
     MASK,
-    MIRRORS,
     POSITIONS,
     SWINS,
     V2,
@@ -59,7 +58,7 @@ LAYOUTS = (
         against=(V2, POSITIONS, r"hidden_states_norms\."),
         unused=(BUFFERS, HEAD, MASK, (r"^pooler\.", "pooling of the origin")),
         lacks=LACKS,
-        mirrors=MIRRORS,
+        mirrors=True,
         inputs=IMAGENET,
         note=(
             "transformers makes windows smaller where a stage is smaller than one; the Swin here, as its authors', pads"
