@@ -132,6 +132,8 @@ def _from_elsewhere(
     }
     streams = {name: _stream(name, card.fusion, foreign, source) for name in names}
     plan = Plan(template.groups, bands, streams, config.weights.bands, config.weights.head)
+    if config.weights.decoder == "mirrored":
+        foreign = layout.mirrored(foreign, {plan.theirs(path) for path in values}, source)
     _check_scaling(foreign, plan, config, source)
     return arrival.arrive(values, foreign, plan, source, read.sha256)
 

@@ -212,6 +212,11 @@ FIELDS: dict[str, Field] = {
         allowed=Choice(("origin", "any")),
     ),
     "weights.head": Field(False, "the last layer of a file is taken, too, where it has as many classes"),
+    "weights.decoder": Field(
+        "",
+        "empty takes the decoder that the file has; mirrored starts that of a Swin network with the encoder's blocks",
+        allowed=Choice(("", "mirrored")),
+    ),
     "freeze": Field("", "empty, or encoder: the encoders keep what init gave them", allowed=Choice(("", "encoder"))),
     # Optimisation
     "class_weights": Field(
