@@ -52,7 +52,7 @@ def inspect(pairs: Sequence[Pair], legend: Legend, csv: pathlib.Path) -> tuple[S
     """
     with raster_io.anywhere(), concurrent.futures.ThreadPoolExecutor(len(os.sched_getaffinity(0))) as pool:
         files = {(pair.image, pair.mask): pair for pair in pairs}  # parts of an image are of the same files
-        looked = dict(zip(files, pool.map(lambda pair: _look(pair, legend), files.values()), strict=True))
+        looked = dict(zip(files, pool.map(lambda pair: _look(pair, legend, csv.name), files.values()), strict=True))
     found = [_of_pair(pair, looked[pair.image, pair.mask]) for pair in pairs]
     images = [image for image in found if isinstance(image, Image)]
     if not images:
@@ -115,7 +115,8 @@ def same_bands(one: tuple[str, ...], other: tuple[str, ...]) -> bool:
     return sorted(map(str.casefold, one)) == sorted(map(str.casefold, other))
 
 
-def _look(pair: Pair, legend: Legend) -> Image | Refused:
+def _look(pair: Pair, legend: Legend, csv: str) -> Image | Refused:
+    """A pair of files, or why it is refused: where one is not there, also the line of the CSV that names it."""
     try:
         if vectors.are_vectors(pair.mask):
             told = vectors.how_to_rasterise(pair.mask, pair.image)
@@ -124,7 +125,8 @@ def _look(pair: Pair, legend: Legend) -> Image | Refused:
         reading = _open(pair.mask, lambda dataset: _look_at_mask(pair, dataset, image, legend))
         return dataclasses.replace(image, mask=reading)
     except Refused as refusal:
-        return refusal
+        named = "" if os.path.lexists(refusal.file) else f" (line {pair.line} of {csv})"
+        return Refused(refusal.file, f"{refusal.reason}{named}")
 
 
 def _open(path: pathlib.Path, look: Callable):
