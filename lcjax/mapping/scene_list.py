@@ -168,8 +168,9 @@ def _add(
 ) -> None:
     of_scene = scenes.setdefault(name, {})
     if sensor in of_scene:
+        where = f"{origin}: {path}" if origin else path
         raise InputError(
-            f"{origin and f'{origin}: '}{path}: a second scene called {name} (the other: {of_scene[sensor]}), and their maps would have one "
+            f"{where}: a second scene called {name} (the other: {of_scene[sensor]}), and their maps would have one "
             "name; rename one"
         )
     of_scene[sensor] = path
