@@ -99,10 +99,10 @@ _DRAWS = (
     (r"running_var$", 1, _uniform(0.5, 1.5)),
     (r"weight$", 1, _uniform(0.8, 1.2)),
     (r"bias$", 1, _normal(0.0, 0.1)),
-    (r"decoder\..*weight$", 4, _weight(1.3)),
+    (r"decoder\..*weight$", 4, _weight(1.2)),
     (r"(downsample|shortcut|segmentation_head)\.", 4, _weight(1.0)),
     (r"blocks\.", 4, _weight(1.2)),
-    (r"(layer\d|stages)\.", 4, _weight(0.85)),
+    (r"(layer\d|stages)\.", 4, _weight(0.75)),
     (r"weight$", 4, _weight(1.3)),
     (r"weight$", 2, _weight(1.0)),
 )

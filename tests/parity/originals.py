@@ -7,9 +7,7 @@ import dataclasses
 import pathlib
 from collections.abc import Callable, Mapping
 
-import numpy as np
 import published
-import safetensors.torch
 import timm
 import torch
 import torchvision
@@ -44,23 +42,6 @@ class Original:
         self.peer.network.load_state_dict(drawn)
         self.peer.network.eval()
         return self
-
-
-def read(path: pathlib.Path) -> dict[str, np.ndarray]:
-    """Entries by name, those within wrappers behind the wrappers' names."""
-    if path.suffix == ".safetensors":
-        nested: Mapping = safetensors.torch.load_file(path)
-    else:
-        nested = torch.load(path, weights_only=True)
-    return {name: value.numpy() for name, value in _tensors(nested, "")}
-
-
-def _tensors(nested: Mapping, prefix: str):
-    for name, value in nested.items():
-        if isinstance(value, Mapping):
-            yield from _tensors(value, f"{prefix}{name}.")
-        elif isinstance(value, torch.Tensor):
-            yield f"{prefix}{name}", value
 
 
 # How they save

@@ -11,6 +11,8 @@ import timm
 from compare import TOLERANCE, compare
 from peer import Peer
 
+from lcjax.weights import files
+
 # Even and odd; and with less in the batch norms, as an epsilon says little beside a variance of 1.
 IMAGES = [(224, 224, 1.0), (97, 130, 1.0), (97, 130, 0.1)]
 
@@ -28,7 +30,7 @@ def test_every_stage(name, note, tmp_path):
     for height, width, dim in IMAGES:
         if drawn != dim:
             saved = original.filled(dim).save(original.peer.network, tmp_path)
-            ours = published.filled_from(published.taken(originals.read(saved), case, ours), case, ours)
+            ours = published.filled_from(published.taken(files.read(saved).arrays, case, ours), case, ours)
             drawn = dim
         mine, theirs = case.images(height, width, ours.stride if case.classes else 1)
         compare(
