@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
+from data_pipelines.schema.errors import InputError
 from lcjax.configs import registry
 
 ROOT = pathlib.Path(__file__).parent.parent
@@ -47,7 +48,7 @@ def test_arms_differ_in_what_they_are_called_by(study, options, calls, tmp_path)
     for name, arm in study.ARMS.items():
         if name == "forest":
             continue
-        with pytest.raises(OSError, match=r"attempts\.jsonl"):  # there are no minutes of what did not run
+        with pytest.raises(InputError, match=r"attempts\.jsonl"):  # there are no minutes of what did not run
             study.network(options, tmp_path / name, arm, 8, 1)
         train = next(call for call in calls[::-1] if "train" in call)
         (text,) = (part.removeprefix("--config=") for part in train if part.startswith("--config="))
