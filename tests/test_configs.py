@@ -70,6 +70,7 @@ CASES = [
     ("rasters", "model=swin_unet"),
     ("rasters", "validation=none"),
     ("rasters", "validation=none,laptop=true"),
+    ("rasters", "model=efficientnet_lite0_unet,init=imagenet,laptop=true"),
     ("rasters", "tiny=true"),
     ("rasters", "model=swin_unet,tiny=true"),
 ]
