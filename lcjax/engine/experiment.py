@@ -215,7 +215,6 @@ def build(
             check_labels(task, card, role)
     for warning in dict.fromkeys(text for split in card.splits.values() for text in split["warnings"]):
         _log.warning(warning)
-    loader.check_readers(config.threads, config.workers)
     if config.crop > dataset.tile:
         raise InputError(f"config.crop={config.crop}: larger than the {dataset.tile} px tiles of {dataset.name}")
     task.check(source, dataset.folder or dataset.name)

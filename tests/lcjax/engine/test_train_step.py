@@ -189,16 +189,10 @@ def test_parts_normalise_by_themselves_and_hand_their_statistics_on():
     assert float(metrics["mean"]) == pytest.approx(x.mean(), rel=1e-5)
 
 
-@pytest.mark.parametrize(
-    ("accumulate", "batch_size", "says"),
-    [
-        (4, 8, r"batch_size=8: does not divide over 8 devices, in 4 parts each .*; take a multiple of 32"),
-        (0, 8, r"config\.accumulate=0: expected 1 or more parts of a batch"),
-    ],
-)
-def test_what_does_not_divide_is_refused(accumulate, batch_size, says):
+def test_what_does_not_divide_is_refused():
+    says = r"batch_size=8: does not divide over 8 devices, in 4 parts each .*; take a multiple of 32"
     with pytest.raises(InputError, match=says):
-        meshes.make_mesh(8, 1, batch_size, accumulate)
+        meshes.make_mesh(8, 1, 8, 4)
 
 
 def test_places_that_are_compared_stay_in_one_batch():

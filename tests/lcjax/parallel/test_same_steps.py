@@ -250,15 +250,8 @@ def test_groups_learn_as_each_would_alone():
     np.testing.assert_allclose(found, np.concatenate(expected), rtol=1e-4, atol=1e-5)
 
 
-@pytest.mark.parametrize(
-    ("changes", "says"),
-    [
-        ({"mode": "xmap"}, "config.parallel.mode='xmap': expected one of jit, pmap"),
-        ({"batch_norm": "local"}, "config.parallel.batch_norm='local': expected one of global, replica"),
-        ({"mode": "pmap", "fsdp": 2}, "config.parallel: mode='pmap' keeps all parameters on every device, and fsdp=2"),
-    ],
-)
-def test_what_does_not_go_together_is_refused(changes, says):
-    with pytest.raises(InputError) as raised:
-        meshes.check(ConfigDict({"mode": "jit", "data": -1, "fsdp": 1, "batch_norm": "global"} | changes))
-    assert says in str(raised.value)
+def test_what_does_not_go_together_is_refused():
+    with pytest.raises(
+        InputError, match=r"config\.parallel: mode='pmap' keeps all parameters on every device, and fsdp=2"
+    ):
+        meshes.check(ConfigDict({"mode": "pmap", "data": -1, "fsdp": 2, "batch_norm": "global"}))
