@@ -328,8 +328,8 @@ def mirrored(foreign: Foreign, paths: Collection[str], where: str) -> Foreign:
     Raises:
       InputError: the file has no encoder that is mirrored, or a decoder; or the network has no mirror.
     """
-    last = max((int(found[2]) for path in paths if (found := _BLOCK.fullmatch(path))), default=0)
-    found = {}
+    last = max((int(block[2]) for path in paths if (block := _BLOCK.fullmatch(path))), default=0)
+    found: dict[str, str] = {}
     for path in foreign.arrays if foreign.layout.mirrors else ():
         if block := _BLOCK.fullmatch(path):
             stage = block.span(2)
