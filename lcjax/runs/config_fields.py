@@ -214,7 +214,7 @@ FIELDS: dict[str, Field] = {
     "weights.head": Field(False, "the last layer of a file is taken, too, where it has as many classes"),
     "weights.decoder": Field(
         "",
-        "empty takes the decoder that the file has; mirrored starts that of a Swin network with the encoder's blocks",
+        "mirrored starts the decoder of a Swin network with its encoder's blocks; empty takes the file's",
         allowed=Choice(("", "mirrored")),
     ),
     "freeze": Field("", "empty, or encoder: the encoders keep what init gave them", allowed=Choice(("", "encoder"))),

@@ -19,7 +19,7 @@ _INPUTS = (
 )
 _STREAMS = ((1, "s1"), (2, "s2"))
 _HEAD = (r"^fc\.", "head for the classes of whole images")
-_SOURCE = "https://github.com/HSG-AIML/SSLTransformerRS"
+_SOURCE = "https://github.com/HSG-AIML/SSLTransformerRS (names no licence of its own)"
 
 SWIN = Layout(
     "ssl_transformer_rs",
