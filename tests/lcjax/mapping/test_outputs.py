@@ -237,6 +237,11 @@ def test_own_files_are_replaced_and_what_is_left_of_the_old_map_goes(world, door
     assert (folder / "map_confidence.tif").read_text() == "my own"
     before = (folder / "map.qml").read_text()
     output.unlink()
+    with pytest.raises(
+        InputError, match=r"map\.qml: left of a map that lcjax wrote, and map\.tif itself is gone; .*\.png"
+    ):
+        door(world, output)
+    (folder / "map.tif.aux.xml").write_text("<PAMDataset/>")  # of another program
     with pytest.raises(InputError, match=r"map\.qml: is there, .*there is no map of that name"):
         door(world, output)
     assert (folder / "map.qml").read_text() == before
