@@ -4,8 +4,9 @@
   python -m lcjax.configs.report2024.cells --pretrain=runs/pretrain --recipe=report --data=sample --tiny
 
 Tables 1 and 2 are DFC2020 with both sensors, 3 and 4 FLAIR-1, and 6 DFC2020 with Sentinel-2 alone, as Scheibenreif et
-al. 2022 have it. "Resnet50-UNet" was a ResNet-34 in the report's code, so recipe=code takes that. It began with ImageNet
-weights: so does a run of that cell whose init names weights of others, by transfer; one from scratch is told from it.
+al. 2022 have it. "Resnet50-UNet" was a ResNet-34 in the report's code, so recipe=code takes that. It began with
+ImageNet weights: so does a run of that cell whose init names weights of others, by transfer; one from scratch is told
+from it.
 """
 
 import argparse
