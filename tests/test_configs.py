@@ -247,12 +247,12 @@ def test_a_cell_that_began_with_weights_of_others_may_do_so():
             ("resnet50-0676ba61.pth", "flair/resnet_unet"),
             ("weights/encoder.safetensors", "flair/resnet_unet"),
             ("hf:timm/resnet50.a1_in1k/model.safetensors", "flair/resnet_unet"),
-            ("imagenet", "flair/resnet_unet"),
             ("random", "flair/resnet_unet"),
             ("runs/pretrain_resnet50_unet", ""),
         ):
             assert flair1.get_config(f"model={model},fusion=aerial,init={init}").cell == cell, (model, init)
         assert flair1.get_config(f"model={model},fusion=aerial,init=a.pth,freeze=encoder").cell == ""
+    assert cells.named("flair1", "resnet50_unet", "", "aerial", "imagenet", "") == "flair/resnet_unet"
     assert flair1.get_config("model=unet,fusion=aerial,init=a.pth").cell == ""
     published = "model=two_stream_swin,fusion=late,init=swin_t.pth"
     assert dfc2020.get_config(published).cell == "sentinel/ssl_finetuned"

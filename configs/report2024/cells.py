@@ -51,7 +51,7 @@ _AS_RUN = {"flair/resnet_unet": Cell("flair1", "resnet34_unet", "aerial", "scrat
 
 # Cells whose printed run began with weights of others, where ours may begin from scratch, too.
 BY_TRANSFER = ("flair/resnet_unet",)
-_WEIGHTS = (".safetensors", ".pth", ".pt", ".bin", ".npz", ".h5")  # how files of weights end
+_WEIGHTS = (".safetensors", ".pth", ".pt", ".bin", ".npz")  # how files of weights end
 
 # What the report recommends and did not run: the controls of its cells, one Swin-UNet without and with the pre-trained
 # encoders beside its own, early fusion that deserves the name, and pre-trained convolutional encoders.

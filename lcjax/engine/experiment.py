@@ -27,7 +27,7 @@ from data_pipelines.schema.legends import Legend
 from data_pipelines.schema.normalization import SCALINGS
 from data_pipelines.schema.sensors import Sensor
 from lcjax import tasks
-from lcjax.engine import durations, eval_step, flops, restore, schedule
+from lcjax.engine import durations, eval_step, flops, initial, schedule
 from lcjax.engine import optimizer as optimizers
 from lcjax.engine import state as states
 from lcjax.engine import train_step as train_steps
@@ -135,13 +135,9 @@ class Experiment:
         return eval_step.evaluation_batch(self.config, self.mesh.size)
 
     # ------------------------------------------------------------------ state and steps
-    def initial_values(self) -> tuple[dict[str, Any], dict[str, Any]]:
+    def start(self) -> initial.Start:
         """Parameters and statistics of step 0, on the host: drawn from the seed, or as config.init says."""
-        values, statistics = self.random_values()
-        if self.config.init == "random":
-            return values, statistics
-        folder = paths.given(self.config.init, "config.init")
-        return restore.pretrained(folder, self.card, values, statistics)
+        return initial.start(self.config, self.card, self.template)
 
     def random_values(self) -> tuple[dict[str, Any], dict[str, Any]]:
         """Parameters and statistics, on the host, drawn from the seed."""

@@ -2,8 +2,8 @@
 
 A checkpoint is one folder with three items and the checksums of their files: `model` (parameters and statistics, all
 that evaluation needs), `optimizer` (all else that training needs), and `meta` (JSON: the card, the data position, the
-state of evaluation). It appears under its name only when it is complete. `last` and `best` are two folders of copies. All processes of a run call these
-functions; each writes and reads its part of the arrays.
+state of evaluation). It appears under its name only when it is complete. `last` and `best` are two folders of copies.
+All processes of a run call these functions; each writes and reads its part of the arrays.
 """
 
 import contextlib

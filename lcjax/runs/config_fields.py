@@ -175,8 +175,8 @@ FIELDS: dict[str, Field] = {
     ),
     "scaling": Field(
         "sensor",
-        "how numbers become inputs: sensor, standardised, whitened, range or by_maximum",
-        allowed=Choice(("sensor", "standardised", "whitened", "range", "by_maximum")),
+        "how numbers become inputs: sensor, standardised, whitened, range, by_maximum, imagenet or inception",
+        allowed=Choice(("sensor", "standardised", "whitened", "range", "by_maximum", "imagenet", "inception")),
     ),
     "batch_size": Field(32, "examples of one step, of all processes and devices together", 8, allowed=_COUNT),
     "evaluation_batch_size": Field(16, "examples of one step of evaluation", 4, allowed=_COUNT),
@@ -204,7 +204,19 @@ FIELDS: dict[str, Field] = {
         "how random values are drawn: ours, pytorch (its defaults) or swin_unet (as Cao et al. 2021)",
         allowed=Choice(("ours", "pytorch", "swin_unet")),
     ),
-    "init": Field("random", "random, or the workdir of a pre-training run whose encoders are taken"),
+    "init": Field("random", "what the network begins with: random, a workdir, a file of weights, imagenet or hf:..."),
+    "weights.layout": Field("", "whose weights the file of init holds (`lcjax info weights`); empty recognises it"),
+    "weights.bands": Field(
+        "auto",
+        "how its first layer becomes one for these bands: auto, name, order, mean, repeat or random",
+        allowed=Choice(("auto", "name", "order", "mean", "repeat", "random")),
+    ),
+    "weights.scaling": Field(
+        "origin",
+        "origin refuses a scaling that the weights did not learn with; any takes whatever scaling says",
+        allowed=Choice(("origin", "any")),
+    ),
+    "weights.head": Field(False, "the last layer of a file is taken, too, where it has as many classes"),
     "freeze": Field("", "empty, or encoder: the encoders keep what init gave them", allowed=Choice(("", "encoder"))),
     "freeze_statistics": Field(
         "",

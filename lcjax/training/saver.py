@@ -30,12 +30,13 @@ class Saver:
       workdir: folder of the run.
       first: step that this start of the run begins at; 0 for a new run.
       progress: of the run; the saver keeps the position in it.
+      card: of the run, with where its initial values came from.
     """
 
     def __init__(self, workdir: pathlib.Path, experiment: Experiment):
         self.workdir, self._experiment = workdir, experiment
         self._last, self._best = Checkpoints(workdir, "last"), Checkpoints(workdir, "best")
-        self.first, self.progress = 0, Progress()
+        self.first, self.progress, self.card = 0, Progress(), experiment.card
 
     def init_or_restore(self, *, allow_other_config: bool = False) -> State:
         """Returns the state to begin with, and sets `first` and `progress`.
@@ -51,14 +52,24 @@ class Saver:
             )
         for damage in damaged:
             _log.warning(f"{damage}; an earlier one is taken")
-        state = self._restore(step, allow_other_config) if step is not None else None
-        self.progress.card, self.progress.devices = self._experiment.card.to_json(), self._experiment.mesh.size
-        return state or self._experiment.initial_state(*self._experiment.initial_values())
+        state = self._begin() if step is None else self._restore(step, allow_other_config)
+        self.progress.card, self.progress.devices = self.card.to_json(), self._experiment.mesh.size
+        return state
+
+    def _begin(self) -> State:
+        """The state of a new run; says what of it came from elsewhere."""
+        start = self._experiment.start()
+        if start.arrival:
+            _log.info(start.arrival.text())
+        self.card = dataclasses.replace(self._experiment.card, weights=start.origin)
+        return self._experiment.initial_state(start.parameters, start.statistics)
 
     def _restore(self, step: int, allow_other_config: bool) -> State:
         config, total = self._experiment.config, self._experiment.length.total
         self.first = step
         self.progress = self._last.restore_meta(step)
+        began = cards.from_json(self.progress.card).weights
+        self.card = dataclasses.replace(self._experiment.card, weights=began)
         if not allow_other_config:
             self._check_records()
         if self.progress.ended == DONE and step < total:
