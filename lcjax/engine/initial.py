@@ -71,7 +71,7 @@ def start(config: ml_collections.ConfigDict, card: cards.Card, template: params.
     Raises:
       InputError: what config.init names is not there, or not of this network.
     """
-    parameters, statistics = template.initial_values(config.seed)
+    parameters, statistics = template.initial_values(config.seed, config.initializer)
     if config.init == RANDOM:
         return Start(parameters, statistics)
     with multihost.raise_on_all():
