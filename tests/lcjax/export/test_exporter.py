@@ -40,6 +40,7 @@ NETWORKS = {
 }
 MORE = {
     "unet_transposed": ("unet", "late", {"upsampling": "transposed", "patch": 2}),
+    "unet_align_corners": ("unet", "early", {"upsampling": "align_corners"}),
     "resnet18_unet": ("resnet18_unet", "early_plus_late", {}),
     "efficientnet_lite0_unet": ("efficientnet_lite0_unet", "early", {}),
     "swin_upernet": ("swin_upernet", "early", {}),

@@ -156,6 +156,6 @@ def test_a_transposed_convolution_is_a_dense_layer_unfolded_in_space():
 
 def test_entries_that_stand_twice_must_be_equal():
     twice = ENTRIES | {"copy.weight": ENTRIES["q.weight"]}
-    assert converted(twice, TWO, "", WHERE).skipped["copy.weight"] == "stands twice, as q.weight"
+    assert converted(twice, TWO, "", WHERE).skipped["copy.weight"] == "stands there twice, with the same values"
     with pytest.raises(InputError, match=r"copy\.weight and q\.weight differ; expected the same values twice"):
         converted(twice | {"copy.weight": ENTRIES["k.weight"]}, TWO, "", WHERE)
