@@ -15,6 +15,7 @@ from lcjax.weights.arrival import part_of
 from lcjax.weights.layout import LEAVES, Layout, Part, converted, our_name
 
 _ENCODER = re.compile(r"encoders/(\w+)/")
+_OF_IMAGES = ("/class_token", "/position")  # have an axis of images in front there
 _BY_STREAM = re.compile(r"(encoders|decoders)/(\w+)/")
 
 
@@ -44,7 +45,7 @@ def theirs(arrays: Mapping[str, np.ndarray], layout: Layout, where: str) -> tupl
     for path, value in arrays.items():
         there = _renamed(path, renamed)
         ranked = _names(there, layout)
-        names = [name for name, undone in ranked.items() if undone == max(ranked.values())]
+        names = sorted(name for name, undone in ranked.items() if undone == max(ranked.values()))
         if len(names) == 1:
             found[names[0]], expected[there] = _turned(value, there), value
         elif names:
@@ -59,8 +60,8 @@ def theirs(arrays: Mapping[str, np.ndarray], layout: Layout, where: str) -> tupl
         lacks = any(re.search(pattern, _ENCODER.sub("", path)) for pattern, _ in layout.lacks)
         if part_of(_renamed(path, renamed)) in whole and not lacks:
             raise InputError(f"{where}: {layout.title} has no name for {path}; choose another layout")
-    back = converted(found, layout, "", where).arrays
-    if back.keys() != expected.keys() or not all(np.array_equal(back[path], expected[path]) for path in back):
+    back = {path: value.squeeze() for path, value in converted(found, layout, "", where).arrays.items()}
+    if back.keys() != expected.keys() or not all(np.array_equal(back[p], expected[p].squeeze()) for p in back):
         raise InputError(f"{where}: {layout.name} is read in one direction alone; choose another layout")
     return found, left
 
@@ -72,6 +73,8 @@ def _renamed(path: str, streams: Mapping[str, str]) -> str:
 
 def _turned(value: np.ndarray, path: str) -> np.ndarray:
     """In PyTorch's order of axes."""
+    if path.endswith(_OF_IMAGES) and value.ndim == 2:
+        return value[None]
     if not path.endswith("/kernel"):
         return np.asarray(value)
     return np.ascontiguousarray(value.transpose(3, 2, 0, 1) if value.ndim == 4 else value.T)

@@ -2,6 +2,7 @@
 
 import numpy as np
 import published
+import published_transformers
 import pytest
 
 from data_pipelines.schema.errors import InputError
@@ -41,6 +42,26 @@ def test_the_names_of_each_origin(name):
         np.testing.assert_array_equal(found[full], value, err_msg=full)
 
 
+@pytest.mark.parametrize("name", ["timm swin_tiny", "timm vit_small", "small timm swin", "small timm vit"])
+def test_the_names_of_transformers(name):
+    entries = small(published_transformers.kept_names()[name])
+    layout, prefix = recognised(entries, layouts.ALL, "FILE")
+    foreign = converted(entries, layout, prefix, "FILE")
+    found, left = inverse.theirs(foreign.arrays, layout, "FILE")
+    assert found.keys() == entries.keys() - foreign.skipped.keys() and not left
+    for full, value in found.items():
+        np.testing.assert_array_equal(entries[full], value, err_msg=full)
+
+
+def test_what_is_split_there_or_lies_elsewhere_is_refused():
+    """Attention in three arrays; a Swin-Unet whose layers between stages have other names than can be told."""
+    for name in ("transformers swin", "transformers vit_base"):
+        entries = small(published_transformers.kept_names()[name])
+        layout, prefix = recognised(entries, layouts.ALL, "FILE")
+        with pytest.raises(InputError, match=r"has no name for encoders/image/stages/0/0/.*; choose another layout"):
+            inverse.theirs(converted(entries, layout, prefix, "FILE").arrays, layout, "FILE")
+
+
 def resnet(stream: str = "image") -> dict[str, np.ndarray]:
     with np.load(published.PATH, allow_pickle=False) as kept:
         entries = small(published.unpacked(kept["names:torchvision resnet18"]))
@@ -70,9 +91,9 @@ def test_the_encoder_is_called_as_the_sensor_and_the_rest_is_left_out():
         (resnet() | {"encoders/image/more/bias": np.ones(2)}, "torchvision_resnet", "more/bias"),
         (
             resnet()
-            | {"decoders/image/levels/0/first/conv/kernel": np.ones(1), "decoders/image/stem/bias": np.ones(1)},
+            | {"decoders/image/levels/0/first/conv/kernel": np.ones(1), "decoders/image/levels/bias": np.ones(1)},
             "smp_unet",
-            "no name for decoders/image/stem/bias",
+            "no name for decoders/image/levels/bias",
         ),
     ],
 )
