@@ -115,6 +115,15 @@ def test_another_network_is_refused(network, theirs):
         arrived(template(50), theirs)
 
 
+def test_a_part_of_a_block_that_no_network_here_has_is_refused_and_not_left_out(network, theirs):
+    """A head of somebody's own is not: it stands beside the encoder."""
+    gated = theirs | {"layer2.0.gate.conv.weight": np.ones((8, 8, 1, 1), np.float32)}
+    with pytest.raises(InputError, match=r"holds layer2\.0\.gate\.conv\.weight in a block of its encoder \(1 such"):
+        arrived(network, gated)
+    own_head = theirs | {"segment.0.block.weight": np.ones((5, 8, 1, 1), np.float32)}
+    assert "segment.0.block.weight: no entry that its layout knows" in arrived(network, own_head)[2].text()
+
+
 def test_a_layout_that_is_asked_for_must_fit(theirs):
     with pytest.raises(InputError, match=r"weights\.layout='keras': expected one of torchvision_resnet, "):
         read(theirs, "keras")
