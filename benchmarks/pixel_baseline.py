@@ -28,7 +28,7 @@ from data_pipelines.schema import progress, schema_version
 from data_pipelines.schema.errors import InputError
 from data_pipelines.schema.files import write_atomically
 from data_pipelines.schema.legends import IGNORE
-from data_pipelines.schema.sensors import SENSORS
+from data_pipelines.schema.sensors import Sensor
 from lcjax.evaluation.evaluate import chosen_samples, segmentation_result, write_confusion, write_samples
 from lcjax.runs import SCHEMA_VERSION, evaluations
 from lcjax.tasks.fusion import sensors_of
@@ -51,9 +51,9 @@ def _random_forest(seed: int):
 MODELS: dict[str, Callable] = {"logistic_regression": _logistic_regression, "random_forest": _random_forest}
 
 
-def features(record: dict, fusion: str, windows: Sequence[int] = ()) -> np.ndarray:
-    """The stored integers of every band of a record's sensors, (H * W, bands) float32, and of each window two more."""
-    stacked = np.concatenate([record[sensor.name] for sensor in sensors_of(fusion, SENSORS.values())], axis=-1)
+def features(record: dict, sensors: Sequence[Sensor], windows: Sequence[int] = ()) -> np.ndarray:
+    """The stored numbers of every band of these sensors, (H * W, bands) float32, and for each window two more."""
+    stacked = np.concatenate([record[sensor.name] for sensor in sensors], axis=-1)
     image = stacked.astype(np.float32)
     columns = [image]
     for size in windows:
@@ -70,12 +70,13 @@ def draw(
     Where a tile has too few labelled pixels all of them are taken, and n may be less.
     """
     values, classes = [], []
+    sensors = sensors_of(fusion, dataset.sensors)
     for number, record in _records(source, "training pixels"):
         labels = dataset.legend.index_of_id()[record["label"].ravel()]
         labelled = np.flatnonzero(labels != IGNORE)
         wanted = min(-(-pixels // len(source)), labelled.size)
         chosen = np.random.default_rng((seed, number)).choice(labelled, wanted, replace=False)
-        values.append(features(record, fusion, windows)[chosen])
+        values.append(features(record, sensors, windows)[chosen])
         classes.append(labels[chosen])
     return np.concatenate(values), np.concatenate(classes)
 
@@ -84,6 +85,7 @@ def run(options: argparse.Namespace) -> None:
     """Trains and scores every model. Raises InputError where data set, split or labels are missing."""
     dataset = open_dataset(options.data_dir, options.dataset)
     train, test = dataset.source(options.train), dataset.source(options.test)
+    sensors = sensors_of(options.fusion, dataset.sensors)
     values, classes = draw(train, dataset, options.fusion, options.pixels, options.seed, options.windows)
     if np.unique(classes).size < 2:
         raise InputError(f"--train={options.train}: its labels hold fewer than two classes; name a labelled split")
@@ -92,7 +94,7 @@ def run(options: argparse.Namespace) -> None:
         model = MODELS[name](options.seed).fit(values, classes)
         fitted = time.perf_counter()
         with evaluations.sealed(options.output / name / "evaluation" / "test") as out:
-            seen = functools.partial(features, fusion=options.fusion, windows=options.windows)
+            seen = functools.partial(features, sensors=sensors, windows=options.windows)
             confusion, ignored = _score(model, test, dataset, seen, out / evaluations.SAMPLES, name)
             distribution = {"train": dataset.class_pixels(options.train), "test": dataset.class_pixels(options.test)}
             result = {
@@ -171,7 +173,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--train", default="validation", help="split to learn from, e.g. 'validation[:80%%]'")
     parser.add_argument("--test", default="test", help="split to score")
     parser.add_argument("--output", type=pathlib.Path, required=True, help="where a folder for each model goes")
-    parser.add_argument("--fusion", default="early", choices=("s1", "s2", "early"), help="bands of which sensors")
+    parser.add_argument("--fusion", default="early", help="bands of which sensors, as config.fusion")
     parser.add_argument("--pixels", type=int, default=200_000, help="pixels to learn from")
     parser.add_argument("--windows", type=_sizes, default=(), help="sizes in pixels, such as 5,15; none by default")
     parser.add_argument("--models", type=_names, default=tuple(MODELS), help=f"some of {', '.join(MODELS)}")

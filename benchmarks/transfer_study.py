@@ -235,8 +235,8 @@ def pairs_table(rows: Sequence[Mapping]) -> Iterator[str]:
 def table(rows: Sequence[Mapping]) -> str:
     """Markdown: mIoU of five classes by arm and tile, and the differences of pairs."""
     text = [
-        "mIoU of five classes on the tile that was held out, mean of the seeds; then mean and deviation over tiles,",
-        "and deviation over the seeds of a tile:",
+        "mIoU of five classes on the tile that was held out, mean of the seeds; mean and deviation over the tiles, and",
+        "deviation over the seeds of a tile:",
         "",
         *arms_table(rows),
         "",

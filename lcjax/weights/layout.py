@@ -25,7 +25,8 @@ WRAPPERS = (
 )  # fmt: skip
 _DEPTH = 5  # of wrappers in wrappers
 
-_LEAVES = {"weight": "kernel", "running_mean": "mean", "running_var": "var"}
+# The last word of a name, there and here; a weight that is a vector is a scale.
+LEAVES = {"weight": "kernel", "running_mean": "mean", "running_var": "var"}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -169,7 +170,7 @@ def recognised(
       InputError: nothing fits, `wanted` is unknown or does not fit, or the origin is one that is refused.
     """
     names = list(arrays)
-    known = {layout.name: layout for layout in layouts}
+    known = {layout.name: layout for layout in layouts if not layout.refused}
     if wanted and wanted not in known:
         raise InputError(f"config.weights.layout={wanted!r}: expected one of {', '.join(known)}, or empty")
     tried = [known[wanted]] if wanted else [layout for layout in layouts if not layout.asked]
@@ -179,7 +180,7 @@ def recognised(
         for layout in tried:
             if not _fits(layout, inner):
                 continue
-            known_entries = sum(_our_name(name, layout) is not None for name in inner)
+            known_entries = sum(our_name(name, layout) is not None for name in inner)
             first = [arrays[prefix + name] for name in inner if re.search(layout.first, name)]
             bands = {kernel.shape[1] for kernel in first if kernel.ndim == 4}
             score = known_entries, bands <= {len(one.bands) for one in layout.inputs}
@@ -240,7 +241,7 @@ def converted(arrays: Mapping[str, np.ndarray], layout: Layout, prefix: str, whe
             why = "counts batches"
         if not why:
             why = _why_copied(full, name, arrays, layout, prefix, where)
-        path = None if why else _our_name(name, layout)
+        path = None if why else our_name(name, layout)
         if path is None:
             skipped[full] = why or f"no entry that {layout.name} knows"
             continue
@@ -264,7 +265,7 @@ def _why_copied(full: str, name: str, arrays: Mapping[str, np.ndarray], layout: 
     return ""
 
 
-def _our_name(name: str, layout: Layout) -> str | None:
+def our_name(name: str, layout: Layout) -> str | None:
     """Our path of an entry, before its last word is understood; None for one that the layout does not know."""
     for part in layout.parts:
         found = re.match(part.theirs, name)
@@ -283,7 +284,7 @@ def _placed(path: str, value: np.ndarray) -> tuple[str, tuple[int, int]]:
         place = int(found[1]), int(found[2])
         path = path.replace(found[0], "")
     module, _, leaf = path.rpartition("/")
-    leaf = "scale" if leaf == "weight" and value.ndim == 1 else _LEAVES.get(leaf, leaf)
+    leaf = "scale" if leaf == "weight" and value.ndim == 1 else LEAVES.get(leaf, leaf)
     return f"{module}/{leaf}", place
 
 

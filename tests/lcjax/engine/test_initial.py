@@ -47,8 +47,8 @@ def test_a_run_begins_with_a_file_and_its_card_says_so_also_when_the_file_is_gon
     assert "encoders/s2  60 taken" in said and "'state_dict.' peeled off its names" in said
     origin = model_card.read(tmp_path / "run").weights
     assert origin["sha256"] == hashlib.sha256(file.read_bytes()).hexdigest()
-    assert origin["source"] == f"config.init={here}" and origin["origin"] == "ResNet of torchvision or timm"
-    assert (origin["bands"], origin["arrays"]["taken"]) == ("order", 60)
+    assert origin["source"] == str(here) and origin["origin"] == "ResNet of torchgeo for Sentinel-2 or Sentinel-1"
+    assert (origin["bands"], origin["arrays"]["taken"]) == ("name", 60)
     here.unlink()
     config.total = "3 steps"
     train(config, tmp_path / "run", allow_other_config=True)
