@@ -2,7 +2,7 @@
 
 A layout's substitutions lead from their names to ours. Backwards each may or may not have been applied, so all ways are
 tried. Of the names that come out those count that the layout itself makes our path of and, as a name that is half ours
-fits, too, that hold no word that is ours alone.
+fits, too, that hold no word that is ours alone; of several, the one that most substitutions were undone for.
 """
 
 import re
@@ -11,6 +11,7 @@ from collections.abc import Iterable, Iterator, Mapping
 import numpy as np
 
 from data_pipelines.schema.errors import InputError
+from lcjax.weights.arrival import part_of
 from lcjax.weights.layout import LEAVES, Layout, Part, converted, our_name
 
 _ENCODER = re.compile(r"encoders/(\w+)/")
@@ -26,10 +27,10 @@ def theirs(arrays: Mapping[str, np.ndarray], layout: Layout, where: str) -> tupl
       where: what is written, for messages.
 
     Returns:
-      The arrays by their names, and our paths for which the layout has none: decoders and heads of ours.
+      The arrays by their names, and our paths for which the layout has none: of decoders and heads, each as a whole.
 
     Raises:
-      InputError: the layout is not of such a network, or cannot be read backwards.
+      InputError: the layout is not of such a network, has names for half of a part of it, or cannot be read backwards.
     """
     streams = dict.fromkeys(_ENCODER.findall(" ".join(arrays)))
     known = dict.fromkeys(_ENCODER.findall(" ".join(part.ours for part in layout.parts)))
@@ -41,21 +42,32 @@ def theirs(arrays: Mapping[str, np.ndarray], layout: Layout, where: str) -> tupl
     renamed = {name: name if name in known else next(iter(known)) for name in streams}
     found, left, expected = {}, [], {}
     for path, value in arrays.items():
-        there = _BY_STREAM.sub(lambda match: f"{match[1]}/{renamed.get(match[2], match[2])}/", path)
-        names = list(dict.fromkeys(_names(there, layout)))
+        there = _renamed(path, renamed)
+        ranked = _names(there, layout)
+        names = [name for name, undone in ranked.items() if undone == max(ranked.values())]
         if len(names) == 1:
             found[names[0]], expected[there] = _turned(value, there), value
-        elif names or (_ENCODER.match(path) and not any(re.search(p, _ENCODER.sub("", path)) for p, _ in layout.lacks)):
+        elif names:
             raise InputError(
-                f"{where}: {layout.title} has {' and '.join(names) or 'no name'} for {path}; expected one name; is it "
-                "the layout of this network?"
+                f"{where}: {layout.title} has {' and '.join(names)} for {path}; expected one of them; choose another "
+                "layout"
             )
         else:
             left.append(path)
+    whole = {part_of(_renamed(path, renamed)) for path in arrays if _ENCODER.match(path)} | set(map(part_of, expected))
+    for path in left:
+        lacks = any(re.search(pattern, _ENCODER.sub("", path)) for pattern, _ in layout.lacks)
+        if part_of(_renamed(path, renamed)) in whole and not lacks:
+            raise InputError(f"{where}: {layout.title} has no name for {path}; choose another layout")
     back = converted(found, layout, "", where).arrays
     if back.keys() != expected.keys() or not all(np.array_equal(back[path], expected[path]) for path in back):
         raise InputError(f"{where}: {layout.name} is read in one direction alone; choose another layout")
     return found, left
+
+
+def _renamed(path: str, streams: Mapping[str, str]) -> str:
+    """A path with its stream called as in the layout."""
+    return _BY_STREAM.sub(lambda match: f"{match[1]}/{streams.get(match[2], match[2])}/", path)
 
 
 def _turned(value: np.ndarray, path: str) -> np.ndarray:
@@ -65,19 +77,21 @@ def _turned(value: np.ndarray, path: str) -> np.ndarray:
     return np.ascontiguousarray(value.transpose(3, 2, 0, 1) if value.ndim == 4 else value.T)
 
 
-def _names(path: str, layout: Layout) -> Iterator[str]:
-    """The names of which the layout makes a path."""
+def _names(path: str, layout: Layout) -> dict[str, int]:
+    """The names of which the layout makes a path, and how many substitutions were undone for each."""
     module, _, leaf = path.rpartition("/")
     words = [word for word, here in LEAVES.items() if here == leaf] or [leaf]
+    found = {}
     for word in ["weight"] if leaf == "scale" else words:
         wanted = f"{module}/{word}"
         for part in layout.parts:
             begin = _literal(part.theirs)
             if begin is not None and wanted.startswith(part.ours):
                 ours = _words(two for _, two in part.rules) - _words(one for one, _ in part.rules)
-                for rest in sorted(_before(wanted.removeprefix(part.ours).replace("/", "."), part)):
+                for rest, undone in _before(wanted.removeprefix(part.ours).replace("/", "."), part).items():
                     if our_name(begin + rest, layout) == wanted and not ours & set(rest.split(".")):
-                        yield begin + rest
+                        found[begin + rest] = undone
+    return found
 
 
 def _words(texts: Iterable[str]) -> set[str]:
@@ -85,21 +99,21 @@ def _words(texts: Iterable[str]) -> set[str]:
     return {word for text in texts for word in re.findall(r"[a-z_]\w*", text.replace("\\b", " "))}
 
 
-def _before(name: str, part: Part) -> set[str]:
-    """What a name may have been before the part's substitutions, and more."""
-    found = {name}
+def _before(name: str, part: Part) -> dict[str, int]:
+    """What a name may have been before the part's substitutions, and more, and how many were undone for each."""
+    found = {name: 0}
     for pattern, replacement in reversed(part.rules):
-        inverted = _inverted(pattern, replacement)
-        if inverted:
+        if inverted := _inverted(pattern, replacement):
             ours, template = inverted
-            found |= {re.sub(ours, template, one) for one in found}
+            found = {re.sub(ours, template, one): undone + 1 for one, undone in found.items()} | found
     return found
 
 
 def _inverted(pattern: str, replacement: str) -> tuple[str, str] | None:
     """The substitution that undoes one: a pattern on our names, and what stands for it there; None where there is none.
 
-    Of patterns, those are understood that hold plain letters, dots, and groups that the replacement names.
+    Of patterns, those are understood that hold plain letters, dots, and groups that the replacement names, each once;
+    of a name, whole words are replaced.
     """
     groups: list[str] = []
     template = ""
@@ -115,10 +129,10 @@ def _inverted(pattern: str, replacement: str) -> tuple[str, str] | None:
     pieces = re.split(r"\\(\d)", replacement)
     if not replacement or sorted(pieces[1::2]) != [str(number + 1) for number in range(len(groups))]:
         return None
-    ours = "^" * pattern.startswith("^")
+    ours = "^" if pattern.startswith("^") else "" if replacement.startswith(".") else r"(?<![^.])"
     for place, piece in enumerate(pieces):
         ours += f"(?P<g{piece}>{groups[int(piece) - 1][1:-1]})" if place % 2 else re.escape(piece)
-    return ours, template
+    return ours + ("" if replacement.endswith(".") else r"(?![^.])"), template
 
 
 def _literal(pattern: str) -> str | None:

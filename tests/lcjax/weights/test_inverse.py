@@ -68,6 +68,12 @@ def test_the_encoder_is_called_as_the_sensor_and_the_rest_is_left_out():
         (resnet(), "timm_efficientnet", "has no name for encoders/image/stages/"),
         (resnet("s1") | resnet("s2"), "torchvision_resnet", "encoders for s1, s2, and torchvision_resnet has one for"),
         (resnet() | {"encoders/image/more/bias": np.ones(2)}, "torchvision_resnet", "more/bias"),
+        (
+            resnet()
+            | {"decoders/image/levels/0/first/conv/kernel": np.ones(1), "decoders/image/stem/bias": np.ones(1)},
+            "smp_unet",
+            "no name for decoders/image/stem/bias",
+        ),
     ],
 )
 def test_what_a_layout_has_no_names_for(arrays, layout, said):
