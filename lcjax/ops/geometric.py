@@ -15,7 +15,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-_SCALE = 201  # folded into the key of an example
+SCALE = 1201  # folded into the key of an example
 
 
 @dataclasses.dataclass(frozen=True)
@@ -82,7 +82,7 @@ def rescale(
     square = window(side, crop, how)
 
     def one(corner: jax.Array, key: jax.Array, example: dict[str, jax.Array]) -> dict[str, jax.Array]:
-        rows, columns = _positions(jax.random.fold_in(key, _SCALE), corner, square, size, how)
+        rows, columns = _positions(jax.random.fold_in(key, SCALE), corner, square, size, how)
         return {
             name: _nearest(image, rows, columns, side)
             if image.ndim == 2
@@ -132,15 +132,21 @@ def _bilinear(
 
 
 def _interpolated(image_HxWxC: jax.Array, rows: jax.Array, columns: jax.Array, side: int) -> jax.Array:
-    image = image_HxWxC
-    for axis, positions in enumerate((rows, columns)):
-        inside = jnp.clip(positions, 0, side - 1)  # half a pixel along the border of a tile has no outer neighbour
-        before = jnp.floor(inside).astype(jnp.int32)
-        after = jnp.minimum(before + 1, side - 1)
-        share = jnp.expand_dims(inside - before, (1, 2) if axis == 0 else (0, 2))
-        first, second = (_taken(image, index, axis).astype(jnp.float32) for index in (before, after))
-        image = first + share * (second - first)
-    return image
+    """Interpolates along columns, then along rows; half a pixel along the border of a tile has no outer neighbour.
+
+    Rows are interpolated by a matrix, whose product compilers compute once: everything else they would compute again
+    wherever it is read, as by each flip that follows.
+    """
+    inside = jnp.clip(columns, 0, side - 1)
+    before = jnp.floor(inside).astype(jnp.int32)
+    share = (inside - before)[None, :, None]
+    first, second = (
+        _taken(image_HxWxC, index, 1).astype(jnp.float32) for index in (before, jnp.minimum(before + 1, side - 1))
+    )
+    across = first + share * (second - first)
+    places = jnp.arange(side, dtype=jnp.float32)[None]
+    weights = jnp.maximum(0.0, 1.0 - jnp.abs(jnp.clip(rows, 0, side - 1)[:, None] - places))
+    return jnp.einsum("ih,hwc->iwc", weights, across, precision="highest")
 
 
 def _taken(image: jax.Array, index: jax.Array, axis: int) -> jax.Array:

@@ -7,7 +7,7 @@ import jax.numpy as jnp
 
 from lcjax.parallel import mesh as meshes
 
-_CUTMIX = 301  # folded into the key of an example
+CUTMIX = 1301  # folded into the key of an example
 
 
 def cutmix(
@@ -39,7 +39,7 @@ def cutmix(
 
 def _box(key: jax.Array, height: int, width: int, probability: float) -> jax.Array:
     """Where the box lies, (height, width) bool; nowhere for examples that get none."""
-    drawn, share, top, left = jax.random.uniform(jax.random.fold_in(key, _CUTMIX), (4,))
+    drawn, share, top, left = jax.random.uniform(jax.random.fold_in(key, CUTMIX), (4,))
     side = jnp.sqrt(share)
 
     def along(middle: jax.Array, size: int) -> jax.Array:

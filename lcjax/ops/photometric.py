@@ -18,8 +18,15 @@ from data_pipelines.schema.sensors import Sensor
 
 DECIBELS = 10 / math.log(10)  # dB per unit of the natural logarithm
 # Folded into the key of an example, and then the number of the sensor.
-_DRAWS = {"group_jitter": 101, "brightness": 102, "contrast": 103, "gamma": 104, "blur": 105, "noise": 106}
-_DROP = 107
+DRAWS = {
+    "group_jitter": 1101,
+    "brightness": 1102,
+    "contrast": 1103,
+    "gamma": 1104,
+    "blur": 1105,
+    "noise": 1106,
+    "drop_bands": 1107,
+}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -79,7 +86,7 @@ def disturb(
 
     def one(image: jax.Array, valid: jax.Array, key: jax.Array) -> jax.Array:
         for name, step in steps:
-            image = step(image, valid, _fold(key, _DRAWS[name], number), sensor, getattr(how, name))
+            image = step(image, valid, _fold(key, DRAWS[name], number), sensor, getattr(how, name))
         return image
 
     disturbed: jax.Array = jax.vmap(one)(physical_BxHxWxC, valid_BxHxWx1, keys_B)
@@ -93,7 +100,7 @@ def drop_bands(
     shown = jnp.asarray(sensor.empty.astype(np.float32) * np.float32(sensor.scaling.unit))[None, None]
 
     def one(image: jax.Array, key: jax.Array) -> jax.Array:
-        draws = jax.random.uniform(_fold(key, _DROP, number), (1, 1, len(sensor.bands)))
+        draws = jax.random.uniform(_fold(key, DRAWS["drop_bands"], number), (1, 1, len(sensor.bands)))
         return jnp.where((draws >= probability) | (draws == jnp.max(draws)), image, shown)
 
     dropped: jax.Array = jax.vmap(one)(physical_BxHxWxC, keys_B)

@@ -135,6 +135,7 @@ _COUNT = Range(1, 2**20)
 _SIZE = Range(0, 2**14)
 _FROM_0 = Range(0)
 _DURATIONS = Duration()
+_ENLARGEMENT = Interval(0.1, 10)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -207,17 +208,15 @@ FIELDS: dict[str, Field] = {
     "workers": Field(
         0, "processes that read ahead, for each process of the run; 0 leaves it to the threads", allowed=Range(0, 1024)
     ),
-    # Augmentation of training images; what it means: docs/augmentation.md
+    # Augmentation of training images, drawn anew for each example and step: docs/augmentation.md
     "augmentation.group_jitter": Field(
-        0.0,
-        "deviation of the logarithm of a random gain for each group of bands (visible, near infrared, ...); 0 is off",
-        allowed=Range(0, 10),
+        0.0, "deviation of the logarithm of a random gain for each group of bands; 0 is off", allowed=Range(0, 10)
     ),
     "augmentation.brightness": Field(
-        0.0, "largest random shift of an image, as a share of the range of its scaling; 0 is off", allowed=Range(0, 1)
+        0.0, "largest random shift, as a share of the range of the scaling; 0 is off", allowed=Range(0, 1)
     ),
     "augmentation.contrast": Field(
-        0.0, "largest random change of contrast about the image's mean, as a share of it; 0 is off", allowed=Range(0, 1)
+        0.0, "largest random change of the distances to the image's mean, as a share; 0 is off", allowed=Range(0, 1)
     ),
     "augmentation.gamma": Field(
         0.0, "largest logarithm of the random exponent that light is raised to; 0 is off", allowed=Range(0, 3)
@@ -226,20 +225,16 @@ FIELDS: dict[str, Field] = {
         0.0, "largest deviation in pixels of a random Gaussian blur; 0 is off", allowed=Range(0, 16)
     ),
     "augmentation.noise": Field(
-        0.0,
-        "largest deviation of random noise on each pixel, as a share of the range of the scaling; 0 is off",
-        allowed=Range(0, 1),
+        0.0, "largest deviation of random noise, as a share of the range of the scaling; 0 is off", allowed=Range(0, 1)
     ),
     "augmentation.drop_bands": Field(
-        0.0, "probability of each band to be left out, though never all of a sensor; 0 is off", allowed=Range(0, 1)
+        0.0, "probability of each band to be left out, never all of a sensor; 0 is off", allowed=Range(0, 1)
     ),
     "augmentation.scale": Field(
-        (1.0, 1.0),
-        "least and largest random enlargement of images and labels: 0.5 shows twice the ground; 1,1 is off",
-        allowed=Interval(0.1, 10),
+        (1.0, 1.0), "least and largest random enlargement: 0.5 shows twice the ground; 1,1 is off", allowed=_ENLARGEMENT
     ),
     "augmentation.aspect": Field(
-        1.0, "largest random stretch, of width over height or height over width; 1 is off", allowed=Range(1, 4)
+        1.0, "largest random stretch of width over height, or of height over width; 1 is off", allowed=Range(1, 4)
     ),
     "augmentation.cutmix": Field(
         0.0, "probability of an example to get a box of the one before it in the batch; 0 is off", allowed=Range(0, 1)
