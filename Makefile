@@ -1,6 +1,7 @@
 # make demo      the whole way on made-up landscapes: a map, a page of scores (about ten minutes on two cores)
 # make tables    every cell of the report's tables in tiny form, on the same (about twenty minutes)
 # make study     what pre-training is worth where labels are few
+# make transfer  what ImageNet weights are worth on aerial images, DUBAI=DIR
 # make scaling   four training steps compiled for TPU slices, without a TPU: docs/scaling.md (hours on two cores)
 # make test      the tests
 # make soak      the long runs
@@ -23,7 +24,7 @@ STAMP       := .venv/installed-$(VERSION)-$(EXTRAS)
 
 export JAX_PLATFORMS ?= cpu
 
-.PHONY: venv demo tables study scaling test soak parity pictures lint clean
+.PHONY: venv demo tables study transfer scaling test soak parity pictures lint clean
 venv: $(STAMP)
 
 $(STAMP): setup.cfg pyproject.toml $(CONSTRAINTS)
@@ -114,6 +115,15 @@ study: venv
 	.venv/bin/python -m data_pipelines.datasets.sample.make $(STUDY)/sample --tiles=study
 	$(LCJAX) prepare --dataset=sample --source=$(STUDY)/sample --data_dir=$(STUDY)/data
 	.venv/bin/python benchmarks/few_labels.py --data_dir=$(STUDY)/data --output=$(STUDY)/runs
+
+# What ImageNet weights are worth on real aerial images: docs/transfer.md. Under eight hours on two cores; DUBAI is the
+# folder of tile_1, tile_3, tile_6, tile_7 and tile_8.
+TRANSFER ?= build/transfer
+transfer: export JAX_COMPILATION_CACHE_DIR = $(CURDIR)/$(TRANSFER)/compiled
+transfer: export JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS = 0
+transfer: venv
+	$(if $(DUBAI),,$(error make transfer DUBAI=DIR: which folder holds tile_1, tile_3, ...?))
+	.venv/bin/python benchmarks/transfer_study.py --source=$(DUBAI) --output=$(TRANSFER)
 
 # What four training steps need on TPU slices, as compiled: docs/scaling.md. Several minutes a program; stopped and
 # started again, it goes on with the next one.

@@ -1,6 +1,9 @@
-"""What single pixels tell: logistic regression and a random forest on the bands of one pixel, no neighbourhood.
+"""What single pixels tell: logistic regression and a random forest on the bands of one pixel.
 
   python benchmarks/pixel_baseline.py --data_dir=DIR --dataset=sample --output=runs/pixels
+
+No neighbourhood, but for what --windows=5,15 adds: mean and deviation of each band in squares of so many pixels about
+the pixel, within its tile, mirrored at its edges.
 
 Writes OUTPUT/MODEL/evaluation/test/{metrics.json, confusion.csv, confusion.png, samples.npz} like `lcjax evaluate`, so
 that `lcjax report` sets both models beside the networks. They learn from the whole of --train, because nothing is
@@ -9,13 +12,15 @@ validation split.
 """
 
 import argparse
+import functools
 import json
 import pathlib
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 
 import numpy as np
+from scipy import ndimage
 
 from data_pipelines.reading.dataset import open_dataset
 from data_pipelines.reading.interfaces import Dataset, Source
@@ -23,7 +28,7 @@ from data_pipelines.schema import progress, schema_version
 from data_pipelines.schema.errors import InputError
 from data_pipelines.schema.files import write_atomically
 from data_pipelines.schema.legends import IGNORE
-from data_pipelines.schema.sensors import SENSORS
+from data_pipelines.schema.sensors import Sensor
 from lcjax.evaluation.evaluate import chosen_samples, segmentation_result, write_confusion, write_samples
 from lcjax.runs import SCHEMA_VERSION, evaluations
 from lcjax.tasks.fusion import sensors_of
@@ -46,24 +51,32 @@ def _random_forest(seed: int):
 MODELS: dict[str, Callable] = {"logistic_regression": _logistic_regression, "random_forest": _random_forest}
 
 
-def features(record: dict, fusion: str) -> np.ndarray:
-    """The stored integers of every band of a record's sensors, (H * W, bands) float32."""
-    stacked = np.concatenate([record[sensor.name] for sensor in sensors_of(fusion, SENSORS.values())], axis=-1)
-    return stacked.reshape(-1, stacked.shape[-1]).astype(np.float32)
+def features(record: dict, sensors: Sequence[Sensor], windows: Sequence[int] = ()) -> np.ndarray:
+    """The stored numbers of every band of these sensors, (H * W, bands) float32, and for each window two more."""
+    stacked = np.concatenate([record[sensor.name] for sensor in sensors], axis=-1)
+    image = stacked.astype(np.float32)
+    columns = [image]
+    for size in windows:
+        mean, square = (ndimage.uniform_filter(values, (size, size, 0)) for values in (image, image**2))
+        columns += [mean, np.sqrt(np.maximum(square - mean**2, 0))]
+    return np.concatenate(columns, axis=-1).reshape(image.shape[0] * image.shape[1], -1)
 
 
-def draw(source: Source, dataset: Dataset, fusion: str, pixels: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
-    """At least `pixels` labelled pixels, as many from every tile: (n, bands) float32 and (n,) uint8 class indices.
+def draw(
+    source: Source, dataset: Dataset, fusion: str, pixels: int, seed: int, windows: Sequence[int] = ()
+) -> tuple[np.ndarray, np.ndarray]:
+    """At least `pixels` labelled pixels, as many from every tile: (n, features) float32, (n,) uint8 class indices.
 
     Where a tile has too few labelled pixels all of them are taken, and n may be less.
     """
     values, classes = [], []
+    sensors = sensors_of(fusion, dataset.sensors)
     for number, record in _records(source, "training pixels"):
         labels = dataset.legend.index_of_id()[record["label"].ravel()]
         labelled = np.flatnonzero(labels != IGNORE)
         wanted = min(-(-pixels // len(source)), labelled.size)
         chosen = np.random.default_rng((seed, number)).choice(labelled, wanted, replace=False)
-        values.append(features(record, fusion)[chosen])
+        values.append(features(record, sensors, windows)[chosen])
         classes.append(labels[chosen])
     return np.concatenate(values), np.concatenate(classes)
 
@@ -72,15 +85,17 @@ def run(options: argparse.Namespace) -> None:
     """Trains and scores every model. Raises InputError where data set, split or labels are missing."""
     dataset = open_dataset(options.data_dir, options.dataset)
     train, test = dataset.source(options.train), dataset.source(options.test)
-    values, classes = draw(train, dataset, options.fusion, options.pixels, options.seed)
+    sensors = sensors_of(options.fusion, dataset.sensors)
+    values, classes = draw(train, dataset, options.fusion, options.pixels, options.seed, options.windows)
     if np.unique(classes).size < 2:
         raise InputError(f"--train={options.train}: its labels hold fewer than two classes; name a labelled split")
-    for name, build in MODELS.items():
+    for name in options.models:
         started = time.perf_counter()
-        model = build(options.seed).fit(values, classes)
+        model = MODELS[name](options.seed).fit(values, classes)
         fitted = time.perf_counter()
         with evaluations.sealed(options.output / name / "evaluation" / "test") as out:
-            confusion, ignored = _score(model, test, dataset, options.fusion, out / evaluations.SAMPLES, name)
+            seen = functools.partial(features, sensors=sensors, windows=options.windows)
+            confusion, ignored = _score(model, test, dataset, seen, out / evaluations.SAMPLES, name)
             distribution = {"train": dataset.class_pixels(options.train), "test": dataset.class_pixels(options.test)}
             result = {
                 "run": name,
@@ -106,7 +121,7 @@ def run(options: argparse.Namespace) -> None:
         )
 
 
-def _score(model, source: Source, dataset: Dataset, fusion: str, samples: pathlib.Path, name: str):
+def _score(model, source: Source, dataset: Dataset, seen: Callable, samples: pathlib.Path, name: str):
     """The confusion matrix (rows = truth) over every labelled pixel and the count of ignored ones; writes samples."""
     legend = dataset.legend
     count = len(legend.scored)
@@ -114,7 +129,7 @@ def _score(model, source: Source, dataset: Dataset, fusion: str, samples: pathli
     chosen, shown, maps = chosen_samples(len(source)), [], []
     for number, record in _records(source, name):
         truth = legend.index_of_id()[record["label"].ravel()]
-        predicted = model.predict(features(record, fusion)).astype(np.uint8)
+        predicted = model.predict(seen(record)).astype(np.uint8)
         scored = truth != IGNORE
         pairs = truth[scored].astype(np.int64) * count + predicted[scored]
         confusion += np.bincount(pairs, minlength=count**2).reshape(count, count)
@@ -134,6 +149,22 @@ def _records(source: Source, title: str) -> Iterator[tuple[int, dict]]:
     return enumerate(progress.bar((source[i] for i in range(len(source))), total=len(source), desc=title, unit="tile"))
 
 
+def _sizes(text: str) -> tuple[int, ...]:
+    """Whole numbers above 1 with commas between them."""
+    sizes = tuple(map(int, text.split(",")))
+    if min(sizes) < 2:
+        raise ValueError(text)
+    return sizes
+
+
+def _names(text: str) -> tuple[str, ...]:
+    """Names of models with commas between them."""
+    names = tuple(text.split(","))
+    if not set(names) <= set(MODELS):
+        raise ValueError(text)
+    return names
+
+
 def main(arguments: list[str] | None = None) -> int:
     """Fits and scores the classifiers; returns the exit code."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
@@ -142,8 +173,10 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--train", default="validation", help="split to learn from, e.g. 'validation[:80%%]'")
     parser.add_argument("--test", default="test", help="split to score")
     parser.add_argument("--output", type=pathlib.Path, required=True, help="where a folder for each model goes")
-    parser.add_argument("--fusion", default="early", choices=("s1", "s2", "early"), help="bands of which sensors")
+    parser.add_argument("--fusion", default="early", help="bands of which sensors, as config.fusion")
     parser.add_argument("--pixels", type=int, default=200_000, help="pixels to learn from")
+    parser.add_argument("--windows", type=_sizes, default=(), help="sizes in pixels, such as 5,15; none by default")
+    parser.add_argument("--models", type=_names, default=tuple(MODELS), help=f"some of {', '.join(MODELS)}")
     parser.add_argument("--seed", type=int, default=0)
     try:
         run(parser.parse_args(arguments))

@@ -15,6 +15,7 @@ from data_pipelines.schema import plugins
 from data_pipelines.schema.errors import InputError
 from lcjax.models import registry
 from lcjax.runs.config_fields import ALL_FIELDS, FIELDS, MODEL, TASKS, Field, flat, meaning
+from lcjax.weights import imagenet
 
 __all__ = ["ALL_FIELDS", "FIELDS", "MODEL", "TASKS", "Field", "assign", "flat", "make", "meaning", "nested", "rows"]
 
@@ -68,6 +69,8 @@ def make(
     config.model = ml_collections.ConfigDict(registry.sized(model, "tiny" if tiny else size))
     config.task, config.init, config.freeze, config.recipe = task, init, freeze, recipe
     config.optimizer.learning_rate = _RATES["transformers" if model in _TRANSFORMERS else "convolutions"][tiny]
+    if init == "imagenet":
+        config.scaling = imagenet.package(model).scaling
     if init != "random" and not freeze:
         config.optimizer.layer_decay = 0.5  # pre-trained layers move less the nearer they are to the image
     return config

@@ -8,7 +8,10 @@ Arguments:
   size        as in dfc2020
   validation  the split that chooses the checkpoint, or none: then the last one is taken, and nothing stops early
   test        the split that `lcjax evaluate` scores, or none
-  laptop      true takes a small UNet and a run of under an hour on two cores
+  init        random; imagenet, a file of weights or another run (docs/weights.md)
+  freeze      empty, or encoder: the encoder keeps what init gave it
+  laptop      true takes a small UNet, or efficientnet_lite0_unet with a narrow decoder, and a run of under an hour on
+              two cores
   tiny        true shrinks the network, the crop and the run further: a trial of a minute
 
 Bands are whitened by the train split, so that networks see the small differences between red, green and blue beside the
@@ -37,6 +40,8 @@ ARGUMENTS = {
     "size": "",
     "validation": "validation",
     "test": "test",
+    "init": "random",
+    "freeze": "",
     "laptop": False,
     "tiny": False,
 }
@@ -47,31 +52,53 @@ def get_config(argument: str | None = None) -> ml_collections.ConfigDict:
     args = arguments.parse(argument, ARGUMENTS)
     if args["model"] == "two_stream_swin":
         raise InputError("model=two_stream_swin: there is one sensor here; take swin_unet, which has the same blocks")
-    config = base.make(args["model"], args["size"], tiny=args["tiny"])
+    network = {name: args[name] for name in ("tiny", "init", "freeze")}
+    config = base.make(args["model"], args["size"], **network)
     config.dataset = args["data"]
     config.fusion = "image"
     for role in ("validation", "test"):
         config.split[role] = "" if args[role] == "none" else args[role]
-    config.scaling = "whitened"
+    if args["init"] != "imagenet":  # whose scaling is that of the weights
+        config.scaling = "whitened"
     config.class_weights = 0.25
     config.batch_size = 8 if args["tiny"] else 16
     if args["laptop"]:
-        _shrink(config)
+        _shrink(config, args["init"])
     return config
 
 
-def _shrink(config: ml_collections.ConfigDict) -> None:
-    """Half of the resolution inside the network, a quarter of its width: what pays most on slow machines."""
-    if config.model.name != "unet":
-        raise InputError(f"laptop=true: only for model=unet, not {config.model.name}")
-    config.model = ml_collections.ConfigDict({**config.model, "base": 16, "patch": 2})
-    config.crop = config.window = 128
-    config.batch_size = 8
-    config.evaluation_batch_size = 8
-    config.precision = "f32"
-    config.optimizer.learning_rate = 4e-3
-    config.total = "5000 steps"
-    config.log_every = "100 steps"
-    config.evaluate_every = "10 percent"
-    config.save_every = "10 percent"
-    config.patience = 0
+# Of laptop=true: what networks are given, and what is theirs alone.
+_LAPTOP = {
+    "crop": 128,
+    "batch_size": 8,
+    "evaluation_batch_size": 8,
+    "precision": "f32",
+    "log_every": "100 steps",
+    "evaluate_every": "10 percent",
+    "save_every": "10 percent",
+    "patience": 0,
+}
+_LAPTOPS = {
+    # Half of the resolution inside the network, a quarter of its width: what pays most on slow machines.
+    "unet": {
+        "model.base": 16,
+        "model.patch": 2,
+        "window": 128,
+        "optimizer.learning_rate": 4e-3,
+        "total": "5000 steps",
+    },
+    # The published encoder, for the sake of its weights, and a decoder of half the width.
+    "efficientnet_lite0_unet": {
+        "model.widths": (128, 64, 32, 16, 8),
+        "optimizer.learning_rate": 2e-3,
+        "total": "2500 steps",
+    },
+}
+
+
+def _shrink(config: ml_collections.ConfigDict, init: str) -> None:
+    if config.model.name not in _LAPTOPS:
+        raise InputError(f"laptop=true: only for model={' or '.join(_LAPTOPS)}, not {config.model.name}")
+    base.assign(config, _LAPTOP | _LAPTOPS[config.model.name])
+    if init != "random" and not config.freeze:
+        config.optimizer.layer_decay = 0.75

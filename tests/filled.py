@@ -52,7 +52,7 @@ def draws(residual_gain: float) -> tuple[tuple[str, Callable], ...]:
     )
 
 
-def _generator(text: str) -> np.random.Generator:
+def generator(text: str) -> np.random.Generator:
     return np.random.Generator(np.random.PCG64(zlib.crc32(text.encode())))
 
 
@@ -62,13 +62,13 @@ def fill(shapes: Mapping[str, jax.ShapeDtypeStruct], family: str) -> dict[str, n
     values = {}
     for path, shape in shapes.items():
         draw = next(draw for pattern, draw in table if re.search(pattern, path))
-        values[path] = draw(_generator(path), shape.shape).astype(np.float32)
+        values[path] = draw(generator(path), shape.shape).astype(np.float32)
     return values
 
 
 def image(stream: str, size: int, height: int, width: int, bands: int) -> np.ndarray:
     """A batch of noise (size, height, width, bands)."""
-    return _generator(f"{stream}/{height}x{width}").standard_normal((size, height, width, bands), np.float32)
+    return generator(f"{stream}/{height}x{width}").standard_normal((size, height, width, bands), np.float32)
 
 
 def padded(image_BxHxWxC: np.ndarray, stride: int) -> np.ndarray:

@@ -214,7 +214,12 @@ def test_targets_of_make_are_there(page):
 
 def test_lists_of_info_are_those_that_there_are():
     told = {word for page in PAGES for word in found(re.compile(r"^lcjax info ([a-z]+)$"), page)}
-    assert told <= {*choices.KINDS, "--check", *registry.REGISTRY.built_in}
+    assert told <= {*choices.KINDS, "weights", "--check", *registry.REGISTRY.built_in}
+
+
+def test_the_page_of_weights_is_what_the_tables_say():
+    script = runpy.run_path(str(ROOT / "docs" / "weights_page.py"), run_name="imported")
+    assert script["PAGE"].read_text() == script["page"](), "python docs/weights_page.py"
 
 
 def test_the_page_of_fields_is_what_the_code_says():

@@ -76,7 +76,7 @@ FLOORS = (
     ("lcjax.mapping", "lcjax.evaluation", "lcjax.export", "lcjax.profiling"),
     ("lcjax.engine",),
     ("lcjax.tasks",),
-    ("lcjax.runs",),
+    ("lcjax.runs", "lcjax.weights"),
     ("lcjax.plotting",),
     ("lcjax.ops",),
     ("lcjax.models", "lcjax.parallel"),

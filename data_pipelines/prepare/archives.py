@@ -6,22 +6,19 @@ import errno
 import functools
 import gzip
 import logging
-import lzma
 import os
 import pathlib
 import re
 import shutil
 import stat
-import struct
 import tarfile
 import zipfile
-import zlib
 from collections.abc import Callable, Iterable, Iterator
-from typing import IO, Any, BinaryIO, NamedTuple, Self, TypedDict
+from typing import IO, Any, NamedTuple, Self, TypedDict
 
 from tqdm import tqdm
 
-from data_pipelines.schema import files, limits, progress
+from data_pipelines.schema import files, limits, names, progress, zips
 from data_pipelines.schema.errors import InputError
 from data_pipelines.schema.on_disk import SCHEMA_VERSION
 from data_pipelines.schema.schema_version import read_json, write_json
@@ -31,11 +28,7 @@ _log = logging.getLogger("lcjax.data")
 
 _CHUNK = 1 << 20
 # What the libraries raise for damaged bytes. Decompressors also raise OSError without a number (bz2, gzip).
-_DAMAGED = (
-    zipfile.BadZipFile, tarfile.TarError, zlib.error, lzma.LZMAError, struct.error, EOFError, RuntimeError, ValueError,
-    OverflowError,
-)  # fmt: skip
-_ZIP_END = 22 + 65_535 + 20 + 56  # bytes at the end of a zip that may hold the size of its table of contents
+_DAMAGED = (tarfile.TarError, *zips.DAMAGED)
 # A name that the file system does not take: too long, or a file where a folder should be.
 _NOT_A_NAME = (errno.ENAMETOOLONG, errno.ENOTDIR, errno.EISDIR, errno.EEXIST, errno.EILSEQ, errno.EINVAL)
 
@@ -155,7 +148,7 @@ def _unpack(archive: pathlib.Path, folder: pathlib.Path, members: re.Pattern[str
                 reason = reason or _write(member, path)
                 seen.add(path)
                 if reason:
-                    refused.append(Refusal(str(archive), _printable(member.name), reason))
+                    refused.append(Refusal(str(archive), names.printable(member.name), reason))
             bar.update(begun + member.begin - bar.n)
     bar.update(begun + identity["bytes"] - bar.n)
     write_json(_note(folder), {"archive": identity, "refused": refused}, SCHEMA_VERSION)
@@ -182,10 +175,6 @@ def unsafe(name: str) -> str:
     if longest > limits.NAME_BYTES:
         return f"a name of {longest:,} bytes, expected at most {limits.NAME_BYTES}"
     return ""
-
-
-def _printable(name: str) -> str:
-    return name if name.isprintable() else ascii(name)[1:-1]
 
 
 def _check_expansion(archive: pathlib.Path, packed: int, unpacked: int) -> None:
@@ -260,7 +249,7 @@ def _write(member: _Member, path: pathlib.Path) -> str:
 
 @contextlib.contextmanager
 def _zipped(archive: pathlib.Path) -> Iterator[list[_Member]]:
-    with files.open_regular(archive) as raw, zipfile.ZipFile(_listed(archive, raw)) as file:
+    with files.open_regular(archive) as raw, zips.opened(archive, raw, "unpack it by hand") as file:
         # In the order in which they lie on the disk.
         infos = sorted(file.infolist(), key=lambda info: info.header_offset)
         # zipfile cuts `filename` at a NUL.
@@ -270,23 +259,6 @@ def _zipped(archive: pathlib.Path) -> Iterator[list[_Member]]:
             )
             for i in infos
         ]
-
-
-def _listed(archive: pathlib.Path, raw: BinaryIO) -> BinaryIO:
-    """The file, once its table of contents, which zipfile reads whole, is known to be of a size to be expected."""
-    raw.seek(max(0, archive.stat().st_size - _ZIP_END))
-    end = raw.read()
-    here = end.rfind(b"PK\5\6")
-    size = int.from_bytes(end[here + 12 : here + 16], "little") if here >= 0 else 0
-    if (large := end.rfind(b"PK\6\6", 0, max(here, 0))) >= 0:  # as zips beyond 4 GB have it
-        size = max(size % 0xFFFFFFFF, int.from_bytes(end[large + 40 : large + 48], "little"))
-    if size > limits.LISTING_BYTES:
-        raise InputError(
-            f"{archive}: a table of contents of {size:,} bytes, expected at most {limits.LISTING_BYTES:,}; "
-            "unpack it by hand"
-        )
-    raw.seek(0)
-    return raw
 
 
 def _wrong(info: zipfile.ZipInfo) -> str:

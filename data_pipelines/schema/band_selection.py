@@ -13,8 +13,19 @@ SUBSETS: dict[str, dict[str, tuple[str, ...]]] = {
     "s2-no-60m": {"s2": ("B2", "B3", "B4", "B5", "B6", "B7", "B8", "B8A", "B11", "B12")},
 }
 
+# Names of bands that see nearly the same light, in capitals, and the one that stands for them.
+_SAME = {
+    "RED": "R", "B4": "R", "B04": "R", "GREEN": "G", "B3": "G", "B03": "G", "BLUE": "B", "B2": "B", "B02": "B",
+    "NEAR_INFRARED": "NIR", "IR": "NIR", "N": "NIR", "B8": "NIR", "B08": "NIR", "B01": "B1", "B05": "B5", "B06": "B6",
+    "B07": "B7", "B09": "B9", "HEIGHT": "ELEVATION", "NDSM": "ELEVATION",
+}  # fmt: skip
 
 _ALL = "all"
+
+
+def spectral(band: str) -> str:
+    """The name under which a band is compared with those of other sensors: "R" of red, B4 and B04."""
+    return _SAME.get(band.upper(), band.upper())
 
 
 def chosen(sensors: Sequence[Sensor], text: str) -> tuple[Sensor, ...]:

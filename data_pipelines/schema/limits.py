@@ -27,7 +27,7 @@ GDAL_OFF = {
 
 # ---- texts ----------------------------------------------------------------------------------------------------------
 
-MAX_NAME = 200  # letters of a name (class, band, data set, partition): longer ones fit no figure, and no table
+MAX_NAME = 200  # letters of a name (class, band, data set, array of weights): longer ones fit no figure, and no table
 MAX_CELL = 10_000  # letters of one cell of a CSV
 TABLE_BYTES = 2**28  # of a CSV: 256 MB, some millions of rows
 JSON_BYTES = 2**28  # of a JSON file: the metadata of FLAIR-1 is 40 MB
@@ -41,6 +41,16 @@ LISTING_BYTES = 2**27  # of a zip's table of contents: 128 MB, a million members
 HEADER_BYTES = 2**20  # of one header of a tar: holds long names; read whole
 UNPACKED_EXPANSION = 250  # bytes unpacked for each of an archive, from `UNPACKED_SMALL` on: images shrink 2 to 20 fold
 UNPACKED_SMALL = 2**32  # bytes: 4 GB
+
+# ---- weights --------------------------------------------------------------------------------------------------------
+
+WEIGHTS_BYTES = 2**33  # of a file of weights, and of its arrays in memory: 8 GB, twice the largest encoders in float32
+WEIGHTS_EXPANSION = 20  # bytes of arrays for each of a file, from `WEIGHTS_SMALL` on: weights hardly shrink
+WEIGHTS_SMALL = 2**28  # 256 MB
+WEIGHTS_ARRAYS = 100_000  # of one file, with the single values beside them: those of the largest encoders have 3,000
+WEIGHTS_HEADER = 2**25  # bytes of names and shapes before or beside the numbers: 32 MB
+WEIGHTS_DEPTH = 16  # dictionaries and lists within each other
+WEIGHTS_AXES = 8  # of one array
 
 # ---- flags and fields of a config -----------------------------------------------------------------------------------
 

@@ -35,6 +35,11 @@ def is_inside(name: str) -> bool:
     return not any(part in ("", ".", "..") for part in parts) and "\0" not in name and "\\" not in name
 
 
+def printable(text: str) -> str:
+    """A text from a file, for a message: as it is, or with escapes where it holds what would not be seen as it is."""
+    return text if text.isprintable() else ascii(text)[1:-1]
+
+
 def colour(text: str, what: str = "colour") -> str:
     """Returns a colour. Raises InputError for what is not written as #rrggbb; `what` says whose it is."""
     if not re.search(COLOUR, text):

@@ -1,10 +1,11 @@
 """How the stored numbers of a sensor are scaled for a network, by name: what config.scaling can be."""
 
 import dataclasses
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import numpy as np
 
+from data_pipelines.schema.band_selection import spectral
 from data_pipelines.schema.sensors import Scaling, Sensor
 
 _FLOOR = 1e-4  # of the variance of a mixture of bands, where theirs is 1: what is flatter is not blown up further
@@ -67,6 +68,38 @@ def in_range(sensor: Sensor, statistics: dict) -> Sensor:
     return dataclasses.replace(sensor, scaling=dataclasses.replace(sensor.scaling, offset=low, scale=scale))
 
 
+def imagenet(sensor: Sensor, statistics: dict) -> Sensor:
+    """The sensor with the scaling of most networks trained on ImageNet: `in_range`, then its mean and deviation.
+
+    Red, green and blue are found by name; every other band is scaled by the mean of the three.
+
+    Source: torchvision, mean (0.485, 0.456, 0.406) and deviation (0.229, 0.224, 0.225) of red, green and blue.
+    """
+    means = {"R": 0.485, "G": 0.456, "B": 0.406}
+    deviations = {"R": 0.229, "G": 0.224, "B": 0.225}
+    names = [spectral(band) for band in sensor.bands]
+    return _moved(
+        in_range(sensor, statistics), [means.get(n, 0.449) for n in names], [deviations.get(n, 0.226) for n in names]
+    )
+
+
+def inception(sensor: Sensor, statistics: dict) -> Sensor:
+    """The sensor with a scaling that makes its clipped range -1 to 1, as Google's networks learned from ImageNet."""
+    return _moved(in_range(sensor, statistics), [0.5] * len(sensor.bands), [0.5] * len(sensor.bands))
+
+
+def _moved(ranged: Sensor, means: Sequence[float], deviations: Sequence[float]) -> Sensor:
+    """With these means and deviations, of numbers from 0 to 1, made 0 and 1."""
+    low, span = (
+        np.broadcast_to(np.asarray(number, float), len(ranged.bands))
+        for number in (ranged.scaling.offset, ranged.scaling.scale)
+    )
+    offset, scale = (low + np.asarray(means) * span).tolist(), (np.asarray(deviations) * span).tolist()
+    return dataclasses.replace(
+        ranged, scaling=dataclasses.replace(ranged.scaling, offset=tuple(offset), scale=tuple(scale))
+    )
+
+
 # config.scaling -> how a sensor is scaled, from the sensor and the statistics of the training split.
 SCALINGS: dict[str, Callable[[Sensor, dict], Sensor]] = {
     "sensor": lambda sensor, statistics: sensor,
@@ -74,4 +107,6 @@ SCALINGS: dict[str, Callable[[Sensor, dict], Sensor]] = {
     "whitened": whitened,
     "range": in_range,
     "by_maximum": by_maximum,
+    "imagenet": imagenet,
+    "inception": inception,
 }

@@ -14,6 +14,8 @@ HELP = """Tells what there is.
   lcjax info runs/unet                a workdir: network, data, steps, scores
   lcjax info data/dfc2020/1.0.0       a prepared data set: bands, classes, splits; of a folder of them, each
   lcjax info exported/unet            a network that `lcjax export` wrote
+  lcjax info resnet50.pth             a file of weights: whose, which network here takes them, and what arrives
+  lcjax info weights                  whose weights are known
 
 Names that installed packages bring along stand in the lists beside ours. Nothing that a folder names is run."""
 
@@ -47,14 +49,22 @@ def _of(word: str) -> str:
 
     if word in choices.KINDS:
         return choices.text(word)
+    if word == "weights":
+        from lcjax.cli import weights
+
+        return weights.kinds()
     folder = pathlib.Path(word) if choices.is_config(word) else paths.given(word, "info")
     if folder.is_dir() and not choices.is_config(word):
         from lcjax.cli import contents
 
         return contents.text(folder)
+    if folder.is_file() and not choices.is_config(word):
+        from lcjax.cli import weights
+
+        return weights.text(folder)
     if not choices.is_config(word):
         raise InputError(
-            f"{word}: expected one of {', '.join(choices.KINDS)}, a folder, or a config: "
+            f"{word}: expected one of {', '.join(choices.KINDS)}, weights, a folder, a file of weights, or a config: "
             f"{', '.join(choices.names('configs'))}, FILE.py or package.module:function"
         )
     return choices.config_text(word)

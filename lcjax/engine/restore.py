@@ -18,15 +18,11 @@ from jax.sharding import AxisType, NamedSharding, PartitionSpec
 from data_pipelines.schema.errors import InputError
 from lcjax import tasks
 from lcjax.models import params
-from lcjax.models.transfer import transfer
 from lcjax.ops import augment
 from lcjax.parallel import mesh as meshes
 from lcjax.parallel import multihost
 from lcjax.runs import checkpoints, workdir
 from lcjax.runs import model_card as cards
-from lcjax.tasks import fusion as fusions
-
-_log = multihost.shared_logger(__name__)
 
 # What a card says of a network; the rest of it is of its data and its libraries.
 _SAME = ("model", "fusion", "sensors", "legend", "tile")
@@ -167,26 +163,3 @@ def _card(folder: pathlib.Path, saved: checkpoints.Checkpoints, step: int) -> ca
                     f"{saved.folder / str(step)}; put back what was written, or delete it: the checkpoint has its own"
                 )
     return card
-
-
-def pretrained(
-    folder: pathlib.Path, card: cards.Card, values: dict[str, Any], statistics: dict[str, Any]
-) -> tuple[dict[str, Any], dict[str, Any]]:
-    """Initial values of a network of this card with the encoders of another run, from its last checkpoint.
-
-    The last, not the best: pre-training is judged by what is built on it, not by its own held-out score. Raises
-    InputError where the other run has not what the network needs.
-    """
-    other = restore(folder, "last")
-    taken = fusions.taken(card.fusion, card.sensors, other.card.fusion, other.card.sensors, str(folder))
-    theirs = {sensor.name: sensor.scaling for sensor in other.card.sensors}
-    if differently := [s.name for s in card.sensors if theirs.get(s.name, s.scaling) != s.scaling]:
-        _log.warning(
-            f"{folder} learned from other numbers of {', '.join(differently)} than this run is shown: "
-            "config.scaling, or the statistics behind it, differ"
-        )
-    learned, running = jax.device_get((other.parameters, other.statistics))
-    return (
-        transfer(values, learned, taken, other.template.groups, str(folder)),
-        transfer(statistics, running, taken, other.template.groups, str(folder)),
-    )

@@ -6,8 +6,10 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 from flax import nnx
+from jax import lax
 from jax.typing import DTypeLike
 
+from lcjax.models.depthwise import conv_general_dilated
 from lcjax.models.resample import depth_to_space
 
 Activation = Callable[[jax.Array], jax.Array]
@@ -89,6 +91,7 @@ class ConvNorm(nnx.Module):
             # The same on both sides whatever the size, which "SAME" is not.
             padding=padding or (edge // 2, edge // 2),
             feature_group_count=groups,
+            conv_general_dilated=conv_general_dilated if groups == inputs > 1 else lax.conv_general_dilated,
             use_bias=False,
             dtype=dtype,
             rngs=rngs,

@@ -79,7 +79,7 @@ def transfer(
                 layers = {encoder: flat[path] for encoder, flat in theirs.items()}
                 found = _kernel_of(layers, value, plan) if value.ndim == 4 else np.sum(list(layers.values()), axis=0)
             else:
-                found = _fitted(path, trunk[path], value.shape)
+                found = resized_places(path, trunk[path], value.shape)
             if found is None or found.shape != value.shape:
                 raise InputError(
                     f"config.init={origin}: encoders/{plan.trunk}/{path} has shape {trunk[path].shape}, which does not "
@@ -111,7 +111,7 @@ def _kernel_of(theirs: Host, own: np.ndarray, plan: Taken) -> np.ndarray | None:
     return np.stack(slices, axis=3).reshape(own.shape)
 
 
-def _fitted(path: str, found: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
+def resized_places(path: str, found: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
     """A table of positions for as many places as `shape` has; all else, and what is no square, as it is."""
     own = _TABLES.get(path.rsplit("/", 1)[-1])
     if own is None or found.shape == shape or found.shape[1:] != shape[1:]:

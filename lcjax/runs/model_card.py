@@ -30,6 +30,16 @@ class Split(TypedDict):
     warnings: list[str]
 
 
+class Origin(TypedDict):
+    """Where the initial values of a run came from: see `Card.weights`."""
+
+    source: str
+    sha256: str
+    origin: str
+    bands: str
+    arrays: dict[str, Count]
+
+
 @dataclasses.dataclass(frozen=True)
 class Card:
     """Bands by name and order, scaling, legend, tile, split ids and versions of one network.
@@ -46,6 +56,9 @@ class Card:
         on them must know}. A role without a split is left out.
       versions: library name -> version, of lcjax and of the libraries that made the checkpoint.
       data_in_memory: whether the records were arrays in Python, which no command can open again.
+      weights: where initial values came from, if they were not random: {"source": what config.init names, "sha256": of
+        the file, "" of a workdir, "origin": whose layout, in words, "bands": rule of the first layer, "arrays": how
+        many were taken, resized, adapted, replaced and missing}.
     """
 
     model: Name
@@ -57,6 +70,7 @@ class Card:
     splits: dict[Name, Split]
     versions: dict[str, str]
     data_in_memory: bool = False
+    weights: Origin | None = None
 
     def to_json(self) -> str:
         """Returns the text of card.json."""

@@ -127,10 +127,10 @@ def taken(
     Raises:
       InputError: the other run has no such encoder, or none of its encoders has learned from a band.
     """
-    others = {name: bands for name, bands in _known(other_fusion, other_sensors).items() if name != OWN}
+    others = {name: bands for name, bands in known_bands(other_fusion, other_sensors).items() if name != OWN}
     places = {band: (name, place, len(bands)) for name, bands in others.items() for place, band in enumerate(bands)}
     result = {}
-    for name, bands in _known(fusion, sensors).items():
+    for name, bands in known_bands(fusion, sensors).items():
         if name == OWN:
             continue
         trunk = name if name in others else streams_of(fusion)[name].trunk
@@ -155,8 +155,8 @@ def _names(fusion: str) -> list[str]:
     return list(dict.fromkeys(name for stream in streams_of(fusion).values() for name in stream.sensors))
 
 
-def _known(fusion: str, sensors: Sequence[Sensor]) -> dict[str, tuple[Band, ...]]:
-    """The bands that each encoder knows: those of its stream, or those that they stand for."""
+def known_bands(fusion: str, sensors: Sequence[Sensor]) -> dict[str, tuple[Band, ...]]:
+    """Returns the bands that each encoder knows: those of its stream, or those that they stand for."""
     held = {sensor.name: sensor.bands for sensor in sensors}
 
     def one(stream: Stream) -> tuple[Band, ...]:

@@ -91,7 +91,7 @@ def train(
             saver.mend_best(state)
             return _result(experiment, folder, saver.first, progress)
         storage.try_out(folder, experiment.mesh)
-        workdir.write(folder, experiment.config, experiment.card)
+        workdir.write(folder, experiment.config, saver.card)
         saver.forget_later()
         attempt, timer = goodput.begin(folder, started, saver.first), Timer()
         timer.seconds["start"] = max(0.0, time.time() - started)  # somebody may have set the clock

@@ -1,6 +1,8 @@
 """The checkpoints of a run: `last`, to go on from, and `best`, to use."""
 
+import dataclasses
 import pathlib
+from typing import Any
 
 import numpy as np
 
@@ -28,12 +30,13 @@ class Saver:
       workdir: folder of the run.
       first: step that this start of the run begins at; 0 for a new run.
       progress: of the run; the saver keeps the position in it.
+      card: of the run, with where its initial values came from.
     """
 
     def __init__(self, workdir: pathlib.Path, experiment: Experiment):
         self.workdir, self._experiment = workdir, experiment
         self._last, self._best = Checkpoints(workdir, "last"), Checkpoints(workdir, "best")
-        self.first, self.progress = 0, Progress()
+        self.first, self.progress, self.card = 0, Progress(), experiment.card
 
     def init_or_restore(self, *, allow_other_config: bool = False) -> State:
         """Returns the state to begin with, and sets `first` and `progress`.
@@ -49,14 +52,24 @@ class Saver:
             )
         for damage in damaged:
             _log.warning(f"{damage}; an earlier one is taken")
-        state = self._restore(step, allow_other_config) if step is not None else None
-        self.progress.card, self.progress.devices = self._experiment.card.to_json(), self._experiment.mesh.size
-        return state or self._experiment.initial_state(*self._experiment.initial_values())
+        state = self._begin() if step is None else self._restore(step, allow_other_config)
+        self.progress.card, self.progress.devices = self.card.to_json(), self._experiment.mesh.size
+        return state
+
+    def _begin(self) -> State:
+        """The state of a new run; says what of it came from elsewhere."""
+        start = self._experiment.start()
+        if start.arrival:
+            _log.info(start.arrival.text())
+        self.card = dataclasses.replace(self._experiment.card, weights=start.origin)
+        return self._experiment.initial_state(start.parameters, start.statistics)
 
     def _restore(self, step: int, allow_other_config: bool) -> State:
         config, total = self._experiment.config, self._experiment.length.total
         self.first = step
         self.progress = self._last.restore_meta(step)
+        began = cards.from_json(self.progress.card).weights
+        self.card = dataclasses.replace(self._experiment.card, weights=began)
         if not allow_other_config:
             self._check_records()
         if self.progress.ended == DONE and step < total:
@@ -73,17 +86,14 @@ class Saver:
                 f"{devices} do now, so that each normalises by another number of examples"
             )
         like, _ = self._experiment.shapes()
-        model_like = {"parameters": like.trainable | like.frozen, "statistics": like.statistics}
-        self._check_fits(step, model_like, like.opt_state)
-        model = self._last.restore_model(step, model_like)
-        state = State(
-            step=meshes.place(np.int32(step), like.step.sharding),
-            trainable={path: model["parameters"][path] for path in like.trainable},
-            frozen={path: model["parameters"][path] for path in like.frozen},
-            statistics=model["statistics"],
-            opt_state=self._last.restore_optimizer(step, like.opt_state),
-            lr_multiplier=like.lr_multiplier,
+        model_like, optimizer_like = _items(like)
+        self._check_fits(step, model_like, optimizer_like)
+        model, optimizer = (
+            self._last.restore_model(step, model_like),
+            self._last.restore_optimizer(step, optimizer_like),
         )
+        state = _state(like, model, optimizer)
+        state = dataclasses.replace(state, step=meshes.place(np.int32(step), like.step.sharding))
         return with_lr_multiplier(state, self.progress.lr_multiplier)
 
     def _check_fits(self, step: int, model: dict, optimizer) -> None:
@@ -150,12 +160,12 @@ class Saver:
             )
 
     def _save(self, kind: Checkpoints, state: State, step: int) -> None:
-        model = {"parameters": state.trainable | state.frozen, "statistics": state.statistics}
+        model, optimizer = _items(state)
         self.progress.position = step * self._experiment.config.batch_size
         # One at a time: `last` says which state was the best, and must not be there before that state is; and of
         # several processes two savings at once would take each other's signals.
         self.wait()
-        kind.save(step, model=model, optimizer=state.opt_state, meta=self.progress)
+        kind.save(step, model=model, optimizer=optimizer, meta=self.progress)
 
     def saved(self) -> int | None:
         """Returns the step of the newest whole checkpoint to go on from."""
@@ -171,3 +181,30 @@ class Saver:
         for kind in (self._last, self._best):
             kind.wait()
             kind.close()
+
+
+def _items(state: State) -> tuple[dict[str, Any], Any]:
+    """The items "model" and "optimizer" of a state's checkpoint.
+
+    "model" is what the network is used with. Where that are averages, "optimizer" also holds what they are averages of,
+    which only the training asks for.
+    """
+    parameters, statistics = state.evaluated
+    model = {"parameters": parameters, "statistics": statistics}
+    if not state.average:
+        return model, state.opt_state
+    return model, {"opt_state": state.opt_state, "latest": state.trainable | state.statistics}
+
+
+def _state(like: State, model: dict[str, Any], optimizer: Any) -> State:
+    """The state whose items these are, with step and rate of `like`."""
+    kept = model["parameters"] | model["statistics"]
+    latest, moments = (optimizer["latest"], optimizer["opt_state"]) if like.average else (kept, optimizer)
+    return dataclasses.replace(
+        like,
+        trainable={path: latest[path] for path in like.trainable},
+        frozen={path: kept[path] for path in like.frozen},
+        statistics={path: latest[path] for path in like.statistics},
+        opt_state=moments,
+        average={path: kept[path] for path in like.average},
+    )

@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping
 
 import torch
 from articles import UNet
-from layouts import EFFICIENTNET, RESNET, SMP_DECODER, SMP_RESNET, Part
+from layouts import Part
 from peer import Peer, Stages, leaving
 from segmentation_models_pytorch import Unet
 from segmentation_models_pytorch.base import SegmentationHead
@@ -19,6 +19,11 @@ from timm.models._efficientnet_builder import decode_arch_def
 from timm.models.efficientnet import EfficientNetFeatures
 from torch import nn
 from transformers import ResNetConfig, ResNetModel
+
+from lcjax.weights.layouts import transformers_resnet
+from lcjax.weights.layouts.smp_unet import DECODER
+from lcjax.weights.layouts.timm_efficientnet import EFFICIENTNET
+from lcjax.weights.layouts.torchvision_resnet import RESNET
 
 
 def _resnet(model: Mapping, bands: int, block: str) -> ResNetModel:
@@ -44,10 +49,10 @@ def resnet(model: Mapping, bands: int, *, block: str) -> Peer:
     def forward(network, images):
         return {f"encoder/{i}": feature for i, feature in enumerate(_resnet_pyramid(network, images["image"]))}
 
-    return Peer(_resnet(model, bands, block), (Part("", "", RESNET),), forward)
+    return Peer(_resnet(model, bands, block), (Part("", "", transformers_resnet.RULES),), forward)
 
 
-_SMP = (Part("decoder.", "decoders/image/", SMP_DECODER), Part("segmentation_head.0", "head/classify"))
+_SMP = (Part("decoder.", "decoders/image/", DECODER), Part("segmentation_head.0", "head/classify"))
 
 
 def _unet_stages(network: nn.Module, pyramid, run) -> Stages:
@@ -94,7 +99,7 @@ def resnet_unet(model: Mapping, bands: Mapping[str, int], classes: int, *, block
     """Of any size: the backbone of transformers, the decoder of segmentation_models_pytorch."""
     encoder = _resnet(model, bands["image"], block)
     channels = [model["width"], *encoder.config.hidden_sizes]
-    return _on_backbone(encoder, _resnet_pyramid, model, bands, channels, classes, RESNET)
+    return _on_backbone(encoder, _resnet_pyramid, model, bands, channels, classes, transformers_resnet.RULES)
 
 
 def _efficientnet(model: Mapping, bands: int) -> EfficientNetFeatures:
@@ -151,12 +156,12 @@ def unet(model: Mapping, bands: Mapping[str, int], classes: int) -> Peer:
         Part("classify", "head/classify"),
         Part("", "decoders/image/", rules),
     )
-    network = UNet(bands["image"], classes, base=model["base"], transposed=model["upsampling"] == "transposed")
+    network = UNet(bands["image"], classes, base=model["base"], upsampling=model["upsampling"])
     return Peer(network, parts, lambda network, images: network(images["image"]))
 
 
 def smp_resnet(name: str) -> Callable[..., Peer]:
-    return functools.partial(smp_unet, name=name, prefix="encoder.", rules=SMP_RESNET)
+    return functools.partial(smp_unet, name=name, prefix="encoder.", rules=RESNET)
 
 
 SMP_LITE0 = functools.partial(smp_unet, name="tu-tf_efficientnet_lite0", prefix="encoder.model.", rules=EFFICIENTNET)

@@ -57,43 +57,6 @@ VIT: Rules = (
     *_ATTENTION,
     (r"attention\.", ""),
 )
-RESNET: Rules = (
-    (r"convolution", "conv"),
-    (r"normalization", "norm"),
-    (r"^embedder\.embedder", "stem"),
-    (r"^encoder\.stages\.(\d+)\.layers\.(\d+)\.shortcut", r"stages.\1.\2.shortcut"),
-    (r"^encoder\.stages\.(\d+)\.layers\.(\d+)\.layer\.(\d+)", r"stages.\1.\2.layers.\3"),
-)
-# With torchvision's names.
-SMP_RESNET: Rules = (
-    (r"^conv1", "stem.conv"),
-    (r"^bn1", "stem.norm"),
-    *((rf"^layer{stage + 1}", f"stages.{stage}") for stage in range(4)),
-    *((rf"\.conv{layer + 1}", f".layers.{layer}.conv") for layer in range(3)),
-    *((rf"\.bn{layer + 1}", f".layers.{layer}.norm") for layer in range(3)),
-    (r"downsample\.0", "shortcut.conv"),
-    (r"downsample\.1", "shortcut.norm"),
-)
-# The first block of each stage widens nothing in stage 0: its convolutions are one fewer.
-EFFICIENTNET: Rules = (
-    (r"^conv_stem", "stem.conv"),
-    (r"^bn1", "stem.norm"),
-    (r"^blocks\.0\.(\d+)\.conv_dw", r"stages.0.\1.layers.0.conv"),
-    (r"^blocks\.0\.(\d+)\.bn1", r"stages.0.\1.layers.0.norm"),
-    (r"^blocks\.0\.(\d+)\.conv_pw", r"stages.0.\1.layers.1.conv"),
-    (r"^blocks\.0\.(\d+)\.bn2", r"stages.0.\1.layers.1.norm"),
-    (r"^blocks\.", "stages."),
-    (r"\.conv_pwl", ".layers.2.conv"),
-    (r"\.conv_pw", ".layers.0.conv"),
-    (r"\.conv_dw", ".layers.1.conv"),
-    *((rf"\.bn{layer + 1}", f".layers.{layer}.norm") for layer in range(3)),
-)
-SMP_DECODER: Rules = (
-    (r"^blocks\.(\d+)\.conv1", r"levels.\1.first"),
-    (r"^blocks\.(\d+)\.conv2", r"levels.\1.second"),
-    (r"(first|second)\.0", r"\1.conv"),
-    (r"(first|second)\.1", r"\1.norm"),
-)
 UPERNET: Rules = (
     (r"batch_norm", "norm"),
     (r"^psp_modules\.(\d+)\.1", r"pools.\1"),

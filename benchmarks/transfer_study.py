@@ -1,0 +1,319 @@
+"""What ImageNet weights are worth on aerial images: every tile held out in turn, beside a random forest and our UNet.
+
+  python benchmarks/transfer_study.py --source=DIR --output=DIR
+
+--source holds tile_N/images/*.jpg and tile_N/masks/*.png, N in 1, 3, 6, 7, 8: the 45 annotated images of Dubai (Humans
+in the Loop and MBRSC, CC0). For every tile all arms learn from the four others and are scored on every labelled pixel
+of the one that is held out, with their last weights: no held-out label chooses anything. Every network is trained as
+long as the others, --minutes on a machine on which its step takes what `ARMS` says; as many steps on any machine. What
+is to be chosen (a rate, a length, an augmentation) is chosen by the mean over all five tiles, never by one of them.
+
+Writes transfer.csv, a row for each run, and transfer.md. Stopped and started again with the same command it goes on
+where it was; --output is for one version of the configs. --plan only says what would run, and how long.
+"""
+
+import argparse
+import csv
+import dataclasses
+import io
+import json
+import os
+import pathlib
+import statistics
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+
+from scipy import stats
+
+from data_pipelines.schema.files import write_atomically
+from lcjax.runs import goodput
+
+TILES = (1, 3, 6, 7, 8)
+LEGEND = """id,name,colour,ignore
+1,building,#3c1098,
+2,land,#8429f6,
+3,road,#6ec1e4,
+4,vegetation,#fedd3a,
+5,water,#e2a929,
+6,unlabeled,#9b9b9b,1
+"""
+CLASSES = ("building", "land", "road", "vegetation", "water")
+UNET, LITE0 = "model=unet,laptop=true", "model=efficientnet_lite0_unet,laptop=true"
+SAME_NUMBERS = "--config.scaling=inception"  # what is shown to the network from scratch is what the others see
+# Brightness, colour and scale are what differs from tile to tile.
+AUGMENTED = (
+    "--config.augmentation.scale=0.5,2",
+    "--config.augmentation.aspect=1.25",
+    "--config.augmentation.brightness=0.2",
+    "--config.augmentation.contrast=0.3",
+    "--config.augmentation.gamma=0.3",
+    "--config.augmentation.group_jitter=0.1",
+)
+STARTING = 40  # seconds of a run that are no steps: Python, what is compiled, checkpoints
+SCORING = 45  # seconds of an evaluation
+FOREST = 150  # seconds of a forest
+
+
+@dataclasses.dataclass(frozen=True)
+class Arm:
+    """A way to learn.
+
+    Attributes:
+      title: for the table.
+      config: arguments of the config rasters; empty for the forest.
+      fields: further ones.
+      seconds: of one step, on two cores that do nothing else.
+    """
+
+    title: str
+    config: str = ""
+    fields: tuple[str, ...] = ()
+    seconds: float = 0.0
+
+
+ARMS = {
+    "forest": Arm("random forest, colour and local statistics"),
+    "unet_laptop": Arm("UNet, laptop=true", UNET, (), 0.10),
+    "lite0_random": Arm("EfficientNet-Lite0, random", LITE0, (SAME_NUMBERS,), 0.30),
+    "lite0_frozen": Arm("EfficientNet-Lite0, ImageNet, frozen", f"{LITE0},init=imagenet,freeze=encoder", (), 0.12),
+    "lite0_finetuned": Arm("EfficientNet-Lite0, ImageNet, fine-tuned", f"{LITE0},init=imagenet", (), 0.30),
+}
+ARMS |= {
+    f"{name}_augmented": dataclasses.replace(arm, title=f"{arm.title}, augmented", fields=arm.fields + AUGMENTED)
+    for name, arm in ARMS.items()
+    if name.startswith("lite0")
+}
+# (arm, arm that it is compared with): differences tile by tile, each the mean over the seeds.
+PAIRS = (
+    ("lite0_finetuned_augmented", "forest"),
+    ("lite0_finetuned_augmented", "unet_laptop"),
+    ("lite0_finetuned_augmented", "lite0_random_augmented"),
+    ("lite0_finetuned_augmented", "lite0_finetuned"),
+    ("lite0_finetuned_augmented", "lite0_frozen_augmented"),
+    ("lite0_finetuned", "lite0_random"),
+    ("lite0_frozen", "lite0_random"),
+)
+Key = tuple[str, int, int]  # arm, held-out tile, seed
+
+
+def run(*command: str) -> None:
+    """Runs a Python module or script, and ends the study where it fails."""
+    subprocess.run([sys.executable, *command], check=True)
+
+
+def steps(options: argparse.Namespace, arm: Arm) -> int:
+    """Length of each run of an arm; a multiple of ten."""
+    return options.steps or max(10, 10 * round(options.minutes * 6 / arm.seconds))
+
+
+def name_of(tile: int) -> str:
+    """The data set in which a tile is held out."""
+    return f"rasters/dubai_without_{tile}"
+
+
+def prepare(options: argparse.Namespace, tile: int) -> None:
+    """Prepares the data set in which a tile is the test split, unless it is there; statistics are of the others."""
+    if (options.output / "data" / name_of(tile)).is_dir():
+        return
+    rows = ["image,mask,split,group"]
+    for other in TILES:
+        folder = options.source.absolute() / f"tile_{other}"
+        images = sorted((folder / "images").glob("*.jpg"))
+        if not images:
+            sys.exit(f"transfer_study: {folder}/images: no *.jpg; expected --source to hold tile_1/images, ...")
+        split = "test" if other == tile else "train"
+        rows += [f"{image},{folder}/masks/{image.stem}.png,{split},tile_{other}" for image in images]
+    source = options.output / "source" / f"without_{tile}"
+    source.mkdir(parents=True, exist_ok=True)
+    write_atomically(source / "rasters.csv", "\n".join(rows) + "\n")
+    write_atomically(source / "legend.csv", LEGEND)
+    where = (f"--source={source}", f"--data_dir={options.output / 'data'}")
+    run("-m", "launch", "prepare", f"--dataset={name_of(tile)}", *where, "--max_refused=0")
+
+
+def forest(options: argparse.Namespace, folder: pathlib.Path, tile: int, seed: int) -> dict:
+    """Trains and scores a forest; returns what the row says of it beside the scores."""
+    began = time.monotonic()
+    data = (f"--data_dir={options.output / 'data'}", f"--dataset={name_of(tile)}", "--train=train", "--test=test")
+    kind = ("--fusion=image", "--models=random_forest", "--windows=5,15,31", f"--seed={seed}")
+    run("benchmarks/pixel_baseline.py", *data, *kind, f"--output={folder}")
+    return {"steps": 0, "minutes": (time.monotonic() - began) / 60}
+
+
+def network(options: argparse.Namespace, folder: pathlib.Path, arm: Arm, tile: int, seed: int) -> dict:
+    """Trains and scores a network, or goes on with it; returns what the row says of it beside the scores."""
+    length = steps(options, arm)
+    config = f"--config=rasters:data={name_of(tile)},validation=none,{arm.config}"
+    fields = (f"--config.data_dir={options.output / 'data'}", f"--config.seed={seed}", f"--config.total={length} steps")
+    run("-m", "launch", "train", config, f"--workdir={folder}", *fields, *arm.fields)
+    if not metrics_of("", folder).exists():
+        run("-m", "launch", "evaluate", f"--workdir={folder}")
+    return {"steps": length, "minutes": goodput.summary(folder / goodput.FILE).kept / 60}
+
+
+def metrics_of(arm: str, folder: pathlib.Path) -> pathlib.Path:
+    """Where the scores of a run lie."""
+    return folder / ("random_forest" if arm == "forest" else "") / "evaluation" / "test" / "metrics.json"
+
+
+def row(options: argparse.Namespace, key: Key) -> dict:
+    """The row of a run, which runs first where it has not."""
+    arm, tile, seed = key
+    folder = options.output / "runs" / f"{arm}_{tile}_{seed}"
+    kept = folder / "row.json"
+    if not kept.exists():
+        learn: Callable[[], dict] = (
+            (lambda: forest(options, folder, tile, seed))
+            if arm == "forest"
+            else (lambda: network(options, folder, ARMS[arm], tile, seed))
+        )
+        told = learn()
+        scores = json.loads(metrics_of(arm, folder).read_text())["scores"]
+        shown = {name: scores[name] for name in ("mIoU_5", "OA", *(f"IoU/{one}" for one in CLASSES))}
+        write_atomically(kept, json.dumps({"arm": arm, "tile": tile, "seed": seed} | told | shown))
+    found: dict = json.loads(kept.read_text())
+    return found
+
+
+def by_tile(rows: Sequence[Mapping], arm: str) -> dict[int, float]:
+    """Scores mIoU_5 of an arm by tile, each the mean over the seeds; of the tiles that it has."""
+    found: dict[int, list[float]] = {}
+    for one in rows:
+        if one["arm"] == arm:
+            found.setdefault(one["tile"], []).append(one["mIoU_5"])
+    return {tile: statistics.mean(values) for tile, values in sorted(found.items())}
+
+
+def interval(differences: Sequence[float]) -> tuple[float, float, float]:
+    """Mean of paired differences, and its 95 % interval by Student's t; infinitely wide of one alone."""
+    mean, count = statistics.mean(differences), len(differences)
+    if count < 2:
+        return mean, -float("inf"), float("inf")
+    half = float(stats.t.ppf(0.975, count - 1)) * statistics.stdev(differences) / count**0.5
+    return mean, mean - half, mean + half
+
+
+def arms_table(rows: Sequence[Mapping]) -> Iterator[str]:
+    """Markdown lines: each arm by tile, mean and deviation over the tiles, and over the seeds of a tile."""
+    yield "| arm | steps | minutes | " + " | ".join(f"tile {tile}" for tile in TILES) + " | mean | tiles | seeds |"
+    yield "|---|--:|--:|" + "--:|" * (len(TILES) + 3)
+    for name, arm in ARMS.items():
+        of_arm = [one for one in rows if one["arm"] == name]
+        if not of_arm:
+            continue
+        tiles = by_tile(rows, name)
+        seeds = [[one["mIoU_5"] for one in of_arm if one["tile"] == tile] for tile in tiles]
+        spread = [statistics.stdev(values) for values in seeds if len(values) > 1]
+        deviation = f"{statistics.stdev(tiles.values()):.3f}" if len(tiles) > 1 else ""
+        cells = [f"{tiles[tile]:.3f}" if tile in tiles else "" for tile in TILES]
+        yield (
+            f"| {arm.title} | {max(one['steps'] for one in of_arm) or ''} "
+            f"| {statistics.mean(one['minutes'] for one in of_arm):.1f} | {' | '.join(cells)} "
+            f"| {statistics.mean(tiles.values()):.3f} | {deviation} "
+            f"| {f'{statistics.mean(spread):.3f}' if spread else ''} |"
+        )
+
+
+def pairs_table(rows: Sequence[Mapping]) -> Iterator[str]:
+    """Markdown lines: differences of pairs of arms on the tiles that both have."""
+    yield "| arm | less | mean difference | 95 % interval | tiles | better on |"
+    yield "|---|---|--:|--:|--:|--:|"
+    for one, other in PAIRS:
+        ours, theirs = by_tile(rows, one), by_tile(rows, other)
+        differences = [ours[tile] - theirs[tile] for tile in ours if tile in theirs]
+        if differences:
+            mean, low, high = interval(differences)
+            better = sum(difference > 0 for difference in differences)
+            yield (
+                f"| {ARMS[one].title} | {ARMS[other].title} | {mean:+.3f} | {low:+.3f} to {high:+.3f} "
+                f"| {len(differences)} | {better} |"
+            )
+
+
+def table(rows: Sequence[Mapping]) -> str:
+    """Markdown: mIoU of five classes by arm and tile, and the differences of pairs."""
+    text = [
+        "mIoU of five classes on the tile that was held out, mean of the seeds; mean and deviation over the tiles, and",
+        "deviation over the seeds of a tile:",
+        "",
+        *arms_table(rows),
+        "",
+        "Differences tile by tile, with the interval of Student's t over the tiles:",
+        "",
+        *pairs_table(rows),
+    ]
+    return "\n".join(text) + "\n"
+
+
+def sheet(rows: Sequence[Mapping]) -> str:
+    """CSV: a row for each run."""
+    text = io.StringIO()
+    writer = csv.DictWriter(text, list(rows[0]), lineterminator="\n")
+    writer.writeheader()
+    writer.writerows({k: f"{v:.6g}" if isinstance(v, float) else v for k, v in one.items()} for one in rows)
+    return text.getvalue()
+
+
+def plan(options: argparse.Namespace, keys: Sequence[Key]) -> str:
+    """What would run, and for how long; what has run is left out."""
+    lines, total = [], 0.0
+    for name in options.arms:
+        arm = ARMS[name]
+        left = [
+            key for key in keys if key[0] == name and not (options.output / "runs" / _folder(key) / "row.json").exists()
+        ]
+        length = steps(options, arm) if arm.seconds else 0
+        each = STARTING + SCORING + length * arm.seconds if arm.seconds else FOREST
+        total += each * len(left)
+        lines.append(f"{name:28} {len(left):3} runs of {length:5} steps, {each / 60:4.1f} minutes each")
+    return "\n".join([*lines, f"{total / 3600:.1f} hours in all"])
+
+
+def _folder(key: Key) -> str:
+    return "_".join(map(str, key))
+
+
+def chosen(kind: Callable, known: Sequence) -> Callable[[str], tuple]:
+    """What reads "a,b" of the command line, where each must be known."""
+
+    def read(text: str) -> tuple:
+        values = tuple(kind(part) for part in text.split(","))
+        if known and not set(values) <= set(known):
+            raise argparse.ArgumentTypeError(f"{text}: expected some of {', '.join(map(str, known))}")
+        return values
+
+    return read
+
+
+def main() -> None:
+    """Runs the study, or what is left of it, and writes its tables."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--source", type=pathlib.Path, required=True, help="holds tile_1, tile_3, ...")
+    parser.add_argument("--output", type=pathlib.Path, required=True)
+    parser.add_argument("--arms", type=chosen(str, tuple(ARMS)), default=tuple(ARMS), help=", ".join(ARMS))
+    parser.add_argument("--tiles", type=chosen(int, TILES), default=TILES, help="that are held out, e.g. 1,8")
+    parser.add_argument("--seeds", type=chosen(int, ()), default=(0, 1, 2), help="e.g. 0,1,2")
+    parser.add_argument("--minutes", type=float, default=3.0, help="of training, of each network")
+    parser.add_argument("--steps", type=int, default=0, help="of each network, instead of --minutes")
+    parser.add_argument("--plan", action="store_true", help="only say what would run")
+    options = parser.parse_args()
+    # The first seed of all arms and tiles comes first: a table of all arms is there after a third of the time.
+    keys = [(arm, tile, seed) for seed in options.seeds for tile in options.tiles for arm in options.arms]
+    if options.plan:
+        print(plan(options, keys))
+        return
+    os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", str((options.output / "compiled").absolute()))
+    for tile in options.tiles:
+        prepare(options, tile)
+    rows = []
+    for key in keys:
+        rows.append(row(options, key))
+        write_atomically(options.output / "transfer.csv", sheet(rows))
+        write_atomically(options.output / "transfer.md", table(rows))
+    print(table(rows), end="")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,117 @@
+"""A convolution of each channel by itself, and how it is computed: on CPUs as a sum of shifted images.
+
+XLA has one loop for all grouped convolutions on a CPU, and takes up to 25 times as long for their gradients as what is
+written here. Accelerators have kernels of their own and keep the convolution.
+"""
+
+import functools
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax import lax
+
+Pads = tuple[tuple[int, int], tuple[int, int]]
+
+
+def conv_general_dilated(
+    image_BxHxWxC: jax.Array,
+    kernel: jax.Array,
+    window_strides: tuple[int, ...],
+    padding: Any,
+    *,
+    feature_group_count: int,
+    **how: Any,
+) -> jax.Array:
+    """As `lax.conv_general_dilated`, for nnx.Conv, with one group a channel and nothing dilated."""
+    (stride, other), channels = window_strides, image_BxHxWxC.shape[-1]
+    assert stride == other and feature_group_count == channels == kernel.shape[-1], "not a channel by itself"
+    assert not any(dilation != 1 for name in ("lhs_dilation", "rhs_dilation") for dilation in how[name])
+    size, edges = image_BxHxWxC.shape[1:3], kernel.shape[:2]
+    pads = lax.padtype_to_pads(size, edges, window_strides, padding) if isinstance(padding, str) else padding
+    return _depthwise(image_BxHxWxC, kernel, stride, tuple(map(tuple, pads)))
+
+
+@functools.partial(jax.custom_vjp, nondiff_argnums=(2, 3))
+def _depthwise(x: jax.Array, kernel: jax.Array, stride: int, pads: Pads) -> jax.Array:
+    def shifted(x: jax.Array, kernel: jax.Array) -> jax.Array:
+        return _shifted(x, kernel, stride, pads)
+
+    def convolved(x: jax.Array, kernel: jax.Array) -> jax.Array:
+        return _convolved(x, kernel, stride, pads)
+
+    answer: jax.Array = lax.platform_dependent(x, kernel, cpu=shifted, default=convolved)
+    return answer
+
+
+def _forward(x: jax.Array, kernel: jax.Array, stride: int, pads: Pads) -> tuple[jax.Array, tuple[jax.Array, jax.Array]]:
+    return _depthwise(x, kernel, stride, pads), (x, kernel)
+
+
+def _backward(
+    stride: int, pads: Pads, kept: tuple[jax.Array, jax.Array], gradient: jax.Array
+) -> tuple[jax.Array, jax.Array]:
+    def shifted(x: jax.Array, kernel: jax.Array, gradient: jax.Array) -> tuple[jax.Array, jax.Array]:
+        return _image_gradient(x, kernel, gradient, stride, pads), _kernel_gradient(x, kernel, gradient, stride, pads)
+
+    def convolved(x: jax.Array, kernel: jax.Array, gradient: jax.Array) -> tuple[jax.Array, jax.Array]:
+        by_image, by_kernel = jax.vjp(lambda x, kernel: _convolved(x, kernel, stride, pads), x, kernel)[1](gradient)
+        return by_image, by_kernel
+
+    both: tuple[jax.Array, jax.Array] = lax.platform_dependent(*kept, gradient, cpu=shifted, default=convolved)
+    return both
+
+
+_depthwise.defvjp(_forward, _backward)
+
+
+def _convolved(x: jax.Array, kernel: jax.Array, stride: int, pads: Pads) -> jax.Array:
+    numbers = ("NHWC", "HWIO", "NHWC")
+    return lax.conv_general_dilated(
+        x, kernel, (stride, stride), pads, dimension_numbers=numbers, feature_group_count=x.shape[-1]
+    )
+
+
+def _shifted(x: jax.Array, kernel: jax.Array, stride: int, pads: Pads) -> jax.Array:
+    """The sum over the taps of the kernel: the image, moved by the tap's place, times the tap."""
+    padded = jnp.pad(x.astype(jnp.float32), ((0, 0), *pads, (0, 0)))
+    height, width = ((padded.shape[1 + axis] - kernel.shape[axis]) // stride + 1 for axis in range(2))
+    taps = kernel.astype(jnp.float32)[:, :, None]  # (rows, columns, 1, 1, C)
+    moved = (
+        padded[:, i : i + (height - 1) * stride + 1 : stride, j : j + (width - 1) * stride + 1 : stride]
+        * taps[i, j][None]
+        for i, j in np.ndindex(kernel.shape[:2])
+    )
+    return functools.reduce(jnp.add, moved).astype(x.dtype)
+
+
+def _image_gradient(x: jax.Array, kernel: jax.Array, gradient: jax.Array, stride: int, pads: Pads) -> jax.Array:
+    """The gradient with zeros between its pixels, filtered by the kernel turned about."""
+    around = []
+    for axis, (before, after) in enumerate(pads):
+        edge, size = kernel.shape[axis], x.shape[1 + axis]
+        unseen = (size + before + after - edge) % stride  # at the end of the image, which no output reaches
+        around.append((edge - 1 - before, edge - 1 - after + unseen, stride - 1))
+    spread = lax.pad(gradient, jnp.zeros((), gradient.dtype), ((0, 0, 0), *around, (0, 0, 0)))
+    return _shifted(spread, kernel[::-1, ::-1], 1, ((0, 0), (0, 0))).astype(x.dtype)
+
+
+def _kernel_gradient(x: jax.Array, kernel: jax.Array, gradient: jax.Array, stride: int, pads: Pads) -> jax.Array:
+    """For each tap, one after the other, the sum of the moved image times the gradient.
+
+    Each example for itself, so that a batch that is spread over devices is summed once, at the end.
+    """
+    padded = jnp.pad(x.astype(jnp.float32), ((0, 0), *pads, (0, 0)))
+    rows, columns = kernel.shape[:2]
+    batch, height, width, channels = gradient.shape
+    wanted = gradient.astype(jnp.float32)
+    seen = (batch, (height - 1) * stride + 1, (width - 1) * stride + 1, channels)
+
+    def of_tap(tap: jax.Array) -> jax.Array:
+        moved = lax.dynamic_slice(padded, (0, tap // columns, tap % columns, 0), seen)
+        sums: jax.Array = (moved[:, ::stride, ::stride] * wanted).sum((1, 2))
+        return sums
+
+    total: jax.Array = lax.map(of_tap, jnp.arange(rows * columns)).sum(1)
+    return total.reshape(kernel.shape).astype(kernel.dtype)

@@ -1,0 +1,1 @@
+"""Weights from elsewhere: read, recognised by tables, and proved on arrival."""

@@ -1,0 +1,55 @@
+"""Convolutions of each channel by itself: the same function as XLA's, and which platform computes it how."""
+
+import functools
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from jax import export, lax
+
+from lcjax.models import depthwise
+
+NUMBERS = ("NHWC", "HWIO", "NHWC")
+
+
+def both(stride: int, padding):
+    how = {"lhs_dilation": (1, 1), "rhs_dilation": (1, 1), "dimension_numbers": NUMBERS, "feature_group_count": 6}
+    return tuple(
+        functools.partial(function, window_strides=(stride, stride), padding=padding, **how)
+        for function in (depthwise.conv_general_dilated, lax.conv_general_dilated)
+    )
+
+
+@pytest.mark.parametrize("padding", ["SAME", ((1, 1), (2, 0))])
+@pytest.mark.parametrize("stride", [1, 2])
+@pytest.mark.parametrize(("edge", "size"), [(3, (8, 8)), (3, (7, 10)), (5, (9, 6)), (5, (4, 4))])
+def test_function_and_gradients_are_those_of_the_convolution(edge, size, stride, padding):
+    generator = np.random.default_rng(0)
+    image, kernel = (generator.standard_normal(shape, np.float32) for shape in ((3, *size, 6), (edge, edge, 1, 6)))
+    (ours, pull), (theirs, pull_theirs) = (jax.vjp(one, image, kernel) for one in both(stride, padding))
+    np.testing.assert_allclose(ours, theirs, rtol=0, atol=1e-5)
+    along = generator.standard_normal(ours.shape, np.float32)
+    for found, expected in zip(pull(along), pull_theirs(along), strict=True):
+        np.testing.assert_allclose(found, expected, rtol=0, atol=3e-5)
+
+
+def test_sums_are_float32_where_images_are_not():
+    ours, _ = both(1, "SAME")
+    image, kernel = jnp.ones((1, 8, 8, 6), jnp.bfloat16), jnp.full((5, 5, 1, 6), 1 / 64, jnp.bfloat16)
+    assert ours(image, kernel).dtype == jnp.bfloat16
+    assert float(ours(image, kernel)[0, 4, 4, 0]) == 25 / 64
+    assert jax.grad(lambda image: ours(image, kernel).sum().astype(jnp.float32))(image).dtype == jnp.bfloat16
+
+
+@pytest.mark.parametrize(("platform", "convolutions"), [("cpu", 0), ("tpu", 3), ("cuda", 3)])
+def test_accelerators_keep_the_convolution(platform, convolutions):
+    ours, _ = both(2, "SAME")
+
+    def values(image, kernel):
+        answer, pull = jax.vjp(ours, image, kernel)
+        return answer, pull(answer)
+
+    shapes = (jax.ShapeDtypeStruct(shape, jnp.float32) for shape in ((2, 8, 8, 6), (3, 3, 1, 6)))
+    program = export.export(jax.jit(values), platforms=[platform])(*shapes).mlir_module()
+    assert program.count("stablehlo.convolution") == convolutions
