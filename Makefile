@@ -7,7 +7,7 @@
 # make soak      the long runs
 # make parity    the networks against those of PyTorch libraries, which it installs beside (6 GB); WRITE_ANSWERS=1 keeps
 #                what they answer for `make test`
-# make pictures  the networks drawn anew from the code, docs/images/models
+# make pictures  networks and augmentations drawn anew from the code, docs/images
 # make lint      style
 # make venv      only .venv; EXTRAS=test,tpu chooses the extras, PYTHON=python3.12 the interpreter
 
@@ -53,6 +53,7 @@ parity: .venv-parity/installed-$(VERSION)
 
 pictures: venv
 	.venv/bin/python docs/draw_models.py
+	.venv/bin/python docs/augmentation_pictures.py
 
 lint: venv
 	.venv/bin/ruff check --fix .

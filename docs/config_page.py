@@ -10,7 +10,7 @@ from typing import Any
 from data_pipelines.schema.plugins import BUILT_IN
 from lcjax.configs import base, registry
 from lcjax.models import registry as models
-from lcjax.runs.config_fields import Range
+from lcjax.runs.config_fields import Interval, Range
 
 PAGE = pathlib.Path(__file__).parent / "config.md"
 
@@ -18,6 +18,7 @@ PAGE = pathlib.Path(__file__).parent / "config.md"
 SECTIONS = {
     "The experiment": "task",
     "Data": "data_dir",
+    "Augmentation": "augmentation.group_jitter",
     "Network": "model.name",
     "Optimisation": "class_weights",
     "The run": "total",
@@ -92,7 +93,7 @@ def _fields(fields: Mapping[str, base.Field]) -> str:
 
 def _kind(field: base.Field, kind: str) -> str:
     """The type, and the range of a number; words and units are in the meaning."""
-    return f"{kind}, {field.allowed.text}" if isinstance(field.allowed, Range) else kind
+    return f"{kind}, {field.allowed.text}" if isinstance(field.allowed, Range | Interval) else kind
 
 
 def _tiny(field: base.Field) -> str:

@@ -5,6 +5,7 @@ DFC2020 baseline (Liebel & Schmitt 2020); means and deviations from the FLAIR-1 
 """
 
 import dataclasses
+import re
 from collections.abc import Sequence
 
 import numpy as np
@@ -90,6 +91,19 @@ class Sensor:
         return tuple(_QUANTITIES.get((self.name, band), "light") for band in self.bands)
 
     @property
+    def groups(self) -> tuple[str, ...]:
+        """The part of the spectrum that each band is of, by its quantity and name: what is near is lit and seen alike.
+
+        "visible", "near infrared", "short-wave infrared", "thermal", "radar" or "height". Light under a name that tells
+        nothing is taken for visible.
+        """
+        other = {"decibels": "radar", "height": "height"}
+        return tuple(
+            other.get(quantity) or _group_of_light(self.name, band)
+            for band, quantity in zip(self.bands, self.quantities, strict=True)
+        )
+
+    @property
     def empty(self) -> np.ndarray:
         """What a pixel without data is shown to networks as, (bands,): stored numbers that scale to zero."""
         stored = np.asarray(self.scaling.offset) / self.scaling.unit
@@ -146,6 +160,20 @@ SENSORS = {sensor.name: sensor for sensor in (S1, S2, AERIAL)}
 
 # Sensor and band -> what the physical value is, where it is not an amount of light.
 _QUANTITIES = {("s1", "VV"): "decibels", ("s1", "VH"): "decibels", ("aerial", "elevation"): "height"}
+# Beginning of the name of a band, in small letters -> its part of the spectrum; of Sentinel-2 by number.
+_SPECTRUM = (
+    (r"nir|near.?infra.?red|red.?edge", "near infrared"),
+    (r"swir|mir|short.?wave", "short-wave infrared"),
+    (r"tir|lwir|thermal", "thermal"),
+)
+_S2_GROUPS = dict.fromkeys(("B5", "B6", "B7", "B8", "B8A", "B9"), "near infrared") | dict.fromkeys(
+    ("B10", "B11", "B12"), "short-wave infrared"
+)
+
+
+def _group_of_light(sensor: str, band: str) -> str:
+    named = next((group for start, group in _SPECTRUM if re.match(start, band.lower())), "visible")
+    return _S2_GROUPS.get(band, named) if sensor == S2.name else named
 
 
 def holds_data(values: np.ndarray, zero_is_nodata: bool, axis: int) -> np.ndarray:

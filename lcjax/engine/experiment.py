@@ -32,7 +32,7 @@ from lcjax.engine import optimizer as optimizers
 from lcjax.engine import state as states
 from lcjax.engine import train_step as train_steps
 from lcjax.models import params
-from lcjax.ops import augment
+from lcjax.ops import augmentation
 from lcjax.parallel import mesh as meshes
 from lcjax.parallel import multihost
 from lcjax.runs import config_fields
@@ -92,7 +92,7 @@ class Experiment:
             seed=config.seed,
             position=position,
             keys=self.task.keys,
-            crop=config.crop,
+            crop=augmentation.window(self.train_source.tile, config),
             process_index=jax.process_index(),
             process_count=jax.process_count(),
             threads=config.threads,
@@ -106,7 +106,7 @@ class Experiment:
     def synthetic_batch(self, size: int) -> dict[str, np.ndarray]:
         """Random integers in the shapes of a training batch of `size` examples."""
         generator = np.random.default_rng(self.config.seed)
-        edge = loader.host_size(self.card.tile, self.config.crop)
+        edge = loader.host_size(self.card.tile, augmentation.window(self.card.tile, self.config))
         shape = (size, edge, edge)
         batch = {
             sensor.name: generator.integers(0, 2000, (*shape, len(sensor.bands))).astype(sensor.dtype)
@@ -238,7 +238,8 @@ def build(
             _log.warning(
                 f"config.{field}={config[field]!r} with config.init='random': what is frozen has learned nothing"
             )
-    augment.check_perturbation(card.sensors, config.speckle, config.jitter)
+    if limits := augmentation.check(config, card.sensors, dataset.tile, task.augmentations):
+        _log.warning(limits)
     length = durations.of_run(config, len(source))
     return _assemble(config, dataset, card, task, length, devices)
 

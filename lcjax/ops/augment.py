@@ -7,7 +7,6 @@ sensor.
 """
 
 import functools
-import math
 from collections.abc import Mapping, Sequence
 
 import jax
@@ -16,8 +15,10 @@ import numpy as np
 
 from data_pipelines.schema.errors import InputError
 from data_pipelines.schema.sensors import Scaling, Sensor
+from lcjax.ops import photometric
+from lcjax.ops.photometric import Photometric
 
-_DECIBELS = 10 / math.log(10)  # dB per unit of the natural logarithm
+_NOTHING = Photometric()
 _PERTURBATION = 2  # first number folded into the keys of speckle and jitter; flips and dropout use smaller ones
 
 
@@ -41,11 +42,16 @@ def check_perturbation(sensors: Sequence[Sensor], speckle: int, jitter: float) -
 
 
 def perturb(
-    images: Mapping[str, jax.Array], sensors: Sequence[Sensor], keys_B: jax.Array, speckle: int, jitter: float
+    images: Mapping[str, jax.Array],
+    sensors: Sequence[Sensor],
+    keys_B: jax.Array,
+    speckle: int,
+    jitter: float,
+    how: Photometric = _NOTHING,
 ) -> dict[str, jax.Array]:
-    """Scales stored images as `scale` does, with speckle and jitter on them.
+    """Scales stored images as `scale` does, with speckle, jitter and more on them.
 
-    Both act on physical values before they are clipped. Pixels without data stay as they are.
+    All of it acts on physical values before they are clipped. Pixels without data stay as they are.
 
     Args:
       images: sensor name -> (B, H, W, bands) as stored.
@@ -55,35 +61,40 @@ def perturb(
         distribution of shape L and mean 1 (Goodman 1976). 0 is off.
       jitter: standard deviation of the logarithm of a gain per example and band, exp(jitter N(0, 1)). Optical bands are
         multiplied by the gain, radar bands get it added in dB, heights stay. 0 is off.
+      how: what photometric.py adds to that.
 
     Returns:
       sensor name -> (B, H, W, bands) float32.
     """
-    if not speckle and not jitter:
+    if not speckle and not jitter and not how.disturbs:
         return {sensor.name: scale(images[sensor.name], sensor.scaling) for sensor in sensors}
     floats = {}
     for number, sensor in enumerate(sensors):
         stored = images[sensor.name]
-        physical = _physical(stored, sensor.scaling)
+        physical = disturbed = _physical(stored, sensor.scaling)
         sensor_keys_B = jax.vmap(jax.random.fold_in, (0, None))(keys_B, _PERTURBATION + number)
-        one = functools.partial(_perturb_image, quantities=sensor.quantities, speckle=speckle, jitter=jitter)
         empty = sensor.zero_is_nodata & jnp.all(stored == 0, axis=-1, keepdims=True)
-        floats[sensor.name] = _scaled(
-            jnp.where(empty, physical, jax.vmap(one)(physical, sensor_keys_B)), sensor.scaling
-        )
+        if how.disturbs:
+            disturbed = photometric.disturb(disturbed, ~empty, keys_B, number, sensor, how)
+        if speckle or jitter:
+            one = functools.partial(_perturb_image, quantities=sensor.quantities, speckle=speckle, jitter=jitter)
+            disturbed = jax.vmap(one)(disturbed, sensor_keys_B)
+        if how.drop_bands:
+            disturbed = photometric.drop_bands(disturbed, keys_B, number, sensor, how.drop_bands)
+        floats[sensor.name] = _scaled(jnp.where(empty, physical, disturbed), sensor.scaling)
     return floats
 
 
 def _perturb_image(
     image_HxWxC: jax.Array, key: jax.Array, *, quantities: Sequence[str], speckle: int, jitter: float
 ) -> jax.Array:
-    light, radar = (np.array([[[quantity == kind for quantity in quantities]]]) for kind in ("light", "decibels"))
+    light, radar = (photometric.of_kind(quantities, kind) for kind in ("light", "decibels"))
     jitter_key, speckle_key = jax.random.split(key)
     gain = jitter * jax.random.normal(jitter_key, (1, 1, len(quantities)))
-    image = image_HxWxC * jnp.where(light, jnp.exp(gain), 1.0) + jnp.where(radar, _DECIBELS * gain, 0.0)
+    image = photometric.with_gain(image_HxWxC, gain, light, radar)
     if not speckle or not radar.any():
         return image
-    return jnp.where(radar, image + _DECIBELS * jnp.log(_gamma(speckle_key, image.shape, speckle)), image)
+    return jnp.where(radar, image + photometric.DECIBELS * jnp.log(_gamma(speckle_key, image.shape, speckle)), image)
 
 
 def _gamma(key: jax.Array, shape: tuple[int, ...], looks: int) -> jax.Array:

@@ -1,8 +1,9 @@
 """The device mesh and how arrays lie on it: axes `data` and `fsdp`, sharding rules as data.
 
 A step is compiled in one of two modes. Under "jit" it is written for the whole batch, and the compiler splits it. Under
-"pmap" it is written for one replica: a device with its share of the examples. `psum`, `pmean`, `all_gather` and
-`batch_offset` reach across the whole batch and are right in both modes: under "jit" there is a single replica.
+"pmap" it is written for one replica: a device with its share of the examples. `psum`, `pmean`, `all_gather`,
+`example_before` and `batch_offset` reach across the whole batch and are right in both modes: under "jit" there is a
+single replica.
 """
 
 import collections
@@ -188,6 +189,18 @@ def psum(x: Any) -> Any:
 def pmean(x: Any) -> Any:
     """Returns the mean of an array or a tree over all replicas, inside a compiled function."""
     return jax.lax.pmean(x, REPLICAS) if _in_replica() else x
+
+
+def example_before(x: jax.Array) -> jax.Array:
+    """Returns for each example the one before it in the global batch, for the first the last, in a compiled function.
+
+    Of every device's share one example travels.
+    """
+    if _in_replica():
+        count = jax.lax.axis_size(REPLICAS)
+        last = jax.lax.ppermute(x[-1:], REPLICAS, [(i, (i + 1) % count) for i in range(count)])
+        return jnp.concatenate([last, x[:-1]])
+    return constrain(jnp.roll(x, 1, axis=0), 0)
 
 
 def batch_offset(size: int) -> jax.Array:

@@ -58,6 +58,24 @@ class Range:
 
 
 @dataclasses.dataclass(frozen=True)
+class Interval:
+    """Two numbers, the smaller one first, both from `low` to `high`."""
+
+    low: float
+    high: float
+
+    @property
+    def text(self) -> str:
+        """Such as "two numbers from 0.1 to 10, the smaller one first, e.g. 0.5,2"."""
+        return f"two numbers from {_plain(self.low)} to {_plain(self.high)}, the smaller one first, e.g. 0.5,2"
+
+    def admits(self, value: Any) -> bool:
+        """Whether a tuple or a list holds two such numbers."""
+        numbers = [one for one in value if isinstance(one, int | float) and not isinstance(one, bool)]
+        return len(numbers) == len(value) == 2 and self.low <= numbers[0] <= numbers[1] <= self.high
+
+
+@dataclasses.dataclass(frozen=True)
 class Choice:
     """One of some words."""
 
@@ -117,6 +135,7 @@ _COUNT = Range(1, 2**20)
 _SIZE = Range(0, 2**14)
 _FROM_0 = Range(0)
 _DURATIONS = Duration()
+_ENLARGEMENT = Interval(0.1, 10)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -188,6 +207,37 @@ FIELDS: dict[str, Field] = {
     ),
     "workers": Field(
         0, "processes that read ahead, for each process of the run; 0 leaves it to the threads", allowed=Range(0, 1024)
+    ),
+    # Augmentation of training images, drawn anew for each example and step: docs/augmentation.md
+    "augmentation.group_jitter": Field(
+        0.0, "deviation of the logarithm of a random gain for each group of bands; 0 is off", allowed=Range(0, 10)
+    ),
+    "augmentation.brightness": Field(
+        0.0, "largest random shift, as a share of the range of the scaling; 0 is off", allowed=Range(0, 1)
+    ),
+    "augmentation.contrast": Field(
+        0.0, "largest random change of the distances to the image's mean, as a share; 0 is off", allowed=Range(0, 1)
+    ),
+    "augmentation.gamma": Field(
+        0.0, "largest logarithm of the random exponent that light is raised to; 0 is off", allowed=Range(0, 3)
+    ),
+    "augmentation.blur": Field(
+        0.0, "largest deviation in pixels of a random Gaussian blur; 0 is off", allowed=Range(0, 16)
+    ),
+    "augmentation.noise": Field(
+        0.0, "largest deviation of random noise, as a share of the range of the scaling; 0 is off", allowed=Range(0, 1)
+    ),
+    "augmentation.drop_bands": Field(
+        0.0, "probability of each band to be left out, never all of a sensor; 0 is off", allowed=Range(0, 1)
+    ),
+    "augmentation.scale": Field(
+        (1.0, 1.0), "least and largest random enlargement: 0.5 shows twice the ground; 1,1 is off", allowed=_ENLARGEMENT
+    ),
+    "augmentation.aspect": Field(
+        1.0, "largest random stretch of width over height, or of height over width; 1 is off", allowed=Range(1, 4)
+    ),
+    "augmentation.cutmix": Field(
+        0.0, "probability of an example to get a box of the one before it in the batch; 0 is off", allowed=Range(0, 1)
     ),
     # Network
     "model.name": Field("", "the network (`lcjax info models`)"),
@@ -341,6 +391,7 @@ _TYPES: dict[type, tuple[Any, str]] = {
     int: (int, "a whole number"),
     float: (int | float, "a number"),
     str: (str, "text"),
+    tuple: (tuple | list, "numbers with commas between them"),
 }
 _DEPTH = 4  # of groups of fields, and of lists in lists
 _BEGIN = "begin with one of ours, such as lcjax.configs.rasters.get_config()"

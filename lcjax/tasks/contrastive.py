@@ -14,7 +14,7 @@ from data_pipelines.reading.interfaces import Source
 from data_pipelines.schema.errors import InputError
 from lcjax.models import registry
 from lcjax.models.dual_encoder import DualEncoder
-from lcjax.ops import augment, losses
+from lcjax.ops import augment, augmentation, losses
 from lcjax.runs.model_card import Card
 from lcjax.tasks.task import Batch, Task, Values
 
@@ -30,6 +30,7 @@ class Contrastive(Task):
 
     can_embed = True
     splits_batches = False
+    augmentations = (*augmentation.PHOTOMETRIC, *augmentation.GEOMETRIC)
     monitor = "retrieval"
 
     def __init__(self, config: ConfigDict, card: Card):
@@ -70,10 +71,7 @@ class Contrastive(Task):
     def loss(self, model: nnx.Module, batch: Batch, keys_B: jax.Array) -> tuple[jax.Array, Values]:
         """Returns NT-Xent over the global batch, and retrieval, alignment and uniformity in it."""
         images = {key: batch[key] for key in self.keys}
-        cut = augment.crop_and_dihedral(
-            images, batch["corner"], keys_B, crop=self.config.crop, flip=self.config.dihedral
-        )
-        floats = augment.perturb(cut, self.card.sensors, keys_B, self.config.speckle, self.config.jitter)
+        floats, _ = augmentation.augmented(images, batch["corner"], keys_B, self.card.sensors, self.config)
         first, second = model(floats, keys_B).values()
         loss, sums = losses.nt_xent(first, second, self.config.temperature)
         measures = self._measures(sums, jnp.log)

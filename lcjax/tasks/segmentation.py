@@ -12,7 +12,7 @@ from data_pipelines.reading.interfaces import Source
 from data_pipelines.schema.errors import InputError
 from lcjax.models import registry
 from lcjax.models.resample import resize
-from lcjax.ops import augment, losses, metrics
+from lcjax.ops import augment, augmentation, losses, metrics
 from lcjax.ops.tiling import blended_windows
 from lcjax.parallel import mesh as meshes
 from lcjax.runs.model_card import Card
@@ -29,6 +29,7 @@ class Segmentation(Task):
     """
 
     can_map = True
+    augmentations = (*augmentation.PHOTOMETRIC, *augmentation.GEOMETRIC, *augmentation.MIXING)
 
     def __init__(self, config: ConfigDict, card: Card):
         self.config = config
@@ -96,12 +97,10 @@ class Segmentation(Task):
     def loss(self, model: nnx.Module, batch: Batch, keys_B: jax.Array) -> tuple[jax.Array, Values]:
         """Returns `config.loss` of an augmented batch, and to log the share of labelled pixels that are right, "OA"."""
         images = {key: batch[key] for key in self._images}
-        cut = augment.crop_and_dihedral(
-            images, batch["corner"], keys_B, crop=self.config.crop, flip=self.config.dihedral
-        )
-        floats = augment.perturb(cut, self.card.sensors, keys_B, self.config.speckle, self.config.jitter)
+        floats, drawn = augmentation.augmented(images, batch["corner"], keys_B, self.card.sensors, self.config)
+        assert drawn is not None
         logits = model(self._resized(floats) | vectors.encode(self.vectors, batch), keys_B)
-        labels = self._labels(cut["label"])
+        labels = self._labels(drawn)
         valid = labels != 255
         right, labelled = meshes.psum((jnp.sum((jnp.argmax(logits, axis=-1) == labels) & valid), jnp.sum(valid)))
         weights = None if self.weights is None else jnp.asarray(self.weights)

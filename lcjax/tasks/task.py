@@ -44,6 +44,7 @@ class Task(abc.ABC):
       can_embed: whether its network makes one vector of each place: what probes learn from. It has `embed` then.
       splits_batches: whether a batch may go through the network in parts (config.accumulate): false where the loss
         compares the examples of a batch.
+      augmentations: the fields of config.augmentation that its loss follows; others are refused.
       monitor: the score that chooses the best checkpoint and stops early; higher is better.
       keys: what it reads of each record: names of sensors, "label" if it learns from labels, and names of vectors. With
         "label", records without a labelled pixel are refused before the first step.
@@ -55,6 +56,7 @@ class Task(abc.ABC):
     can_map: ClassVar[bool] = False
     can_embed: ClassVar[bool] = False
     splits_batches: ClassVar[bool] = True
+    augmentations: ClassVar[tuple[str, ...]] = ()
 
     monitor: str
     keys: tuple[str, ...]

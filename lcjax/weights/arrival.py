@@ -276,6 +276,11 @@ def _why_unused(theirs: str, plan: Plan) -> str:
 def _check(rows: Iterable[Row], foreign: Foreign, plan: Plan, source: str) -> None:
     """Raises InputError where an encoder stays random, or the file has more of it than the network."""
     rows = tuple(rows)
+    if strangers := foreign.strangers:
+        raise InputError(
+            f"{source}: holds {strangers[0]} in a block of its encoder ({len(strangers):,} such entries), which "
+            f"{foreign.layout.title} has not: another network, whose answers would be others here"
+        )
     for encoder in plan.groups:
         stream = plan.streams[encoder.removeprefix("encoders/")]
         own = [row for row in rows if begins(row.path, [encoder])]

@@ -126,6 +126,9 @@ def _as_it_is(value: np.ndarray) -> np.ndarray:
 TURNS = {"up": _up, "unfolded": _unfolded, "as it is": _as_it_is}
 
 
+UNKNOWN = "no entry that its layout knows"  # why it is skipped
+
+
 @dataclasses.dataclass(frozen=True)
 class Foreign:
     """A file's entries by our names.
@@ -150,6 +153,18 @@ class Foreign:
     def streams(self) -> tuple[str, ...]:
         """Names of its encoders."""
         return tuple(dict.fromkeys(path.split("/")[1] for path in self.arrays if path.startswith("encoders/")))
+
+    @property
+    def strangers(self) -> tuple[str, ...]:
+        """Unknown entries that stand in a block of an encoder, beside known ones: what they do would be left out."""
+        known = [name for path, names in self.names.items() if path.startswith("encoders/") for name in names]
+        blocks = set(map(self._block, known)) - {""}
+        return tuple(name for name, why in self.skipped.items() if why == UNKNOWN and self._block(name) in blocks)
+
+    def _block(self, name: str) -> str:
+        """The first two words of a longer name: "layer1.0" of "layer1.0.conv1.weight"."""
+        words = name.removeprefix(self.prefix).split(".")
+        return ".".join(words[:2]) if len(words) > 3 else ""
 
 
 def recognised(
@@ -243,7 +258,7 @@ def converted(arrays: Mapping[str, np.ndarray], layout: Layout, prefix: str, whe
             why = _why_copied(full, name, arrays, layout, prefix, where)
         path = None if why else our_name(name, layout)
         if path is None:
-            skipped[full] = why or f"no entry that {layout.name} knows"
+            skipped[full] = why or UNKNOWN
             continue
         path, place = _placed(path, value)
         if place in pieces.setdefault(path, {}):

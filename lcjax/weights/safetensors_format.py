@@ -84,5 +84,6 @@ def write(path: pathlib.Path, arrays: Mapping[str, np.ndarray], key: str, text: 
     """
     dense = {name: np.require(array, requirements=["C", "ALIGNED"]) for name, array in arrays.items()}
     draft = files.temporary(path)
-    safetensors.numpy.save_file(dense, draft, metadata={key: text})
+    # Not save_file, whose files nobody else may read.
+    draft.write_bytes(safetensors.numpy.save(dense, metadata={key: text}))
     draft.replace(path)

@@ -43,6 +43,25 @@ def test_what_is_not_light_is_known_by_sensor_and_band():
     assert dataclasses.replace(sensors.S1, name="image").quantities == ("light", "light")
 
 
+def test_groups_are_parts_of_the_spectrum():
+    assert sensors.S1.groups == ("radar", "radar")
+    by_group = {
+        group: [b for b, g in zip(sensors.S2.bands, sensors.S2.groups, strict=True) if g == group]
+        for group in sensors.S2.groups
+    }
+    assert by_group == {
+        "visible": ["B1", "B2", "B3", "B4"],
+        "near infrared": ["B5", "B6", "B7", "B8", "B8A", "B9"],
+        "short-wave infrared": ["B10", "B11", "B12"],
+    }
+    assert sensors.AERIAL.groups == ("visible",) * 3 + ("near infrared", "height")
+    names = ("Red", "band_5", "B8", "NIR", "nir08", "red edge 1", "SWIR2", "Thermal")
+    scaling = dataclasses.replace(sensors.S2.scaling)
+    own = dataclasses.replace(sensors.S2, name="image", bands=names, display=("Red",), scaling=scaling)
+    # "B8" is near infrared of Sentinel-2, and anything of an own image.
+    assert own.groups == ("visible",) * 3 + ("near infrared",) * 3 + ("short-wave infrared", "thermal")
+
+
 def test_band_indices_finds_any_order_and_ignores_more():
     assert band_selection.band_indices(sensors.S1, ["VH", "angle", "VV"], "a.tif") == [2, 0]
 

@@ -1,5 +1,6 @@
 """One experiment: what `benchmark` times and `--topology` compiles is what `train` trains."""
 
+import contextlib
 import pathlib
 import re
 
@@ -61,6 +62,26 @@ def test_the_step_that_is_measured_is_the_step_that_is_trained(scaling, data_dir
     config.data_dir = str(tmp_path / "nothing")
     without = program_of(lambda: benchmark(config, 2))
     assert without != trained and masked(without) == masked(trained)
+
+
+def test_the_margin_that_zooming_out_needs_is_shipped(data_dir, tmp_path, program_of):
+    """Of windows of up to 64 px for crops of 32; the same in what is measured and trained."""
+    config = config_of("sensor", data_dir)
+    config.augmentation.scale = (0.5, 2.0)
+    experiment = experiments.build(config)
+    with contextlib.closing(experiment.train_batches(0)) as batches:
+        shipped = {key: value.shape for key, value in next(batches).items()}
+    assert shipped == {key: value.shape for key, value in experiment.synthetic_batch(config.batch_size).items()}
+    assert shipped["s2"][1:3] == (64, 64)
+    trained = program_of(lambda: train(config, tmp_path / "run"))
+    assert program_of(lambda: benchmark(config, 2)) == trained
+
+
+def test_tiles_without_the_margin_are_told_of(data_dir, capsys):
+    config = config_of("sensor", data_dir)
+    config.augmentation.scale = (0.1, 2.0)
+    experiments.build(config)
+    assert re.search(r"config.augmentation: scale=\(0.1, 2.0\) .* need 320 px of a tile", capsys.readouterr().out)
 
 
 def test_the_step_of_a_fine_tuning_is_the_one_that_is_measured(data_dir, tmp_path, program_of):

@@ -321,6 +321,8 @@ def test_safetensors_are_the_same_bytes_each_time(exported, tmp_path):
     subprocess.run([sys.executable, "-c", code, exported.runs / "swin_unet", tmp_path / "other"], check=True)
     one, other = ((tmp_path / name / "parameters.safetensors").read_bytes() for name in ("one", "other"))
     assert one == other
+    modes = {(tmp_path / "one" / name).stat().st_mode for name in ("parameters.safetensors", "parameters.npz")}
+    assert len(modes) == 1  # whoever may read the one may read the other
     assert sorted(path.name for path in (tmp_path / "one").iterdir() if path.name.startswith("p")) == [
         "parameters.npz",
         "parameters.safetensors",

@@ -12,7 +12,7 @@ from lcjax.engine.optimizer import make_optimizer
 from lcjax.engine.schedule import SCHEDULES, learning_rate
 from lcjax.parallel import mesh
 from lcjax.runs import config_fields
-from lcjax.runs.config_fields import ALL_FIELDS, Choice, Duration, Range
+from lcjax.runs.config_fields import ALL_FIELDS, Choice, Duration, Interval, Range
 
 
 @pytest.mark.parametrize("name", ALL_FIELDS)
@@ -20,7 +20,7 @@ def test_defaults_are_allowed_and_what_is_just_outside_is_refused(name):
     field = ALL_FIELDS[name]
     for tiny in (False, True):
         config_fields.check_values({name: field.value(tiny)})
-    wrong = {bool: "yes", int: True, float: "0.1", str: 3}[type(field.default)]
+    wrong = {bool: "yes", int: True, float: "0.1", str: 3, tuple: 0.5}[type(field.default)]
     with pytest.raises(InputError, match=rf"^config\.{name}=.*: expected "):
         config_fields.check_values({name: wrong})
     if isinstance(field.allowed, Range):
@@ -91,6 +91,15 @@ def test_durations_in_one_and_many(text, parsed):
     assert Duration().parsed(text) == parsed
     if parsed and parsed[1] == "percent":
         assert Duration(percent=False).parsed(text) is None
+
+
+@pytest.mark.parametrize(
+    ("value", "admitted"),
+    [((0.5, 2.0), True), ([1, 1], True), ((2, 0.5), False), ((0.5,), False), ((0.5, 1, 2), False), ((0.01, 1), False),
+     ((1, math.inf), False), ((math.nan, 1), False), ((True, 1), False), (("0.5", 1), False), ((), False)],
+)  # fmt: skip
+def test_intervals_are_two_numbers_in_order(value, admitted):
+    assert Interval(0.1, 10).admits(value) == admitted
 
 
 def test_a_config_that_lacks_fields_is_refused_with_their_names():

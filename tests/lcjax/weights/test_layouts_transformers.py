@@ -8,6 +8,7 @@ import numpy as np
 import published_transformers as published
 import pytest
 from answers import kept
+from published import PATH, unpacked
 
 from data_pipelines.schema.errors import InputError
 from data_pipelines.schema.normalization import SCALINGS
@@ -162,16 +163,23 @@ def test_two_streams_of_the_report():
 
 
 def test_two_resnets_with_projections():
-    layer = {"conv1.weight": (64, 2, 7, 7), "bn1.weight": (64,), "layer4.0.conv2.weight": (512, 512, 3, 3)}
+    with np.load(PATH, allow_pickle=False) as names:
+        layers = unpacked(names["names:torchvision resnet18"])
+    del layers["fc.weight"], layers["fc.bias"]
     head = {"fc.0.weight": (512, 512), "fc.0.bias": (512,), "fc.2.weight": (128, 512), "fc.2.bias": (128,)}
-    names = {f"backbone{number}.{name}": of for number in (1, 2) for name, of in (layer | head).items()}
-    arrays = empty(names)
-    layout, prefix = recognised(arrays, layouts.ALL, "FILE")
-    foreign = converted(arrays, layout, prefix, "FILE")
-    assert layout.name == "ssl_transformer_rs_resnet"
-    assert foreign.arrays["projections/s2/out/kernel"].shape == (512, 128)
-    assert foreign.arrays["encoders/s1/stem/conv/kernel"].shape == (7, 7, 2, 64)
-    assert len(foreign.arrays) == len(names)
+    shapes = {}
+    for number, bands in ((1, 2), (2, 13)):
+        own = layers | head | {"conv1.weight": (64, bands, 7, 7)}
+        shapes |= {f"state_dict.backbone{number}.{name}": of for name, of in own.items()}
+    model = registry.sized("resnet18_unet")
+    template = params.Template(
+        lambda rngs: registry.dual_encoder(
+            model, channels={"s1": 2, "s2": 13}, projection=128, precision="f32", rngs=rngs
+        )
+    )
+    ours = {path: of.shape for path, of in (template.parameters | template.statistics).items()}
+    _, values = published.arrived(empty(shapes), "ssl_transformer_rs_resnet", ours)
+    assert len(values) == len(ours)
 
 
 def test_a_decoder_may_begin_as_the_mirror_of_the_encoder():
