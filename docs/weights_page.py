@@ -54,7 +54,13 @@ deviation; `inception` makes it -1 to 1, as Google's networks learned; `range` l
 scaling of the sensor itself, for Sentinel-2 reflectance. `--config.weights.scaling=any` keeps what `config.scaling`
 says, for those who know better.
 
-## Head
+## Decoder and head
+
+A file with a decoder brings it where all of it has the shapes of this network's. `--config.weights.decoder=mirrored` is
+the beginning of Swin-Unet as its authors have it, for `swin_unet` and `two_stream_swin` and the weights of a Swin for
+classes: each block of the encoder also begins the block of the decoder at the same resolution; blocks that this network
+has not are left out (of an ImageNet Swin-T the last four of the third stage), and the layers between the decoder's
+stages begin at random.
 
 The last layer of the origin has classes of its own and begins anew. `--config.weights.head=True` takes it where it has
 as many classes as the legend here: for weights of the same legend, such as those of FLAIR.

@@ -105,6 +105,8 @@ _DRAWS = (
     (r"(layer\d|stages)\.", 4, _weight(0.75)),
     (r"weight$", 4, _weight(1.3)),
     (r"weight$", 2, _weight(1.0)),
+    (r"bias_table$", 2, _normal(0.0, 0.5)),
+    (r"(token|pos_embed|position_embeddings)$", 3, _normal(0.0, 0.5)),
 )
 
 

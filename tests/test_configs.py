@@ -241,6 +241,38 @@ def test_what_is_no_cell_has_no_name():
     assert dfc2020.get_config("model=unet,fusion=late").cell == ""
 
 
+def test_a_cell_that_began_with_weights_of_others_may_do_so():
+    """It is the same cell; those that pre-train by themselves are no transfer of it."""
+    for model in ("resnet50_unet", "resnet34_unet"):
+        for init, cell in (
+            ("resnet50-0676ba61.pth", "flair/resnet_unet"),
+            ("weights/encoder.safetensors", "flair/resnet_unet"),
+            ("hf:timm/resnet50.a1_in1k/model.safetensors", "flair/resnet_unet"),
+            ("random", "flair/resnet_unet"),
+            ("runs/pretrain_resnet50_unet", ""),
+        ):
+            assert flair1.get_config(f"model={model},fusion=aerial,init={init}").cell == cell, (model, init)
+        assert flair1.get_config(f"model={model},fusion=aerial,init=a.pth,freeze=encoder").cell == ""
+    assert cells.named("flair1", "resnet50_unet", "", "aerial", "imagenet", "") == "flair/resnet_unet"
+    assert flair1.get_config("model=unet,fusion=aerial,init=a.pth").cell == ""
+    published = "model=two_stream_swin,fusion=late,init=swin_t.pth"
+    assert dfc2020.get_config(published).cell == "sentinel/ssl_finetuned"
+    code = flair1.get_config("model=resnet34_unet,fusion=aerial,recipe=code,init=resnet34.pth")
+    assert (code.optimizer.name, code.batch_size, code.init) == ("sgd", 5, "resnet34.pth")
+
+
+@pytest.mark.parametrize(("recipe", "name"), CELLS)
+def test_recipe_code_begins_and_decays_as_the_reference_did(recipe, name):
+    file, argument = CELLS[recipe, name]
+    config = FILES[file].get_config(argument)
+    begins = {"unet": "pytorch", "two_stream_swin": "pytorch", "swin_unet": "swin_unet"}
+    code = recipe == "code"
+    assert config.initializer == (begins.get(config.model.name, "ours") if code else "ours")
+    assert config.optimizer.decay_all == (code and config.optimizer.name != "sgd")
+    if config.model.name == "unet":
+        assert config.model.upsampling == ("align_corners" if code else "bilinear")
+
+
 def test_the_lists_of_cells_are_of_recipes_that_there_are(capsys):
     cells.main(["--recipe=report"])
     assert {line.partition(" ")[2] for line in capsys.readouterr().out.splitlines()} == set(

@@ -43,7 +43,7 @@ def busy(lock: pathlib.Path) -> Iterator[subprocess.Popen]:
     assert lock.exists()
 
 
-def check_refused(command, lock: pathlib.Path, *arguments: str) -> None:
+def check_refused(command, lock: pathlib.Path, *arguments: str) -> str:
     """The verb ends with one line while another process holds the lock, and goes on when that was killed."""
     with busy(lock) as holder:
         code, _, cried = command(*arguments)
@@ -54,6 +54,7 @@ def check_refused(command, lock: pathlib.Path, *arguments: str) -> None:
     code, _, cried = command(*arguments)
     assert code == 0, cried
     assert not lock.exists() and not locks.is_held(lock)
+    return said[0]
 
 
 def test_predict(trained, tmp_path, command):
@@ -98,7 +99,8 @@ def test_export(trained, tmp_path, command):
 
 def test_evaluate(trained, command):
     lock = trained / "evaluation" / "validation" / workdir.LOCK
-    check_refused(command, lock, "evaluate", f"--workdir={trained}", "--split=validation")
+    said = check_refused(command, lock, "evaluate", f"--workdir={trained}", "--split=validation")
+    assert said.endswith("or score a copy of the workdir")
     assert (lock.parent / "metrics.json").exists()
 
 

@@ -4,11 +4,14 @@
   python -m lcjax.configs.report2024.cells --pretrain=runs/pretrain --recipe=report --data=sample --tiny
 
 Tables 1 and 2 are DFC2020 with both sensors, 3 and 4 FLAIR-1, and 6 DFC2020 with Sentinel-2 alone, as Scheibenreif et
-al. 2022 have it. "Resnet50-UNet" was a ResNet-34 in the report's code, so recipe=code takes that.
+al. 2022 have it. "Resnet50-UNet" was a ResNet-34 in the report's code, so recipe=code takes that. It began with
+ImageNet weights: so does a run of that cell whose init names weights of others, by transfer; one from scratch is told
+from it.
 """
 
 import argparse
 import dataclasses
+import pathlib
 
 from lcjax.configs.report2024 import recipes
 
@@ -46,6 +49,10 @@ PRINTED = {
 }
 _AS_RUN = {"flair/resnet_unet": Cell("flair1", "resnet34_unet", "aerial", "scratch")}
 
+# Cells whose printed run began with weights of others, where ours may begin from scratch, too.
+BY_TRANSFER = ("flair/resnet_unet",)
+_WEIGHTS = (".safetensors", ".pth", ".pt", ".bin", ".npz")  # how files of weights end
+
 # What the report recommends and did not run: the controls of its cells, one Swin-UNet without and with the pre-trained
 # encoders beside its own, early fusion that deserves the name, and pre-trained convolutional encoders.
 FURTHER = {
@@ -71,12 +78,22 @@ def transfer(init: str, freeze: str) -> str:
     return "frozen" if freeze else "finetuned"
 
 
+def of_others(init: str) -> bool:
+    """Whether a run begins with weights of others, and not at random or with those of a run of ours."""
+    return init == "imagenet" or init.startswith("hf:") or pathlib.PurePath(init).suffix in _WEIGHTS
+
+
 def named(file: str, model: str, size: str, fusion: str, init: str, freeze: str) -> str:
     """The name of the column that a run stands in, or nothing; networks of a size that is named stand in none."""
     if size:
         return ""
+    known = [*PRINTED.items(), *_AS_RUN.items()]
+    if of_others(init):
+        known += [
+            (name, dataclasses.replace(cell, transfer="finetuned")) for name, cell in known if name in BY_TRANSFER
+        ]
     wanted = Cell(file, model, fusion, transfer(init, freeze))
-    return next((name for name, cell in [*PRINTED.items(), *_AS_RUN.items()] if cell == wanted), "")
+    return next((name for name, cell in known if cell == wanted), "")
 
 
 def commands(

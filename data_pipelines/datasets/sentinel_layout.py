@@ -11,7 +11,7 @@ from collections.abc import Iterable, Mapping, Sequence
 
 import numpy as np
 
-from data_pipelines.geo import geotiff, grids, packing, sentinel2
+from data_pipelines.geo import geotiff, grids, sentinel2
 from data_pipelines.schema import files, legends, sensors
 from data_pipelines.schema.errors import InputError
 from data_pipelines.schema.legends import Legend
@@ -143,10 +143,9 @@ def read(item: Item, legend: Legend, label_bands: int, *, max_nodata: float = 0.
     if "label" in item.files:
         patches[item.files["label"]] = geotiff.label(item.files["label"], legend, count=label_bands)
     radar = dataclasses.replace(radar, values=_unpacked(radar))
-    _check_stated(item.files["s2"], optical.packed, offset)
     grids.check_same({path: patch.grid for path, patch in patches.items()})
     _check_backscatter(item.files["s1"], radar.values[radar.valid])
-    _check_reflectance(item.files["s2"], optical.values[optical.valid], offset)
+    doubt = _check_reflectance(item.files["s2"], optical, offset)
     valid = radar.valid & optical.valid
     label = np.full(valid.shape, legends.IGNORE, np.uint8)
     if "label" in item.files:
@@ -160,6 +159,7 @@ def read(item: Item, legend: Legend, label_bands: int, *, max_nodata: float = 0.
         nodata=nodata,
         place=optical.place or radar.place,
         extent=optical.extent or radar.extent,
+        doubt=doubt,
     )
 
 
@@ -175,7 +175,6 @@ def _sensor(path: pathlib.Path, sensor: sensors.Sensor, dtypes: tuple[str, ...],
 _DECIBELS = (-100.0, 50.0)  # no ground and no instrument gives less or more
 _STRAY = 0.001  # the share of values of Sentinel-1 beyond them that is clipped rather than refused
 _BRIGHT = 30_000  # a reflectance of 3: sunlit slopes under a low sun, glints and saturation come near it
-_UNITS = (1.0, 1e-4)  # scales that files may state: the numbers are reflectance x 10,000 with both
 _GLARE = 0.1  # the share of values of Sentinel-2 above it that such places explain
 
 
@@ -192,8 +191,12 @@ def _check_backscatter(path: pathlib.Path, values: np.ndarray) -> None:
         raise Refused(path, "no value is below 0, as in power or amplitude; expected backscatter in dB")
 
 
-def _check_reflectance(path: pathlib.Path, values: np.ndarray, offset: int) -> None:
-    """Raises Refused where numbers (pixels, 13) cannot be reflectance x 10,000, or are with another offset."""
+def _check_reflectance(path: pathlib.Path, optical: geotiff.Patch, offset: int) -> str:
+    """Raises Refused where numbers cannot be reflectance x 10,000, or are with another offset.
+
+    Returns what is in doubt, as a phrase; empty where nothing is, or an offset was given: then it was decided.
+    """
+    values = optical.values[optical.valid]
     low, high = values.min(), values.max()
     if low < 0 or high > np.iinfo(np.uint16).max:
         raise Refused(path, f"reflectance from {low} to {high}, expected 0 to 65535")
@@ -204,8 +207,11 @@ def _check_reflectance(path: pathlib.Path, values: np.ndarray, offset: int) -> N
             f"{strange:,} of {values.size:,} values are above {_BRIGHT}, a reflectance of 3; damaged (download it "
             "again), or not reflectance x 10,000",
         )
-    floors = {band: floor + offset for band, floor in sentinel2.floors(values, sensors.S2.bands).items()}
-    if sentinel2.carries_offset(floors):
+    before = sentinel2.floors(values, sensors.S2.bands)
+    _check_stated(path, optical, before, offset)
+    floors = {band: floor + offset for band, floor in before.items()}
+    carries = sentinel2.carries_offset(floors)
+    if carries:
         raise Refused(
             path,
             f"{sentinel2.why(floors)}; products of processing baseline 04.00 (January 2022 on) carry an offset of "
@@ -217,6 +223,25 @@ def _check_reflectance(path: pathlib.Path, values: np.ndarray, offset: int) -> N
             f"{band} would be {floors[band]:g} after --offset={offset}, expected 0 or more; this product carries no "
             "such offset: prepare it without --offset",
         )
+    if offset or carries is False:
+        return ""
+    return f"{sentinel2.why(floors)}: it {sentinel2.MAY_CARRY}; if it does, prepare the data set with --offset=-1000"
+
+
+def _check_stated(path: pathlib.Path, optical: geotiff.Patch, floors: Mapping[str, float], offset: int) -> None:
+    """Raises Refused where the file states another unit than reflectance x 10,000, or another offset than the given.
+
+    A tag of the product alone is not believed against the numbers, nor against an --offset: what takes the offset off
+    seldom takes off the tag.
+    """
+    asked, source = sentinel2.stated(path, optical.packed, optical.tags, overruled=bool(offset))
+    added = next((round(number) for number in asked if number not in (0, offset)), 0)
+    if not added:
+        return
+    of_tag = not optical.packed
+    if of_tag and (offset or sentinel2.below_zero({band: floor + added for band, floor in floors.items()})):
+        return
+    raise Refused(path, f"{source} says {added}, but --offset={offset}; prepare it with --offset={added}")
 
 
 def _unpacked(radar: geotiff.Patch) -> np.ndarray:
@@ -225,15 +250,6 @@ def _unpacked(radar: geotiff.Patch) -> np.ndarray:
         return radar.values
     scale, offset = np.array(radar.packed, radar.values.dtype).T
     return radar.values * scale + offset
-
-
-def _check_stated(path: pathlib.Path, packed: packing.Packing, offset: int) -> None:
-    """Raises Refused where a file of Sentinel-2 states another unit than reflectance x 10,000, or another offset."""
-    for scale, shift in packed:
-        if not any(np.isclose(scale, unit) for unit in _UNITS):
-            raise Refused(path, f"{packing.told(packed)}, expected a scale of 1 or 0.0001; rescale it first")
-        if (added := round(shift / scale)) and added != offset:
-            raise Refused(path, f"{packing.told(packed)}, but --offset={offset}; prepare it with --offset={added}")
 
 
 def _shifted(values: np.ndarray, offset: int) -> np.ndarray:

@@ -38,6 +38,7 @@ class Patch:
       extent: the same with its CRS; None where the file is not georeferenced.
       grid: where its pixels lie.
       packed: the scale and offset that the file states of each band; empty where it states none.
+      tags: of the file, then of each band in file order.
     """
 
     values: np.ndarray
@@ -49,6 +50,7 @@ class Patch:
     extent: Extent | None
     grid: Grid
     packed: packing.Packing
+    tags: tuple[dict[str, str], ...]
 
 
 def read(path: pathlib.Path, *, count: int, dtypes: tuple[str, ...], max_nodata: float = 0.0) -> Patch:
@@ -162,6 +164,7 @@ def _read(path: pathlib.Path, count: int, dtypes: tuple[str, ...]) -> Patch:
             extent=extent_of(raster_io.crs_of(file), t, 0, 0, file.height, file.width),
             grid=Grid.of(file),
             packed=packing.stated(path, file, file.indexes),
+            tags=tuple(dict(file.tags(index)) for index in (0, *file.indexes)),
         )
 
 

@@ -104,6 +104,8 @@ def _statistics(notes: list[Note], sums: dict[str, BandSums]) -> dict:
     pixels: collections.Counter[int] = collections.Counter()
     for of_record in itertools.chain.from_iterable(note.pixels for note in notes):
         pixels.update(of_record)
+    doubts = [doubt for note in notes for doubt in note.doubts]
+    in_doubt = {"records": len(doubts), "first": doubts[0][0], "reason": doubts[0][1]} if doubts else None
     return {
         "records": sum(len(note.kept) for note in notes),
         "class_pixels": {str(label): count for label, count in sorted(pixels.items())},
@@ -115,6 +117,7 @@ def _statistics(notes: list[Note], sums: dict[str, BandSums]) -> dict:
             if (found := functools.reduce(Extremes.__add__, (note.extremes[name] for note in notes)).fill)
         },
         "sensors": {name: of_sensor.summary() for name, of_sensor in sums.items()},
+        **({"doubts": in_doubt} if in_doubt else {}),
     }
 
 

@@ -63,6 +63,11 @@ def _images(split: str, of_split: Mapping[str, Any]) -> Iterator[str]:
             f"{split}: {fill['share']:.0%} of the pixels of {sensor} are {fill['value']:g} in every band; if that "
             "means no data, declare it in the files (`rio edit-info --nodata`): until then it counts as data"
         )
+    if doubts := of_split.get("doubts"):
+        yield (
+            f"{split}: {doubts['records']:,} of {of_split['records']:,} records are in doubt, e.g. {doubts['first']}: "
+            f"{doubts['reason']}; prepared as they are"
+        )
 
 
 def _names(names: list[str]) -> str:

@@ -6,7 +6,7 @@ import functools
 import json
 import pathlib
 from collections.abc import Callable, Iterator
-from typing import TypedDict
+from typing import NotRequired, TypedDict
 
 import numpy as np
 import tensorflow_datasets as tfds
@@ -105,6 +105,7 @@ class _NoteFields(TypedDict):
     off_legend: Count
     sensors: dict[str, band_statistics.SumsFields]
     extremes: dict[str, Extremes]
+    doubts: NotRequired[list[tuple[str, str]]]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -121,6 +122,7 @@ class Note:
       off_legend: labelled pixels that the legend does not know.
       sensors: sums over the pixels of each sensor.
       extremes: how many pixels of each sensor hold its least or largest number in every band.
+      doubts: id of each record whose numbers may be wrong, and what may be.
     """
 
     size: int
@@ -132,6 +134,7 @@ class Note:
     off_legend: int
     sensors: dict[str, band_statistics.BandSums]
     extremes: dict[str, Extremes]
+    doubts: list[tuple[str, str]] = dataclasses.field(default_factory=list)
 
     def to_json(self) -> str:
         """What `read` reads, in one line."""
@@ -215,6 +218,7 @@ def write(task: Task) -> Note:
         off_legend += int(record.off_legend)
         note.kept.append(Kept(item.id, record.place, item.group, item.source, record.extent))
         note.nodata.append(int(record.nodata))
+        note.doubts.extend([(item.id, record.doubt)] if record.doubt else [])
         labels, counts = np.unique(record.parts["label"], return_counts=True)
         note.pixels.append({int(i): int(n) for i, n in zip(labels, counts, strict=True) if i != IGNORE})
         for name in sums:

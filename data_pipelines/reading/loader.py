@@ -85,7 +85,7 @@ def train_batches(
     where the batch does not divide, and where records in memory are asked for by more than one process.
     """
     local = _share(batch_size, process_count)
-    check_readers(threads, workers)
+    _check_readers(threads, workers)
     _check_reach(source, process_count, workers)
     first = position + process_index * local
 
@@ -174,7 +174,7 @@ def _end_with_parent(*_) -> None:
     threading.Thread(target=wait, daemon=True).start()
 
 
-def check_readers(threads: int, workers: int) -> None:
+def _check_readers(threads: int, workers: int) -> None:
     """Raises InputError for numbers of threads and worker processes that cannot be."""
     for name, number in (("threads", threads), ("workers", workers)):
         if number < 0:

@@ -38,12 +38,15 @@ def read(
         raise InputError(f"{path}: no such file; expected a CSV with the columns {example}")
     text = _text(path)
     header: list[str] = []
+    named: list[str] = []  # the header as it stands there
     rows = []
     for line, values in _lines(path, text, _separator(text, required)):
         if not header:
-            header = [(spelled or {}).get(value.lower(), value.lower()) for value in values]
+            header, named = [(spelled or {}).get(value.lower(), value.lower()) for value in values], values
             _check_header(path, line, header, values, required, example)
             continue
+        if [value.lower() for value in values if value] == [value.lower() for value in named if value]:
+            raise InputError(f"{path}, line {line}: the header once more; take the line out, or put a row there")
         if len(values) > len(header) and any(values[len(header) :]):
             raise InputError(
                 f"{path}, line {line}: {len(values)} values, but {len(header)} columns; put a value with a comma in "

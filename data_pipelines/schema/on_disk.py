@@ -75,6 +75,14 @@ class FillValue(TypedDict):
     share: Annotated[float, msgspec.Meta(ge=0, le=1)]
 
 
+class Doubts(TypedDict):
+    """Records whose numbers may be wrong: how many, the first of them, and what may be wrong with it."""
+
+    records: Count
+    first: str
+    reason: str
+
+
 class SplitStatistics(TypedDict):
     """What statistics.json tells of a split."""
 
@@ -84,6 +92,7 @@ class SplitStatistics(TypedDict):
     nodata_pixels: Count
     sensors: dict[Name, BandSummary]
     fills: dict[Name, FillValue]
+    doubts: NotRequired[Doubts]
 
 
 class Made(TypedDict):

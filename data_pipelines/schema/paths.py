@@ -29,8 +29,8 @@ def given(path: str | os.PathLike[str], what: str, below: pathlib.Path | None = 
     if not isinstance(text, str):
         raise InputError(f"{what}={path!r}: expected a path")
     _check(text, what)
-    found = pathlib.Path(_expanded(text, what))
-    if str(found).startswith("~"):  # ./~ has lost its first part, and a folder of that name is meant
+    found = pathlib.Path(_expanded(text, what, below or pathlib.Path()))
+    if below is None and str(found).startswith("~"):  # ./~ has lost its first part, and a folder of that name is meant
         found = found.absolute()
     return found if below is None else below / found
 
@@ -92,13 +92,13 @@ def _check(text: str, what: str) -> None:
         raise InputError(f"{what}={text[:40]}...: {long}; expected at most {NAME_BYTES}, and {PATH_BYTES:,} in all")
 
 
-def _expanded(text: str, what: str) -> str:
+def _expanded(text: str, what: str, below: pathlib.Path) -> str:
     if not text.startswith("~"):
         return text
     expanded = os.path.expanduser(text)
     if not expanded.startswith("~"):
         return expanded
-    if os.path.lexists(text):  # such as the backup of an editor, ~scene.tif
+    if os.path.lexists(below / text):  # such as the backup of an editor, ~scene.tif
         return text
     raise InputError(
         f"{what}={text}: there is no user {text[1:].partition('/')[0]!r} whose home it could be; write ./{text} for a "

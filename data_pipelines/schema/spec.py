@@ -105,6 +105,7 @@ class Record:
       place: where its centre lies, if its files tell.
       extent: what of the ground its pixels cover, without those that were filled in beyond an image; None where its
         files do not tell.
+      doubt: what may be wrong with its numbers, as a phrase; empty where nothing may.
     """
 
     parts: dict[str, np.ndarray]
@@ -113,6 +114,7 @@ class Record:
     nodata: int = 0
     place: Place | None = None
     extent: Extent | None = None
+    doubt: str = ""
 
 
 @dataclasses.dataclass(frozen=True)

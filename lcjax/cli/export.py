@@ -18,7 +18,9 @@ Writes to --output, which must not be there or be empty:
   README.md          what goes in and what comes out, bands and classes
   export.json        the same for programs
   card.json          the network's card, as in the workdir
-docs/export.md says more."""
+  parameters.safetensors   with --safetensors: the same arrays in that format, with the card in its metadata
+  LAYOUT.safetensors       with --layout=LAYOUT: by the names of another library, e.g. timm_swin, to go on with there
+docs/export.md says more; `lcjax info weights` lists the layouts."""
 
 
 _EXAMPLE = "lcjax export --workdir=runs/unet --output=exported/unet"
@@ -29,6 +31,8 @@ def define_flags(flags) -> None:
     flags.DEFINE_string("workdir", None, "Workdir of a training run.")
     flags.DEFINE_string("output", None, "Folder to write, which must not be there or be empty.")
     flags.DEFINE_enum("checkpoint", "best", ["best", "last"], "Which checkpoint of the run.")
+    flags.DEFINE_bool("safetensors", False, "Write the arrays as parameters.safetensors, too.")
+    flags.DEFINE_string("layout", "", "Write them by the names of this layout of weights, too: LAYOUT.safetensors.")
 
 
 def run(flags) -> None:
@@ -37,4 +41,5 @@ def run(flags) -> None:
         raise InputError(f"export needs --workdir and --output, e.g. {_EXAMPLE}")
     from lcjax.export import exporter
 
-    exporter.write(paths.given(flags.workdir, "--workdir"), paths.given(flags.output, "--output"), flags.checkpoint)
+    folders = paths.given(flags.workdir, "--workdir"), paths.given(flags.output, "--output")
+    exporter.write(*folders, flags.checkpoint, flags.safetensors, flags.layout)

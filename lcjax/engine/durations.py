@@ -41,6 +41,7 @@ class RunLength:
       total: of the whole run.
       warmup: in which the learning rate rises.
       log_every, evaluate_every, save_every: at least 1.
+      head_warmup: in which the encoders stand still.
     """
 
     total: int
@@ -48,6 +49,7 @@ class RunLength:
     log_every: int
     evaluate_every: int
     save_every: int
+    head_warmup: int = 0
 
 
 def of_run(config: ml_collections.ConfigDict, epoch: int) -> RunLength:
@@ -58,5 +60,19 @@ def of_run(config: ml_collections.ConfigDict, epoch: int) -> RunLength:
     def every(name: str) -> int:
         return max(1, steps(config[name], name=f"config.{name}", **units, total=total))
 
-    warmup = steps(config.optimizer.warmup, name="config.optimizer.warmup", **units, total=total)
-    return RunLength(total, warmup, every("log_every"), every("evaluate_every"), every("save_every"))
+    def of_optimizer(name: str) -> int:
+        return steps(config.optimizer[name], name=f"config.optimizer.{name}", **units, total=total)
+
+    rising, alone = of_optimizer("warmup"), of_optimizer("head_warmup")
+    if alone >= total > 0:
+        raise InputError(
+            f"config.optimizer.head_warmup={config.optimizer.head_warmup!r}: {alone} steps of a run of {total}, so "
+            "that the encoders would never learn; take fewer, or set config.freeze='encoder'"
+        )
+    return RunLength(total, rising, every("log_every"), every("evaluate_every"), every("save_every"), alone)
+
+
+def without_records(config: ml_collections.ConfigDict, total: int) -> RunLength:
+    """The durations of a run of `total` steps whose epochs are not known: what a step needs to be the same program."""
+    alone = steps(config.optimizer.head_warmup, name="config.optimizer.head_warmup", batch_size=1, epoch=1, total=total)
+    return RunLength(total, 0, 1, 1, 1, min(alone, total))

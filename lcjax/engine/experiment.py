@@ -141,11 +141,17 @@ class Experiment:
 
     def random_values(self) -> tuple[dict[str, Any], dict[str, Any]]:
         """Parameters and statistics, on the host, drawn from the seed."""
-        return self.template.initial_values(self.config.seed)
+        return self.template.initial_values(self.config.seed, self.config.initializer)
 
     def initial_state(self, values: Mapping[str, Any], statistics: Mapping[str, Any]) -> states.State:
         """The state of step 0 on the mesh."""
-        return states.initial_state(self.template, dict(values), dict(statistics), self.optimizer, self.mesh)
+        return states.initial_state(
+            self.template, dict(values), dict(statistics), self.optimizer, self.mesh, averaged=self._averaged
+        )
+
+    @property
+    def _averaged(self) -> bool:
+        return bool(self.config.optimizer.ema_decay)
 
     def shapes(self, mesh: Mesh | None = None) -> tuple[states.State, dict[str, Any]]:
         """State and global batch as jax.ShapeDtypeStruct, each where it lies on the mesh (of another one, if given)."""
@@ -155,13 +161,20 @@ class Experiment:
             for key, value in self.synthetic_batch(1).items()
         }
         spread = meshes.with_shardings(batch, dict.fromkeys(batch, meshes.batch_sharding(mesh)))
-        return states.state_shapes(self.template, self.optimizer, mesh), spread
+        return states.state_shapes(self.template, self.optimizer, mesh, averaged=self._averaged), spread
 
     def train_step(self) -> train_steps.StepFunction:
         """The step function (state, batch) -> (state, metrics)."""
         config = self.config
         return train_steps.train_step(
-            self.task, self.template, self.optimizer, self.rate, config.seed, config.accumulate
+            self.task,
+            self.template,
+            self.optimizer,
+            self.rate,
+            config.seed,
+            config.accumulate,
+            head_warmup=self.length.head_warmup,
+            ema_decay=config.optimizer.ema_decay,
         )
 
     def lower(self, state: states.State, batch: dict[str, Any]) -> jax.stages.Lowered:
@@ -182,7 +195,8 @@ class Experiment:
         plain = self.config.copy_and_resolve_references()
         plain.remat, plain.accumulate = False, 1
         task = tasks.make(plain, self.card)
-        alone = dataclasses.replace(self, config=plain, task=task, template=params.Template(task.build, plain.freeze))
+        template = params.Template(task.build, plain.freeze, freeze_statistics=plain.freeze_statistics)
+        alone = dataclasses.replace(self, config=plain, task=task, template=template)
         return flops.cost(alone.train_step(), *self.shapes()).flops
 
 
@@ -215,13 +229,15 @@ def build(
             check_labels(task, card, role)
     for warning in dict.fromkeys(text for split in card.splits.values() for text in split["warnings"]):
         _log.warning(warning)
-    loader.check_readers(config.threads, config.workers)
     if config.crop > dataset.tile:
         raise InputError(f"config.crop={config.crop}: larger than the {dataset.tile} px tiles of {dataset.name}")
     task.check(source, dataset.folder or dataset.name)
     schedule.check_plateau(config)
-    if config.freeze and config.init == "random":
-        _log.warning(f"config.freeze={config.freeze!r} with config.init='random': what is frozen has learned nothing")
+    for field in ("freeze", "freeze_statistics"):
+        if config[field] and config.init == "random":
+            _log.warning(
+                f"config.{field}={config[field]!r} with config.init='random': what is frozen has learned nothing"
+            )
     augment.check_perturbation(card.sensors, config.speckle, config.jitter)
     length = durations.of_run(config, len(source))
     return _assemble(config, dataset, card, task, length, devices)
@@ -330,7 +346,7 @@ def build_from_card(
 ) -> Experiment:
     """The experiment of a config whose data are known by a card alone; arguments as of `build_without_data`."""
     meshes.check(config.parallel)
-    length = durations.RunLength(steps, 0, 1, 1, 1)
+    length = durations.without_records(config, steps)
     return _assemble(config, None, card, tasks.make(config, card), length, devices)
 
 
@@ -353,7 +369,9 @@ def _assemble(
 ) -> Experiment:
     parallel = config.parallel
     mesh = meshes.make_mesh(parallel.data, parallel.fsdp, config.batch_size, config.accumulate, devices)
-    template = params.Template(task.build, config.freeze, meshes.batch_norm_attributes(parallel, mesh))
+    attributes = meshes.batch_norm_attributes(parallel, mesh)
+    template = params.Template(task.build, config.freeze, attributes, config.freeze_statistics)
+    optimizers.check_head_warmup(config, template.groups, length.head_warmup)
     optimizer = optimizers.make_optimizer(config.optimizer, template.groups)
     rate = schedule.learning_rate(config.optimizer, config.batch_size, length.warmup, length.total)
     return Experiment(config, dataset, card, task, template, mesh, optimizer, rate, length)

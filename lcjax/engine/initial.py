@@ -19,7 +19,7 @@ from lcjax.parallel import multihost
 from lcjax.runs import model_card as cards
 from lcjax.runs import workdir
 from lcjax.tasks import fusion as fusions
-from lcjax.weights import arrival, files, imagenet, layout
+from lcjax.weights import arrival, files, hub, imagenet, layout
 from lcjax.weights.arrival import Arrival, Plan, Row
 from lcjax.weights.layouts import ALL
 
@@ -52,7 +52,7 @@ class Start:
             return None
         one = self.arrival
         return {
-            "source": one.source,
+            "source": one.source.removeprefix("config.init="),
             "sha256": one.sha256,
             "origin": one.origin,
             "bands": one.bands,
@@ -71,12 +71,13 @@ def start(config: ml_collections.ConfigDict, card: cards.Card, template: params.
     Raises:
       InputError: what config.init names is not there, or not of this network.
     """
-    parameters, statistics = template.initial_values(config.seed)
+    parameters, statistics = template.initial_values(config.seed, config.initializer)
     if config.init == RANDOM:
         return Start(parameters, statistics)
     with multihost.raise_on_all():
-        find = next((find for beginning, find in _NAMED.items() if config.init.startswith(beginning)), _path)
-        path = find(config)
+        word, colon, _ = config.init.partition(":")
+        path, told = _NAMED.get(word + colon, _path)(config)
+        source = f"config.init={told}"
         if path.is_dir() and not (path / workdir.CONFIG).is_file():
             path = next((path / name for name in _EXPORTED if (path / name).is_file()), path)
         read = files.read(path) if not path.is_dir() else None
@@ -87,37 +88,40 @@ def start(config: ml_collections.ConfigDict, card: cards.Card, template: params.
         other = _Other(exported, dict(read.arrays), _groups_of(read.arrays, template), config.init, read.sha256)
         values, arrived = _of_ours(other, card, template, parameters | statistics)
     else:
-        values, arrived = _from_elsewhere(read, config, card, template, parameters | statistics)
+        values, arrived = _from_elsewhere(read, source, config, card, template, parameters | statistics)
     multihost.agree({"sha256": arrived.sha256, "arrays": arrived.counts()}, f"what {config.init} holds")
     return Start({p: values[p] for p in parameters}, {p: values[p] for p in statistics}, arrived)
 
 
-def _path(config: ml_collections.ConfigDict) -> pathlib.Path:
-    given: pathlib.Path = paths.given(config.init, "config.init")
-    return given
+def _path(config: ml_collections.ConfigDict) -> tuple[pathlib.Path, str]:
+    return paths.given(config.init, "config.init"), config.init
 
 
-def _from_hub(config: ml_collections.ConfigDict) -> pathlib.Path:
-    from lcjax.weights import hub
-
-    path, commit = hub.fetched(config.init)
-    _log.info(f"config.init={config.init}: {commit}")
-    return path
+def _from_hub(config: ml_collections.ConfigDict) -> tuple[pathlib.Path, str]:
+    return hub.fetched(config.init)
 
 
-def _installed(config: ml_collections.ConfigDict) -> pathlib.Path:
-    return imagenet.path(config.model.name)
+def _installed(config: ml_collections.ConfigDict) -> tuple[pathlib.Path, str]:
+    name: str = config.model.name
+    return imagenet.path(name), f"{config.init} ({imagenet.package(name).distribution})"
 
 
-# What config.init begins with, where it is no path.
-_NAMED: Mapping[str, Callable[[ml_collections.ConfigDict], pathlib.Path]] = {"hf:": _from_hub, "imagenet": _installed}
+# What config.init begins with, where it is no path: what finds the file, and what the card calls it.
+_NAMED: Mapping[str, Callable[[ml_collections.ConfigDict], tuple[pathlib.Path, str]]] = {
+    "hf:": _from_hub,
+    "imagenet": _installed,
+}
 
 
 def _from_elsewhere(
-    read: files.Weights, config: ml_collections.ConfigDict, card: cards.Card, template: params.Template, values: Host
+    read: files.Weights,
+    source: str,
+    config: ml_collections.ConfigDict,
+    card: cards.Card,
+    template: params.Template,
+    values: Host,
 ) -> tuple[Host, Arrival]:
     """With what a file of weights has, by the layout of its origin."""
-    source = f"config.init={config.init}"
     if not template.groups:
         raise InputError(
             f"{source}: the network {config.model.name} declares no parameter_groups, so that nobody knows its "
@@ -132,6 +136,8 @@ def _from_elsewhere(
     }
     streams = {name: _stream(name, card.fusion, foreign, source) for name in names}
     plan = Plan(template.groups, bands, streams, config.weights.bands, config.weights.head)
+    if config.weights.decoder == "mirrored":
+        foreign = layout.mirrored(foreign, {plan.theirs(path) for path in values}, source)
     _check_scaling(foreign, plan, config, source)
     return arrival.arrive(values, foreign, plan, source, read.sha256)
 
@@ -140,7 +146,8 @@ def _stream(name: str, fusion: str, foreign: layout.Foreign, source: str) -> str
     """The encoder of a file that one of ours takes: that of its name, the only one, or that of its trunk."""
     there = foreign.streams
     trunk: str = fusions.streams_of(fusion)[name].trunk
-    wanted = [name, *(there if len(there) == 1 else ()), trunk]
+    only: tuple[str, ...] = there if len(there) == 1 else ()
+    wanted: list[str] = [name, *only, trunk]
     if fitting := [one for one in wanted if one in there]:
         return fitting[0]
     raise InputError(

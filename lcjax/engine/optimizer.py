@@ -21,6 +21,10 @@ def _kernels(parameters: Mapping[str, Any]) -> dict[str, bool]:
     return {path: _decays(path) for path in parameters}
 
 
+def _all(parameters: Mapping[str, Any]) -> dict[str, bool]:
+    return dict.fromkeys(parameters, True)
+
+
 def make_optimizer(
     config: ml_collections.ConfigDict, groups: Mapping[str, ParameterGroups] | None = None
 ) -> optax.GradientTransformation:
@@ -29,13 +33,13 @@ def make_optimizer(
     Args:
       config: `config.optimizer`: name ("adamw", "adam", "sgd", "lars" or "lamb"), weight_decay, momentum (of sgd and
         lars), clip (global norm of the gradient; 0 is off), layer_decay. Kernels decay; biases, norms, tables of
-        positions and tokens do not, and in lars have no trust ratio.
+        positions and tokens do not, unless decay_all, and in lars have no trust ratio.
       groups: stem and stages of the network's encoders (Template.groups), which layer_decay asks for.
 
     Raises:
       InputError: an unknown name, or a layer_decay that is no share or that the network has no layers for.
     """
-    decay = optax.add_decayed_weights(config.weight_decay, mask=_kernels)
+    decay = optax.add_decayed_weights(config.weight_decay, mask=_all if config.decay_all else _kernels)
     momentum = optax.trace(decay=config.momentum)
     trust = optax.masked(optax.scale_by_trust_ratio(trust_coefficient=0.001), _kernels)
     rules = {
@@ -57,6 +61,24 @@ def make_optimizer(
     clip = optax.clip_by_global_norm(config.clip) if config.clip else optax.identity()
     layers = (_by_layer(groups, config.layer_decay),) if groups and config.layer_decay != 1 else ()
     return optax.chain(clip, *rules[config.name], *layers)
+
+
+def check_head_warmup(config: ml_collections.ConfigDict, groups: Mapping[str, ParameterGroups], steps: int) -> None:
+    """Raises InputError where a run's encoders cannot stand still for its first `steps`, and then learn.
+
+    Args:
+      config: of the run.
+      groups: as of `make_optimizer`.
+      steps: what config.optimizer.head_warmup is in steps.
+    """
+    asked = f"config.optimizer.head_warmup={config.optimizer.head_warmup!r}"
+    if steps and not groups:
+        raise InputError(
+            f"{asked}: the network declares no parameter_groups, which say what of it is an encoder; declare its stem "
+            "and stages, or set config.optimizer.head_warmup='0 steps'"
+        )
+    if steps and config.freeze:
+        raise InputError(f"{asked}: config.freeze={config.freeze!r} lets no encoder learn; leave one of them out")
 
 
 def _by_layer(groups: Mapping[str, ParameterGroups], decay: float) -> optax.GradientTransformation:

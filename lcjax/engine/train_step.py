@@ -9,6 +9,7 @@ import optax
 
 from lcjax.engine.schedule import LearningRate
 from lcjax.engine.state import State
+from lcjax.models.interfaces import layer_of
 from lcjax.models.params import Flat, Template, norm
 from lcjax.ops import augment
 from lcjax.parallel import mesh as meshes
@@ -24,11 +25,19 @@ def train_step(
     rate: LearningRate,
     seed: int,
     accumulate: int = 1,
+    *,
+    head_warmup: int = 0,
+    ema_decay: float = 0.0,
 ) -> StepFunction:
     """The step function (state, batch) -> (state, metrics); the caller compiles it.
 
-    With `accumulate` the batch goes through the network in so many parts, one after the other.
+    Args:
+      task, template, optimizer, rate, seed: of the run.
+      accumulate: the batch goes through the network in so many parts, one after the other.
+      head_warmup: number of first steps in which the encoders take the rate 0.
+      ema_decay: of the averages, for a state that keeps them.
     """
+    waiting = {path for path in template.parameters if head_warmup and layer_of(path, template.groups)}
 
     def step(state: State, batch: dict[str, Any]) -> tuple[State, dict[str, Any]]:
         def gradient_of(statistics: Flat, part: dict[str, Any]) -> tuple[Flat, Flat, dict[str, Any]]:
@@ -48,16 +57,33 @@ def train_step(
 
         if accumulate == 1:
             gradient, statistics, metrics = gradient_of(state.statistics, batch)
+            metrics.pop("weight", None)
         else:
             gradient, statistics, metrics = _mean_over_parts(gradient_of, state, batch, accumulate)
         gradient, statistics = meshes.psum(gradient), meshes.pmean(statistics)
         direction, moments = optimizer.update(gradient, state.opt_state, state.trainable)
         applied = rate(state.step) * state.lr_multiplier
-        trainable = {path: value - applied * direction[path] for path, value in state.trainable.items()}
+        of_encoders = jnp.where(state.step < head_warmup, 0.0, applied) if waiting else applied
+        rates = {path: of_encoders if path in waiting else applied for path in direction}
+        trainable = {path: value - rates[path] * direction[path] for path, value in state.trainable.items()}
+        average = _averaged(state, trainable | statistics, ema_decay)
         metrics |= {"learning_rate": applied, "gradient_norm": norm(gradient)}
-        return State(state.step + 1, trainable, state.frozen, statistics, moments, state.lr_multiplier), metrics
+        after = State(state.step + 1, trainable, state.frozen, statistics, moments, state.lr_multiplier, average)
+        return after, metrics
 
     return step
+
+
+def _averaged(state: State, values: Flat, decay: float) -> Flat:
+    """The averages of a state after one more step, `values` being what it has led to; none where none are kept.
+
+    Their decay is min(decay, (1 + t) / (10 + t)) after t steps, so that the initial values are soon forgotten.
+    """
+    if not state.average:
+        return {}
+    share = jnp.maximum(1 - decay, 9 / (10 + state.step.astype(jnp.float32)))
+    # Written so that what does not move stays the same to the bit.
+    return {path: mean + share * (values[path] - mean) for path, mean in state.average.items()}
 
 
 def _mean_over_parts(
@@ -67,6 +93,8 @@ def _mean_over_parts(
     count: int,
 ) -> tuple[Flat, Flat, dict[str, Any]]:
     """Gradient and metrics of `count` parts of a batch: their means, sums of a `Mean`; and the last part's statistics.
+
+    In the mean gradient a part counts by its "weight", where the task tells one: it is that of the whole batch, then.
 
     A part takes every `count`-th example, so that each device keeps its own, and the parts are the same on any number
     of devices. Each part normalises by itself, and hands its running statistics to the next.
@@ -79,12 +107,14 @@ def _mean_over_parts(
     def add(carry: tuple[Flat, Flat], part: dict[str, Any]) -> tuple[tuple[Flat, Flat], dict[str, Any]]:
         total, statistics = carry
         gradient, statistics, metrics = gradient_of(statistics, part)
-        return (jax.tree.map(jnp.add, total, gradient), statistics), metrics
+        weight = metrics.setdefault("weight", jnp.float32(1))
+        return (jax.tree.map(lambda sums, more: sums + weight * more, total, gradient), statistics), metrics
 
     nothing = jax.tree.map(jnp.zeros_like, state.trainable)
     (total, statistics), metrics = jax.lax.scan(add, (nothing, state.statistics), parts)
+    whole = jnp.sum(metrics.pop("weight"))
     return (
-        jax.tree.map(lambda gradient: gradient / count, total),
+        jax.tree.map(lambda gradient: gradient / jnp.where(whole > 0, whole, 1), total),
         statistics,
         {key: _over_parts(values) for key, values in metrics.items()},
     )

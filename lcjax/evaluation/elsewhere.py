@@ -148,7 +148,7 @@ def evaluate_elsewhere(
     for name, count in skipped.items():
         _log.info(f"  not scored: {count:,} pixels of {name}, which the network does not know")
     out = folder / "evaluation" / folder_name(dataset.name, spec, dataset.split_id(spec))
-    with workdir.alone(out, doing="evaluating to"):
+    with workdir.alone(out, doing="evaluating to", instead=evaluations.ELSEWHERE):
         sums = evaluate.summed(trained, source, lambda batch: as_learned(batch, fitted))
         with multihost.raise_on_all() as is_main:
             return _write(trained, out, kind, sums, dataset, source, spec, fitted, skipped) if is_main else {}

@@ -64,7 +64,7 @@ def evaluate(
     _log.info(f"{folder}: evaluated {devices.where()}")
     if warning := task.split_warning(source, split["spec"]):
         _log.warning("%s", warning)
-    with workdir.alone(folder / "evaluation" / role, doing="evaluating to"):
+    with workdir.alone(folder / "evaluation" / role, doing="evaluating to", instead=evaluations.ELSEWHERE):
         sums = summed(trained, source)
         with multihost.raise_on_all() as is_main:
             return _write(trained, folder, role, kind, sums, dataset, source) if is_main else {}

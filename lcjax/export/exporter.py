@@ -18,7 +18,7 @@ from data_pipelines.schema.errors import InputError
 from data_pipelines.schema.typed_json import Colour, Count, LabelId, Name, Tile
 from lcjax import tasks
 from lcjax.engine import restore
-from lcjax.export import load
+from lcjax.export import load, weights
 from lcjax.models import params
 from lcjax.ops import augment
 from lcjax.parallel import devices
@@ -33,28 +33,34 @@ PLATFORMS = ("cpu", "cuda", "tpu")
 _README = "README.md"
 
 
-def write(folder: pathlib.Path, output: pathlib.Path, kind: str = "best") -> None:
+def write(
+    folder: pathlib.Path, output: pathlib.Path, kind: str = "best", safetensors: bool = False, layout: str = ""
+) -> None:
     """Exports the network of a workdir, unless the folder already holds it.
 
     Args:
       folder: the workdir.
       output: folder to write.
       kind: of the checkpoint, "best" or "last".
+      safetensors: whether to write its arrays as .safetensors, too.
+      layout: a name in lcjax.weights.layouts: to write them by the names of that library, too; "" for none.
 
     Raises:
-      InputError: there is no such network, or `output` holds something else.
+      InputError: there is no such network or layout, or `output` holds something else.
     """
+    asked = weights.wanted(safetensors, layout)
     output = paths.given(output, "output")
     whole = output.absolute()
     # Beside the folder, which gets its name when it is complete.
     lock = whole.with_name(f".{whole.name}.lock")
     with locks.held(lock, f"--output={output}", doing="exporting to", instead="choose another folder"):
-        _write(folder, output, kind)
+        _write(folder, output, kind, asked)
 
 
-def _write(folder: pathlib.Path, output: pathlib.Path, kind: str) -> None:
+def _write(folder: pathlib.Path, output: pathlib.Path, kind: str, asked: weights.Wanted) -> None:
     existing, whole = _existing(output), output.absolute()
     trained = restore.restore(folder, kind)
+    beside = weights.files(trained, asked, str(folder))
     origin = {
         "lcjax": __version__,
         "jax": jax.__version__,
@@ -67,7 +73,10 @@ def _write(folder: pathlib.Path, output: pathlib.Path, kind: str) -> None:
                 f"--output={output}: holds another network, or one that other versions exported; choose another folder "
                 "or delete it"
             )
-        _log.info("%s: already holds this network; nothing to do", output)
+        missing = {name: one for name, one in beside.items() if not (output / name).exists()}
+        weights.write(output, missing)
+        done = f"added {', '.join(missing)}" if missing else "nothing to do"
+        _log.info("%s: already holds this network; %s", output, done)
         return
     _log.info("%s: traced %s", folder, devices.where())
     program = trace(trained.task, trained.config, trained.card, trained.template)
@@ -79,6 +88,7 @@ def _write(folder: pathlib.Path, output: pathlib.Path, kind: str) -> None:
     (draft / load.NETWORK).write_bytes(program.serialize())
     arrays = jax.device_get(trained.parameters | trained.statistics)
     np.savez(draft / load.PARAMETERS, **arrays)
+    weights.write(draft, beside)
     (draft / "load.py").write_text(pathlib.Path(load.__file__).read_text(encoding="utf-8"), encoding="utf-8")
     stamped = schema_version.stamp(description, load.SCHEMA_VERSION)
     (draft / load.DESCRIPTION).write_text(json.dumps(stamped, indent=1), encoding="utf-8")

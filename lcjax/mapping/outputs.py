@@ -11,7 +11,7 @@ from collections.abc import Hashable, Iterable, Sequence
 
 from data_pipelines.schema import paths
 from data_pipelines.schema.errors import InputError
-from lcjax.mapping import drafts, map_writer, scene_files
+from lcjax.mapping import drafts, map_writer, qgis_styles, scene_files
 from lcjax.mapping.map_writer import Product
 from lcjax.mapping.scene_list import Job
 
@@ -77,6 +77,11 @@ def check_foreign(output: pathlib.Path, wanted: Sequence[Product]) -> None:
     foreign = next((path for path in there if path.name not in own), None)
     if foreign == output:
         raise InputError(f"{output}: is there, and is no map that lcjax wrote; move it away, or {ANOTHER}")
+    if foreign and not mark and qgis_styles.is_sidecar(files_of(output, wanted)["names"]):
+        raise InputError(
+            f"{foreign}: left of a map that lcjax wrote, and {output.name} itself is gone; delete what is left of it "
+            f"({', '.join(path.name for path in there)}), or {ANOTHER}"
+        )
     if foreign:
         whose = "lcjax did not write it with that map" if mark else "there is no map of that name that it belongs to"
         raise InputError(

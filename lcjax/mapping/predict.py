@@ -101,10 +101,11 @@ def map_jobs(
             ) as opened:
                 mapper().map(opened, job.output, options, date=scene_options.date)
         except InputError as error:
+            told = InputError(f"{job.origin}: {error}") if job.origin else error
             if len(jobs) == 1:
-                raise
-            failed.append(str(error))
-            _log.info("not mapped: %s", error)
+                raise told from error.__cause__
+            failed.append(str(told))
+            _log.info("not mapped: %s", told)
     if failed:
         raise InputError(f"{len(failed)} of {len(jobs)} scenes were not mapped; the first: {failed[0]}")
 

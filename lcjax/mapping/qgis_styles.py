@@ -1,8 +1,10 @@
 """Styles that QGIS loads with a raster of the same name, and class names for GDAL."""
 
+import pathlib
 from collections.abc import Mapping
 from xml.sax import saxutils
 
+from data_pipelines.schema import limits
 from data_pipelines.schema.legends import Legend
 
 DOMAIN, STAMP = "LCJAX", "SCENE_FILES"
@@ -91,6 +93,16 @@ def sidecar(legend: Legend, pixels: Mapping[int, int], stamp: str) -> str:
  </PAMRasterBand>
 </PAMDataset>
 """
+
+
+def is_sidecar(path: pathlib.Path) -> bool:
+    """Whether a file is what `sidecar` makes, of whatever map; GDAL may have added statistics to it since."""
+    try:
+        with path.open("rb") as file:
+            text = file.read(limits.SIDECAR_BYTES)
+    except OSError:
+        return False
+    return f'<Metadata domain="{DOMAIN}">'.encode() in text and text.startswith(b"<PAMDataset>")
 
 
 def _attribute_table(legend: Legend, pixels: Mapping[int, int]) -> str:

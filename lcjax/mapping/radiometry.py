@@ -4,13 +4,9 @@
 (bands,), such that raw * gain + shift is dB or a digital number. `dataset` is an open rasterio dataset, `indices` are
 the sensor's bands in it (from 1), `sample` holds valid raw values (pixels, bands), `offset` is the option or None. They
 raise InputError where the numbers do not fit.
-
-Sources: Sentinel-2 digital numbers and the offset of processing baseline 04.00 (RADIO_ADD_OFFSET, BOA_ADD_OFFSET):
-ESA, Sentinel-2 Products Specification Document.
 """
 
 import logging
-import re
 from collections.abc import Callable
 
 import numpy as np
@@ -21,7 +17,6 @@ from data_pipelines.schema.sensors import Sensor
 
 _log = logging.getLogger(__name__)
 
-_BASELINE_OFFSET = -1000.0
 _MAX_OUTSIDE = 0.25  # of own imagery: with a larger share outside the range of training a scene is another product
 
 
@@ -59,14 +54,16 @@ def _conversion_of_s2(sensor, dataset, indices, sample, path, offset) -> tuple[n
             f"{path}: {kind} values up to about {highest:.3g}, so reflectance in 0..1; expected Sentinel-2 digital "
             "numbers (reflectance x 10000); multiply by 10000 first"
         )
-    stated, source = _stated_offset(dataset, indices, path)
+    found = packing.stated(path, dataset, indices)
+    added, source = sentinel2.stated(path, found, sentinel2.tags_of(dataset, indices), overruled=offset is not None)
+    stated = np.full(len(indices), added) if added else None
     floors = sentinel2.floors(sample, sensor.bands)
     if offset is not None:
         overruled = "" if stated is None else f" ({source} says {_listed(stated)})"
         stated, source = np.full(len(indices), float(offset)), "--offset" + overruled
     elif stated is not None:
-        added = dict(zip(sensor.bands, stated, strict=True))
-        if band := sentinel2.below_zero({band: floor + added[band] for band, floor in floors.items()}):
+        after = {band: floors[band] + more for band, more in zip(sensor.bands, stated, strict=True) if band in floors}
+        if band := sentinel2.below_zero(after):
             raise InputError(
                 f"{path}: {source} asks to add {_listed(stated)}, but the 1st percentile of {band} is already "
                 f"{floors[band]:.0f}, so it seems added; say so with --offset=0, or insist with --offset={stated[0]:g}"
@@ -78,8 +75,8 @@ def _conversion_of_s2(sensor, dataset, indices, sample, path, offset) -> tuple[n
         )
     elif carries is None:
         _log.warning(
-            f"{path}: {sentinel2.why(floors)}: it may carry the offset of +1000 of processing baseline 04.00 and "
-            "later; if it does, give --offset=-1000; mapped as it is"
+            f"{path}: {sentinel2.why(floors)}: it {sentinel2.MAY_CARRY}; if it does, give --offset=-1000; mapped as it "
+            "is"
         )
     if stated is None:
         return np.ones(len(indices)), np.zeros(len(indices))
@@ -138,29 +135,6 @@ def _conversion_as_stated(sensor, dataset, indices, path) -> tuple[np.ndarray, n
 def _gdal_scaling(dataset, indices) -> tuple[np.ndarray, np.ndarray]:
     gain, shift = (np.array([values[i - 1] for i in indices], float) for values in (dataset.scales, dataset.offsets))
     return gain, shift
-
-
-def _stated_offset(dataset, indices, path) -> tuple[np.ndarray | None, str]:
-    """Returns the offset that the metadata states for each band (None where there is none), and where it is stated."""
-    gain, shift = _gdal_scaling(dataset, indices)
-    if not (np.isclose(gain, 1) | np.isclose(gain, 1e-4)).all():
-        raise InputError(
-            f"{path}: band scale {gain[0]:g}; expected digital numbers of 1e-4 reflectance; rescale it first"
-        )
-    if (shift != 0).any():
-        return np.rint(shift / gain), "the file's band offset"
-    tags = [item for index in (0, *indices) for item in dataset.tags(index).items()]
-    offsets = {(key, value.strip()) for key, value in tags if re.match(r"(BOA|RADIO)_ADD_OFFSET", key.upper())}
-    values = {value for _, value in offsets}
-    if len(values) > 1 or not all(re.fullmatch(r"[-+]?\d+(\.\d*)?", value) for value in values):
-        raise InputError(f"{path}: offset tags {', '.join(sorted(values))}; expected one number; give it with --offset")
-    if offsets:
-        return np.full(len(indices), float(values.pop())), f"the tag {min(offsets)[0]}"
-    for key, value in dataset.tags().items():  # as one text: GDAL cuts "s2:processing_baseline" at its colon
-        baseline = re.search(r"PROCESSING_BASELINE\W*N?(\d\d)\.?\d\d", f"{key}={value}".upper())
-        if baseline and int(baseline[1]) >= 4:
-            return np.full(len(indices), _BASELINE_OFFSET), f"the tag {key}={value}"
-    return None, ""
 
 
 def _listed(values: np.ndarray) -> str:

@@ -23,10 +23,12 @@ class Job:
     Attributes:
       files: sensor name -> file.
       output: the map.
+      origin: the line of a list that names it, "LIST.csv, line 3", for messages; empty where no list does.
     """
 
     files: dict[str, pathlib.Path]
     output: pathlib.Path
+    origin: str = ""
 
 
 def jobs(text: str, sensors: Sequence[Sensor], output: pathlib.Path) -> list[Job]:
@@ -41,8 +43,9 @@ def jobs(text: str, sensors: Sequence[Sensor], output: pathlib.Path) -> list[Job
     Raises:
       InputError: a scene lacks a file, or two maps would have the same name.
     """
+    origins: dict[str, str] = {}
     if text.lower().endswith(".csv") and not (listed := paths.given(text, "--scene")).is_dir():
-        scenes = _of_list(listed, sensors)
+        scenes, origins = _of_list(listed, sensors)
     else:
         places = parse_scene(text, sensors)
         for name, path in places.items():
@@ -59,7 +62,7 @@ def jobs(text: str, sensors: Sequence[Sensor], output: pathlib.Path) -> list[Job
         scenes = _of_folders(places)
     if output.suffix.lower() in (".tif", ".tiff"):
         raise InputError(f"--output={output}: one file for {len(scenes)} scenes; expected a folder for their maps")
-    return [Job(of_scene, output / f"{name}.tif") for name, of_scene in scenes.items()]
+    return [Job(of_scene, output / f"{name}.tif", origins.get(name, "")) for name, of_scene in scenes.items()]
 
 
 def parse_scene(text: str, sensors: Sequence[Sensor]) -> dict[str, pathlib.Path]:
@@ -137,25 +140,37 @@ def _of_folders(folders: dict[str, pathlib.Path]) -> dict[str, dict[str, pathlib
     return dict(sorted(scenes.items()))
 
 
-def _of_list(path: pathlib.Path, sensors: Sequence[Sensor]) -> dict[str, dict[str, pathlib.Path]]:
-    """Returns {scene name: {sensor: file}} of a CSV with a column for each sensor; paths are relative to the CSV."""
+def _of_list(
+    path: pathlib.Path, sensors: Sequence[Sensor]
+) -> tuple[dict[str, dict[str, pathlib.Path]], dict[str, str]]:
+    """Returns what a CSV with a column for each sensor lists; paths are relative to the CSV.
+
+    Returns:
+      {scene name: {sensor: file}}, and {scene name: the line that lists it, for messages}.
+    """
     columns = {sensor.name: sensor.name.lower() for sensor in sensors}
     scenes: dict[str, dict[str, pathlib.Path]] = {}
+    origins: dict[str, str] = {}
     for line, row in csv_rows.read(path, list(columns.values()), ",".join(columns)):
         where = f"{path}, line {line}"
         if not all(row[column] for column in columns.values()):
             raise InputError(f"{where}: an empty cell; expected a file for each of {','.join(columns)}")
         of_scene = {name: paths.given(row[low], f"{where}: {name}", path.parent) for name, low in columns.items()}
+        scene = list(of_scene.values())[-1].stem
         for name, file in of_scene.items():
-            _add(scenes, list(of_scene.values())[-1].stem, name, file)
-    return scenes
+            _add(scenes, scene, name, file, where)
+        origins[scene] = where
+    return scenes, origins
 
 
-def _add(scenes: dict[str, dict[str, pathlib.Path]], name: str, sensor: str, path: pathlib.Path) -> None:
+def _add(
+    scenes: dict[str, dict[str, pathlib.Path]], name: str, sensor: str, path: pathlib.Path, origin: str = ""
+) -> None:
     of_scene = scenes.setdefault(name, {})
     if sensor in of_scene:
+        where = f"{origin}: {path}" if origin else path
         raise InputError(
-            f"{path}: a second scene called {name} (the other: {of_scene[sensor]}), and their maps would have one "
+            f"{where}: a second scene called {name} (the other: {of_scene[sensor]}), and their maps would have one "
             "name; rename one"
         )
     of_scene[sensor] = path

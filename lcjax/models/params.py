@@ -20,19 +20,27 @@ from lcjax.models.interfaces import ParameterGroups, begins, layer_of
 
 Flat = dict[str, jax.Array]
 
-FREEZES = ("", "encoder")  # values of config.freeze
+FREEZES = ("", "encoder")  # values of config.freeze and config.freeze_statistics
 
 
 Shape = tuple[int, ...]
-Draw = Callable[[np.random.Generator, Shape], np.ndarray]
+# From a generator, the shape, and the fan-in of the layer's kernel; 0 where it has none.
+Draw = Callable[[np.random.Generator, Shape, int], np.ndarray]
 
 
 def _normal(deviation: Callable[[Shape], float]) -> Draw:
-    return lambda generator, shape: generator.standard_normal(shape, np.float32) * np.float32(deviation(shape))
+    return lambda generator, shape, fan_in: generator.standard_normal(shape, np.float32) * np.float32(deviation(shape))
 
 
 def _constant(value: float) -> Draw:
-    return lambda generator, shape: np.full(shape, value, np.float32)
+    return lambda generator, shape, fan_in: np.full(shape, value, np.float32)
+
+
+def _uniform(generator: np.random.Generator, shape: Shape, fan_in: int) -> np.ndarray:
+    """What PyTorch draws kernels and biases of convolutions and dense layers from: within 1 / sqrt(fan-in) of 0."""
+    if not fan_in:
+        return np.zeros(shape, np.float32)  # the bias of a norm
+    return np.float32(fan_in**-0.5) * (2 * generator.random(shape, np.float32) - 1)
 
 
 def _kernel(shape: Shape) -> float:
@@ -41,13 +49,26 @@ def _kernel(shape: Shape) -> float:
 
 
 # Initial values of our own networks by path, the first match decides.
-_INITIAL = (
+_OURS = (
     (r"/(scale|var)$", _constant(1.0)),
     (r"/(bias|mean)$", _constant(0.0)),
     (r"^metadata/hidden/.*/kernel$", _normal(lambda shape: math.sqrt(2.0 / shape[0]))),  # He et al.: ReLUs follow
     (r"/kernel$", _normal(_kernel)),
     (r"/(bias_table|position|class_token)$", _normal(lambda shape: 0.02)),
 )
+# By config.initializer. Transformer encoders draw the kernels of their dense layers themselves in PyTorch, too, and the
+# Swin-Unet of Cao et al. those of its decoder: all but its two convolutions.
+_INITIAL = {
+    "ours": _OURS,
+    "pytorch": (
+        (r"^encoders/.*/(qkv|out|mlp_in|mlp_out|reduction)/kernel$", _normal(lambda shape: 0.02)),
+        (r"^encoders/.*/(qkv|out|mlp_in|mlp_out|reduction)/bias$", _constant(0.0)),
+        (r"/(kernel|bias)$", _uniform),
+        *_OURS,
+    ),
+    "swin_unet": ((r"/(embed|classify)/(kernel|bias)$", _uniform), *_OURS),
+}
+INITIALIZERS = tuple(_INITIAL)
 _NAMES = ("scale", "var", "bias", "mean", "kernel", "bias_table", "position", "class_token")  # of that table
 
 
@@ -96,6 +117,7 @@ class Template:
       build: makes the network.
       freeze: which parameters stay as they are, of `FREEZES`.
       normalisation: attributes of its batch norms (lcjax.parallel.mesh.batch_norm_attributes).
+      freeze_statistics: which batch norms use, and keep, the statistics that they came with, of `FREEZES`.
 
     Attributes:
       parameters, statistics: path -> jax.ShapeDtypeStruct.
@@ -103,7 +125,7 @@ class Template:
 
     Raises:
       InputError: an unknown `freeze`, or a network that does not declare what that needs, declares what is not there,
-        or holds variables that lcjax cannot keep.
+        has no statistics to keep, or holds variables that lcjax cannot keep.
     """
 
     def __init__(
@@ -111,9 +133,12 @@ class Template:
         build: Callable[[nnx.Rngs], nnx.Module],
         freeze: str = "",
         normalisation: Mapping[str, int | str] | None = None,
+        freeze_statistics: str = "",
     ):
-        if freeze not in FREEZES:
-            raise InputError(f"config.freeze={freeze!r}: expected one of {', '.join(map(repr, FREEZES))}")
+        asked = {"config.freeze": freeze, "config.freeze_statistics": freeze_statistics}
+        for field, value in asked.items():
+            if value not in FREEZES:
+                raise InputError(f"{field}={value!r}: expected one of {', '.join(map(repr, FREEZES))}")
         model = nnx.eval_shape(lambda: build(cast(nnx.Rngs, _OneKey())))
         model.train()
         self._build = build
@@ -122,20 +147,29 @@ class Template:
         declared = getattr(model, "parameter_groups", {})
         # An encoder by itself declares its own layers, and no encoder inside it.
         self.groups: Mapping[str, ParameterGroups] = declared if isinstance(declared, Mapping) else {}
-        if self._frozen and not self.groups:
-            raise InputError(
-                f"config.freeze={freeze!r}: the network declares no parameter_groups, which say what of it "
-                "is an encoder; declare its stem and stages, or set config.freeze=''"
-            )
+        for field, value in asked.items():
+            if value and not self.groups:
+                raise InputError(
+                    f"{field}={value!r}: the network declares no parameter_groups, which say what of it "
+                    f"is an encoder; declare its stem and stages, or set {field}=''"
+                )
         for path, module in nnx.iter_modules(model):
-            if self.is_frozen("/".join(map(str, path))):
+            name = "/".join(map(str, path))
+            if self.is_frozen(name):
                 # Frozen means frozen: its normalisation uses, and keeps, the statistics that it came with.
                 module.eval()
             if isinstance(module, nnx.BatchNorm):
-                _set_normalisation(module, "/".join(map(str, path)), normalisation or {})
+                _set_normalisation(module, name, normalisation or {})
+                if freeze_statistics and layer_of(name, self.groups):
+                    module.eval()
         self._train, *flat = _split(model)
         self.parameters, self.statistics, self._streams = flat
         _check_groups(self.groups, self.parameters)
+        if freeze_statistics and not any(layer_of(path, self.groups) for path in self.statistics):
+            raise InputError(
+                f"config.freeze_statistics={freeze_statistics!r}: the encoders of this network have no batch norm, and "
+                "so no statistics to keep; set config.freeze_statistics=''"
+            )
         model.eval()
         self._eval = nnx.graphdef(model)
 
@@ -170,10 +204,20 @@ class Template:
         """Whether a parameter stays as it is."""
         return self._frozen and layer_of(path, self.groups) is not None
 
-    def initial_values(self, seed: int) -> tuple[dict[str, np.ndarray], dict[str, np.ndarray]]:
-        """Parameters and statistics to start from: ours by `init_params`, else what the network's own layers draw."""
+    def initial_values(
+        self, seed: int, initializer: str = "ours"
+    ) -> tuple[dict[str, np.ndarray], dict[str, np.ndarray]]:
+        """Parameters and statistics to start from: ours by `init_params`, else what the network's own layers draw.
+
+        Raises InputError where the `initializer`, of `INITIALIZERS`, is unknown or the network does not ask for one.
+        """
         if not self._initialises_itself:
-            return init_params(self.parameters, seed), init_params(self.statistics, seed)
+            return init_params(self.parameters, seed, initializer), init_params(self.statistics, seed, initializer)
+        if initializer != INITIALIZERS[0]:
+            raise InputError(
+                f"config.initializer={initializer!r}: this network draws its initial values itself; set "
+                f"config.initializer={INITIALIZERS[0]!r}"
+            )
         parameters, statistics, _ = jax.jit(lambda: _split(self._build(nnx.Rngs(seed)))[1:])()
         host: tuple[dict[str, np.ndarray], dict[str, np.ndarray]] = jax.device_get((parameters, statistics))
         return host
@@ -226,24 +270,29 @@ def _seeded(streams: Mapping[str, jax.ShapeDtypeStruct], key: jax.Array) -> Flat
     return {path: start(path, leaf) for path, leaf in streams.items()}
 
 
-def init_params(shapes: Mapping[str, jax.ShapeDtypeStruct], seed: int) -> dict[str, np.ndarray]:
-    """Initial values by the table above, from a generator per path: the same on any machine and number of devices.
+def init_params(
+    shapes: Mapping[str, jax.ShapeDtypeStruct], seed: int, initializer: str = "ours"
+) -> dict[str, np.ndarray]:
+    """Initial values by a table above, from a generator per path: the same on any machine and number of devices.
 
     Drawn by numpy on the host: compiling the initialisers with XLA took longer than the first training steps.
 
     Raises:
-      InputError: the table has nothing for a path.
+      InputError: there is no such table, or it has nothing for a path.
     """
+    if initializer not in INITIALIZERS:
+        raise InputError(f"config.initializer={initializer!r}: expected one of {', '.join(INITIALIZERS)}")
     values = {}
     for path, shape in shapes.items():
-        draw = next((draw for pattern, draw in _INITIAL if re.search(pattern, path)), None)
+        draw = next((draw for pattern, draw in _INITIAL[initializer] if re.search(pattern, path)), None)
         if draw is None:
             raise InputError(
                 f"parameter {path}: no initial value is known for it; expected a name that ends in one of "
                 f"{', '.join(_NAMES)}, or a row for it in lcjax/models/params.py"
             )
         generator = np.random.Generator(np.random.PCG64((seed, zlib.crc32(path.encode()))))
-        values[path] = draw(generator, shape.shape)
+        kernel = shapes.get(f"{path.rpartition('/')[0]}/kernel")
+        values[path] = draw(generator, shape.shape, math.prod(kernel.shape[:-1]) if kernel else 0)
     return values
 
 

@@ -95,7 +95,10 @@ _ALONE: dict[str, tuple[Callable[..., bool], str]] = {
     "heads": (lambda value: _whole(value) or _wholes(value), "whole numbers above 0"),
     "drop_path": (lambda value: isinstance(value, int | float) and 0 <= value < 1, "a number from 0 to below 1"),
     "stages": (_stages, "(expansion, kernel, stride, channels, blocks) of each stage, strides 1 or 2, the first 1"),
-    "upsampling": (lambda value: value in ("bilinear", "transposed"), "bilinear or transposed"),
+    "upsampling": (
+        lambda value: value in ("bilinear", "align_corners", "transposed"),
+        "bilinear, align_corners or transposed",
+    ),
 }
 # What they must be together, where a network has all of them; the first is the one that the message is about.
 _TOGETHER: tuple[tuple[tuple[str, ...], Callable[..., bool], str], ...] = (

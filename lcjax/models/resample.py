@@ -82,6 +82,24 @@ def resize(x_BxHxWxC: jax.Array, height: int, width: int) -> jax.Array:
 
 
 @jax.named_scope(SCOPE)
+def resize_corners(x_BxHxWxC: jax.Array, height: int, width: int) -> jax.Array:
+    """Bilinear interpolation from the centres of the corner pixels to each other ("align_corners = True")."""
+    rows, columns = (
+        jnp.asarray(_between_corners(new, old)) for new, old in zip((height, width), x_BxHxWxC.shape[1:3], strict=True)
+    )
+    resized = jnp.einsum("ih,jw,bhwc->bijc", rows, columns, x_BxHxWxC.astype(jnp.float32), precision="highest")
+    return resized.astype(x_BxHxWxC.dtype)
+
+
+def _between_corners(outputs: int, inputs: int) -> Any:
+    """(outputs, inputs) float32: the weights of the two nearest of the old points for each new one."""
+    xp = jnp if is_symbol(outputs, inputs) else np
+    place = xp.arange(outputs) * ((inputs - 1) / xp.maximum(outputs - 1, 1))
+    near = 1 - xp.abs(place[:, None] - xp.arange(inputs)[None])
+    return xp.maximum(near, 0.0).astype(np.float32)
+
+
+@jax.named_scope(SCOPE)
 def average_pool(x_BxHxWxC: jax.Array, bins: int) -> jax.Array:
     """Means over a grid of bins x bins that covers the image; bins share a pixel where it does not divide."""
     _, h, w, _ = x_BxHxWxC.shape

@@ -10,7 +10,7 @@ from jax.typing import DTypeLike
 
 from lcjax.models.interfaces import ParameterGroups, numbered
 from lcjax.models.layers import UpConv, batch_norm
-from lcjax.models.resample import max_pool, resize, space_to_depth
+from lcjax.models.resample import max_pool, resize, resize_corners, space_to_depth
 
 
 class DoubleConv(nnx.Module):
@@ -42,7 +42,7 @@ class UNetEncoder(nnx.Module):
         self.remat = remat
         self.strides = tuple(patch * stride for stride in (1, 2, 4, 8, 16))
         # Bilinear upsampling keeps the channels, so the last level has those of the one before.
-        last = 8 if upsampling == "bilinear" else 16
+        last = 16 if upsampling == "transposed" else 8
         self.channels = (base, 2 * base, 4 * base, 8 * base, last * base)
         pairs = zip((patch**2 * inputs, *self.channels[:-1]), self.channels, strict=True)
         self.levels = nnx.List([DoubleConv(i, o, o, dtype=dtype, rngs=rngs) for i, o in pairs])
@@ -67,13 +67,15 @@ class UNetDecoder(nnx.Module):
 
     Args:
       channels: of the encoder's features, finest first.
-      upsampling: "bilinear" (half-pixel centres), the double convolutions having half of their inputs in the middle; or
-        "transposed": a 2x2 convolution with stride 2 that also halves the channels, as in the article.
+      upsampling: "bilinear" (half-pixel centres), the double convolutions having half of their inputs in the middle;
+        "align_corners": the same, but corners stay at corners; or "transposed": a 2x2 convolution with stride 2 that
+        also halves the channels, as in the article.
     """
 
     def __init__(self, channels: Sequence[int], *, upsampling: str, remat: bool, dtype: DTypeLike, rngs: nnx.Rngs):
         how: dict[str, Any] = {"dtype": dtype, "rngs": rngs}
         self.remat = remat
+        self.resize = resize_corners if upsampling == "align_corners" else resize
         below = channels[-1]
         ups, levels = [], []
         for index in range(len(channels) - 2, -1, -1):
@@ -96,6 +98,6 @@ class UNetDecoder(nnx.Module):
         features = [pyramid[-1]]
         for index, (level, skip) in enumerate(zip(self.levels, pyramid[-2::-1], strict=True)):
             x = features[-1]
-            x = self.ups[index](x) if self.ups else resize(x, *skip.shape[1:3])
+            x = self.ups[index](x) if self.ups else self.resize(x, *skip.shape[1:3])
             features.append(apply(level, jnp.concatenate([skip, x], axis=-1)))
         return features[1:]

@@ -62,9 +62,19 @@ def mean_over_pixels(losses_BxHxW: jax.Array, labels_BxHxW: jax.Array, weights_K
     valid = labels_BxHxW != IGNORE
     if weights_K is None:
         return jnp.sum(jnp.where(valid, losses_BxHxW, 0.0)) / jnp.maximum(meshes.psum(jnp.sum(valid)), 1)
-    weights = jnp.where(valid, weights_K[_indices(labels_BxHxW)], 0.0)
+    weights = _pixel_weights(labels_BxHxW, weights_K)
     total = meshes.psum(jnp.sum(weights))
     return jnp.sum(weights * losses_BxHxW) / jnp.where(total > 0, total, 1.0)
+
+
+def total_weight(labels_BxHxW: jax.Array, weights_K: jax.Array) -> jax.Array:
+    """Returns what `mean_over_pixels` divides by, of one replica's examples."""
+    return jnp.sum(_pixel_weights(labels_BxHxW, weights_K))
+
+
+def _pixel_weights(labels_BxHxW: jax.Array, weights_K: jax.Array) -> jax.Array:
+    """The weight of each pixel's class; 0 where its label is IGNORE."""
+    return jnp.where(labels_BxHxW != IGNORE, weights_K[_indices(labels_BxHxW)], 0.0)
 
 
 def cross_entropy(logits_BxHxWxK: jax.Array, labels_BxHxW: jax.Array, weights_K: jax.Array | None = None) -> jax.Array:

@@ -49,13 +49,11 @@ def make_mesh(
     """
     devices = jax.devices() if devices is None else devices
     count = len(devices)
-    if fsdp < 1 or count % fsdp:
+    if count % fsdp:
         raise InputError(f"config.parallel.fsdp={fsdp}: does not divide the {count} devices")
     data = count // fsdp if data == -1 else data
     if data < 1 or data * fsdp > count:
         raise InputError(f"config.parallel: data={data} x fsdp={fsdp} needs more than the {count} devices")
-    if accumulate < 1:
-        raise InputError(f"config.accumulate={accumulate}: expected 1 or more parts of a batch")
     of_process = collections.Counter(device.process_index for device in devices)
     taken = collections.Counter(device.process_index for device in devices[: data * fsdp])
     if batch_size % (accumulate * data * fsdp):
@@ -106,11 +104,8 @@ def check(parallel: ml_collections.ConfigDict) -> None:
     """Checks `config.parallel`.
 
     Raises:
-      InputError: a mode or a kind of batch norm is unknown, or mode and fsdp do not go together.
+      InputError: mode and fsdp do not go together.
     """
-    for key, known in (("mode", MODES), ("batch_norm", BATCH_NORMS)):
-        if parallel[key] not in known:
-            raise InputError(f"config.parallel.{key}={parallel[key]!r}: expected one of {', '.join(known)}")
     if parallel.mode == "pmap" and parallel.fsdp != 1:
         raise InputError(
             f"config.parallel: mode='pmap' keeps all parameters on every device, and fsdp={parallel.fsdp} spreads "

@@ -299,16 +299,17 @@ def _curve_section(runs: Iterable[Run]) -> str:
         if not run.history:
             continue
         own = [evaluation for evaluation in run.evaluations if "note" not in evaluation.fields]  # on its own data set
-        fields = own[0].fields if own else {}
-        classes = tuple(fields.get("class_set", ()))
+        known = {"dataset": run.dataset, "class_set": [c.name for c in run.legend.scored] if run.legend else ()}
+        fields = own[0].fields if own else known
+        classes = tuple(fields["class_set"])
         validation = run.splits["validation"]["id"] if "validation" in run.splits else ""
-        groups.setdefault((run.pretraining, fields.get("dataset", ""), classes, validation), []).append(run)
+        groups.setdefault((run.pretraining, fields["dataset"], classes, validation), []).append(run)
     pictures = []
     for (pretraining, dataset, _, validation), group in sorted(groups.items(), key=lambda item: str(item[0])):
         panels = _panels(group, pretraining)
         if not panels:
             continue
-        kind = "Pre-training" if pretraining else f"Segmentation, {dataset}"
+        kind = "Pre-training" if pretraining else f"Segmentation, {dataset}".removesuffix(", ")
         about = f" (validation split id {validation})" if validation else ""
         caption = "Where the loss has many points, they are faint, and the strong line is their moving average."
         title = f"<h3>{markup.text(kind + about)}</h3>"

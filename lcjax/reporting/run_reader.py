@@ -91,6 +91,7 @@ class Run:
       evaluations: by split.
       legend: of the card, None where there is no card.
       splits: of the card: role -> {"spec", "records", "id"}.
+      dataset: of the card: what the run was trained on; "" where there is no card.
     """
 
     name: str
@@ -100,6 +101,7 @@ class Run:
     evaluations: tuple[Evaluation, ...]
     legend: Legend | None
     splits: Mapping[str, cards.Split]
+    dataset: str = ""
 
     @property
     def pretraining(self) -> bool:
@@ -205,6 +207,7 @@ def _read_run(workdir: pathlib.Path, name: str) -> Run:
         evaluations=tuple(_read_evaluation(file.parent, name) for file in scored),
         legend=card.legend if card else None,
         splits=card.splits if card else {},
+        dataset=card.dataset if card else "",
     )
 
 

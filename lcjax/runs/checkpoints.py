@@ -1,9 +1,9 @@
 """Checkpoints; the only module that knows Orbax.
 
 A checkpoint is one folder with three items and the checksums of their files: `model` (parameters and statistics, all
-that evaluation needs), `optimizer`, and `meta` (JSON: the card, the data position, the state of evaluation). It appears
-under its name only when it is complete. `last` and `best` are two folders of copies. All processes of a run call these
-functions; each writes and reads its part of the arrays.
+that evaluation needs), `optimizer` (all else that training needs), and `meta` (JSON: the card, the data position, the
+state of evaluation). It appears under its name only when it is complete. `last` and `best` are two folders of copies.
+All processes of a run call these functions; each writes and reads its part of the arrays.
 """
 
 import contextlib
@@ -88,7 +88,7 @@ class Checkpoints:
         Args:
           step: number of steps done.
           model: parameters and statistics.
-          optimizer: state of the optimiser.
+          optimizer: state of the optimiser, and what else only training needs.
           meta: the state of the run.
 
         Raises:

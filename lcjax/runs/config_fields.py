@@ -199,6 +199,11 @@ FIELDS: dict[str, Field] = {
         allowed=Choice(("bf16", "f32")),
     ),
     "remat": Field(False, "compute stages again in the backward pass instead of keeping them: slower, less memory"),
+    "initializer": Field(
+        "ours",
+        "how random values are drawn: ours, pytorch (its defaults) or swin_unet (as Cao et al. 2021)",
+        allowed=Choice(("ours", "pytorch", "swin_unet")),
+    ),
     "init": Field("random", "what the network begins with: random, a workdir, a file of weights, imagenet or hf:..."),
     "weights.layout": Field("", "whose weights the file of init holds (`lcjax info weights`); empty recognises it"),
     "weights.bands": Field(
@@ -212,7 +217,17 @@ FIELDS: dict[str, Field] = {
         allowed=Choice(("origin", "any")),
     ),
     "weights.head": Field(False, "the last layer of a file is taken, too, where it has as many classes"),
+    "weights.decoder": Field(
+        "",
+        "mirrored starts the decoder of a Swin network with its encoder's blocks; empty takes the file's",
+        allowed=Choice(("", "mirrored")),
+    ),
     "freeze": Field("", "empty, or encoder: the encoders keep what init gave them", allowed=Choice(("", "encoder"))),
+    "freeze_statistics": Field(
+        "",
+        "empty, or encoder: batch norms of the encoders use, and keep, the statistics that init gave",
+        allowed=Choice(("", "encoder")),
+    ),
     # Optimisation
     "class_weights": Field(
         0.0, "classes weigh 1 / share to this power: at 0 all pixels are alike, at 1 all classes", allowed=Range(0, 10)
@@ -245,11 +260,20 @@ FIELDS: dict[str, Field] = {
         10, "evaluations without a better score before a plateau lowers the rate", allowed=_FROM_0
     ),
     "optimizer.warmup": Field("5 percent", f"how long the rate rises from 0; {_DURATION}", allowed=_DURATIONS),
+    "optimizer.head_warmup": Field(
+        "0 steps", f"how long all but the encoders learns alone; {_DURATION}", allowed=_DURATIONS
+    ),
     "optimizer.weight_decay": Field(
         0.01, "decay of the kernels; biases and norms do not decay", allowed=Range(0, 1000)
     ),
+    "optimizer.decay_all": Field(False, "biases, norms and tables of positions decay, too, as in PyTorch"),
     "optimizer.momentum": Field(0.9, "of sgd and lars", allowed=Range(0, 1, open_high=True)),
     "optimizer.clip": Field(1.0, "largest norm of the gradient; 0 is off", allowed=_FROM_0),
+    "optimizer.ema_decay": Field(
+        0.0,
+        "decay of moving averages of the parameters, which are what is scored and used; 0 is off",
+        allowed=Range(0, 1, open_high=True),
+    ),
     "total": Field(
         "100 epochs", "length of the run, in steps, epochs or examples", "300 steps", allowed=Duration(percent=False)
     ),
@@ -306,7 +330,7 @@ MODEL: dict[str, str] = {
     "patch": "pixels along the side of a patch",
     "stages": "(expansion, kernel, stride, channels, blocks) of each stage",
     "stem": "channels of the stem",
-    "upsampling": "how the decoder enlarges: bilinear or transposed (a learned convolution)",
+    "upsampling": "how the decoder enlarges: bilinear, align_corners or transposed (a learned convolution)",
     "width": "channels of the first stage",
     "widths": "channels of each stage of the decoder",
     "window": "size of an attention window, in patches",

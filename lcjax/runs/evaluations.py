@@ -20,6 +20,7 @@ from data_pipelines.schema.typed_json import Count, LabelId, LabelText, Name, Nu
 from lcjax.runs import SCHEMA_VERSION, checksums
 
 METRICS, CONFUSION, SAMPLES = "metrics.json", "confusion.csv", "samples.npz"
+ELSEWHERE = "score a copy of the workdir"  # where this folder cannot be written, or another process does
 _SEALED = (METRICS, CONFUSION, SAMPLES)
 
 

@@ -50,12 +50,13 @@ def read_fields(workdir: pathlib.Path) -> dict[str, Any]:
 
 
 @contextlib.contextmanager
-def alone(folder: pathlib.Path, *, doing: str) -> Iterator[None]:
+def alone(folder: pathlib.Path, *, doing: str, instead: str = "choose another --workdir") -> Iterator[None]:
     """Keeps other runs from writing to a folder during the context; all processes call it, and process 0 holds it.
 
     Args:
       folder: a workdir, or a folder in one; it is made where there is none.
       doing: what the run does with it, as in "another process is DOING it".
+      instead: what else the user can do.
 
     Raises:
       InputError: in all processes, where another run is at work on the folder, or it cannot be written.
@@ -64,11 +65,9 @@ def alone(folder: pathlib.Path, *, doing: str) -> Iterator[None]:
         with multihost.raise_on_all() as is_main:
             try:
                 if is_main:
-                    stack.enter_context(
-                        locks.held(folder / LOCK, folder, doing=doing, instead="choose another --workdir")
-                    )
+                    stack.enter_context(locks.held(folder / LOCK, folder, doing=doing, instead=instead))
             except OSError as error:
-                raise InputError(f"{folder}: cannot be written ({error.strerror}); choose another --workdir") from error
+                raise InputError(f"{folder}: cannot be written ({error.strerror}); {instead}") from error
         yield
 
 

@@ -41,8 +41,6 @@ class Contrastive(Task):
             raise InputError(f"config.metadata={config.metadata!r}: the contrastive task takes images alone")
         if config.resize:
             raise InputError(f"config.resize={config.resize}: the contrastive task takes crops, not whole tiles; set 0")
-        if config.projection < 0:
-            raise InputError(f"config.projection={config.projection}: expected 0, which is no projection, or more")
         for key in ("batch_size", "evaluation_batch_size"):
             if config[key] < 2:
                 raise InputError(f"config.{key}={config[key]}: the contrastive task compares places: at least 2")

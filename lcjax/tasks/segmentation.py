@@ -112,7 +112,9 @@ class Segmentation(Task):
                 "expected a float32 scalar, the mean over the batch (lcjax/ops/losses.py: PixelLoss)"
             )
         counted = (labelled > 0).astype(jnp.float32)  # a batch without a labelled pixel has no loss to learn from
-        return loss, {"OA": Mean(right, labelled), "loss": Mean(meshes.psum(loss) * counted, counted)}
+        weight = labelled if weights is None else meshes.psum(losses.total_weight(labels, weights))
+        logged = {"OA": Mean(right, labelled), "loss": Mean(meshes.psum(loss) * counted, counted)}
+        return loss, logged | {"weight": weight.astype(jnp.float32)}
 
     def eval_step(self, model: nnx.Module, batch: Batch) -> Values:
         """Returns evaluation sums of whole tiles: the confusion matrix, and how many pixels are left out of it."""

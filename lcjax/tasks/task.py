@@ -82,7 +82,9 @@ class Task(abc.ABC):
         """Returns the loss of a training batch, a float32 scalar, and further values to log: scalars, or a `Mean` each.
 
         Of a scalar the mean over steps is logged, of a `Mean` the sums over steps, divided once. One called "loss" is
-        logged in place of the loss, for batches in which nothing may count: Mean(loss, 0) leaves a step out.
+        logged in place of the loss, for batches in which nothing may count: Mean(loss, 0) leaves a step out. One called
+        "weight" is not logged: by it a batch counts in the mean gradient where it is one of several parts
+        (config.accumulate); without it all parts count alike.
 
         Over replicas (lcjax/parallel/mesh.py) the losses add up to that of the batch; the further values are those of
         the whole batch on each of them.

@@ -52,13 +52,11 @@ class Evaluator:
         return state
 
     def _scores(self, state: State) -> dict[str, float]:
-        experiment, everything = self._experiment, state.trainable | state.frozen
+        experiment, (parameters, statistics) = self._experiment, state.evaluated
         assert experiment.validation_source is not None
         batches = experiment.evaluation_batches(experiment.validation_source)
-        sums = sum_over_batches(
-            experiment.evaluation_step, everything, state.statistics, batches, experiment.batch_sharding
-        )
-        probed = self._probe(everything, state.statistics) if self._probe else {}
+        sums = sum_over_batches(experiment.evaluation_step, parameters, statistics, batches, experiment.batch_sharding)
+        probed = self._probe(parameters, statistics) if self._probe else {}
         return experiment.task.scores(sums) | probed
 
     def _at(self, step: int) -> str:

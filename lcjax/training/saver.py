@@ -2,6 +2,7 @@
 
 import dataclasses
 import pathlib
+from typing import Any
 
 import numpy as np
 
@@ -85,17 +86,14 @@ class Saver:
                 f"{devices} do now, so that each normalises by another number of examples"
             )
         like, _ = self._experiment.shapes()
-        model_like = {"parameters": like.trainable | like.frozen, "statistics": like.statistics}
-        self._check_fits(step, model_like, like.opt_state)
-        model = self._last.restore_model(step, model_like)
-        state = State(
-            step=meshes.place(np.int32(step), like.step.sharding),
-            trainable={path: model["parameters"][path] for path in like.trainable},
-            frozen={path: model["parameters"][path] for path in like.frozen},
-            statistics=model["statistics"],
-            opt_state=self._last.restore_optimizer(step, like.opt_state),
-            lr_multiplier=like.lr_multiplier,
+        model_like, optimizer_like = _items(like)
+        self._check_fits(step, model_like, optimizer_like)
+        model, optimizer = (
+            self._last.restore_model(step, model_like),
+            self._last.restore_optimizer(step, optimizer_like),
         )
+        state = _state(like, model, optimizer)
+        state = dataclasses.replace(state, step=meshes.place(np.int32(step), like.step.sharding))
         return with_lr_multiplier(state, self.progress.lr_multiplier)
 
     def _check_fits(self, step: int, model: dict, optimizer) -> None:
@@ -162,12 +160,12 @@ class Saver:
             )
 
     def _save(self, kind: Checkpoints, state: State, step: int) -> None:
-        model = {"parameters": state.trainable | state.frozen, "statistics": state.statistics}
+        model, optimizer = _items(state)
         self.progress.position = step * self._experiment.config.batch_size
         # One at a time: `last` says which state was the best, and must not be there before that state is; and of
         # several processes two savings at once would take each other's signals.
         self.wait()
-        kind.save(step, model=model, optimizer=state.opt_state, meta=self.progress)
+        kind.save(step, model=model, optimizer=optimizer, meta=self.progress)
 
     def saved(self) -> int | None:
         """Returns the step of the newest whole checkpoint to go on from."""
@@ -183,3 +181,30 @@ class Saver:
         for kind in (self._last, self._best):
             kind.wait()
             kind.close()
+
+
+def _items(state: State) -> tuple[dict[str, Any], Any]:
+    """The items "model" and "optimizer" of a state's checkpoint.
+
+    "model" is what the network is used with. Where that are averages, "optimizer" also holds what they are averages of,
+    which only the training asks for.
+    """
+    parameters, statistics = state.evaluated
+    model = {"parameters": parameters, "statistics": statistics}
+    if not state.average:
+        return model, state.opt_state
+    return model, {"opt_state": state.opt_state, "latest": state.trainable | state.statistics}
+
+
+def _state(like: State, model: dict[str, Any], optimizer: Any) -> State:
+    """The state whose items these are, with step and rate of `like`."""
+    kept = model["parameters"] | model["statistics"]
+    latest, moments = (optimizer["latest"], optimizer["opt_state"]) if like.average else (kept, optimizer)
+    return dataclasses.replace(
+        like,
+        trainable={path: latest[path] for path in like.trainable},
+        frozen={path: kept[path] for path in like.frozen},
+        statistics={path: latest[path] for path in like.statistics},
+        opt_state=moments,
+        average={path: kept[path] for path in like.average},
+    )

@@ -242,11 +242,13 @@ def _why_missing(path: str, encoder: str, foreign: Foreign) -> str:
 
 
 def _fitting_parts(values: Mapping[str, np.ndarray], foreign: Foreign, plan: Plan) -> dict[str, bool]:
-    """Of each part but the encoders whether the file has all of it in these shapes."""
+    """Of each part but the encoders whether the file has all of it in these shapes; of a mirrored one what it has."""
     fitting: dict[str, bool] = {}
     for path, value in values.items():
         if not path.startswith("encoders/"):
             found = foreign.arrays.get(plan.theirs(path))
+            if found is None and foreign.mirrored:
+                continue
             fits = found is not None and _shaped(path, found, value.shape) is not None
             fitting[part_of(path)] = fitting.get(part_of(path), True) and fits
     return fitting
@@ -274,6 +276,11 @@ def _why_unused(theirs: str, plan: Plan) -> str:
 def _check(rows: Iterable[Row], foreign: Foreign, plan: Plan, source: str) -> None:
     """Raises InputError where an encoder stays random, or the file has more of it than the network."""
     rows = tuple(rows)
+    if strangers := foreign.strangers:
+        raise InputError(
+            f"{source}: holds {strangers[0]} in a block of its encoder ({len(strangers):,} such entries), which "
+            f"{foreign.layout.title} has not: another network, whose answers would be others here"
+        )
     for encoder in plan.groups:
         stream = plan.streams[encoder.removeprefix("encoders/")]
         own = [row for row in rows if begins(row.path, [encoder])]

@@ -8,7 +8,7 @@ PyTorch's (outputs, inputs, row, column) becomes (row, column, inputs, outputs),
 
 import dataclasses
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 
 import numpy as np
 
@@ -25,7 +25,8 @@ WRAPPERS = (
 )  # fmt: skip
 _DEPTH = 5  # of wrappers in wrappers
 
-_LEAVES = {"weight": "kernel", "running_mean": "mean", "running_var": "var"}
+# The last word of a name, there and here; a weight that is a vector is a scale.
+LEAVES = {"weight": "kernel", "running_mean": "mean", "running_var": "var"}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -77,6 +78,7 @@ class Layout:
       unused: (pattern of names, why nothing here takes them).
       copies: (pattern of names, replacement): entries that stand twice and must be equal.
       lacks: (pattern of our paths below an encoder, why the origin has nothing for them).
+      mirrors: whether a decoder of ours, the mirror of such an encoder, may begin with its blocks (`mirrored`).
       turns: (pattern of our paths, name of a turn in `TURNS`), where the usual one is wrong.
       inputs: what its encoders are known to have learned from; the number of bands chooses.
       refused: not empty: why a file of this origin cannot be taken.
@@ -95,6 +97,7 @@ class Layout:
     unused: tuple[tuple[str, str], ...] = ()
     copies: Rules = ()
     lacks: tuple[tuple[str, str], ...] = ()
+    mirrors: bool = False
     turns: tuple[tuple[str, str], ...] = ()
     inputs: tuple[Input, ...] = ()
     refused: str = ""
@@ -123,6 +126,9 @@ def _as_it_is(value: np.ndarray) -> np.ndarray:
 TURNS = {"up": _up, "unfolded": _unfolded, "as it is": _as_it_is}
 
 
+UNKNOWN = "no entry that its layout knows"  # why it is skipped
+
+
 @dataclasses.dataclass(frozen=True)
 class Foreign:
     """A file's entries by our names.
@@ -133,6 +139,7 @@ class Foreign:
       arrays: our path -> values, float32, in our layout of axes.
       names: our path -> the entries that it was made of.
       skipped: name of an entry -> why nothing takes it.
+      mirrored: whether decoders begin with blocks of the encoders, and for the rest at random.
     """
 
     layout: Layout
@@ -140,11 +147,24 @@ class Foreign:
     arrays: Mapping[str, np.ndarray]
     names: Mapping[str, tuple[str, ...]]
     skipped: Mapping[str, str]
+    mirrored: bool = False
 
     @property
     def streams(self) -> tuple[str, ...]:
         """Names of its encoders."""
         return tuple(dict.fromkeys(path.split("/")[1] for path in self.arrays if path.startswith("encoders/")))
+
+    @property
+    def strangers(self) -> tuple[str, ...]:
+        """Unknown entries that stand in a block of an encoder, beside known ones: what they do would be left out."""
+        known = [name for path, names in self.names.items() if path.startswith("encoders/") for name in names]
+        blocks = set(map(self._block, known)) - {""}
+        return tuple(name for name, why in self.skipped.items() if why == UNKNOWN and self._block(name) in blocks)
+
+    def _block(self, name: str) -> str:
+        """The first two words of a longer name: "layer1.0" of "layer1.0.conv1.weight"."""
+        words = name.removeprefix(self.prefix).split(".")
+        return ".".join(words[:2]) if len(words) > 3 else ""
 
 
 def recognised(
@@ -165,7 +185,7 @@ def recognised(
       InputError: nothing fits, `wanted` is unknown or does not fit, or the origin is one that is refused.
     """
     names = list(arrays)
-    known = {layout.name: layout for layout in layouts}
+    known = {layout.name: layout for layout in layouts if not layout.refused}
     if wanted and wanted not in known:
         raise InputError(f"config.weights.layout={wanted!r}: expected one of {', '.join(known)}, or empty")
     tried = [known[wanted]] if wanted else [layout for layout in layouts if not layout.asked]
@@ -175,7 +195,7 @@ def recognised(
         for layout in tried:
             if not _fits(layout, inner):
                 continue
-            known_entries = sum(_our_name(name, layout) is not None for name in inner)
+            known_entries = sum(our_name(name, layout) is not None for name in inner)
             first = [arrays[prefix + name] for name in inner if re.search(layout.first, name)]
             bands = {kernel.shape[1] for kernel in first if kernel.ndim == 4}
             score = known_entries, bands <= {len(one.bands) for one in layout.inputs}
@@ -236,9 +256,9 @@ def converted(arrays: Mapping[str, np.ndarray], layout: Layout, prefix: str, whe
             why = "counts batches"
         if not why:
             why = _why_copied(full, name, arrays, layout, prefix, where)
-        path = None if why else _our_name(name, layout)
+        path = None if why else our_name(name, layout)
         if path is None:
-            skipped[full] = why or f"no entry that {layout.name} knows"
+            skipped[full] = why or UNKNOWN
             continue
         path, place = _placed(path, value)
         if place in pieces.setdefault(path, {}):
@@ -256,11 +276,11 @@ def _why_copied(full: str, name: str, arrays: Mapping[str, np.ndarray], layout: 
         if re.search(pattern, name) and other in arrays:
             if not np.array_equal(arrays[full], arrays[other]):
                 raise InputError(f"{where}: {full} and {other} differ; expected the same values twice")
-            return f"stands twice, as {other}"
+            return "stands there twice, with the same values"
     return ""
 
 
-def _our_name(name: str, layout: Layout) -> str | None:
+def our_name(name: str, layout: Layout) -> str | None:
     """Our path of an entry, before its last word is understood; None for one that the layout does not know."""
     for part in layout.parts:
         found = re.match(part.theirs, name)
@@ -279,7 +299,7 @@ def _placed(path: str, value: np.ndarray) -> tuple[str, tuple[int, int]]:
         place = int(found[1]), int(found[2])
         path = path.replace(found[0], "")
     module, _, leaf = path.rpartition("/")
-    leaf = "scale" if leaf == "weight" and value.ndim == 1 else _LEAVES.get(leaf, leaf)
+    leaf = "scale" if leaf == "weight" and value.ndim == 1 else LEAVES.get(leaf, leaf)
     return f"{module}/{leaf}", place
 
 
@@ -305,3 +325,44 @@ def _joined(path: str, found: Mapping[tuple[int, int], tuple[str, np.ndarray]], 
         raise InputError(f"{where}: holds {have}, and {count} such entries make {path}; expected all of them")
     values = [found[place, count][1] for place in range(count)]
     return values[0] if count == 1 else np.concatenate(values, axis=-1)
+
+
+_BLOCK = re.compile(r"encoders/(\w+)/stages/(\d+)/(\d+)/.*")
+
+
+def mirrored(foreign: Foreign, paths: Collection[str], where: str) -> Foreign:
+    """With an encoder's blocks in the mirrored decoder, too; without blocks that find no place.
+
+    So Swin-Unet begins in its authors' code: the blocks of an ImageNet Swin at the same resolution, those beyond the
+    decoder's depth left out, and the layers between stages at random.
+
+    Args:
+      foreign: entries of an encoder.
+      paths: of all arrays of the network that is begun, by the encoders' names in `foreign`.
+      where: the file, for messages.
+
+    Raises:
+      InputError: the file has no encoder that is mirrored, or a decoder; or the network has no mirror.
+    """
+    last = max((int(block[2]) for path in paths if (block := _BLOCK.fullmatch(path))), default=0)
+    found: dict[str, str] = {}
+    for path in foreign.arrays if foreign.layout.mirrors else ():
+        if block := _BLOCK.fullmatch(path):
+            stage = block.span(2)
+            other = f"decoders{path[len('encoders') : stage[0]]}{last - 1 - int(block[2])}{path[stage[1] :]}"
+            found |= {other: path} if other in paths else {}
+    if not found or any(path.startswith("decoders/") for path in foreign.arrays):
+        raise InputError(
+            f"{where}: config.weights.decoder='mirrored' starts the decoder of swin_unet or two_stream_swin with the "
+            f"blocks of a Swin encoder, and the file is of {foreign.layout.title}; set config.weights.decoder=''"
+        )
+    over = [path for path in foreign.arrays if path not in paths and _BLOCK.fullmatch(path)]
+    skipped = {name: "of a block that the mirrored network has not" for path in over for name in foreign.names[path]}
+    kept = {path: path for path in foreign.arrays if path not in over} | found
+    return dataclasses.replace(
+        foreign,
+        arrays={path: foreign.arrays[source] for path, source in kept.items()},
+        names={path: foreign.names[source] for path, source in kept.items()},
+        skipped={**foreign.skipped, **skipped},
+        mirrored=True,
+    )

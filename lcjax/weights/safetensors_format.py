@@ -2,13 +2,15 @@
 
 import functools
 import pathlib
+from collections.abc import Mapping
 from typing import Any, BinaryIO
 
 import jax.numpy as jnp
 import numpy as np
 import safetensors
+import safetensors.numpy
 
-from data_pipelines.schema import limits, typed_json
+from data_pipelines.schema import files, limits, typed_json
 from data_pipelines.schema.errors import InputError
 from lcjax.weights.entries import Entry
 from lcjax.weights.recognition import AGAIN
@@ -70,3 +72,18 @@ def _header(path: pathlib.Path, file: BinaryIO, size: int) -> dict[str, Any]:
 
 def _array(found: dict[str, Any]) -> np.ndarray:
     return np.frombuffer(found["data"], _TYPES[found["dtype"]]).reshape(found["shape"])
+
+
+def write(path: pathlib.Path, arrays: Mapping[str, np.ndarray], key: str, text: str) -> None:
+    """Writes arrays by name, and one text of metadata, in the same bytes each time; under its name when it is whole.
+
+    Args:
+      path: of the file.
+      arrays: by name.
+      key, text: of the metadata; one, for the library writes several in an order of chance.
+    """
+    dense = {name: np.require(array, requirements=["C", "ALIGNED"]) for name, array in arrays.items()}
+    draft = files.temporary(path)
+    # Not save_file, whose files nobody else may read.
+    draft.write_bytes(safetensors.numpy.save(dense, metadata={key: text}))
+    draft.replace(path)

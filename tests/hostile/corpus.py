@@ -13,7 +13,8 @@ class World:
     """What the inputs are made from, all of it well: made once (world.py), never written to.
 
     Attributes:
-      folder: holds source (images, masks, CSVs), data (prepared), run (a workdir), maps, export, scene.tif.
+      folder: holds source (images, masks, CSVs), data (prepared), run (a workdir), maps, export, scene.tif, and
+        one_row: a data set of the first row of the CSV alone.
       port: of a server on this machine that counts who asks it.
       name: of the input, in the address.
     """
@@ -84,12 +85,15 @@ class Asked:
       must: "refuse"; "accept", where the input is harmless; "either", where it depends on what was hit, and an
         acceptance says nothing wrong.
       said: text that an acceptance must say; empty where there is nothing to say.
+      same: the data set that an acceptance makes, and the one that it must equal in every byte; None where the data
+        sets are not compared.
     """
 
     command: list[str]
     names: tuple[str, ...]
     must: str = "refuse"
     said: str = ""
+    same: tuple[pathlib.Path, pathlib.Path] | None = None
 
 
 @dataclasses.dataclass(frozen=True)

@@ -27,9 +27,14 @@ PAIRS: Texts = {
     "split_of_nul": b"image,mask,split,group\ni0.tif,m0.tif,tr\x00ain,a\n",
     "split_long": b"image,mask,split,group\ni0.tif,m0.tif," + b"s" * 5000 + b",a\n",
     "million_rows": b"image,mask,split,group\n" + b"no.tif,no.tif,train,a\n" * 200_000,
-    "lone_cr": b"image,mask,split,group\ri0.tif,m0.tif,train,a\r",
     "surrogate": b"image,mask,split,group\n\xed\xa0\x80.tif,m0.tif,train,a\n",
     "name_too_long": b"image,mask,split,group\n" + b"n" * 5000 + b".tif,m0.tif,train,a\n",
+}
+# One row, with the ends of lines that old Macs, DOS and editors that mix them write: read as with LF, or refused.
+ENDS: Texts = {
+    "lone_cr": b"image,mask,split,group\ri0.tif,m0.tif,train,g0\r",
+    "crlf": b"image,mask,split,group\r\ni0.tif,m0.tif,train,g0\r\n",
+    "mixed": b"\r\nimage,mask,split,group\r\n\ni0.tif,m0.tif,train,g0",
 }
 LEGENDS: Texts = {
     "nul": b"id,name,colour\n1,a\x00,#0000ff\n2,b,#008000\n7,c,#808080\n",
@@ -74,6 +79,16 @@ def _pairs(content: bytes) -> Callable[[Place], Asked]:
     return make
 
 
+def _ends(content: bytes) -> Callable[[Place], Asked]:
+    def make(place: Place) -> Asked:
+        source = place.copy("source")
+        (source / "rasters.csv").write_bytes(content)
+        same = place.target / "rasters/x/1.0.0", place.world.folder / "one_row/rasters/x/1.0.0"
+        return Asked(place.prepare(source), ("rasters.csv",), "accept", "records of", same)
+
+    return make
+
+
 def _legend(content: bytes) -> Callable[[Place], Asked]:
     def make(place: Place) -> Asked:
         source = place.copy("source")
@@ -95,7 +110,8 @@ def _name(name: str) -> Callable[[Place], Asked]:
 def _list(content: bytes) -> Callable[[Place], Asked]:
     def make(place: Place) -> Asked:
         path = place.given / "list.csv"
-        path.write_bytes(content.replace(b"mask,split,group", b"note").replace(b"m0.tif,train,a", b"note"))
+        note = content.replace(b"mask,split,group", b"note").replace(b"m0.tif,train,a", b"note")
+        path.write_bytes(note.replace(b"m0.tif,train,g0", b"note"))
         command = ["predict", f"--workdir={place.world.folder}/run", f"--scene={path}", f"--output={place.target}"]
         return Asked(command, ("list.csv", "i0.tif", "passwd", "zero", "scenes were not mapped"))
 
@@ -114,8 +130,9 @@ def _damaged(name: str) -> Callable[[Place], Asked]:
 
 def cases() -> Iterable[Case]:
     yield from (Case(f"table of images: {name}", _pairs(content)) for name, content in PAIRS.items())
+    yield from (Case(f"table of images: ends {name}", _ends(content)) for name, content in ENDS.items())
     yield from (Case(f"table of classes: {name}", _legend(content)) for name, content in LEGENDS.items())
     yield from (Case(f"name of a class: {name}", _name(text)) for name, text in NAMES.items())
-    yield from (Case(f"list of scenes: {name}", _list(content)) for name, content in PAIRS.items())
+    yield from (Case(f"list of scenes: {name}", _list(content)) for name, content in (PAIRS | ENDS).items())
     for name in ("rasters.csv", "legend.csv"):
         yield from seeded(f"damaged {name}", _damaged(name), 12)

@@ -7,6 +7,7 @@ server on this machine), and what is written to other folders than the target.
 import contextlib
 import dataclasses
 import http.server
+import json
 import multiprocessing
 import os
 import pathlib
@@ -143,6 +144,8 @@ def judge(asked: corpus.Asked, outcome: Outcome, written: list[str], hits: int) 
         faults.append("silent: taken without a word")
     if outcome.code == 0 and asked.must != "refuse" and asked.said and asked.said not in outcome.out + outcome.err:
         faults.append(f"silent: does not say {asked.said!r}")
+    if outcome.code == 0 and asked.same:
+        faults += [f"silent: {name} is not as it should be" for name in _unlike(*asked.same)]
     if outcome.memory > MEMORY:
         faults.append(f"memory: {outcome.memory / 1e9:.1f} GB")
     if outcome.connections or hits:
@@ -150,6 +153,22 @@ def judge(asked: corpus.Asked, outcome: Outcome, written: list[str], hits: int) 
     if written:
         faults.append(f"writes elsewhere: {written[:3]}")
     return faults
+
+
+def _unlike(made: pathlib.Path, expected: pathlib.Path) -> list[str]:
+    """The files in which two data sets differ, but for what they tell of where they were made from."""
+    one, other = ({str(path.relative_to(folder)): path for path in sorted(folder.rglob("*")) if path.is_file()}
+                  for folder in (made, expected))  # fmt: skip
+    return [name for name in sorted({*one, *other}) if _content(one.get(name)) != _content(other.get(name))]
+
+
+def _content(path: pathlib.Path | None) -> bytes | dict:
+    if path is None:
+        return b"not there"
+    if path.name != "statistics.json":
+        return path.read_bytes()
+    origin = ("source", "fingerprint")
+    return {name: value for name, value in json.loads(path.read_text()).items() if name not in origin}
 
 
 class _Counting(http.server.BaseHTTPRequestHandler):

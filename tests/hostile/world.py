@@ -23,10 +23,13 @@ def make(folder: pathlib.Path, port: int) -> corpus.World:
     (source / "rasters.csv").write_text("image,mask,split,group\n" + rows)
     (source / "legend.csv").write_text(own.LEGEND)
     own.write(folder / "scene.tif", own.picture(9, 64, 64), interp=interp, names=("a", "b", "c"), **place)
+    (source / "one_row.csv").write_text("image,mask,split,group\n" + rows.partition("\n")[0] + "\n")
     config = "rasters:data=rasters/x,tiny=true"
     for number, words in enumerate(
         (
             ["prepare", "--dataset=rasters/x", f"--source={source}", f"--data_dir={folder}/data", "--tile=64",
+             "--workers=1"],
+            ["prepare", "--dataset=rasters/x", f"--source={source}/one_row.csv", f"--data_dir={folder}/one_row",
              "--workers=1"],
             ["train", f"--config={config}", f"--workdir={folder}/run", f"--config.data_dir={folder}/data",
              "--config.total=4 steps", "--config.batch_size=2"],

@@ -33,8 +33,9 @@ class Double(nn.Sequential):
 class UNet(nn.Module):
     """Ronneberger et al. 2015 with padding and batch norm, after the widely used code: stages as `features`."""
 
-    def __init__(self, bands: int, classes: int, *, base: int, transposed: bool):
+    def __init__(self, bands: int, classes: int, *, base: int, upsampling: str):
         super().__init__()
+        transposed, self.align_corners = upsampling == "transposed", upsampling == "align_corners"
         b, last = base, 16 * base if transposed else 8 * base
         self.down = nn.ModuleList(
             [Double(i, o, o) for i, o in [(bands, b), (b, 2 * b), (2 * b, 4 * b), (4 * b, 8 * b), (8 * b, last)]]
@@ -60,7 +61,7 @@ class UNet(nn.Module):
             if len(self.up):
                 x = self.up[i](x)
             else:
-                x = F.interpolate(x, scale_factor=2, mode="bilinear", align_corners=False)
+                x = F.interpolate(x, scale_factor=2, mode="bilinear", align_corners=self.align_corners)
             x = after(torch.cat([skips.pop(), x], dim=1))
             stages[f"image/decoder/{i}"] = x
         return stages | {"head": self.classify(x)}

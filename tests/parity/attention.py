@@ -51,24 +51,23 @@ def unshifted(network: nn.Module) -> nn.Module:
 
 def swin(model: Mapping, bands: int) -> Peer:
     """By the library's own rules: no stage may be smaller than a window."""
+    network = SwinModel(swin_config(model, bands), add_pooling_layer=False)
+    return Peer(network, (Part("", "", SWIN),), lambda network, images: swin_stages(network, images["image"]))
 
-    def forward(network, images):
-        found = network(images["image"], output_hidden_states=True)
-        *entering, last = found.reshaped_hidden_states
-        pyramid = [*entering[:-1], channels_first(found.last_hidden_state.view(channels_last(last).shape))]
-        return {f"encoder/{i}": feature for i, feature in enumerate(pyramid)}
 
-    return Peer(SwinModel(swin_config(model, bands), add_pooling_layer=False), (Part("", "", SWIN),), forward)
+def swin_stages(network: SwinModel, image: torch.Tensor, **how) -> Stages:
+    """What enters each stage but the first, and what leaves the last, normalised."""
+    found = network(image, output_hidden_states=True, **how)
+    *entering, last = found.reshaped_hidden_states
+    pyramid = [*entering[:-1], channels_first(found.last_hidden_state.view(channels_last(last).shape))]
+    return {f"encoder/{i}": feature for i, feature in enumerate(pyramid)}
 
 
 def swin_padded(model: Mapping, bands: int) -> Peer:
     """Stages of any size, padded to whole windows."""
 
     def forward(network, images):
-        found = network(images["image"], output_hidden_states=True, always_partition=True)
-        *entering, last = found.reshaped_hidden_states
-        pyramid = [*entering[:-1], channels_first(found.last_hidden_state.view(channels_last(last).shape))]
-        return {f"encoder/{i}": feature for i, feature in enumerate(pyramid)}
+        return swin_stages(network, images["image"], always_partition=True)
 
     network = unshifted(SwinModel(swin_config(model, bands), add_pooling_layer=False))
     return Peer(network, (Part("", "", SWIN),), forward)
@@ -88,7 +87,7 @@ def swin_unet(model: Mapping, bands: Mapping[str, int], classes: int) -> Peer:
 # UPerNet
 
 
-def _upernet_features(network: nn.Module, prefix: str, levels: int) -> tuple[str, ...]:
+def _upernet_features(prefix: str, levels: int) -> tuple[str, ...]:
     smooths = (f"{prefix}fpn_convs.{level}" for level in range(levels - 2, -1, -1))
     return (f"{prefix}bottleneck", *smooths, f"{prefix}fpn_bottleneck")
 
@@ -97,15 +96,32 @@ def _upernet_parts(prefix: str) -> tuple[Part, ...]:
     return (Part(f"{prefix}classifier", "head/classify"), Part(prefix, "decoders/image/", UPERNET))
 
 
+def upernet(model: Mapping, bands: int, classes: int, *, auxiliary: bool = False) -> UperNetForSemanticSegmentation:
+    """UPerNet of transformers; `auxiliary` adds the head that only training needs."""
+    names = [f"stage{level + 1}" for level in range(len(model["depths"]))]
+    config = UperNetConfig(
+        backbone_config=swin_config(model, bands, out_features=names),
+        hidden_size=model["hidden"],
+        num_labels=classes,
+        use_auxiliary_head=auxiliary,
+    )
+    return UperNetForSemanticSegmentation(config)
+
+
+def upernet_stages(network: UperNetForSemanticSegmentation, image: torch.Tensor) -> Stages:
+    """Features of the encoder, of the decoder, and both sizes of logits."""
+    pyramid = network.backbone(image).feature_maps
+    decoded = _upernet_features("decode_head.", len(pyramid))
+    with leaving(network, *decoded, "decode_head") as found:
+        output = network(image).logits
+    stages = {f"image/encoder/{i}": feature for i, feature in enumerate(pyramid)}
+    stages |= {f"image/decoder/{i}": found[name] for i, name in enumerate(decoded)}
+    return stages | {"head": found["decode_head"], "output": output}
+
+
 def swin_upernet(model: Mapping, bands: Mapping[str, int], classes: int) -> Peer:
     levels = len(model["depths"])
     names = [f"stage{level + 1}" for level in range(levels)]
-    config = UperNetConfig(
-        backbone_config=swin_config(model, bands["image"], out_features=names),
-        hidden_size=model["hidden"],
-        num_labels=classes,
-        use_auxiliary_head=False,
-    )
     norms = ("norm" if level == levels - 1 else f"norms.{level}" for level in range(levels))
     rules = tuple((rf"^{name}", ours) for name, ours in zip(names, norms, strict=True))
     parts = (
@@ -113,25 +129,17 @@ def swin_upernet(model: Mapping, bands: Mapping[str, int], classes: int) -> Peer
         Part("backbone.swin.", "encoders/image/", SWIN),
         *_upernet_parts("decode_head."),
     )
-    decoded = _upernet_features(None, "decode_head.", levels)
-
-    def forward(network, images):
-        with leaving(network, *decoded, "decode_head") as found:
-            output = network(images["image"]).logits
-        pyramid = network.backbone(images["image"]).feature_maps
-        stages = {f"image/encoder/{i}": feature for i, feature in enumerate(pyramid)}
-        stages |= {f"image/decoder/{i}": found[name] for i, name in enumerate(decoded)}
-        return stages | {"head": found["decode_head"], "output": output}
-
+    network = unshifted(upernet(model, bands["image"], classes))
     # A backbone normalises what it gives by norms of its own.
-    return Peer(unshifted(UperNetForSemanticSegmentation(config)), parts, forward, (r"^backbone\.swin\.layernorm",))
+    unused = (r"^backbone\.swin\.layernorm",)
+    return Peer(network, parts, lambda network, images: upernet_stages(network, images["image"]), unused)
 
 
 # ViT
 
 
-def _vit(model: Mapping, bands: int) -> ViTModel:
-    config = ViTConfig(
+def vit_config(model: Mapping, bands: int) -> ViTConfig:
+    return ViTConfig(
         num_channels=bands,
         hidden_size=model["embed"],
         num_hidden_layers=model["depth"],
@@ -141,10 +149,13 @@ def _vit(model: Mapping, bands: int) -> ViTModel:
         image_size=model["patch"] * model["grid"],
         attn_implementation="eager",
     )
-    return ViTModel(config, add_pooling_layer=False)
 
 
-def _tokens(network: ViTModel, image: torch.Tensor) -> tuple[Stages, torch.Tensor]:
+def _vit(model: Mapping, bands: int) -> ViTModel:
+    return ViTModel(vit_config(model, bands), add_pooling_layer=False)
+
+
+def tokens(network: ViTModel, image: torch.Tensor) -> tuple[Stages, torch.Tensor]:
     """Tokens after each block, and normalised ones as an image without the class token."""
     blocks = [f"layers.{i}" for i in range(len(network.layers))]
     with leaving(network, "embeddings", *blocks) as found:
@@ -158,7 +169,7 @@ def vit(model: Mapping, bands: int) -> Peer:
     pyramid = SimplePyramid(model["embed"])
 
     def forward(network, images):
-        stages, last = _tokens(network["vit"], images["image"])
+        stages, last = tokens(network["vit"], images["image"])
         return stages | {f"encoder/{i}": feature for i, feature in enumerate(network["pyramid"](last))}
 
     network = nn.ModuleDict({"vit": _vit(model, bands), "pyramid": pyramid})
@@ -194,10 +205,10 @@ def vit_pyramid(model: Mapping, bands: Mapping[str, int], classes: int) -> Peer:
             "head": UperNetHead(_Width(model["hidden"], classes), [embed // 4, embed // 2, embed, embed]),
         }
     )
-    decoded = _upernet_features(None, "", 4)
+    decoded = _upernet_features("", 4)
 
     def forward(network, images):
-        _, last = _tokens(network["vit"], images["image"])
+        _, last = tokens(network["vit"], images["image"])
         pyramid = network["pyramid"](last)
         with leaving(network["head"], *decoded) as found:
             head = network["head"](pyramid)

@@ -156,7 +156,7 @@ def unet(model: Mapping, bands: Mapping[str, int], classes: int) -> Peer:
         Part("classify", "head/classify"),
         Part("", "decoders/image/", rules),
     )
-    network = UNet(bands["image"], classes, base=model["base"], transposed=model["upsampling"] == "transposed")
+    network = UNet(bands["image"], classes, base=model["base"], upsampling=model["upsampling"])
     return Peer(network, parts, lambda network, images: network(images["image"]))
 
 

@@ -33,14 +33,19 @@ CASES = {
     },
     "efficientnet_lite0_unet": ("efficientnet_lite0_unet", "", convolution.SMP_LITE0, {"image": 5}, [EVEN, ODD]),
     "unet bilinear": ("unet", "bilinear", convolution.unet, {"image": 5}, [EVEN, (61, 75)]),
+    "unet align_corners": ("unet", "bilinear", convolution.unet, {"image": 5}, [EVEN, (61, 75)]),
     "unet transposed": ("unet", "transposed", convolution.unet, {"image": 5}, [EVEN, (61, 75)]),
 }
+
+
+# Numbers that no size has.
+CHANGES = {"unet align_corners": {"upsampling": "align_corners"}}
 
 
 @pytest.mark.parametrize("name", CASES)
 def test_every_stage(name, note):
     family, size, build, bands, sizes = CASES[name]
-    model = registry.sized(family, size)
+    model = registry.sized(family, size) | CHANGES.get(name, {})
     ours = filled.segmenter(model, bands)
     peer = build(model, bands, filled.CLASSES).load(ours.values)
     assert peer.count == ours.count

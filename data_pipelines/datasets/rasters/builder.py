@@ -155,16 +155,18 @@ def read(item: Item, *, sensor: Sensor, legend: Legend, tile: int) -> Record:
     """
     cut = item.cut
     assert cut is not None
-    image, mask = (_open(item.files[part], _stamp(item.files[part])) for part in ("image", "label"))
+    image = _open(item.files["image"], _stamp(item.files["image"]))
+    mask = _open_mask(item.files["label"], _stamp(item.files["label"]))
     window = Window(cut.left, cut.top, cut.columns, cut.rows)
     indices = [raster_io.image_bands(image)[k] for k in inspect.order(sensor.bands, raster_io.band_names(image))]
     try:
         # A truncated JPEG is only a warning to GDAL, and grey below.
         with rasterio.Env(GDAL_ERROR_ON_LIBJPEG_WARNING=True):
             raw, valid = raster_io.read_valid(image, indices, window, sensor.zero_is_nodata)
-        label, off = masks.labels(masks.Mask(item.files["label"], mask), legend, window)
+        label, off = masks.labels(mask, legend, window)
     except Refused:
-        _open.cache_clear()  # what GDAL kept of a read that failed would pass for data the next time
+        _open.cache_clear()
+        _open_mask.cache_clear()  # what GDAL kept of a read that failed would pass for data the next time
         raise
     stated = packing.stated(item.files["image"], image, indices)
     raw = packing.converted(item.files["image"], raw, valid, stated, sensor.packing, sensor.dtype)
@@ -197,6 +199,11 @@ def _stamp(path: pathlib.Path) -> tuple[int, int]:
     return about.st_size, about.st_mtime_ns
 
 
-@functools.lru_cache(maxsize=4)  # an image and its mask stay open from tile to tile: what GDAL decoded is still there
+@functools.lru_cache(maxsize=2)  # an image and its mask stay open from tile to tile: what GDAL decoded is still there
 def _open(path: pathlib.Path, stamp: tuple[int, int]) -> rasterio.DatasetReader:
     return raster_io.opened(path)
+
+
+@functools.lru_cache(maxsize=2)  # and what the mask says of itself, its palette above all, is read once
+def _open_mask(path: pathlib.Path, stamp: tuple[int, int]) -> masks.Mask:
+    return masks.Mask(path, raster_io.opened(path))

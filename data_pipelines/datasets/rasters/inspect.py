@@ -53,7 +53,7 @@ def inspect(pairs: Sequence[Pair], legend: Legend, csv: pathlib.Path) -> tuple[S
     with raster_io.anywhere(), concurrent.futures.ThreadPoolExecutor(len(os.sched_getaffinity(0))) as pool:
         files = {(pair.image, pair.mask): pair for pair in pairs}  # parts of an image are of the same files
         looked = dict(zip(files, pool.map(lambda pair: _look(pair, legend), files.values()), strict=True))
-    found = [_of_pair(pair, looked[pair.image, pair.mask]) for pair in pairs]
+    found = [_of_pair(pair, looked[pair.image, pair.mask], csv.name) for pair in pairs]
     images = [image for image in found if isinstance(image, Image)]
     if not images:
         first = next(refusal for refusal in found if isinstance(refusal, Refused))
@@ -71,10 +71,14 @@ def inspect(pairs: Sequence[Pair], legend: Legend, csv: pathlib.Path) -> tuple[S
     return sensor_of(names, dtype, ground_sampling, packing=packed), fitting
 
 
-def _of_pair(pair: Pair, found: Image | Refused) -> Image | Refused:
-    """What was found of the files of a row. Refused where the row is of a part that its image does not have."""
+def _of_pair(pair: Pair, found: Image | Refused, csv: str) -> Image | Refused:
+    """What was found of the files of a row. Refused where the row is of a part that its image does not have.
+
+    Of a file that is not there also the line of the CSV is told that names it.
+    """
     if isinstance(found, Refused):
-        return found
+        there = os.path.lexists(found.file)
+        return found if there else Refused(found.file, f"{found.reason} (line {pair.line} of {csv})")
     image, block = dataclasses.replace(found, pair=pair), pair.block
     width, height = image.grid.width, image.grid.height
     if block and (block.left + block.width > width or block.top + block.height > height):

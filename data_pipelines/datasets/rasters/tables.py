@@ -42,6 +42,7 @@ class Pair:
       name: of the image, as the CSV spells it.
       group: as the CSV names it; empty where the row is a group of its own.
       block: the part of image and mask that is used; None for all of them.
+      line: of the CSV, for messages.
     """
 
     name: str
@@ -50,6 +51,7 @@ class Pair:
     split: str
     group: str
     block: Block | None = None
+    line: int = 0
 
 
 def read_pairs(path: pathlib.Path) -> list[Pair]:
@@ -86,7 +88,7 @@ def read_pairs(path: pathlib.Path) -> list[Pair]:
                     f"{where}: group {group!r} is in {split} here and in {known} in line {earlier}; expected every "
                     "group in one split, or what is scored has been seen in training"
                 )
-        pairs.append(Pair(row["image"], image, mask, split, group, block))
+        pairs.append(Pair(row["image"], image, mask, split, group, block, line))
     if not any(pair.split == "train" for pair in pairs):
         found = ", ".join(sorted({pair.split for pair in pairs}))
         raise InputError(f"{path}: no row of split train, only {found}; expected images to train on")

@@ -8,6 +8,7 @@ from lcjax.reporting.run_reader import Evaluation, Run
 
 _ROUNDING = 0.005 + 1e-9  # of a figure printed with two decimals
 _MADE_UP = 16  # largest number of test records of made-up FLAIR-1
+_BY_TRANSFER = ("flair/resnet_unet",)  # began with weights of others, the other cells with those of the same authors
 
 
 @dataclasses.dataclass(frozen=True)
@@ -168,7 +169,9 @@ def _differ(stored: float | None, printed: float | None) -> bool:
 def _run_column(table: PrintedTable, column: Column, e: Evaluation, notes: _Notes) -> ComparedColumn:
     fields = e.fields
     reasons = _not_comparable(table, fields)
-    source = (e.run, fields.get("recipe"), fields["dataset"], "not comparable" if reasons else "")
+    transferred = fields["cell"] in _BY_TRANSFER and _is_pretrained(fields)
+    words = ("transfer" if transferred else "", "not comparable" if reasons else "")
+    source = (e.run, fields.get("recipe"), fields["dataset"], *words)
     caveats = notes([*reasons, *_caveats(table, fields)])
     entries = tuple(_our_entry(e, score, notes) for _, score in table.rows)
     return ComparedColumn(column.cell, column.title, tuple(filter(None, source)), True, entries, caveats)
@@ -184,10 +187,14 @@ def _not_comparable(table: PrintedTable, fields: dict) -> list[str]:
     return []
 
 
+def _is_pretrained(fields: dict) -> bool:
+    return fields.get("init", "random") != "random"
+
+
 def _caveats(table: PrintedTable, fields: dict) -> list[str]:
     """Returns how a run differs from the printed figures."""
     caveats = []
-    pretrained, meant = fields.get("init", "random") != "random", "/ssl_" in fields["cell"]
+    pretrained, meant = _is_pretrained(fields), "/ssl_" in fields["cell"] or fields["cell"] in _BY_TRANSFER
     if pretrained != meant:
         caveats.append("encoders pre-trained" if pretrained else "encoders not pre-trained: from random values")
     if fields.get("freeze") and not fields["cell"].endswith("_frozen"):

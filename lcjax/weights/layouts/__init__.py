@@ -4,12 +4,21 @@ from lcjax.weights.layout import Layout
 from lcjax.weights.layouts import (
     efficientnet_lite_pytorch,
     flair,
+    microsoft_swin,
+    mmseg_swin,
     satlas_resnet,
     smp_unet,
+    ssl_transformer_rs,
+    swin_unet,
     timm_efficientnet,
+    timm_swin,
+    timm_vit,
     torchgeo_resnet,
     torchvision_resnet,
+    torchvision_swin,
     transformers_resnet,
+    transformers_swin,
+    transformers_vit,
 )
 
 # In this order: of two that know equally many entries of a file, the first is taken.
@@ -22,4 +31,13 @@ ALL: tuple[Layout, ...] = (
     *torchgeo_resnet.LAYOUTS,
     *satlas_resnet.LAYOUTS,
     *flair.LAYOUTS,
+    *torchvision_swin.LAYOUTS,
+    *timm_swin.LAYOUTS,
+    *timm_vit.LAYOUTS,
+    *transformers_swin.LAYOUTS,
+    *transformers_vit.LAYOUTS,
+    *microsoft_swin.LAYOUTS,
+    *mmseg_swin.LAYOUTS,
+    *swin_unet.LAYOUTS,
+    *ssl_transformer_rs.LAYOUTS,
 )

@@ -72,6 +72,21 @@ def test_formats_that_people_have_are_read_as_gdal_reads_them(tmp_path, driver):
         np.testing.assert_array_equal(dataset.read(), expected.read())
 
 
+def test_pixels_beside_an_imagine_file_count_as_its_own(tmp_path, monkeypatch):
+    """Of more than 4 GB they lie in an .ige, and the .img is small: here by an option, and with smaller limits."""
+    source, path = tif(tmp_path / "source.tif", np.tile(GREY, (3, 64, 64))), tmp_path / "image.img"
+    with rasterio.open(source) as file:
+        rasterio.shutil.copy(file, path, driver="HFA", USE_SPILL="YES")
+        pixels = file.width * file.height * file.count
+    monkeypatch.setattr(limits, "SMALL_BYTES", 1000)
+    monkeypatch.setattr(limits, "MAX_EXPANSION", 2)
+    assert 2 * path.stat().st_size < pixels < 2 * path.with_suffix(".ige").stat().st_size
+    with raster_io.opened(path) as dataset, rasterio.open(source) as expected:
+        np.testing.assert_array_equal(dataset.read(), expected.read())
+    os.truncate(path.with_suffix(".ige"), 1000)
+    assert f"image.img: {pixels:,} bytes of pixels in a file of 1" in refusal(path)  # in 13 kB
+
+
 def test_the_suffix_does_not_matter_and_a_name_is_no_connection(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     for name in ("HDF5:a.tif", "zip:b", "c.png", "d"):

@@ -47,6 +47,7 @@ def test_each_spelling_of_a_table_is_the_same_table(tmp_path, content):
         (b"picture,mask\na,b\n", "line 1: no column image in the header picture,mask; expected image,mask"),
         (b"image,mask,image\na,b,c\n", "line 1: two columns image in the header"),
         (b"image,mask\na,b,c\n", "line 2: 3 values, but 2 columns; put a value with a comma in quotes"),
+        (PLAIN + b"\r\nIMAGE , mask,\n", "line 5: the header once more; take the line out"),
         (PLAIN.decode().encode("utf-16"), "UTF-16, the `Unicode text` of spreadsheets; save it as CSV in UTF-8"),
         (b"image,mask\na\xff,b\n", "not UTF-8 (byte 12); save it as CSV in UTF-8"),
         (b"image,mask\na\0,b\n", "line 2: holds NUL"),

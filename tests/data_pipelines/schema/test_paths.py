@@ -4,20 +4,11 @@ import os
 import pathlib
 
 import pytest
+from any_names import LETTERS, possible
 from hypothesis import given, settings
-from hypothesis import strategies as st
 
 from data_pipelines.schema import paths
 from data_pipelines.schema.errors import InputError
-
-# What people and cameras put into names, and what programs take for something else.
-LETTERS = st.text(
-    st.sampled_from("aZ09 .,;:=[]{}()*?!'\"\\`~$&#%@+-_|<>äßéñ中文😀\u0301"), min_size=1, max_size=40
-) | st.text(min_size=1, max_size=255)
-
-
-def possible(name: str) -> bool:
-    return name not in (".", "..") and "/" not in name
 
 
 @pytest.fixture
@@ -43,6 +34,11 @@ def test_a_folder_that_is_called_so_is_meant_by_its_path(home):
     found = paths.given("./~/x", "--x")
     assert found == pathlib.Path.cwd() / "~" / "x"
     assert paths.given(found, "--x") == found  # twice is as once
+    below = pathlib.Path("scenes")
+    below.mkdir()
+    (below / "~town.tif").touch()
+    assert paths.given("~town.tif", "LIST.csv, line 2", below) == below / "~town.tif"
+    assert paths.given("./~town.tif", "LIST.csv, line 2", below) == below / "~town.tif"
     pathlib.Path("~scene.tif").touch()
     assert paths.given("~scene.tif", "--x") == pathlib.Path.cwd() / "~scene.tif"
 

@@ -3,6 +3,7 @@
 import pytest
 
 from data_pipelines.schema.errors import InputError
+from lcjax.configs import dfc2020
 from lcjax.engine import durations
 
 UNITS = {"name": "config.total", "batch_size": 8, "epoch": 20}
@@ -43,6 +44,20 @@ def test_what_is_no_duration_is_refused(duration):
 def test_no_run_is_endless(duration):
     with pytest.raises(InputError):
         durations.steps(duration, **UNITS, total=100)
+
+
+def test_a_head_that_is_warmed_up_for_the_whole_run_is_refused():
+    config = dfc2020.get_config()
+    config.total, config.optimizer.head_warmup = "40 steps", "25 percent"
+    assert durations.of_run(config, 100).head_warmup == 10
+    assert durations.without_records(config, 100).head_warmup == 25
+    config.optimizer.head_warmup = "1e9 epochs"
+    assert durations.without_records(config, 100).head_warmup == 100
+    config.optimizer.head_warmup = "40 steps"
+    with pytest.raises(
+        InputError, match=r"head_warmup='40 steps': 40 steps of a run of 40, so that the encoders would"
+    ):
+        durations.of_run(config, 100)
 
 
 def test_percent_of_nothing_is_refused():

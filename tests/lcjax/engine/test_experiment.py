@@ -63,6 +63,26 @@ def test_the_step_that_is_measured_is_the_step_that_is_trained(scaling, data_dir
     assert without != trained and masked(without) == masked(trained)
 
 
+def test_the_step_of_a_fine_tuning_is_the_one_that_is_measured(data_dir, tmp_path, program_of):
+    config = small(dfc2020.get_config("model=unet,data=sample,tiny=true"), data_dir)
+    plain = program_of(lambda: benchmark(config, 2))
+    programs = {plain}
+    for field, value in (
+        ("optimizer.head_warmup", "25 percent"),
+        ("optimizer.ema_decay", 0.99),
+        ("freeze_statistics", "encoder"),
+    ):
+        config.update_from_flattened_dict({field: value})
+        trained = program_of(lambda: train(config, tmp_path / field))  # noqa: B023  it is called at once
+        assert trained not in programs
+        programs.add(trained)
+    assert program_of(lambda: benchmark(config, 2)) == trained
+    setting = aot_compile.setting_of(config, jax.device_count())
+    assert program_of(lambda: aot_compile.compiled(config, setting, jax.devices())) == trained
+    config.data_dir = str(tmp_path / "nothing")
+    assert masked(program_of(lambda: benchmark(config, 2))) == masked(trained)
+
+
 def test_scalings_are_other_programs(data_dir, tmp_path, program_of):
     config = config_of("sensor", data_dir)
     plain = program_of(lambda: benchmark(config, 2))

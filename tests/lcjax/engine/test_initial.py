@@ -5,6 +5,7 @@ import hashlib
 import shutil
 
 import numpy as np
+import published_transformers
 import pytest
 from networks import small
 from torch_names import state_dict
@@ -46,8 +47,8 @@ def test_a_run_begins_with_a_file_and_its_card_says_so_also_when_the_file_is_gon
     assert "encoders/s2  60 taken" in said and "'state_dict.' peeled off its names" in said
     origin = model_card.read(tmp_path / "run").weights
     assert origin["sha256"] == hashlib.sha256(file.read_bytes()).hexdigest()
-    assert origin["source"] == f"config.init={here}" and origin["origin"] == "ResNet of torchvision or timm"
-    assert (origin["bands"], origin["arrays"]["taken"]) == ("order", 60)
+    assert origin["source"] == str(here) and origin["origin"] == "ResNet of torchgeo for Sentinel-2 or Sentinel-1"
+    assert (origin["bands"], origin["arrays"]["taken"]) == ("name", 60)
     here.unlink()
     config.total = "3 steps"
     train(config, tmp_path / "run", allow_other_config=True)
@@ -71,6 +72,31 @@ def test_a_scaling_that_the_weights_did_not_learn_with_is_refused(data_dir, tmp_
         else:
             counts = experiment.start().arrival.counts()
             assert (counts["taken"], counts["adapted"]) == (60, 0)
+
+
+def test_a_decoder_begins_as_the_mirror_of_an_encoder_of_more_blocks(data_dir, tmp_path):
+    names = published_transformers.kept_names()["small timm swin"]
+    more = {name.replace("blocks.1", "blocks.2"): of for name, of in names.items() if "layers.1.blocks.1." in name}
+    path = tmp_path / "swin.npz"
+    np.savez(path, **published_transformers.fill(names | more))
+    rgb = {"bands": "rgb", "scaling": "imagenet"}
+    with pytest.raises(InputError, match=r"for which encoders/s2 has no place \(13 such\)"):
+        experiments.build(config_of(data_dir, "swin_unet", path, **rgb)).start()
+    mirrored = config_of(data_dir, "swin_unet", path, **rgb, **{"weights.decoder": "mirrored"})
+    found = experiments.build(mirrored).start()
+    parts = {}
+    for row in found.arrival.rows:
+        parts.setdefault("/".join(row.path.split("/")[:3]), set()).add(row.how)
+    assert parts["encoders/s2/stages"] == parts["decoders/s2/stages"] == {"taken"}
+    assert parts["decoders/s2/expands"] == parts["decoders/s2/joins"] == {"missing"}
+    values = found.parameters
+    for ours, theirs in (("stages/0/1", "stages/1/1"), ("stages/1/0", "stages/0/0")):
+        kernel = values[f"decoders/s2/{ours}/mlp_in/kernel"]
+        np.testing.assert_array_equal(kernel, values[f"encoders/s2/{theirs}/mlp_in/kernel"])
+    unused = [
+        name for name, why in found.arrival.unused.items() if why == "of a block that the mirrored network has not"
+    ]
+    assert len(unused) == 13
 
 
 def test_the_network_of_another_run_is_taken_whole_where_it_is_the_same(trained, data_dir):

@@ -22,6 +22,7 @@ from lcjax.parallel import mesh as meshes
 
 def config(**changes):
     fields = {"name": "adamw", "weight_decay": 0.0, "momentum": 0.0, "clip": 0.0, "layer_decay": 1.0}
+    fields["decay_all"] = False
     return ml_collections.ConfigDict(fields | changes)
 
 
@@ -88,6 +89,23 @@ def test_kernels_alone_decay():
     np.testing.assert_allclose(found["a/kernel"], 0.2, rtol=1e-6)
 
 
+@pytest.mark.parametrize(
+    ("name", "theirs"),
+    [
+        ("adamw", optax.adamw(0.05, weight_decay=0.1)),
+        ("sgd", optax.chain(optax.add_decayed_weights(0.1), optax.sgd(0.05, momentum=0.9))),
+        ("adam", optax.chain(optax.add_decayed_weights(0.1), optax.adam(0.05))),
+    ],
+)
+def test_all_parameters_decay_where_that_is_asked_for(name, theirs):
+    values = some_values()
+    state = theirs.init(values)
+    for gradient in gradients(4):
+        update, state = theirs.update(gradient, state, values)
+        values = optax.apply_updates(values, update)
+    close(descended(name, decay_all=True), values)
+
+
 def test_every_parameter_of_a_network_is_on_the_right_side():
     from networks import make, smallest
 
@@ -130,9 +148,9 @@ def gradients(count):
     return [{path: generator.standard_normal((4, 3)).astype(np.float32) for path in PATHS} for _ in range(count)]
 
 
-def descended(name, rates=(RATE,) * 4):
+def descended(name, rates=(RATE,) * 4, **changes):
     """Values after steps of the optimiser of that name."""
-    transformation = optimizers.make_optimizer(config(name=name, weight_decay=DECAY, momentum=MOMENTUM))
+    transformation = optimizers.make_optimizer(config(name=name, weight_decay=DECAY, momentum=MOMENTUM, **changes))
     values = some_values()
     state = transformation.init(values)
     for rate, gradient in zip(rates, gradients(len(rates)), strict=True):
@@ -226,7 +244,7 @@ def test_the_state_of_adamw_is_that_of_earlier_checkpoints():
     )
 
 
-# How often the rate of each part of an encoder is multiplied by layer_decay.
+# How often the rate of each part of an encoder is multiplied by layer_decay: convolutional encoders and transformers.
 _BACKBONE = {"stem": 5, "stages/0": 4, "stages/1": 3, "stages/2": 2, "stages/3": 1}
 _SWIN = {"embed": 3, "embed_norm": 3, "stages/0": 2, "merges/0": 2, "stages/1": 1, "norm": 0}
 TIMES = {
@@ -305,3 +323,17 @@ def test_layers_do_not_speed_up_nor_stand_still(decay):
 def test_layers_that_nobody_declared_have_no_rates():
     with pytest.raises(InputError, match=r"layer_decay=0\.5: the network declares no parameter_groups"):
         optimizers.make_optimizer(config(layer_decay=0.5), {})
+
+
+@pytest.mark.parametrize(
+    ("freeze", "groups", "says"),
+    [
+        ("", {}, "the network declares no parameter_groups, which say what of it is an encoder"),
+        ("encoder", {"encoders/s2": ParameterGroups()}, "config.freeze='encoder' lets no encoder learn"),
+    ],
+)
+def test_encoders_that_nobody_knows_or_that_never_learn_do_not_wait(freeze, groups, says):
+    asked = ml_collections.ConfigDict({"freeze": freeze, "optimizer": {"head_warmup": "5 steps"}})
+    optimizers.check_head_warmup(asked, groups, 0)
+    with pytest.raises(InputError, match=f"config.optimizer.head_warmup='5 steps': {says}"):
+        optimizers.check_head_warmup(asked, groups, 5)

@@ -189,16 +189,10 @@ def test_parts_normalise_by_themselves_and_hand_their_statistics_on():
     assert float(metrics["mean"]) == pytest.approx(x.mean(), rel=1e-5)
 
 
-@pytest.mark.parametrize(
-    ("accumulate", "batch_size", "says"),
-    [
-        (4, 8, r"batch_size=8: does not divide over 8 devices, in 4 parts each .*; take a multiple of 32"),
-        (0, 8, r"config\.accumulate=0: expected 1 or more parts of a batch"),
-    ],
-)
-def test_what_does_not_divide_is_refused(accumulate, batch_size, says):
+def test_what_does_not_divide_is_refused():
+    says = r"batch_size=8: does not divide over 8 devices, in 4 parts each .*; take a multiple of 32"
     with pytest.raises(InputError, match=says):
-        meshes.make_mesh(8, 1, batch_size, accumulate)
+        meshes.make_mesh(8, 1, 8, 4)
 
 
 def test_places_that_are_compared_stay_in_one_batch():
@@ -262,3 +256,194 @@ def test_nothing_of_dropout_is_kept():
     paths = {"conv1/kernel", "conv1/bias"}
     assert (state.trainable.keys(), state.frozen, state.statistics) == (paths, {}, {})
     assert not any(jnp.issubdtype(leaf.dtype, jax.dtypes.prng_key) for leaf in jax.tree.leaves(state))
+
+
+def steps_of(model, task, data, count, *, mode="jit", mesh=(8, 1), accumulate=1, averaged=False, how=(), **fields):
+    """(initial parameters, state after each step) on one batch, by stochastic gradient descent with momentum."""
+    template = params.Template(model, *how)
+    generator = np.random.default_rng(0)
+    shapes = template.parameters | template.statistics
+    drawn = {path: generator.uniform(0.5, 1.5, leaf.shape).astype(np.float32) for path, leaf in shapes.items()}
+    values, statistics = ({path: drawn[path] for path in flat} for flat in (template.parameters, template.statistics))
+    rules = smallest("unet").optimizer
+    rules.update({"name": "sgd", "momentum": 0.9, "weight_decay": 0.1, "clip": 0.0})
+    optimizer = optimizers.make_optimizer(rules, template.groups)
+    on = meshes.make_mesh(*mesh, len(data["example"]), accumulate)
+    state = initial_state(template, values, statistics, optimizer, on, averaged=averaged)
+    lies = {path: leaf.sharding for path, leaf in state.average.items()}
+    assert lies == {path: leaf.sharding for path, leaf in (state.trainable | state.statistics).items() if averaged}
+    arrays = meshes.global_batch(data, meshes.batch_sharding(on), by_device=mode == "pmap")
+    step = train_step(task, template, optimizer, LearningRate(0.1, 0, 9, "cosine"), 0, accumulate, **fields)
+    compiled, states = compile_train_step(step, state, arrays, mode), []
+    for _ in range(count):
+        state, _ = compiled(state, arrays)
+        states.append(jax.device_get(state))
+    return values, states
+
+
+def layered_data():
+    x = np.random.default_rng(1).standard_normal((8, 3), np.float32)
+    return {"x": x, "example": np.arange(8, dtype=np.uint32)}
+
+
+class SumOfSquares:
+    """As `Square`, where each replica has its share of the sum."""
+
+    def loss(self, model, batch, keys_B):
+        encoder = model.encoders["s2"]
+        left = model.head(encoder.stages[0](encoder.embed(batch["x"])))
+        return 0.005 * jnp.sum(left**2) / meshes.psum(batch["x"].shape[0]), {}
+
+
+@pytest.mark.parametrize("mode", meshes.MODES)
+def test_encoders_stand_still_until_the_head_is_warm_and_then_go_by_what_they_have_gathered(mode):
+    how = {"mode": mode, "head_warmup": 2}
+    before, states = steps_of(Layered, SumOfSquares(), layered_data(), 3, **how)
+    encoders = {path for path in before if path.startswith("encoders/")}
+    assert len(encoders) == 4
+    for path in before:
+        for number, state in enumerate(states):
+            still = np.array_equal(state.trainable[path], before[path])
+            assert still == (path in encoders and number < 2), (path, number)
+    # The velocity is that of three gradients, taken where encoder and head stood; the rate that of the third step.
+    rate, gradient = float(LearningRate(0.1, 0, 9, "cosine")(jnp.float32(2))), jax.grad(by_hand)
+    at = [before, *(state.trainable for state in states[:2])]
+    velocity = dict.fromkeys(before, 0.0)
+    for values in at:
+        found = gradient(values, layered_data()["x"])
+        decay = {path: 0.1 * values[path] * path.endswith("kernel") for path in values}
+        velocity = {path: 0.9 * velocity[path] + found[path] + decay[path] for path in values}
+    for path in encoders:
+        moved = before[path] - states[2].trainable[path]
+        np.testing.assert_allclose(moved, rate * velocity[path], rtol=1e-4, atol=1e-6, err_msg=path)
+
+
+def by_hand(values, x):
+    """The loss of `SumOfSquares` without its network."""
+    for layer in ("encoders/s2/embed", "encoders/s2/stages/0", "head"):
+        x = x @ values[f"{layer}/kernel"] + values[f"{layer}/bias"][None]
+    return 0.005 * jnp.sum(x**2) / len(x)
+
+
+class Measured:
+    """Half the mean square of normalised numbers less those that are wanted."""
+
+    def loss(self, model, batch, keys_B):
+        return 0.5 * jnp.sum((model.norm(batch["x"]) - batch["wanted"]) ** 2) / meshes.psum(batch["x"].shape[0]), {}
+
+
+@pytest.mark.parametrize(
+    ("mode", "mesh", "accumulate"), [("jit", (8, 1), 1), ("pmap", (8, 1), 1), ("jit", (2, 4), 1), ("jit", (4, 1), 2)]
+)
+def test_averages_are_those_of_the_recursion(mode, mesh, accumulate, monkeypatch):
+    """Of parameters and of running statistics, wherever they lie and however a batch is computed."""
+    monkeypatch.setattr(meshes, "RULES", ((r".*", 1),))
+    x, wanted = np.random.default_rng(0).normal(3.0, 2.0, (2, 16, 4)).astype(np.float32)
+    data = {"x": x, "wanted": wanted, "example": np.arange(16, dtype=np.uint32)}
+    how = {"mode": mode, "mesh": mesh, "accumulate": accumulate}
+    attributes = {"axis_name": meshes.REPLICAS} if mode == "pmap" else {}
+    _, plain = steps_of(Wide, Measured(), data, 5, how=("", attributes), **how)
+    before, states = steps_of(Wide, Measured(), data, 5, how=("", attributes), averaged=True, ema_decay=0.3, **how)
+    assert states[0].average.keys() == {"norm/scale", "norm/bias", "norm/mean", "norm/var"}
+    start = np.random.default_rng(0)
+    average = {path: start.uniform(0.5, 1.5, 4).astype(np.float32) for path in (*before, "norm/mean", "norm/var")}
+    assert all(np.array_equal(average[path], before[path]) for path in before)
+    for count, (state, same) in enumerate(zip(states, plain, strict=True)):
+        latest = state.trainable | state.statistics
+        for path, value in (same.trainable | same.statistics).items():
+            np.testing.assert_array_equal(latest[path], value)  # that somebody averages them is nothing to them
+        decay = min(0.3, (1 + count) / (10 + count))
+        average = {path: decay * average[path] + (1 - decay) * latest[path] for path in average}
+        for path, mean in average.items():
+            np.testing.assert_allclose(state.average[path], mean, rtol=1e-6, err_msg=path)
+    assert decay == 0.3  # the last ones have the whole of it
+    parameters, statistics = states[-1].evaluated
+    assert parameters.keys() == before.keys()
+    for path, value in (parameters | statistics).items():
+        np.testing.assert_array_equal(value, states[-1].average[path])
+        assert not np.array_equal(value, latest[path])
+
+
+class Wide(nnx.Module):
+    """Four numbers per example, through batch norm."""
+
+    def __init__(self, rngs):
+        self.norm = nnx.BatchNorm(4, momentum=0.9, rngs=rngs)
+
+
+def test_without_averages_a_state_holds_what_it_held():
+    _, (state,) = steps_of(Wide, Measured(), unequal(), 1, mesh=(1, 1))
+    assert state.average == {} and len(jax.tree.leaves(state)) == 8  # step, rate, and thrice a scale and a bias
+
+
+def unequal():
+    x, wanted = np.random.default_rng(0).normal(3.0, 2.0, (2, 16, 4)).astype(np.float32)
+    return {"x": x, "wanted": wanted, "example": np.arange(16, dtype=np.uint32)}
+
+
+class Encoding(nnx.Module):
+    """An encoder and a head of batch norms alone."""
+
+    parameter_groups = types.MappingProxyType({"encoder": ParameterGroups(stages=(("norm",),))})
+
+    def __init__(self, rngs):
+        self.encoder, self.norm = Wide(rngs), nnx.BatchNorm(4, momentum=0.9, rngs=rngs)
+
+
+class Twice:
+    """Both norms, side by side."""
+
+    def loss(self, model, batch, keys_B):
+        return 0.5 * jnp.mean((model.norm(batch["x"]) + model.encoder.norm(batch["x"]) - batch["wanted"]) ** 2), {}
+
+
+@pytest.mark.parametrize("accumulate", [1, 2])
+def test_statistics_that_are_frozen_never_move_nor_do_their_averages(accumulate):
+    how = {"how": ("", {}, "encoder"), "mesh": (1, 1), "accumulate": accumulate, "averaged": True, "ema_decay": 0.9}
+    before, states = steps_of(Encoding, Twice(), unequal(), 4, **how)
+    start = np.random.default_rng(0)
+    drawn = {path: start.uniform(0.5, 1.5, 4).astype(np.float32) for path in [*before, *states[0].statistics]}
+    for state in states:
+        for name in ("mean", "var"):
+            frozen, moving = f"encoder/norm/{name}", f"norm/{name}"
+            np.testing.assert_array_equal(state.statistics[frozen], drawn[frozen])
+            np.testing.assert_array_equal(state.average[frozen], drawn[frozen])
+            assert not np.array_equal(state.statistics[moving], drawn[moving])
+        assert not any(np.array_equal(state.trainable[path], before[path]) for path in before)  # all of them learn
+    if accumulate > 1:
+        return
+    # And they are what is normalised by: the first step says so.
+    x, wanted = (unequal()[name].astype(np.float64) for name in ("x", "wanted"))
+    normal = (x - drawn["encoder/norm/mean"]) / np.sqrt(drawn["encoder/norm/var"] + 1e-5)
+    own = (x - x.mean(0)) / np.sqrt(x.var(0) + 1e-5)
+    error = normal * before["encoder/norm/scale"] + before["encoder/norm/bias"] - wanted
+    error += own * before["norm/scale"] + before["norm/bias"]
+    expected = before["encoder/norm/scale"] - 0.1 * (error * normal).sum(0) / error.size
+    np.testing.assert_allclose(states[0].trainable["encoder/norm/scale"], expected, rtol=1e-5)
+
+
+@pytest.mark.parametrize(("mode", "devices", "power"), [("jit", 4, 0.0), ("pmap", 4, 0.5)])
+def test_a_part_counts_by_what_is_labelled_in_it(mode, devices, power):
+    """The second part has no labelled pixel, the third few of them, and others than the first."""
+    config = smallest("swin_unet")
+    config.optimizer.update({"name": "sgd", "momentum": 0.0, "weight_decay": 0.0, "clip": 0.0})
+    config.class_weights = power
+    data = batch(config, BATCH)
+    data["label"][1::4] = 255
+    data["label"][2::4, 4:] = 255
+    found = {}
+    for accumulate in (1, 4):
+        task, template, values, statistics = make(config)
+        if power:
+            task.weights = np.linspace(0.2, 3.0, len(task.names)).astype(np.float32)
+        mesh = meshes.make_mesh(devices, 1, BATCH, accumulate)
+        optimizer = optimizers.make_optimizer(config.optimizer)
+        state = initial_state(template, values, statistics, optimizer, mesh)
+        arrays = meshes.global_batch(data, meshes.batch_sharding(mesh), by_device=mode == "pmap")
+        step = train_step(task, template, optimizer, LearningRate(RATE, 0, 10, "constant"), 0, accumulate)
+        state, metrics = jax.device_get(compile_train_step(step, state, arrays, mode)(state, arrays))
+        assert "weight" not in metrics
+        found[accumulate] = {path: values[path] - state.trainable[path] for path in values}
+    size = np.sqrt(sum(np.sum(leaf**2) for leaf in found[1].values()))
+    error = np.sqrt(sum(np.sum((found[1][path] - found[4][path]) ** 2) for path in found[1]))
+    assert size > 0.01 and error < 1e-4 * size

@@ -20,13 +20,15 @@ from data_pipelines.schema.errors import InputError
 from lcjax import tasks
 from lcjax.cli import export as export_verb
 from lcjax.configs import flair1
-from lcjax.engine import restore
+from lcjax.engine import initial, restore
 from lcjax.export import exporter, load
 from lcjax.models import resample, segmenter, swin
 from lcjax.models.params import Template
 from lcjax.ops import augment
 from lcjax.runs import checkpoints, workdir
 from lcjax.runs.progress import Progress
+from lcjax.weights import files, layout
+from lcjax.weights.layouts import ALL
 
 # name -> model, fusion or "contrastive", sizes
 NETWORKS = {
@@ -38,6 +40,7 @@ NETWORKS = {
 }
 MORE = {
     "unet_transposed": ("unet", "late", {"upsampling": "transposed", "patch": 2}),
+    "unet_align_corners": ("unet", "early", {"upsampling": "align_corners"}),
     "resnet18_unet": ("resnet18_unet", "early_plus_late", {}),
     "efficientnet_lite0_unet": ("efficientnet_lite0_unet", "early", {}),
     "swin_upernet": ("swin_upernet", "early", {}),
@@ -277,6 +280,64 @@ def test_a_kill_leaves_nothing_under_the_name_and_the_same_command_ends_it(expor
     assert {p.name: p.read_bytes() for p in output.iterdir()} == {p.name: p.read_bytes() for p in again.iterdir()}
 
 
+def test_safetensors_hold_the_same_arrays_and_the_card(exported, tmp_path, capsys):
+    output, trained = tmp_path / "network", exported.trained["resnet50_unet"]
+    shutil.copytree(exported.out / "resnet50_unet", output)
+    exporter.write(exported.runs / "resnet50_unet", output, safetensors=True, layout="torchvision_resnet")
+    assert "added parameters.safetensors, torchvision_resnet.safetensors" in capsys.readouterr().out
+    ours = files.read(output / "parameters.safetensors")
+    assert ours.metadata == {"card": trained.card.to_json()}
+    assert initial.card_of(ours) == trained.card
+    expected = trained.parameters | trained.statistics
+    assert ours.arrays.keys() == expected.keys()
+    for path, array in expected.items():
+        assert ours.arrays[path].tobytes() == np.asarray(array).tobytes()
+        assert ours.arrays[path].shape == array.shape
+
+    theirs = files.read(output / "torchvision_resnet.safetensors")
+    assert theirs.metadata == {"format": "pt"}
+    known = layout.recognised(theirs.arrays, ALL, "FILE", "torchvision_resnet")  # its 13 bands are those of torchgeo
+    read = layout.converted(theirs.arrays, *known, "FILE")
+    encoder = {path.replace("/s2/", "/image/"): array for path, array in expected.items() if path.startswith("enc")}
+    assert read.arrays.keys() == encoder.keys()
+    for path, array in encoder.items():
+        np.testing.assert_array_equal(read.arrays[path], array)
+
+    before = {path.name: path.stat().st_mtime_ns for path in output.iterdir()}
+    exporter.write(exported.runs / "resnet50_unet", output, safetensors=True)
+    assert "nothing to do" in capsys.readouterr().out
+    assert before == {path.name: path.stat().st_mtime_ns for path in output.iterdir()}
+
+
+def test_safetensors_are_the_same_bytes_each_time(exported, tmp_path):
+    """Also in another process, where what has no order of its own may come in another."""
+    code = (
+        "import sys; from pathlib import Path; from lcjax.export import exporter; "
+        "exporter.write(Path(sys.argv[1]), Path(sys.argv[2]), safetensors=True)"
+    )
+    for name in ("one", "other"):
+        shutil.copytree(exported.out / "swin_unet", tmp_path / name)
+    exporter.write(exported.runs / "swin_unet", tmp_path / "one", safetensors=True)
+    subprocess.run([sys.executable, "-c", code, exported.runs / "swin_unet", tmp_path / "other"], check=True)
+    one, other = ((tmp_path / name / "parameters.safetensors").read_bytes() for name in ("one", "other"))
+    assert one == other
+    modes = {(tmp_path / "one" / name).stat().st_mode for name in ("parameters.safetensors", "parameters.npz")}
+    assert len(modes) == 1  # whoever may read the one may read the other
+    assert sorted(path.name for path in (tmp_path / "one").iterdir() if path.name.startswith("p")) == [
+        "parameters.npz",
+        "parameters.safetensors",
+    ]
+
+
+def test_a_layout_of_another_network_is_refused_before_anything_is_written(exported, tmp_path):
+    output = tmp_path / "network"
+    for run in ("swin_unet", "two_stream_swin"):
+        with pytest.raises(InputError, match="--layout=torchvision_resnet: ") as caught:
+            exporter.write(exported.runs / run, output, layout="torchvision_resnet")
+        assert "\n" not in str(caught.value)
+        assert not output.exists()
+
+
 def test_flags_are_missing_or_no_run_is_there(tmp_path):
     for given, words in (
         ({"workdir": None, "output": "x"}, "export needs --workdir and --output"),
@@ -284,9 +345,11 @@ def test_flags_are_missing_or_no_run_is_there(tmp_path):
         ({"workdir": str(tmp_path), "output": str(tmp_path / "x")}, "config.json: no such file"),
     ):
         with pytest.raises(InputError, match=words) as caught:
-            export_verb.run(types.SimpleNamespace(checkpoint="best", **given))
+            export_verb.run(types.SimpleNamespace(checkpoint="best", safetensors=False, layout="", **given))
         assert "\n" not in str(caught.value)
     assert not list(tmp_path.iterdir())
+    with pytest.raises(InputError, match="--layout=x: expected one of torchvision_resnet, "):
+        exporter.write(tmp_path, tmp_path / "x", layout="x")
 
 
 @pytest.mark.parametrize("name", NETWORKS | MORE)

@@ -1,5 +1,6 @@
 """What a map will write is known before any work; nothing that is read, and nothing of somebody else, is replaced."""
 
+import csv
 import json
 import os
 import pathlib
@@ -11,12 +12,13 @@ import pytest
 import rasterio
 import rasterio.shutil
 import worlds
+from any_names import ANY_NAME
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from data_pipelines.datasets.contest_legend import DFC2020
 from data_pipelines.schema.errors import InputError
-from lcjax.mapping import drafts, map_writer, outputs
+from lcjax.mapping import drafts, map_writer, outputs, scene_list
 from lcjax.mapping import predict as prediction
 from lcjax.mapping.mapper import Mapper, Options
 from lcjax.mapping.network import Network
@@ -235,6 +237,11 @@ def test_own_files_are_replaced_and_what_is_left_of_the_old_map_goes(world, door
     assert (folder / "map_confidence.tif").read_text() == "my own"
     before = (folder / "map.qml").read_text()
     output.unlink()
+    with pytest.raises(
+        InputError, match=r"map\.qml: left of a map that lcjax wrote, and map\.tif itself is gone; .*\.png"
+    ):
+        door(world, output)
+    (folder / "map.tif.aux.xml").write_text("<PAMDataset/>")  # of another program
     with pytest.raises(InputError, match=r"map\.qml: is there, .*there is no map of that name"):
         door(world, output)
     assert (folder / "map.qml").read_text() == before
@@ -342,3 +349,26 @@ def test_a_map_of_any_name_is_whole_and_found_again(tmp_path_factory, folder, st
     before = output.stat().st_mtime_ns
     by_verb(world, output)
     assert output.stat().st_mtime_ns == before
+
+
+@pytest.mark.filterwarnings("ignore:(Glyph|Matplotlib currently):UserWarning")  # the preview lacks such letters
+@settings(max_examples=10, derandomize=True, deadline=None)
+@given(st.lists(ANY_NAME, min_size=4, max_size=4, unique_by=str.casefold))
+def test_scenes_of_any_name_are_mapped_from_a_list_of_any_name(tmp_path_factory, names):
+    folder, table, radar, optical = names
+    root = tmp_path_factory.mktemp("named")
+    world, card = worlds.make(root), worlds.card()
+    (root / folder).mkdir()
+    for sensor, name in (("s1", radar), ("s2", optical)):
+        (root / f"{sensor}.tif").rename(root / folder / f"{name}.tif")
+    listed = root / folder / f"{table}.csv"
+    with listed.open("w", newline="") as file:
+        csv.writer(file).writerows([("s1", "s2"), (f"{radar}.tif", f"{optical}.tif")])
+    jobs, options = scene_list.jobs(str(listed), card.sensors, root / folder / "maps"), prediction.SceneOptions()
+    prediction.check(card, jobs, Options(), options)
+    prediction.map_jobs(card, lambda: Mapper(card, worlds.probabilities, "rule", {}), jobs, Options(), options)
+    (output,) = (job.output for job in jobs)
+    assert output == root / folder / "maps" / f"{optical}.tif"
+    assert set(os.listdir(output.parent)) == map_writer.read_mark(output).files
+    with rasterio.open(output) as dataset:
+        assert (dataset.read(1) == world.truth).all()

@@ -290,6 +290,18 @@ def test_a_hidden_offset_is_refused_and_the_option_heals(tmp_path):
     assert len(said) == 1 and "0 added" in said[0]
 
 
+def test_a_doubt_is_said_and_a_missing_b10_is_none(tmp_path):
+    values = digital_numbers() + np.uint16(1000)
+    values[10] = 0  # level 2A has no B10
+    message = refusal(write(tmp_path / "s.tif", values, S2.bands))
+    assert "every band starts near or above 1000" in message and "--offset=-1000" in message
+    values[12, :2] = 700
+    stored, _, said = read_all(write(tmp_path / "t.tif", values, S2.bands))
+    np.testing.assert_array_equal(stored, np.moveaxis(values, 0, -1))
+    assert len(said) == 1 and "11 of 12 bands start near or above 1000" in said[0] and "it may carry" in said[0]
+    assert not any("may carry" in line for line in read_all(tmp_path / "t.tif", offset=0)[2])
+
+
 def test_what_is_below_the_offset_becomes_zero(tmp_path):
     values = digital_numbers()
     stored, _, _ = read_all(write(tmp_path / "s.tif", values, S2.bands), offset=-1000)
@@ -339,10 +351,14 @@ def test_metadata_that_cannot_be_true_is_refused(tmp_path):
     np.testing.assert_array_equal(read_all(removed, offset=0)[0], np.moveaxis(digital_numbers(), 0, -1))
     mixed = write(tmp_path / "b.tif", digital_numbers(), S2.bands, tags={"BOA_ADD_OFFSET": "-1000 or so"})
     assert "expected one number" in refusal(mixed)
+    np.testing.assert_array_equal(read_all(mixed, offset=0)[0], np.moveaxis(digital_numbers(), 0, -1))
     scaled = write(tmp_path / "c.tif", digital_numbers(), S2.bands)
     with rasterio.open(scaled, "r+") as dataset:
         dataset.scales = (2.75e-5,) * 13
-    assert "band scale 2.75e-05" in refusal(scaled)
+    assert "scale 2.75e-05, offset 0; expected a scale of 1 or 0.0001" in refusal(scaled)
+    with rasterio.open(scaled, "r+") as dataset:
+        dataset.scales = (0.0,) * 13
+    assert "expected numbers, and a scale that is not 0" in refusal(scaled)
 
 
 def test_an_old_baseline_says_nothing(tmp_path):

@@ -56,6 +56,7 @@ def test_a_list_gives_a_map_for_each_row(folder):
     found = jobs(str(listed), TWO, folder / "maps")
     assert [job.output.name for job in found] == ["a.tif", "b.tif"]
     assert found[0].files == {"s1": folder / "s1" / "b.tif", "s2": folder / "s2" / "a.tif"}
+    assert [job.origin for job in found] == [f"{listed}, line 2", f"{listed}, line 3"]
 
 
 def test_a_list_is_read_as_spreadsheets_write_it(folder):
@@ -109,7 +110,7 @@ def test_what_does_not_fit_is_refused(folder):
         (write(""), ONE, maps, "empty; expected a header s2"),
         (write("image\na.tif\n"), ONE, maps, "no column s2 in the header image; expected s2"),
         (write("s1,s2\na.tif,\n"), TWO, maps, "line 2: an empty cell"),
-        (write("s2\nx/a.tif\ny/a.tif\n"), ONE, maps, "a second scene called a "),
+        (write("s2\nx/a.tif\ny/a.tif\n"), ONE, maps, "csv, line 3: .*y/a.tif: a second scene called a "),
     ):
         with pytest.raises(InputError, match=words) as caught:
             jobs(text, sensors, output)

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from networks import batch, make, smallest
 
-from lcjax.models import registry
+from lcjax.models import params, registry
 
 # The others are the same program as one of these in the size that is used here: see test_overfit.py.
 FAMILIES = sorted(registry.FAMILIES.keys() - {"resnet34_unet", "resnet101_unet", "two_stream_swin"})
@@ -49,6 +49,23 @@ def test_statistics_move_while_training_and_frozen_encoders_keep_theirs(model):
     assert still == {path for path in slopes if path.startswith("encoders/")}
     assert np.isfinite(loss)
     assert all(np.isfinite(slope).all() for slope in slopes.values())
+
+
+@pytest.mark.parametrize("model", ["resnet50_unet", "efficientnet_lite0_unet", "unet"])
+def test_statistics_of_encoders_are_kept_while_all_of_the_network_learns(model):
+    config = smallest(model, "early")
+    task, _, values, statistics = make(config)
+    config.crop, config.dihedral = 0, False
+    template = params.Template(task.build, freeze_statistics="encoder")
+    assert not any(template.is_frozen(path) for path in template.parameters)
+    fixed = batch(config, 4)
+
+    def loss_of(values, statistics):
+        network = template.merge(values, statistics, train=True)
+        return task.loss(network, fixed, KEYS)[0], template.statistics_of(network)
+
+    _, moved = jax.jit(loss_of)(values, statistics)
+    assert equal(statistics, moved) == {path for path in statistics if path.startswith("encoders/")} != set()
 
 
 @pytest.mark.parametrize("model", ["resnet50_unet", "efficientnet_lite0_unet"])

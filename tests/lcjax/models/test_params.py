@@ -1,5 +1,6 @@
 """Flat parameters: there and back, how they start, what is frozen."""
 
+import functools
 import math
 import re
 
@@ -113,6 +114,87 @@ def test_a_leaf_without_initial_value_is_named():
 def test_an_unknown_freeze_is_refused():
     with pytest.raises(InputError, match=r"config\.freeze='decoder': expected one of '', 'encoder'"):
         make(smallest("unet", freeze="decoder"))
+
+
+@pytest.mark.parametrize(
+    ("model", "freeze", "says"),
+    [
+        ("unet", "decoder", r"config\.freeze_statistics='decoder': expected one of '', 'encoder'"),
+        (
+            "swin_unet",
+            "encoder",
+            r"config\.freeze_statistics='encoder': the encoders of this network have no batch norm",
+        ),
+    ],
+)
+def test_statistics_that_are_not_there_are_not_frozen(model, freeze, says):
+    task, *_ = make(smallest(model))
+    with pytest.raises(InputError, match=says):
+        params.Template(task.build, freeze_statistics=freeze)
+
+
+# What the layers of PyTorch, and Swin's own code, draw: (fan-in, deviation of kernels, whether biases are drawn).
+_DRAWN = {
+    "encoders/s2/embed": ((4, 4, 13, 96), 0.040, True),
+    "encoders/s1/embed": ((4, 4, 2, 96), 0.101, True),
+    "encoders/s1/stages/0/0/attention/qkv": ((96, 288), 0.02, False),
+    "encoders/s1/stages/0/0/mlp_in": ((96, 384), 0.02, False),
+    "decoders/s1/stages/0/0/mlp_out": ((1536, 384), 1536**-0.5 / 3**0.5, True),  # 0.0147
+    "decoders/s1/joins/0": ((192, 96), 192**-0.5 / 3**0.5, True),
+    "head/expand/expand": ((192, 3072), 192**-0.5 / 3**0.5, True),
+    "decoders/image/levels/0/conv1": ((3, 3, 24, 400), 216**-0.5 / 3**0.5, True),
+}
+
+
+def _shapes_of(layers):
+    named = {f"{layer}/{name}": shape for layer, (shape, *_) in layers.items() for name in ("kernel", "bias")}
+    return {
+        path: jax.ShapeDtypeStruct(shape if path.endswith("kernel") else shape[-1:], np.float32)
+        for path, shape in named.items()
+    }
+
+
+def test_initial_values_of_pytorch_have_its_deviations():
+    norms = {f"decoders/s1/norm/{name}": jax.ShapeDtypeStruct((96,), np.float32) for name in ("scale", "bias")}
+    values = params.init_params(_shapes_of(_DRAWN) | norms, 0, "pytorch")
+    for layer, (shape, deviation, biased) in _DRAWN.items():
+        kernel, bias = values[f"{layer}/kernel"], values[f"{layer}/bias"]
+        assert kernel.dtype == bias.dtype == np.float32
+        assert kernel.std() == pytest.approx(deviation, rel=0.03), layer
+        uniform = np.abs(kernel).max() < 1.75 * kernel.std()  # a normal one reaches three deviations
+        assert uniform == (deviation != 0.02), layer
+        assert np.any(bias) == biased
+        if biased:  # as the kernel
+            assert np.abs(bias).max() <= math.prod(shape[:-1]) ** -0.5
+            assert bias.std() == pytest.approx(deviation, rel=0.2)
+    assert np.all(values["decoders/s1/norm/scale"] == 1) and not np.any(values["decoders/s1/norm/bias"])
+
+
+def test_of_swin_unet_the_convolutions_alone_begin_as_in_pytorch():
+    shapes = make(smallest("swin_unet"))[1].parameters
+    ours, theirs = (params.init_params(shapes, 0, name) for name in ("ours", "swin_unet"))
+    differ = {path for path in shapes if not np.array_equal(ours[path], theirs[path])}
+    (stream,) = {path.split("/")[1] for path in shapes if path.startswith("encoders/")}
+    embed = f"encoders/{stream}/embed"
+    assert differ == {f"{embed}/kernel", f"{embed}/bias", "head/classify/kernel"}
+
+
+@pytest.mark.parametrize("model", FAMILIES)
+@pytest.mark.parametrize("initializer", params.INITIALIZERS)
+def test_every_initializer_has_values_for_every_network(model, initializer):
+    _, template, _, _ = _networks(model)
+    values = params.init_params(template.parameters, 0, initializer)
+    assert all(np.isfinite(value).all() and value.shape for value in values.values())
+
+
+@functools.cache
+def _networks(model):
+    return make(smallest(model))
+
+
+def test_an_unknown_initializer_is_refused():
+    with pytest.raises(InputError, match=r"config\.initializer='keras': expected one of ours, pytorch, swin_unet"):
+        params.init_params({}, 0, "keras")
 
 
 def test_norm_is_over_all_entries():

@@ -60,8 +60,8 @@ def test_the_published_swin_unet_with_two_blocks_for_each_stage():
 
 # What is wrong, and what is said of it.
 WRONG = [
-    ("unet", {"upsampling": "nearest"}, "upsampling='nearest': expected bilinear or transposed"),
-    ("unet", {"upsampling": "transpose"}, "upsampling='transpose': expected bilinear or transposed"),
+    ("unet", {"upsampling": "nearest"}, "upsampling='nearest': expected bilinear, align_corners or transposed"),
+    ("unet", {"upsampling": "transpose"}, "upsampling='transpose': expected bilinear, align_corners or transposed"),
     ("unet", {"base": 0}, "base=0: expected a whole number above 0"),
     ("unet", {"base": "64"}, "base='64': expected a whole number above 0"),
     ("unet", {"base": 12.5}, "base=12.5: expected a whole number above 0"),

@@ -33,7 +33,6 @@ def test_data_takes_what_fsdp_leaves():
     ("data", "fsdp", "batch_size", "says"),
     [
         (-1, 3, 24, "config.parallel.fsdp=3: does not divide the 8 devices"),
-        (-1, 0, 24, "config.parallel.fsdp=0: does not divide the 8 devices"),
         (4, 4, 16, "config.parallel: data=4 x fsdp=4 needs more than the 8 devices"),
         (0, 1, 8, "config.parallel: data=0 x fsdp=1"),
         (-2, 1, 8, "config.parallel: data=-2 x fsdp=1"),

@@ -181,11 +181,11 @@ def test_twenty_steps_in_parts_are_those_in_parts_on_one_device(way):
     assert distance(values, after) < 1e-6
 
 
-def test_parts_differ_from_the_whole_only_by_the_unlabelled_pixels():
-    # Each part is a mean over its own labelled pixels: exactly the whole where all are labelled (test_train_step.py).
+def test_twenty_steps_in_parts_are_those_of_the_whole():
+    # The loss that is logged is the mean of those of the parts, which have not all as many labelled pixels.
     whole, parts = twenty_steps("swin_unet", "one"), twenty_steps("swin_unet", "parts")
     np.testing.assert_allclose(whole[0]["loss"], parts[0]["loss"], rtol=1e-3)
-    assert 0 < distance(whole[1], parts[1]) < 1e-3
+    assert distance(whole[1], parts[1]) < 1e-6
 
 
 class Normalised(nnx.Module):
@@ -250,15 +250,8 @@ def test_groups_learn_as_each_would_alone():
     np.testing.assert_allclose(found, np.concatenate(expected), rtol=1e-4, atol=1e-5)
 
 
-@pytest.mark.parametrize(
-    ("changes", "says"),
-    [
-        ({"mode": "xmap"}, "config.parallel.mode='xmap': expected one of jit, pmap"),
-        ({"batch_norm": "local"}, "config.parallel.batch_norm='local': expected one of global, replica"),
-        ({"mode": "pmap", "fsdp": 2}, "config.parallel: mode='pmap' keeps all parameters on every device, and fsdp=2"),
-    ],
-)
-def test_what_does_not_go_together_is_refused(changes, says):
-    with pytest.raises(InputError) as raised:
-        meshes.check(ConfigDict({"mode": "jit", "data": -1, "fsdp": 1, "batch_norm": "global"} | changes))
-    assert says in str(raised.value)
+def test_what_does_not_go_together_is_refused():
+    with pytest.raises(
+        InputError, match=r"config\.parallel: mode='pmap' keeps all parameters on every device, and fsdp=2"
+    ):
+        meshes.check(ConfigDict({"mode": "pmap", "data": -1, "fsdp": 2, "batch_norm": "global"}))

@@ -4,6 +4,7 @@ import csv
 import json
 import pathlib
 import re
+import shutil
 import types
 
 import numpy as np
@@ -200,6 +201,24 @@ def test_pretraining_alone_makes_a_page_of_curves(tmp_path):
     (run / "evaluation/test/metrics.json").write_text('{"scores": {"retrieval": 0.5}}')  # not of land cover
     made = make_report(str(run), tmp_path / "out")
     assert made.tables == {} and made.tags.count("img") == 1
+
+
+def test_curves_are_titled_by_the_data_set_that_was_trained_on(tmp_path):
+    """Scores on other data stand in evaluation/ as well, in whatever order, or alone."""
+    for name, role in (("both", "a_first"), ("alone", "test")):
+        make_run(tmp_path / name, 0, samples=False, role=role, dataset="town 2.0.0", note="generalisation")
+        card = tmp_path / name / "card.json"
+        card.write_text(card.read_text().replace("town 2.0.0", "sample 1.0.0"))
+    shutil.copytree(tmp_path / "both" / "evaluation" / "a_first", tmp_path / "both" / "evaluation" / "test")
+    file = tmp_path / "both" / "evaluation" / "test" / "metrics.json"
+    fields = json.loads(file.read_text()) | {"dataset": "sample 1.0.0"}
+    file.write_text(json.dumps({name: value for name, value in fields.items() if name != "note"}))
+    seal(file.parent)
+    make_report(f"{tmp_path}/both,{tmp_path}/alone", tmp_path / "out")
+    text = (tmp_path / "out" / "index.html").read_text()
+    curves = text[text.index('id="curves"') :].partition("</section>")[0]
+    # One figure: both have learned from the same records.
+    assert re.findall("<h3>([^<]*)</h3>", curves) == ["Segmentation, sample 1.0.0 (validation split id val-1)"]
 
 
 def test_workdirs_are_found_by_depth_once_and_named_apart(tmp_path):

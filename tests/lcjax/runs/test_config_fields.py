@@ -7,6 +7,7 @@ import pytest
 from data_pipelines.schema.errors import InputError
 from data_pipelines.schema.normalization import SCALINGS
 from lcjax.configs import dfc2020, pretrain
+from lcjax.engine import experiment
 from lcjax.engine.optimizer import make_optimizer
 from lcjax.engine.schedule import SCHEDULES, learning_rate
 from lcjax.parallel import mesh
@@ -45,6 +46,32 @@ def test_choices_are_those_that_the_code_knows():
         learning_rate(_with(config, batch_rule=rule), 8, 0, 1)
     for name in words("optimizer.name"):
         make_optimizer(_with(config, name=name))
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "says"),
+    [
+        ("parallel.mode", "xmap", "expected jit or pmap"),
+        ("parallel.batch_norm", "local", "expected global or replica"),
+        ("parallel.fsdp", 0, "expected 1 to"),
+        ("accumulate", 0, "expected 1 to"),
+        ("threads", -1, "expected 0 to"),
+        ("workers", -1, "expected 0 to"),
+        ("optimizer.batch_rule", "cubic", "expected none, linear or sqrt"),
+        ("optimizer.reference_batch", 0, "expected 1 to"),
+        ("optimizer.schedule", "linear", "expected cosine, constant or plateau"),
+        ("optimizer.plateau_factor", 1.0, "expected above 0 and below 1"),
+        ("optimizer.plateau_patience", -1, "expected 0 or more"),
+        ("projection", -1, "expected 0 to"),
+    ],
+)
+def test_a_run_is_refused_before_its_data_are_looked_for(name, value, says, tmp_path):
+    """At every door to an experiment: what comes behind them relies on it."""
+    config = pretrain.get_config("tiny=true") if name == "projection" else dfc2020.get_config("tiny=true")
+    config.update_from_flattened_dict({name: value, "data_dir": str(tmp_path)})
+    for door in (experiment.build, experiment.build_without_data, experiment.build_to_measure):
+        with pytest.raises(InputError, match=rf"^config\.{name}={value!r}: {says}"):
+            door(config)
 
 
 def _with(config, **changes):

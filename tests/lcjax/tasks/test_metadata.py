@@ -1,5 +1,6 @@
 """Numbers beside images: encoded on the device, dropped and forgotten by key, learned from, carried by every verb."""
 
+import dataclasses
 import functools
 import pathlib
 import shutil
@@ -15,6 +16,7 @@ from networks import SMALLEST, card_of, make, small, smallest
 from data_pipelines.datasets.flair1.metadata import ENCODED, UNKNOWN, encode
 from data_pipelines.prepare import prepare
 from data_pipelines.reading import dataset
+from data_pipelines.reading.arrays import from_arrays
 from data_pipelines.schema.errors import InputError
 from lcjax import tasks
 from lcjax.configs import flair1
@@ -24,7 +26,7 @@ from lcjax.engine.eval_step import evaluation_step
 from lcjax.engine.schedule import LearningRate
 from lcjax.engine.state import initial_state
 from lcjax.engine.train_step import compile_train_step, train_step
-from lcjax.evaluation import evaluate
+from lcjax.evaluation import elsewhere, evaluate
 from lcjax.mapping import mapper, scene
 from lcjax.models import metadata, params, registry
 from lcjax.models.interfaces import whole
@@ -288,6 +290,22 @@ def test_it_is_evaluated_with_its_metadata_and_maps_without(run, sample, tmp_pat
     unknown = np.asarray(network.probabilities()({"aerial": batch["aerial"]}))[0].argmax(-1)
     with rasterio.open(tmp_path / "map.tif") as file:
         assert np.mean(file.read(1) == network.card.legend.id_of_index()[unknown]) > 0.999
+
+
+def test_data_that_tell_no_metadata_are_no_place_to_score_it(run):
+    _, folder = run
+    card = restore.card_of(folder, "last")
+    (sensor,) = card.sensors
+    images = np.full((2, 32, 32, len(sensor.bands)), 100, sensor.dtype)
+    masks = np.full((2, 32, 32), card.legend.scored[0].id, np.uint8)
+    data = from_arrays({"test": (images, masks)}, card.legend, bands=sensor.bands, sensor=sensor.name)
+    (kept,) = data.sensors
+    data.sensors = (dataclasses.replace(kept, meaning=sensor.meaning, scaling=sensor.scaling),)
+    with pytest.raises(
+        InputError, match=r"arrays in memory: does not tell .*config\.metadata\); take data that do, or a"
+    ):
+        elsewhere.evaluate_elsewhere(folder, data, "test", "last")
+    assert not (folder / "evaluation" / "arrays_test").exists()
 
 
 def test_shards_without_metadata_are_refused_in_training_and_told_of_in_evaluation(run, monkeypatch, tmp_path, capsys):

@@ -19,7 +19,7 @@ from data_pipelines.reading.dataset import open_dataset
 from data_pipelines.schema.errors import InputError
 from lcjax.configs import dfc2020, pretrain, rasters
 from lcjax.engine import durations, restore
-from lcjax.engine.experiment import make_card
+from lcjax.engine.experiment import Experiment, make_card
 from lcjax.evaluation import evaluate
 from lcjax.runs.progress import Progress
 from lcjax.tasks.segmentation import Segmentation
@@ -101,11 +101,14 @@ def test_freezing_what_has_learned_nothing_is_warned_of(data_dir, tmp_path, caps
 
     monkeypatch.setattr(durations, "of_run", soon)  # so that the run ends before it costs anything
     config = small(dfc2020.get_config("model=unet,data=sample,tiny=true,freeze=encoder"), data_dir)
+    config.freeze_statistics = "encoder"
     for init, warned in (("random", True), ("runs/pretrain", False)):
         config.init = init
         with pytest.raises(InputError, match="soon"):
             train(config, tmp_path / "run")
-        assert ("warning: config.freeze='encoder' with config.init='random'" in capsys.readouterr().out) == warned
+        said = capsys.readouterr().out
+        for field in ("freeze", "freeze_statistics"):
+            assert (f"warning: config.{field}='encoder' with config.init='random'" in said) == warned
 
 
 def test_early_stopping_keeps_the_best(data_dir, tmp_path):
@@ -155,12 +158,91 @@ def test_a_plateau_lowers_the_rate_also_after_an_interruption(data_dir, tmp_path
     assert rates(tmp_path / "whole") == rates(tmp_path / "stopped")
 
 
+def fine_tuning(data_dir):
+    """A run of eight steps of all that fine-tuning knows."""
+    config = small(dfc2020.get_config("model=unet,data=sample,tiny=true"), data_dir, steps=8)
+    config.evaluate_every = config.save_every = "2 steps"
+    config.optimizer.update({"ema_decay": 0.9, "head_warmup": "5 steps"})
+    config.freeze_statistics = "encoder"
+    return config
+
+
+def test_a_fine_tuning_goes_on_after_an_interruption_as_if_there_had_been_none(data_dir, tmp_path, monkeypatch):
+    train(fine_tuning(data_dir), tmp_path / "whole")
+    evaluations, scores = iter(range(100)), Segmentation.scores
+
+    def interrupted(task, sums):
+        if next(evaluations) == 3:
+            raise KeyboardInterrupt
+        return scores(task, sums)
+
+    monkeypatch.setattr(Segmentation, "scores", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        train(fine_tuning(data_dir), tmp_path / "stopped")
+    assert 0 < launched.saved(tmp_path / "stopped") < 8
+    monkeypatch.setattr(Segmentation, "scores", scores)
+    train(fine_tuning(data_dir), tmp_path / "stopped")
+    for kind in ("last", "best"):
+        same_parameters(tmp_path / "whole", tmp_path / "stopped", kind)
+    metrics = [(tmp_path / name / "metrics.jsonl").read_text() for name in ("whole", "stopped")]
+    assert metrics[0] == metrics[1]
+
+
+def test_averages_are_what_is_kept_scored_and_used(data_dir, tmp_path):
+    """By the recursion, from the states that the training step gave."""
+    config = fine_tuning(data_dir)
+    seen, step_of = [], Experiment.compile
+
+    def watched(experiment, state, batch):
+        compiled = step_of(experiment, state, batch)
+
+        def step(state, batch):
+            after, metrics = compiled(state, batch)
+            with jax.transfer_guard("allow"):
+                seen.append(jax.device_get(after))
+            return after, metrics
+
+        seen.append(jax.device_get(state))
+        step.cost_analysis, step.memory_analysis = compiled.cost_analysis, compiled.memory_analysis
+        return step
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Experiment, "compile", watched)
+        found = train(config, tmp_path / "run")
+    first, *states = seen
+    average = {**first.trainable, **first.statistics}
+    for count, state in enumerate(states):
+        decay = min(0.9, (1 + count) / (10 + count))
+        latest = {**state.trainable, **state.statistics}
+        average = {path: decay * mean + (1 - decay) * latest[path] for path, mean in average.items()}
+    last = restore.restore(tmp_path / "run", "last")
+    for path, value in (last.parameters | last.statistics).items():
+        np.testing.assert_allclose(value, average[path], rtol=1e-5, atol=1e-7, err_msg=path)
+    for path in first.statistics:
+        still = np.array_equal(last.statistics[path], first.statistics[path])
+        assert still == path.startswith("encoders/"), path
+    assert not np.array_equal(states[-1].trainable["head/classify/kernel"], last.parameters["head/classify/kernel"])
+    for path, value in first.trainable.items():
+        assert np.array_equal(states[4].trainable[path], value) == path.startswith("encoders/"), path
+    assert all(
+        not np.array_equal(states[5].trainable[p], first.trainable[p]) for p in first.trainable if p.endswith("l")
+    )
+    # The checkpoint that is the best has the score that training gave it.
+    best = restore.restore(tmp_path / "run", "best")
+    scored = next(row for row in found.history if row["split"] == "validation" and row["step"] == best.step)
+    again = evaluate.evaluate(tmp_path / "run", "validation", "best")["scores"]
+    monitor = best.task.monitor
+    assert again[monitor] == pytest.approx(scored[monitor], abs=1e-12)
+
+
 @pytest.mark.parametrize(
     ("changes", "says"),
     [
         ({"optimizer.schedule": "plateau", "split.validation": ""}, "config.split.validation is empty"),
         ({"optimizer.batch_rule": "cubic"}, "config.optimizer.batch_rule='cubic'"),
         ({"accumulate": 3}, "does not divide over 8 devices, in 3 parts each"),
+        ({"optimizer.head_warmup": "100 percent"}, "config.optimizer.head_warmup='100 percent'"),
+        ({"optimizer.ema_decay": 1.0}, "config.optimizer.ema_decay=1.0: expected 0 to below 1"),
     ],
 )
 def test_choices_that_do_not_fit_are_refused_before_anything_is_written(changes, says, data_dir, tmp_path):

@@ -27,6 +27,12 @@ from lcjax.training.run import train
             r"cannot go on with config\.optimizer\.name \(there 'adamw', now 'sgd'\), .*: optimizer \S+ \(in the "
             r"checkpoint .*, now absent\)",
         ),
+        (
+            "optimizer.ema_decay",
+            0.9,
+            r"cannot go on with config\.optimizer\.ema_decay \(there 0\.0, now 0\.9\), .*: optimizer \S+ \(in the "
+            r"checkpoint .*, now absent\)",
+        ),
     ],
 )
 def test_another_network_or_optimizer_is_told_by_its_field(trained, data_dir, tmp_path, field, value, words):

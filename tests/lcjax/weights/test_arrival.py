@@ -1,5 +1,7 @@
 """What arrives of a file from elsewhere: the table, the refusals, and what is peeled off names."""
 
+import dataclasses
+
 import numpy as np
 import pytest
 from torch_names import state_dict
@@ -8,7 +10,7 @@ from data_pipelines.schema.errors import InputError
 from lcjax.models import params, registry
 from lcjax.models.interfaces import whole
 from lcjax.weights.arrival import Plan, arrive
-from lcjax.weights.layout import Foreign, Layout, Part, converted, recognised
+from lcjax.weights.layout import UNKNOWN, Foreign, Layout, Part, converted, recognised
 from lcjax.weights.layouts.torchvision_resnet import LAYOUTS
 
 WHERE = "config.init=resnet.pth"
@@ -39,9 +41,13 @@ def plan(of, bands=("R", "G", "B"), **more):
     return Plan(of.groups, {"aerial": bands}, {"aerial": "image"}, **more)
 
 
-def arrived(of, arrays, bands=("R", "G", "B"), **more):
+def before(of):
     parameters, statistics = of.initial_values(0)
-    values = parameters | statistics
+    return parameters | statistics
+
+
+def arrived(of, arrays, bands=("R", "G", "B"), **more):
+    values = before(of)
     return values, *arrive(values, read(arrays), plan(of, bands, **more), WHERE, "ab" * 32)
 
 
@@ -115,6 +121,20 @@ def test_another_network_is_refused(network, theirs):
         arrived(template(50), theirs)
 
 
+def test_a_part_of_a_block_that_no_network_here_has_is_refused_and_not_left_out(network, theirs):
+    """A head of somebody's own is not: it stands beside the encoder."""
+    gated = theirs | {"layer2.0.gate.conv.weight": np.ones((8, 8, 1, 1), np.float32)}
+    with pytest.raises(
+        InputError, match=r"holds layer2\.0\.gate\.conv\.weight, for which encoders/aerial has no place"
+    ):
+        arrived(network, gated)
+    unknown = dataclasses.replace(read(theirs), skipped={"layer2.0.gate.conv.weight": UNKNOWN, "fc.weight": UNKNOWN})
+    with pytest.raises(InputError, match=r"holds layer2\.0\.gate\.conv\.weight in a block of its encoder \(1 such"):
+        arrive(before(network), unknown, plan(network), WHERE)
+    own_head = theirs | {"segment.0.block.weight": np.ones((5, 8, 1, 1), np.float32)}
+    assert "segment.0.block.weight: no entry that its layout knows" in arrived(network, own_head)[2].text()
+
+
 def test_a_layout_that_is_asked_for_must_fit(theirs):
     with pytest.raises(InputError, match=r"weights\.layout='keras': expected one of torchvision_resnet, "):
         read(theirs, "keras")
@@ -156,6 +176,6 @@ def test_a_transposed_convolution_is_a_dense_layer_unfolded_in_space():
 
 def test_entries_that_stand_twice_must_be_equal():
     twice = ENTRIES | {"copy.weight": ENTRIES["q.weight"]}
-    assert converted(twice, TWO, "", WHERE).skipped["copy.weight"] == "stands twice, as q.weight"
+    assert converted(twice, TWO, "", WHERE).skipped["copy.weight"] == "stands there twice, with the same values"
     with pytest.raises(InputError, match=r"copy\.weight and q\.weight differ; expected the same values twice"):
         converted(twice | {"copy.weight": ENTRIES["k.weight"]}, TWO, "", WHERE)

@@ -7,7 +7,8 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from data_pipelines.datasets.rasters import palettes, tables
+from data_pipelines.datasets import registry
+from data_pipelines.datasets.rasters import builder, masks, palettes, tables
 from data_pipelines.datasets.rasters.palettes import Contradiction, ids_of_palette
 from data_pipelines.prepare import prepare, quicklooks
 from data_pipelines.schema.errors import InputError
@@ -143,3 +144,21 @@ def test_a_contradiction_is_refused_by_name_and_other_colours_are_ids(tmp_path, 
         InputError, match=r"m0\.tif: its palette gives 2 the colour #010203, .* but 1 the colour #008000"
     ):
         prepare.prepare("rasters/other", csv, tmp_path / "data", tile=64)
+
+
+def test_a_palette_is_read_once_for_all_tiles_of_a_mask(tmp_path, monkeypatch):
+    own.folder(tmp_path)
+    palette = {1: rgba(0x0000FF), 2: rgba(0x008000), 7: rgba(0x808080)}
+    for k in range(4):
+        own.write(tmp_path / f"m{k}.tif", own.ids(k), palette=palette)
+    spec = builder.spec(builder.describe("rasters/town", tmp_path, None, 16), registry.FAMILIES["rasters"])
+    items = [item for items in spec.index([]).values() for item in items]
+    made, mask = [], masks.Mask
+
+    def counting(path, dataset):
+        made.append(path)
+        return mask(path, dataset)
+
+    monkeypatch.setattr(masks, "Mask", counting)
+    assert len(items) > 4 and all(spec.read(item).parts for item in items)
+    assert len(made) == 4

@@ -114,7 +114,10 @@ def test_absent_and_unscored_classes_are_told(four):
     resnet = column_of(table, "resnet")
     assert resnet.entries[other].text == "–"  # no class of its legend
     assert resnet.entries[-1].text.endswith("(mIoU_12)")
-    assert notes_of(table, resnet.notes) == ["scored on 15,700 test records, the printed figures on 520"]
+    assert notes_of(table, resnet.notes) == [
+        "encoders not pre-trained: from random values",
+        "scored on 15,700 test records, the printed figures on 520",
+    ]
 
 
 @pytest.mark.parametrize(
@@ -152,6 +155,20 @@ def test_a_run_that_stands_under_frozen_and_was_not_is_told(tmp_path):
     assert notes_of(table, column_of(table, "a").notes) == ["not frozen: the whole network was trained"]
     assert notes_of(table, column_of(table, "c").notes) == ["encoders not pre-trained: from random values"]
     assert column_of(table, "b").notes == ()
+
+
+def test_the_cell_that_began_with_weights_of_others_is_called_transfer(tmp_path):
+    make(tmp_path / "a", 0, cell="flair/resnet_unet", **AERIAL | {"init": "resnet50.pth"})
+    make(tmp_path / "b", 1, cell="flair/resnet_unet", **AERIAL)
+    make(tmp_path / "c", 2, cell="flair/ssl_finetuned", **AERIAL)
+    (table,) = (table for table in comparison_of(tmp_path).tables if table.number == 4)
+    a, b, c = (column_of(table, name) for name in "abc")
+    assert "transfer" in a.source and a.notes == ()
+    assert "transfer" not in b.source
+    assert notes_of(table, b.notes) == ["encoders not pre-trained: from random values"]
+    assert "transfer" not in c.source and c.notes == ()
+    (printed,) = (s for s in table.columns if (s.cell, s.source) == ("flair/resnet_unet", ("printed",)))
+    assert "transfer, not from scratch" in notes_of(table, printed.notes)[0]
 
 
 def test_marks_stand_at_the_figures(four):
