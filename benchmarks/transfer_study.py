@@ -295,7 +295,7 @@ def main() -> None:
     parser.add_argument("--arms", type=chosen(str, tuple(ARMS)), default=tuple(ARMS), help=", ".join(ARMS))
     parser.add_argument("--tiles", type=chosen(int, TILES), default=TILES, help="that are held out, e.g. 1,8")
     parser.add_argument("--seeds", type=chosen(int, ()), default=(0, 1, 2), help="e.g. 0,1,2")
-    parser.add_argument("--minutes", type=float, default=3.0, help="of training, of each network")
+    parser.add_argument("--minutes", type=float, default=2.5, help="of training, of each network")
     parser.add_argument("--steps", type=int, default=0, help="of each network, instead of --minutes")
     parser.add_argument("--plan", action="store_true", help="only say what would run")
     options = parser.parse_args()
