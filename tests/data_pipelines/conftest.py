@@ -3,7 +3,7 @@
 import pathlib
 
 import pytest
-from published import write_patch
+from downloads import write_patch
 
 
 @pytest.fixture

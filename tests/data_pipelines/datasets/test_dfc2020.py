@@ -6,9 +6,9 @@ import shutil
 import numpy as np
 import pytest
 import rasterio
+from downloads import EDGE, parts, path_of, write_geotiff, write_patch
 from hypothesis import given
 from hypothesis import strategies as st
-from published import EDGE, parts, path_of, write_geotiff, write_patch
 from scipy.sparse.csgraph import connected_components
 
 from data_pipelines.datasets import scenes

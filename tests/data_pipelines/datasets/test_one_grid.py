@@ -9,9 +9,9 @@ import numpy as np
 import own
 import pytest
 import rasterio
+from downloads import write_patch
 from grid_relations import RELATIONS, farthest, joined, related
 from hypothesis import given, settings
-from published import write_patch
 from rasterio import Affine
 from rasterio.crs import CRS
 

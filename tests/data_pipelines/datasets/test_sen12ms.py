@@ -6,9 +6,9 @@ import tempfile
 import numpy as np
 import pytest
 import rasterio
+from downloads import EDGE, parts, path_of, write_geotiff, write_patch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from published import EDGE, parts, path_of, write_geotiff, write_patch
 
 from data_pipelines.datasets import sentinel_layout
 from data_pipelines.datasets.contest_legend import DFC2020

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 import rasterio
-from published import parts, path_of, write_geotiff, write_patch
+from downloads import parts, path_of, write_geotiff, write_patch
 
 from data_pipelines.datasets import registry, sentinel_layout
 from data_pipelines.prepare import prepare, quicklooks

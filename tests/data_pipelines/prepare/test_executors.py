@@ -7,7 +7,7 @@ import subprocess
 import sys
 import time
 
-from published import write_patch
+from downloads import write_patch
 
 ROOT = pathlib.Path(__file__).parents[3]
 # What runs in the background of a script has Ctrl-C switched off, and so have its children.

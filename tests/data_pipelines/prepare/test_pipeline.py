@@ -12,7 +12,7 @@ import zipfile
 
 import numpy as np
 import pytest
-from published import EDGE, parts, path_of, write_geotiff
+from downloads import EDGE, parts, path_of, write_geotiff
 
 from data_pipelines.datasets import registry as datasets
 from data_pipelines.prepare import pipeline

@@ -1,7 +1,7 @@
 import types
 
 import pytest
-from published import parts, path_of, write_geotiff
+from downloads import parts, path_of, write_geotiff
 
 from data_pipelines.prepare import prepare, quicklooks
 from data_pipelines.schema.errors import InputError

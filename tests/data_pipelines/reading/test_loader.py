@@ -9,7 +9,7 @@ import sys
 
 import numpy as np
 import pytest
-from published import EDGE, parts, path_of, write_geotiff
+from downloads import EDGE, parts, path_of, write_geotiff
 
 from data_pipelines.datasets import registry as datasets
 from data_pipelines.datasets.contest_legend import DFC2020
