@@ -134,6 +134,6 @@ def test_an_unknown_scaling_is_told_with_those_there_are(views, tmp_path):
     config.scaling = "standardized"
     with pytest.raises(InputError) as caught:
         train(config, tmp_path / "run")
-    known = "expected sensor, standardised, whitened, range or by_maximum"
+    known = "expected sensor, standardised, whitened, range, by_maximum, imagenet or inception"
     assert str(caught.value).startswith(f"config.scaling='standardized': {known}")
     assert not (tmp_path / "run").exists()

@@ -95,7 +95,7 @@ def test_what_holds_no_data_is_mixed_into_nothing():
 
 
 def test_scale_and_aspect_are_evenly_drawn_and_windows_lie_anywhere():
-    count, how = 500, Geometric((0.5, 2.0), 1.5)
+    count, how = 2000, Geometric((0.5, 2.0), 1.5)
     side = 60
     assert geometric.window(side, CROP, how) == 40  # 16 / 0.5 x sqrt(1.5), rounded up
     height, width, top, left = extents(rescaled(coordinates(count, side), corners(count, how, side), how)["image"])
