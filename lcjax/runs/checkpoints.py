@@ -8,6 +8,7 @@ All processes of a run call these functions; each writes and reads its part of t
 
 import contextlib
 import dataclasses
+import logging
 import pathlib
 import shutil
 from collections.abc import Iterator
@@ -31,6 +32,18 @@ _MIN_SLICE = 16 << 20  # bytes
 _ARRAYS = ocp.type_handlers.create_type_handler_registry(
     (jax.Array, ocp.type_handlers.ArrayHandler(min_slice_bytes_for_replica_parallel=_MIN_SLICE))
 )
+
+
+@contextlib.contextmanager
+def _silence() -> Iterator[None]:
+    """Without Orbax's warnings: a kill can leave a checkpoint half deleted, which `damage` tells when it matters."""
+    logger = logging.getLogger("absl")
+    before = logger.level
+    logger.setLevel(logging.ERROR)
+    try:
+        yield
+    finally:
+        logger.setLevel(before)
 
 
 class Checkpoints:
@@ -57,7 +70,8 @@ class Checkpoints:
             "optimizer": ocp.PyTreeCheckpointHandler(type_handler_registry=_ARRAYS),
             "meta": ocp.JsonCheckpointHandler(),
         }
-        self._manager = ocp.CheckpointManager(self.folder, options=options, item_handlers=handlers)
+        with _silence():
+            self._manager = ocp.CheckpointManager(self.folder, options=options, item_handlers=handlers)
 
     def latest(self) -> int | None:
         """Returns the step of the newest complete checkpoint, or None."""

@@ -207,3 +207,18 @@ def test_half_a_checkpoint_is_none(tmp_path):
     found, step = checkpoints.find(tmp_path, "last")
     assert step == 2
     found.close()
+
+
+def test_a_checkpoint_half_deleted_says_nothing_where_a_later_one_is_taken(tmp_path, caplog):
+    """What a kill in the middle of a deletion leaves; Orbax warns of it each time."""
+    model, moments = arrays(1)
+    there = checkpoints.Checkpoints(tmp_path, "last")
+    for step in (2, 4):
+        there.save(step, model=model, optimizer=moments, meta=META)
+        there.wait()
+    there.close()
+    (tmp_path / "checkpoints" / "last" / "2" / "_CHECKPOINT_METADATA").unlink()
+    caplog.clear()
+    found, step = checkpoints.find(tmp_path, "last")
+    assert step == 4 and not [one for one in caplog.records if one.levelname == "WARNING"]
+    found.close()
