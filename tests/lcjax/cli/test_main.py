@@ -107,8 +107,8 @@ def test_help_of_a_verb_shows_its_flags_and_an_example(command, verb):
         (("prepare",), "--dataset is missing"),
         (
             ("info", "modles"),
-            "modles: expected one of models, datasets, tasks, losses, configs, weights, a folder, a file of weights, or "
-            "a config: dfc2020,",
+            "modles: expected one of models, datasets, tasks, losses, configs, weights, a folder, a file of weights, "
+            "or a config: dfc2020,",
         ),
         (("info", "modles", "tasks"), "modles: expected one of"),
         (("info", "models", "--check"), "--check: is of this machine; expected no words beside it, found 'models'"),
