@@ -210,10 +210,10 @@ def _first_layer(
 
 
 def _fitted(path: str, value: np.ndarray, found: np.ndarray, foreign: Foreign, plan: Plan, source: str) -> np.ndarray:
-    shaped = _shaped(path, found, value.shape)
-    if shaped is None:
+    fits = shaped(path, found, value.shape)
+    if fits is None:
         raise InputError(_misfit(path, value, found, foreign, plan, source))
-    return shaped
+    return fits
 
 
 def _misfit(path: str, value: np.ndarray, found: np.ndarray, foreign: Foreign, plan: Plan, source: str) -> str:
@@ -224,13 +224,14 @@ def _misfit(path: str, value: np.ndarray, found: np.ndarray, foreign: Foreign, p
     )
 
 
-def _shaped(path: str, found: np.ndarray, shape: tuple[int, ...]) -> np.ndarray | None:
+def shaped(path: str, found: np.ndarray, shape: tuple[int, ...]) -> np.ndarray | None:
     """The array in the shape of ours: without axes of one, or for another number of places; None if it does not fit."""
     if found.shape == shape:
         return found
     if np.squeeze(found).shape == tuple(size for size in shape if size != 1):
         return found.reshape(shape)
-    resized = resized_places(path, found.reshape(found.shape[-2:]) if found.ndim == 3 else found, shape)
+    flat = found[0] if found.ndim == 3 and found.shape[0] == 1 else found
+    resized = resized_places(path, flat, shape)
     return resized if resized.shape == shape else None
 
 
@@ -249,7 +250,7 @@ def _fitting_parts(values: Mapping[str, np.ndarray], foreign: Foreign, plan: Pla
             found = foreign.arrays.get(plan.theirs(path))
             if found is None and foreign.mirrored:
                 continue
-            fits = found is not None and _shaped(path, found, value.shape) is not None
+            fits = found is not None and shaped(path, found, value.shape) is not None
             fitting[part_of(path)] = fitting.get(part_of(path), True) and fits
     return fitting
 
@@ -257,11 +258,11 @@ def _fitting_parts(values: Mapping[str, np.ndarray], foreign: Foreign, plan: Pla
 def _why_replaced(path: str, value: np.ndarray, found: np.ndarray, whole: Mapping[str, bool], head: bool) -> str:
     """Why an array outside of the encoders keeps its initial values although the file has one; "" where it does not."""
     if path.startswith("head/classify"):
-        if head and _shaped(path, found, value.shape) is not None:
+        if head and shaped(path, found, value.shape) is not None:
             return ""
         return f"{found.shape[-1]} classes there, {value.shape[-1]} here; config.weights.head takes as many as here"
     if path.startswith("head/"):
-        return "" if _shaped(path, found, value.shape) is not None else "of another shape there"
+        return "" if shaped(path, found, value.shape) is not None else "of another shape there"
     return "" if whole[part_of(path)] else "of other shapes there: the whole part begins at random"
 
 

@@ -263,7 +263,7 @@ def converted(arrays: Mapping[str, np.ndarray], layout: Layout, prefix: str, whe
         path, place = _placed(path, value)
         if place in pieces.setdefault(path, {}):
             raise InputError(f"{where}: {full} and {pieces[path][place][0]} are both {path} here; expected one of them")
-        pieces[path][place] = full, _turned(value, path, layout)
+        pieces[path][place] = full, _turned(full, value, path, layout, where)
     joined = {path: _joined(path, found, where) for path, found in pieces.items()}
     names = {path: tuple(found[place][0] for place in sorted(found)) for path, found in pieces.items()}
     return Foreign(layout, prefix, joined, names, skipped)
@@ -303,12 +303,17 @@ def _placed(path: str, value: np.ndarray) -> tuple[str, tuple[int, int]]:
     return f"{module}/{leaf}", place
 
 
-def _turned(value: np.ndarray, path: str, layout: Layout) -> np.ndarray:
+def _turned(name: str, value: np.ndarray, path: str, layout: Layout, where: str) -> np.ndarray:
     """In our layout of axes, float32."""
     floats = np.asarray(value).astype(np.float32)
     for pattern, turn in layout.turns:
         if re.search(pattern, path):
-            return TURNS[turn](floats)
+            try:
+                return TURNS[turn](floats)
+            except ValueError as error:
+                raise InputError(
+                    f"{where}: {name} has the shape {floats.shape}, which it has in no {layout.title}"
+                ) from error
     if not path.endswith("/kernel"):
         return floats
     if floats.ndim == 4:
@@ -324,6 +329,9 @@ def _joined(path: str, found: Mapping[tuple[int, int], tuple[str, np.ndarray]], 
         have = ", ".join(name for name, _ in found.values())
         raise InputError(f"{where}: holds {have}, and {count} such entries make {path}; expected all of them")
     values = [found[place, count][1] for place in range(count)]
+    if not values or (count > 1 and any(not value.ndim or value.shape != values[0].shape for value in values)):
+        shapes = ", ".join(f"{name} {value.shape}" for name, value in found.values())
+        raise InputError(f"{where}: holds {shapes}, which make {path}; expected equal shapes")
     return values[0] if count == 1 else np.concatenate(values, axis=-1)
 
 

@@ -9,7 +9,7 @@ from torch_names import state_dict
 from data_pipelines.schema.errors import InputError
 from lcjax.models import params, registry
 from lcjax.models.interfaces import whole
-from lcjax.weights.arrival import Plan, arrive
+from lcjax.weights.arrival import Plan, arrive, shaped
 from lcjax.weights.layout import UNKNOWN, Foreign, Layout, Part, converted, recognised
 from lcjax.weights.layouts.torchvision_resnet import LAYOUTS
 
@@ -179,3 +179,25 @@ def test_entries_that_stand_twice_must_be_equal():
     assert converted(twice, TWO, "", WHERE).skipped["copy.weight"] == "stands there twice, with the same values"
     with pytest.raises(InputError, match=r"copy\.weight and q\.weight differ; expected the same values twice"):
         converted(twice | {"copy.weight": ENTRIES["k.weight"]}, TWO, "", WHERE)
+
+
+@pytest.mark.parametrize(
+    ("entries", "says"),
+    [
+        ({"up.weight": np.zeros((2, 3))}, r"up\.weight has the shape \(2, 3\), which it has in no A made-up network"),
+        (
+            {"k.weight": np.zeros((5, 3))},
+            r"q\.weight \(3, 2\), k\.weight \(3, 5\), which make .*; expected equal",
+        ),
+        ({"q.weight": np.array(1.0), "k.weight": np.array(2.0)}, "expected equal shapes"),
+        ({"q[0/0].weight": np.zeros(3)}, "expected equal shapes|are both|such entries make"),
+    ],
+)
+def test_shapes_that_an_origin_cannot_have_are_one_line(entries, says):
+    with pytest.raises(InputError, match=says) as raised:
+        converted(ENTRIES | entries, TWO, "", WHERE)
+    assert "\n" not in str(raised.value)
+
+
+def test_tables_of_positions_of_no_known_shape_fit_nothing():
+    assert shaped("encoders/image/position", np.zeros((2, 17, 4), np.float32), (17, 4)) is None
