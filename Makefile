@@ -116,8 +116,8 @@ study: venv
 	$(LCJAX) prepare --dataset=sample --source=$(STUDY)/sample --data_dir=$(STUDY)/data
 	.venv/bin/python benchmarks/few_labels.py --data_dir=$(STUDY)/data --output=$(STUDY)/runs
 
-# What ImageNet weights are worth on real aerial images: docs/transfer.md. Some eight hours on two cores, by estimate; DUBAI is the
-# folder of tile_1, tile_3, tile_6, tile_7 and tile_8.
+# What ImageNet weights are worth on real aerial images: docs/transfer.md. Some eight hours on two cores, by estimate;
+# DUBAI is the folder of tile_1, tile_3, tile_6, tile_7 and tile_8.
 TRANSFER ?= build/transfer
 transfer: export JAX_COMPILATION_CACHE_DIR = $(CURDIR)/$(TRANSFER)/compiled
 transfer: export JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS = 0
