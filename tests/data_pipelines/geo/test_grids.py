@@ -56,6 +56,12 @@ def test_what_differs_is_told_with_how_far(transform, words):
     assert words in found(grid(transform))
 
 
+@pytest.mark.parametrize("far", [1e200, 1e304, 1e307])
+def test_what_a_damaged_file_says_of_its_place_is_far_away_and_no_warning(far):
+    assert "away" in found(grid(Affine(10, 0, far, 0, -10, 5_000_000)))
+    assert "away" in found(grid(Affine(far, 0, 500_000, 0, -10, 5_000_000)))
+
+
 def test_degrees_feet_and_grids_of_no_unit_are_measured_in_their_own():
     step = Affine(0.001, 0, 15, 0, -0.001, 45)
     moved = joined(step, Affine.translation(3, 0))
