@@ -114,8 +114,8 @@ def name_of(tile: int) -> str:
 
 
 def prepare(options: argparse.Namespace, tile: int) -> None:
-    """Prepares the data set in which a tile is the test split, unless it is there; statistics are of the others."""
-    if (options.output / "data" / name_of(tile)).is_dir():
+    """Prepares the data set in which a tile is the test split, or goes on with it; statistics are of the others."""
+    if any((options.output / "data" / name_of(tile)).glob("[0-9]*/dataset_info.json")):  # written last
         return
     rows = ["image,mask,split,group"]
     for other in TILES:
@@ -164,17 +164,25 @@ def row(options: argparse.Namespace, key: Key) -> dict:
     folder = options.output / "runs" / f"{arm}_{tile}_{seed}"
     kept = folder / "row.json"
     if not kept.exists():
-        learn: Callable[[], dict] = (
-            (lambda: forest(options, folder, tile, seed))
-            if arm == "forest"
-            else (lambda: network(options, folder, ARMS[arm], tile, seed))
+        told = (
+            forest(options, folder, tile, seed) if arm == "forest" else network(options, folder, ARMS[arm], tile, seed)
         )
-        told = learn()
         scores = json.loads(metrics_of(arm, folder).read_text())["scores"]
         shown = {name: scores[name] for name in ("mIoU_5", "OA", *(f"IoU/{one}" for one in CLASSES))}
         write_atomically(kept, json.dumps({"arm": arm, "tile": tile, "seed": seed} | told | shown))
     found: dict = json.loads(kept.read_text())
+    wanted = 0 if arm == "forest" else steps(options, ARMS[arm])
+    if found["steps"] != wanted:
+        sys.exit(
+            f"transfer_study: {folder}: a run of {found['steps']} steps, and {wanted} are asked for; take another "
+            "--output for another length"
+        )
     return found
+
+
+def rows_of(output: pathlib.Path) -> list[dict]:
+    """The rows of all runs in a folder that have ended, those of other starts of the study, too."""
+    return [json.loads(path.read_text()) for path in sorted(output.glob("runs/*/row.json"))]
 
 
 def by_tile(rows: Sequence[Mapping], arm: str) -> dict[int, float]:
@@ -307,9 +315,9 @@ def main() -> None:
     os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", str((options.output / "compiled").absolute()))
     for tile in options.tiles:
         prepare(options, tile)
-    rows = []
     for key in keys:
-        rows.append(row(options, key))
+        row(options, key)
+        rows = rows_of(options.output)
         write_atomically(options.output / "transfer.csv", sheet(rows))
         write_atomically(options.output / "transfer.md", table(rows))
     print(table(rows), end="")

@@ -84,9 +84,14 @@ def test_a_tile_is_in_no_split_but_its_own(study, options, calls):
         f"tile_{tile}": "test" if tile == 6 else "train" for tile in study.TILES
     }
     assert f"--dataset={study.name_of(6)}" in calls[0]
-    (options.output / "data" / study.name_of(6)).mkdir(parents=True)
+    whole = options.output / "data" / study.name_of(6) / "1.0.0"
+    whole.with_name("1.0.0.incomplete").mkdir(parents=True)  # as a kill leaves it
     study.prepare(options, 6)
-    assert len(calls) == 1  # it is there already
+    assert len(calls) == 2 and calls[0] == calls[1]
+    whole.mkdir()
+    (whole / "dataset_info.json").touch()
+    study.prepare(options, 6)
+    assert len(calls) == 2  # it is there already
 
 
 def test_what_has_run_does_not_run_again(study, options, monkeypatch):
@@ -104,6 +109,12 @@ def test_what_has_run_does_not_run_again(study, options, monkeypatch):
     first, again = (study.row(options, ("forest", 3, 1)) for _ in range(2))
     assert first == again and trained == [3]
     assert study.sheet([first]).splitlines()[0].startswith("arm,tile,seed,steps,minutes,mIoU_5,OA,IoU/building,")
+    ended = options.output / "runs" / "lite0_random_8_0" / "row.json"
+    ended.parent.mkdir(parents=True)
+    ended.write_text(json.dumps(first | {"arm": "lite0_random", "tile": 8, "seed": 0, "steps": 500}))
+    assert [one["arm"] for one in study.rows_of(options.output)] == ["forest", "lite0_random"]
+    with pytest.raises(SystemExit, match=r"a run of 500 steps, and 7 are asked for; take another --output"):
+        study.row(options, ("lite0_random", 8, 0))
     options.arms = ("forest", "lite0_random")
     keys = [("forest", 3, 1), ("forest", 8, 1), ("lite0_random", 8, 1)]
     told = study.plan(options, keys).splitlines()

@@ -238,8 +238,9 @@ def _check_stated(path: pathlib.Path, optical: geotiff.Patch, floors: Mapping[st
     added = next((round(number) for number in asked if number not in (0, offset)), 0)
     if not added:
         return
-    of_tag = not optical.packed
-    if of_tag and (offset or sentinel2.below_zero({band: floor + added for band, floor in floors.items()})):
+    if source != sentinel2.BAND_OFFSET and (
+        offset or sentinel2.below_zero({band: floor + added for band, floor in floors.items()})
+    ):
         return
     raise Refused(path, f"{source} says {added}, but --offset={offset}; prepare it with --offset={added}")
 

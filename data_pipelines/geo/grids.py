@@ -20,6 +20,7 @@ _NAMELESS = ("", "unnamed", "unknown", "unknownengineeringcrs", "undefined", "ar
 # What GDAL renamed in time: "RGF93 / Lambert-93" is "RGF93 v1 / Lambert-93" since PROJ 8.
 _RENAMED = re.compile(r"\bv1\b")
 _FLIPS = {(1, -1): "upside down", (-1, 1): "mirrored", (-1, -1): "turned by 180 degrees"}
+_FLAT = 1e12  # longest over shortest side of what a pixel of one side becomes
 _EARTH = 6371.0  # km, its mean radius
 WARP = "; warp it onto that, `rio warp {file} OUT.tif --like {like} --resampling nearest`, and list OUT.tif"
 ANEW = "; it is of another place, or was written anew: download it again"
@@ -61,7 +62,13 @@ class Grid:
         """Whether the transform leads anywhere: not from pixels to pixels, as where a file tells none."""
         (a, b, c), (d, e, f), _ = self.matrix
         counts_pixels = (abs(a), b, c, d, abs(e)) == (1, 0, 0, 0, 1) and f in (0, self.height)
-        return bool(np.isfinite(self.matrix).all() and a * e != b * d and not counts_pixels)
+        with np.errstate(over="ignore"):
+            return bool(np.isfinite(self.matrix).all() and a * e != b * d and not counts_pixels)
+
+    @property
+    def is_sound(self) -> bool:
+        """Whether pixels have two sides: of others, which damaged files have, no place can be told."""
+        return bool(np.linalg.cond(self.matrix[:2, :2]) < _FLAT)
 
 
 def check_same(grids: Mapping[pathlib.Path, Grid], remedy: str = ANEW) -> None:
@@ -72,17 +79,19 @@ def check_same(grids: Mapping[pathlib.Path, Grid], remedy: str = ANEW) -> None:
       remedy: how the message of another place ends; it may name {file} and {like}.
     """
     names = list(grids)
-    if not any(difference(grids[path], grids[names[0]], "") for path in names[1:]):
+    # A part without a place is asked for its size alone: it stands for the others only where none has a place.
+    standards = [path for path in names if grids[path].is_placed] or names
+    if not any(difference(grids[path], grids[standards[0]], "") for path in names if path != standards[0]):
         return  # as nearly always
     differing = {(a, b): difference(grids[a], grids[b], b.name) for a in names for b in names if a != b}
-    like = min(names, key=lambda b: sum(bool(differing[a, b]) for a in names if a != b))
+    like = min(standards, key=lambda b: sum(bool(differing[a, b]) for a in names if a != b))
     for path in names:
         if path != like and (found := differing[path, like]):
             end = remedy.format(file=path.name, like=like.name) if _same_size(grids[path], grids[like]) else ""
             raise Refused(path, found + end)
 
 
-@np.errstate(over="ignore")  # damaged files lie farther away than numbers reach
+@np.errstate(over="ignore", invalid="ignore")  # damaged files lie farther away than numbers reach
 def difference(grid: Grid, like: Grid, name: str) -> str:
     """How a grid is not another one, as a phrase: "CRS EPSG:4326, expected EPSG:32633 as in NAME"; empty where it is.
 
@@ -99,6 +108,9 @@ def difference(grid: Grid, like: Grid, name: str) -> str:
         return f"{grid.width} x {grid.height} pixels, expected {like.width} x {like.height} as in {name}"
     if not (grid.is_placed and like.is_placed):
         return ""
+    if not (grid.is_sound and like.is_sound):
+        mine, theirs = ("{:.4g} x {:.4g}".format(*np.hypot(*one.matrix[:2, :2])) for one in (grid, like))
+        return f"pixels of {mine}, expected {theirs} as in {name}: corners farther away than numbers reach"
     apart = _apart(grid, like)
     if not _equivalent(grid, like):
         return f"CRS {_called(grid.crs)}, expected {_called(like.crs)} as in {name}{_far(grid, like, name)}"

@@ -44,6 +44,14 @@ def told(packing: Packing) -> str:
     return f"scale {scales}, offset {offsets}"
 
 
+def are_same(packing: Packing, wanted: Packing) -> bool:
+    """Whether numbers of one packing are those of another."""
+    try:
+        return conversion(pathlib.Path(), packing, wanted) is None
+    except Refused:
+        return False
+
+
 def conversion(
     path: pathlib.Path, packing: Packing, wanted: Packing, like: str = TRAINING
 ) -> tuple[np.ndarray, np.ndarray] | None:

@@ -100,7 +100,7 @@ def _check_size(path: pathlib.Path, dataset: rasterio.DatasetReader) -> None:
     block, size = block * together, pixels * sum(sizes)
     # The pixels of an ERDAS Imagine file may lie in another one beside it, and those of a VRT do.
     files = map(pathlib.Path, dataset.files) if dataset.driver == "HFA" else [path]
-    held = sum(file.stat().st_size for file in files) if dataset.driver != "VRT" else size
+    held = sum(formats.check_regular(file).st_size for file in files) if dataset.driver != "VRT" else size
     for most, found, what in (
         (limits.MAX_BANDS, dataset.count, "bands"),
         (limits.MAX_PIXELS, pixels, f"pixels ({dataset.width:,} x {dataset.height:,})"),

@@ -21,11 +21,13 @@ from data_pipelines.geo import packing
 from data_pipelines.schema.spec import Refused
 
 CIRRUS = "B10"
+BAND_OFFSET = "the file's band offset"  # what says so, where it is no tag
 MAY_CARRY = "may carry the offset of +1000 of processing baseline 04.00 and later"
 _UNITS = (1.0, 1e-4)  # scales that files may state: the numbers are reflectance x 10,000 with both
 _BASELINE_OFFSET = -1000.0
 _WITH = 950.0  # a floor with the offset lies above this: dark water and noise take tens from 1000
 _NEAR = 800.0  # all floors above this leave a doubt: negative reflectances, up to -0.02, are found in level 2A
+_MOST = 65_535  # no offset of 16-bit numbers is larger
 _ENOUGH = 4  # bands, of which a single one may be dark for another reason
 _BELOW = -500.0  # no floor lies below this once the right offset is taken off
 _CIRRUS_BELOW = -50.0  # nor that of B10 below this
@@ -55,7 +57,7 @@ def stated(
     if any(not np.isclose(scale, _UNITS).any() for scale, _ in packed):
         raise Refused(path, f"{packing.told(packed)}; expected a scale of 1 or 0.0001; rescale it first")
     if any(shift for _, shift in packed):
-        return tuple(float(round(shift / scale)) for scale, shift in packed), "the file's band offset"
+        return tuple(_number(path, shift / scale) for scale, shift in packed), BAND_OFFSET
     everything = [item for some in tags for item in some.items()]
     offsets = {(key, text.strip()) for key, text in everything if re.match(r"(BOA|RADIO)_ADD_OFFSET", key.upper())}
     texts = {text for _, text in offsets}
@@ -64,12 +66,21 @@ def stated(
             return (), ""
         raise Refused(path, f"offset tags {', '.join(sorted(texts))}; expected one number; give it with --offset")
     if offsets:
-        return (float(texts.pop()),), f"the tag {min(offsets)[0]}"
+        return (_number(path, float(texts.pop())),), f"the tag {min(offsets)[0]}"
     for key, text in tags[0].items() if tags else ():  # as one text: GDAL cuts "s2:processing_baseline" at its colon
         baseline = re.search(r"PROCESSING_BASELINE\W*N?(\d\d)\.?\d\d", f"{key}={text}".upper())
         if baseline and int(baseline[1]) >= 4:
             return (_BASELINE_OFFSET,), f"the tag {key}={text}"
     return (), ""
+
+
+def _number(path: pathlib.Path, added: float) -> float:
+    """An offset as a whole number. Raises Refused for one that no number of 16 bits can have."""
+    if not abs(added) <= _MOST:
+        raise Refused(
+            path, f"states an offset of {added:g}; expected one within {_MOST:,}, such as -1000; is it damaged?"
+        )
+    return float(round(added))
 
 
 def floors(values: np.ndarray, bands: Sequence[str]) -> dict[str, float]:

@@ -96,7 +96,7 @@ def _bands(wanted: Sensor, found: Sensor | None, where: str, held: dict[str, Sen
             )
     order = [names.index(band) for band in wanted.bands]
     stated = packing.in_order(found.packing, order)
-    if packing.conversion(pathlib.Path(where), stated, wanted.packing) is not None:
+    if not packing.are_same(stated, wanted.packing):
         raise InputError(
             f"{where}: {found.name} holds numbers with {packing.told(stated)}; expected "
             f"{packing.told(wanted.packing)}, as the network learned from; bring the images to that, and prepare them "

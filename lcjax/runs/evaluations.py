@@ -118,6 +118,10 @@ def read(folder: pathlib.Path, *, of_classes: bool = False) -> dict[str, Any]:
             f"{path}: {count} classes in class_set, but {len(fields['class_ids'])} class_ids and a confusion matrix "
             f"of shape {np.shape(fields['confusion']) if _is_regular(fields['confusion']) else 'none'}; {again}"
         )
+    if len(other := fields.get("predicted_other", [0] * count)) != count:
+        raise InputError(
+            f"{path}: predicted_other: {len(other)} numbers, expected one for each of {count} classes; {again}"
+        )
     if len(set(fields["class_set"])) < count or len(set(fields["class_ids"])) < count:
         raise InputError(f"{path}: class_set: a class stands there twice, expected each once; {again}")
     return dict(fields)

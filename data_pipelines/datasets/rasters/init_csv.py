@@ -115,8 +115,10 @@ def _rows(source: pathlib.Path, pairs: Sequence[Found], pixels: Sequence[int]) -
     return tables.PAIRS_COLUMNS, whole, how
 
 
-def _files(pair: Found) -> tuple[str, str]:
-    return pair.image.as_posix(), pair.mask.as_posix()
+def _files(pair: Found) -> tuple[str, ...]:
+    image, mask = (path.as_posix() for path in (pair.image, pair.mask))
+    # "~" alone, and "~anna", would be home folders; below the folder of the CSV they are not.
+    return tuple(f"./{name}" if name.startswith("~") else name for name in (image, mask))
 
 
 def _vectors(source: pathlib.Path) -> str:

@@ -70,6 +70,7 @@ def test_a_tag_decides_where_numbers_are_in_doubt(patch, tag):
     np.testing.assert_array_equal(patch(in_doubt(), tags=tags, offset=-1000).parts["s2"].transpose(2, 0, 1), taken_off)
     harmonised = patch(parts(1)["s2"], tags=tags)  # the offset was taken off, the tag was not
     np.testing.assert_array_equal(harmonised.parts["s2"].transpose(2, 0, 1), parts(1)["s2"])
+    assert patch(parts(1)["s2"], tags=tags, packed=(1e-4, 0.0)).parts  # nor is a tag beside a scale
 
 
 def test_a_stated_unit_is_heard(patch):

@@ -62,6 +62,14 @@ def test_what_a_damaged_file_says_of_its_place_is_far_away_and_no_warning(far):
     assert "away" in found(grid(Affine(far, 0, 500_000, 0, -10, 5_000_000)))
 
 
+@pytest.mark.parametrize("turn", [(1e-200, 0, 1e200, 1), (1e304, 0, 0, -10), (1, 1, 1, 1 + 1e-15)])
+def test_pixels_that_no_raster_has_are_told_and_no_place_is_computed(turn):
+    a, b, d, e = turn
+    odd = grid(Affine(a, b, 5e5, d, e, -1))
+    for one, other in ((odd, grid()), (grid(), odd), (odd, odd)):
+        assert "corners farther away than numbers reach" in found(one, other)
+
+
 def test_degrees_feet_and_grids_of_no_unit_are_measured_in_their_own():
     step = Affine(0.001, 0, 15, 0, -0.001, 45)
     moved = joined(step, Affine.translation(3, 0))
@@ -146,7 +154,12 @@ def test_the_file_that_differs_from_most_is_named(tmp_path):
         assert refusal.value.file == b
     with pytest.raises(Refused, match=r"`rio warp b\.tif OUT\.tif --like a\.tif --resampling nearest`"):
         grids.check_same({a: grid(), b: moved}, grids.WARP)
-    grids.check_same({a: grid(), b: grid(), c: grid(Affine.identity(), None)})
+    nowhere = grid(Affine.identity(), None)
+    grids.check_same({a: grid(), b: grid(), c: nowhere})
+    for order in ((a, b, c), (c, a, b), (b, c, a)):  # what lies nowhere speaks for neither
+        placed = {a: grid(), b: moved, c: nowhere}
+        with pytest.raises(Refused, match="corners up to 9 pixels"):
+            grids.check_same({path: placed[path] for path in order})
 
 
 # ---- in any relation ------------------------------------------------------------------------------------------------

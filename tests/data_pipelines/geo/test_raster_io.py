@@ -85,6 +85,8 @@ def test_pixels_beside_an_imagine_file_count_as_its_own(tmp_path, monkeypatch):
         np.testing.assert_array_equal(dataset.read(), expected.read())
     os.truncate(path.with_suffix(".ige"), 1000)
     assert f"image.img: {pixels:,} bytes of pixels in a file of 1" in refusal(path)  # in 13 kB
+    path.with_suffix(".ige").unlink()
+    assert "image.ige: no such file; expected a raster" in refusal(path)
 
 
 def test_the_suffix_does_not_matter_and_a_name_is_no_connection(tmp_path, monkeypatch):

@@ -1,10 +1,13 @@
 """One band alone neither hides the offset of +1000 nor makes one up."""
 
+import pathlib
+
 import numpy as np
 import pytest
 
-from data_pipelines.geo.sentinel2 import below_zero, carries_offset, floors, why
+from data_pipelines.geo.sentinel2 import below_zero, carries_offset, floors, stated, why
 from data_pipelines.schema.sensors import S2
+from data_pipelines.schema.spec import Refused
 
 # First percentiles of real tiles without the offset: lake and forest, savanna, snow, fields, fields under clouds.
 REAL = (
@@ -59,3 +62,16 @@ def test_bands_of_one_number_have_no_floor():
     np.testing.assert_allclose(floors(values, S2.bands)["B2"], np.percentile(values[:, 1], 1))
     assert carries_offset(floors(values, S2.bands)) is True
     assert carries_offset(floors(np.zeros((10, 13)), S2.bands)) is False
+
+
+@pytest.mark.parametrize(
+    ("packed", "tags"),
+    [
+        (((1e-4, 1e306),), ({},)),
+        ((), ({"BOA_ADD_OFFSET": "9" * 401},)),
+        ((), ({"BOA_ADD_OFFSET": "-70000"},)),
+    ],
+)
+def test_an_offset_that_no_product_has_is_refused(packed, tags):
+    with pytest.raises(Refused, match=r"states an offset of .*; expected one within 65,535"):
+        stated(pathlib.Path("s2.tif"), packed, tags)

@@ -85,6 +85,9 @@ def test_numbers_of_another_scale_are_refused():
     assert elsewhere.fit(card, (told,), classes, "there").bands == {"aerial": list(range(len(order)))}
     with pytest.raises(InputError, match=r"numbers with scale 0\.001.*expected scale 0\.0001"):
         elsewhere.fit(card, (other,), classes, "there")
+    without = dataclasses.replace(told, packing=())
+    with pytest.raises(InputError, match=r"numbers with no scale and no offset; expected scale 0\.0001.*prepare them"):
+        elsewhere.fit(card, (without,), classes, "there")
 
 
 @pytest.mark.parametrize(

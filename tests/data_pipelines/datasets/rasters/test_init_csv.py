@@ -62,6 +62,14 @@ def test_what_it_writes_can_be_prepared(tmp_path, capsys):
     assert dataset.splits == {"train": 36, "validation": 12, "test": 12}
 
 
+def test_folders_called_like_a_home_are_folders_all_the_same(tmp_path):
+    source = tmp_path / "photos"
+    fill(source, *(f"{home}/{name}.tif" for home in ("~", "~root") for name in ("a", "a_mask")))
+    init_csv.init_csv("rasters/town", source)
+    assert {row["image"] for row in rows(source / "rasters.csv")} == {"./~/a.tif", "./~root/a.tif"}
+    prepare.prepare("rasters/town", source, tmp_path / "data", tile=32)
+
+
 def test_one_group_is_all_for_training(tmp_path, capsys):
     fill(tmp_path, "images/a.tif", "masks/a.tif")
     init_csv.init_csv("rasters", tmp_path)
