@@ -69,7 +69,7 @@ def make(
     config.model = ml_collections.ConfigDict(registry.sized(model, "tiny" if tiny else size))
     config.task, config.init, config.freeze, config.recipe = task, init, freeze, recipe
     config.optimizer.learning_rate = _RATES["transformers" if model in _TRANSFORMERS else "convolutions"][tiny]
-    if init == "imagenet":
+    if init == imagenet.NAME:
         config.scaling = imagenet.package(model).scaling
     if init != "random" and not freeze:
         config.optimizer.layer_decay = 0.5  # pre-trained layers move less the nearer they are to the image

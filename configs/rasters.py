@@ -33,6 +33,7 @@ import ml_collections
 
 from data_pipelines.schema.errors import InputError
 from lcjax.configs import arguments, base
+from lcjax.weights import imagenet
 
 ARGUMENTS = {
     "data": "rasters",
@@ -58,7 +59,7 @@ def get_config(argument: str | None = None) -> ml_collections.ConfigDict:
     config.fusion = "image"
     for role in ("validation", "test"):
         config.split[role] = "" if args[role] == "none" else args[role]
-    if args["init"] != "imagenet":  # whose scaling is that of the weights
+    if args["init"] != imagenet.NAME:  # whose scaling is that of the weights
         config.scaling = "whitened"
     config.class_weights = 0.25
     config.batch_size = 8 if args["tiny"] else 16

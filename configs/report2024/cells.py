@@ -13,7 +13,9 @@ import argparse
 import dataclasses
 import pathlib
 
+from lcjax import weights
 from lcjax.configs.report2024 import recipes
+from lcjax.weights import hub, imagenet
 
 
 @dataclasses.dataclass(frozen=True)
@@ -80,7 +82,9 @@ def transfer(init: str, freeze: str) -> str:
 
 def of_others(init: str) -> bool:
     """Whether a run begins with weights of others, and not at random or with those of a run of ours."""
-    return init == "imagenet" or init.startswith("hf:") or pathlib.PurePath(init).suffix in _WEIGHTS
+    if pathlib.PurePath(init).name in weights.EXPORTED:
+        return False
+    return init == imagenet.NAME or init.startswith(hub.PREFIX) or pathlib.PurePath(init).suffix in _WEIGHTS
 
 
 def named(file: str, model: str, size: str, fusion: str, init: str, freeze: str) -> str:

@@ -74,10 +74,10 @@ class PreparedSource:
         try:
             record = record_parser.arrays(self._stored[split][place], layout)
         except _DAMAGED as error:
-            raise InputError(
-                f"{self._folder}: record {self.ids[index]} of {split} cannot be read ({_short(error)}): a shard is "
-                f"damaged, or missing; {on_disk.ANEW}"
-            ) from error
+            what = f"{self._folder}: record {self.ids[index]} of {split} cannot be read ({_short(error)})"
+            if isinstance(error, OSError) and not isinstance(error, FileNotFoundError):  # of the system, not of bytes
+                raise InputError(f"{what}; see to the storage, or open fewer files, and start again") from error
+            raise InputError(f"{what}: a shard is damaged, or missing; {on_disk.ANEW}") from error
         window = square(corner, size or self.tile)
         taken = {key: array if array.ndim == 1 else array[window] for key, array in record.items()}
         for sensor in taken.keys() & self._bands.keys():

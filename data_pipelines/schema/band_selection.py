@@ -25,7 +25,8 @@ _ALL = "all"
 
 def spectral(band: str) -> str:
     """The name under which a band is compared with those of other sensors: "R" of red, B4 and B04."""
-    return _SAME.get(band.upper(), band.upper())
+    word = (canonical(band) or band).upper()
+    return _SAME.get(word, word)
 
 
 def chosen(sensors: Sequence[Sensor], text: str) -> tuple[Sensor, ...]:

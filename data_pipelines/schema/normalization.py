@@ -71,13 +71,16 @@ def in_range(sensor: Sensor, statistics: dict) -> Sensor:
 def imagenet(sensor: Sensor, statistics: dict) -> Sensor:
     """The sensor with the scaling of most networks trained on ImageNet: `in_range`, then its mean and deviation.
 
-    Red, green and blue are found by name; every other band is scaled by the mean of the three.
+    Red, green and blue are found by name, and three bands of other names are taken for them; every other band is scaled
+    by the mean of the three.
 
     Source: torchvision, mean (0.485, 0.456, 0.406) and deviation (0.229, 0.224, 0.225) of red, green and blue.
     """
     means = {"R": 0.485, "G": 0.456, "B": 0.406}
     deviations = {"R": 0.229, "G": 0.224, "B": 0.225}
     names = [spectral(band) for band in sensor.bands]
+    if len(names) == len(means) and not means.keys() & set(names):
+        names = list(means)  # three bands without names: the weights are taken in this order, too
     return _moved(
         in_range(sensor, statistics), [means.get(n, 0.449) for n in names], [deviations.get(n, 0.226) for n in names]
     )

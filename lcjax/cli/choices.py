@@ -12,6 +12,7 @@ from lcjax.configs import base
 from lcjax.configs import registry as configs
 from lcjax.models import registry as models
 from lcjax.ops import losses
+from lcjax.weights.layouts import ALL
 
 
 def _first_line(found: Any) -> str:
@@ -49,16 +50,19 @@ _KINDS: dict[str, tuple[Registry, Callable[[Any], str]]] = {
 }
 # Names that stand for many.
 _PATTERNS = {"datasets": {f"{name}/NAME": "your own images and masks (docs/own_data.md)" for name in datasets.FAMILIES}}
-KINDS = tuple(_KINDS)
+WEIGHTS = "weights"
+KINDS = (*_KINDS, WEIGHTS)
 
 
 def names(kind: str) -> dict[str, str]:
     """All names of a kind -> "built in", or the package that brings it along."""
-    return _KINDS[kind][0].names()
+    return {one.name: BUILT_IN for one in ALL if not one.refused} if kind == WEIGHTS else _KINDS[kind][0].names()
 
 
 def text(kind: str) -> str:
     """A line for each name of a kind. What is installed and cannot be imported says so in its line."""
+    if kind == WEIGHTS:
+        return _weights()
     registry, line = _KINDS[kind]
     found, patterns = registry.names(), _PATTERNS.get(kind, {})
     width = max(map(len, [*found, *patterns]))
@@ -71,6 +75,12 @@ def text(kind: str) -> str:
         brought = "" if origin == BUILT_IN else f" [{origin}]"
         shown.append(f"  {name:<{width}}  {told}{brought}")
     return "\n".join([f"{kind} ({registry.field}):", *shown])
+
+
+def _weights() -> str:
+    width = max(len(one.name) for one in ALL)
+    lines = [f"  {one.name:<{width}}  {one.title}, for {', '.join(one.models)}" for one in ALL if not one.refused]
+    return "\n".join(["weights (config.weights.layout; config.init names the file):", *lines])
 
 
 def is_config(text: str) -> bool:

@@ -49,10 +49,6 @@ def _of(word: str) -> str:
 
     if word in choices.KINDS:
         return choices.text(word)
-    if word == "weights":
-        from lcjax.cli import weights
-
-        return weights.kinds()
     folder = pathlib.Path(word) if choices.is_config(word) else paths.given(word, "info")
     if folder.is_dir() and not choices.is_config(word):
         from lcjax.cli import contents
@@ -64,7 +60,7 @@ def _of(word: str) -> str:
         return weights.text(folder)
     if not choices.is_config(word):
         raise InputError(
-            f"{word}: expected one of {', '.join(choices.KINDS)}, weights, a folder, a file of weights, or a config: "
+            f"{word}: expected one of {', '.join(choices.KINDS)}, a folder, a file of weights, or a config: "
             f"{', '.join(choices.names('configs'))}, FILE.py or package.module:function"
         )
     return choices.config_text(word)

@@ -15,13 +15,6 @@ from lcjax.weights.layout import Foreign
 from lcjax.weights.layouts import ALL
 
 
-def kinds() -> str:
-    """A line for each layout."""
-    width = max(len(one.name) for one in ALL)
-    lines = [f"  {one.name:<{width}}  {one.title}, for {', '.join(one.models)}" for one in ALL if not one.refused]
-    return "\n".join(["weights (config.weights.layout; config.init names the file):", *lines])
-
-
 def text(path: pathlib.Path) -> str:
     """What a file of weights holds, as lines.
 

@@ -56,6 +56,7 @@ class Experiment:
       optimizer: what makes directions of gradients.
       rate: the learning rate by step.
       length: durations in steps.
+      tile: size of the records in pixels; that of the card is what the network sees in evaluation.
     """
 
     config: ml_collections.ConfigDict
@@ -67,6 +68,7 @@ class Experiment:
     optimizer: optax.GradientTransformation
     rate: schedule.LearningRate
     length: durations.RunLength
+    tile: int
 
     # ------------------------------------------------------------------ data
     @functools.cached_property
@@ -92,7 +94,7 @@ class Experiment:
             seed=config.seed,
             position=position,
             keys=self.task.keys,
-            crop=augmentation.window(self.train_source.tile, config),
+            crop=augmentation.window(self.tile, config),
             process_index=jax.process_index(),
             process_count=jax.process_count(),
             threads=config.threads,
@@ -106,7 +108,7 @@ class Experiment:
     def synthetic_batch(self, size: int) -> dict[str, np.ndarray]:
         """Random integers in the shapes of a training batch of `size` examples."""
         generator = np.random.default_rng(self.config.seed)
-        edge = loader.host_size(self.card.tile, augmentation.window(self.card.tile, self.config))
+        edge = loader.host_size(self.tile, augmentation.window(self.tile, self.config))
         shape = (size, edge, edge)
         batch = {
             sensor.name: generator.integers(0, 2000, (*shape, len(sensor.bands))).astype(sensor.dtype)
@@ -229,19 +231,27 @@ def build(
             check_labels(task, card, role)
     for warning in dict.fromkeys(text for split in card.splits.values() for text in split["warnings"]):
         _log.warning(warning)
-    if config.crop > dataset.tile:
-        raise InputError(f"config.crop={config.crop}: larger than the {dataset.tile} px tiles of {dataset.name}")
     task.check(source, dataset.folder or dataset.name)
-    schedule.check_plateau(config)
-    for field in ("freeze", "freeze_statistics"):
-        if config[field] and config.init == "random":
-            _log.warning(
-                f"config.{field}={config[field]!r} with config.init='random': what is frozen has learned nothing"
-            )
-    if limits := augmentation.check(config, card.sensors, dataset.tile, task.augmentations):
-        _log.warning(limits)
     length = durations.of_run(config, len(source))
-    return _assemble(config, dataset, card, task, length, devices)
+    asked = {"freeze": config.freeze, "freeze_statistics": config.freeze_statistics}
+    if length.head_warmup:
+        asked["optimizer.head_warmup"] = config.optimizer.head_warmup
+    for field, value in asked.items():
+        if value and config.init == initial.RANDOM:
+            _log.warning(f"config.{field}={value!r} with config.init='random': what is frozen has learned nothing")
+    _check_together(config, card, task, dataset.tile, dataset.name)
+    return _assemble(config, dataset, card, task, length, devices, dataset.tile)
+
+
+def _check_together(
+    config: ml_collections.ConfigDict, card: cards.Card, task: tasks.Task, tile: int, name: str
+) -> None:
+    """Raises InputError where fields of a config, or the config and the tiles, do not go together; warns of limits."""
+    if config.crop > tile:
+        raise InputError(f"config.crop={config.crop}: larger than the {tile} px tiles of {name}")
+    schedule.check_plateau(config)
+    if limits := augmentation.check(config, card.sensors, tile, task.augmentations):
+        _log.warning(limits)
 
 
 def check_labels(task: tasks.Task, card: cards.Card, role: str) -> None:
@@ -318,7 +328,8 @@ def build_without_data(
         data = datasets.dataset(config.dataset, legend=config.legend, bands=config.bands)
     sensors = [_scaled(config, sensor, _made_up(sensor)) for sensor in data.sensors]
     card = card_without_data(config, sensors, data.legend, data.tile, data.name)
-    return build_from_card(config, card, devices=devices, steps=steps)
+    _check_together(config, card, tasks.make(config, card), data.tile, data.name)
+    return build_from_card(config, card, devices=devices, steps=steps, tile=data.tile)
 
 
 def card_without_data(
@@ -344,11 +355,15 @@ def build_from_card(
     *,
     devices: Sequence[jax.Device] | None = None,
     steps: int = 100,
+    tile: int = 0,
 ) -> Experiment:
-    """The experiment of a config whose data are known by a card alone; arguments as of `build_without_data`."""
+    """The experiment of a config whose data are known by a card alone; arguments as of `build_without_data`.
+
+    `tile` is the size of the records in pixels; 0 is that of the card, what the network sees in evaluation.
+    """
     meshes.check(config.parallel)
     length = durations.without_records(config, steps)
-    return _assemble(config, None, card, tasks.make(config, card), length, devices)
+    return _assemble(config, None, card, tasks.make(config, card), length, devices, tile or card.tile)
 
 
 def build_to_measure(config: ml_collections.ConfigDict, *, devices: Sequence[jax.Device] | None = None) -> Experiment:
@@ -367,6 +382,7 @@ def _assemble(
     task: tasks.Task,
     length: durations.RunLength,
     devices: Sequence[jax.Device] | None,
+    tile: int,
 ) -> Experiment:
     parallel = config.parallel
     mesh = meshes.make_mesh(parallel.data, parallel.fsdp, config.batch_size, config.accumulate, devices)
@@ -375,7 +391,7 @@ def _assemble(
     optimizers.check_head_warmup(config, template.groups, length.head_warmup)
     optimizer = optimizers.make_optimizer(config.optimizer, template.groups)
     rate = schedule.learning_rate(config.optimizer, config.batch_size, length.warmup, length.total)
-    return Experiment(config, dataset, card, task, template, mesh, optimizer, rate, length)
+    return Experiment(config, dataset, card, task, template, mesh, optimizer, rate, length, tile)
 
 
 def make_card(config: ml_collections.ConfigDict, dataset: Dataset) -> cards.Card:

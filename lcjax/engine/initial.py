@@ -1,6 +1,7 @@
 """What a run begins with: random values, those of another run, or weights from elsewhere (config.init)."""
 
 import dataclasses
+import os
 import pathlib
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -11,15 +12,17 @@ import numpy as np
 
 from data_pipelines.schema import paths
 from data_pipelines.schema.errors import InputError
+from data_pipelines.schema.sensors import SENSORS
+from lcjax import tasks
 from lcjax.engine import restore
 from lcjax.models import params
 from lcjax.models.interfaces import ParameterGroups
 from lcjax.models.transfer import transfer
 from lcjax.parallel import multihost
+from lcjax.runs import checkpoints, workdir
 from lcjax.runs import model_card as cards
-from lcjax.runs import workdir
 from lcjax.tasks import fusion as fusions
-from lcjax.weights import arrival, files, hub, imagenet, layout
+from lcjax.weights import EXPORTED, arrival, files, hub, imagenet, layout
 from lcjax.weights.arrival import Arrival, Plan, Row
 from lcjax.weights.layouts import ALL
 
@@ -29,7 +32,8 @@ Host = dict[str, np.ndarray]
 
 RANDOM = "random"
 CARD = "card"  # of the metadata of our own .safetensors
-_EXPORTED = ("parameters.safetensors", "parameters.npz")  # in a folder that `lcjax export` wrote
+# Fields of config.weights that ask something of a file of others, and what they are where nothing is asked.
+_OF_OTHERS = {"layout": "", "bands": "auto", "decoder": "", "head": False}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -73,15 +77,23 @@ def start(config: ml_collections.ConfigDict, card: cards.Card, template: params.
     """
     parameters, statistics = template.initial_values(config.seed, config.initializer)
     if config.init == RANDOM:
+        _check_unasked(config, "config.init=random")
         return Start(parameters, statistics)
     with multihost.raise_on_all():
         word, colon, _ = config.init.partition(":")
         path, told = _NAMED.get(word + colon, _path)(config)
         source = f"config.init={told}"
+        if not os.path.lexists(path):
+            raise InputError(
+                f"{source}: no such file or folder; expected {RANDOM}, {', '.join(_NAMED)}..., a workdir, a folder "
+                "that `lcjax export` wrote, or a file of weights"
+            )
         if path.is_dir() and not (path / workdir.CONFIG).is_file():
-            path = next((path / name for name in _EXPORTED if (path / name).is_file()), path)
+            path = next((path / name for name in EXPORTED if (path / name).is_file()), path)
         read = files.read(path) if not path.is_dir() else None
         exported = read and card_of(read)
+    if read is None or exported:
+        _check_unasked(config, source)
     if read is None:
         values, arrived = _of_run(path, config, card, template, parameters | statistics)
     elif exported:
@@ -91,6 +103,16 @@ def start(config: ml_collections.ConfigDict, card: cards.Card, template: params.
         values, arrived = _from_elsewhere(read, source, config, card, template, parameters | statistics)
     multihost.agree({"sha256": arrived.sha256, "arrays": arrived.counts()}, f"what {config.init} holds")
     return Start({p: values[p] for p in parameters}, {p: values[p] for p in statistics}, arrived)
+
+
+def _check_unasked(config: ml_collections.ConfigDict, source: str) -> None:
+    """Raises InputError where something is asked of weights of others that begin nothing."""
+    for field, silent in _OF_OTHERS.items():
+        if config.weights[field] != silent:
+            raise InputError(
+                f"config.weights.{field}={config.weights[field]!r}: is for files of other libraries, and {source}; "
+                f"leave it at {silent!r}"
+            )
 
 
 def _path(config: ml_collections.ConfigDict) -> tuple[pathlib.Path, str]:
@@ -108,8 +130,8 @@ def _installed(config: ml_collections.ConfigDict) -> tuple[pathlib.Path, str]:
 
 # What config.init begins with, where it is no path: what finds the file, and what the card calls it.
 _NAMED: Mapping[str, Callable[[ml_collections.ConfigDict], tuple[pathlib.Path, str]]] = {
-    "hf:": _from_hub,
-    "imagenet": _installed,
+    hub.PREFIX: _from_hub,
+    imagenet.NAME: _installed,
 }
 
 
@@ -138,7 +160,7 @@ def _from_elsewhere(
     plan = Plan(template.groups, bands, streams, config.weights.bands, config.weights.head)
     if config.weights.decoder == "mirrored":
         foreign = layout.mirrored(foreign, {plan.theirs(path) for path in values}, source)
-    _check_scaling(foreign, plan, config, source)
+    check_scaling(foreign, plan, config, card, source)
     return arrival.arrive(values, foreign, plan, source, read.sha256)
 
 
@@ -156,16 +178,27 @@ def _stream(name: str, fusion: str, foreign: layout.Foreign, source: str) -> str
     )
 
 
-def _check_scaling(foreign: layout.Foreign, plan: Plan, config: ml_collections.ConfigDict, source: str) -> None:
+def check_scaling(
+    foreign: layout.Foreign, plan: Plan, config: ml_collections.ConfigDict, card: cards.Card, source: str
+) -> None:
     """Raises InputError where the network is shown other numbers than those that the weights learned with."""
     if config.weights.scaling == "any":
         return
+    own = [sensor.name for sensor in card.sensors if sensor.name not in SENSORS]
     for known in arrival.learned(foreign, plan).values():
-        if known and known.scaling and config.scaling not in known.scaling:
+        # Of own imagery these two are stretched to what its images hold: they are no unit that anybody else has.
+        scalings = [name for name in known.scaling if not own or name not in ("sensor", "range")] if known else []
+        if known and known.scaling and not scalings:
             raise InputError(
                 f"{source}: these weights ({known.origin or foreign.layout.title}) learned with config.scaling="
-                f"{' or '.join(known.scaling)}, and config.scaling is {config.scaling}; set "
-                f"--config.scaling={known.scaling[0]}, or --config.weights.scaling=any to leave it as it is"
+                f"{' or '.join(known.scaling)} of a known sensor, and nobody knows the unit of {', '.join(own)}; set "
+                "--config.weights.scaling=any where its numbers, as config.scaling makes them, are alike"
+            )
+        if known and scalings and config.scaling not in scalings:
+            raise InputError(
+                f"{source}: these weights ({known.origin or foreign.layout.title}) learned with config.scaling="
+                f"{' or '.join(scalings)}, and config.scaling is {config.scaling}; set "
+                f"--config.scaling={scalings[0]}, or --config.weights.scaling=any to leave it as it is"
             )
 
 
@@ -182,10 +215,10 @@ class _Other:
 
 def card_of(read: files.Weights) -> cards.Card | None:
     """The card of a file that `lcjax export` wrote: within it, or beside it."""
-    if CARD in read.metadata:
+    if read.format == "safetensors" and CARD in read.metadata:
         return cards.from_json(read.metadata[CARD], f"{read.path}: its card")
     beside = read.path.with_name(cards.FILE)
-    return cards.read(read.path.parent) if read.path.name in _EXPORTED and beside.is_file() else None
+    return cards.read(read.path.parent) if read.path.name in EXPORTED and beside.is_file() else None
 
 
 def _groups_of(arrays: Mapping[str, Any], template: params.Template) -> dict[str, ParameterGroups]:
@@ -207,9 +240,8 @@ def _of_run(
     Of a pre-training the last checkpoint, for it is judged by what is built on it and not by its own held-out score; of
     a run that maps the best.
     """
-    other = restore.restore(folder, "last")
-    if other.task.can_map:
-        other = restore.restore(folder, "best")
+    maps = tasks.REGISTRY.find(workdir.read_config(folder).task).can_map
+    other = restore.restore(folder, "best" if maps and checkpoints.steps(folder, "best") else "last")
     learned: Host = jax.device_get(other.parameters | other.statistics)
     return _of_ours(_Other(other.card, learned, other.template.groups, str(folder)), card, template, values)
 
@@ -253,8 +285,7 @@ def _why_not(other: _Other, card: cards.Card, values: Host) -> dict[str, str]:
     for path, value in values.items():
         part = arrival.part_of(path)
         fits = path in other.arrays and other.arrays[path].shape == value.shape
-        why.setdefault(part, "" if fits else "of other shapes there")
-        why[part] = why[part] if fits else "of other shapes there"
+        why[part] = why.get(part, "") if fits else "of other shapes there"
     for part in why:
         if part == "head" and classes[0] != classes[1]:
             why[part] = f"of the classes of {other.card.legend.name} there"

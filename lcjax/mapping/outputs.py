@@ -79,8 +79,8 @@ def check_foreign(output: pathlib.Path, wanted: Sequence[Product]) -> None:
         raise InputError(f"{output}: is there, and is no map that lcjax wrote; move it away, or {ANOTHER}")
     if foreign and not mark and qgis_styles.is_sidecar(files_of(output, wanted)["names"]):
         raise InputError(
-            f"{foreign}: left of a map that lcjax wrote, and {output.name} itself is gone; delete what is left of it and "
-            f"move away what is yours ({', '.join(path.name for path in there)}), or {ANOTHER}"
+            f"{foreign}: left of a map that lcjax wrote, and {output.name} itself is gone; delete what is left of it "
+            f"and move away what is yours ({', '.join(path.name for path in there)}), or {ANOTHER}"
         )
     if foreign:
         whose = "lcjax did not write it with that map" if mark else "there is no map of that name that it belongs to"

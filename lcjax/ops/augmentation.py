@@ -4,6 +4,7 @@ The pieces are beside this module: augment.py (crop, flips, speckle, jitter), ge
 """
 
 import dataclasses
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -18,6 +19,13 @@ from lcjax.ops.photometric import Photometric
 
 GEOMETRIC, PHOTOMETRIC = (tuple(field.name for field in dataclasses.fields(kind)) for kind in (Geometric, Photometric))
 MIXING = ("cutmix",)
+
+
+# What a field acts on, and how that is called; heights stay as they are.
+_LIGHT, _RADAR = {"light": "light"}, {"decibels": "radar"}
+_ACTS_ON = {"gamma": _LIGHT} | dict.fromkeys(
+    ("group_jitter", "brightness", "contrast", "blur", "noise"), _LIGHT | _RADAR
+)
 
 
 def geometric_of(config: Mapping[str, Any]) -> Geometric:
@@ -109,8 +117,13 @@ def _plain(value: Any) -> Any:
 def _check_bands(how: Mapping[str, Any], sensors: Sequence[Sensor]) -> None:
     """Raises InputError for what acts on no band of any sensor."""
     held = ", ".join(f"{sensor.name} ({', '.join(sensor.bands)})" for sensor in sensors)
-    if how["gamma"] and not any("light" in sensor.quantities for sensor in sensors):
-        raise InputError(f"config.augmentation.gamma={how['gamma']}: the network sees no light but {held}; set it to 0")
+    seen = {quantity for sensor in sensors for quantity in sensor.quantities}
+    for name, kinds in _ACTS_ON.items():
+        if how[name] and not seen & kinds.keys():
+            raise InputError(
+                f"config.augmentation.{name}={how[name]}: the network sees no {' and no '.join(kinds.values())} but "
+                f"{held}; set it to 0"
+            )
     if how["drop_bands"] and all(len(sensor.bands) == 1 for sensor in sensors):
         raise InputError(
             f"config.augmentation.drop_bands={how['drop_bands']}: the network sees one band of each sensor, {held}, "
@@ -121,17 +134,17 @@ def _check_bands(how: Mapping[str, Any], sensors: Sequence[Sensor]) -> None:
 def _limits(config: Mapping[str, Any], tile: int) -> str:
     """What tiles are too small for. Raises InputError where they are too small for any of it."""
     how, crop = geometric_of(config), config["crop"] or tile
-    least = geometric.least_scale(tile, crop, how)
+    least = math.ceil(1000 * geometric.least_scale(tile, crop, how)) / 1000  # rounded up: it is what one may ask for
     if how.moves and least > how.scale[1]:
         raise InputError(
             f"config.augmentation.scale={how.scale}: the tiles of {tile} px hold no crop of {crop} px that is made "
-            f"smaller by {how.scale[1]:g}; take a largest scale of {least:.3g} or more, or a smaller config.crop"
+            f"smaller by {how.scale[1]:g}; take a largest scale of {least:g} or more, or a smaller config.crop"
         )
     needed = geometric.needed(crop, how)
     if not how.moves or needed <= tile:
         return ""
     return (
         f"config.augmentation: scale={how.scale} and aspect={how.aspect:g} need {needed} px of a tile for a crop of "
-        f"{crop} px, and the tiles have {tile}: scale is drawn from {least:.3g} to {how.scale[1]:g}, and the aspect is "
+        f"{crop} px, and the tiles have {tile}: scale is drawn from {least:g} to {how.scale[1]:g}, and the aspect is "
         "less where it does not fit; a smaller config.crop leaves more room"
     )

@@ -44,7 +44,10 @@ def needed(crop: int, how: Geometric) -> int:
 
 def window(tile: int, crop: int, how: Geometric) -> int:
     """Size of the square that the loader draws and ships: what is needed, as far as the tile goes; 0 is the tile."""
-    return min(tile, needed(crop or tile, how)) if how.moves else crop
+    if not how.moves:
+        return crop
+    # Without a crop what is shown has the size of the tile, and any of it may be shown.
+    return min(tile, needed(crop, how)) if crop else tile
 
 
 def least_scale(square: int, crop: int, how: Geometric) -> float:

@@ -150,10 +150,10 @@ def _contrast(image: jax.Array, valid: jax.Array, key: jax.Array, sensor: Sensor
 
 
 def _gamma(image: jax.Array, valid: jax.Array, key: jax.Array, sensor: Sensor, largest: float) -> jax.Array:
-    """What lies below the range of the scaling stays: it has no power."""
+    """What lies below the range of the scaling stays, for it has no power, and so does a band without a range."""
     low, extent = _range(sensor)
-    share = (image - low) / extent
-    inside = of_kind(sensor.quantities, "light") & (share > 0)
+    share = (image - low) / jnp.where(extent > 0, extent, 1.0)
+    inside = of_kind(sensor.quantities, "light") & (share > 0) & (extent > 0)
     raised = jnp.where(inside, share, 1.0) ** jnp.exp(largest * _uniform(key))
     return jnp.where(inside, low + extent * raised, image)
 

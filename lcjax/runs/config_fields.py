@@ -54,7 +54,7 @@ class Range:
         """Whether a number lies between the limits; NaN does not, nor does infinity."""
         above = value > self.low if self.open_low else value >= self.low
         below = value < self.high if self.open_high else value <= self.high
-        return bool(math.isfinite(value) and above and below)
+        return bool(above and below and abs(value) != math.inf)
 
 
 @dataclasses.dataclass(frozen=True)

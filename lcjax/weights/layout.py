@@ -7,6 +7,7 @@ PyTorch's (outputs, inputs, row, column) becomes (row, column, inputs, outputs),
 """
 
 import dataclasses
+import itertools
 import re
 from collections.abc import Collection, Mapping, Sequence
 
@@ -24,6 +25,7 @@ WRAPPERS = (
     "online_net", "encoder_q", "momentum_encoder", "0",
 )  # fmt: skip
 _DEPTH = 5  # of wrappers in wrappers
+_MOST_PREFIXES = 100  # that are tried: published files have a few
 
 # The last word of a name, there and here; a weight that is a vector is a scale.
 LEAVES = {"weight": "kernel", "running_mean": "mean", "running_var": "var"}
@@ -215,16 +217,14 @@ def recognised(
 
 def _prefixes(names: Sequence[str]) -> list[str]:
     """What may be peeled off: nothing, or wrappers in wrappers, the outer ones first."""
-    found = [""]
-    for _ in range(_DEPTH):
-        more = [
-            f"{prefix}{wrapper}."
-            for prefix in found
-            for wrapper in WRAPPERS
-            if any(name.startswith(f"{prefix}{wrapper}.") for name in names)
-        ]
-        found = list(dict.fromkeys([*found, *more]))
-    return found
+    rank = {wrapper: place for place, wrapper in enumerate(WRAPPERS)}
+    found: set[tuple[str, ...]] = {()}
+    for name in names:
+        words = name.split(".")[: _DEPTH + 1]
+        wrappers = itertools.takewhile(rank.__contains__, words[:-1])
+        found |= set(itertools.accumulate(((wrapper,) for wrapper in wrappers), initial=()))
+    ordered = sorted(found, key=lambda words: (len(words), [rank[word] for word in words]))
+    return ["".join(f"{word}." for word in words) for words in ordered[:_MOST_PREFIXES]]
 
 
 def _fits(layout: Layout, names: Sequence[str]) -> bool:
@@ -305,7 +305,10 @@ def _placed(path: str, value: np.ndarray) -> tuple[str, tuple[int, int]]:
 
 def _turned(name: str, value: np.ndarray, path: str, layout: Layout, where: str) -> np.ndarray:
     """In our layout of axes, float32."""
-    floats = np.asarray(value).astype(np.float32)
+    with np.errstate(over="ignore"):
+        floats = np.asarray(value).astype(np.float32)
+    if not np.isfinite(floats).all():
+        raise InputError(f"{where}: {name} holds numbers beyond those of float32, up to {np.abs(value).max():.3g}")
     for pattern, turn in layout.turns:
         if re.search(pattern, path):
             try:

@@ -159,9 +159,14 @@ def _leaves(path: pathlib.Path, value: Any) -> Iterator[tuple[str, Any, bool]]:
 
     Containers that hold nothing are leaves too, so that what refers to one value many times over is counted.
     """
-    left: list[tuple[str, Any, bool, int]] = [("", value, False, 0)]
+    # Iterators, and no lists: a key stands in the names of all that is below it, and is not to be copied so often.
+    left: list[Iterator[tuple[str, Any, bool, int]]] = [iter([("", value, False, 0)])]
     while left:
-        name, found, is_listed, depth = left.pop()
+        taken = next(left[-1], None)
+        if taken is None:
+            left.pop()
+            continue
+        name, found, is_listed, depth = taken
         if not isinstance(found, dict | list | tuple) or not found:
             yield name, found, is_listed
             continue
@@ -170,12 +175,15 @@ def _leaves(path: pathlib.Path, value: Any) -> Iterator[tuple[str, Any, bool]]:
                 f"{path}: {name!a:.60}: {depth} dictionaries and lists within each other and more; expected fewer; "
                 f"{PLAIN}"
             )
-        items = found.items() if isinstance(found, dict) else enumerate(found)
-        deeper = [
-            (f"{name}.{key}" if depth else str(key), one, is_listed or not isinstance(found, dict), depth + 1)
-            for key, one in items
-        ]
-        left += reversed(deeper)
+        below = functools.partial(_below, name, is_listed or not isinstance(found, dict), depth + 1)
+        left.append(below(iter(found.items() if isinstance(found, dict) else enumerate(found))))
+
+
+def _below(
+    name: str, is_listed: bool, depth: int, items: Iterator[tuple[Any, Any]]
+) -> Iterator[tuple[str, Any, bool, int]]:
+    for key, one in items:
+        yield f"{name}.{key}" if depth > 1 else str(key), one, is_listed, depth
 
 
 def _check(path: pathlib.Path, name: str, tensor: Tensor) -> None:

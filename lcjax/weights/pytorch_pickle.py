@@ -13,12 +13,13 @@ from typing import Any, BinaryIO
 
 import numpy as np
 
-from data_pipelines.schema import names
+from data_pipelines.schema import limits, names
 from data_pipelines.schema.errors import InputError
 from lcjax.weights.entries import TYPES
 
 _SAVE = "load it with torch where you trust it, and save its weights alone: torch.save(model.state_dict(), FILE)"
 _LONGEST_INTEGER = 128  # bits
+_LONGEST_KEY = 10 * limits.MAX_NAME  # what is shorter, and still too long, is told by its name
 
 
 @dataclasses.dataclass(frozen=True)
@@ -160,6 +161,8 @@ def _fill(target: dict[Any, Any], pairs: list[Any]) -> dict[Any, Any]:
     for key, value in pairs:
         if not isinstance(key, str | int | float | bool | None):
             raise TypeError(f"a {type(key).__name__} as a key")
+        if isinstance(key, str) and len(key) > _LONGEST_KEY:  # it stands in the names of all that is below it
+            raise ValueError(f"a key of {len(key):,} letters, expected at most {limits.MAX_NAME}")
         if key in target:
             raise ValueError(f"the key {key!a:.60} stands there twice")
         target[key] = value

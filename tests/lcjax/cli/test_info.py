@@ -193,7 +193,7 @@ def test_files_that_cannot_be_read_are_named(command, run):
         assert code == 2 and says in err[0], err
 
     (run / "evaluation" / "test" / "metrics.json").write_text('{"schema_version": 99}')
-    refused("metrics.json: schema_version 99, and this lcjax reads 1")
+    refused("metrics.json: schema_version 99, and this lcjax reads 2")
     (run / "config.json").write_text("{")
     refused("config.json: cannot be read as JSON")
     (run / "config.json").rename(run / "description.json")

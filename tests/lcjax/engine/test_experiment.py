@@ -8,6 +8,7 @@ import jax
 import pytest
 from networks import small
 
+from data_pipelines.schema.errors import InputError
 from data_pipelines.schema.normalization import SCALINGS
 from lcjax.configs import dfc2020
 from lcjax.engine import experiment as experiments
@@ -75,6 +76,34 @@ def test_the_margin_that_zooming_out_needs_is_shipped(data_dir, tmp_path, progra
     assert shipped["s2"][1:3] == (64, 64)
     trained = program_of(lambda: train(config, tmp_path / "run"))
     assert program_of(lambda: benchmark(config, 2)) == trained
+
+
+@pytest.mark.parametrize(("window", "crop"), [(16, 32), (48, 40), (32, 32)])
+def test_what_evaluation_shows_is_not_the_size_of_the_records(data_dir, window, crop):
+    config = config_of("sensor", data_dir)
+    config.window, config.crop = window, crop
+    config.augmentation.scale = (0.8, 1.2)
+    experiment = experiments.build(config)
+    with contextlib.closing(experiment.train_batches(0)) as batches:
+        shipped = {key: value.shape for key, value in next(batches).items()}
+    assert shipped == {key: value.shape for key, value in experiment.synthetic_batch(config.batch_size).items()}
+
+
+@pytest.mark.parametrize(
+    ("fields", "says"),
+    [
+        ({"crop": 300}, "config.crop=300: larger than the "),
+        ({"augmentation.cutmix": 0.5, "accumulate": 2}, "config.augmentation.cutmix=0.5: takes boxes from"),
+        ({"optimizer.schedule": "plateau", "split.validation": ""}, "plateau"),
+    ],
+)
+def test_what_does_not_go_together_is_refused_without_data_too(data_dir, tmp_path, fields, says):
+    config = config_of("sensor", data_dir)
+    config.update_from_flattened_dict(fields)
+    for folder in (data_dir, tmp_path):
+        config.data_dir = str(folder)
+        with pytest.raises(InputError, match=says):
+            experiments.build_to_measure(config)
 
 
 def test_tiles_without_the_margin_are_told_of(data_dir, capsys):

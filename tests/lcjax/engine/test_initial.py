@@ -7,15 +7,17 @@ import shutil
 import numpy as np
 import published_transformers
 import pytest
-from networks import small
+from networks import CLASSES, small
 from torch_names import state_dict
 
 from data_pipelines.schema.errors import InputError
+from data_pipelines.schema.sensors import S2
 from lcjax.configs import dfc2020
 from lcjax.engine import experiment as experiments
 from lcjax.engine import initial, restore
 from lcjax.runs import model_card
 from lcjax.training.run import train
+from lcjax.weights import arrival, layout, layouts
 
 
 def config_of(data_dir, model, init="random", **fields):
@@ -146,3 +148,51 @@ def test_a_word_that_is_no_path_is_one_line(data_dir):
     experiment = experiments.build(config_of(data_dir, "resnet18_unet", "imagenet"))
     with pytest.raises(InputError, match=r"config\.init='imagenet': no package brings ImageNet weights of resnet18_un"):
         experiment.start()
+
+
+@pytest.mark.parametrize(("field", "value"), [("layout", "nonsense"), ("decoder", "mirrored"), ("bands", "mean")])
+def test_what_is_asked_of_weights_that_nothing_begins_with_is_refused(trained, data_dir, field, value):
+    config = small(dfc2020.get_config("model=unet,data=sample,tiny=true"), data_dir)
+    config.weights[field] = value
+    for init in ("random", str(trained)):
+        config.init = init
+        with pytest.raises(
+            InputError, match=rf"config\.weights\.{field}='{value}': is for files of other libraries, and"
+        ):
+            experiments.build(config).start()
+
+
+def test_a_word_that_names_nothing_is_told_with_what_there_is(data_dir):
+    experiment = experiments.build(config_of(data_dir, "resnet18_unet", "runs/pretrian"))
+    with pytest.raises(InputError, match=r"^config\.init=runs/pretrian: no such file or folder; expected random, hf:"):
+        experiment.start()
+
+
+def test_a_run_without_a_best_checkpoint_gives_its_last(trained, data_dir, tmp_path):
+    run = shutil.copytree(trained, tmp_path / "run")
+    shutil.rmtree(run / "checkpoints" / "best")
+    config = small(dfc2020.get_config("model=unet,data=sample,tiny=true"), data_dir)
+    config.init = str(run)
+    start, last = experiments.build(config).start(), restore.restore(run, "last")
+    for path, value in last.parameters.items():
+        np.testing.assert_array_equal(start.parameters[path], value)
+
+
+def test_the_unit_of_own_imagery_is_not_taken_for_that_of_a_sensor():
+    """Its "sensor" and "range" are stretched to what its images hold."""
+    config = dfc2020.get_config("model=resnet18_unet,tiny=true,fusion=s2")
+    config.update(dataset="rasters/town", fusion="image")
+    sensor = dataclasses.replace(S2, name="image", bands=S2.bands)
+    card = experiments.card_without_data(config, [sensor], CLASSES, 64, "rasters/town")
+    experiment = experiments.build_from_card(config, card)
+    entries = state_dict(experiment.template)
+    foreign = layout.converted(entries, *layout.recognised(entries, layouts.ALL, "FILE"), "FILE")
+    assert foreign.layout.name == "torchgeo_resnet"
+    for scaling, says in [("sensor", "learned with config.scaling=standardised"), ("standardised", "")]:
+        config.scaling = scaling
+        plan = arrival.Plan(experiment.template.groups, {"image": sensor.bands}, {"image": "image"})
+        if says:
+            with pytest.raises(InputError, match=says):
+                initial.check_scaling(foreign, plan, config, card, "FILE")
+        else:
+            initial.check_scaling(foreign, plan, config, card, "FILE")

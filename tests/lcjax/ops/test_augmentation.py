@@ -68,7 +68,7 @@ def test_no_two_draws_share_a_number():
         ),
         (
             {"scale": (0.3, 0.5), "crop": 200},
-            r"config.augmentation.scale=\(0.3, 0.5\): the tiles of 256 px hold no crop of 200 px .* 0.781 or more, or",
+            r"config.augmentation.scale=\(0.3, 0.5\): the tiles of 256 px hold no crop of 200 px .* 0.782 or more, or",
         ),
         ({"scale": (0.5, 0.9), "crop": 0}, "largest scale of 1 or more"),
         ({"speckle": -1}, "config.speckle=-1: expected 0"),
@@ -93,6 +93,22 @@ def test_what_acts_on_no_band_is_refused(fields, bands, says):
     sensors = (SENSORS[sensor].with_bands(SENSORS[sensor].bands[:count]),)
     with pytest.raises(InputError, match=says):
         augmentation.check(config_with(**fields), sensors, 256, Segmentation.augmentations)
+
+
+@pytest.mark.parametrize("name", ["group_jitter", "brightness", "contrast", "blur", "noise"])
+def test_heights_alone_are_none_of_what_acts_on_light_and_radar(name):
+    heights = (SENSORS["aerial"].with_bands(("elevation",)),)
+    with pytest.raises(
+        InputError, match=rf"augmentation.{name}=0.2: the network sees no light and no radar but aerial"
+    ):
+        augmentation.check(config_with(**{name: 0.2}), heights, 256, Segmentation.augmentations)
+
+
+def test_the_scale_that_a_message_asks_for_is_enough():
+    fields = {"scale": (0.5, 0.7), "crop": 210}
+    with pytest.raises(InputError, match="a largest scale of 0.821 or more"):
+        augmentation.check(config_with(**fields), (RGB,), 256, Segmentation.augmentations)
+    assert augmentation.check(config_with(scale=(0.5, 0.821), crop=210), (RGB,), 256, Segmentation.augmentations)
 
 
 def test_a_task_that_knows_none_refuses_all():

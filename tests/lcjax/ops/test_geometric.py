@@ -158,3 +158,14 @@ def test_a_draw_does_not_depend_on_the_rest_of_the_batch():
 def test_off_nothing_is_shipped_but_the_crop():
     assert not Geometric().moves
     assert [geometric.window(256, crop, Geometric()) for crop in (0, 224)] == [0, 224]
+
+
+def test_without_a_crop_the_whole_tile_is_the_size_of_what_is_shown():
+    """Also where all of it is enlarged, and a part of the tile would do."""
+    how = Geometric((2.0, 3.0))
+    assert geometric.window(SIDE, 0, how) == SIDE
+    found = rescaled(coordinates(200), np.zeros((200, 2), np.int32), how, crop=0)
+    assert found["image"].shape == (200, SIDE, SIDE, 2)
+    height, width, top, left = extents(found["image"])
+    assert height.min() > 16 - 0.01 and height.max() < 24.01
+    assert (top + height).max() > SIDE - 4 and (left + width).max() > SIDE - 4 and min(top.min(), left.min()) < 4

@@ -214,3 +214,12 @@ def test_draws_do_not_depend_on_devices_or_on_the_rest_of_the_batch():
     np.testing.assert_allclose(runs[1], runs[0], atol=1e-6)
     np.testing.assert_allclose(alone, runs[0][5:6], atol=1e-6)
     assert np.abs(run(stored[5:6], keys(1, step=1, first=5)) - alone).max() > 0.01
+
+
+def test_a_band_without_a_range_stays_finite():
+    """As one has that is constant in all that was trained on, an alpha of 255 for example."""
+    flat = dataclasses.replace(BYTES.scaling, low=(0.0, 0.0, 255.0, 0.0, 0.0), high=(255.0,) * 5)
+    sensor, image = dataclasses.replace(BYTES, scaling=flat), photographs(16)
+    image[..., 2] = 255
+    found = disturbed(image, sensor=sensor, gamma=0.3, blur=1.0, group_jitter=0.2, brightness=0.2, noise=0.1)
+    assert np.isfinite(found).all()

@@ -53,9 +53,9 @@ def test_what_was_saved_comes_back_exact_and_where_it_lay(tmp_path):
     assert again.latest() == 12
     assert again.restore_meta(12) == META
     (meta,) = [path for path in (there.folder / "12" / "meta").rglob("*") if b"schema_version" in path.read_bytes()]
-    meta.write_text(meta.read_text().replace('"schema_version": 1', '"schema_version": 2'))
+    meta.write_text(meta.read_text().replace('"schema_version": 2', '"schema_version": 3'))
     with pytest.raises(
-        InputError, match=r"last/12/meta/metadata: schema_version 2, and this lcjax reads 1; use the newer"
+        InputError, match=r"last/12/meta/metadata: schema_version 3, and this lcjax reads 2; use the newer"
     ):
         again.restore_meta(12)
     equal(found := again.restore_model(12, model), model)

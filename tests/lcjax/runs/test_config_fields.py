@@ -122,3 +122,8 @@ def test_a_config_that_lacks_fields_is_refused_with_their_names():
 )
 def test_a_field_that_is_not_there_is_told_what_is(name, says):
     assert config_fields.unknown(name, list(ALL_FIELDS)).startswith(says)
+
+
+def test_whole_numbers_of_any_length_are_compared():
+    for name in ("seed", "patience"):
+        assert FIELDS[name].allowed.admits(10**400) == (FIELDS[name].allowed.high == math.inf)

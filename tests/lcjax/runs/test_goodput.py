@@ -17,7 +17,7 @@ def write(path, *records):
 
 
 def start(attempt, started, first_step):
-    return {"attempt": attempt, "schema_version": 1, "started": started, "first_step": first_step}
+    return {"attempt": attempt, "schema_version": 2, "started": started, "first_step": first_step}
 
 
 def seen(attempt, at, reached, **seconds):
@@ -157,7 +157,7 @@ def test_records_are_there_after_a_kill(tmp_path):
     assert len(path.read_text().splitlines()) == 2
 
 
-@pytest.mark.parametrize(("version", "words"), [(2, "schema_version 2, and this lcjax reads 1"), (None, "no schema_v")])
+@pytest.mark.parametrize(("version", "words"), [(3, "schema_version 3, and this lcjax reads 2"), (None, "no schema_v")])
 def test_attempts_of_another_version_are_refused(tmp_path, version, words):
     first, *rest = TWICE
     path = write(tmp_path / goodput.FILE, first | {"schema_version": version}, *rest)

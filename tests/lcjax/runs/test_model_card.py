@@ -66,10 +66,10 @@ def test_the_card_of_own_imagery_comes_back_equal(tmp_path):
     assert cards.read(tmp_path) == card
 
 
-@pytest.mark.parametrize(("version", "words"), [(2, "schema_version 2, and this lcjax reads 1"), (None, "no schema_v")])
+@pytest.mark.parametrize(("version", "words"), [(3, "schema_version 3, and this lcjax reads 2"), (None, "no schema_v")])
 def test_a_card_of_another_version_is_refused(tmp_path, version, words):
     fields = json.loads(CARD.to_json())
-    assert fields.pop("schema_version") == 1
+    assert fields.pop("schema_version") == 2
     text = json.dumps(fields if version is None else fields | {"schema_version": version})
     (tmp_path / cards.FILE).write_text(text)
     with pytest.raises(InputError, match=rf"^{tmp_path}/card\.json: {words}"):
@@ -97,9 +97,9 @@ def test_a_folder_without_a_card_is_refused(tmp_path):
     [
         ("", "cannot be read as JSON"),
         ("{", "cannot be read as JSON"),
-        ("[]", "no schema_version; expected 1"),
-        ('{"schema_version": 1}', "model: missing"),
-        ('{"schema_version": 1, "model": "unet", "fusion": "s2", "sensors": 3}', "sensors: found 3, expected a list"),
+        ("[]", "no schema_version; expected 2"),
+        ('{"schema_version": 2}', "model: missing"),
+        ('{"schema_version": 2, "model": "unet", "fusion": "s2", "sensors": 3}', "sensors: found 3, expected a list"),
     ],
 )
 def test_a_broken_card_is_refused(tmp_path, text, words):

@@ -33,14 +33,14 @@ def test_a_run_goes_on_with_other_memory_but_not_as_another_run(tmp_path):
 @pytest.mark.parametrize(
     ("version", "words"),
     [
-        (2, r"schema_version 2, and this lcjax reads 1; use the newer lcjax that wrote it"),
+        (3, r"schema_version 3, and this lcjax reads 2; use the newer lcjax that wrote it"),
         (
             0,
-            r"schema_version 0; expected 1; put back what it was, or delete it, and the train command of this .*",
+            r"schema_version 0; expected 2; put back what it was, or delete it, and the train command of this .*",
         ),
         (
             None,
-            r"no schema_version; expected 1; put back what it was, or delete it, and the train command of this .*",
+            r"no schema_version; expected 2; put back what it was, or delete it, and the train command of this .*",
         ),
     ],
 )
@@ -49,7 +49,7 @@ def test_a_config_of_another_version_is_refused(tmp_path, version, words):
     begin(tmp_path, config)
     path = tmp_path / workdir.CONFIG
     fields = json.loads(path.read_text())
-    assert fields.pop("schema_version") == 1
+    assert fields.pop("schema_version") == 2
     assert fields == json.loads(config.to_json()) | {"data_dir": str(pathlib.Path(config.data_dir).absolute())}
     path.write_text(json.dumps(fields if version is None else fields | {"schema_version": version}))
     for read in (lambda: workdir.read_config(tmp_path), lambda: workdir.start(tmp_path, config, card_of(config))):

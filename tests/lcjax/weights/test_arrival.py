@@ -1,6 +1,7 @@
 """What arrives of a file from elsewhere: the table, the refusals, and what is peeled off names."""
 
 import dataclasses
+import time
 
 import numpy as np
 import pytest
@@ -10,7 +11,7 @@ from data_pipelines.schema.errors import InputError
 from lcjax.models import params, registry
 from lcjax.models.interfaces import whole
 from lcjax.weights.arrival import Plan, arrive, shaped
-from lcjax.weights.layout import UNKNOWN, Foreign, Layout, Part, converted, recognised
+from lcjax.weights.layout import UNKNOWN, WRAPPERS, Foreign, Layout, Part, converted, recognised
 from lcjax.weights.layouts.torchvision_resnet import LAYOUTS
 
 WHERE = "config.init=resnet.pth"
@@ -201,3 +202,35 @@ def test_shapes_that_an_origin_cannot_have_are_one_line(entries, says):
 
 def test_tables_of_positions_of_no_known_shape_fit_nothing():
     assert shaped("encoders/image/position", np.zeros((2, 17, 4), np.float32), (17, 4)) is None
+
+
+def test_numbers_beyond_float32_are_refused_and_no_infinity(theirs):
+    far = theirs | {"conv1.weight": np.full((8, 3, 7, 7), 1e300)}
+    with pytest.raises(InputError, match=r"conv1\.weight holds numbers beyond those of float32, up to 1e\+300"):
+        read(far)
+
+
+def test_many_names_made_of_wrappers_are_looked_at_once():
+    words = WRAPPERS[:10]
+    names = {".".join((a, b, c, "x")): np.zeros(1) for a in words for b in words for c in words}
+    started = time.perf_counter()
+    with pytest.raises(InputError, match="its entries are"):
+        read(names)
+    assert time.perf_counter() - started < 10  # it was minutes
+
+
+def test_a_head_is_taken_whole_and_behind_its_own_decoder_or_not_at_all(network, theirs):
+    values = before(network)
+    rest = {path: value + 1 for path, value in values.items() if path.startswith(("decoders/", "head/"))}
+    rest = {path.replace("/aerial/", "/image/"): value for path, value in rest.items()}
+    foreign = read(theirs)
+    for change, how in [
+        ({}, {"taken"}),
+        ({"head/classify/kernel": np.zeros((3, 3, 9, 5), np.float32)}, {"replaced"}),
+        ({"decoders/image/levels/0/first/conv/kernel": np.zeros((3, 3, 9, 8), np.float32)}, {"replaced"}),
+    ]:
+        arrays = {**foreign.arrays, **rest, **change}
+        names = dict(foreign.names) | {path: (path,) for path in rest}
+        whole = dataclasses.replace(foreign, arrays=arrays, names=names)
+        _, arrival = arrive(values, whole, plan(network, head=True), WHERE)
+        assert {row.how for row in arrival.rows if row.path.startswith("head/")} == how

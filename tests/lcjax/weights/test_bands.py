@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 
+from data_pipelines.schema.band_selection import spectral
 from data_pipelines.schema.errors import InputError
 from lcjax.weights import bands
 
@@ -80,3 +81,16 @@ def test_random_keeps_what_was_drawn():
 def test_a_rule_that_does_not_apply_is_refused(theirs, rule, says):
     with pytest.raises(InputError, match=says):
         bands.fitted(THEIRS, theirs, INITIAL[:, :, :2], ("VV", "VH"), rule)
+
+
+def test_two_bands_of_one_name_share_what_both_know():
+    """Alike, they give together what one gives."""
+    layer = bands.fitted(THEIRS, RGB, INITIAL, ("R", "red", "G", "B", "N"), "name")
+    image = GENERATOR.standard_normal((3, 3, 3))
+    seen = image[..., [0, 0, 1, 2, 1]]
+    np.testing.assert_allclose(answer(layer.kernel, seen), answer(THEIRS, image), rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize(("name", "other"), [("B02 - blue", "B"), ("b4", "red"), ("B8", "nir"), ("B8A", "b8a")])
+def test_names_are_spelled_in_many_ways(name, other):
+    assert spectral(name) == spectral(other)
