@@ -52,7 +52,8 @@ Weights expect the numbers that they learned with. Where the origin says which, 
 the one to set. `imagenet` makes the range of a sensor 0 to 1 and then subtracts ImageNet's mean and divides by its
 deviation; `inception` makes it -1 to 1, as Google's networks learned; `range` leaves it at 0 to 1; `sensor` is the
 scaling of the sensor itself, for Sentinel-2 reflectance. `--config.weights.scaling=any` keeps what `config.scaling`
-says, for those who know better.
+says, for those who know better. Of own imagery `sensor` and `range` are stretched to what its images hold, and are no
+unit that weights could have learned with: they do not count there.
 
 ## Decoder and head
 
@@ -63,7 +64,8 @@ has not are left out (of an ImageNet Swin-T the last four of the third stage), a
 stages begin at random.
 
 The last layer of the origin has classes of its own and begins anew. `--config.weights.head=True` takes it where it has
-as many classes as the legend here: for weights of the same legend, such as those of FLAIR.
+as many classes as the legend here and the decoder before it was taken, too: for weights of the same legend, such as
+those of FLAIR.
 
 ## Whose weights are known
 
@@ -88,8 +90,8 @@ INITS = (
 RULES = (
     (
         "`name`",
-        "a band that the origin knows takes its slice, the others begin at 0: the network starts as the origin on the "
-        "bands that both know. Red is red under any name: R, red, B4, B04",
+        "a band that the origin knows takes its slice, several of one name share it, the others begin at 0: the network "
+        "starts as the origin on the bands that both know. Red is red under any name: R, red, B4, B04",
     ),
     ("`order`", "the first band takes the first slice, and so on; for equally many bands"),
     ("`mean`", "each band takes the mean of all slices, times their number over ours"),
