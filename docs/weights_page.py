@@ -90,8 +90,8 @@ INITS = (
 RULES = (
     (
         "`name`",
-        "a band that the origin knows takes its slice, several of one name share it, the others begin at 0: the network "
-        "starts as the origin on the bands that both know. Red is red under any name: R, red, B4, B04",
+        "a band that the origin knows takes its slice, several of one name share it, the others begin at 0: the "
+        "network starts as the origin on the bands that both know. Red is red under any name: R, red, B4, B04",
     ),
     ("`order`", "the first band takes the first slice, and so on; for equally many bands"),
     ("`mean`", "each band takes the mean of all slices, times their number over ours"),
