@@ -129,7 +129,7 @@ def test_checksums_are_of_all_files(tmp_path):
     assert checksums.damage(tmp_path) == "a/x is missing"
     noted = (tmp_path / checksums.FILE).read_text()
     assert noted.startswith('{\n "schema_version": 2,')
-    (tmp_path / checksums.FILE).write_text(noted.replace("1", "2", 1))
+    (tmp_path / checksums.FILE).write_text(noted.replace("2", "3", 1))
     with pytest.raises(InputError, match=rf"^{tmp_path}/{checksums.FILE}: schema_version 3, and this lcjax reads 2"):
         checksums.damage(tmp_path)
     (tmp_path / checksums.FILE).write_text("{")

@@ -18,7 +18,7 @@ from data_pipelines.prepare import prepare
 from data_pipelines.reading.dataset import open_dataset
 from data_pipelines.schema.errors import InputError
 from lcjax.configs import dfc2020, pretrain, rasters
-from lcjax.engine import durations, restore
+from lcjax.engine import restore, schedule
 from lcjax.engine.experiment import Experiment, make_card
 from lcjax.evaluation import evaluate
 from lcjax.runs.progress import Progress
@@ -99,7 +99,7 @@ def test_freezing_what_has_learned_nothing_is_warned_of(data_dir, tmp_path, caps
     def soon(*_):
         raise InputError("soon")
 
-    monkeypatch.setattr(durations, "of_run", soon)  # so that the run ends before it costs anything
+    monkeypatch.setattr(schedule, "check_plateau", soon)  # so that the run ends before it costs anything
     config = small(dfc2020.get_config("model=unet,data=sample,tiny=true,freeze=encoder"), data_dir)
     config.freeze_statistics = "encoder"
     for init, warned in (("random", True), ("runs/pretrain", False)):
