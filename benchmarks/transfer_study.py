@@ -5,8 +5,9 @@
 --source holds tile_N/images/*.jpg and tile_N/masks/*.png, N in 1, 3, 6, 7, 8: the 45 annotated images of Dubai (Humans
 in the Loop and MBRSC, CC0). For every tile all arms learn from the four others and are scored on every labelled pixel
 of the one that is held out, with their last weights: no held-out label chooses anything. Every network is trained as
-long as the others, --minutes on a machine on which its step takes what `ARMS` says; as many steps on any machine. What
-is to be chosen (a rate, a length, an augmentation) is chosen by the mean over all five tiles, never by one of them.
+long as the others, --minutes on a machine on which its step takes what `ARMS` says; as many steps on any machine. One
+arm alone has the length of its recipe. What is to be chosen (a rate, a length, an augmentation) is chosen by the mean
+over all five tiles, never by one of them.
 
 Writes transfer.csv, a row for each run, and transfer.md. Stopped and started again with the same command it goes on
 where it was; --output is for one version of the configs. --plan only says what would run, and how long.
@@ -51,8 +52,8 @@ AUGMENTED = (
     "--config.augmentation.gamma=0.3",
     "--config.augmentation.group_jitter=0.1",
 )
-STARTING = 40  # seconds of a run that are no steps: Python, what is compiled, checkpoints
-SCORING = 45  # seconds of an evaluation
+STARTING = 15  # seconds of a run that are no steps: Python, what is compiled, checkpoints
+SCORING = 12  # seconds of an evaluation
 FOREST = 150  # seconds of a forest
 
 
@@ -65,30 +66,35 @@ class Arm:
       config: arguments of the config rasters; empty for the forest.
       fields: further ones.
       seconds: of one step, on two cores that do nothing else.
+      steps: of a recipe whose length is its own; 0 takes as many as --minutes gives.
     """
 
     title: str
     config: str = ""
     fields: tuple[str, ...] = ()
     seconds: float = 0.0
+    steps: int = 0
 
 
 ARMS = {
     "forest": Arm("random forest, colour and local statistics"),
-    "unet_laptop": Arm("UNet, laptop=true", UNET, (), 0.10),
-    "lite0_random": Arm("EfficientNet-Lite0, random", LITE0, (SAME_NUMBERS,), 0.30),
-    "lite0_frozen": Arm("EfficientNet-Lite0, ImageNet, frozen", f"{LITE0},init=imagenet,freeze=encoder", (), 0.12),
-    "lite0_finetuned": Arm("EfficientNet-Lite0, ImageNet, fine-tuned", f"{LITE0},init=imagenet", (), 0.30),
+    "unet_laptop": Arm("UNet, laptop=true", UNET, (), 0.066),
+    "lite0_random": Arm("EfficientNet-Lite0, random", LITE0, (SAME_NUMBERS,), 0.315),
+    "lite0_frozen": Arm("EfficientNet-Lite0, ImageNet, frozen", f"{LITE0},init=imagenet,freeze=encoder", (), 0.143),
+    "lite0_finetuned": Arm("EfficientNet-Lite0, ImageNet, fine-tuned", f"{LITE0},init=imagenet", (), 0.315),
 }
 ARMS |= {
     f"{name}_augmented": dataclasses.replace(arm, title=f"{arm.title}, augmented", fields=arm.fields + AUGMENTED)
     for name, arm in ARMS.items()
     if name.startswith("lite0")
 }
+ARMS["unet_whole"] = Arm("UNet, laptop=true, all of its 5,000 steps", UNET, (), 0.066, steps=5000)
 # (arm, arm that it is compared with): differences tile by tile, each the mean over the seeds.
 PAIRS = (
     ("lite0_finetuned_augmented", "forest"),
     ("lite0_finetuned_augmented", "unet_laptop"),
+    ("lite0_finetuned_augmented", "unet_whole"),
+    ("lite0_finetuned", "forest"),
     ("lite0_finetuned_augmented", "lite0_random_augmented"),
     ("lite0_finetuned_augmented", "lite0_finetuned"),
     ("lite0_finetuned_augmented", "lite0_frozen_augmented"),
@@ -105,7 +111,7 @@ def run(*command: str) -> None:
 
 def steps(options: argparse.Namespace, arm: Arm) -> int:
     """Length of each run of an arm; a multiple of ten."""
-    return options.steps or max(10, 10 * round(options.minutes * 6 / arm.seconds))
+    return options.steps or arm.steps or max(10, 10 * round(options.minutes * 6 / arm.seconds))
 
 
 def name_of(tile: int) -> str:
