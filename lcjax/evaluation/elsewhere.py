@@ -22,10 +22,10 @@ from data_pipelines.schema.files import write_atomically
 from data_pipelines.schema.legends import IGNORE, Legend
 from data_pipelines.schema.sensors import Sensor
 from lcjax.engine import restore
-from lcjax.evaluation import evaluate
+from lcjax.evaluation import evaluate, origins
 from lcjax.ops import metrics
 from lcjax.parallel import devices, multihost
-from lcjax.runs import SCHEMA_VERSION, evaluations, workdir
+from lcjax.runs import SCHEMA_VERSION, evaluations, record_confusions, workdir
 from lcjax.runs import model_card as cards
 
 _log = multihost.shared_logger(__name__)
@@ -149,9 +149,11 @@ def evaluate_elsewhere(
         _log.info(f"  not scored: {count:,} pixels of {name}, which the network does not know")
     out = folder / "evaluation" / folder_name(dataset.name, spec, dataset.split_id(spec))
     with workdir.alone(out, doing="evaluating to", instead=evaluations.ELSEWHERE):
-        sums = evaluate.summed(trained, source, lambda batch: as_learned(batch, fitted))
+        sums, of_records = evaluate.counted(trained, source, lambda batch: as_learned(batch, fitted))
         with multihost.raise_on_all() as is_main:
-            return _write(trained, out, kind, sums, dataset, source, spec, fitted, skipped) if is_main else {}
+            if not is_main:
+                return {}
+            return _write(trained, out, kind, sums, of_records, dataset, source, spec, fitted, skipped)
 
 
 def as_learned(record: dict[str, Any], fitted: Fit) -> dict[str, Any]:
@@ -160,16 +162,16 @@ def as_learned(record: dict[str, Any], fitted: Fit) -> dict[str, Any]:
     return record | images | {"label": fitted.labels[record["label"]]}
 
 
-def _write(trained, target, kind, sums, dataset: Dataset, source: Source, spec, fitted: Fit, skipped) -> dict[str, Any]:
+def _write(
+    trained, target, kind, sums, of_records, dataset: Dataset, source: Source, spec, fitted: Fit, skipped
+) -> dict[str, Any]:
     card, folder = trained.card, target.parent.parent
     classes = [card.legend.scored[index] for index in fitted.common]
     names = [land_class.name for land_class in classes]
-    rows = np.asarray(sums["confusion"])[fitted.common]
-    matrix = rows[:, fitted.common]
-    other = rows.sum(axis=1) - matrix.sum(axis=1)
+    matrix, other = _cut(np.asarray(sums["confusion"]), fitted)
     scores, absent = metrics.scores(matrix, names, other)
     warnings = [NOTE, *dataset.warnings(spec), *_trained_on(card, dataset, source)]
-    distribution = {c.name: int(n) for c, n in zip(classes, rows.sum(axis=1).tolist(), strict=True)}
+    distribution = {c.name: int(n) for c, n in zip(classes, matrix.sum(axis=1) + other, strict=True)}
     split = {
         "role": f"{dataset.name} {spec}",
         "spec": spec,
@@ -187,27 +189,40 @@ def _write(trained, target, kind, sums, dataset: Dataset, source: Source, spec, 
         "class_ids": [land_class.id for land_class in classes],
         "absent": absent,
         "ignored_ids": list(card.legend.ignored),
-        "pixels": int(rows.sum()),
+        "pixels": int(matrix.sum() + other.sum()),
         "ignored_pixels": int(sums["ignored"]),
         "unknown_classes": skipped,
         "confusion": matrix.tolist(),
         "predicted_other": other.tolist(),
         "distribution": {split["role"]: distribution},
     }
-    records = [as_learned(source[index], fitted) for index in evaluate.chosen_samples(len(source))]
+    records = None
+    if of_records is not None:
+        counts = of_records | dict(zip(("confusion", "other"), _cut(of_records["confusion"], fitted), strict=True))
+        records = origins.record_confusions(dataset.origins(spec), source.ids, counts)
+        result |= evaluate.interval_fields(records, names)
+    samples = [as_learned(source[index], fitted) for index in evaluate.chosen_samples(len(source))]
     result = schema_version.stamp(result, SCHEMA_VERSION)
     with evaluations.sealed(target) as out:
-        predictions = evaluate.predict(trained, records)
-        evaluate.write_samples(out / evaluations.SAMPLES, card.sensors[-1], records, predictions)
+        predictions = evaluate.predict(trained, samples)
+        evaluate.write_samples(out / evaluations.SAMPLES, card.sensors[-1], samples, predictions)
         evaluate.write_confusion(out, matrix, names, other)
+        if records is not None:
+            record_confusions.write(out, records)
         write_atomically(out / evaluations.METRICS, json.dumps(result, indent=1))
-    shown = "  ".join(f"{key} {value:.4f}" for key, value in scores.items() if "/" not in key)
     told = f"{NOTE}: {dataset.name} {spec} ({len(source)} records), {kind} checkpoint of step {trained.step}"
-    _log.info("%s: %s: %s", folder, told, shown)
+    _log.info("%s: %s: %s", folder, told, evaluate.told_scores(result))
     for warning in warnings[1:]:
         _log.warning("%s", warning)
     _log.info("written: %s/metrics.json", out)
     return result
+
+
+def _cut(matrices: np.ndarray, fitted: Fit) -> tuple[np.ndarray, np.ndarray]:
+    """Of matrices (..., K, K) the common classes (..., N, N), and what of them was taken for none of these (..., N)."""
+    rows = matrices[..., fitted.common, :]
+    common = rows[..., fitted.common]
+    return common, rows.sum(axis=-1) - common.sum(axis=-1)
 
 
 def _trained_on(card: cards.Card, dataset: Dataset, source: Source) -> list[str]:

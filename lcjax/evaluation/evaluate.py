@@ -14,13 +14,13 @@ from data_pipelines.reading.interfaces import Dataset, Source
 from data_pipelines.schema import display, schema_version
 from data_pipelines.schema.errors import InputError
 from data_pipelines.schema.files import write_atomically
+from lcjax.engine import eval_step, restore
 from lcjax.engine import experiment as experiments
-from lcjax.engine import restore
-from lcjax.engine.eval_step import evaluation_batch, evaluation_batches, evaluation_step, shown, sum_over_batches
+from lcjax.evaluation import intervals, origins
 from lcjax.ops import metrics
 from lcjax.parallel import devices, multihost
 from lcjax.parallel import mesh as meshes
-from lcjax.runs import SCHEMA_VERSION, evaluations, workdir
+from lcjax.runs import SCHEMA_VERSION, evaluations, record_confusions, workdir
 
 _log = multihost.shared_logger(__name__)
 
@@ -65,21 +65,43 @@ def evaluate(
     if warning := task.split_warning(source, split["spec"]):
         _log.warning("%s", warning)
     with workdir.alone(folder / "evaluation" / role, doing="evaluating to", instead=evaluations.ELSEWHERE):
-        sums = summed(trained, source)
+        sums, of_records = counted(trained, source)
         with multihost.raise_on_all() as is_main:
-            return _write(trained, folder, role, kind, sums, dataset, source) if is_main else {}
+            return _write(trained, folder, role, kind, sums, of_records, dataset, source) if is_main else {}
 
 
-def summed(trained: restore.Trained, source: Source, shown_as: Callable[[dict], dict] = lambda batch: batch) -> dict:
-    """What the task counts, summed up over all records; `shown_as` makes of each batch what the network is shown."""
+def counted(
+    trained: restore.Trained, source: Source, shown_as: Callable[[dict], dict] = lambda batch: batch
+) -> tuple[dict, dict | None]:
+    """What the task counts.
+
+    Args:
+      trained: the network.
+      source: the records.
+      shown_as: makes of each batch what the network is shown.
+
+    Returns:
+      The sums over all records; and those of each record, (R, ...) in order, where the task has them.
+    """
     config, task = trained.config, trained.task
     mesh = meshes.make_mesh(-1, 1, jax.device_count())
     sharding = meshes.batch_sharding(mesh)
-    size = evaluation_batch(config, mesh.size)
-    batches = shown(evaluation_batches(source, size, task.keys, config.threads), len(source), size)
+    size = eval_step.evaluation_batch(config, mesh.size)
+    batches = eval_step.evaluation_batches(source, size, task.keys, config.threads)
+    batches = map(shown_as, eval_step.shown(batches, len(source), size))
     values, statistics = meshes.replicate_tree((trained.parameters, trained.statistics), mesh)
-    count = evaluation_step(task, trained.template)
-    return sum_over_batches(count, values, statistics, map(shown_as, batches), sharding)
+    by_record = task.counts_records and record_confusions.fits(len(source), len(task.names))
+    if not by_record:
+        if task.counts_records:
+            _log.warning(
+                f"{len(source):,} records of {len(task.names)} classes are more than are counted each by itself: scores "
+                "will have no intervals; score a part of the split for them"
+            )
+        step = eval_step.evaluation_step(task, trained.template)
+        return eval_step.sum_over_batches(step, values, statistics, batches, sharding), None
+    step = eval_step.record_step(task, trained.template)
+    of_records = eval_step.sums_of_records(step, values, statistics, batches, sharding, len(source))
+    return {key: value.sum(axis=0) for key, value in of_records.items()}, of_records
 
 
 def _prepared(folder: pathlib.Path, trained: restore.Trained, data_dir: str | None) -> Dataset:
@@ -92,8 +114,8 @@ def _prepared(folder: pathlib.Path, trained: restore.Trained, data_dir: str | No
     return open_dataset(data_dir or config.data_dir, config.dataset, legend=config.legend, bands=config.bands)
 
 
-def _write(trained: restore.Trained, folder: pathlib.Path, role: str, kind: str, sums: dict, dataset, source) -> dict:
-    """Writes the files of an evaluation with these sums over all records, and logs the scores."""
+def _write(trained: restore.Trained, folder, role, kind, sums, of_records, dataset, source) -> dict:
+    """Writes the files of an evaluation with these sums over all records, and of each, and logs the scores."""
     card, task, split = trained.card, trained.task, trained.card.splits[role]
     result = context(trained, folder, split | {"role": role}, kind)
     if "confusion" in sums:
@@ -101,19 +123,45 @@ def _write(trained: restore.Trained, folder: pathlib.Path, role: str, kind: str,
         result |= segmentation_result(sums["confusion"], card.legend, int(sums["ignored"]), distribution)
     else:
         result |= {"scores": task.scores(sums)}
+    records = None
+    if of_records is not None:
+        records = origins.record_confusions(dataset.origins(split["spec"]), source.ids, of_records)
+        result |= interval_fields(records, result["class_set"])
     result = schema_version.stamp(result, SCHEMA_VERSION)
     with evaluations.sealed(folder / "evaluation" / role) as out:
         if "confusion" in sums:
-            records = [source[index] for index in chosen_samples(len(source))]
-            write_samples(out / evaluations.SAMPLES, dataset.sensors[-1], records, predict(trained, records))
+            samples = [source[index] for index in chosen_samples(len(source))]
+            write_samples(out / evaluations.SAMPLES, dataset.sensors[-1], samples, predict(trained, samples))
             write_confusion(out, sums["confusion"], result["class_set"])
+        if records is not None:
+            record_confusions.write(out, records)
         write_atomically(out / evaluations.METRICS, json.dumps(result, indent=1))
-    shown = "  ".join(f"{key} {value:.4f}" for key, value in result["scores"].items() if "/" not in key)
+    shown = told_scores(result)
     absent = f"  absent: {', '.join(result['absent'])}" if result.get("absent") else ""
     of = f"{role} ({split['records']} records), {kind} checkpoint of step {trained.step}"
     _log.info("%s: %s: %s%s", folder, of, shown, absent)
     _log.info("written: %s/metrics.json", out)
     return result
+
+
+def interval_fields(records: record_confusions.RecordConfusions, names: list[str]) -> dict:
+    """Returns the field of metrics.json that holds the intervals; nothing of fewer than two records."""
+    found = intervals.of_records(records, names)
+    return {"intervals": found} if found else {}
+
+
+def told_scores(result: dict) -> str:
+    """Returns the scores over all classes on one line, with their intervals where they have any."""
+    known = result.get("intervals", {"scores": {}})
+    told = []
+    for key, value in result["scores"].items():
+        if "/" not in key:
+            between = known["scores"].get(key)
+            told.append(f"{key} {value:.4f}" + (f" [{between[0]:.3f}, {between[1]:.3f}]" if between else ""))
+    if not known["scores"]:
+        return "  ".join(told)
+    about = f"[{100 * known['level']:g} % interval over {known['blocks']} {known['block']}s]"
+    return "  ".join([*told, about])
 
 
 def segmentation_result(confusion: np.ndarray, legend, ignored: int, distribution: dict) -> dict:

@@ -12,11 +12,12 @@ from sklearn.metrics import confusion_matrix
 from data_pipelines.reading import dataset
 from data_pipelines.schema.errors import InputError
 from lcjax.configs import pretrain
-from lcjax.engine import restore
+from lcjax.engine import eval_step, restore
 from lcjax.evaluation import evaluate
 from lcjax.mapping import mapper, scene
 from lcjax.parallel import mesh as meshes
 from lcjax.reporting import report
+from lcjax.runs import evaluations, record_confusions
 from lcjax.training.run import train
 
 
@@ -61,6 +62,54 @@ def test_twice_is_identical(trained, result):
     assert evaluate.evaluate(trained, "test", "best") == result
 
 
+def test_the_counts_of_each_record_are_those_of_its_pixels(trained, result, data_dir):
+    """Against a prediction and a count of each record by itself; 4 records on 8 devices, so that half are padding."""
+    folder = trained / "evaluation" / "test"
+    records = record_confusions.read(folder, evaluations.read(folder, of_classes=True))
+    source = dataset.open_dataset(data_dir, "sample").source("test")
+    assert records.ids.tolist() == list(source.ids) and set(records.groups) == {"scene_2"}
+    network = restore.restore(trained, "best")
+    for place in range(len(source)):
+        record = source[place]
+        (guess,) = evaluate.predict(network, [record])
+        seen = ~np.isin(record["label"], [0, 3, 8, 255])
+        expected = confusion_matrix(record["label"][seen], guess[seen], labels=result["class_ids"])
+        # One pixel of 65,536 may be a tie that another batch decides otherwise.
+        assert np.abs(records.confusion[place].astype(int) - expected).sum() <= 4
+        assert records.ignored[place] == (~seen).sum()
+    west, south, east, north = records.bounds.T
+    assert (west < east).all() and (south < north).all() and (np.abs(south + 28.04) < 0.1).all()  # UTM 34 south
+
+
+def test_the_counts_of_records_add_up_to_those_that_training_sees(trained, result, data_dir):
+    network, mesh = restore.restore(trained, "best"), meshes.make_mesh(-1, 1, 8)
+    batches = eval_step.evaluation_batches(
+        dataset.open_dataset(data_dir, "sample").source("test"), 8, network.task.keys, 1
+    )
+    step = eval_step.evaluation_step(network.task, network.template)
+    values = meshes.replicate_tree((network.parameters, network.statistics), mesh)
+    sums = eval_step.sum_over_batches(step, *values, batches, meshes.batch_sharding(mesh))
+    assert sums["confusion"].tolist() == result["confusion"] and sums["ignored"] == result["ignored_pixels"]
+
+
+def test_intervals_hold_the_scores_and_say_what_they_are_of(result):
+    told = result["intervals"]
+    assert (told["level"], told["blocks"], told["block"]) == (0.95, 4, "record")
+    assert "scene_2" in told["notes"][0] and "4 blocks are few" in told["notes"][1]
+    for key, (low, high) in told["scores"].items():
+        assert low <= result["scores"][key] <= high
+    assert {"OA", "mCA_8", "mIoU_8", "kappa"} <= told["scores"].keys()
+
+
+def test_the_line_shows_intervals_briefly():
+    scores = {"OA": 0.7, "kappa": 0.5, "IoU/Forest": 0.4}
+    told = {"level": 0.95, "blocks": 12, "block": "group", "scores": {"OA": [0.6512, 0.7498]}}
+    assert evaluate.told_scores({"scores": scores, "intervals": told}) == (
+        "OA 0.7000 [0.651, 0.750]  kappa 0.5000  [95 % interval over 12 groups]"
+    )
+    assert evaluate.told_scores({"scores": scores}) == "OA 0.7000  kappa 0.5000"
+
+
 def test_samples_for_the_page(trained, result):
     with np.load(trained / "evaluation" / "test" / "samples.npz", allow_pickle=False) as samples:
         assert samples["image"].shape == (4, 256, 256, 3) and samples["truth"].shape == (4, 256, 256)
@@ -82,7 +131,7 @@ def test_a_split_without_labels_is_refused_before_anything_is_compiled(trained, 
     splits = whole.card.splits | {"test": whole.card.splits["test"] | {"class_pixels": {"3": 7}}}  # an ignored class
     emptied = dataclasses.replace(whole, card=dataclasses.replace(whole.card, splits=splits))
     monkeypatch.setattr(evaluate.restore, "restore", lambda *_: emptied)
-    monkeypatch.setattr(evaluate, "evaluation_step", None)
+    monkeypatch.setattr(evaluate, "counted", None)
     with pytest.raises(
         InputError, match=r"\(test\) of sample .*: nothing to score, for its 7 labelled pixels are of igno"
     ):

@@ -45,7 +45,8 @@ def test_scores_and_maps_of_two_processes_are_those_of_one(trained, sample, data
     for processes, devices in ((1, 1), (2, 2)):
         said = launched.succeed(["evaluate", f"--workdir={trained}"], processes, devices)
         assert said.count("mIoU_8") == 1
-        evaluated[processes] = (trained / "evaluation" / "test" / "metrics.json").read_bytes()
+        written = trained / "evaluation" / "test"
+        evaluated[processes] = [(written / name).read_bytes() for name in ("metrics.json", "record_confusions.npz")]
         scene = ",".join(f"{name}={sample}/scenes/scene_{name}.tif" for name in ("s1", "s2"))
         out = tmp_path / str(processes)
         arguments = ["predict", f"--workdir={trained}", f"--scene={scene}", f"--output={out}/map.tif", "--confidence"]

@@ -1,0 +1,47 @@
+"""Counts of records with where the records come from: their groups, and their places on the Earth."""
+
+from collections.abc import Sequence
+
+import numpy as np
+from rasterio import Affine
+from rasterio.crs import CRS
+from rasterio.errors import CRSError
+
+from data_pipelines.geo import geodesy
+from data_pipelines.schema.on_disk import Origin
+from data_pipelines.schema.spec import Extent
+from lcjax.runs.record_confusions import RecordConfusions
+
+_UNKNOWN = (np.nan,) * 4
+
+
+def record_confusions(origins: Sequence[Origin], ids: Sequence[str], counts: dict[str, np.ndarray]) -> RecordConfusions:
+    """Puts counts and origins of records together.
+
+    Args:
+      origins: of the records, in order.
+      ids: of the records.
+      counts: "confusion" (R, N, N) and "ignored" (R,), and "other" (R, N) where there is any.
+    """
+    confusion = np.asarray(counts["confusion"], np.uint32)
+    return RecordConfusions(
+        ids=np.array(ids, np.str_),
+        groups=np.array([origin.group for origin in origins], np.str_),
+        bounds=np.array([_bounds(origin.extent) for origin in origins], np.float64),
+        confusion=confusion,
+        other=np.asarray(counts.get("other", np.zeros(confusion.shape[:2])), np.uint32),
+        ignored=np.asarray(counts["ignored"], np.uint32),
+    )
+
+
+def _bounds(extent: Extent | None) -> tuple[float, ...]:
+    """West, south, east and north in degrees; NaN where they are not known."""
+    if extent is None:
+        return _UNKNOWN
+    left, bottom, right, top = extent.bounds
+    try:
+        crs = CRS.from_user_input(extent.crs)
+    except CRSError:
+        return _UNKNOWN
+    box, _ = geodesy.footprint(crs, Affine(right - left, 0, left, 0, bottom - top, top), 1, 1)
+    return _UNKNOWN if box is None else box
