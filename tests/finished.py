@@ -142,5 +142,6 @@ def write_history(folder: pathlib.Path, key: str) -> None:
 
 
 def make_report(workdirs: str, output: pathlib.Path) -> Page:
-    report_verb.run(types.SimpleNamespace(workdirs=workdirs.split(","), maps=None, output=str(output)))
+    given = types.SimpleNamespace(workdirs=workdirs.split(","), reference=None, maps=None, output=str(output))
+    report_verb.run(given)
     return Page((output / "index.html").read_text())

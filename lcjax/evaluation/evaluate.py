@@ -94,8 +94,8 @@ def counted(
     if not by_record:
         if task.counts_records:
             _log.warning(
-                f"{len(source):,} records of {len(task.names)} classes are more than are counted each by itself: scores "
-                "will have no intervals; score a part of the split for them"
+                f"{len(source):,} records of {len(task.names)} classes are too many to count each by itself: scores "
+                "have no intervals; a part of the split would have them"
             )
         step = eval_step.evaluation_step(task, trained.template)
         return eval_step.sum_over_batches(step, values, statistics, batches, sharding), None

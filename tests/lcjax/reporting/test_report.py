@@ -240,7 +240,7 @@ def test_a_line_that_is_being_written_is_passed_over(tmp_path):
 def wrong(tmp_path, match: str, workdirs: str, output: str = "out") -> None:
     given = workdirs.split(",") if workdirs else None
     with pytest.raises(InputError, match=match) as caught:
-        report_verb.run(types.SimpleNamespace(workdirs=given, maps=None, output=output))
+        report_verb.run(types.SimpleNamespace(workdirs=given, reference=None, maps=None, output=output))
     assert "\n" not in str(caught.value)
     assert not (tmp_path / "out").exists()
 
