@@ -10,6 +10,7 @@ import rasterio.warp
 from rasterio import Affine
 from rasterio._err import CPLE_BaseError  # what PROJ refuses is raised as this; it has no public name
 from rasterio.crs import CRS
+from rasterio.errors import CRSError
 
 LONLAT = CRS.from_string("OGC:CRS84")  # longitude, latitude on WGS84
 EQUAL_AREA = CRS.from_epsg(6933)  # cylindrical on the WGS84 ellipsoid: areas in this plane are areas on the ground
@@ -127,6 +128,20 @@ def footprint(
     if len(rings) == 1:
         return box, {"type": "Polygon", "coordinates": rings[0]}
     return box, {"type": "MultiPolygon", "coordinates": rings}
+
+
+def degrees(crs: str, bounds: tuple[float, float, float, float]) -> tuple[float, float, float, float] | None:
+    """West, south, east and north in degrees of bounds (left, bottom, right, top) in a CRS that is given as text.
+
+    As of `footprint`; None also for a text that names no CRS.
+    """
+    left, bottom, right, top = bounds
+    try:
+        known = CRS.from_user_input(crs)
+    except CRSError:
+        return None
+    box, _ = footprint(known, Affine(right - left, 0, left, 0, bottom - top, top), 1, 1)
+    return box
 
 
 def codes(crs: CRS) -> tuple[str | None, str]:

@@ -13,8 +13,12 @@ With --dataset it scores any prepared data whose sensors and bands the network k
 (upper and lower case are alike), which are listed: how well it does in another place. --split then names records of
 that data set: test, "validation[:50%]", fold_2. docs/scores.md says what is counted.
 
-Writes WORKDIR/evaluation/SPLIT/: metrics.json (scores with their class set, absent classes, ignored ids, pixels, split
-and checkpoint), confusion.csv, confusion.png, and samples.npz for the page of `lcjax report`."""
+Scores are printed with their 95 % intervals: how far they would be off on other places of the same kind, by drawing
+the groups of the split (scenes, zones) again. To compare two runs, see `lcjax report`.
+
+Writes WORKDIR/evaluation/SPLIT/: metrics.json (scores and intervals with their class set, absent classes, ignored ids,
+pixels, split and checkpoint), confusion.csv, confusion.png, record_confusions.npz (the counts of each record),
+places.csv and places.geojson (scores by scene or zone; a layer for QGIS), samples.npz for the page of `lcjax report`."""
 
 
 def define_flags(flags) -> None:

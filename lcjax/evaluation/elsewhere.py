@@ -25,7 +25,7 @@ from lcjax.engine import restore
 from lcjax.evaluation import evaluate, origins
 from lcjax.ops import metrics
 from lcjax.parallel import devices, multihost
-from lcjax.runs import SCHEMA_VERSION, evaluations, record_confusions, workdir
+from lcjax.runs import SCHEMA_VERSION, evaluations, workdir
 from lcjax.runs import model_card as cards
 
 _log = multihost.shared_logger(__name__)
@@ -208,7 +208,7 @@ def _write(
         evaluate.write_samples(out / evaluations.SAMPLES, card.sensors[-1], samples, predictions)
         evaluate.write_confusion(out, matrix, names, other)
         if records is not None:
-            record_confusions.write(out, records)
+            evaluate.write_records(out, records, names)
         write_atomically(out / evaluations.METRICS, json.dumps(result, indent=1))
     told = f"{NOTE}: {dataset.name} {spec} ({len(source)} records), {kind} checkpoint of step {trained.step}"
     _log.info("%s: %s: %s", folder, told, evaluate.told_scores(result))

@@ -16,7 +16,7 @@ from data_pipelines.schema.errors import InputError
 from data_pipelines.schema.files import write_atomically
 from lcjax.engine import eval_step, restore
 from lcjax.engine import experiment as experiments
-from lcjax.evaluation import intervals, origins
+from lcjax.evaluation import intervals, origins, places
 from lcjax.ops import metrics
 from lcjax.parallel import devices, multihost
 from lcjax.parallel import mesh as meshes
@@ -134,7 +134,7 @@ def _write(trained: restore.Trained, folder, role, kind, sums, of_records, datas
             write_samples(out / evaluations.SAMPLES, dataset.sensors[-1], samples, predict(trained, samples))
             write_confusion(out, sums["confusion"], result["class_set"])
         if records is not None:
-            record_confusions.write(out, records)
+            write_records(out, records, result["class_set"])
         write_atomically(out / evaluations.METRICS, json.dumps(result, indent=1))
     shown = told_scores(result)
     absent = f"  absent: {', '.join(result['absent'])}" if result.get("absent") else ""
@@ -148,6 +148,15 @@ def interval_fields(records: record_confusions.RecordConfusions, names: list[str
     """Returns the field of metrics.json that holds the intervals; nothing of fewer than two records."""
     found = intervals.of_records(records, names)
     return {"intervals": found} if found else {}
+
+
+def write_records(out: pathlib.Path, records: record_confusions.RecordConfusions, names: list[str]) -> None:
+    """Writes the counts of records, and the scores by place as a table and, where places are known, as GeoJSON."""
+    record_confusions.write(out, records)
+    found = places.of_records(records, names)
+    write_atomically(out / evaluations.PLACES, places.to_csv(found))
+    if any(len(place.boxes) for place in found):
+        write_atomically(out / evaluations.PLACES_LAYER, places.to_geojson(found))
 
 
 def told_scores(result: dict) -> str:

@@ -3,9 +3,6 @@
 from collections.abc import Sequence
 
 import numpy as np
-from rasterio import Affine
-from rasterio.crs import CRS
-from rasterio.errors import CRSError
 
 from data_pipelines.geo import geodesy
 from data_pipelines.schema.on_disk import Origin
@@ -35,13 +32,4 @@ def record_confusions(origins: Sequence[Origin], ids: Sequence[str], counts: dic
 
 
 def _bounds(extent: Extent | None) -> tuple[float, ...]:
-    """West, south, east and north in degrees; NaN where they are not known."""
-    if extent is None:
-        return _UNKNOWN
-    left, bottom, right, top = extent.bounds
-    try:
-        crs = CRS.from_user_input(extent.crs)
-    except CRSError:
-        return _UNKNOWN
-    box, _ = geodesy.footprint(crs, Affine(right - left, 0, left, 0, bottom - top, top), 1, 1)
-    return _UNKNOWN if box is None else box
+    return _UNKNOWN if extent is None else geodesy.degrees(extent.crs, extent.bounds) or _UNKNOWN

@@ -6,7 +6,7 @@ import numpy as np
 
 from lcjax.ops import boundary_density
 from lcjax.plotting import figures
-from lcjax.reporting import difference_section, map_section, markup
+from lcjax.reporting import difference_section, map_section, markup, place_section
 from lcjax.reporting.differences import Difference
 from lcjax.reporting.map_reader import LandCoverMap
 from lcjax.reporting.report2024 import writers
@@ -127,6 +127,7 @@ Ignored label ids: {ignored}.</p>
 {_score_table(table)}
 {"".join(f'<p class="note">{markup.text(note)}</p>' for note in table.notes())}
 {difference_section.section(table, *pairs)}
+{place_section.section(table)}
 {_samples(table)}
 {_boundaries(table)}
 {_iou_table(table)}

@@ -17,9 +17,9 @@ from data_pipelines.schema.typed_json import Count, LabelId, LabelText, Name, Nu
 from lcjax.runs import SCHEMA_VERSION, checksums, npz_files
 
 METRICS, CONFUSION, SAMPLES = "metrics.json", "confusion.csv", "samples.npz"
-RECORDS = "record_confusions.npz"
+RECORDS, PLACES, PLACES_LAYER = "record_confusions.npz", "places.csv", "places.geojson"
 ELSEWHERE = "score a copy of the workdir"  # where this folder cannot be written, or another process does
-_SEALED = (METRICS, CONFUSION, SAMPLES, RECORDS)
+_SEALED = (METRICS, CONFUSION, SAMPLES, RECORDS, PLACES, PLACES_LAYER)
 
 
 class ScoredSplit(TypedDict):

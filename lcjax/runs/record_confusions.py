@@ -87,6 +87,7 @@ def read(folder: pathlib.Path, fields: Mapping[str, Any]) -> RecordConfusions | 
                 f"{path}: {name}: found {found.dtype.name} of shape {found.shape}, expected {_KINDS[name]} of shape "
                 f"{shape}; {remedy}"
             )
+    _check_bounds(arrays["bounds"], f"{path}: bounds", remedy)
     total = arrays["confusion"].sum(axis=0, dtype=np.int64).tolist()
     others = arrays["other"].sum(axis=0, dtype=np.int64).tolist()
     if (count, total, others) != (
@@ -96,3 +97,11 @@ def read(folder: pathlib.Path, fields: Mapping[str, Any]) -> RecordConfusions | 
     ):
         raise InputError(f"{path}: its counts do not add up to those of {evaluations.METRICS}; {remedy}")
     return RecordConfusions(**arrays)
+
+
+def _check_bounds(bounds: np.ndarray, where: str, remedy: str) -> None:
+    known = bounds[~np.isnan(bounds).any(axis=1)]
+    west, south, east, north = known.T
+    right = (np.abs([west, east]) <= 180).all() and (np.abs([south, north]) <= 90).all() and (south <= north).all()
+    if not right:
+        raise InputError(f"{where}: found others than west, south, east and north in degrees; {remedy}")

@@ -44,6 +44,7 @@ def test_an_evaluation_from_before_has_none(tmp_path):
         ({"confusion": COUNTS.astype(np.int64)}, {}, r"confusion: found int64 of shape \(3, 2, 2\), expected uint32"),
         ({"confusion": COUNTS[:2]}, {}, r"confusion: found uint32 of shape \(2, 2, 2\)"),
         ({"bounds": np.zeros((3, 2))}, {}, r"bounds: found float64 of shape \(3, 2\), expected float64 of shape"),
+        ({"bounds": np.full((3, 4), 200.0)}, {}, "bounds: found others than west, south, east and north in degrees"),
         ({"ids": np.array("abc")}, {}, r"ids: found str\d* of shape \(\), expected U of shape \(0,\)"),
         ({"confusion": COUNTS + np.uint32(1)}, {}, "its counts do not add up to those of metrics.json"),
         ({}, {"records": 4}, "its counts do not add up"),
