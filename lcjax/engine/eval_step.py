@@ -15,6 +15,7 @@ from data_pipelines.schema import progress
 from lcjax.models.params import Flat, Template
 from lcjax.parallel import mesh as meshes
 from lcjax.tasks import Task
+from lcjax.tasks.task import MapCounts
 
 _MOMENT = 3.0  # seconds
 
@@ -61,12 +62,19 @@ def shown(batches: Iterator[dict[str, Any]], records: int, batch_size: int) -> I
     )
 
 
-def record_step(task: Task, template: Template) -> jax.stages.Wrapped:
-    """The jitted function (parameters, statistics, batch) -> sums of each example, and its "place", on every device."""
+def record_step(task: Task, template: Template, further: MapCounts | None = None) -> jax.stages.Wrapped:
+    """The jitted function (parameters, statistics, batch) -> sums of each example, and its "place", on every device.
+
+    Args:
+      task: whose `record_sums` they are.
+      template: of the network.
+      further: what else is counted of the maps, where there is any.
+    """
 
     def count(parameters: Flat, statistics: Flat, batch: dict[str, Any]) -> dict[str, Any]:
         of_network = {name: value for name, value in batch.items() if name != "place"}
-        sums = task.record_sums(template.merge(parameters, statistics, train=False), of_network)
+        model = template.merge(parameters, statistics, train=False)
+        sums = task.record_sums(model, of_network, further) if further else task.record_sums(model, of_network)
         replicated: dict[str, Any] = jax.tree.map(meshes.replicate, sums | {"place": batch["place"]})
         return replicated
 
@@ -83,7 +91,8 @@ def sum_over_batches(
     """Sums over all batches, in int64 or float64; each is fetched while the next one runs."""
     total: dict[str, np.ndarray] = {}
     for sums in _counted(count, parameters, statistics, batches, sharding):
-        total = {key: total.get(key, 0) + value for key, value in sums.items()}
+        wide = {key: np.asarray(value, np.result_type(value, np.int64)) for key, value in sums.items()}
+        total = {key: total.get(key, 0) + value for key, value in wide.items()}
     return total
 
 
@@ -94,15 +103,17 @@ def sums_of_records(
     batches: Iterable[dict[str, Any]],
     sharding: NamedSharding,
     records: int,
+    on_host: Callable[[dict[str, np.ndarray]], dict[str, np.ndarray]] = lambda sums: sums,
 ) -> dict[str, np.ndarray]:
     """The sums of each record by `record_step`, (records, ...) in their order, in every process.
 
     Args:
       batches: of `evaluation_batches`, with nothing before or after them.
       records: how many there are; what fills the last batch is none.
+      on_host: what is made of the sums of a batch once they are fetched.
     """
     # Of several processes, which examples lie where in the global batch depends on the order of the devices.
-    chunks = list(_counted(count, parameters, statistics, _placed(batches), sharding))
+    chunks = [on_host(sums) for sums in _counted(count, parameters, statistics, _placed(batches), sharding)]
     order = np.argsort(np.concatenate([chunk["place"] for chunk in chunks]))[:records]
     return {key: np.concatenate([chunk[key] for chunk in chunks])[order] for key in chunks[0] if key != "place"}
 
@@ -122,7 +133,7 @@ def _counted(
     batches: Iterable[dict[str, Any]],
     sharding: NamedSharding,
 ) -> Iterator[dict[str, np.ndarray]]:
-    """What `count` returns of each batch, in int64 or float64."""
+    """What `count` returns of each batch; each is fetched while the next one runs."""
     mesh = cast(Mesh, sharding.mesh)
     running: dict[str, Any] = {}
     for batch in batches:
@@ -130,11 +141,6 @@ def _counted(
         with jax.set_mesh(mesh):
             previous, running = running, count(parameters, statistics, arrays)
         if previous:
-            yield _fetched(previous)
+            yield jax.device_get(previous)
     if running:
-        yield _fetched(running)
-
-
-def _fetched(sums: dict[str, Any]) -> dict[str, np.ndarray]:
-    fetched = jax.device_get(sums)
-    return {key: np.asarray(value, np.result_type(value, np.int64)) for key, value in fetched.items()}
+        yield jax.device_get(running)

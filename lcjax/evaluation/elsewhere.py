@@ -23,6 +23,7 @@ from data_pipelines.schema.legends import IGNORE, Legend
 from data_pipelines.schema.sensors import Sensor
 from lcjax.engine import restore
 from lcjax.evaluation import evaluate, origins
+from lcjax.evaluation.further import NOTHING, Further
 from lcjax.ops import metrics
 from lcjax.parallel import devices, multihost
 from lcjax.runs import SCHEMA_VERSION, evaluations, workdir
@@ -106,7 +107,12 @@ def _bands(wanted: Sensor, found: Sensor | None, where: str, held: dict[str, Sen
 
 
 def evaluate_elsewhere(
-    folder: pathlib.Path, given: str | Dataset, spec: str, kind: str, data_dir: str | None = None
+    folder: pathlib.Path,
+    given: str | Dataset,
+    spec: str,
+    kind: str,
+    data_dir: str | None = None,
+    further: Further = NOTHING,
 ) -> dict[str, Any]:
     """Scores a network on records of any data set that fits it, and writes the files.
 
@@ -116,6 +122,7 @@ def evaluate_elsewhere(
       spec: which of its records, as in a config: "test", "validation[:50%]", ...
       kind: of the checkpoint, "best" or "last".
       data_dir: where the prepared data set lies, if not where that of the training lay.
+      further: what else is scored.
 
     Returns:
       What metrics.json holds; nothing in other processes than the first.
@@ -149,11 +156,11 @@ def evaluate_elsewhere(
         _log.info(f"  not scored: {count:,} pixels of {name}, which the network does not know")
     out = folder / "evaluation" / folder_name(dataset.name, spec, dataset.split_id(spec))
     with workdir.alone(out, doing="evaluating to", instead=evaluations.ELSEWHERE):
-        sums, of_records = evaluate.counted(trained, source, lambda batch: as_learned(batch, fitted))
+        sums, of_records = evaluate.counted(trained, source, further, lambda batch: as_learned(batch, fitted))
         with multihost.raise_on_all() as is_main:
             if not is_main:
                 return {}
-            return _write(trained, out, kind, sums, of_records, dataset, source, spec, fitted, skipped)
+            return _write(trained, out, kind, sums, of_records, dataset, source, spec, fitted, skipped, further)
 
 
 def as_learned(record: dict[str, Any], fitted: Fit) -> dict[str, Any]:
@@ -163,7 +170,7 @@ def as_learned(record: dict[str, Any], fitted: Fit) -> dict[str, Any]:
 
 
 def _write(
-    trained, target, kind, sums, of_records, dataset: Dataset, source: Source, spec, fitted: Fit, skipped
+    trained, target, kind, sums, of_records, dataset: Dataset, source: Source, spec, fitted: Fit, skipped, further
 ) -> dict[str, Any]:
     card, folder = trained.card, target.parent.parent
     classes = [card.legend.scored[index] for index in fitted.common]
@@ -199,8 +206,9 @@ def _write(
     records = None
     if of_records is not None:
         counts = of_records | dict(zip(("confusion", "other"), _cut(of_records["confusion"], fitted), strict=True))
-        records = origins.record_confusions(dataset.origins(spec), source.ids, counts)
-        result |= evaluate.interval_fields(records, names)
+        counts |= {name: of_records[name][:, fitted.common] for name in ("boundary", "objects") if name in of_records}
+        records = origins.record_confusions(places_of := dataset.origins(spec), source.ids, counts)
+        result |= evaluate.record_fields(records, counts, places_of, names, further)
     samples = [as_learned(source[index], fitted) for index in evaluate.chosen_samples(len(source))]
     result = schema_version.stamp(result, SCHEMA_VERSION)
     with evaluations.sealed(target) as out:

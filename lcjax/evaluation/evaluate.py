@@ -3,6 +3,7 @@
 import csv
 import io
 import json
+import math
 import pathlib
 from collections.abc import Callable
 
@@ -14,9 +15,11 @@ from data_pipelines.reading.interfaces import Dataset, Source
 from data_pipelines.schema import display, schema_version
 from data_pipelines.schema.errors import InputError
 from data_pipelines.schema.files import write_atomically
+from data_pipelines.schema.on_disk import Origin
 from lcjax.engine import eval_step, restore
 from lcjax.engine import experiment as experiments
 from lcjax.evaluation import intervals, origins, places
+from lcjax.evaluation.further import NOTHING, Further
 from lcjax.ops import metrics
 from lcjax.parallel import devices, multihost
 from lcjax.parallel import mesh as meshes
@@ -28,7 +31,12 @@ _SAMPLES = 6  # tiles shown in reports
 
 
 def evaluate(
-    folder: pathlib.Path, role: str, kind: str, data_dir: str | None = None, data: Dataset | None = None
+    folder: pathlib.Path,
+    role: str,
+    kind: str,
+    data_dir: str | None = None,
+    data: Dataset | None = None,
+    further: Further = NOTHING,
 ) -> dict:
     """Scores one split and writes the files.
 
@@ -38,6 +46,7 @@ def evaluate(
       kind: of the checkpoint, "best" or "last".
       data_dir: where the prepared data set lies, if not where it lay in training.
       data: the data set itself, which a run on arrays needs.
+      further: what else is scored.
 
     Returns:
       What metrics.json holds; nothing in other processes than the first.
@@ -65,19 +74,20 @@ def evaluate(
     if warning := task.split_warning(source, split["spec"]):
         _log.warning("%s", warning)
     with workdir.alone(folder / "evaluation" / role, doing="evaluating to", instead=evaluations.ELSEWHERE):
-        sums, of_records = counted(trained, source)
+        sums, of_records = counted(trained, source, further)
         with multihost.raise_on_all() as is_main:
-            return _write(trained, folder, role, kind, sums, of_records, dataset, source) if is_main else {}
+            return _write(trained, folder, role, kind, sums, of_records, dataset, source, further) if is_main else {}
 
 
 def counted(
-    trained: restore.Trained, source: Source, shown_as: Callable[[dict], dict] = lambda batch: batch
+    trained: restore.Trained, source: Source, further: Further, shown_as: Callable[[dict], dict] = lambda batch: batch
 ) -> tuple[dict, dict | None]:
     """What the task counts.
 
     Args:
       trained: the network.
       source: the records.
+      further: what else is counted.
       shown_as: makes of each batch what the network is shown.
 
     Returns:
@@ -90,6 +100,8 @@ def counted(
     batches = eval_step.evaluation_batches(source, size, task.keys, config.threads)
     batches = map(shown_as, eval_step.shown(batches, len(source), size))
     values, statistics = meshes.replicate_tree((trained.parameters, trained.statistics), mesh)
+    if further != NOTHING and not task.can_map:
+        raise InputError(f"--boundary and --objects are of maps, and a {config.task} run makes none; leave them out")
     by_record = task.counts_records and record_confusions.fits(len(source), len(task.names))
     if not by_record:
         if task.counts_records:
@@ -99,9 +111,9 @@ def counted(
             )
         step = eval_step.evaluation_step(task, trained.template)
         return eval_step.sum_over_batches(step, values, statistics, batches, sharding), None
-    step = eval_step.record_step(task, trained.template)
-    of_records = eval_step.sums_of_records(step, values, statistics, batches, sharding, len(source))
-    return {key: value.sum(axis=0) for key, value in of_records.items()}, of_records
+    step = eval_step.record_step(task, trained.template, further.on_device(len(task.names)))
+    of_records = eval_step.sums_of_records(step, values, statistics, batches, sharding, len(source), further.on_host)
+    return {key: value.sum(axis=0, dtype=np.int64) for key, value in of_records.items()}, of_records
 
 
 def _prepared(folder: pathlib.Path, trained: restore.Trained, data_dir: str | None) -> Dataset:
@@ -114,7 +126,7 @@ def _prepared(folder: pathlib.Path, trained: restore.Trained, data_dir: str | No
     return open_dataset(data_dir or config.data_dir, config.dataset, legend=config.legend, bands=config.bands)
 
 
-def _write(trained: restore.Trained, folder, role, kind, sums, of_records, dataset, source) -> dict:
+def _write(trained: restore.Trained, folder, role, kind, sums, of_records, dataset, source, further) -> dict:
     """Writes the files of an evaluation with these sums over all records, and of each, and logs the scores."""
     card, task, split = trained.card, trained.task, trained.card.splits[role]
     result = context(trained, folder, split | {"role": role}, kind)
@@ -125,8 +137,9 @@ def _write(trained: restore.Trained, folder, role, kind, sums, of_records, datas
         result |= {"scores": task.scores(sums)}
     records = None
     if of_records is not None:
-        records = origins.record_confusions(dataset.origins(split["spec"]), source.ids, of_records)
-        result |= interval_fields(records, result["class_set"])
+        places_of = dataset.origins(split["spec"])
+        records = origins.record_confusions(places_of, source.ids, of_records)
+        result |= record_fields(records, of_records, places_of, result["class_set"], further)
     result = schema_version.stamp(result, SCHEMA_VERSION)
     with evaluations.sealed(folder / "evaluation" / role) as out:
         if "confusion" in sums:
@@ -144,10 +157,26 @@ def _write(trained: restore.Trained, folder, role, kind, sums, of_records, datas
     return result
 
 
-def interval_fields(records: record_confusions.RecordConfusions, names: list[str]) -> dict:
-    """Returns the field of metrics.json that holds the intervals; nothing of fewer than two records."""
+def record_fields(
+    records: record_confusions.RecordConfusions,
+    counts: dict,
+    places_of: list[Origin],
+    names: list[str],
+    further: Further,
+) -> dict:
+    """Returns the fields of metrics.json that follow from the counts of each record: intervals, and what else is asked.
+
+    Args:
+      records: the counts.
+      counts: what else was counted of each record.
+      places_of: where the records come from.
+      names: of the classes.
+      further: what was asked.
+    """
+    size = math.isqrt(int(records.confusion[0].sum() + records.other[0].sum() + records.ignored[0]))
+    hectares = origins.pixel_hectares(places_of, size) if further.edges else np.nan
     found = intervals.of_records(records, names)
-    return {"intervals": found} if found else {}
+    return ({"intervals": found} if found else {}) | further.fields(counts, records, names, size, hectares)
 
 
 def write_records(out: pathlib.Path, records: record_confusions.RecordConfusions, names: list[str]) -> None:
@@ -169,6 +198,8 @@ def told_scores(result: dict) -> str:
             told.append(f"{key} {value:.4f}" + (f" [{between[0]:.3f}, {between[1]:.3f}]" if between else ""))
     if not known["scores"]:
         return "  ".join(told)
+    if boundary := result.get("boundary"):
+        told += [f"{key} {value:.4f}" for key, value in boundary["scores"].items() if "/" not in key]
     about = f"[{100 * known['level']:g} % interval over {known['blocks']} {known['block']}s]"
     return "  ".join([*told, about])
 

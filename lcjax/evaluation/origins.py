@@ -31,5 +31,15 @@ def record_confusions(origins: Sequence[Origin], ids: Sequence[str], counts: dic
     )
 
 
+def pixel_hectares(origins: Sequence[Origin], size: int) -> float:
+    """Hectares of a pixel of tiles of `size` x `size` pixels: the median over records; NaN where none is known.
+
+    A tile that reaches beyond its image covers less ground, and most do not.
+    """
+    known = [geodesy.hectares(origin.extent.crs, origin.extent.bounds) for origin in origins if origin.extent]
+    areas = [area for area in known if area]
+    return float(np.median(areas)) / size**2 if areas else np.nan
+
+
 def _bounds(extent: Extent | None) -> tuple[float, ...]:
     return _UNKNOWN if extent is None else geodesy.degrees(extent.crs, extent.bounds) or _UNKNOWN

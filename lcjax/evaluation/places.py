@@ -71,7 +71,7 @@ def of_records(records: RecordConfusions, names: Sequence[str]) -> list[Place]:
     return [
         Place(
             name=blocks.names[number],
-            kind=blocks.kind,
+            kind="group" if blocks.kind == "group" and records.groups[here[0]] else "record",
             records=len(here),
             pixels=int(matrices[number].sum() + other[number].sum()),
             boxes=records.bounds[here[located[here]]],

@@ -22,7 +22,7 @@ def section(table: Table) -> str:
     order = sorted(by_row[0].values(), key=lambda place: (place.scores.get(_SCORE, 2.0), place.name))
     if len(order) < 2:
         return ""
-    kind = order[0].kind
+    kind = _kind(order)
     head = [markup.heading(kind), markup.heading("records", "n"), markup.heading("scored pixels", "n")]
     head += [markup.heading(f"{_SCORE} of {row.name}", "n") for row in kept]
     rows = []
@@ -41,6 +41,11 @@ def section(table: Table) -> str:
     return f"<h3>Scores by {kind}</h3>{_map(kept[0], order)}{markup.table('places', caption, head, rows)}"
 
 
+def _kind(found: list[Place]) -> str:
+    """What the places are; records that have no group may stand among groups."""
+    return min(place.kind for place in found)
+
+
 def _places(row: Row) -> dict[str, Place]:
     """The places of a line by name, with means over its seeds."""
     of_seeds = [places.of_records(e.records, e.names) for e in row.evaluations if e.records]
@@ -57,7 +62,7 @@ def _map(row: Row, found: list[Place]) -> str:
     located = [place for place in found if len(place.boxes) and _SCORE in place.scores]
     if not located:
         return ""
-    kind = located[0].kind
+    kind = _kind(found)
     drawn = drawing.place_map(
         [place.name for place in located],
         [place.boxes for place in located],

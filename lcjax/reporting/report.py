@@ -62,7 +62,7 @@ def _reference(workdir: str, runs: list[run_reader.Run]) -> str:
         for e in run.evaluations:
             for base in named[0].evaluations:
                 try:
-                    differences.check(e, base)
+                    differences.check(base, e)
                 except InputError as error:
                     unlike.append(error)
         if len(unlike) == len(run.evaluations) * len(named[0].evaluations):

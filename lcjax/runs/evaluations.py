@@ -53,6 +53,26 @@ class Intervals(TypedDict):
     scores: dict[str, tuple[Number, Number]]
 
 
+class Boundary(TypedDict):
+    """Boundary IoU, where it was asked for: lcjax/ops/boundary_iou.py."""
+
+    distance: str
+    pixels: Count
+    scores: dict[str, Number]
+    intervals: dict[str, tuple[Number, Number]]
+
+
+class Objects(TypedDict):
+    """Recall of objects by size, where it was asked for: lcjax/ops/object_recall.py."""
+
+    edges: Annotated[list[Count], msgspec.Meta(min_length=1, max_length=32)]
+    found_from: Number
+    counts: dict[Name, list[tuple[Count, Count]]]
+    scores: dict[str, Number]
+    intervals: dict[str, tuple[Number, Number]]
+    pixel_hectares: NotRequired[Number]
+
+
 class Fields(TypedDict):
     """What metrics.json holds; of a run that maps nothing, only the first ones."""
 
@@ -87,6 +107,8 @@ class Fields(TypedDict):
     confusion: NotRequired[list[list[Count]]]
     distribution: NotRequired[dict[str, dict[Name, Count]]]
     intervals: NotRequired[Intervals]
+    boundary: NotRequired[Boundary]
+    objects: NotRequired[Objects]
 
 
 _OF_CLASSES = ("class_set", "class_ids", "ignored_ids", "pixels", "confusion")

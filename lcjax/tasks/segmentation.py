@@ -18,7 +18,7 @@ from lcjax.parallel import mesh as meshes
 from lcjax.runs.model_card import Card
 from lcjax.tasks import vectors
 from lcjax.tasks.fusion import inputs_of
-from lcjax.tasks.task import Batch, Mean, Task, Values
+from lcjax.tasks.task import Batch, MapCounts, Mean, Task, Values
 
 
 class Segmentation(Task):
@@ -125,13 +125,13 @@ class Segmentation(Task):
             "ignored": real - jnp.sum(labels != 255),
         }
 
-    def record_sums(self, model: nnx.Module, batch: Batch) -> Values:
+    def record_sums(self, model: nnx.Module, batch: Batch, further: MapCounts | None = None) -> Values:
         """Returns of each example the confusion matrix (B, N, N), and how many pixels are left out of it (B,)."""
         labels, predictions = self._labels_and_predictions(model, batch)
         return {
             "confusion": metrics.confusion_of_each(labels, predictions, len(self.names)),
             "ignored": batch["valid"] * labels[0].size - jnp.sum(labels != 255, axis=(1, 2)),
-        }
+        } | (further(labels, predictions) if further else {})
 
     def _labels_and_predictions(self, model: nnx.Module, batch: Batch) -> tuple[jax.Array, jax.Array]:
         """Class indices (B, H, W) of truth, 255 where nothing is scored, and prediction."""

@@ -2,6 +2,7 @@
 
 import abc
 import pathlib
+from collections.abc import Callable
 from typing import Any, ClassVar, NamedTuple
 
 import jax
@@ -14,6 +15,7 @@ from lcjax.runs.model_card import Card
 
 Batch = dict[str, Any]  # arrays by key
 Values = dict[str, Any]  # scalars, means or sums by name
+MapCounts = Callable[[jax.Array, jax.Array], Values]  # of class indices of truth (255: not scored) and prediction
 
 
 class Mean(NamedTuple):
@@ -110,10 +112,16 @@ class Task(abc.ABC):
     def eval_step(self, model: nnx.Module, batch: Batch) -> Values:
         """Returns evaluation sums of a batch, which add up over batches; only examples in batch["valid"] count."""
 
-    def record_sums(self, model: nnx.Module, batch: Batch) -> Values:
+    def record_sums(self, model: nnx.Module, batch: Batch, further: MapCounts | None = None) -> Values:
         """Returns the sums of `eval_step` of each example, (B, ...): added up over the examples they are its sums.
 
         Only asked where `counts_records`.
+
+        Args:
+          model: the network in evaluation mode.
+          batch: arrays by key.
+          further: counts more of the class indices of truth and prediction (B, H, W), by other names; only given where
+            `can_map`.
         """
         raise NotImplementedError(f"{type(self).__name__}.counts_records is {self.counts_records}")
 

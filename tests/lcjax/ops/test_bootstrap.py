@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from lcjax.ops import bootstrap
+from lcjax.ops import bootstrap, metrics
 
 
 def test_records_of_a_group_are_one_block_and_others_are_blocks_of_their_own():
@@ -44,3 +44,56 @@ def test_where_nothing_is_known_there_is_no_interval():
     assert bootstrap.interval(np.full(100, np.nan), 5) is None
     assert bootstrap.interval(np.where(np.arange(100) < 49, 0.5, np.nan), 5) is None
     assert bootstrap.interval(np.where(np.arange(100) < 51, 0.5, np.nan), 5) == (0.5, 0.5)
+
+
+NAMES = ["a", "b", "c", "d"]
+SHARES, SKILL = np.array([4.0, 3, 2, 1]) * 2, np.array([0.7, 0.3]) * 8
+
+
+def world(draw, blocks, tiles, edge=1.0):
+    """Confusion counts (blocks * tiles, 4, 4) of a network in blocks that differ in classes and in how hard they are.
+
+    With `edge` also those of a second network, which is right so many times as often, and finds the same tiles hard.
+    """
+    share = draw.dirichlet(SHARES, blocks)
+    right = draw.beta(*SKILL, (blocks, 4))
+    skills = [right] if edge == 1.0 else [right, right * edge]
+    found = []
+    for skill in skills:
+        wrong = np.broadcast_to((1 - skill[..., None]) / 3, (blocks, 4, 4)) * (1 - np.eye(4))
+        cells = share[..., None] * (wrong + skill[..., None] * np.eye(4))
+        of_tile = np.repeat(cells.reshape(blocks, 16), tiles, axis=0)
+        found.append(draw.multinomial(400, of_tile).reshape(-1, 4, 4))
+    return found
+
+
+def holds(seed, blocks, tiles, grouped, edge=1.0, repeats=400):
+    """How often the interval of mIoU, or of its paired difference, holds that of the whole world."""
+    draw = np.random.default_rng(seed)
+
+    def score(matrices):
+        several = [metrics.score_values(matrix, NAMES)["mIoU_4"] for matrix in matrices]
+        return several[0] if edge == 1.0 else several[0] - several[1]
+
+    truth = score([counts.sum(axis=0) for counts in world(draw, 200_000, 1, edge)])
+    held = 0
+    for _ in range(repeats):
+        several = world(draw, blocks, tiles, edge)
+        groups = [f"g{tile // tiles}" if grouped else "" for tile in range(blocks * tiles)]
+        found = bootstrap.blocks(map(str, range(blocks * tiles)), groups)
+        drawn = score([bootstrap.resample(found.sums(counts), draws=500) for counts in several])
+        low, high = bootstrap.interval(drawn, len(found))
+        held += low <= truth <= high
+    return held / repeats
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("blocks", "tiles", "edge"), [(60, 1, 1.0), (6, 1, 1.0), (30, 8, 1.0), (30, 8, 0.97)])
+def test_intervals_hold_the_truth_as_often_as_they_say(blocks, tiles, edge):
+    """Of independent records, of a few, of groups, and of the difference of two networks on the same records."""
+    assert 0.90 <= holds(blocks, blocks, tiles, tiles > 1, edge) <= 0.98
+
+
+@pytest.mark.slow
+def test_tiles_of_one_group_drawn_one_by_one_make_intervals_that_are_too_narrow():
+    assert holds(30, 30, 8, grouped=False) < 0.7
