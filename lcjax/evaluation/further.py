@@ -10,6 +10,7 @@ from typing import Any
 import jax
 import numpy as np
 
+from lcjax.evaluation import intervals
 from lcjax.ops import bootstrap, boundary_iou, object_recall
 from lcjax.runs.record_confusions import RecordConfusions
 from lcjax.tasks.task import MapCounts
@@ -112,8 +113,7 @@ def _recalls(counts: np.ndarray, names: Sequence[str]) -> dict[str, np.ndarray]:
 
 def _scores(values: dict[str, np.ndarray], drawn: dict[str, np.ndarray], blocks: int) -> dict[str, Any]:
     scores = {key: float(value) for key, value in values.items() if not np.isnan(value)}
-    intervals = {key: bootstrap.interval(drawn[key], blocks) for key in scores}
-    return {"scores": scores, "intervals": {key: list(ends) for key, ends in intervals.items() if ends}}
+    return {"scores": scores, "intervals": intervals.known({key: drawn[key] for key in scores}, blocks)}
 
 
 NOTHING = Further()

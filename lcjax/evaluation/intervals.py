@@ -1,6 +1,6 @@
 """Intervals of the scores of an evaluation, from the counts of its records: what metrics.json says of them."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -14,7 +14,7 @@ FEW = 10  # blocks; with fewer of them intervals are rough
 def of_records(records: RecordConfusions, names: Sequence[str]) -> dict[str, Any] | None:
     """Makes the field `intervals` of metrics.json.
 
-    A class that is true in one block alone has no interval: what other blocks would give is not known.
+    A class that is true in one block alone has no interval: what other blocks would give is not known. See also `known`.
 
     Args:
       records: of the evaluation.
@@ -29,11 +29,7 @@ def of_records(records: RecordConfusions, names: Sequence[str]) -> dict[str, Any
         return None
     drawn = score_draws(records, blocks, names)
     single = single_block_classes(records, blocks, names)
-    scores = {}
-    for key, values in drawn.items():
-        found = bootstrap.interval(values, len(blocks))
-        if found and key.partition("/")[2] not in single:
-            scores[key] = list(found)
+    scores = known({key: values for key, values in drawn.items() if key.partition("/")[2] not in single}, len(blocks))
     notes = [blocks.note] if blocks.note else []
     if len(blocks) < FEW:
         notes.append(f"{len(blocks)} blocks are few: intervals are rough")
@@ -51,6 +47,23 @@ def of_records(records: RecordConfusions, names: Sequence[str]) -> dict[str, Any
         "notes": notes,
         "scores": scores,
     }
+
+
+def known(drawn: Mapping[str, np.ndarray], blocks: int) -> dict[str, list[float]]:
+    """Makes the intervals that tell something.
+
+    A score that is the same in every draw, such as the recall of a class that is found nowhere, has none: it would
+    claim to be certain.
+
+    Args:
+      drawn: score -> its value in each draw.
+      blocks: how many were drawn.
+
+    Returns:
+      Score -> [low, high].
+    """
+    found = {key: bootstrap.interval(values, blocks) for key, values in drawn.items()}
+    return {key: list(ends) for key, ends in found.items() if ends and ends[0] < ends[1]}
 
 
 def score_draws(records: RecordConfusions, blocks: bootstrap.Blocks, names: Sequence[str]) -> dict[str, np.ndarray]:

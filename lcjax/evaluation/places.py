@@ -52,7 +52,8 @@ class Place:
             return None
         left = float(((west[0] + begin.min()) + 180) % 360 - 180)
         right = left + whole
-        return left, float(south.min()), right - 360 if right > 180 else right, float(north.max())
+        right -= 360 if right > 180 else 0
+        return round(left, 7), float(south.min()), round(right, 7), float(north.max())
 
 
 def of_records(records: RecordConfusions, names: Sequence[str]) -> list[Place]:

@@ -156,9 +156,23 @@ def read(folder: pathlib.Path, *, of_classes: bool = False) -> dict[str, Any]:
         raise InputError(
             f"{path}: predicted_other: {len(other)} numbers, expected one for each of {count} classes; {remedy}"
         )
+    if problem := _unlike_objects(fields):
+        raise InputError(f"{path}: {problem}; {remedy}")
     if len(set(fields["class_set"])) < count or len(set(fields["class_ids"])) < count:
         raise InputError(f"{path}: class_set: a class stands there twice, expected each once; {remedy}")
     return dict(fields)
+
+
+def _unlike_objects(fields: Any) -> str:
+    """What of the counts of objects does not fit their size classes; or nothing."""
+    objects = fields.get("objects")
+    if not objects:
+        return ""
+    wanted = len(objects["edges"]) + 1
+    rows = {name: len(rows) for name, rows in objects["counts"].items()}
+    if set(rows) != set(fields["class_set"]) or set(rows.values()) != {wanted}:
+        return f"objects.counts: found counts of {rows}, expected {wanted} of each class"
+    return ""
 
 
 def _is_regular(rows: list[list[int]]) -> bool:
