@@ -14,7 +14,7 @@ FEW = 10  # blocks; with fewer of them intervals are rough
 def of_records(records: RecordConfusions, names: Sequence[str]) -> dict[str, Any] | None:
     """Makes the field `intervals` of metrics.json.
 
-    A class that is true in one block alone has no interval: what other blocks would give is not known. See also `known`.
+    A class that is true in one block alone has no interval: nobody knows what others would give. See `known`, too.
 
     Args:
       records: of the evaluation.

@@ -12,8 +12,15 @@ from matplotlib.patches import Rectangle
 
 from lcjax.plotting import figures
 
-_LABELLED = 25  # places; names of more would lie on each other
+_APART = (0.16, 0.07)  # of the map's width and height: two names that far from each other can be read
 _SEEN = 0.012  # share of the map's width that a place must have to be seen without a dot
+
+_NAME: dict[str, Any] = {
+    "textcoords": "offset points",
+    "ha": "center",
+    "fontsize": 7,
+    "bbox": {"facecolor": "white", "alpha": 0.75, "edgecolor": "none", "pad": 0.8},
+}
 
 
 @matplotlib.rc_context(figures.STYLE)
@@ -23,7 +30,7 @@ def place_map(
     """Draws places in longitude and latitude, as far as they are small as true as a map of their middle latitude.
 
     Args:
-      names: of the places.
+      names: of the places; of two whose names would lie on each other, the first is named.
       boxes: of each place (n, 4): west, south, east and north of its records in degrees.
       values: of each place its score, from 0 to 1.
       score: what the values are, for the scale of colours.
@@ -39,18 +46,19 @@ def place_map(
     axes = figure.subplots()
     least, most = min(values), max(values)
     colours, norm = matplotlib.colormaps["viridis"], Normalize(least, most if most > least else least + 0.01)
+    named: list[tuple[float, float]] = []
     for name, of_place, value in zip(names, parts, values, strict=True):
         left, low, right, top = of_place.T
         rectangles = [Rectangle((x, y), w, h) for x, y, w, h in zip(left, low, right - left, top - low, strict=True)]
         patch = PatchCollection(rectangles, facecolor=colours(norm(value)), edgecolor="white", linewidth=0.2)
         axes.add_collection(patch)
-        middle = (left.min() + right.max()) / 2, (low.min() + top.max()) / 2
+        x, y = (left.min() + right.max()) / 2, (low.min() + top.max()) / 2
         if max(right.max() - left.min(), (top.max() - low.min()) * stretch) < _SEEN * wide:
-            axes.plot(*middle, "o", color=colours(norm(value)), markeredgecolor="#223", markersize=7)
-        if len(names) <= _LABELLED:
-            frame = {"facecolor": "white", "alpha": 0.75, "edgecolor": "none", "pad": 0.8}
-            where: dict[str, Any] = {"textcoords": "offset points", "ha": "center", "fontsize": 7, "bbox": frame}
-            axes.annotate(figures.clip(name, 28), middle, (0, 7), **where)
+            axes.plot(x, y, "o", color=colours(norm(value)), markeredgecolor="#223", markersize=7)
+        near = (abs(x - u) < _APART[0] * wide and abs(y - v) * stretch < _APART[1] * high for u, v in named)
+        if not any(near):
+            named.append((x, y))
+            axes.annotate(figures.clip(name, 28), (x, y), (0, 7), **_NAME)
     axes.set(xlim=(west - margin, east + margin), ylim=(south - margin / stretch, north + margin / stretch))
     axes.set_aspect(stretch, adjustable="box")
     axes.set(xlabel="longitude (degrees)", ylabel="latitude (degrees)")

@@ -25,7 +25,7 @@ def section(table: Table, found: Sequence[Difference], left_out: Sequence[str]) 
     head = [markup.heading("run")]
     for stem in MEANS:
         head += [markup.heading(f"{table.heading(stem)} minus", "n"), markup.heading("wins", "n")]
-    head.append(markup.heading("records better, worse, equal", "n"))
+    head.append(markup.heading("better, worse, equal", "n"))
     rows = []
     for one in found:
         cells = [f'<th scope="row">{markup.text(one.row.name)}</th>']
@@ -33,16 +33,17 @@ def section(table: Table, found: Sequence[Difference], left_out: Sequence[str]) 
             cells += _cells(one.scores.get(one.reference.first.key(stem)))
         cells.append(f'<td class="n">{one.better:,}, {one.worse:,}, {one.equal:,}</td>')
         rows.append((cells, ""))
-    caption = (
-        f"Score of each run minus that of {reference.name}, on the same records. In brackets: the "
+    caption = f"Score of each run minus that of {reference.name}, on the same records."
+    told = (
+        "In brackets: the "
         f"{100 * bootstrap.LEVEL:g} % interval over {len(blocks):,} {blocks.kind}s; in bold, where it holds no 0: the "
-        "records tell the two apart. Wins: how often the run is better when the blocks are drawn again. Records: of "
-        "how many more, fewer, as many pixels are right."
+        "records tell the two apart. Wins: how often the run is better when the blocks are drawn again. Better, "
+        "worse, equal: of how many records it has more, fewer, as many pixels right."
     )
     if blocks.note:
-        caption += f" {blocks.note[0].upper()}{blocks.note[1:]}."
+        told += f" {blocks.note[0].upper()}{blocks.note[1:]}."
     if len(found) > 1:
-        caption += f" Of {len(found)} comparisons, one in {round(1 / (1 - bootstrap.LEVEL))} is bold by chance alone."
+        told += f" Of {len(found)} comparisons, one in {round(1 / (1 - bootstrap.LEVEL))} is bold by chance alone."
     return (
         f"<h3>Differences from {markup.text(reference.name)}</h3>{markup.table('paired', caption, head, rows)}{notes}"
     )

@@ -164,8 +164,8 @@ def _score_table(table: Table) -> str:
             cells.append(f'<td class="n">{f"{count:,}" if count else "–"}</td>')
         rows.append((cells, "baseline" if e.baseline else ""))
     head += [markup.heading("parameters", "n")] if known else []
-    caption = " ".join(["Sorted by mIoU; the best of each column is in bold.", *table.spreads()])
-    return markup.table("scores", caption, head, rows)
+    spreads = f'<p class="soft">{markup.text(" ".join(table.spreads()))}</p>' if table.spreads() else ""
+    return markup.table("scores", "Sorted by mIoU; the best of each column is in bold.", head, rows) + spreads
 
 
 def _iou_table(table: Table) -> str:
