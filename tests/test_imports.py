@@ -72,8 +72,8 @@ def test_imports_of_sees_what_it_must(tmp_path):
 FLOORS = (
     ("lcjax.cli",),
     ("lcjax.configs",),
-    ("lcjax.training", "lcjax.reporting"),
-    ("lcjax.mapping", "lcjax.evaluation", "lcjax.export", "lcjax.profiling"),
+    ("lcjax.training", "lcjax.reporting", "lcjax.profiling"),
+    ("lcjax.mapping", "lcjax.evaluation", "lcjax.export"),
     ("lcjax.engine",),
     ("lcjax.tasks",),
     ("lcjax.runs", "lcjax.weights"),
