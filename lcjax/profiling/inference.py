@@ -9,9 +9,8 @@ from collections.abc import Callable, Iterator
 
 import jax
 import numpy as np
-import rasterio
 
-from data_pipelines.schema.sensors import S1, Sensor
+from data_pipelines.benchmark import made_up_scene
 from lcjax.engine import experiment as experiments
 from lcjax.engine import flops, restore
 from lcjax.mapping import scene
@@ -88,7 +87,9 @@ def _way(mapper: Mapper, card: Card) -> dict:
     """What a made-up scene takes on its way to a map, in seconds by part."""
     with tempfile.TemporaryDirectory() as name:
         folder = pathlib.Path(name)
-        files = {sensor.name: _made_up(folder / f"{sensor.name}.tif", sensor) for sensor in card.sensors}
+        files = {
+            sensor.name: made_up_scene.write(folder / f"{sensor.name}.tif", sensor, _EDGE) for sensor in card.sensors
+        }
         offset = 0.0 if "s2" in files else None  # random numbers tell nothing of a processing baseline
         with scene.open_scene(card, files, offset=offset) as opened:
             start = time.perf_counter()
@@ -121,33 +122,6 @@ def _silence() -> Iterator[None]:
         yield
     finally:
         room.setLevel(level)
-
-
-def _made_up(path: pathlib.Path, sensor: Sensor) -> pathlib.Path:
-    """Writes a scene of noise on slopes, in the numbers that a file of this sensor holds."""
-    generator = np.random.default_rng(0)
-    slope = np.add.outer(np.linspace(0, 1, _EDGE), np.linspace(0, 1, _EDGE)) / 2
-    decibels = sensor.name == S1.name
-    low, high = (np.broadcast_to(one, len(sensor.bands)) for one in (sensor.scaling.low, sensor.scaling.high))
-    metres = sensor.ground_sampling or 1.0
-    profile = {
-        "driver": "GTiff",
-        "width": _EDGE,
-        "height": _EDGE,
-        "count": len(sensor.bands),
-        "dtype": "float32" if decibels else sensor.dtype,
-        "crs": "EPSG:32632",
-        "transform": rasterio.Affine(metres, 0, 500_000, 0, -metres, 5_000_000),
-        "tiled": True,
-        "compress": "deflate",
-    }
-    with rasterio.open(path, "w", **profile) as file:
-        for band, name in enumerate(sensor.bands):
-            share = 0.25 + 0.4 * slope + 0.05 * generator.random(slope.shape)  # of the band's range
-            values = low[band] + share * (high[band] - low[band])
-            file.write((values if decibels else values / sensor.scaling.unit).astype(profile["dtype"]), band + 1)
-            file.set_band_description(band + 1, name)
-    return path
 
 
 def forecast(card: Card, way: dict, width: int, height: int) -> dict:
