@@ -194,6 +194,7 @@ def test_libraries(top, libraries, only):
 # They open what they have just written, or make data of their own; all others ask data_pipelines.geo.raster_io.
 WRITERS = {
     "data_pipelines/benchmark/input_variants.py",
+    "data_pipelines/benchmark/made_up_scene.py",
     "data_pipelines/datasets/sample/make.py",
     "data_pipelines/geo/raster_io.py",
     "lcjax/mapping/map_writer.py",

@@ -9,7 +9,7 @@ from data_pipelines.schema.sensors import S1, Sensor
 
 
 def write(path: pathlib.Path, sensor: Sensor, edge: int) -> pathlib.Path:
-    """Writes a square GeoTIFF of `edge` pixels in the numbers that a file of this sensor holds, and returns its path."""
+    """Writes a square GeoTIFF of `edge` pixels, with numbers such as files of this sensor hold; returns its path."""
     generator = np.random.default_rng(0)
     slope = np.add.outer(np.linspace(0, 1, edge), np.linspace(0, 1, edge)) / 2
     decibels = sensor.name == S1.name
