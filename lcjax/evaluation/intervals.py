@@ -30,9 +30,7 @@ def of_records(records: RecordConfusions, names: Sequence[str]) -> dict[str, Any
     drawn = score_draws(records, blocks, names)
     single = single_block_classes(records, blocks, names)
     scores = known({key: values for key, values in drawn.items() if key.partition("/")[2] not in single}, len(blocks))
-    notes = [blocks.note] if blocks.note else []
-    if len(blocks) < FEW:
-        notes.append(f"{len(blocks)} blocks are few: intervals are rough")
+    notes = block_notes(blocks)
     if single:
         notes.append(
             f"true in one block at most, and without an interval: {', '.join(n for n in names if n in single)}"
@@ -47,6 +45,12 @@ def of_records(records: RecordConfusions, names: Sequence[str]) -> dict[str, Any
         "notes": notes,
         "scores": scores,
     }
+
+
+def block_notes(blocks: bootstrap.Blocks) -> list[str]:
+    """Returns what a reader of intervals over these blocks must know, one line each."""
+    few = [f"{len(blocks)} {blocks.kind}s are few: intervals are rough"] if len(blocks) < FEW else []
+    return ([blocks.note] if blocks.note else []) + few
 
 
 def known(drawn: Mapping[str, np.ndarray], blocks: int) -> dict[str, list[float]]:

@@ -42,7 +42,7 @@ def place_map(
     stretch = 1 / max(np.cos(np.radians((south + north) / 2)), 0.05)
     margin = 0.06 * max(east - west, (north - south) * stretch, 1e-6)
     wide, high = east - west + 2 * margin, (north - south) * stretch + 2 * margin
-    figure = figures.new_figure(8.2, float(np.clip(6.4 * high / wide, 2.2, 6.5)) + 0.6)
+    figure = figures.new_figure(8.2, float(np.clip(6.4 * high / wide, 2.2, 6.5)) + 1.0)
     axes = figure.subplots()
     least, most = min(values), max(values)
     colours, norm = matplotlib.colormaps["viridis"], Normalize(least, most if most > least else least + 0.01)

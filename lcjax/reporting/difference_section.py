@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 
+from lcjax.evaluation import intervals
 from lcjax.ops import bootstrap
 from lcjax.reporting import markup
 from lcjax.reporting.differences import Difference, ScoreDifference
@@ -35,18 +36,15 @@ def section(table: Table, found: Sequence[Difference], left_out: Sequence[str]) 
         rows.append((cells, ""))
     caption = f"Score of each run minus that of {reference.name}, on the same records."
     told = (
-        "In brackets: the "
-        f"{100 * bootstrap.LEVEL:g} % interval over {len(blocks):,} {blocks.kind}s; in bold, where it holds no 0: the "
+        f"In brackets: the {100 * bootstrap.LEVEL:g} % interval over {len(blocks):,} {blocks.kind}s; in bold, where it holds no 0: the "
         "records tell the two apart. Wins: how often the run is better when the blocks are drawn again. Better, "
         "worse, equal: of how many records it has more, fewer, as many pixels right."
     )
-    if blocks.note:
-        told += f" {blocks.note[0].upper()}{blocks.note[1:]}."
+    told += "".join(f" {note[0].upper()}{note[1:]}." for note in intervals.block_notes(blocks))
     if len(found) > 1:
         told += f" Of {len(found)} comparisons, one in {round(1 / (1 - bootstrap.LEVEL))} is bold by chance alone."
-    return (
-        f"<h3>Differences from {markup.text(reference.name)}</h3>{markup.table('paired', caption, head, rows)}{notes}"
-    )
+    drawn = markup.table("paired", caption, head, rows) + f'<p class="soft">{markup.text(told)}</p>'
+    return f"<h3>Differences from {markup.text(reference.name)}</h3>{drawn}{notes}"
 
 
 def _cells(score: ScoreDifference | None) -> list[str]:

@@ -95,7 +95,7 @@ def test_the_counts_of_records_add_up_to_those_that_training_sees(trained, resul
 def test_intervals_hold_the_scores_and_say_what_they_are_of(result):
     told = result["intervals"]
     assert (told["level"], told["blocks"], told["block"]) == (0.95, 4, "record")
-    assert "scene_2" in told["notes"][0] and "4 blocks are few" in told["notes"][1]
+    assert "scene_2" in told["notes"][0] and "4 records are few" in told["notes"][1]
     for key, (low, high) in told["scores"].items():
         assert low <= result["scores"][key] <= high
     assert {"OA", "mCA_8", "mIoU_8", "kappa"} <= told["scores"].keys()

@@ -72,14 +72,14 @@ OTHER = {"role": "test", "spec": "test[:50%]", "id": "other"}
         ({"legend": FLAIR1}, None, "class sets and class ids and ignored ids differ"),
         ({}, None, "b: its evaluation kept no counts of records, which a comparison needs; run `lcjax evaluate`"),
         ({}, {"ids": np.array([f"q{i}" for i in range(12)])}, "for their records differ"),
-        ({}, {"confusion": counts(1, 0.6).astype(np.uint32)}, "for the labels of their records differ"),
+        ({}, {"truth": 1}, "for the labels of their records differ"),
     ],
 )
 def test_what_is_not_of_the_same_pixels_is_refused_in_a_line(tmp_path, run, records, says):
     keep_records(make_run(tmp_path / "a", 0, samples=False), counts(0, 0.6), GROUPS)
     made = make_run(tmp_path / "b", 1, samples=False, **run)
     if records is not None:
-        keep_records(made, counts(0, 0.6), GROUPS, **records)
+        keep_records(made, counts(records.pop("truth", 0), 0.6), GROUPS, **records)
     with pytest.raises(InputError, match=says) as caught:
         report.render([f"{tmp_path}/*"], [], f"{tmp_path}/a")
     assert "\n" not in str(caught.value) and str(caught.value).startswith(f"--reference={tmp_path}/a: ")
