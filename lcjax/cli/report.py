@@ -14,7 +14,7 @@ pre-training runs need none: they appear in the curves) and writes OUTPUT/index.
 opens without a network, with OUTPUT/scores.csv (every score in full precision) and OUTPUT/scores.md.
 
 Runs that were scored on another split, class set, data set or size of tiles stand in tables of their own. Runs that
-differ in nothing but their seed are one line: mean, deviation, number of seeds.
+differ in nothing but their seed are one line: mean, deviation, number of seeds; also in OUTPUT/seeds.csv.
 
 "Is 0.62 better than 0.60?": each run is compared with the best one of its table, or with --reference=WORKDIR, on the
 same records: difference, 95 % interval, how often each wins; also in OUTPUT/differences.csv. docs/scores.md says how to

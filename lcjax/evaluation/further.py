@@ -15,8 +15,6 @@ from lcjax.ops import bootstrap, boundary_iou, object_recall
 from lcjax.runs.record_confusions import RecordConfusions
 from lcjax.tasks.task import MapCounts
 
-_NO_LIMIT = 2**20  # pixels of a tile that any distance fits into
-
 
 @dataclasses.dataclass(frozen=True)
 class Further:
@@ -34,7 +32,7 @@ class Further:
     def asked(cls, boundary: str | None, objects: str | None) -> "Further":
         """Reads the flags --boundary and --objects. Raises InputError for what cannot be meant."""
         if boundary:
-            boundary_iou.distance_in_pixels(boundary, _NO_LIMIT, _NO_LIMIT)
+            boundary_iou.read_distance(boundary)
         return cls(boundary or "", object_recall.size_edges(objects) if objects else ())
 
     def on_device(self, classes: int) -> MapCounts | None:

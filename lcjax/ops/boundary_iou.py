@@ -21,17 +21,27 @@ from lcjax.ops import metrics
 _FORM = re.compile(r"(\d{1,4}(?:\.\d{1,4})?)(%|px)", re.ASCII)
 
 
-def distance_in_pixels(text: str, height: int, width: int) -> int:
-    """Reads a distance: "2%" of the diagonal of a tile, rounded, or "3px"; one pixel at least.
+def read_distance(text: str) -> tuple[float, str]:
+    """Reads a distance: (2.0, "%") of "2%", a share of the diagonal of a tile, or (3.0, "px") of "3px".
 
     Raises:
-      InputError: it is none of these, or reaches across half of a tile.
+      InputError: it is none of these.
     """
     form = _FORM.fullmatch(text.strip())
     value = float(form[1]) if form else 0.0
     if not form or not value or (form[2] == "px" and value != int(value)):
         raise InputError(f'--boundary={text}: expected a share of the diagonal of a tile, as "2%", or pixels, as "3px"')
-    pixels = max(1, round(value / 100 * math.hypot(height, width))) if form[2] == "%" else int(value)
+    return value, form[2]
+
+
+def distance_in_pixels(text: str, height: int, width: int) -> int:
+    """Reads a distance in pixels of tiles of this size: one pixel at least.
+
+    Raises:
+      InputError: it is none, or reaches across half of a tile.
+    """
+    value, unit = read_distance(text)
+    pixels = max(1, round(value / 100 * math.hypot(height, width))) if unit == "%" else int(value)
     if 2 * pixels >= min(height, width):
         raise InputError(
             f"--boundary={text}: {pixels} pixels, in tiles of {height} x {width}; expected less than half of a tile"

@@ -36,9 +36,9 @@ def section(table: Table, found: Sequence[Difference], left_out: Sequence[str]) 
         rows.append((cells, ""))
     caption = f"Score of each run minus that of {reference.name}, on the same records."
     told = (
-        f"In brackets: the {100 * bootstrap.LEVEL:g} % interval over {len(blocks):,} {blocks.kind}s; in bold, where it holds no 0: the "
-        "records tell the two apart. Wins: how often the run is better when the blocks are drawn again. Better, "
-        "worse, equal: of how many records it has more, fewer, as many pixels right."
+        f"In brackets: the {100 * bootstrap.LEVEL:g} % interval over {len(blocks):,} {blocks.kind}s; in bold, where it "
+        "holds no 0: the records tell the two apart. Wins: how often the run is better when they are drawn again. "
+        "Better, worse, equal: of how many records it has more, fewer, as many pixels right."
     )
     told += "".join(f" {note[0].upper()}{note[1:]}." for note in intervals.block_notes(blocks))
     if len(found) > 1:

@@ -57,6 +57,8 @@ def html(
     if len(contents) > 1:
         header.append(f'<nav aria-label="Contents"><ul>{links}</ul></nav>')
     files = [("scores.csv", "the same scores in full precision"), ("scores.md", "as Markdown")] if runs else []
+    several = any(row.seeds > 1 for table in tables for row in table.rows)
+    files += [("seeds.csv", "means and deviations over seeds")] if several else []
     files += [("differences.csv", "the differences of runs")] if any(found for found, _ in compared) else []
     files += [("paper.md, paper.csv, paper.tex", "the tables beside the published figures")] if comparison else []
     files += [("areas.csv", "the areas of all maps")] if maps else []

@@ -37,6 +37,8 @@ def render(workdirs: list[str], maps: list[str], reference: str = "") -> dict[st
     files = {"index.html": page.html(runs, score_tables, land_maps, comparison, refused, compared)}
     if runs:
         files |= {"scores.csv": tables.to_csv(score_tables), "scores.md": tables.to_markdown(score_tables)}
+    if seeds := tables.seeds_to_csv(score_tables):
+        files["seeds.csv"] = seeds
     if any(found for found, _ in compared):
         files["differences.csv"] = differences.to_csv([(n, found) for n, (found, _) in enumerate(compared, 1)])
     if comparison:

@@ -188,11 +188,25 @@ def checkpoint(*evaluations: Evaluation) -> str:
 def to_csv(tables: Sequence[Table]) -> str:
     """Formats all rows as one CSV, every score in full precision; the column `table` counts the tables from 1."""
     scores = list(dict.fromkeys(key for t in tables for e in t.evaluations for key in e.fields["scores"]))
-    about = ("table", "dataset", "role", "split", "split_id", "run", *SETTINGS, "baseline", "checkpoint", "step")
+    sure = [key for key in scores if any(e.interval(key) for t in tables for e in t.evaluations)]
+    about = (
+        "table",
+        "dataset",
+        "role",
+        "split",
+        "split_id",
+        "run",
+        *SETTINGS,
+        "baseline",
+        "checkpoint",
+        "step",
+        "seed",
+    )
     counts = ("records", "pixels", "ignored_pixels", "parameters")
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
-    writer.writerow([*about, *counts, *(f"edges_{mask}" for mask in BoundaryDensity._fields), *scores])
+    ends = [f"{key}_{end}" for key in sure for end in ("low", "high")]
+    writer.writerow([*about, *counts, *(f"edges_{mask}" for mask in BoundaryDensity._fields), *scores, *ends])
     for number, table in enumerate(tables, 1):
         for e in table.evaluations:
             split, kept = e.fields["split"], e.fields.get("checkpoint") or {}
@@ -200,11 +214,27 @@ def to_csv(tables: Sequence[Table]) -> str:
                 [number, e.fields["dataset"], split.get("role"), split.get("spec"), split.get("id"), e.run]
                 + [e.fields.get(key, "") for key in SETTINGS]
                 + ["yes" if e.baseline else "no", kept.get("kind", ""), kept.get("step", "")]
+                + ["" if e.seed is None else e.seed]
                 + [e.fields.get(key, "") for key in counts]
                 + ["" if share is None else repr(share) for share in e.boundaries or (None, None)]
                 + ["" if e.score(key) is None else repr(e.score(key)) for key in scores]
+                + [repr(end) if end != "" else "" for key in sure for end in e.interval(key) or ("", "")]
             )
     return text.getvalue()
+
+
+def seeds_to_csv(tables: Sequence[Table]) -> str:
+    """Formats the lines of several seeds as CSV, a line for each score; empty text where there are none."""
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(["table", "runs", "seeds", "score", "mean", "deviation"])
+    several = [(number, row) for number, table in enumerate(tables, 1) for row in table.rows if row.seeds > 1]
+    for number, row in several:
+        for key in row.first.fields["scores"]:
+            mean, deviation = row.mean(key), row.deviation(key)
+            if mean is not None:
+                writer.writerow([number, row.name, row.seeds, key, repr(mean), repr(deviation)])
+    return text.getvalue() if several else ""
 
 
 def to_markdown(tables: Sequence[Table]) -> str:

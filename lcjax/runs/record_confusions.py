@@ -12,7 +12,7 @@ import numpy as np
 
 from data_pipelines.schema import limits
 from data_pipelines.schema.errors import InputError
-from lcjax.runs import evaluations, npz_files
+from lcjax.runs import checksums, evaluations, npz_files
 
 _KINDS = {
     "ids": "U",
@@ -57,7 +57,7 @@ def write(folder: pathlib.Path, records: RecordConfusions) -> None:
 
 
 def read(folder: pathlib.Path, fields: Mapping[str, Any]) -> RecordConfusions | None:
-    """Reads record_confusions.npz of the folder of an evaluation; None where it was made without.
+    """Reads record_confusions.npz of the folder of an evaluation; None where it was made without them.
 
     Args:
       folder: WORKDIR/evaluation/ROLE.
@@ -67,7 +67,7 @@ def read(folder: pathlib.Path, fields: Mapping[str, Any]) -> RecordConfusions | 
       InputError: the file is not what was written, or is not of these scores.
     """
     path, remedy = folder / evaluations.RECORDS, evaluations.again(folder)
-    if not path.exists():
+    if not path.exists() or not checksums.covers(folder, path.name):
         return None
     arrays = npz_files.read(path, list(_KINDS), "counts of records", limits.CONFUSIONS_BYTES, remedy)
     count, classes = len(arrays["ids"]) if arrays["ids"].ndim else 0, len(fields["class_set"])

@@ -3,18 +3,22 @@
 import dataclasses
 import json
 
+import jax.numpy as jnp
 import numpy as np
 import pytest
 import rasterio
 from networks import small
 from sklearn.metrics import confusion_matrix
 
+from data_pipelines.datasets.contest_legend import DFC2020
 from data_pipelines.reading import dataset
 from data_pipelines.schema.errors import InputError
 from lcjax.configs import pretrain
 from lcjax.engine import eval_step, restore
 from lcjax.evaluation import evaluate
+from lcjax.evaluation.further import Further
 from lcjax.mapping import mapper, scene
+from lcjax.ops import boundary_iou, object_recall
 from lcjax.parallel import mesh as meshes
 from lcjax.reporting import report
 from lcjax.runs import evaluations, record_confusions
@@ -101,6 +105,31 @@ def test_intervals_hold_the_scores_and_say_what_they_are_of(result):
     assert {"OA", "mCA_8", "mIoU_8", "kappa"} <= told["scores"].keys()
 
 
+def test_boundaries_and_objects_are_those_of_the_maps(trained, result, data_dir):
+    """On request, beside the same scores: counted of the maps that the network draws of each record."""
+    found = evaluate.evaluate(trained, "test", "best", further=Further.asked("3px", "10,100"))
+    assert {key: value for key, value in found.items() if key not in ("boundary", "objects")} == result
+    source = dataset.open_dataset(data_dir, "sample").source("test")
+    legend, network = DFC2020, restore.restore(trained, "best")
+    index = legend.index_of_id()
+    maps = [(index[source[i]["label"]], index[evaluate.predict(network, [source[i]])[0]]) for i in range(len(source))]
+    counts = sum(object_recall.object_counts(truth, guess, 8, (10, 100)) for truth, guess in maps)
+    objects = found["objects"]
+    told = np.array([objects["counts"][name] for name in found["class_set"]])
+    np.testing.assert_array_equal(told[..., 1], counts[..., 1])
+    assert np.abs(told[..., 0] - counts[..., 0]).max() <= 1  # a pixel that is a tie
+    assert objects["pixel_hectares"] == pytest.approx(0.01, rel=1e-2)  # 10 m
+    named = found["class_set"][0]
+    assert objects["scores"][f"{named}/all"] == told[0, :, 0].sum() / told[0, :, 1].sum()
+    truth, guess = (jnp.asarray(np.stack(several)) for several in zip(*maps, strict=True))
+    near = np.asarray(boundary_iou.counts_of_each(truth, guess, 8, 3)).sum(axis=0)
+    expected = {key: float(value) for key, value in boundary_iou.score_values(near, found["class_set"]).items()}
+    assert found["boundary"]["pixels"] == 3 and found["boundary"]["scores"] == pytest.approx(expected, abs=1e-3)
+    page = report.render([str(trained)], [])["index.html"]
+    assert "Boundary IoU by class" in page and "10 to 99 px (0.1 ha to 0.99 ha)" in page
+    evaluate.evaluate(trained, "test", "best")
+
+
 def test_the_line_shows_intervals_briefly():
     scores = {"OA": 0.7, "kappa": 0.5, "IoU/Forest": 0.4}
     told = {"level": 0.95, "blocks": 12, "block": "group", "scores": {"OA": [0.6512, 0.7498]}}
@@ -144,6 +173,8 @@ def test_contrastive_runs_are_evaluated_too(data_dir, tmp_path):
     train(config, tmp_path / "pretrain")
     scores = evaluate.evaluate(tmp_path / "pretrain", "validation", "last")["scores"]
     assert scores["loss"] > 0 and 0 <= scores["retrieval"] <= 1
+    with pytest.raises(InputError, match="--boundary and --objects are of maps, and a contrastive run makes none"):
+        evaluate.evaluate(tmp_path / "pretrain", "validation", "last", further=Further.asked("2%", None))
     with pytest.raises(InputError, match="no classes to map"):
         restore.restore(tmp_path / "pretrain", "last").probabilities()
 

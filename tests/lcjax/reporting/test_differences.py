@@ -112,6 +112,13 @@ def test_seeds_are_one_line_with_mean_deviation_and_number(compared):
     row = page.tables["table-1", "scores"][1]
     mean, deviation = statistics.fmean(values), statistics.stdev(values)
     assert row[0] == "<s>0, <s>1, <s>2 3 seeds" and row[7] == f"{mean:.3f}± {deviation:.3f}"
+    with open(root / "out" / "seeds.csv", newline="") as stream:
+        written = {line["score"]: line for line in csv.DictReader(stream)}["mIoU_8"]
+    assert (written["seeds"], float(written["mean"]), float(written["deviation"])) == ("3", mean, deviation)
+    with open(root / "out" / "scores.csv", newline="") as stream:
+        lines = {line["run"]: line for line in csv.DictReader(stream)}
+    assert (lines["<s>2"]["seed"], lines["old"]["seed"], lines["old"]["OA_low"]) == ("2", "", "")
+    assert float(lines["<s>1"]["OA_low"]) < float(lines["<s>1"]["OA"]) < float(lines["<s>1"]["OA_high"])
     iou = page.tables["table-1", "iou"]
     assert [line[0] for line in iou[1:]] == [line.name for line in table.rows] and "± " in iou[1][1]
 
@@ -129,6 +136,23 @@ def test_the_page_compares_with_the_best_line_and_says_what_it_leaves_out(compar
         "Not compared: old: kept no counts of records; evaluate again."
     ]
     assert "s" not in page.tags  # the name of a run is text
+
+
+def test_places_are_shown_lowest_first(tmp_path):
+    bounds = np.tile([10.0, 50, 10.1, 50.1], (12, 1)) + np.arange(12)[:, None] / 5 * [1, 0, 1, 0]
+    for seed, (name, skill) in enumerate((("a", 0.5), ("b", 0.6))):
+        keep_records(make_run(tmp_path / name, seed, samples=False), counts(0, skill), GROUPS, bounds=bounds)
+    page = make_report(f"{tmp_path}/*", tmp_path / "out")
+    head, *rows = page.tables["table-1", "places"]
+    assert head == ["group", "records", "scored pixels", "OA of b", "OA of a"]
+    expected = {}
+    for name in ("north", "south", "east"):
+        chosen = [place for place, group in enumerate(GROUPS) if group == name]
+        of_runs = [counts(0, skill)[chosen] for skill in (0.6, 0.5)]
+        shares = [f"{np.trace(one.sum(axis=0)) / one.sum():.3f}" for one in of_runs]
+        expected[name] = [name, str(len(chosen)), f"{of_runs[0].sum():,}", *shares]
+    assert sorted(rows) == sorted(expected.values()) and [row[3] for row in rows] == sorted(row[3] for row in rows)
+    assert page.tags.count("img") == 2 + 1 + 2  # confusion matrices, the map, distribution and curves
 
 
 def test_the_files_hold_full_precision(compared):

@@ -7,7 +7,7 @@ import pytest
 
 from data_pipelines.schema import limits
 from data_pipelines.schema.errors import InputError
-from lcjax.runs import evaluations, npz_files, record_confusions
+from lcjax.runs import checksums, evaluations, npz_files, record_confusions
 
 COUNTS = np.random.default_rng(0).integers(0, 9, (3, 2, 2)).astype(np.uint32)
 RECORDS = record_confusions.RecordConfusions(
@@ -27,14 +27,18 @@ FIELDS = {
 
 
 def test_what_is_written_is_read(tmp_path):
-    record_confusions.write(tmp_path, RECORDS)
-    assert [path.name for path in tmp_path.iterdir()] == [evaluations.RECORDS]
+    with evaluations.sealed(tmp_path):
+        record_confusions.write(tmp_path, RECORDS)
+    assert {path.name for path in tmp_path.iterdir()} == {evaluations.RECORDS, checksums.FILE}
     found = record_confusions.read(tmp_path, FIELDS)
     for field in dataclasses.fields(found):
         np.testing.assert_array_equal(getattr(found, field.name), getattr(RECORDS, field.name))
 
 
 def test_an_evaluation_from_before_has_none(tmp_path):
+    assert record_confusions.read(tmp_path, FIELDS) is None
+    record_confusions.write(tmp_path, RECORDS)
+    checksums.write(tmp_path, [])  # by a program that did not know of it, over an evaluation that had it
     assert record_confusions.read(tmp_path, FIELDS) is None
 
 
@@ -54,6 +58,7 @@ def test_an_evaluation_from_before_has_none(tmp_path):
 )
 def test_what_does_not_fit_is_refused(tmp_path, changes, fields, says):
     npz_files.write(tmp_path / evaluations.RECORDS, dataclasses.asdict(RECORDS) | changes)
+    checksums.write(tmp_path, [evaluations.RECORDS])
     with pytest.raises(InputError, match=says) as caught:
         record_confusions.read(tmp_path, FIELDS | fields)
     assert str(caught.value).startswith(f"{tmp_path}/record_confusions.npz: ") and "\n" not in str(caught.value)
@@ -62,6 +67,7 @@ def test_what_does_not_fit_is_refused(tmp_path, changes, fields, says):
 def test_what_is_no_npz_or_lacks_an_array_is_refused(tmp_path):
     path = tmp_path / evaluations.RECORDS
     path.write_bytes(b"PK")
+    checksums.write(tmp_path, [path.name])
     with pytest.raises(InputError, match="not readable counts of records"):
         record_confusions.read(tmp_path, FIELDS)
     npz_files.write(path, {"ids": RECORDS.ids})
