@@ -100,9 +100,16 @@ def counted(
     batches = eval_step.evaluation_batches(source, size, task.keys, config.threads)
     batches = map(shown_as, eval_step.shown(batches, len(source), size))
     values, statistics = meshes.replicate_tree((trained.parameters, trained.statistics), mesh)
-    if further != NOTHING and not task.can_map:
-        raise InputError(f"--boundary and --objects are of maps, and a {config.task} run makes none; leave them out")
     by_record = task.counts_records and record_confusions.fits(len(source), len(task.names))
+    if further != NOTHING and not (task.counts_records and task.can_map):
+        raise InputError(
+            f"--boundary and --objects: a {config.task} run counts no maps record by record; leave them out"
+        )
+    if further != NOTHING and not by_record:
+        raise InputError(
+            f"--boundary and --objects: {len(source):,} records of {len(task.names)} classes are too many to count "
+            "each by itself; leave them out, or score a part of the split"
+        )
     if not by_record:
         if task.counts_records:
             _log.warning(

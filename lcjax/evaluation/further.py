@@ -12,6 +12,7 @@ import numpy as np
 
 from lcjax.evaluation import intervals
 from lcjax.ops import bootstrap, boundary_iou, object_recall
+from lcjax.parallel import multihost
 from lcjax.runs.record_confusions import RecordConfusions
 from lcjax.tasks.task import MapCounts
 
@@ -52,11 +53,13 @@ class Further:
         return count
 
     def on_host(self, sums: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
-        """Counts the objects of the maps of a batch, and forgets the maps."""
+        """Counts the objects of the maps of a batch in process 0, which alone writes, and forgets the maps."""
         if not self.edges:
             return sums
         classes = sums["confusion"].shape[1]
         rest = {key: value for key, value in sums.items() if key not in ("truth", "prediction")}
+        if not multihost.is_main_process():
+            return rest
         maps = zip(sums["truth"], sums["prediction"], strict=True)
         objects = [object_recall.object_counts(truth, guess, classes, self.edges) for truth, guess in maps]
         return rest | {"objects": np.array(objects)}

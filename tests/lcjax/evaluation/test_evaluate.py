@@ -173,7 +173,7 @@ def test_contrastive_runs_are_evaluated_too(data_dir, tmp_path):
     train(config, tmp_path / "pretrain")
     scores = evaluate.evaluate(tmp_path / "pretrain", "validation", "last")["scores"]
     assert scores["loss"] > 0 and 0 <= scores["retrieval"] <= 1
-    with pytest.raises(InputError, match="--boundary and --objects are of maps, and a contrastive run makes none"):
+    with pytest.raises(InputError, match="--boundary and --objects: a contrastive run counts no maps record by record"):
         evaluate.evaluate(tmp_path / "pretrain", "validation", "last", further=Further.asked("2%", None))
     with pytest.raises(InputError, match="no classes to map"):
         restore.restore(tmp_path / "pretrain", "last").probabilities()
