@@ -35,8 +35,8 @@ CASES = {
 }
 MODES = ("training", "forward")
 PRECISIONS = ("f32", "bf16")
-# Side -> (script, how). "step" is forward, backward and update alone; "jit" and "pmap" are what `lcjax train` runs, with
-# augmentation, drop path and metrics.
+# Side -> (script, how). "step" is forward, backward and update alone; "jit" and "pmap" are what `lcjax train` runs,
+# with augmentation, drop path and metrics.
 SIDES = {
     "lcjax": ("lcjax_worker.py", "step"),
     "lcjax_jit": ("lcjax_worker.py", "jit"),

@@ -33,18 +33,14 @@ REFERENCES = tuple(name for name in SIDES if name.startswith("torch"))
 def started(*words: str) -> Iterator[subprocess.Popen]:
     """A side, for the time of the context."""
     environment = os.environ | {"PYTHONPATH": f"{ROOT}{os.pathsep}{HERE}"}
-    process = subprocess.Popen(
-        [sys.executable, str(HERE / words[0]), *words[1:]],
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        text=True,
-        env=environment,
-    )
-    try:
-        yield process
-    finally:
-        process.kill()
-        process.wait()
+    command = [sys.executable, str(HERE / words[0]), *words[1:]]
+    with subprocess.Popen(
+        command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=environment
+    ) as process:
+        try:
+            yield process
+        finally:
+            process.kill()
 
 
 def heard(process: subprocess.Popen):
@@ -53,7 +49,7 @@ def heard(process: subprocess.Popen):
     for line in process.stdout:
         if line.startswith("\x1e"):
             return json.loads(line[1:])
-    sys.exit(f"peers: {' '.join(map(str, process.args))} ended; what it said stands above")
+    sys.exit(f"peers: {process.args!r} ended; what it said stands above")
 
 
 def asked(process: subprocess.Popen, calls: int) -> list[float]:
@@ -68,28 +64,25 @@ def asked(process: subprocess.Popen, calls: int) -> list[float]:
 def measured(name: str, mode: str, precision: str, wanted: Sequence[str], rounds: int, calls: int) -> dict:
     """The times of the sides of a case, by turns."""
     with contextlib.ExitStack() as stack:
-        running = {}
+        running, about = {}, {}
         for side in wanted:
             script, how = SIDES[side]
             running[side] = stack.enter_context(started(script, name, mode, precision, how))
-            began = heard(running[side])  # one after the other: compiling takes all cores
-            print(
-                f"{name}, {mode}, {precision}: {side} ready after {began['ready']:.0f} s", file=sys.stderr, flush=True
-            )
-            running[side].about = began  # type: ignore[attr-defined]
+            about[side] = heard(running[side])  # one after the other: compiling takes all cores
+            seconds = about[side]["ready"]
+            print(f"{name}, {mode}, {precision}: {side} ready after {seconds:.0f} s", file=sys.stderr, flush=True)
         times: dict[str, list[list[float]]] = {side: [] for side in wanted}
         for _ in range(rounds):
             for side, process in running.items():
                 times[side].append(asked(process, calls))
-    counts = {side: process.about["parameters"] for side, process in running.items()}
     return {
         "case": name,
         "mode": mode,
         "precision": precision,
         "batch": CASES[name].batch,
         "edge": CASES[name].edge,
-        "parameters": counts,
-        "build_seconds": {side: process.about["ready"] for side, process in running.items()},
+        "parameters": {side: one["parameters"] for side, one in about.items()},
+        "build_seconds": {side: one["ready"] for side, one in about.items()},
         "milliseconds": times,
     }
 
