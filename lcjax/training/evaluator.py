@@ -33,9 +33,10 @@ class Evaluator:
         """
         scores = self._scores(state)
         self._log.write(step, "validation", scores)
-        config, progress, monitor = self._experiment.config, self._progress, self._experiment.task.monitor
-        better = progress.best is None or scores[monitor] > progress.best
-        progress.evaluated = step
+        config, progress, monitor = self._experiment.config, self._progress, self._experiment.monitor
+        score = monitor.of(scores)
+        better = monitor.better(score, progress.best)
+        progress.evaluated, progress.monitor = step, monitor.name
         progress.since_best = 0 if better else progress.since_best + 1
         if (factor := plateau_factor(config.optimizer, progress.since_best)) != 1:
             progress.lr_multiplier *= factor
@@ -43,12 +44,12 @@ class Evaluator:
             multiplier = f"{progress.lr_multiplier:.4g}"
             _log.info(f"{self._at(step)}  the learning rate is lowered to {multiplier} of its schedule")
         if better:
-            progress.best = scores[monitor]
+            progress.best = score
             self._saver.save_best(state, step)
         shown = "  ".join(f"{key} {value:.4f}" for key, value in scores.items() if "/" not in key)
         _log.info(f"{self._at(step)}  validation: {shown}{'  (best)' if better else ''}")
         if 0 < config.patience <= progress.since_best and step < self._experiment.length.total:
-            progress.ended = f"no better {monitor} in {config.patience} evaluations"
+            progress.ended = f"no better {monitor.name} in {config.patience} evaluations"
         return state
 
     def _scores(self, state: State) -> dict[str, float]:

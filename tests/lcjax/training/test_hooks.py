@@ -11,6 +11,7 @@ import pytest
 
 from data_pipelines.schema.errors import InputError
 from lcjax.engine.durations import RunLength
+from lcjax.engine.monitor import Monitor
 from lcjax.runs import model_card as cards
 from lcjax.runs.goodput import Unrecorded
 from lcjax.runs.progress import Progress
@@ -36,12 +37,10 @@ class Log:
 def experiment(**changes):
     """What the parts ask of an experiment."""
     optimizer = types.SimpleNamespace(schedule="cosine", plateau_factor=0.5, plateau_patience=1)
-    task = types.SimpleNamespace(
-        monitor="mIoU", scores=lambda sums: {"mIoU": float(sums)}, health_warning=lambda means: ""
-    )
+    task = types.SimpleNamespace(scores=lambda sums: {"mIoU": float(sums)}, health_warning=lambda means: "")
     config = types.SimpleNamespace(batch_size=4, patience=0, optimizer=optimizer)
     given = {"config": config, "task": task, "length": RunLength(10, 2, 3, 2, 5), "validation_source": [1]}
-    return types.SimpleNamespace(**given | changes)
+    return types.SimpleNamespace(**{"monitor": Monitor("mIoU")} | given | changes)
 
 
 def metrics(loss: float) -> dict:
