@@ -331,7 +331,7 @@ FIELDS: dict[str, Field] = {
     "optimizer.clip": Field(1.0, "largest norm of the gradient, or what clip_by says; 0 is off", allowed=_FROM_0),
     "optimizer.clip_by": Field(
         "global_norm",
-        "what clip is the largest of: global_norm, norm of each parameter, value, or adaptive, share of the weights",
+        "what clip is the largest of: global_norm, norm (of each parameter), value or adaptive",
         allowed=Choice(("global_norm", "norm", "value", "adaptive")),
     ),
     "optimizer.ema_decay": Field(
@@ -348,10 +348,7 @@ FIELDS: dict[str, Field] = {
         "2 percent", f"how often the validation split is scored; {_DURATION}", "34 percent", allowed=_DURATIONS
     ),
     "save_every": Field("2 percent", f"how often a checkpoint is saved; {_DURATION}", "50 percent", allowed=_DURATIONS),
-    "monitor": Field(
-        "",
-        "validation score that chooses the best checkpoint and stops early, e.g. IoU/Water; empty for mIoU (retrieval)",
-    ),
+    "monitor": Field("", "validation score that chooses the best checkpoint, e.g. IoU/Water; empty for the task's own"),
     "patience": Field(
         10, "evaluations without a better score after which the run ends; 0 never ends it", 0, allowed=_FROM_0
     ),
