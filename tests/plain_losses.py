@@ -6,6 +6,26 @@ Each takes logits (B, H, W, K), labels (B, H, W) with 255 for what must not coun
 import numpy as np
 
 IGNORE = 255
+KINDS = ("random", "one class", "all ignored", "extreme")
+SIZE = (3, 3, 4, 4)  # images, rows, columns, classes
+WEIGHTS = np.array([1.0, 2.0, 0.5, 3.0], np.float32)
+
+
+def some(kind: str):
+    """Logits that float32 holds, and labels."""
+    generator = np.random.default_rng(0)
+    logits = generator.standard_normal(SIZE)
+    labels = generator.choice(4, SIZE[:3], p=[0.5, 0.3, 0.15, 0.05])
+    if kind == "one class":
+        labels[:] = 2
+    elif kind == "extreme":
+        logits *= 60
+        logits[0, 0, 0] = [1e4, -1e4, 0, 50]
+    labels[generator.random(labels.shape) < 0.3] = IGNORE
+    labels[2] = IGNORE  # an image without a label
+    if kind == "all ignored":
+        labels[:] = IGNORE
+    return logits.astype(np.float32), labels.astype(np.uint8)
 
 
 def softmax(logits):
