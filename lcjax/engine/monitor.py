@@ -10,6 +10,8 @@ import ml_collections
 from data_pipelines.schema.errors import InputError
 from lcjax.tasks import Task
 
+_SHOWN = 12  # names of scores in a message
+
 
 @dataclasses.dataclass(frozen=True)
 class Monitor:
@@ -56,10 +58,11 @@ def of_run(config: ml_collections.ConfigDict, task: Task) -> Monitor:
         )
     known = task.score_names
     if config.monitor and known and name not in known:
-        near = difflib.get_close_matches(name, known, 1)
+        near = difflib.get_close_matches(name, known, 1, 0.8)
         meant = f"did you mean {near[0]!r}? " if near else ""
+        shown = [*known[:_SHOWN], *(["..."] if len(known) > _SHOWN else [])]
         raise InputError(
-            f"config.monitor={name!r}: {meant}expected a score that every evaluation of the validation split has: "
-            f"{', '.join(known)}"
+            f"config.monitor={name!r}: {meant}expected a score that every evaluation of the validation split has (a "
+            f"class without pixels there has none): {', '.join(shown)}"
         )
     return Monitor(name, name in task.lower_is_better)

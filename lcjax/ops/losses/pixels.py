@@ -31,7 +31,7 @@ def cross_entropy(
     *,
     smoothing: Annotated[float, Meta(ge=0, lt=1)] = 0.0,
 ) -> jax.Array:
-    """Cross-entropy, its mean over the labelled pixels; a `PixelLoss`.
+    """Cross-entropy of the labelled pixels, on request with smoothed labels.
 
     Args:
       logits_BxHxWxK, labels_BxHxW, weights_K: as of `PixelLoss`.

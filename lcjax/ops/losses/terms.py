@@ -134,7 +134,7 @@ def parameters(loss: Callable[..., Any]) -> dict[str, inspect.Parameter]:
 def _parsed(text: str) -> list[tuple[float, str, dict[str, str]]]:
     """(weight, name, parameters as text) of each term."""
     if not isinstance(text, str) or not text.strip():
-        raise InputError(f"config.loss={text!r}: {_EXPECTED}")
+        raise InputError(f"{_asked(text)}: {_EXPECTED}")
     found: list[tuple[float, str, dict[str, str]]] = []
     at = 0
     while True:
@@ -142,23 +142,25 @@ def _parsed(text: str) -> list[tuple[float, str, dict[str, str]]]:
         if said is None or text[said.end() : said.end() + 1] not in ("+", ""):
             rest = text[at if said is None else said.end() :].strip()
             what = f"cannot read {rest!r}" if rest else "a loss is missing after the last +"
-            raise InputError(f"config.loss={text!r}: {what}; {_EXPECTED}")
+            raise InputError(f"{_asked(text)}: {what}; {_EXPECTED}")
         found.append((_weight(text, said["weight"]), said["name"], _assignments(text, said["parameters"])))
         at = said.end() + 1
         if at > len(text):
             break
     names = [name for _, name, _ in found]
     if twice := [name for name in names if names.count(name) > 1]:
-        raise InputError(f"config.loss={text!r}: names {twice[0]!r} twice; say each loss once, with one weight")
+        raise InputError(f"{_asked(text)}: names {twice[0]!r} twice; say each loss once, with one weight")
     return found
+
+
+def _asked(text: object) -> str:
+    return f"config.loss={text!r:.160}"
 
 
 def _weight(text: str, said: str | None) -> float:
     weight = 1.0 if said is None else _number(said)
     if not 0 < weight <= _HEAVIEST:
-        raise InputError(
-            f"config.loss={text!r}: the weight {said!r}: expected a number above 0 and at most {_HEAVIEST:,.0f}"
-        )
+        raise InputError(f"{_asked(text)}: the weight {said!r}: expected a number above 0 and at most {_HEAVIEST:,.0f}")
     return weight
 
 
@@ -176,7 +178,7 @@ def _assignments(text: str, said: str | None) -> dict[str, str]:
         key, equals, value = (word.strip() for word in part.partition("="))
         if not key or not equals or not value or key in found:
             what = f"says {key!r} twice" if key in found else f"cannot read {part!r}"
-            raise InputError(f"config.loss={text!r}: {what}; expected parameter=value, each once")
+            raise InputError(f"{_asked(text)}: {what}; expected parameter=value, each once")
         found[key] = value
     return found
 
@@ -188,7 +190,7 @@ def _term(text: str, weight: float, name: str, said: Mapping[str, str]) -> Term:
             f"config.loss={name!r}: found {type(loss).__name__}, expected a function (logits, labels, weights) -> loss"
         )
     known = parameters(loss) if said else {}
-    values = {key: _value(f"config.loss={text!r}: {name}", key, value, known) for key, value in said.items()}
+    values = {key: _value(f"{_asked(text)}: {name}", key, value, known) for key, value in said.items()}
     key, word = regions.WHOLE_BATCH
     return Term(weight, name, functools.partial(loss, **values) if values else loss, values.get(key) == word)
 
@@ -205,7 +207,7 @@ def _value(where: str, key: str, said: str, known: Mapping[str, inspect.Paramete
         kind = type(known[key].default)
     try:
         value = msgspec.convert(said, kind, strict=False)
-    except msgspec.ValidationError as error:
+    except (msgspec.ValidationError, TypeError) as error:  # the latter of a type that nothing can be read as
         raise InputError(f"{where}({key}={said}): expected {_wanted(kind)}") from error
     if isinstance(value, float) and not math.isfinite(value):
         raise InputError(f"{where}({key}={said}): expected {_wanted(kind)}")

@@ -1,5 +1,7 @@
 """All losses of pixels and their gradients: against float64, over devices, and what they keep in memory."""
 
+import re
+
 import jax
 import jax.numpy as jnp
 import loss_answers
@@ -82,11 +84,15 @@ def test_eight_devices_and_their_replicas_see_the_loss_of_the_batch(weights, nam
     logits = generator.standard_normal((8, *SIZE[1:])).astype(np.float32)
     labels = generator.integers(0, 4, (8, *SIZE[1:3])).astype(np.uint8)
     labels[generator.random(labels.shape) < np.linspace(0, 1, 8)[:, None, None]] = IGNORE
-    whole = compiled(logits, labels, weights, names)
+    whole = compiled(logits, labels, weights, names=names)
     mesh = meshes.make_mesh(8, 1, 8)
     with jax.set_mesh(mesh):
-        spread = compiled(*jax.device_put((logits, labels), meshes.batch_sharding(mesh)), weights, names)
+        shared = jax.device_put((logits, labels), meshes.batch_sharding(mesh))
+        program = compiled.lower(*shared, weights, names=names).compile()
+        spread = program(*shared, weights)
     assert len(spread["dice"][1].sharding.device_set) == 8
+    # Counts and sums travel, and no examples do.
+    assert set(re.findall(r" (all-[a-z]+|collective-permute)(?:-start)?\(", program.as_text())) == {"all-reduce"}
 
     def of_replica(logits, labels):
         found = all_of_them(logits, labels, None if weights is None else jnp.asarray(weights), names)
