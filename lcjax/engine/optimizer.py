@@ -61,8 +61,8 @@ def make_optimizer(
     Args:
       config: `config.optimizer`: name ("adamw", "adam", "sgd", "lars" or "lamb"), weight_decay, momentum (of sgd and
         lars), clip (of the gradient, by what clip_by says; 0 is off), layer_decay. Kernels decay; biases, norms, tables
-        of positions and tokens do not, unless decay_all, and in lars have no trust ratio; nor does what the regular
-        expression no_decay finds.
+        of positions and tokens do not, unless decay_all, and in lars have no trust ratio. What the regular expression
+        no_decay finds in its path does not decay either way.
       groups: stem and stages of the network's encoders (Template.groups), which layer_decay asks for.
 
     Raises:

@@ -45,8 +45,8 @@ class Segmentation(Task):
             )
         self.keys = (*self._images, *(vector.name for vector in self.vectors))
         self.monitor = f"mIoU_{len(self.names)}"
-        validated = card.splits.get("validation", card.splits["train"])["class_pixels"]
-        there = [land_class.name for land_class in card.legend.scored if validated.get(str(land_class.id))]
+        validated = self._pixels("validation" if "validation" in card.splits else "train")
+        there = [name for name, pixels in zip(self.names, validated, strict=True) if pixels]
         self.score_names = metrics.score_names(len(self.names), there)
         if config.resize and (config.crop or config.window):
             raise InputError(
@@ -64,18 +64,24 @@ class Segmentation(Task):
 
     def _class_weights(self) -> np.ndarray | None:
         """How much a pixel of each class counts, (K,); None where all count alike."""
-        config, pixels = self.config, self.card.splits["train"]["class_pixels"]
-        counts = [pixels.get(str(land_class.id), 0) for land_class in self.card.legend.scored]
+        config, pixels = self.config, self._pixels("train")
         if config.class_weights_fixed:
             if config.class_weights:
                 raise InputError(
                     f"config.class_weights={config.class_weights}: config.class_weights_fixed gives the weights of "
                     "classes; leave one of them out"
                 )
-            return losses.fixed_weights(config.class_weights_fixed, counts, self.names)
+            return losses.fixed_weights(config.class_weights_fixed, pixels, self.names)
         if not config.class_weights:
             return None
-        return losses.CLASS_WEIGHTS[config.class_weights_rule](counts, config.class_weights)
+        return losses.CLASS_WEIGHTS[config.class_weights_rule](pixels, config.class_weights)
+
+    def _pixels(self, role: str) -> list[int]:
+        """Number of labelled pixels of each class in a role of the run; 0 where the card does not know the role."""
+        split = self.card.splits.get(role)
+        return [
+            split["class_pixels"].get(str(land_class.id), 0) if split else 0 for land_class in self.card.legend.scored
+        ]
 
     def check(self, records: Source, where: pathlib.Path | str) -> None:
         """Raises InputError for records without any number that the network is to be shown."""

@@ -31,10 +31,11 @@ class Evaluator:
 
         Notes in the progress of the run when it ends for want of a better score.
         """
-        scores = self._scores(state)
+        own, probed = self._scores(state)
+        scores = own | probed
         self._log.write(step, "validation", scores)
         config, progress, monitor = self._experiment.config, self._progress, self._experiment.monitor
-        score = monitor.of(scores)
+        score = monitor.of(own)  # probes are of other splits, which choose nothing
         better = monitor.better(score, progress.best)
         progress.evaluated, progress.monitor = step, monitor.name
         progress.since_best = 0 if better else progress.since_best + 1
@@ -52,13 +53,14 @@ class Evaluator:
             progress.ended = f"no better {monitor.name} in {config.patience} evaluations"
         return state
 
-    def _scores(self, state: State) -> dict[str, float]:
+    def _scores(self, state: State) -> tuple[dict[str, float], dict[str, float]]:
+        """The scores of the validation split, and those of the probe."""
         experiment, (parameters, statistics) = self._experiment, state.evaluated
         assert experiment.validation_source is not None
         batches = experiment.evaluation_batches(experiment.validation_source)
         sums = sum_over_batches(experiment.evaluation_step, parameters, statistics, batches, experiment.batch_sharding)
         probed = self._probe(parameters, statistics) if self._probe else {}
-        return experiment.task.scores(sums) | probed
+        return experiment.task.scores(sums), probed
 
     def _at(self, step: int) -> str:
         return f"step {step}/{self._experiment.length.total}"
