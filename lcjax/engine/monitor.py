@@ -2,6 +2,7 @@
 
 import dataclasses
 import difflib
+import pathlib
 from collections.abc import Mapping
 from typing import Any
 
@@ -42,6 +43,14 @@ class Monitor:
         """Returns the row with the best score, of several the first; empty of none."""
         sign = -1 if self.lower_is_better else 1
         return max(rows, key=lambda row: sign * self.of(row), default={})
+
+    def check_goes_on(self, before: str, workdir: pathlib.Path) -> None:
+        """Raises InputError for a run that has chosen by another score, `before`: the two cannot be compared."""
+        if before not in ("", self.name):
+            raise InputError(
+                f"config.monitor: the run in {workdir} has chosen its best checkpoint by {before}, which {self.name} "
+                "cannot be compared with; put it back, or take another --workdir"
+            )
 
 
 def of_run(config: ml_collections.ConfigDict, task: Task) -> Monitor:

@@ -72,11 +72,7 @@ class Saver:
         self.card = dataclasses.replace(self._experiment.card, weights=began)
         if not allow_other_config:
             self._check_records()
-        if self.progress.monitor not in ("", self._experiment.monitor.name):
-            raise InputError(
-                f"config.monitor: the run in {self.workdir} has chosen its best checkpoint by {self.progress.monitor}, "
-                f"and {self._experiment.monitor.name} is no measure of that one; put it back, or take another --workdir"
-            )
+        self._experiment.monitor.check_goes_on(self.progress.monitor, self.workdir)
         if self.progress.ended == DONE and step < total:
             self.progress.ended = ""  # with another config.total there is more to do
         if not self.progress.ended and step > total:

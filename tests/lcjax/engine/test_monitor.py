@@ -85,3 +85,12 @@ def test_an_evaluation_without_the_score_says_what_it_has():
         InputError, match=r"^config\.monitor='IoU/road': this evaluation has no such score but OA, kappa; "
     ):
         Monitor("IoU/road").of({"OA": 0.5, "kappa": 0.1})
+
+
+def test_a_run_goes_on_with_its_score_alone(tmp_path):
+    for before in ("", "OA"):
+        Monitor("OA").check_goes_on(before, tmp_path)
+    with pytest.raises(
+        InputError, match="has chosen its best checkpoint by mIoU_8, which OA cannot be compared with; pu"
+    ):
+        Monitor("OA").check_goes_on("mIoU_8", tmp_path)
