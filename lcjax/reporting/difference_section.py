@@ -54,6 +54,6 @@ def _cells(score: ScoreDifference | None) -> list[str]:
     if score.interval is None:
         return [f'<td class="n">{text}</td>', f'<td class="n">{100 * score.won:.0f} %</td>']
     low, high = score.interval
-    text = f"<b>{text}</b>" if low > 0 or high < 0 else text
+    text = f"<b>{text}</b>" if score.is_sure else text
     between = f'<span class="spread">[{low:+.3f}, {high:+.3f}]</span>'
     return [f'<td class="n">{text}{between}</td>', f'<td class="n">{100 * score.won:.0f} %</td>']

@@ -15,7 +15,7 @@ from data_pipelines.schema.errors import InputError
 from lcjax.evaluation import intervals
 from lcjax.ops import bootstrap
 from lcjax.reporting.run_reader import Evaluation
-from lcjax.reporting.tables import Row, Table
+from lcjax.reporting.tables import MEANS, Row, Table, markdown_cell
 
 _MUST_AGREE = (
     "data sets",
@@ -41,6 +41,11 @@ class ScoreDifference:
     value: float
     interval: tuple[float, float] | None
     won: float
+
+    @property
+    def is_sure(self) -> bool:
+        """Whether the interval holds no 0."""
+        return self.interval is not None and (self.interval[0] > 0 or self.interval[1] < 0)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -188,3 +193,41 @@ def to_csv(tables: Sequence[tuple[int, Sequence[Difference]]]) -> str:
                 ends = ("", "") if score.interval is None else map(repr, score.interval)
                 writer.writerow([*pair, key, repr(score.value), *ends, repr(score.won)])
     return text.getvalue()
+
+
+def to_markdown(tables: Sequence[tuple[int, Sequence[Difference]]]) -> str:
+    """Formats the differences of the means as Markdown, those whose interval holds no 0 in bold; "" of none.
+
+    Args:
+      tables: number of a table, and its differences.
+    """
+    blocks = []
+    for number, found in tables:
+        if not found:
+            continue
+        reference, about = found[0].reference, found[0].blocks
+        keys = [key for stem in MEANS if (key := reference.first.key(stem))]
+        lines = [
+            f"## Table {number}: differences from {markdown_cell(reference.name)}",
+            "",
+            f"{100 * bootstrap.LEVEL:g} % intervals over {len(about):,} {about.kind}s; how often the run wins.",
+            "",
+            "| run | " + " | ".join(keys) + " |",
+            "|---|" + "---:|" * len(keys),
+        ]
+        for one in found:
+            cells = [_told(one.scores.get(key)) for key in keys]
+            lines.append(f"| {markdown_cell(one.row.name)} | " + " | ".join(cells) + " |")
+        blocks.append("\n".join(lines))
+    return "\n" + "\n\n".join(blocks) + "\n" if blocks else ""
+
+
+def _told(score: ScoreDifference | None) -> str:
+    if score is None:
+        return "–"
+    won = f"{100 * score.won:.0f} %"
+    if score.interval is None:
+        return f"{score.value:+.3f}, {won}"
+    low, high = score.interval
+    bold = "**" if score.is_sure else ""
+    return f"{bold}{score.value:+.3f}{bold} [{low:+.3f}, {high:+.3f}], {won}"

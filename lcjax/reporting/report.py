@@ -35,12 +35,14 @@ def render(workdirs: list[str], maps: list[str], reference: str = "") -> dict[st
     against = _reference(reference, runs) if reference else ""
     compared = [differences.of_table(table, against) for table in score_tables]
     files = {"index.html": page.html(runs, score_tables, land_maps, comparison, refused, compared)}
+    numbered = [(number, found) for number, (found, _) in enumerate(compared, 1)]
     if runs:
-        files |= {"scores.csv": tables.to_csv(score_tables), "scores.md": tables.to_markdown(score_tables)}
+        text = tables.to_markdown(score_tables) + differences.to_markdown(numbered)
+        files |= {"scores.csv": tables.to_csv(score_tables), "scores.md": text}
     if seeds := tables.seeds_to_csv(score_tables):
         files["seeds.csv"] = seeds
     if any(found for found, _ in compared):
-        files["differences.csv"] = differences.to_csv([(n, found) for n, (found, _) in enumerate(compared, 1)])
+        files["differences.csv"] = differences.to_csv(numbered)
     if comparison:
         files |= {name: to_text(comparison) for name, to_text in writers.FILES.items()}
     if land_maps:

@@ -246,20 +246,20 @@ def to_markdown(tables: Sequence[Table]) -> str:
         lines = [
             f"## Table {number}: {table.title}",
             "",
-            f"Split `{split.get('spec', '')}`, id `{split.get('id', '')}`. Classes: {_cell(', '.join(table.names))}.",
+            f"Split `{split.get('spec', '')}`, id `{split.get('id', '')}`. Classes: {markdown_cell(', '.join(table.names))}.",
             "",
             "| " + " | ".join(head) + " |",
             "|" + "---|" * (1 + len(table.settings)) + "---:|" * len(MEANS),
         ]
         for row in table.rows:
-            name = _cell(row.name) + (" (baseline)" if row.first.baseline else "")
-            cells = [name, *(_cell(str(row.first.fields.get(key) or "–")) for key in table.settings)]
+            name = markdown_cell(row.name) + (" (baseline)" if row.first.baseline else "")
+            cells = [name, *(markdown_cell(str(row.first.fields.get(key) or "–")) for key in table.settings)]
             for key in MEANS:
                 value = row.mean(key)
                 bold = "**" if value is not None and value == table.best(key) else ""
                 cells.append(f"{bold}{number_text(value)}{bold} {row.spread(key)}".rstrip())
             lines.append("| " + " | ".join(cells) + " |")
-        blocks.append("\n".join([*lines, *(f"\n{_cell(note)}" for note in table.notes())]))
+        blocks.append("\n".join([*lines, *(f"\n{markdown_cell(note)}" for note in table.notes())]))
     return "\n\n".join(blocks) + "\n"
 
 
@@ -272,5 +272,6 @@ def _or_minus(value: float | None) -> float:
     return -1.0 if value is None else value
 
 
-def _cell(text: str) -> str:
+def markdown_cell(text: str) -> str:
+    """A text as it stands in a cell of a table in Markdown."""
     return text.replace("|", "\\|").replace("\n", " ")

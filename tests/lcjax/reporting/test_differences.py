@@ -166,6 +166,9 @@ def test_the_files_hold_full_precision(compared):
     assert (row["blocks"], row["block"], row["reference"]) == ("3", "group", "<s>0, <s>1, <s>2")
     text = (root / "out" / "scores.md").read_text()
     assert "| <s>0, <s>1, <s>2 |" in text and " ± " in text
+    low, high = score.interval
+    assert "## Table 1: differences from <s>0, <s>1, <s>2" in text
+    assert f"| other | **{score.value:+.3f}** [{low:+.3f}, {high:+.3f}], {100 * score.won:.0f} % |" in text
 
 
 def test_runs_that_differ_in_more_than_the_seed_or_share_it_are_lines_of_their_own(tmp_path):
