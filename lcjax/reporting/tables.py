@@ -243,10 +243,11 @@ def to_markdown(tables: Sequence[Table]) -> str:
     for number, table in enumerate(tables, 1):
         split = table.fields["split"]
         head = ["run", *table.settings, *map(table.heading, MEANS)]
+        classes = markdown_cell(", ".join(table.names))
         lines = [
             f"## Table {number}: {table.title}",
             "",
-            f"Split `{split.get('spec', '')}`, id `{split.get('id', '')}`. Classes: {markdown_cell(', '.join(table.names))}.",
+            f"Split `{split.get('spec', '')}`, id `{split.get('id', '')}`. Classes: {classes}.",
             "",
             "| " + " | ".join(head) + " |",
             "|" + "---|" * (1 + len(table.settings)) + "---:|" * len(MEANS),
