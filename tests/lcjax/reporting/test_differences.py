@@ -132,9 +132,8 @@ def test_the_page_compares_with_the_best_line_and_says_what_it_leaves_out(compar
     low, high = score.interval
     assert row[5:7] == [f"{score.value:+.3f}[{low:+.3f}, {high:+.3f}]", f"{100 * score.won:.0f} %"]
     assert high < 0 and f"{score.value:+.3f}" in page.bold
-    assert [note for note in page.notes if note.startswith("Not compared")] == [
-        "Not compared: old: kept no counts of records; evaluate again."
-    ]
+    (left_out,) = (note for note in page.notes if note.startswith("Not compared"))
+    assert left_out.startswith("Not compared: old: kept no counts of records; evaluate again.")
     assert "s" not in page.tags  # the name of a run is text
 
 
