@@ -73,6 +73,7 @@ FLOORS = (
     ("lcjax.cli",),
     ("lcjax.configs",),
     ("lcjax.training", "lcjax.reporting"),
+    ("lcjax.assessment",),
     ("lcjax.mapping", "lcjax.evaluation", "lcjax.export", "lcjax.profiling"),
     ("lcjax.engine",),
     ("lcjax.tasks",),

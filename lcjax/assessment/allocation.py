@@ -77,7 +77,7 @@ def allocate(
     counts = np.array([fixed.get(name, 0) for name in names], np.int64)
     free = np.array([name not in fixed for name in names])
     left = size - int(counts.sum())
-    if left < minimum * int(free.sum()) or left and not free.any():
+    if left < minimum * int(free.sum()) or (left and not free.any()):
         of_fixed = f" beside the {counts.sum():,} of --points" if fixed else ""
         raise InputError(
             f"--size={size}: {left:,} points{of_fixed} for {free.sum()} strata of at least {minimum} each (--minimum); "

@@ -116,7 +116,7 @@ class Areas:
         """
         counted = zip(self._legend.scored, self._pixels.tolist(), self._square_metres.tolist(), strict=False)
         mapped = max(1, int(self._pixels[:-1].sum()))
-        plane = self._sizes and self._sizes.plane
+        plane = self._sizes.plane if self._sizes else None
         rows: list[dict[str, Any]] = [
             {
                 "id": c.value,

@@ -181,8 +181,9 @@ def test_intervals_end_at_0_and_1():
 def test_intervals_cover_the_true_area_of_simulated_maps(strata_are_classes):
     """1,000 maps simulated from counts: each is what a table of (stratum, map, truth) says, its sample is drawn anew.
 
-    Of every class, the 95 % interval of its area covers the true one in 92 to 97 % of them; so do those of the overall,
-    user's and producer's accuracies. Pixels differ in size, as they do in degrees.
+    Of every class, the 95 % interval of its area covers the true one in 92 to 97 % of them, and so does that of the
+    overall accuracy. Those of ratios, of which few points tell where strata are not the classes, may miss it more often.
+    Pixels differ in size, as they do in degrees.
     """
     rng = np.random.default_rng(5)
     classes, shares = 4, np.array([0.1, 0.15, 0.3, 0.45])
@@ -205,6 +206,6 @@ def test_intervals_cover_the_true_area_of_simulated_maps(strata_are_classes):
         true = [same.sum() / area.sum(), *(of_both / of_map), *(of_both / of_truth), *(of_truth / area.sum())]
         for at, one in enumerate([found.overall, *found.users, *found.producers, *found.areas]):
             hits[at] += abs(one.value - true[at]) <= one.half_width
-    print((hits / 10).tolist())
-    assert (hits[[0, *range(-classes, 0)]] >= 920).all() and (hits[[0, *range(-classes, 0)]] <= 970).all()
-    assert (hits >= 900).all() and (hits <= 985).all()
+    shares_and_overall = hits[[0, *range(-classes, 0)]]
+    assert shares_and_overall.min() >= 920 and shares_and_overall.max() <= 970, hits
+    assert hits.min() >= (920 if strata_are_classes else 880) and hits.max() <= 970, hits
