@@ -64,7 +64,10 @@ def test_numbers_of_ones_own():
     [
         ({"size": 100}, r"--size=100: 100 points for 4 strata of at least 75 each .* expected at least 300 in all"),
         ({"size": 100, "fixed": {"Forest gain": 60}, "minimum": 20}, "40 points beside the 60 of --points for 3"),
-        ({"pixels": np.array([20, 10**6, 10**6, 10**6])}, "Deforestation: 75 points .* it has 20 pixels; .*--points=De"),
+        (
+            {"pixels": np.array([20, 10**6, 10**6, 10**6])},
+            "Deforestation: 75 points .* it has 20 pixels; .*--points=De",
+        ),
         ({"rule": "equal", "size": 400, "pixels": np.array([99, 10**6, 10**6, 10**6])}, "100 points .* has 99 pixels"),
         ({"fixed": dict.fromkeys(NAMES, 5)}, "--size=641: 621 points beside the 20"),
     ],
