@@ -8,6 +8,7 @@ import rasterio
 
 from data_pipelines.geo import raster_io
 
+PLACE = rasterio.Affine(10, 0, 500_000, 0, -10, 5_400_000)
 CLASSES = {1: ("Forest", "#009900"), 4: ('Bare, rock & "co"', "#f9ffa4"), 9: ("Water", "#1c0dff")}
 
 
@@ -16,7 +17,7 @@ def write_map(
     ids: np.ndarray,
     classes=None,
     crs: str | None = "EPSG:32633",
-    transform=rasterio.Affine(10, 0, 500_000, 0, -10, 5_400_000),
+    transform=PLACE,
     nodata: int | None = 255,
     trained_on: str = "",
 ) -> pathlib.Path:

@@ -9,9 +9,9 @@ finite population correction. In their notation, for strata h of N_h pixels of w
     ratio                    R = p(y) / p(x)
     its variance             V = 1 / p(x)^2 sum_h W_h^2 (1 - n_h / N_h) (s2_yh + R^2 s2_xh - 2 R s_xyh) / n_h
 
-with y = 1 where map and label agree (overall accuracy, Stehman's eq. 12), where the label is class k (area of k, eq. 14),
-or where both are k (user's and producer's accuracy, eq. 18 and 22, with x = 1 where the map, or the label, is k, eq. 19
-and 23).
+with y = 1 where map and label agree (overall accuracy, Stehman's eq. 12), where the label is class k (area of k,
+eq. 14), or where both are k (user's and producer's accuracy, eq. 18 and 22, with x = 1 where the map, or the label, is
+k, eq. 19 and 23).
 
 Pixels of a map in degrees, and a little those of any map, differ in size, and what is asked for are areas. So W_h is
 the stratum's share of the area, and ybar_h = sum a y / sum a over its labelled pixels of area a: the separate ratio

@@ -63,8 +63,8 @@ def define_flags(flags) -> None:
     flags.DEFINE_string("legend", None, "CSV with id,name,colour, for a map that has no legend of its own.")
     flags.DEFINE_integer("seed", 0, "Of the random numbers.")
     flags.DEFINE_string(
-        "training", "", "Workdir of the run that made the map, or folder of its prepared data set; none: no tile lies on "
-        "the map.",
+        "training", "", "Workdir of the run that made the map, or folder of its prepared data set. none: no tile of it "
+        "lies on the map.",
     )  # fmt: skip
     flags.DEFINE_enum(
         "on_training", "refuse", ["refuse", "exclude", "allow"],

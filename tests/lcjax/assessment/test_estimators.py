@@ -1,8 +1,8 @@
 """The estimators against the worked examples that their authors published, formulas written out, and simulation.
 
 The numbers of the examples are as the R package mapaccuracy 0.1.2 (https://github.com/hagc/mapaccuracy, help of
-`olofsson` and `stehman2014`) and https://github.com/boothmanrylan/accuracyAssessmentTools (tests, stehman2014_table2.csv)
-repeat them from the papers.
+`olofsson` and `stehman2014`) and https://github.com/boothmanrylan/accuracyAssessmentTools (its tests, and
+stehman2014_table2.csv) repeat them from the papers.
 """
 
 import math
@@ -30,7 +30,7 @@ def of_matrix(counts):
 
 
 def test_the_example_of_olofsson_et_al_2014():
-    """Table 9 and section 5.2. By the paper's formulas, two of its printed numbers are 0.25 and 0.02, not 0.23, 0.01."""
+    """Table 9 and section 5.2. By the paper's formulas two numbers are 0.25 and 0.02; it prints 0.23 and 0.01."""
     found = estimators.estimate(of_matrix(TABLE_8), Strata(PIXELS_8, PIXELS_8 * 0.09), 4)
     np.testing.assert_array_equal(found.counts, TABLE_8)
     table_9 = [[0.0176, 0, 0.0013, 0.0011], [0, 0.0110, 0.0016, 0.0024]]
@@ -182,8 +182,8 @@ def test_intervals_cover_the_true_area_of_simulated_maps(strata_are_classes):
     """1,000 maps simulated from counts: each is what a table of (stratum, map, truth) says, its sample is drawn anew.
 
     Of every class, the 95 % interval of its area covers the true one in 92 to 97 % of them, and so does that of the
-    overall accuracy. Those of ratios, of which few points tell where strata are not the classes, may miss it more often.
-    Pixels differ in size, as they do in degrees.
+    overall accuracy. Those of ratios, of which few points tell where strata are not the classes, may miss it more
+    often. Pixels differ in size, as they do in degrees.
     """
     rng = np.random.default_rng(5)
     classes, shares = 4, np.array([0.1, 0.15, 0.3, 0.45])
