@@ -72,7 +72,7 @@ def allocate(
       (H,) numbers whose sum is `size`.
 
     Raises:
-      InputError: the sample is too small for the minimum, or larger than a stratum.
+      InputError: the sample is too small for the minimum, or it is larger than a stratum, or takes less than two of it.
     """
     counts = np.array([fixed.get(name, 0) for name in names], np.int64)
     free = np.array([name not in fixed for name in names])
@@ -92,6 +92,11 @@ def allocate(
         counts[small], free = minimum, free & ~small
         left -= minimum * int(small.sum())
     for name, count, there in zip(names, counts.tolist(), pixels.tolist(), strict=True):
+        if count < min(FEWEST, there):
+            raise InputError(
+                f"--points={name}={count}: expected {FEWEST} points or more: of one there is no variance, and of none "
+                "nothing can be said of the whole map"
+            )
         if count > there:
             raise InputError(
                 f"{name}: {count:,} points were to be drawn, and it has {there:,} pixels; expected no more than those: "

@@ -6,7 +6,9 @@ import pathlib
 import re
 from collections.abc import Iterator
 
-from data_pipelines.geo import geopackage
+import numpy as np
+
+from data_pipelines.geo import geodesy, geopackage
 from data_pipelines.geo.geodesy import Affine
 from data_pipelines.schema import csv_rows, names
 from data_pipelines.schema.errors import InputError
@@ -144,7 +146,7 @@ def _point(row: Row, design: Design) -> Point:
 def _check_place(row: Row, point: Point, design: Design) -> None:
     """Raises InputError for a point that does not lie in the pixel that was drawn."""
     assert row.place is not None
-    column, line = ~Affine(*design.map.transform) * row.place
+    column, line = geodesy.positions(~Affine(*design.map.transform), *np.array(row.place))
     if abs(column - point.column - 0.5) <= 0.5 and abs(line - point.row - 0.5) <= 0.5:
         return
     off = (

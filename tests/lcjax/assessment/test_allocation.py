@@ -56,7 +56,8 @@ def test_every_share_is_given_out_and_none_is_below_the_minimum(seed):
 
 def test_numbers_of_ones_own():
     assert allocate(fixed={"Forest gain": 9}, size=300, minimum=50) == [50, 9, 80, 161]
-    assert allocate(fixed=dict(zip(NAMES, (1, 2, 3, 4), strict=True)), size=10) == [1, 2, 3, 4]
+    assert allocate(fixed=dict(zip(NAMES, (2, 3, 4, 5), strict=True)), size=14) == [2, 3, 4, 5]
+    assert allocate(fixed={"Forest gain": 1}, minimum=2, pixels=np.array([9999, 1, 9999, 9999]))[1] == 1  # all of it
 
 
 @pytest.mark.parametrize(
@@ -70,6 +71,7 @@ def test_numbers_of_ones_own():
         ),
         ({"rule": "equal", "size": 400, "pixels": np.array([99, 10**6, 10**6, 10**6])}, "100 points .* has 99 pixels"),
         ({"fixed": dict.fromkeys(NAMES, 5)}, "--size=641: 621 points beside the 20"),
+        ({"fixed": {"Forest gain": 1}}, "--points=Forest gain=1: expected 2 points or more"),
     ],
 )
 def test_what_cannot_be_drawn(asked, says):

@@ -193,7 +193,7 @@ def test_points_have_the_area_of_their_pixels_and_strata_that_of_theirs(tmp_path
         ({"allocation": "optimal"}, "--allocation=optimal: needs --users_accuracy"),
         ({"allocation": "best"}, "--allocation=best: expected one of proportional, equal, optimal"),
         ({"seed": -1}, "--seed=-1"),
-        ({"points": {"Water": 1}}, "Water: 1 point"),
+        ({"points": {"Water": 1}}, "--points=Water=1: expected 2 points or more"),
         ({"size": 9000}, r"Forest: [\d,]+ points were to be drawn, and it has [\d,]+ pixels"),
     ],
 )
