@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from data_pipelines.datasets.rasters import tables
-from data_pipelines.geo import grids, raster_io
+from data_pipelines.geo import geodesy, grids, raster_io
 from data_pipelines.geo.geodesy import CRS, Affine
 from data_pipelines.geo.grids import Grid
 from data_pipelines.schema import display, typed_json
@@ -21,10 +21,13 @@ from data_pipelines.schema.spec import Refused
 from data_pipelines.schema.typed_json import LabelText, Name
 from lcjax.mapping.areas import Areas
 
-_STRIP = 2**24  # pixels that are looked at together
+_STRIP = 2**23  # pixels that are looked at together
 _ROWS = 512  # of a strip, at most: a row of blocks of our maps
 _CLASSES_TAG, _LEGEND_TAG, _DATASET_TAG = "LCJAX_CLASSES", "LCJAX_LEGEND", "LCJAX_DATASET"
 NOT_IN_STRATUM, NO_DATA, ON_TRAINING = "in no stratum", "without data", "on training tiles"
+
+# (first row, end) of a map -> (rows, width) bool, the pixels that may not be drawn; None for none of them.
+Excluded = Callable[[int, int], np.ndarray | None]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -114,11 +117,11 @@ class Layers:
         assert self._strata_path is not None
         return ids, _read(self._strata_path, self._strata_map, self.strata, window, self._rows * strip)
 
-    def population(self, excluded: Callable[[int, int], np.ndarray | None]) -> Population:
+    def population(self, excluded: Excluded) -> Population:
         """Counts the pixels of all strips.
 
         Args:
-          excluded: (first row, end) -> (rows, width) bool, the pixels that may not be drawn; None for none.
+          excluded: tells the pixels that may not be drawn.
 
         Raises:
           InputError: as `read`, or the map and its strata have no pixel in common.
@@ -133,7 +136,9 @@ class Layers:
         for strip in range(self.strips):
             ids, strata = self.read(strip)
             digest.update(ids.tobytes())
-            ids, strata = self._drawable(strip, ids, strata, excluded, left_out)
+            ids, strata, reasons = self._masked(strip, ids, strata, excluded)
+            for why, pixels in reasons.items():
+                left_out[why] += pixels
             in_strips[strip] = np.bincount(strata.ravel(), minlength=256)[values]
             of_classes.add(self.top(strip), ids)
             if strata is not ids:
@@ -162,37 +167,29 @@ class Layers:
 
     def _digest(self) -> Any:
         names = [(one.value, one.name) for one in self.legend.scored]
-        place = self.crs and self.crs.to_wkt()
+        place = geodesy.codes(self.crs)[0] or self.crs.to_wkt() if self.crs else None
         return hashlib.sha256(json.dumps([self.height, self.width, *self.transform, place, names]).encode())
 
-    def drawable(self, strip: int, excluded: Callable[[int, int], np.ndarray | None]) -> tuple[np.ndarray, np.ndarray]:
+    def drawable(self, strip: int, excluded: Excluded) -> tuple[np.ndarray, np.ndarray]:
         """Reads a strip as `read` does, with `nodata` in both where a pixel may not be drawn."""
-        return self._drawable(strip, *self.read(strip), excluded, {})
+        ids, strata, _ = self._masked(strip, *self.read(strip), excluded)
+        return ids, strata
 
-    def _drawable(
-        self,
-        strip: int,
-        ids: np.ndarray,
-        strata: np.ndarray,
-        excluded: Callable[[int, int], np.ndarray | None],
-        left_out: dict[str, int],
-    ) -> tuple[np.ndarray, np.ndarray]:
+    def _masked(
+        self, strip: int, ids: np.ndarray, strata: np.ndarray, excluded: Excluded
+    ) -> tuple[np.ndarray, np.ndarray, dict[str, int]]:
+        """Returns class and stratum with `nodata` where no pixel may be drawn, and why -> pixels."""
         top = self.top(strip)
         masked = excluded(top, top + len(ids))
-        kept = ids != self.legend.nodata
-        reasons = {NO_DATA: ~kept, NOT_IN_STRATUM: kept & (strata == self.strata.nodata)}
-        kept &= strata != self.strata.nodata
+        mapped, placed = ids != self.legend.nodata, strata != self.strata.nodata
+        kept = mapped & placed
+        reasons = {NO_DATA: ~mapped, NOT_IN_STRATUM: mapped & ~placed}
         if masked is not None:
             reasons[ON_TRAINING] = kept & masked
             kept = kept & ~masked
-        for why, pixels in reasons.items():
-            left_out[why] = left_out.get(why, 0) + int(pixels.sum())
-        if strata is ids:
-            ids = strata = np.where(kept, ids, np.uint8(self.legend.nodata))
-        else:
-            ids = np.where(kept, ids, np.uint8(self.legend.nodata))
-            strata = np.where(kept, strata, np.uint8(self.strata.nodata))
-        return ids, strata
+        found = np.where(kept, ids, np.uint8(self.legend.nodata))
+        of_strata = found if strata is ids else np.where(kept, strata, np.uint8(self.strata.nodata))
+        return found, of_strata, {why: int(pixels.sum()) for why, pixels in reasons.items()}
 
 
 @contextlib.contextmanager
@@ -256,7 +253,10 @@ def _legend_of(path: pathlib.Path, dataset: Any) -> Legend:
         int(value): "#{:02x}{:02x}{:02x}".format(*colours[int(value)][:3]) if int(value) in colours else spare[at]
         for at, value in enumerate(names)
     }
-    return _legend_from(tags.get(_LEGEND_TAG, "map"), {int(v): n for v, n in names.items()}, shown)
+    try:
+        return _legend_from(tags.get(_LEGEND_TAG, "map"), {int(v): n for v, n in names.items()}, shown)
+    except InputError as error:
+        raise InputError(f"{where}: {error}; {again}") from error
 
 
 def _strata_legend(dataset: Any) -> Legend:
@@ -290,22 +290,22 @@ def _legend_from(name: str, names: dict[int, str], colours: dict[int, str]) -> L
 
 def _read(path: pathlib.Path, dataset: Any, legend: Legend, window: Any, top: int) -> np.ndarray:
     """Reads a window as numbers of the legend: (rows, width) uint8, `nodata` where the raster has none."""
+    known = np.zeros(256, bool)  # as a class, or as one that the legend ignores
+    known[[one.value for one in legend.classes]] = True
+    read_as = np.full(256, legend.nodata, np.uint8)
+    read_as[[one.value for one in legend.scored]] = [one.value for one in legend.scored]
     (band,) = raster_io.image_bands(dataset)
     raw, valid = raster_io.read_valid(dataset, [band], window, False)
-    known = np.zeros(256, bool)
-    known[[one.value for one in legend.scored]] = True
-    values = raw[0]
-    inside = (values >= 0) & (values <= IGNORE)
-    strange = valid & ~(inside & known[np.where(inside, values, 0)])
-    ignored = np.isin(values, [one.value for one in legend.classes if one.id in legend.ignored])
-    strange &= ~ignored
+    is_byte = (raw[0] >= 0) & (raw[0] <= IGNORE)
+    ids = np.where(is_byte, raw[0], 0).astype(np.uint8)
+    strange = valid & ~(is_byte & known[ids])
     if strange.any():
         row, column = np.argwhere(strange)[0].tolist()
         raise InputError(
-            f"{path}: holds {values[row, column]} at column {column}, row {top + row}, which its legend does not name; "
+            f"{path}: holds {raw[0, row, column]} at column {column}, row {top + row}, which its legend does not name; "
             f"expected one of {', '.join(str(one.value) for one in legend.scored[:20])}"
         )
-    return np.where(valid & ~ignored, values, legend.nodata).astype(np.uint8)
+    return np.where(valid, read_as[ids], np.uint8(legend.nodata))
 
 
 def _parts(legend: Legend, counted: Areas) -> tuple[Part, ...]:

@@ -1,11 +1,10 @@
 """Draws pixels: in each stratum every set of so many pixels is as likely as any other, and none is drawn twice."""
 
 import dataclasses
-from collections.abc import Callable
 
 import numpy as np
 
-from lcjax.assessment.layers import Layers, Population
+from lcjax.assessment.layers import Excluded, Layers, Population
 
 _ORDER = 256  # number of the random stream that numbers the points; those of strata are their values, 0 to 255
 
@@ -31,7 +30,7 @@ def draw(
     population: Population,
     counts: np.ndarray,
     seed: int,
-    excluded: Callable[[int, int], np.ndarray | None],
+    excluded: Excluded,
 ) -> list[Pixel]:
     """Draws a simple random sample without replacement from each stratum.
 

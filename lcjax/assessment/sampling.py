@@ -5,7 +5,7 @@ import difflib
 import logging
 import os
 import pathlib
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -148,7 +148,7 @@ def _drawn(request: Request, opened: Layers) -> Design:
     """Counts the map, shares the sample out, draws it, and looks where the points lie."""
     _check_names(opened)
     tiles, told = _tiles(request, opened)
-    excluded: Callable[[int, int], np.ndarray | None] = _nothing
+    excluded: layers.Excluded = _nothing
     if tiles and request.on_training == "exclude":
         excluded = training_tiles.Mask(tiles, opened.crs, opened.transform, opened.height, opened.width)
     population = opened.population(excluded)

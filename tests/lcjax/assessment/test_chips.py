@@ -98,7 +98,7 @@ def test_bands_are_true_colour_by_name_or_those_that_are_asked_for(tmp_path):
     with chips.opened([path], ["b1"]) as (shown,):
         assert shown.bands == (1, 1, 1)
     for wrong in (["B9"], ["B1", "B2"]):
-        with pytest.raises(InputError, match="expected one band of .*, or three for red, green and blue, of: b1, b2"):
+        with pytest.raises(InputError, match=r"expected one band of .*, or three for red, green and blue, of: b1, b2"):
             picture(path, 3, 3, bands=wrong)
 
 

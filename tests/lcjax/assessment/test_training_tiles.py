@@ -67,7 +67,7 @@ def request(path, **how):
 
 
 def test_points_on_training_tiles_are_refused_by_name_unless_told(trained_map, tmp_path, capsys):
-    with pytest.raises(InputError, match="trained on town .*, and points on its tiles would flatter the map"):
+    with pytest.raises(InputError, match=r"trained on town .*, and points on its tiles would flatter the map"):
         sampling.sample(request(trained_map, training=""), tmp_path / "a")
     with pytest.raises(
         InputError, match=r"\d+ of 300 points lie on tiles of a test: \d+ \(on tile0\), .*--on_training"
