@@ -244,8 +244,8 @@ def roofline(title: str, name: str, reached: float, intensity: float, peak: floa
     """
     ridge, roof = peak / bandwidth, min(intensity * bandwidth, peak)
     ends = np.array([min(intensity, ridge) / 8, ridge, max(intensity, ridge) * 8])
-    figure = Figure(figsize=(6.4, 4.2), dpi=DPI, layout="constrained")
-    axes = figure.add_subplot()
+    figure = new_figure(6.4, 4.2)
+    axes = figure.subplots()
     axes.loglog(ends, np.minimum(ends * bandwidth, peak) / 1e9, color="#667", linewidth=1.5)
     axes.plot([intensity] * 2, [reached / 1e9, roof / 1e9], ":", color="#667")
     axes.plot([intensity], [reached / 1e9], "o", color=LINE_COLOURS[0])
