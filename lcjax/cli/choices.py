@@ -6,6 +6,7 @@ from typing import Any
 
 from data_pipelines.datasets import registry as datasets
 from data_pipelines.schema.errors import InputError
+from data_pipelines.schema.legends import named
 from data_pipelines.schema.plugins import BUILT_IN, Registry
 from lcjax import tasks
 from lcjax.configs import base
@@ -50,19 +51,21 @@ _KINDS: dict[str, tuple[Registry, Callable[[Any], str]]] = {
 }
 # Names that stand for many.
 _PATTERNS = {"datasets": {f"{name}/NAME": "your own images and masks (docs/own_data.md)" for name in datasets.FAMILIES}}
-WEIGHTS = "weights"
-KINDS = (*_KINDS, WEIGHTS)
+WEIGHTS, PROTOCOLS = "weights", "protocols"
+KINDS = (*_KINDS, WEIGHTS, PROTOCOLS)
 
 
 def names(kind: str) -> dict[str, str]:
     """All names of a kind -> "built in", or the package that brings it along."""
+    if kind == PROTOCOLS:
+        return {protocol.name: BUILT_IN for spec in datasets.DATASETS.values() for protocol in spec.protocols}
     return {one.name: BUILT_IN for one in ALL if not one.refused} if kind == WEIGHTS else _KINDS[kind][0].names()
 
 
 def text(kind: str) -> str:
     """A line for each name of a kind. What is installed and cannot be imported says so in its line."""
-    if kind == WEIGHTS:
-        return _weights()
+    if kind in (WEIGHTS, PROTOCOLS):
+        return _weights() if kind == WEIGHTS else _protocols()
     registry, line = _KINDS[kind]
     found, patterns = registry.names(), _PATTERNS.get(kind, {})
     width = max(map(len, [*found, *patterns]))
@@ -81,6 +84,23 @@ def _weights() -> str:
     width = max(len(one.name) for one in ALL)
     lines = [f"  {one.name:<{width}}  {one.title}, for {', '.join(one.models)}" for one in ALL if not one.refused]
     return "\n".join(["weights (config.weights.layout; config.init names the file):", *lines])
+
+
+def _protocols() -> str:
+    lines = ["protocols (config.protocol; --config=NAME:protocol=... sets what belongs to one):"]
+    for spec in datasets.DATASETS.values():
+        for one in spec.protocols:
+            legend = named(spec.legends, one.legend)
+            parts = [
+                f"{role} {part} ({n:,})"
+                for (role, part), n in zip(one.splits.items(), one.records, strict=True)
+                if part
+            ]
+            lines += [f"  {spec.name}  {one.name}: {one.title}", f"    {'; '.join(parts)}"]
+            lines += [f"    scores over the {len(legend.scored)} classes of {legend.name}; {one.source}"]
+            lines += [f"    lists: {one.lists_from}"] if one.lists_from else []
+            lines += [f"    note: {one.warning}"] if one.warning else []
+    return "\n".join(lines)
 
 
 def is_config(text: str) -> bool:

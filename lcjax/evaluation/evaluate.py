@@ -17,6 +17,7 @@ from data_pipelines.schema.files import write_atomically
 from lcjax.engine import experiment as experiments
 from lcjax.engine import restore
 from lcjax.engine.eval_step import evaluation_batch, evaluation_batches, evaluation_step, shown, sum_over_batches
+from lcjax.evaluation import class_sets
 from lcjax.ops import metrics
 from lcjax.parallel import devices, multihost
 from lcjax.parallel import mesh as meshes
@@ -99,6 +100,8 @@ def _write(trained: restore.Trained, folder: pathlib.Path, role: str, kind: str,
     if "confusion" in sums:
         distribution = {part: of_part["class_pixels"] for part, of_part in card.splits.items()}
         result |= segmentation_result(sums["confusion"], card.legend, int(sums["ignored"]), distribution)
+        other_sets = class_sets.of_legends(sums["confusion"], card.legend, dataset.legends)
+        result |= {"class_sets": {name: one.fields for name, one in other_sets.items()}} if other_sets else {}
     else:
         result |= {"scores": task.scores(sums)}
     result = schema_version.stamp(result, SCHEMA_VERSION)
@@ -112,6 +115,9 @@ def _write(trained: restore.Trained, folder: pathlib.Path, role: str, kind: str,
     absent = f"  absent: {', '.join(result['absent'])}" if result.get("absent") else ""
     of = f"{role} ({split['records']} records), {kind} checkpoint of step {trained.step}"
     _log.info("%s: %s: %s%s", folder, of, shown, absent)
+    for name, one in result.get("class_sets", {}).items():
+        shown = "  ".join(f"{key} {value:.4f}" for key, value in one["scores"].items() if "/" not in key)
+        _log.info("%s: the same network over %s: %s", folder, name, shown)
     _log.info("written: %s/metrics.json", out)
     return result
 
@@ -181,6 +187,7 @@ def context(trained: restore.Trained, folder: pathlib.Path, split: dict, kind: s
         "recipe": config.recipe,
         "cell": config.cell,
         "resize": config.resize,
+        "protocol": config.protocol,
         "legend": trained.card.legend.name,
         "dataset": trained.card.dataset,
         "parameters": int(sum(np.prod(leaf.shape) for leaf in trained.parameters.values())),
