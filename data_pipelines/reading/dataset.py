@@ -168,13 +168,13 @@ class PreparedDataset:
 
     def record_pixels(self, spec: str) -> np.ndarray:
         """Labelled pixels of each record of a split, (records, scored classes) int64: records.csv knows them."""
-        classes = self.legend.index_of_id()[self.legend.read_as()]  # by stored id
-        ids = self._names.ids(spec)
-        counts = np.zeros((len(ids), 256), np.int64)
+        ids, count = self._names.ids(spec), len(self.legend.scored)
+        classes = self.legend.index_of_id()[self.legend.read_as()].clip(max=count)  # by stored id; `count`: none
+        counts = np.zeros((len(ids), count + 1), np.int64)
         for row, record_id in enumerate(ids):
             for stored, pixels in self._records.pixels[record_id].items():
                 counts[row, classes[stored]] += pixels
-        return counts[:, : len(self.legend.scored)]
+        return counts[:, :count]
 
     def band_statistics(self, spec: str) -> dict[str, dict]:
         """Of each sensor the mean, deviation, extremes and correlation of its bands, over the records of a split.

@@ -23,6 +23,7 @@ from data_pipelines.schema.typed_json import Count, LabelText, Name, Number
 
 UNIFORM = "uniform"
 _UNITS = 2**48  # of which a record's weight is so many: whole numbers, so that every machine draws alike
+_ALIKE = 1.05  # times an epoch that the most frequent record comes, below which drawing changes next to nothing
 _DRAW = 2  # tells this draw at a position from that of its corner (loader.py)
 
 
@@ -94,10 +95,12 @@ class Draws:
         """Returns what is drawn how often, as a line and a table with a line for each class."""
         facts = self.facts
         never = f"; {facts['never']:,} of them without a labelled pixel, never" if facts["never"] else ""
+        alike = "; all but uniform: the records hold about the same classes" if facts["most"] < _ALIKE else ""
         width = max(len("class"), *map(len, self.names))
         lines = [
             f"{len(self.weights):,} records are drawn by {facts['name']} of strength {facts['strength']:g}, with "
-            f"replacement{never}; the most frequent one {facts['most']:.1f} times an epoch (table {facts['table']})",
+            f"replacement{never}; the most frequent one {facts['most']:.1f} times an epoch{alike} (table "
+            f"{facts['table']})",
             f"  {'class':<{width}}  records  of all pixels  of drawn pixels  in draws",
         ]
         for name, one in zip(self.names, facts["classes"].values(), strict=True):

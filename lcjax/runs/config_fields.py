@@ -480,8 +480,10 @@ def meant(name: str, fields: Sequence[str]) -> str:
     """Asks for the field that was meant by a dotted name that is none of the fields; empty where none is near."""
     group, _, word = name.rpartition(".")
     beside = [field for field in fields if field.rpartition(".")[0] == group]
+    inside = [field for field in fields if field.startswith(f"{name}.")]
     close = (
-        [field for field in [*beside, *fields] if word in (_last(field), _initials(_last(field)))][:1]
+        sorted(inside, key=lambda field: _last(field) != "name")[:1]  # a group is meant by the name in it
+        or [field for field in [*beside, *fields] if word in (_last(field), _initials(_last(field)))][:1]
         or difflib.get_close_matches(name, fields, 1)
         or _by_last_word(word, fields)
     )

@@ -37,7 +37,7 @@ PROTOCOLS = (
         source="GFM-Bench, huggingface.co/datasets/GFM-Bench/DFC2020, after CROMA (Fuller et al. 2023)",
         warning=(
             "whole patches, the last tenth for validation, where the published one cuts nine overlapping crops of 96 "
-            "px of each (41,537, 4,615 and 8,874); take crop=96 and window=96 to come near"
+            "px of each (41,537, 4,615 and 8,874); take config.crop=96 and config.window=96 to come near"
         ),
     ),
     Protocol(
