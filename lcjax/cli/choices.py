@@ -87,20 +87,17 @@ def _weights() -> str:
 
 
 def _protocols() -> str:
-    lines = ["protocols (config.protocol; --config=NAME:protocol=... sets what belongs to one):"]
-    for spec in datasets.DATASETS.values():
-        for one in spec.protocols:
-            legend = named(spec.legends, one.legend)
-            parts = [
-                f"{role} {part} ({n:,})"
-                for (role, part), n in zip(one.splits.items(), one.records, strict=True)
-                if part
-            ]
-            lines += [f"  {spec.name}  {one.name}: {one.title}", f"    {'; '.join(parts)}"]
-            lines += [f"    scores over the {len(legend.scored)} classes of {legend.name}; {one.source}"]
-            lines += [f"    lists: {one.lists_from}"] if one.lists_from else []
-            lines += [f"    note: {one.warning}"] if one.warning else []
-    return "\n".join(lines)
+    every = [(spec, one) for spec in datasets.DATASETS.values() for one in spec.protocols]
+    width = max(len(one.name) for _, one in every)
+    lines = []
+    for spec, one in every:
+        parts = zip(one.splits.items(), one.records, strict=True)
+        splits = ", ".join(f"{role} {part} ({records:,})" for (role, part), records in parts if part)
+        classes = len(named(spec.legends, one.legend).scored)
+        lines.append(f"  {one.name:<{width}}  {spec.name}, {classes} classes: {one.title}; {splits}; {one.source}")
+    return "\n".join(
+        ["protocols (config.protocol; the argument protocol= of a config sets what belongs to it):", *lines]
+    )
 
 
 def is_config(text: str) -> bool:
