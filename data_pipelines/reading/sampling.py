@@ -116,7 +116,7 @@ def of_split(dataset: Dataset, spec: str, name: str, strength: float) -> Draws |
       dataset: as it is read: its legend says what is a class.
       spec: the split.
       name: one of NAMES.
-      strength: 1 draws every class alike; the nearer to 0, the more those that there is much of.
+      strength: 1 draws every class alike; less, those more that there is much of; more, those that are rare.
 
     Raises:
       InputError: an unknown name, or no record of the split has a labelled pixel.

@@ -250,8 +250,8 @@ FIELDS: dict[str, Field] = {
     ),
     "sampling.strength": Field(
         0.5,
-        "at 1 all classes are drawn alike, near 0 as often as they occur; not of uniform",
-        allowed=Range(0, 1, open_low=True),
+        "at 1 all classes are drawn alike, near 0 as often as they occur, above 1 rare ones most; not of uniform",
+        allowed=Range(0, 4, open_low=True),
     ),
     # Network
     "model.name": Field("", "the network (`lcjax info models`)"),

@@ -96,8 +96,8 @@ def test_what_has_no_labels_is_refused(data_dir, tmp_path):
     ("field", "value", "words"),
     [
         ("name", "rarety", r"config\.sampling\.name='rarety': expected uniform, class_presence or rarity"),
-        ("strength", 0.0, r"config\.sampling\.strength=0\.0: expected above 0 and at most 1"),
-        ("strength", 1.5, r"config\.sampling\.strength=1\.5: expected above 0 and at most 1"),
+        ("strength", 0.0, r"config\.sampling\.strength=0\.0: expected above 0 and at most 4"),
+        ("strength", 4.5, r"config\.sampling\.strength=4\.5: expected above 0 and at most 4"),
     ],
 )
 def test_other_values_are_refused(data_dir, field, value, words):
