@@ -7,6 +7,7 @@ from typing import Any, Protocol
 import numpy as np
 
 from data_pipelines.schema.legends import Legend
+from data_pipelines.schema.on_disk import Origin
 from data_pipelines.schema.sensors import Sensor
 
 
@@ -139,6 +140,10 @@ class Dataset(Protocol):
 
     def record_pixels(self, spec: str) -> np.ndarray:
         """Labelled pixels of each record of a split, (records, scored classes) int64, in the order of both."""
+        ...
+
+    def origins(self, spec: str) -> list[Origin]:
+        """Where each record of a split comes from, in order: its group, its first file, and its place on the ground."""
         ...
 
     def band_statistics(self, spec: str) -> dict[str, dict]:

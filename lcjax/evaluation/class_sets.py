@@ -75,3 +75,9 @@ def of_legends(confusion: np.ndarray, learned: Legend, legends: Sequence[Legend]
         if moved.confusion.any() or moved.other.any():
             found[wanted.name] = moved
     return found
+
+
+def fields(confusion: np.ndarray, learned: Legend, legends: Sequence[Legend]) -> dict[str, Any]:
+    """Returns what metrics.json tells of `of_legends`; nothing where there is none."""
+    found = of_legends(confusion, learned, legends)
+    return {"class_sets": {name: one.fields for name, one in found.items()}} if found else {}
