@@ -55,6 +55,10 @@ def _card(card: model_card.Card) -> list[str]:
     names = [one.name for one in card.legend.scored]
     lines.append(f"  classes     {len(names)} of {card.legend.name}: {', '.join(names)}")
     lines += [f"  {role:<11} {split['records']:,} records of {split['spec']}" for role, split in card.splits.items()]
+    if card.sampling:
+        drawn, names_of = card.sampling, {str(one.id): one.name for one in card.legend.scored}
+        shares = ", ".join(f"{names_of.get(key, key)} {one['drawn']:.1%}" for key, one in drawn["classes"].items())
+        lines.append(f"  drawn       by {drawn['name']} of strength {drawn['strength']:g}; of drawn pixels: {shares}")
     lines.append(f"  made with   {', '.join(f'{name} {version}' for name, version in card.versions.items())}")
     return lines
 

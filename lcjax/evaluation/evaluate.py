@@ -18,7 +18,7 @@ from data_pipelines.schema.files import write_atomically
 from data_pipelines.schema.on_disk import Origin
 from lcjax.engine import eval_step, restore
 from lcjax.engine import experiment as experiments
-from lcjax.evaluation import intervals, origins, places
+from lcjax.evaluation import class_sets, intervals, origins, places
 from lcjax.evaluation.further import NOTHING, Further
 from lcjax.ops import metrics
 from lcjax.parallel import devices, multihost
@@ -140,6 +140,7 @@ def _write(trained: restore.Trained, folder, role, kind, sums, of_records, datas
     if "confusion" in sums:
         distribution = {part: of_part["class_pixels"] for part, of_part in card.splits.items()}
         result |= segmentation_result(sums["confusion"], card.legend, int(sums["ignored"]), distribution)
+        result |= class_sets.fields(sums["confusion"], card.legend, dataset.legends)
     else:
         result |= {"scores": task.scores(sums)}
     records = None
@@ -160,6 +161,9 @@ def _write(trained: restore.Trained, folder, role, kind, sums, of_records, datas
     absent = f"  absent: {', '.join(result['absent'])}" if result.get("absent") else ""
     of = f"{role} ({split['records']} records), {kind} checkpoint of step {trained.step}"
     _log.info("%s: %s: %s%s", folder, of, shown, absent)
+    for name, one in result.get("class_sets", {}).items():
+        shown = "  ".join(f"{key} {value:.4f}" for key, value in one["scores"].items() if "/" not in key)
+        _log.info("%s: the same network over %s: %s", folder, name, shown)
     _log.info("written: %s/metrics.json", out)
     return result
 
@@ -276,6 +280,7 @@ def context(trained: restore.Trained, folder: pathlib.Path, split: dict, kind: s
         "recipe": config.recipe,
         "cell": config.cell,
         "resize": config.resize,
+        "protocol": config.protocol,
         "legend": trained.card.legend.name,
         "dataset": trained.card.dataset,
         "parameters": int(sum(np.prod(leaf.shape) for leaf in trained.parameters.values())),

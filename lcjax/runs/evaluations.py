@@ -40,6 +40,15 @@ class Checkpoint(TypedDict):
     step: Count
 
 
+class OtherClasses(TypedDict):
+    """Scores of the same network over another class set of its data set."""
+
+    scores: dict[str, Number]
+    absent: list[Name]
+    pixels: Count
+    predicted_other: list[Count]
+
+
 class Intervals(TypedDict):
     """How sure the scores are: lcjax/evaluation/intervals.py."""
 
@@ -92,6 +101,7 @@ class Fields(TypedDict):
     recipe: NotRequired[str]
     cell: NotRequired[str]
     resize: NotRequired[Count]
+    protocol: NotRequired[str]
     legend: NotRequired[Name]
     parameters: NotRequired[Count]
     trained_on: NotRequired[str | dict[str, str | int]]
@@ -100,6 +110,7 @@ class Fields(TypedDict):
     predicted_other: NotRequired[list[Count]]
     class_set: NotRequired[Annotated[list[Name], msgspec.Meta(min_length=1, max_length=256)]]
     class_ids: NotRequired[list[LabelId]]
+    class_sets: NotRequired[dict[Name, OtherClasses]]
     absent: NotRequired[list[Name]]
     ignored_ids: NotRequired[list[LabelId]]
     pixels: NotRequired[Count]
