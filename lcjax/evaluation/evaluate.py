@@ -17,10 +17,13 @@ from data_pipelines.schema.files import write_atomically
 from lcjax.engine import experiment as experiments
 from lcjax.engine import restore
 from lcjax.engine.eval_step import evaluation_batch, evaluation_batches, evaluation_step, shown, sum_over_batches
+from lcjax.evaluation import reliability
 from lcjax.ops import metrics
 from lcjax.parallel import devices, multihost
 from lcjax.parallel import mesh as meshes
 from lcjax.runs import SCHEMA_VERSION, evaluations, workdir
+from lcjax.runs import calibration as calibrations
+from lcjax.runs.calibration import Calibration
 
 _log = multihost.shared_logger(__name__)
 
@@ -52,6 +55,23 @@ def evaluate(
         raise InputError(f"--split={role}: expected one of {', '.join(card.splits)}")
     split = card.splits[role]
     experiments.check_labels(task, card, role)
+    dataset, source = opened(folder, trained, role, data_dir, data)
+    fitted = calibration_of(folder, trained, kind)
+    _log.info(f"{folder}: evaluated {devices.where()}")
+    if warning := task.split_warning(source, split["spec"]):
+        _log.warning("%s", warning)
+    with workdir.alone(folder / "evaluation" / role, doing="evaluating to", instead=evaluations.ELSEWHERE):
+        sums = summed(trained, source)
+        measured = {"calibration": reliability.of_source(trained, fitted, source)} if fitted else {}
+        with multihost.raise_on_all() as is_main:
+            return _write(trained, folder, role, kind, sums, dataset, source, measured) if is_main else {}
+
+
+def opened(
+    folder: pathlib.Path, trained: restore.Trained, role: str, data_dir: str | None = None, data: Dataset | None = None
+) -> tuple[Dataset, Source]:
+    """Opens the data set of a run, and its records of a role; arguments and errors as of `evaluate`."""
+    split = trained.card.splits[role]
     with multihost.raise_on_all():
         dataset = data or _prepared(folder, trained, data_dir)
         source = dataset.source(split["spec"])
@@ -61,13 +81,23 @@ def evaluate(
                 f"{dataset.name} in {where}: {split['spec']!r} holds other records than in training; give the data "
                 "that the run was trained from (--data_dir, or data= in Python)"
             )
-    _log.info(f"{folder}: evaluated {devices.where()}")
-    if warning := task.split_warning(source, split["spec"]):
-        _log.warning("%s", warning)
-    with workdir.alone(folder / "evaluation" / role, doing="evaluating to", instead=evaluations.ELSEWHERE):
-        sums = summed(trained, source)
-        with multihost.raise_on_all() as is_main:
-            return _write(trained, folder, role, kind, sums, dataset, source) if is_main else {}
+    return dataset, source
+
+
+def calibration_of(folder: pathlib.Path, trained: restore.Trained, kind: str) -> Calibration | None:
+    """What was fitted to a checkpoint; None, and a word about it, where the file is of other checkpoints alone."""
+    with multihost.raise_on_all():
+        table = calibrations.read(folder)
+    if table is None:
+        return None
+    if trained.fingerprint not in table:
+        _log.info(
+            f"{folder / calibrations.FILE}: is of another checkpoint, so calibration is not measured; --calibrate fits "
+            "this one"
+        )
+        return None
+    with multihost.raise_on_all():
+        return trained.calibration(table, folder, kind)
 
 
 def summed(trained: restore.Trained, source: Source, shown_as: Callable[[dict], dict] = lambda batch: batch) -> dict:
@@ -92,7 +122,9 @@ def _prepared(folder: pathlib.Path, trained: restore.Trained, data_dir: str | No
     return open_dataset(data_dir or config.data_dir, config.dataset, legend=config.legend, bands=config.bands)
 
 
-def _write(trained: restore.Trained, folder: pathlib.Path, role: str, kind: str, sums: dict, dataset, source) -> dict:
+def _write(
+    trained: restore.Trained, folder: pathlib.Path, role: str, kind: str, sums: dict, dataset, source, measured: dict
+) -> dict:
     """Writes the files of an evaluation with these sums over all records, and logs the scores."""
     card, task, split = trained.card, trained.task, trained.card.splits[role]
     result = context(trained, folder, split | {"role": role}, kind)
@@ -101,7 +133,7 @@ def _write(trained: restore.Trained, folder: pathlib.Path, role: str, kind: str,
         result |= segmentation_result(sums["confusion"], card.legend, int(sums["ignored"]), distribution)
     else:
         result |= {"scores": task.scores(sums)}
-    result = schema_version.stamp(result, SCHEMA_VERSION)
+    result = schema_version.stamp(result | measured, SCHEMA_VERSION)
     with evaluations.sealed(folder / "evaluation" / role) as out:
         if "confusion" in sums:
             records = [source[index] for index in chosen_samples(len(source))]
@@ -112,6 +144,8 @@ def _write(trained: restore.Trained, folder: pathlib.Path, role: str, kind: str,
     absent = f"  absent: {', '.join(result['absent'])}" if result.get("absent") else ""
     of = f"{role} ({split['records']} records), {kind} checkpoint of step {trained.step}"
     _log.info("%s: %s: %s%s", folder, of, shown, absent)
+    if measured:
+        _log.info("%s", reliability.told(measured["calibration"]))
     _log.info("written: %s/metrics.json", out)
     return result
 

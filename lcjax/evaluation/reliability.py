@@ -1,0 +1,183 @@
+"""How far the probabilities of a network can be believed, measured on a split as `predict` writes them.
+
+Every labelled pixel counts once, with the confidence that a map of its tile would hold: blended where windows overlap,
+and rounded to 1/250.
+"""
+
+import functools
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from data_pipelines.reading.interfaces import Source
+from data_pipelines.schema.legends import IGNORE
+from lcjax.engine import restore
+from lcjax.engine.eval_step import evaluation_batch, evaluation_batches, shown, sum_over_batches
+from lcjax.ops import reliability
+from lcjax.parallel import mesh as meshes
+from lcjax.runs.calibration import Calibration, percent
+
+COVERAGES = (0.8, 0.9, 0.95)  # of the conformal sets that are looked at
+
+Counts = dict[str, np.ndarray]
+Told = Callable[[jax.Array], jax.Array]  # temperatures (M,) -> probabilities (B, H, W, M * classes)
+# (Told, temperatures, labels (B, H, W) as class indices or IGNORE) -> sums over the batch; traced
+Count = Callable[[Told, jax.Array, jax.Array], dict[str, Any]]
+
+
+def summed(
+    trained: restore.Trained,
+    source: Source,
+    count: Count,
+    batch: int = 0,
+    shown_as: Callable[[dict], dict] = lambda batch: batch,
+) -> Callable[[np.ndarray], Counts]:
+    """Makes the function temperatures (M,) -> sums of `count` over all records of a source; compiled once.
+
+    Args:
+      trained: whose probabilities are counted.
+      source: of the records.
+      count: of a batch.
+      batch: records at a time, rounded up to the devices; 0 takes those of the config.
+      shown_as: makes of each batch what the network is shown.
+    """
+    config, task, legend = trained.config, trained.task, trained.card.legend
+    mesh = meshes.make_mesh(-1, 1, jax.device_count())
+    sharding = meshes.batch_sharding(mesh)
+    size = -(-batch // mesh.size) * mesh.size or evaluation_batch(config, mesh.size)
+    values, statistics = meshes.replicate_tree((trained.parameters, trained.statistics), mesh)
+    index = legend.index_of_id()
+
+    @jax.jit
+    def step(parameters, statistics, arrays, temperatures_M):
+        model = trained.template.merge(parameters, statistics, train=False)
+        labels = jnp.asarray(index)[arrays["label"].astype(jnp.int32)]
+        labels = jnp.where(arrays["valid"][:, None, None], labels, np.uint8(IGNORE))
+        told = functools.partial(task.probabilities, model, arrays)
+        return jax.tree.map(meshes.replicate, count(told, temperatures_M, labels))
+
+    def sums(temperatures: np.ndarray) -> Counts:
+        given = np.asarray(temperatures, np.float32)
+        batches = map(shown_as, evaluation_batches(source, size, task.keys, config.threads))
+        return sum_over_batches(
+            lambda *arguments: step(*arguments, given),
+            values,
+            statistics,
+            shown(batches, len(source), size),
+            sharding,
+        )
+
+    return sums
+
+
+def both(classes: int) -> Count:
+    """Makes what counts probabilities at two temperatures as `ops.reliability.count` does: before/NAME and after/NAME.
+
+    The class of a pixel is by the first.
+    """
+
+    def count(told: Told, temperatures_M: jax.Array, labels: jax.Array) -> dict[str, Any]:
+        plain, calibrated = jnp.split(told(temperatures_M), [classes], axis=-1)
+        parts = {"before": plain, "after": calibrated}
+        counts = {when: reliability.count(plain, part, labels) for when, part in parts.items()}
+        return {f"{when}/{name}": value for when, each in counts.items() for name, value in each.items()}
+
+    return count
+
+
+def of_source(
+    trained: restore.Trained,
+    fitted: Calibration,
+    source: Source,
+    shown_as: Callable[[dict], dict] = lambda batch: batch,
+) -> dict[str, Any]:
+    """Measures a source before and after calibration: the field `calibration` of metrics.json.
+
+    Args:
+      trained: the network.
+      fitted: to this checkpoint.
+      source: of the records.
+      shown_as: makes of each batch what the network is shown.
+    """
+    names = fitted.classes
+    least = [np.array(fitted.thresholds[percent(coverage)]) for coverage in COVERAGES]
+
+    def count(told: Told, temperatures_M: jax.Array, labels: jax.Array) -> dict[str, Any]:
+        answer = told(temperatures_M)
+        sets = [_sets(reliability.members(answer[..., len(names) :], each), labels) for each in least]
+        counts = both(len(names))(lambda _: answer, temperatures_M, labels)
+        return counts | jax.tree.map(lambda *each: jnp.stack(each), *sets)
+
+    sums = summed(trained, source, count, shown_as=shown_as)(np.array(fitted.temperatures))
+    return {
+        "temperature": fitted.temperature,
+        "fitted_on": fitted.split,
+        "before": described(sums, "before", names),
+        "after": described(sums, "after", names),
+        "sets": [
+            _described_sets(*each, sums["after/classes"][1].sum(-1), names)
+            for each in zip(COVERAGES, sums["covered"], sums["sizes"], strict=True)
+        ],
+    }
+
+
+def described(sums: Counts, when: str, names: Sequence[str]) -> dict[str, Any]:
+    """The scores that follow from the sums of `both`, and the reliability diagrams, whose bins hold what they count."""
+    confidence, classes = sums[f"{when}/confidence"], sums[f"{when}/classes"]
+    overall = reliability.diagram(*confidence)
+    of_class = {name: reliability.diagram(*each) for name, *each in zip(names, *classes, strict=True)}
+    errors = {name: one.error for name, one in of_class.items()}
+    return {
+        "NLL": float(sums[f"{when}/loss"].sum() / max(confidence[0].sum(), 1)),
+        "ECE": overall.error,
+        "classwise_ECE": float(np.mean(list(errors.values()))),
+        "ECE_of": errors,
+        "bins": _bins(overall),
+        "bins_of": {name: _bins(one) for name, one in of_class.items()},
+    }
+
+
+def _bins(one: reliability.Diagram) -> list[tuple[int, float, float]]:
+    """[pixels, mean probability, share of them that it is true of] of each bin."""
+    return list(zip(one.pixels.tolist(), one.told.tolist(), one.true.tolist(), strict=True))
+
+
+def _sets(members_BxHxWxK: jax.Array, labels_BxHxW: jax.Array) -> dict[str, jax.Array]:
+    """Counts the labelled pixels whose set holds their class, by class (K,), and all by the size of their set."""
+    classes = members_BxHxWxK.shape[-1]
+    labelled = labels_BxHxW != IGNORE
+    truth = jnp.where(labelled, labels_BxHxW, 0)
+    holds = reliability.at_class(members_BxHxWxK, truth) & labelled
+    size = jnp.sum(members_BxHxWxK, axis=-1)
+    return {
+        "covered": reliability.histogram(truth.astype(jnp.int32), holds, classes),
+        "sizes": reliability.histogram(size, labelled, classes + 1),
+    }
+
+
+def _described_sets(
+    coverage: float, covered_K: np.ndarray, sizes: np.ndarray, pixels_K: np.ndarray, names: Sequence[str]
+) -> dict[str, Any]:
+    present = {name: (int(held), int(n)) for name, held, n in zip(names, covered_K, pixels_K, strict=True) if n}
+    total = max(int(sizes.sum()), 1)
+    return {
+        "stated": coverage,
+        "reached": int(covered_K.sum()) / total,
+        "reached_of": {name: held / n for name, (held, n) in present.items()},
+        "classes": float(np.arange(len(sizes)) @ sizes) / total,
+        "empty": int(sizes[0]) / total,
+    }
+
+
+def told(measured: dict[str, Any]) -> str:
+    """One line of what was measured."""
+    before, after = measured["before"], measured["after"]
+    reached = ", ".join(f"{one['reached']:.1%} at {one['stated']:.0%}" for one in measured["sets"])
+    return (
+        f"  temperature {measured['temperature']:g}: expected calibration error {before['ECE']:.4f} -> "
+        f"{after['ECE']:.4f} (by class {before['classwise_ECE']:.4f} -> {after['classwise_ECE']:.4f}), NLL "
+        f"{before['NLL']:.4f} -> {after['NLL']:.4f}; conformal sets hold {reached}"
+    )
