@@ -150,8 +150,9 @@ def evaluate_elsewhere(
     out = folder / "evaluation" / folder_name(dataset.name, spec, dataset.split_id(spec))
     with workdir.alone(out, doing="evaluating to", instead=evaluations.ELSEWHERE):
         sums = evaluate.summed(trained, source, lambda batch: as_learned(batch, fitted))
+        measured = evaluate.measured(folder, trained, kind, source, lambda batch: as_learned(batch, fitted))
         with multihost.raise_on_all() as is_main:
-            return _write(trained, out, kind, sums, dataset, source, spec, fitted, skipped) if is_main else {}
+            return _write(trained, out, kind, sums, dataset, source, spec, fitted, skipped, measured) if is_main else {}
 
 
 def as_learned(record: dict[str, Any], fitted: Fit) -> dict[str, Any]:
@@ -160,7 +161,9 @@ def as_learned(record: dict[str, Any], fitted: Fit) -> dict[str, Any]:
     return record | images | {"label": fitted.labels[record["label"]]}
 
 
-def _write(trained, target, kind, sums, dataset: Dataset, source: Source, spec, fitted: Fit, skipped) -> dict[str, Any]:
+def _write(
+    trained, target, kind, sums, dataset: Dataset, source: Source, spec, fitted: Fit, skipped, measured
+) -> dict[str, Any]:
     card, folder = trained.card, target.parent.parent
     classes = [card.legend.scored[index] for index in fitted.common]
     names = [land_class.name for land_class in classes]
@@ -195,7 +198,7 @@ def _write(trained, target, kind, sums, dataset: Dataset, source: Source, spec, 
         "distribution": {split["role"]: distribution},
     }
     records = [as_learned(source[index], fitted) for index in evaluate.chosen_samples(len(source))]
-    result = schema_version.stamp(result, SCHEMA_VERSION)
+    result = schema_version.stamp(result | measured, SCHEMA_VERSION)
     with evaluations.sealed(target) as out:
         predictions = evaluate.predict(trained, records)
         evaluate.write_samples(out / evaluations.SAMPLES, card.sensors[-1], records, predictions)
@@ -204,6 +207,7 @@ def _write(trained, target, kind, sums, dataset: Dataset, source: Source, spec, 
     shown = "  ".join(f"{key} {value:.4f}" for key, value in scores.items() if "/" not in key)
     told = f"{NOTE}: {dataset.name} {spec} ({len(source)} records), {kind} checkpoint of step {trained.step}"
     _log.info("%s: %s: %s", folder, told, shown)
+    evaluate.tell(measured)
     for warning in warnings[1:]:
         _log.warning("%s", warning)
     _log.info("written: %s/metrics.json", out)

@@ -5,6 +5,7 @@ import io
 import json
 import pathlib
 from collections.abc import Callable
+from typing import Any
 
 import jax
 import numpy as np
@@ -23,7 +24,6 @@ from lcjax.parallel import devices, multihost
 from lcjax.parallel import mesh as meshes
 from lcjax.runs import SCHEMA_VERSION, evaluations, workdir
 from lcjax.runs import calibration as calibrations
-from lcjax.runs.calibration import Calibration
 
 _log = multihost.shared_logger(__name__)
 
@@ -56,15 +56,14 @@ def evaluate(
     split = card.splits[role]
     experiments.check_labels(task, card, role)
     dataset, source = opened(folder, trained, role, data_dir, data)
-    fitted = calibration_of(folder, trained, kind)
     _log.info(f"{folder}: evaluated {devices.where()}")
     if warning := task.split_warning(source, split["spec"]):
         _log.warning("%s", warning)
     with workdir.alone(folder / "evaluation" / role, doing="evaluating to", instead=evaluations.ELSEWHERE):
         sums = summed(trained, source)
-        measured = {"calibration": reliability.of_source(trained, fitted, source)} if fitted else {}
+        found = measured(folder, trained, kind, source)
         with multihost.raise_on_all() as is_main:
-            return _write(trained, folder, role, kind, sums, dataset, source, measured) if is_main else {}
+            return _write(trained, folder, role, kind, sums, dataset, source, found) if is_main else {}
 
 
 def opened(
@@ -84,20 +83,40 @@ def opened(
     return dataset, source
 
 
-def calibration_of(folder: pathlib.Path, trained: restore.Trained, kind: str) -> Calibration | None:
-    """What was fitted to a checkpoint; None, and a word about it, where the file is of other checkpoints alone."""
+def measured(
+    folder: pathlib.Path,
+    trained: restore.Trained,
+    kind: str,
+    source: Source,
+    shown_as: Callable[[dict], dict] = lambda batch: batch,
+) -> dict[str, Any]:
+    """The field `calibration` of metrics.json; nothing where the run is not calibrated, or another checkpoint of it is.
+
+    Args:
+      folder: workdir of the run.
+      trained: its network.
+      kind: of the checkpoint.
+      source: of the records.
+      shown_as: makes of each batch what the network is shown.
+
+    Raises:
+      InputError: calibration.json cannot be read, or is of another legend.
+    """
     with multihost.raise_on_all():
-        table = calibrations.read(folder)
-    if table is None:
-        return None
-    if trained.fingerprint not in table:
+        table = calibrations.read(folder) or {}
+        fitted = trained.calibration(table, folder, kind) if trained.fingerprint in table else None
+    if table and fitted is None:
         _log.info(
-            f"{folder / calibrations.FILE}: is of another checkpoint, so calibration is not measured; --calibrate fits "
-            "this one"
+            f"{folder / calibrations.FILE}: is of another checkpoint, so that calibration is not measured; to fit "
+            f"this one, {calibrations.make(folder, kind)}"
         )
-        return None
-    with multihost.raise_on_all():
-        return trained.calibration(table, folder, kind)
+    return {"calibration": reliability.of_source(trained, fitted, source, shown_as)} if fitted else {}
+
+
+def tell(measured: dict[str, Any]) -> None:
+    """Logs what `measured` found."""
+    if measured:
+        _log.info("%s", reliability.told(measured["calibration"]))
 
 
 def summed(trained: restore.Trained, source: Source, shown_as: Callable[[dict], dict] = lambda batch: batch) -> dict:
@@ -123,7 +142,7 @@ def _prepared(folder: pathlib.Path, trained: restore.Trained, data_dir: str | No
 
 
 def _write(
-    trained: restore.Trained, folder: pathlib.Path, role: str, kind: str, sums: dict, dataset, source, measured: dict
+    trained: restore.Trained, folder: pathlib.Path, role: str, kind: str, sums: dict, dataset, source, found: dict
 ) -> dict:
     """Writes the files of an evaluation with these sums over all records, and logs the scores."""
     card, task, split = trained.card, trained.task, trained.card.splits[role]
@@ -133,7 +152,7 @@ def _write(
         result |= segmentation_result(sums["confusion"], card.legend, int(sums["ignored"]), distribution)
     else:
         result |= {"scores": task.scores(sums)}
-    result = schema_version.stamp(result | measured, SCHEMA_VERSION)
+    result = schema_version.stamp(result | found, SCHEMA_VERSION)
     with evaluations.sealed(folder / "evaluation" / role) as out:
         if "confusion" in sums:
             records = [source[index] for index in chosen_samples(len(source))]
@@ -144,8 +163,7 @@ def _write(
     absent = f"  absent: {', '.join(result['absent'])}" if result.get("absent") else ""
     of = f"{role} ({split['records']} records), {kind} checkpoint of step {trained.step}"
     _log.info("%s: %s: %s%s", folder, of, shown, absent)
-    if measured:
-        _log.info("%s", reliability.told(measured["calibration"]))
+    tell(found)
     _log.info("written: %s/metrics.json", out)
     return result
 

@@ -6,7 +6,7 @@ import numpy as np
 
 from lcjax.ops import boundary_density
 from lcjax.plotting import figures
-from lcjax.reporting import map_section, markup
+from lcjax.reporting import calibration_section, map_section, markup
 from lcjax.reporting.map_reader import LandCoverMap
 from lcjax.reporting.report2024 import writers
 from lcjax.reporting.report2024.compare import Comparison
@@ -122,6 +122,7 @@ Ignored label ids: {ignored}.</p>
 {_samples(table)}
 {_boundaries(table)}
 {_iou_table(table)}
+{calibration_section.section(table)}
 {_distribution(table)}
 <h3>Each run by class</h3>
 <p class="soft">Acc is the class accuracy, which is the recall: the share of a class's true pixels that are found.

@@ -91,10 +91,10 @@ class _Fields(TypedDict):
 
 def percent(coverage: float) -> str:
     """The name of a coverage in `Calibration.thresholds`; InputError where it is not 0.5 to 0.99 in whole percents."""
-    hundredths = round(coverage * 100)
-    if not (50 <= hundredths <= 99 and abs(coverage * 100 - hundredths) < 1e-6):
+    name = f"{coverage:.2f}"
+    if not (0.5 <= coverage <= 0.99 and abs(coverage - float(name)) < 1e-8):
         raise InputError(f"--conformal={coverage:g}: expected a coverage in whole percents from 0.5 to 0.99, e.g. 0.9")
-    return f"{hundredths / 100:.2f}"
+    return name
 
 
 def write(folder: pathlib.Path, fingerprint: str, fitted: Calibration) -> None:
