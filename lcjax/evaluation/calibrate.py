@@ -145,7 +145,7 @@ def fit(trained: restore.Trained, source: Source, where: str) -> float:
         found = sums(np.exp(logs))
         slopes = found["slope"].sum(axis=1)
         best = int(np.argmin(found["loss"].sum(axis=1)))
-        first = best - 1 if slopes[best] > 0 else best
+        first = best - 1 if slopes[best] >= 0 else best  # 0 where every answer is certain and right
         if (low, high) == tuple(ends) and first not in range(_CANDIDATES - 1):
             raise InputError(_without(where, is_certain=first < 0))
         first = min(max(first, 0), _CANDIDATES - 2)

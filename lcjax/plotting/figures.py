@@ -202,8 +202,9 @@ def reliability(panels: Mapping[str, Mapping[str, Bins]], columns: int = 4) -> b
         axes.set_title(_clip(title, 26), fontsize=9)
         axes.set(xlim=(0, 1), ylim=(0, 1), aspect="equal", xticks=[0, 0.5, 1], yticks=[0, 0.5, 1])
         axes.grid(True)
-    for axes in list(grid.flat)[len(panels) :]:
-        axes.set_visible(False)
+    for place, axes in enumerate(grid.flat):
+        axes.set_visible(place < len(panels))
+        axes.tick_params(labelbottom=place + columns >= len(panels))
     figure.supxlabel("probability that was told", fontsize=9)
     figure.supylabel("share that came true", fontsize=9)
     handles: list[Line2D | Patch] = [
@@ -211,7 +212,7 @@ def reliability(panels: Mapping[str, Mapping[str, Bins]], columns: int = 4) -> b
     ]
     shade = LINE_COLOURS[(len(names) - 1) % len(LINE_COLOURS)]
     handles.append(Patch(facecolor=shade, alpha=0.18))
-    figure.legend(handles, [*names, f"pixels, {names[-1]}"], loc="outside lower center", ncols=len(handles), fontsize=8)
+    figure.legend(handles, [*names, f"pixels, {names[-1]}"], loc="outside upper center", ncols=len(handles), fontsize=8)
     return _png(figure)
 
 
