@@ -49,8 +49,12 @@ def evaluate_calibrated(
             f"--calibrate with --split={role}: what was fitted to a split looks too good there; expected another split "
             "to be scored, e.g. --split=test"
         )
+    card = restore.card_of(folder, kind)
+    is_tested = role in card.splits
+    if role != "test":
+        evaluate.check_role(card, role)
     calibrate(folder, kind, data_dir, data)
-    if role == "test" and role not in restore.card_of(folder, kind).splits:
+    if not is_tested:
         _log.info(f"{folder}: the run has no test split, so nothing tells what the calibration is worth elsewhere")
         return {}
     return evaluate.evaluate(folder, role, kind, data_dir, data)
@@ -78,13 +82,12 @@ def calibrate(
         _check_apart(dataset, source, trained.card, folder)
     _log.info(f"{folder}: calibrated {devices.where()}")
     temperature = fit(trained, source, str(folder))
-    classes = len(trained.card.legend.scored)
-    sums = reliability.summed(trained, source, reliability.both(classes))(np.array([1.0, temperature]))
+    sums = reliability.summed(trained, source, _counts(len(trained.card.legend.scored)))(np.array([1.0, temperature]))
     fitted = _described(trained, kind, temperature, sums)
     with multihost.raise_on_all() as is_main:
         if is_main:
             calibrations.write(folder, trained.fingerprint, fitted)
-    before, after = (ops.diagram(*sums[f"{when}/confidence"]).error for when in ("before", "after"))
+    before, after = (ops.diagram(sums[f"{when}/confidence"].sum(0)[:, 0]).error for when in ("before", "after"))
     _log.info(f"{folder}: {kind} checkpoint of step {trained.step}: {fitted.summary}")
     _log.info(
         f"  there the mean logarithmic loss {fitted.loss[0]:.4f} becomes {fitted.loss[1]:.4f}, and the expected "
@@ -180,10 +183,21 @@ def _losses(told: reliability.Told, temperatures_M: jax.Array, labels_BxHxW: jax
     return {"loss": loss, "slope": slope}
 
 
+def _counts(classes: int) -> reliability.Count:
+    """What is counted at 1 and at the temperature: of both the errors, of the second also the conformal scores."""
+
+    def count(told: reliability.Told, temperatures_M: jax.Array, labels: jax.Array) -> dict[str, Any]:
+        answer = told(temperatures_M)
+        errors = reliability.both(classes)(lambda _: answer, temperatures_M, labels)
+        return errors | {"scores": ops.scores(answer[..., classes:], labels)}
+
+    return count
+
+
 def _described(trained: restore.Trained, kind: str, temperature: float, sums: reliability.Counts) -> Calibration:
     card = trained.card
     split, scored = card.splits[ROLE], card.legend.scored
-    pixels = sums["after/scores"].sum(axis=1)
+    pixels = sums["scores"].sum(axis=1)
     before, after = (float(sums[f"{when}/loss"].sum() / pixels.sum()) for when in ("before", "after"))
     return Calibration(
         kind=kind,
@@ -194,5 +208,5 @@ def _described(trained: restore.Trained, kind: str, temperature: float, sums: re
         classes=[land_class.name for land_class in scored],
         class_ids=[land_class.id for land_class in scored],
         class_pixels=pixels.tolist(),
-        thresholds={f"{c / 100:.2f}": ops.thresholds(sums["after/scores"], c / 100) for c in range(50, 100)},
+        thresholds={f"{c / 100:.2f}": ops.thresholds(sums["scores"], c / 100) for c in range(50, 100)},
     )

@@ -24,6 +24,7 @@ from lcjax.parallel import devices, multihost
 from lcjax.parallel import mesh as meshes
 from lcjax.runs import SCHEMA_VERSION, evaluations, workdir
 from lcjax.runs import calibration as calibrations
+from lcjax.runs import model_card as cards
 
 _log = multihost.shared_logger(__name__)
 
@@ -51,8 +52,7 @@ def evaluate(
     """
     trained = restore.restore(folder, kind)
     card, task = trained.card, trained.task
-    if role not in card.splits:
-        raise InputError(f"--split={role}: expected one of {', '.join(card.splits)}")
+    check_role(card, role)
     split = card.splits[role]
     experiments.check_labels(task, card, role)
     dataset, source = opened(folder, trained, role, data_dir, data)
@@ -64,6 +64,12 @@ def evaluate(
         found = measured(folder, trained, kind, source)
         with multihost.raise_on_all() as is_main:
             return _write(trained, folder, role, kind, sums, dataset, source, found) if is_main else {}
+
+
+def check_role(card: cards.Card, role: str) -> None:
+    """Raises InputError where a run has no split of this role."""
+    if role not in card.splits:
+        raise InputError(f"--split={role}: expected one of {', '.join(card.splits)}")
 
 
 def opened(
@@ -164,6 +170,10 @@ def _write(
     of = f"{role} ({split['records']} records), {kind} checkpoint of step {trained.step}"
     _log.info("%s: %s: %s%s", folder, of, shown, absent)
     tell(found)
+    if found and found["calibration"]["fitted_on"]["id"] == split["id"]:
+        _log.warning(
+            "these records are those that the calibration was fitted to: after it they look better than others"
+        )
     _log.info("written: %s/metrics.json", out)
     return result
 

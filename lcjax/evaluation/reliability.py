@@ -107,7 +107,7 @@ def of_source(
 
     def count(told: Told, temperatures_M: jax.Array, labels: jax.Array) -> dict[str, Any]:
         answer = told(temperatures_M)
-        sets = [_sets(reliability.members(answer[..., len(names) :], each), labels) for each in least]
+        sets = [reliability.sets(reliability.members(answer[..., len(names) :], each), labels) for each in least]
         counts = both(len(names))(lambda _: answer, temperatures_M, labels)
         return counts | jax.tree.map(lambda *each: jnp.stack(each), *sets)
 
@@ -118,7 +118,7 @@ def of_source(
         "before": described(sums, "before", names),
         "after": described(sums, "after", names),
         "sets": [
-            _described_sets(*each, sums["after/classes"][1].sum(-1), names)
+            _described_sets(*each, sums["after/classes"].sum(0)[2].sum(-1), names)
             for each in zip(COVERAGES, sums["covered"], sums["sizes"], strict=True)
         ],
     }
@@ -126,12 +126,12 @@ def of_source(
 
 def described(sums: Counts, when: str, names: Sequence[str]) -> dict[str, Any]:
     """The scores that follow from the sums of `both`, and the reliability diagrams, whose bins hold what they count."""
-    confidence, classes = sums[f"{when}/confidence"], sums[f"{when}/classes"]
-    overall = reliability.diagram(*confidence)
-    of_class = {name: reliability.diagram(*each) for name, *each in zip(names, *classes, strict=True)}
+    overall = reliability.diagram(sums[f"{when}/confidence"].sum(0)[:, 0])
+    classes = sums[f"{when}/classes"].sum(0)
+    of_class = {name: reliability.diagram(classes[:, place]) for place, name in enumerate(names)}
     errors = {name: one.error for name, one in of_class.items()}
     return {
-        "NLL": float(sums[f"{when}/loss"].sum() / max(confidence[0].sum(), 1)),
+        "NLL": float(sums[f"{when}/loss"].sum() / max(overall.pixels.sum(), 1)),
         "ECE": overall.error,
         "classwise_ECE": float(np.mean(list(errors.values()))),
         "ECE_of": errors,
@@ -143,19 +143,6 @@ def described(sums: Counts, when: str, names: Sequence[str]) -> dict[str, Any]:
 def _bins(one: reliability.Diagram) -> list[tuple[int, float, float]]:
     """[pixels, mean probability, share of them that it is true of] of each bin."""
     return list(zip(one.pixels.tolist(), one.told.tolist(), one.true.tolist(), strict=True))
-
-
-def _sets(members_BxHxWxK: jax.Array, labels_BxHxW: jax.Array) -> dict[str, jax.Array]:
-    """Counts the labelled pixels whose set holds their class, by class (K,), and all by the size of their set."""
-    classes = members_BxHxWxK.shape[-1]
-    labelled = labels_BxHxW != IGNORE
-    truth = jnp.where(labelled, labels_BxHxW, 0)
-    holds = reliability.at_class(members_BxHxWxK, truth) & labelled
-    size = jnp.sum(members_BxHxWxK, axis=-1)
-    return {
-        "covered": reliability.histogram(truth.astype(jnp.int32), holds, classes),
-        "sizes": reliability.histogram(size, labelled, classes + 1),
-    }
 
 
 def _described_sets(

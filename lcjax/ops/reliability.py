@@ -1,8 +1,8 @@
 """How far probabilities can be believed: temperature, levels of maps, calibration errors, conformal sets.
 
 Temperature scaling divides logits by one number (Guo et al. 2017, On Calibration of Modern Neural Networks). The
-calibration error is measured of what maps hold, which are probabilities rounded to 1/250: counts of pixels by level
-are all that it needs, so it is exact. Conformal sets are those of Sadinle, Lei and Wasserman 2019 (Least Ambiguous
+calibration error is measured of what maps hold, which are probabilities rounded to 1/250, of which whole numbers
+are summed, so it is exact. Conformal sets are those of Sadinle, Lei and Wasserman 2019 (Least Ambiguous
 Set-Valued Classifiers with Bounded Error Levels), with a threshold for each class. Definitions: docs/calibration.md.
 """
 
@@ -15,7 +15,6 @@ import numpy as np
 from data_pipelines.schema.legends import IGNORE
 
 PROBABILITY_SCALE = 250  # a probability p is stored as round(250 p), so that 255 is free for no data
-LEVELS = PROBABILITY_SCALE + 1
 BINS = 15  # of equal width, as Guo et al. take
 SMALLEST = 1e-37  # what a probability counts as at least in the logarithmic loss: float32 has no smaller normal numbers
 # Log-odds of the probability of the true class are counted in steps of 1/128: a probability moves by 0.002 at most.
@@ -48,31 +47,52 @@ def count(plain_BxHxWxK: jax.Array, told_BxHxWxK: jax.Array, labels_BxHxW: jax.A
       labels_BxHxW: class indices; IGNORE is left out.
 
     Returns:
-      "confidence" (2, 251): pixels by the level of the mapped class, and those that are right; "classes" (2, K, 251):
-      pixels by the level of each class, and those that are of it; "scores" (K, SCORES): pixels of each class by the
-      log-odds of its probability, all int32; and "loss" (H,) float32: sums of the logarithmic loss in rows of pixels.
+      "confidence" (B, 3, 1, BINS) int32: in each bin the pixels, the sum of the levels of their mapped class, and how
+      many are right; "classes" (B, 3, K, BINS) int32: the same by the level of each class, and how many are of it; and
+      "loss" (H,) float32: sums of the logarithmic loss in rows of pixels.
     """
-    classes = told_BxHxWxK.shape[-1]
-    labelled = labels_BxHxW != IGNORE
-    truth = jnp.where(labelled, labels_BxHxW, 0).astype(jnp.int32)
+    labelled, truth = _truth(labels_BxHxW)
     mapped = jnp.argmax(plain_BxHxWxK, axis=-1)
     level_BxHxWxK = levels(told_BxHxWxK).astype(jnp.int32)
-    confidence, own = at_class(level_BxHxWxK, mapped), at_class(level_BxHxWxK, truth)
-    probability = at_class(told_BxHxWxK, truth)
-    each = jnp.arange(classes).reshape(1, 1, 1, classes)
-    every = jnp.broadcast_to(labelled[..., None], level_BxHxWxK.shape)
+    classes = jnp.arange(told_BxHxWxK.shape[-1]).reshape(1, 1, 1, -1)
+    loss = logarithmic_loss(at_class(told_BxHxWxK, truth))
     return {
-        "confidence": jnp.stack(
-            [histogram(confidence, labelled, LEVELS), histogram(confidence, labelled & (mapped == truth), LEVELS)]
-        ),
-        "classes": jnp.stack(
-            [
-                histogram(each * LEVELS + level_BxHxWxK, every, classes * LEVELS).reshape(classes, LEVELS),
-                histogram(truth * LEVELS + own, labelled, classes * LEVELS).reshape(classes, LEVELS),
-            ]
-        ),
-        "scores": histogram(truth * SCORES + _score(probability), labelled, classes * SCORES).reshape(classes, SCORES),
-        "loss": jnp.sum(jnp.where(labelled, logarithmic_loss(probability), 0), axis=(0, 2)),
+        "confidence": _bins(at_class(level_BxHxWxK, mapped)[..., None], (mapped == truth)[..., None], labelled),
+        "classes": _bins(level_BxHxWxK, truth[..., None] == classes, labelled),
+        "loss": jnp.sum(jnp.where(labelled, loss, 0), axis=(0, 2)),
+    }
+
+
+def _truth(labels: jax.Array) -> tuple[jax.Array, jax.Array]:
+    """Which pixels are labelled, and the class index of each, 0 where there is none."""
+    labelled = labels != IGNORE
+    return labelled, jnp.where(labelled, labels, 0).astype(jnp.int32)
+
+
+def _bins(level_BxHxWxN: jax.Array, true_BxHxWxN: jax.Array, labelled_BxHxW: jax.Array) -> jax.Array:
+    """In each bin of an example the pixels, the sum of their levels, and how many are true: (B, 3, N, BINS) int32."""
+    bins = jnp.maximum(-(-level_BxHxWxN * BINS // PROBABILITY_SCALE) - 1, 0)
+    inside = (bins[..., None] == jnp.arange(BINS).reshape(1, 1, 1, 1, -1)) & labelled_BxHxW[..., None, None]
+    counted = (inside, jnp.where(inside, level_BxHxWxN[..., None], 0), inside & true_BxHxWxN[..., None])
+    return jnp.stack([jnp.sum(each, axis=(1, 2), dtype=jnp.int32) for each in counted], axis=1)
+
+
+def scores(told_BxHxWxK: jax.Array, labels_BxHxW: jax.Array) -> jax.Array:
+    """Counts the pixels of each class by the log-odds of its probability: (K, SCORES) int32."""
+    labelled, truth = _truth(labels_BxHxW)
+    probability, classes = at_class(told_BxHxWxK, truth), told_BxHxWxK.shape[-1]
+    odds = jnp.log(probability) - jnp.log1p(-probability)
+    score = ((odds - _LOWEST) * _STEPS).clip(0, SCORES - 1).astype(jnp.int32)
+    return histogram(truth * SCORES + score, labelled, classes * SCORES).reshape(classes, SCORES)
+
+
+def sets(members_BxHxWxK: jax.Array, labels_BxHxW: jax.Array) -> dict[str, jax.Array]:
+    """Counts labelled pixels: "covered" (K,), those of each class whose set holds it; "sizes" (K + 1,), by set size."""
+    labelled, truth = _truth(labels_BxHxW)
+    classes = members_BxHxWxK.shape[-1]
+    return {
+        "covered": histogram(truth, at_class(members_BxHxWxK, truth) & labelled, classes),
+        "sizes": histogram(jnp.sum(members_BxHxWxK, axis=-1), labelled, classes + 1),
     }
 
 
@@ -84,12 +104,6 @@ def logarithmic_loss(probability: jax.Array) -> jax.Array:
 def histogram(indices: jax.Array, counted: jax.Array, size: int) -> jax.Array:
     """Counts each index from 0 to size - 1, where `counted` is true: (size,) int32."""
     return jnp.zeros(size, jnp.int32).at[indices.reshape(-1)].add(counted.reshape(-1).astype(jnp.int32))
-
-
-def _score(probability: jax.Array) -> jax.Array:
-    """The bin of the log-odds of a probability."""
-    odds = jnp.log(probability) - jnp.log1p(-probability)
-    return ((odds - _LOWEST) * _STEPS).clip(0, SCORES - 1).astype(jnp.int32)
 
 
 # ---- calibration errors ---------------------------------------------------------------------------------------------
@@ -115,15 +129,10 @@ class Diagram:
         return float(np.sum(self.pixels * np.abs(self.told - self.true)) / max(self.pixels.sum(), 1))
 
 
-def diagram(pixels_L: np.ndarray, right_L: np.ndarray) -> Diagram:
-    """Makes the reliability diagram of pixels by level (251,), and of those among them that are right."""
-    level = np.arange(LEVELS)
-    which = np.maximum(-(-level * BINS // PROBABILITY_SCALE) - 1, 0)
-    pixels, right, told = (
-        np.bincount(which, weights, BINS)
-        for weights in (pixels_L, right_L, np.asarray(pixels_L, np.float64) * level / PROBABILITY_SCALE)
-    )
-    return Diagram(pixels.astype(np.int64), told / np.maximum(pixels, 1), right / np.maximum(pixels, 1))
+def diagram(sums_3xB: np.ndarray) -> Diagram:
+    """Makes the reliability diagram of what `count` has for each bin: pixels, sum of levels, how many are true."""
+    pixels, level, true = np.asarray(sums_3xB, np.int64)
+    return Diagram(pixels, level / PROBABILITY_SCALE / np.maximum(pixels, 1), true / np.maximum(pixels, 1))
 
 
 # ---- conformal sets -------------------------------------------------------------------------------------------------
@@ -136,7 +145,7 @@ def thresholds(scores_KxS: np.ndarray, coverage: float) -> list[float]:
     samples; where n is too small for that, the class belongs to every set.
 
     Args:
-      scores_KxS: "scores" of `count`, summed.
+      scores_KxS: of `scores`, summed.
       coverage: wanted share of the pixels of a class whose set holds it.
     """
     found = []

@@ -20,6 +20,9 @@ def section(table: Table) -> str:
         "<b>classwise ECE</b> the mean over classes of the same for each class's own probability; <b>NLL</b> the mean "
         "logarithmic loss. Lower is better. Calibration changes no class of a map.</p>"
     )
+    split = table.fields["split"].get("id")
+    if any(e.fields["calibration"]["fitted_on"]["id"] == split for e in having):
+        words += '<p class="note">Fitted to these very records, on which it looks better than on others.</p>'
     drawn = "".join(_diagrams(e) for e in having)
     return f"<h3>Probabilities</h3>{words}{_errors(having)}{_by_class(having)}{_sets(having)}{drawn}"
 

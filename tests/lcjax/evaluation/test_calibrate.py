@@ -58,12 +58,7 @@ def workdir(trained, tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def result(workdir):
-    import time
-
-    t = time.process_time()
-    r = lcjax.evaluate(workdir, calibrate=True)
-    print("CPU", time.process_time() - t, file=open("/tmp/calibration_cpu.txt", "a"))
-    return r
+    return lcjax.evaluate(workdir, calibrate=True)
 
 
 @pytest.fixture(scope="module")
@@ -196,6 +191,8 @@ def test_killed_before_its_end_it_leaves_what_was_there(workdir, result, monkeyp
 def test_what_is_tested_is_not_fitted(network, workdir, monkeypatch, tmp_path):
     with pytest.raises(InputError, match=r"--split=validation: what was fitted to a split looks too good there"):
         calibrate.evaluate_calibrated(workdir, "validation")
+    with pytest.raises(InputError, match=r"--split=holdout: expected one of test, train, validation"):
+        calibrate.evaluate_calibrated(workdir, "holdout")
     splits = network.card.splits
 
     def with_splits(**changed):

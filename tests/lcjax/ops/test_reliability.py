@@ -53,11 +53,11 @@ def test_the_calibration_error_is_that_of_every_pixel_by_itself(truthful):
     rounded = np.rint(told * 250)[scored].astype(np.float64) / 250
     truth, mapped = labels[scored], plain.argmax(-1)[scored]
     confidence = np.take_along_axis(rounded, mapped[:, None], 1)[:, 0]
-    diagram = reliability.diagram(*counts["confidence"])
+    diagram = reliability.diagram(counts["confidence"].sum(0)[:, 0])
     assert diagram.pixels.sum() == scored.sum()
     assert diagram.error == pytest.approx(ece(confidence, mapped == truth), abs=1e-9)
     for place in range(CLASSES):
-        one = reliability.diagram(*counts["classes"][:, place])
+        one = reliability.diagram(counts["classes"].sum(0)[:, place])
         assert one.error == pytest.approx(ece(rounded[:, place], truth == place), abs=1e-9)
     own = np.take_along_axis(told[scored].astype(np.float64), truth[:, None], 1)
     assert counts["loss"].sum() / scored.sum() == pytest.approx(-np.log(own).mean(), rel=1e-6)
@@ -67,13 +67,15 @@ def test_the_diagram_is_that_of_scikit_learn():
     from sklearn.calibration import calibration_curve
 
     rng = np.random.default_rng(5)
-    level = rng.integers(1, 251, 4000)
+    level = rng.integers(126, 251, 4000)
     right = rng.random(4000) < (level / 250) ** 2
-    found = reliability.diagram(np.bincount(level, minlength=251), np.bincount(level[right], minlength=251))
+    told = np.stack([level, 250 - level], axis=-1)[None, None].astype(np.float32) / 250
+    counts = reliability.count(told, told, np.where(right, 0, 1).astype(np.uint8)[None, None])
+    found = reliability.diagram(np.asarray(counts["confidence"]).sum(0)[:, 0])
     # Theirs puts what lies on an edge into the bin above.
-    true, told = calibration_curve(right, level / 250 - 1e-9, n_bins=15)
+    true, mean = calibration_curve(right, level / 250 - 1e-9, n_bins=15)
     np.testing.assert_allclose(found.true[found.pixels > 0], true, atol=1e-12)
-    np.testing.assert_allclose(found.told[found.pixels > 0], told, atol=1e-8)
+    np.testing.assert_allclose(found.told[found.pixels > 0], mean, atol=1e-8)
 
 
 def test_nothing_labelled_counts_nothing():
@@ -81,15 +83,18 @@ def test_nothing_labelled_counts_nothing():
     plain = special.softmax(logits, axis=-1)
     counts = reliability.count(plain, plain, np.full_like(labels, 255))
     assert not any(np.asarray(value).any() for value in counts.values())
-    assert reliability.diagram(*np.asarray(counts["confidence"])).error == 0
+    assert reliability.diagram(np.asarray(counts["confidence"]).sum(0)[:, 0]).error == 0
+    assert not np.asarray(reliability.scores(plain, np.full_like(labels, 255))).any()
 
 
 def test_certain_answers_cost_a_finite_loss():
     certain = np.zeros((1, 1, 2, CLASSES), np.float32)
     certain[..., 0] = 1
-    counts = reliability.count(certain, certain, np.array([[[0, 1]]], np.uint8))
+    labels = np.array([[[0, 1]]], np.uint8)
+    counts = reliability.count(certain, certain, labels)
     assert float(counts["loss"].sum()) == pytest.approx(-np.log(1e-37), rel=1e-6)
-    assert np.asarray(counts["scores"])[0, -1] == 1 and np.asarray(counts["scores"])[1, 0] == 1
+    scores = np.asarray(reliability.scores(jnp.asarray(certain), labels))
+    assert scores[0, -1] == 1 and scores[1, 0] == 1 and scores.sum() == 2
 
 
 def test_a_threshold_is_the_quantile_of_finite_samples():
@@ -125,9 +130,13 @@ def test_sets_hold_the_class_as_often_as_stated():
         halves = [world(2 * draw + part, truthful=2.0, shape=(1, 60, 60)) for part in (0, 1)]
         (logits, labels), (other, truth) = halves
         told = special.softmax(logits, axis=-1)
-        least = reliability.thresholds(np.asarray(reliability.count(told, told, labels)["scores"]), 0.9)
-        sets = np.asarray(reliability.members(jnp.asarray(special.softmax(other, axis=-1)), np.array(least)))
+        least = reliability.thresholds(np.asarray(reliability.scores(jnp.asarray(told), labels)), 0.9)
+        members = reliability.members(jnp.asarray(special.softmax(other, axis=-1)), np.array(least))
+        found = np.asarray(members)
         scored = truth != 255
-        holds = np.take_along_axis(sets[scored], truth[scored][:, None].astype(int), 1)[:, 0]
+        holds = np.take_along_axis(found[scored], truth[scored][:, None].astype(int), 1)[:, 0]
         reached.append([holds[truth[scored] == place].mean() for place in range(CLASSES)])
+        counts = reliability.sets(members, truth)
+        assert counts["covered"].tolist() == [holds[truth[scored] == place].sum() for place in range(CLASSES)]
+        assert counts["sizes"].tolist() == np.bincount(found[scored].sum(-1), minlength=CLASSES + 1).tolist()
     assert np.abs(np.mean(reached, axis=0) - 0.9).max() < 0.02
