@@ -30,7 +30,10 @@ FLAGS_OF = {
     "predict": ("workdir", "scene", "output", "bands", "offset", "overlap", "checkpoint", "batch_size"),
     "export": ("workdir", "output", "checkpoint"),
     "report": ("workdirs", "output"),
-    "benchmark": ("config", "steps", "list", "tiny", "input", "records", "json"),
+    "benchmark": (
+        *("config", "steps", "list", "tiny", "input", "records", "json", "plot"),
+        *("devices", "inference", "scene", "compare", "topology", "plan"),
+    ),
     "info": ("check", "allow_plugins"),
 }
 
@@ -82,7 +85,7 @@ def test_help_of_a_verb_shows_its_flags_and_an_example(command, verb):
         (("train", "--config", "configs/dfc2021.py", WORKDIR), "--config=configs/dfc2021.py: no such file"),
         (
             ("train", "--config=dfc2021:model=unet", WORKDIR),
-            "config='dfc2021': expected one of dfc2020, flair1, pretrain",
+            "config='dfc2021': did you mean 'dfc2020'? expected one of dfc2020, flair1, pretrain",
         ),
         (("train", "--config=no_such:get_config", WORKDIR), "config='no_such:get_config': no_such cannot be imported"),
         (
@@ -92,10 +95,16 @@ def test_help_of_a_verb_shows_its_flags_and_an_example(command, verb):
         (("train",), "train needs --config and --workdir"),
         (("train", CONFIG), "train needs --config and --workdir"),
         (("benchmark",), "benchmark needs --config, e.g."),
-        (("benchmark", CONFIG, "--input"), "or --list or --input, one of them"),
-        (("benchmark", CONFIG, "--list"), "or --list or --input, one of them"),
-        (("benchmark", "--list", "--input"), "or --list or --input, one of them"),
+        (("benchmark", CONFIG, "--input"), "or --list, --input or --compare, one of them"),
+        (("benchmark", CONFIG, "--list"), "or --list, --input or --compare, one of them"),
+        (("benchmark", "--list", "--input"), "or --list, --input or --compare, one of them"),
         (("benchmark", CONFIG, "--tiny"), "--tiny goes with --list"),
+        (("benchmark", CONFIG, "--scene=9x9"), "--scene goes with --inference"),
+        (("benchmark", CONFIG, "--inference", "--scene=9by9"), "--scene=9by9: expected WIDTHxHEIGHT in pixels"),
+        (("benchmark", CONFIG, "--devices=1,0"), "--devices=1,0: expected different numbers"),
+        (("benchmark", CONFIG, "--devices=2", "--inference"), "--inference and --devices: expected one of them"),
+        (("benchmark", CONFIG, "--inference", "--plot=a.png"), "--plot goes with the training step"),
+        (("benchmark", "--compare=a.json,b.json"), "a.json: no such file"),
         (("benchmark", CONFIG, "--steps=0"), "--steps=0"),
         (("evaluate",), "evaluate needs --workdir"),
         (("evaluate", WORKDIR, "--allow_plugins=../x"), "--allow_plugins=../x: expected names of installed packages"),
