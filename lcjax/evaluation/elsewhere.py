@@ -141,6 +141,7 @@ def evaluate_elsewhere(
         if not any(count for label, count in labelled.items() if fitted.labels[label] != IGNORE):
             named = ", ".join(card.legend.scored[index].name for index in fitted.common)
             raise InputError(f"{where}: {spec!r} holds no pixel labelled {named}; name a split with labels")
+    calibration = evaluate.fitted_to(trained, folder, kind)
     names = [card.legend.scored[index].name for index in fitted.common]
     _log.info(f"{folder}: scored on {where} over the classes that both have: {', '.join(names)}")
     _log.info(f"{folder}: evaluated {devices.where()}")
@@ -150,7 +151,7 @@ def evaluate_elsewhere(
     out = folder / "evaluation" / folder_name(dataset.name, spec, dataset.split_id(spec))
     with workdir.alone(out, doing="evaluating to", instead=evaluations.ELSEWHERE):
         sums = evaluate.summed(trained, source, lambda batch: as_learned(batch, fitted))
-        measured = evaluate.measured(folder, trained, kind, source, lambda batch: as_learned(batch, fitted))
+        measured = evaluate.measured(trained, calibration, source, lambda batch: as_learned(batch, fitted))
         with multihost.raise_on_all() as is_main:
             return _write(trained, out, kind, sums, dataset, source, spec, fitted, skipped, measured) if is_main else {}
 

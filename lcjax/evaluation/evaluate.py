@@ -25,6 +25,7 @@ from lcjax.parallel import mesh as meshes
 from lcjax.runs import SCHEMA_VERSION, evaluations, workdir
 from lcjax.runs import calibration as calibrations
 from lcjax.runs import model_card as cards
+from lcjax.runs.calibration import Calibration
 
 _log = multihost.shared_logger(__name__)
 
@@ -56,12 +57,13 @@ def evaluate(
     split = card.splits[role]
     experiments.check_labels(task, card, role)
     dataset, source = opened(folder, trained, role, data_dir, data)
+    fitted = fitted_to(trained, folder, kind)
     _log.info(f"{folder}: evaluated {devices.where()}")
     if warning := task.split_warning(source, split["spec"]):
         _log.warning("%s", warning)
     with workdir.alone(folder / "evaluation" / role, doing="evaluating to", instead=evaluations.ELSEWHERE):
         sums = summed(trained, source)
-        found = measured(folder, trained, kind, source)
+        found = measured(trained, fitted, source)
         with multihost.raise_on_all() as is_main:
             return _write(trained, folder, role, kind, sums, dataset, source, found) if is_main else {}
 
@@ -89,21 +91,13 @@ def opened(
     return dataset, source
 
 
-def measured(
-    folder: pathlib.Path,
-    trained: restore.Trained,
-    kind: str,
-    source: Source,
-    shown_as: Callable[[dict], dict] = lambda batch: batch,
-) -> dict[str, Any]:
-    """The field `calibration` of metrics.json; nothing where the run is not calibrated, or another checkpoint of it is.
+def fitted_to(trained: restore.Trained, folder: pathlib.Path, kind: str) -> Calibration | None:
+    """What was fitted to the checkpoint; None where the run is not calibrated, or another checkpoint of it is.
 
     Args:
-      folder: workdir of the run.
-      trained: its network.
+      trained: the network.
+      folder: workdir of its run.
       kind: of the checkpoint.
-      source: of the records.
-      shown_as: makes of each batch what the network is shown.
 
     Raises:
       InputError: calibration.json cannot be read, or is of another legend.
@@ -116,6 +110,16 @@ def measured(
             f"{folder / calibrations.FILE}: is of another checkpoint, so that calibration is not measured; to fit "
             f"this one, {calibrations.make(folder, kind)}"
         )
+    return fitted
+
+
+def measured(
+    trained: restore.Trained,
+    fitted: Calibration | None,
+    source: Source,
+    shown_as: Callable[[dict], dict] = lambda batch: batch,
+) -> dict[str, Any]:
+    """The field `calibration` of metrics.json, as of `reliability.of_source`; nothing where nothing is fitted."""
     return {"calibration": reliability.of_source(trained, fitted, source, shown_as)} if fitted else {}
 
 

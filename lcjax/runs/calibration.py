@@ -157,7 +157,8 @@ def of_checkpoint(
     """
     path = folder / FILE
     if fingerprint not in table:
-        there = " and ".join(f"the {one.kind} one of step {one.step:,}" for one in table.values()) or "none"
+        of = (f"the {one.kind} one of step {one.step:,} ({key})" for key, one in table.items())
+        there = " and ".join(of) or "none"
         raise InputError(
             f"{path}: is of another checkpoint: found {there}, expected the {kind} one of step {step:,} "
             f"({fingerprint}); {make(folder, kind)}, or go without by {OFF}"

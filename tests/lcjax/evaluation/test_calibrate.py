@@ -240,5 +240,5 @@ def test_of_another_checkpoint_it_is_not_measured(workdir, network, result, monk
     network.__dict__.pop("fingerprint", None)
     monkeypatch.setitem(network.__dict__, "fingerprint", "0" * 16)
     with printed() as said:
-        assert evaluate.measured(workdir, network, "last", None) == {}
+        assert evaluate.fitted_to(network, workdir, "last") is None
     assert "is of another checkpoint, so that calibration is not measured" in said.text
