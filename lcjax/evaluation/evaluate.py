@@ -103,9 +103,10 @@ def fitted_to(trained: restore.Trained, folder: pathlib.Path, kind: str) -> Cali
       InputError: calibration.json cannot be read, or is of another legend.
     """
     with multihost.raise_on_all():
-        table = calibrations.read(folder) or {}
-        fitted = trained.calibration(table, folder, kind) if trained.fingerprint in table else None
-    if table and fitted is None:
+        table = calibrations.read(folder)
+        is_known = table is not None and trained.fingerprint in table
+        fitted = trained.calibration(table or {}, folder, kind) if is_known else None
+    if table is not None and fitted is None:
         _log.info(
             f"{folder / calibrations.FILE}: is of another checkpoint, so that calibration is not measured; to fit "
             f"this one, {calibrations.make(folder, kind)}"

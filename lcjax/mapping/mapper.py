@@ -135,8 +135,8 @@ class Mapper:
         """
         trained = restore.restore(folder, checkpoint)
         table = calibrations.read(folder) if calibrated else None
-        found = table and trained.calibration(table, folder, checkpoint)
-        return cls.of_trained(trained, checkpoint, tta=tta, calibration=found or None)
+        found = None if table is None else trained.calibration(table, folder, checkpoint)
+        return cls.of_trained(trained, checkpoint, tta=tta, calibration=found)
 
     @classmethod
     def of_trained(

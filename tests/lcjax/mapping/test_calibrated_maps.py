@@ -253,6 +253,8 @@ def test_what_does_not_fit_is_one_line(workdir, trained, sample, tmp_path, comma
     text = path.read_text()
     path.write_text(text.replace(restore.restore(workdir).fingerprint, "0" * 16))
     assert "is of another checkpoint: found the best one of step 7" in refused(other, "--confidence")
+    path.write_text('{"schema_version": 2, "checkpoints": {}}')
+    assert "is of another checkpoint: found none, expected the best one" in refused(other, "--confidence")
     path.write_text(text.replace('"Forest"', '"Wood"'))
     assert "is of another legend: found 1 Wood, " in refused(other, "--confidence")
     path.write_text(text.replace('"temperature": 4.0', '"temperature": NaN'))
