@@ -41,6 +41,7 @@ class Corner:
 
     source: Any
     size: int
+    ids: tuple[str, ...] = ("corner",)
     in_memory: bool = False
 
     def __len__(self):
