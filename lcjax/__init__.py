@@ -130,6 +130,8 @@ def evaluate(
     dataset: "str | Dataset | None" = None,
     calibrate: bool = False,
     data_dir: str | pathlib.Path | None = None,
+    boundary: str | None = None,
+    objects: str | None = None,
 ) -> dict[str, Any]:
     """Scores the network of a run on a split, every pixel once, and writes WORKDIR/evaluation/SPLIT.
 
@@ -147,6 +149,8 @@ def evaluate(
       dataset: another data set to score, over the classes of equal name: a prepared one by name, or one in Python.
       calibrate: fit the probabilities to the validation split first (docs/calibration.md).
       data_dir: where prepared data sets lie, if not where they lay in training.
+      boundary: also boundary IoU, within this distance of contours: "2%" of the diagonal of a tile, or "3px".
+      objects: also the recall of objects, in size classes that begin at these pixels: "10,100,1000".
 
     Returns:
       What metrics.json holds.
@@ -159,7 +163,9 @@ def evaluate(
     from lcjax.cli import console
     from lcjax.evaluation import elsewhere, evaluate
     from lcjax.evaluation.calibrate import evaluate_calibrated
+    from lcjax.evaluation.further import Further
 
+    further = Further.asked(boundary, objects)
     where = None if data_dir is None else str(data_dir)
     with console.shown_in_notebooks():
         folder = paths.given(workdir, "workdir")
@@ -168,10 +174,10 @@ def evaluate(
         if dataset is not None and calibrate:
             raise InputError("calibrate and dataset: found both; calibrate the run on its own data first")
         if calibrate:
-            return evaluate_calibrated(folder, split, checkpoint, where, data)
+            return evaluate_calibrated(folder, split, checkpoint, where, data, further)
         if dataset is not None:
-            return elsewhere.evaluate_elsewhere(folder, dataset, split, checkpoint, where)
-        return evaluate.evaluate(folder, split, checkpoint, where, data)
+            return elsewhere.evaluate_elsewhere(folder, dataset, split, checkpoint, where, further)
+        return evaluate.evaluate(folder, split, checkpoint, where, data, further)
 
 
 def __getattr__(name: str) -> Any:

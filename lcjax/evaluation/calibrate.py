@@ -19,6 +19,7 @@ from data_pipelines.schema.legends import IGNORE
 from lcjax.engine import experiment as experiments
 from lcjax.engine import restore
 from lcjax.evaluation import evaluate, reliability
+from lcjax.evaluation.further import NOTHING, Further
 from lcjax.ops import reliability as ops
 from lcjax.parallel import devices, multihost
 from lcjax.runs import calibration as calibrations
@@ -34,7 +35,12 @@ _DIGITS = 6  # significant digits of a temperature
 
 
 def evaluate_calibrated(
-    folder: pathlib.Path, role: str, kind: str = "best", data_dir: str | None = None, data: Dataset | None = None
+    folder: pathlib.Path,
+    role: str,
+    kind: str = "best",
+    data_dir: str | None = None,
+    data: Dataset | None = None,
+    further: Further = NOTHING,
 ) -> dict[str, Any]:
     """Fits a checkpoint, then scores a split with it; arguments as of `evaluate.evaluate`.
 
@@ -57,7 +63,7 @@ def evaluate_calibrated(
     if not is_tested:
         _log.info(f"{folder}: the run has no test split, so nothing tells what the calibration is worth elsewhere")
         return {}
-    return evaluate.evaluate(folder, role, kind, data_dir, data)
+    return evaluate.evaluate(folder, role, kind, data_dir, data, further)
 
 
 def calibrate(

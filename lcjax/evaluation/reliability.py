@@ -5,6 +5,7 @@ and rounded to 1/250.
 """
 
 import functools
+import pathlib
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -18,7 +19,11 @@ from lcjax.engine import restore
 from lcjax.engine.eval_step import evaluation_batch, evaluation_batches, shown, sum_over_batches
 from lcjax.ops import reliability
 from lcjax.parallel import mesh as meshes
+from lcjax.parallel import multihost
+from lcjax.runs import calibration as calibrations
 from lcjax.runs.calibration import Calibration, percent
+
+_log = multihost.shared_logger(__name__)
 
 COVERAGES = (0.8, 0.9, 0.95)  # of the conformal sets that are looked at
 
@@ -159,12 +164,50 @@ def _described_sets(
     }
 
 
-def told(measured: dict[str, Any]) -> str:
-    """One line of what was measured."""
-    before, after = measured["before"], measured["after"]
-    reached = ", ".join(f"{one['reached']:.1%} at {one['stated']:.0%}" for one in measured["sets"])
-    return (
-        f"  temperature {measured['temperature']:g}: expected calibration error {before['ECE']:.4f} -> "
-        f"{after['ECE']:.4f} (by class {before['classwise_ECE']:.4f} -> {after['classwise_ECE']:.4f}), NLL "
-        f"{before['NLL']:.4f} -> {after['NLL']:.4f}; conformal sets hold {reached}"
+def fitted_to(trained: restore.Trained, folder: pathlib.Path, kind: str) -> Calibration | None:
+    """What was fitted to the checkpoint; None where the run is not calibrated, or another checkpoint of it is.
+
+    Args:
+      trained: the network.
+      folder: workdir of its run.
+      kind: of the checkpoint.
+
+    Raises:
+      InputError: calibration.json cannot be read, or is of another legend.
+    """
+    with multihost.raise_on_all():
+        table = calibrations.read(folder)
+        is_known = table is not None and trained.fingerprint in table
+        fitted = trained.calibration(table or {}, folder, kind) if is_known else None
+    if table is not None and fitted is None:
+        _log.info(
+            f"{folder / calibrations.FILE}: is of another checkpoint, so that calibration is not measured; to fit "
+            f"this one, {calibrations.make(folder, kind)}"
+        )
+    return fitted
+
+
+def measured(
+    trained: restore.Trained,
+    fitted: Calibration | None,
+    source: Source,
+    shown_as: Callable[[dict], dict] = lambda batch: batch,
+) -> dict[str, Any]:
+    """The field `calibration` of metrics.json, as of `of_source`; nothing where nothing is fitted."""
+    return {"calibration": of_source(trained, fitted, source, shown_as)} if fitted else {}
+
+
+def tell(found: dict[str, Any], split_id: str = "") -> None:
+    """Logs what `measured` found, on the split of this id."""
+    if not found:
+        return
+    one = found["calibration"]
+    before, after = one["before"], one["after"]
+    reached = ", ".join(f"{sets['reached']:.1%} at {sets['stated']:.0%}" for sets in one["sets"])
+    _log.info(
+        f"  temperature {one['temperature']:g}: expected calibration error {before['ECE']:.4f} -> {after['ECE']:.4f} "
+        f"(by class {before['classwise_ECE']:.4f} -> {after['classwise_ECE']:.4f}), NLL {before['NLL']:.4f} -> "
+        f"{after['NLL']:.4f}; conformal sets hold {reached}"
     )
+    if one["fitted_on"]["id"] == split_id:
+        _log.warning("these records are what the calibration was fitted to: after it they look better than others")

@@ -18,7 +18,7 @@ from data_pipelines.reading import dataset
 from data_pipelines.schema.errors import InputError
 from lcjax import tasks
 from lcjax.engine import restore
-from lcjax.evaluation import calibrate, evaluate
+from lcjax.evaluation import calibrate, evaluate, reliability
 from lcjax.ops import reliability as ops
 from lcjax.ops import tiling
 from lcjax.parallel import mesh as meshes
@@ -241,5 +241,5 @@ def test_of_another_checkpoint_it_is_not_measured(workdir, network, result, monk
     network.__dict__.pop("fingerprint", None)
     monkeypatch.setitem(network.__dict__, "fingerprint", "0" * 16)
     with printed() as said:
-        assert evaluate.fitted_to(network, workdir, "last") is None
+        assert reliability.fitted_to(network, workdir, "last") is None
     assert "is of another checkpoint, so that calibration is not measured" in said.text
