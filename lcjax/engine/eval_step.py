@@ -14,7 +14,7 @@ from data_pipelines.reading.interfaces import Source
 from data_pipelines.schema import progress
 from lcjax.models.params import Flat, Template
 from lcjax.parallel import mesh as meshes
-from lcjax.tasks import Task
+from lcjax.tasks import Rows, Task
 
 _MOMENT = 3.0  # seconds
 
@@ -67,9 +67,9 @@ def sum_over_batches(
     statistics: Flat,
     batches: Iterable[dict[str, Any]],
     sharding: NamedSharding,
-) -> dict[str, np.ndarray]:
-    """Sums over all batches, in int64 or float64; each is fetched while the next one runs."""
-    total: dict[str, np.ndarray] = {}
+) -> dict[str, Any]:
+    """Sums over all batches, in int64 or float64, and joined `Rows`; each batch is fetched while the next one runs."""
+    total: dict[str, Any] = {}
     running = None
     mesh = cast(Mesh, sharding.mesh)
     for batch in batches:
@@ -83,6 +83,10 @@ def sum_over_batches(
 def _add(total: dict[str, Any], sums: dict[str, Any] | None) -> dict[str, Any]:
     if sums is None:
         return total
-    fetched = jax.device_get(sums)
-    wide = {key: np.asarray(value, np.result_type(value, np.int64)) for key, value in fetched.items()}
-    return {key: total.get(key, 0) + value for key, value in wide.items()}
+    return {key: _joined(total.get(key), value) for key, value in jax.device_get(sums).items()}
+
+
+def _joined(total: Any, value: Any) -> Any:
+    if isinstance(value, Rows):
+        return value if total is None else Rows(np.concatenate([total.values, value.values]))
+    return (0 if total is None else total) + np.asarray(value, np.result_type(value, np.int64))

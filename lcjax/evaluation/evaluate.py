@@ -100,7 +100,7 @@ def _write(trained: restore.Trained, folder: pathlib.Path, role: str, kind: str,
         distribution = {part: of_part["class_pixels"] for part, of_part in card.splits.items()}
         result |= segmentation_result(sums["confusion"], card.legend, int(sums["ignored"]), distribution)
     else:
-        result |= {"scores": task.scores(sums)}
+        result |= {"scores": task.scores(sums)} | task.details(sums)
     result = schema_version.stamp(result, SCHEMA_VERSION)
     with evaluations.sealed(folder / "evaluation" / role) as out:
         if "confusion" in sums:

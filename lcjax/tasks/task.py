@@ -28,6 +28,17 @@ class Mean(NamedTuple):
     count: Any
 
 
+class Rows(NamedTuple):
+    """What evaluation keeps of each example, for scores that are no function of sums: joined over batches, not added.
+
+    Attributes:
+      values: an array whose first axis is the examples, those that fill up the last batch among them; scores must not
+        depend on their order.
+    """
+
+    values: Any
+
+
 class Task(abc.ABC):
     """What a batch means: a task owns the network, its inputs, the loss, the evaluation sums and their scores.
 
@@ -41,6 +52,7 @@ class Task(abc.ABC):
     Attributes:
       can_map: whether its network gives every pixel a class: what maps are drawn with and land cover is scored by. It
         has `names` and `probabilities` then.
+      can_classify: whether its network gives a whole image classes. It has `names` and `probabilities` then.
       can_embed: whether its network makes one vector of each place: what probes learn from. It has `embed` then.
       splits_batches: whether a batch may go through the network in parts (config.accumulate): false where the loss
         compares the examples of a batch.
@@ -54,6 +66,7 @@ class Task(abc.ABC):
     """
 
     can_map: ClassVar[bool] = False
+    can_classify: ClassVar[bool] = False
     can_embed: ClassVar[bool] = False
     splits_batches: ClassVar[bool] = True
     augmentations: ClassVar[tuple[str, ...]] = ()
@@ -99,20 +112,28 @@ class Task(abc.ABC):
 
     @abc.abstractmethod
     def eval_step(self, model: nnx.Module, batch: Batch) -> Values:
-        """Returns evaluation sums of a batch, which add up over batches; only examples in batch["valid"] count."""
+        """Returns evaluation sums of a batch, which add up over batches, and `Rows`, which are joined.
+
+        Only examples in batch["valid"] count.
+        """
 
     @abc.abstractmethod
     def scores(self, sums: Values) -> dict[str, float]:
         """Returns scores of the sums over a whole split, `monitor` among them; the part before a "/" groups them."""
+
+    def details(self, sums: Values) -> dict[str, Any]:
+        """Returns what metrics.json holds of the sums over a whole split beside the scores (runs/evaluations.py)."""
+        return {}
 
     def health_warning(self, means: dict[str, float]) -> str:
         """Returns what should be warned of, given the means of what `loss` logs after the warm-up; or nothing."""
         return ""
 
     def probabilities(self, model: nnx.Module, batch: Batch) -> jax.Array:
-        """Returns class probabilities (B, H, W, classes) float32 of stored integers {sensor: (B, H, W, bands)}.
+        """Returns class probabilities float32 of stored integers {sensor: (B, H, W, bands)}.
 
-        Only asked where `can_map`, of a network in evaluation mode.
+        Only asked of a network in evaluation mode: (B, H, W, classes) where `can_map`, (B, classes) where
+        `can_classify`.
         """
         raise NotImplementedError(f"{type(self).__name__}.can_map is {self.can_map}")
 

@@ -16,6 +16,7 @@ from data_pipelines.schema.errors import InputError
 from data_pipelines.schema.legends import IGNORE, Legend
 from lcjax.engine.experiment import Experiment
 from lcjax.models.params import Flat
+from lcjax.ops import patch_labels
 from lcjax.parallel import mesh as meshes
 from lcjax.parallel import multihost
 
@@ -126,16 +127,12 @@ def piece_labels(source: Source, legend: Legend, crop: int) -> np.ndarray:
     """
     index, classes = legend.index_of_id(), len(legend.scored)
 
-    def most_frequent(labels_HxW: np.ndarray) -> int:
-        counts = np.bincount(labels_HxW.ravel(), minlength=256)[:classes]
-        return int(counts.argmax()) if counts.any() else IGNORE
-
-    found = [
-        most_frequent(piece)
+    counts = [
+        np.bincount(piece.ravel(), minlength=256)[:classes]
         for number in range(len(source))
         for piece in pieces(index[source.read(number, ["label"])["label"]][None], crop)
     ]
-    return np.array(found, np.uint8)
+    return np.asarray(patch_labels.most_frequent(np.array(counts, np.int32)))
 
 
 def scores(
