@@ -174,6 +174,8 @@ def test_no_folder_holds_more_than_twenty_modules(top):
                 "data_pipelines/benchmark/input_variants.py",
             },
         ),
+        ("data_pipelines", ("pyogrio",), {"data_pipelines/geo/geopackage.py"}),
+        ("lcjax", ("pyogrio",), set()),
         ("data_pipelines", ("apache_beam",), {"data_pipelines/prepare/beam.py"}),
         ("lcjax", ("orbax",), {"lcjax/runs/checkpoints.py"}),
         ("lcjax", ("configs", "launch", "tests", "benchmarks"), set()),
