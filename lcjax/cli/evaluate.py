@@ -13,6 +13,8 @@ With --dataset it scores any prepared data whose sensors and bands the network k
 (upper and lower case are alike), which are listed: how well it does in another place. --split then names records of
 that data set: test, "validation[:50%]", fold_2. docs/scores.md says what is counted.
 
+A classification run is scored by whole patches (docs/classification.md), on the splits of its own data set.
+
 Writes WORKDIR/evaluation/SPLIT/: metrics.json (scores with their class set, absent classes, ignored ids, pixels, split
 and checkpoint), confusion.csv, confusion.png, and samples.npz for the page of `lcjax report`."""
 

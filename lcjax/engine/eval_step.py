@@ -47,6 +47,18 @@ def evaluation_batches(source: Source, batch_size: int, keys: Sequence[str], thr
     )
 
 
+def numbered(batches: Iterable[dict[str, Any]], batch_size: int) -> Iterator[dict[str, Any]]:
+    """Adds "place" to the batches of `evaluation_batches`, (b,) int32: which record each example is.
+
+    Of several processes, which examples lie where in the global batch depends on the order of the devices. What fills
+    up the last batch has the places after the last record.
+    """
+    local = batch_size // jax.process_count()
+    for number, batch in enumerate(batches):
+        first = number * batch_size + jax.process_index() * local
+        yield batch | {"place": np.arange(first, first + local, dtype=np.int32)}
+
+
 def shown(batches: Iterator[dict[str, Any]], records: int, batch_size: int) -> Iterator[dict[str, Any]]:
     """The batches of so many records, with a bar where they take more than a moment; process 0 alone shows it."""
     return iter(

@@ -107,6 +107,8 @@ def _write(trained: restore.Trained, folder: pathlib.Path, role: str, kind: str,
             records = [source[index] for index in chosen_samples(len(source))]
             write_samples(out / evaluations.SAMPLES, dataset.sensors[-1], records, predict(trained, records))
             write_confusion(out, sums["confusion"], result["class_set"])
+        if "patch_confusion" in result:
+            write_confusion(out, np.array(result["patch_confusion"]), result["class_set"])
         write_atomically(out / evaluations.METRICS, json.dumps(result, indent=1))
     shown = "  ".join(f"{key} {value:.4f}" for key, value in result["scores"].items() if "/" not in key)
     absent = f"  absent: {', '.join(result['absent'])}" if result.get("absent") else ""
@@ -147,11 +149,11 @@ def segmentation_result(confusion: np.ndarray, legend, ignored: int, distributio
 def write_confusion(
     out: pathlib.Path, confusion: np.ndarray, names: list[str], other: np.ndarray | None = None
 ) -> None:
-    """Writes confusion.csv (pixels, rows = truth, columns = prediction) and confusion.png.
+    """Writes confusion.csv (rows = truth, columns = prediction) and confusion.png.
 
     Args:
       out: folder.
-      confusion: (N, N) pixels.
+      confusion: (N, N) pixels, or patches.
       names: of the N classes.
       other: (N,) pixels of each class that were taken for none of them: a last column.
     """

@@ -43,9 +43,7 @@ class Streams(nnx.Module):
         """Those of each encoder that may have learned elsewhere, by its path."""
         return {f"encoders/{name}": encoder.parameter_groups for name, encoder in self.encoders.items() if name != OWN}
 
-    def given(
-        self, inputs: Images, keys_B: jax.Array | None
-    ) -> Iterator[tuple[str, jax.Array, jax.Array | None]]:
+    def given(self, inputs: Images, keys_B: jax.Array | None) -> Iterator[tuple[str, jax.Array, jax.Array | None]]:
         """Yields of each stream its name, the image that its encoder is shown, and what drops residual branches.
 
         The image (B, H, W, C) has gone through the adapter of its stream, and its edges are multiples of the stride.

@@ -96,7 +96,8 @@ class ViTEncoder(nnx.Module):
 
     def class_feature(self, x_BxHxWxC: jax.Array, noise_BxN: jax.Array | None = None) -> jax.Array:
         """Returns the class token that leaves the last block, normalised: (B, C)."""
-        return self.norm(self.tokens(x_BxHxWxC, noise_BxN)[-1])[:, 0]
+        tokens: jax.Array = self.norm(self.tokens(x_BxHxWxC, noise_BxN)[-1])
+        return tokens[:, 0]
 
     def tokens(self, x_BxHxWxC: jax.Array, noise_BxN: jax.Array | None = None) -> list[jax.Array]:
         """What enters the first block, and what leaves each: (B, 1 + rows * columns, C), the class token first."""

@@ -8,9 +8,7 @@ from data_pipelines.schema.legends import IGNORE
 from lcjax.parallel import mesh as meshes
 
 
-def binary_cross_entropy(
-    logits_BxK: jax.Array, labels_BxK: jax.Array, weights_K: jax.Array | None = None
-) -> jax.Array:
+def binary_cross_entropy(logits_BxK: jax.Array, labels_BxK: jax.Array, weights_K: jax.Array | None = None) -> jax.Array:
     """Returns the mean binary cross-entropy over labelled patches and classes, right over replicas; 0 where is none.
 
     Args:

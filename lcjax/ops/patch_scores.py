@@ -23,7 +23,7 @@ class Counted:
     @property
     def present(self) -> np.ndarray:
         """(K,) bool: classes that a patch has or is given; the others are absent, and left out of means."""
-        return self.hits + self.wrong + self.missed > 0
+        return np.asarray(self.hits + self.wrong + self.missed > 0)
 
     def by_class(self) -> dict[str, np.ndarray]:
         """Acc (recall), Precision and F1 of each class; 0 where a present class has no true, or no predicted, patch."""
@@ -45,13 +45,14 @@ def counted(truth_NxK: np.ndarray, given_NxK: np.ndarray) -> Counted:
 def given(probabilities_NxK: np.ndarray, *, single: bool) -> np.ndarray:
     """Returns the labels that are predicted, (N, K) bool: the most probable class, or all above one half."""
     if not single:
-        return probabilities_NxK > 0.5
-    return np.eye(probabilities_NxK.shape[1], dtype=bool)[probabilities_NxK.argmax(axis=1)]
+        return np.asarray(probabilities_NxK > 0.5)
+    chosen = probabilities_NxK.argmax(axis=1)
+    return np.asarray(chosen[:, None] == np.arange(probabilities_NxK.shape[1]))
 
 
 def confusion(truth_NxK: np.ndarray, given_NxK: np.ndarray) -> np.ndarray:
     """Returns the confusion matrix of single labels, (K, K) patches: rows = truth, columns = prediction."""
-    return truth_NxK.astype(np.int64).T @ given_NxK.astype(np.int64)
+    return np.asarray(truth_NxK.astype(np.int64).T @ given_NxK.astype(np.int64))
 
 
 def average_precision(scores_N: np.ndarray, truth_N: np.ndarray) -> float:
@@ -91,7 +92,9 @@ def scores(
       InputError: there is no patch.
     """
     if not len(truth_NxK):
-        raise InputError("no labelled patch was scored; expected a split in which one patch at least has labelled pixels")
+        raise InputError(
+            "no labelled patch was scored; expected a split in which one patch at least has labelled pixels"
+        )
     probabilities_NxK = np.asarray(probabilities_NxK, np.float64)
     predicted = given(probabilities_NxK, single=single)
     counts = counted(truth_NxK, predicted)

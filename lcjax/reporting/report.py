@@ -5,7 +5,7 @@ import os
 import pathlib
 
 from data_pipelines.schema.errors import InputError
-from lcjax.reporting import map_reader, page, run_reader, tables
+from lcjax.reporting import map_reader, page, patch_tables, run_reader, tables
 from lcjax.reporting.report2024 import compare, writers
 
 _log = logging.getLogger(__name__)
@@ -30,7 +30,10 @@ def render(workdirs: list[str], maps: list[str]) -> dict[str, str]:
         _log.warning("left out: %s", line)
     land_maps = map_reader.read(map_reader.find(maps)) if maps else []
     score_tables, comparison = tables.tables(runs), compare.compare(runs)
-    files = {"index.html": page.html(runs, score_tables, land_maps, comparison, refused)}
+    patches = patch_tables.tables(runs)
+    files = {"index.html": page.html(runs, score_tables, land_maps, comparison, refused, patches)}
+    if patches:
+        files |= {"patches.csv": patch_tables.to_csv(patches), "patches.md": patch_tables.to_markdown(patches)}
     if runs:
         files |= {"scores.csv": tables.to_csv(score_tables), "scores.md": tables.to_markdown(score_tables)}
     if comparison:

@@ -44,9 +44,7 @@ class Classification(Task):
             for key, (silent, why) in fields.items():
                 if of[key] != silent:
                     name = f"weights.{key}" if of is config.weights else key
-                    raise InputError(
-                        f"config.{name}={of[key]!r}: the classification task {why}; set it to {silent!r}"
-                    )
+                    raise InputError(f"config.{name}={of[key]!r}: the classification task {why}; set it to {silent!r}")
         if not np.isclose(config.least_share * patch_labels.STEPS, round(config.least_share * patch_labels.STEPS)):
             raise InputError(
                 f"config.least_share={config.least_share}: expected a number with at most three decimals, such as 0.1"
@@ -87,18 +85,20 @@ class Classification(Task):
         images = {key: batch[key] for key in self.keys}
         floats, drawn = augmentation.augmented(images, batch["corner"], keys_B, self.card.sensors, self.config)
         assert drawn is not None
-        logits, labels = model(floats, keys_B), self.labels(drawn)
+        logits, counts = model(floats, keys_B), self._counts(drawn)
         weights = None if self.weights is None else jnp.asarray(self.weights)
-        return self._single(logits, labels, weights) if self.single else self._multi(logits, labels, weights)
+        return self._single(logits, counts, weights) if self.single else self._multi(logits, counts, weights)
 
-    def _single(self, logits: jax.Array, labels_B: jax.Array, weights: jax.Array | None) -> tuple[jax.Array, Values]:
+    def _single(self, logits: jax.Array, counts: jax.Array, weights: jax.Array | None) -> tuple[jax.Array, Values]:
+        labels_B = patch_labels.most_frequent(counts)
         loss = losses.cross_entropy(logits, labels_B, weights)
         valid = labels_B != IGNORE
         right, labelled = meshes.psum((jnp.sum((jnp.argmax(logits, axis=-1) == labels_B) & valid), jnp.sum(valid)))
         weight = labelled if weights is None else meshes.psum(losses.total_weight(labels_B, weights))
         return loss, {"OA": Mean(right, labelled)} | _counted(loss, labelled, weight)
 
-    def _multi(self, logits: jax.Array, labels_BxK: jax.Array, weights: jax.Array | None) -> tuple[jax.Array, Values]:
+    def _multi(self, logits: jax.Array, counts: jax.Array, weights: jax.Array | None) -> tuple[jax.Array, Values]:
+        labels_BxK = patch_labels.covering(counts, self.config.least_share)
         loss = patch_losses.binary_cross_entropy(logits, labels_BxK, weights)
         valid, true, given = labels_BxK != IGNORE, labels_BxK == 1, logits > 0
         hits, both, labelled = meshes.psum(
@@ -108,10 +108,10 @@ class Classification(Task):
 
     def eval_step(self, model: nnx.Module, batch: Batch) -> Values:
         """Returns the probabilities and labels of whole tiles, and how many tiles there are."""
-        labels = self.labels(jnp.where(batch["valid"][:, None, None], batch["label"], np.uint8(IGNORE)))
+        labels = jnp.where(batch["valid"][:, None, None], batch["label"], np.uint8(IGNORE))
         return {
             "probabilities": Rows(self.probabilities(model, batch)),
-            "labels": Rows(patch_labels.table(labels, len(self.names)) if self.single else labels),
+            "labels": Rows(self.labels(labels)),
             "patches": jnp.sum(batch["valid"]),
         }
 
@@ -126,9 +126,7 @@ class Classification(Task):
         counts, legend = patch_scores.counted(truth, given), self.card.legend
         table = {"hits": counts.hits, "wrong": counts.wrong, "missed": counts.missed}
         return {
-            "task": "classification",
             "labels": self.config.labels,
-            "least_share": 0.0 if self.single else float(self.config.least_share),
             "class_set": list(self.names),
             "class_ids": [land_class.id for land_class in legend.scored],
             "absent": self._scored(sums)[1],
@@ -136,7 +134,11 @@ class Classification(Task):
             "patches": len(truth),
             "ignored_patches": int(sums["patches"]) - len(truth),
             "patch_counts": {name: values.tolist() for name, values in table.items()},
-        } | ({"patch_confusion": patch_scores.confusion(truth, given).tolist()} if self.single else {})
+        } | (
+            {"patch_confusion": patch_scores.confusion(truth, given).tolist()}
+            if self.single
+            else {"least_share": float(self.config.least_share)}
+        )
 
     def _scored(self, sums: Values) -> tuple[dict[str, float], list[str]]:
         return patch_scores.scores(*self.labelled(sums), self.names, single=self.single)
@@ -153,15 +155,16 @@ class Classification(Task):
         return jax.nn.softmax(logits, axis=-1) if self.single else jax.nn.sigmoid(logits)
 
     def labels(self, labels_BxHxW: jax.Array) -> jax.Array:
-        """Returns the labels of patches of legend ids: class indices (B,), or of several (B, K) 0 and 1; or IGNORE."""
-        indices = jnp.asarray(self.card.legend.index_of_id())[labels_BxHxW.astype(jnp.int32)]
-        counts = patch_labels.class_counts(indices, len(self.names))
-        return patch_labels.most_frequent(counts) if self.single else patch_labels.covering(counts, self.least_share)
+        """Returns the labels of patches, (B, classes) uint8, of legend ids: 1 or 0; IGNORE where no pixel has one."""
+        counts = self._counts(labels_BxHxW)
+        if self.single:
+            return patch_labels.table(patch_labels.most_frequent(counts), len(self.names))
+        return patch_labels.covering(counts, self.config.least_share)
 
-    @property
-    def least_share(self) -> float:
-        """Of a patch's labelled pixels that a class must have to be one of several labels."""
-        return float(self.config.least_share)
+    def _counts(self, labels_BxHxW: jax.Array) -> jax.Array:
+        """Pixels of each class in each patch, of legend ids."""
+        indices = jnp.asarray(self.card.legend.index_of_id())[labels_BxHxW.astype(jnp.int32)]
+        return patch_labels.class_counts(indices, len(self.names))
 
 
 def _counted(loss: jax.Array, labelled: jax.Array, weight: jax.Array) -> Values:

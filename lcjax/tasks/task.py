@@ -52,7 +52,8 @@ class Task(abc.ABC):
     Attributes:
       can_map: whether its network gives every pixel a class: what maps are drawn with and land cover is scored by. It
         has `names` and `probabilities` then.
-      can_classify: whether its network gives a whole image classes. It has `names` and `probabilities` then.
+      can_classify: whether its network gives a whole image classes. It has `names`, `probabilities`, `labels`
+        and `single` then.
       can_embed: whether its network makes one vector of each place: what probes learn from. It has `embed` then.
       splits_batches: whether a batch may go through the network in parts (config.accumulate): false where the loss
         compares the examples of a batch.
@@ -61,6 +62,7 @@ class Task(abc.ABC):
       keys: what it reads of each record: names of sensors, "label" if it learns from labels, and names of vectors. With
         "label", records without a labelled pixel are refused before the first step.
       vectors: the numbers beside the images that its network is shown, in order.
+      single: of a task that can classify, whether an image has a single label.
       names: of the classes, in the order of the outputs.
       scene_note: what a person who maps scenes should be told; empty where there is nothing.
     """
@@ -74,6 +76,7 @@ class Task(abc.ABC):
     monitor: str
     keys: tuple[str, ...]
     vectors: tuple[Vector, ...] = ()
+    single: bool = True
     names: tuple[str, ...] = ()
     scene_note: str = ""
 
@@ -136,6 +139,13 @@ class Task(abc.ABC):
         `can_classify`.
         """
         raise NotImplementedError(f"{type(self).__name__}.can_map is {self.can_map}")
+
+    def labels(self, labels_BxHxW: jax.Array) -> jax.Array:
+        """Returns the labels of whole images, (B, classes) uint8, 1 or 0, of legend ids; all 255 where there are none.
+
+        Only asked where `can_classify`.
+        """
+        raise NotImplementedError(f"{type(self).__name__}.can_classify is {self.can_classify}")
 
     def embed(self, model: nnx.Module, batch: Batch) -> jax.Array:
         """Returns vectors (B, C) float32 of stored integers {sensor: (B, H, W, bands)}.

@@ -14,6 +14,7 @@ from jax.sharding import NamedSharding, PartitionSpec
 from data_pipelines.reading.interfaces import Source
 from data_pipelines.schema.errors import InputError
 from data_pipelines.schema.legends import IGNORE, Legend
+from lcjax.engine.eval_step import numbered
 from lcjax.engine.experiment import Experiment
 from lcjax.models.params import Flat
 from lcjax.ops import patch_labels
@@ -91,12 +92,9 @@ def _embedder(experiment: Experiment) -> Callable[[Flat, Flat, Source], np.ndarr
     compiled = jax.jit(embed, out_shardings=NamedSharding(mesh, PartitionSpec()))
 
     def of_source(parameters: Flat, statistics: Flat, source: Source) -> np.ndarray:
-        # Of several processes, which examples lie where in the global batch depends on the order of the devices.
-        local = batch_size // jax.process_count()
         places, embeddings = [], []
-        for number, batch in enumerate(experiment.evaluation_batches(source)):
-            first = number * batch_size + jax.process_index() * local
-            given = {key: batch[key] for key in task.keys} | {"place": np.arange(first, first + local, dtype=np.int32)}
+        for batch in numbered(experiment.evaluation_batches(source), batch_size):
+            given = {key: batch[key] for key in (*task.keys, "place")}
             with jax.set_mesh(mesh):
                 place, embedded = jax.device_get(compiled(parameters, statistics, meshes.global_batch(given, sharding)))
             places.append(place)
