@@ -249,7 +249,7 @@ def _matrix(percent: np.ndarray, names: Sequence[str], title: str, truth: str, d
         colour = "white" if value > 55 else "#99a" if value < 0.05 else "#223"
         axes.text(column, row, text, ha="center", va="center", color=colour, fontsize=8)
     for row in np.flatnonzero(np.isnan(percent[:, 0])).tolist():
-        axes.text((len(names) - 1) / 2, row, "no true pixels", ha="center", va="center", color="#778", fontsize=8)
+        axes.text((len(names) - 1) / 2, row, "none true", ha="center", va="center", color="#778", fontsize=8)
     labels = [_clip(name, 22) for name in names]
     axes.set_xticks(range(len(names)), labels, rotation=45, ha="right", rotation_mode="anchor")
     axes.set_yticks(range(len(names)), labels)

@@ -315,16 +315,17 @@ def _curve_section(runs: Iterable[Run]) -> str:
         fields = own[0].fields if own else known
         classes = tuple(fields["class_set"])
         validation = run.splits["validation"]["id"] if "validation" in run.splits else ""
-        groups.setdefault((run.kind, fields["dataset"], classes, validation), []).append(run)
+        groups.setdefault((run.kind, fields["dataset"], classes, validation, run.labels), []).append(run)
     pictures = []
     order = list(_CURVES)
-    for (kind, dataset, _, validation), group in sorted(
+    for (kind, dataset, _, validation, labels), group in sorted(
         groups.items(), key=lambda item: (order.index(item[0][0]), str(item[0]))
     ):
         panels = _panels(group, kind)
         if not panels:
             continue
-        kind = kind if group[0].pretraining else f"{kind}, {dataset}".removesuffix(", ")
+        if not group[0].pretraining:
+            kind = ", ".join(filter(None, [kind, dataset, labels and f"{labels} labels"]))
         about = f" (validation split id {validation})" if validation else ""
         caption = "Where the loss has many points, they are faint, and the strong line is their moving average."
         title = f"<h3>{markup.text(kind + about)}</h3>"

@@ -130,7 +130,8 @@ def section(tables: Sequence[PatchTable]) -> str:
         "<b>micro</b> counts all labels together; <b>mCA</b> is the mean recall; <b>mAP</b> the mean over the classes "
         "of the average precision; <b>subset_accuracy</b> the share of patches all of whose labels are right.</p>"
     )
-    return f'<section id="patches"><h2>Classification of patches</h2>{rules}{"".join(map(_table_section, tables))}</section>'
+    shown = "".join(map(_table_section, tables))
+    return f'<section id="patches"><h2>Classification of patches</h2>{rules}{shown}</section>'
 
 
 def _table_section(table: PatchTable) -> str:

@@ -113,6 +113,11 @@ class Run:
         return "Segmentation" if _scores_land_cover(self.config) else "Pre-training"
 
     @property
+    def labels(self) -> str:
+        """Of a run that classifies whole patches, "single" or "multi"; else ""."""
+        return str(self.config.get("labels", "")) if _classifies(self.config) else ""
+
+    @property
     def pretraining(self) -> bool:
         """Whether the run scores no land cover: it has curves only."""
         return self.kind == "Pre-training"
