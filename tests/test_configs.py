@@ -121,7 +121,19 @@ def lines_of(config, prefix: str = "") -> list[str]:
 
 
 # What decides on a network: networks take seconds to build.
-_NETWORK = ("task", "dataset", "model", "fusion", "bands", "legend", "metadata", "projection", "freeze")
+_NETWORK = (
+    "task",
+    "dataset",
+    "model",
+    "fusion",
+    "bands",
+    "legend",
+    "metadata",
+    "projection",
+    "freeze",
+    "labels",
+    "least_share",
+)
 
 
 def sizes_of(config) -> tuple[int, int]:
