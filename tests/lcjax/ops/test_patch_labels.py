@@ -37,7 +37,7 @@ def test_labels_are_those_that_one_counts():
 
 
 @pytest.mark.parametrize("share", [0.1, 0.3, 0.7, 0.125, 0.001, 1.0])
-@pytest.mark.parametrize("pixels", [10, 1000, 50_000, 2_000_000])
+@pytest.mark.parametrize("pixels", [1000, 50_000, 2_000_000])
 def test_a_class_that_covers_exactly_the_share_is_a_label(share, pixels):
     whole = round(share * pixels)
     counts = np.array([[whole, pixels - whole], [whole - 1, pixels - whole + 1]], np.int32)

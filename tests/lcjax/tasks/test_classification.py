@@ -1,5 +1,7 @@
 """The classification task: whose label a crop has, one loss on any devices, what is kept, and what it refuses."""
 
+import dataclasses
+
 import jax
 import jax.numpy as jnp
 import launched
@@ -9,7 +11,8 @@ from networks import batch, card_of, logged, make, small, smallest, trained
 
 from data_pipelines.schema.errors import InputError
 from lcjax import tasks
-from lcjax.configs import classification
+from lcjax.configs import classification, dfc2020
+from lcjax.engine import experiment as experiments
 from lcjax.engine import restore
 from lcjax.engine.eval_step import evaluation_step, sum_over_batches
 from lcjax.evaluation import evaluate
@@ -212,6 +215,32 @@ def test_a_run_goes_on_after_an_interruption_as_if_there_had_been_none(runs, dat
         assert (one.step, one.fingerprint) == (other.step, other.fingerprint)
     metrics = [(folder / "metrics.jsonl").read_text() for folder in (runs / "frozen", tmp_path / "stopped")]
     assert metrics[0] == metrics[1]
+
+
+def test_encoders_go_from_segmentation_to_classification_and_back_and_heads_do_not(trained, classifier, data_dir):
+    for origin, get_config, head in (
+        (trained, classification.get_config, "patch_head"),
+        (classifier, dfc2020.get_config, "head"),
+    ):
+        config = small(get_config(f"model=unet,data=sample,init={origin},tiny=true"), data_dir)
+        start, other = experiments.build(config).start(), restore.restore(origin)
+        here = {path for path in start.parameters if path.startswith("encoders/")}
+        assert here == {path for path in other.parameters if path.startswith("encoders/")} != set()
+        for path in here:
+            np.testing.assert_array_equal(start.parameters[path], other.parameters[path])
+        rows = {row.path: row.what for row in start.arrival.rows}
+        assert {rows[path] for path in here} == {"taken"}
+        assert {what for path, what in rows.items() if path.startswith(f"{head}/")} == {"missing"}
+
+
+def test_heads_of_other_classes_are_not_taken(classifier, data_dir, monkeypatch):
+    config = small(classification.get_config(f"model=unet,data=sample,init={classifier},tiny=true"), data_dir)
+    experiment = experiments.build(config)
+    assert "taken" in {row.what for row in experiment.start().arrival.rows if row.path.startswith("patch_head/")}
+    classes = [dataclasses.replace(c, name=f"new {c.name}") for c in experiment.card.legend.classes]
+    legend = dataclasses.replace(experiment.card.legend, name="other", classes=tuple(classes))
+    other = dataclasses.replace(experiment, card=dataclasses.replace(experiment.card, legend=legend))
+    assert {row.what for row in other.start().arrival.rows if row.path.startswith("patch_head/")} == {"replaced"}
 
 
 def test_what_evaluate_writes_is_read_back(runs):
