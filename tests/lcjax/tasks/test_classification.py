@@ -228,19 +228,19 @@ def test_encoders_go_from_segmentation_to_classification_and_back_and_heads_do_n
         assert here == {path for path in other.parameters if path.startswith("encoders/")} != set()
         for path in here:
             np.testing.assert_array_equal(start.parameters[path], other.parameters[path])
-        rows = {row.path: row.what for row in start.arrival.rows}
+        rows = {row.path: row.how for row in start.arrival.rows}
         assert {rows[path] for path in here} == {"taken"}
-        assert {what for path, what in rows.items() if path.startswith(f"{head}/")} == {"missing"}
+        assert {how for path, how in rows.items() if path.startswith(f"{head}/")} == {"missing"}
 
 
 def test_heads_of_other_classes_are_not_taken(classifier, data_dir, monkeypatch):
     config = small(classification.get_config(f"model=unet,data=sample,init={classifier},tiny=true"), data_dir)
     experiment = experiments.build(config)
-    assert "taken" in {row.what for row in experiment.start().arrival.rows if row.path.startswith("patch_head/")}
+    assert "taken" in {row.how for row in experiment.start().arrival.rows if row.path.startswith("patch_head/")}
     classes = [dataclasses.replace(c, name=f"new {c.name}") for c in experiment.card.legend.classes]
     legend = dataclasses.replace(experiment.card.legend, name="other", classes=tuple(classes))
     other = dataclasses.replace(experiment, card=dataclasses.replace(experiment.card, legend=legend))
-    assert {row.what for row in other.start().arrival.rows if row.path.startswith("patch_head/")} == {"replaced"}
+    assert {row.how for row in other.start().arrival.rows if row.path.startswith("patch_head/")} == {"replaced"}
 
 
 def test_what_evaluate_writes_is_read_back(runs):
