@@ -17,6 +17,7 @@ from data_pipelines.schema.files import write_atomically
 from lcjax.engine import experiment as experiments
 from lcjax.engine import restore
 from lcjax.engine.eval_step import evaluation_batch, evaluation_batches, evaluation_step, shown, sum_over_batches
+from lcjax.evaluation import patch_pictures
 from lcjax.ops import metrics
 from lcjax.parallel import devices, multihost
 from lcjax.parallel import mesh as meshes
@@ -107,6 +108,9 @@ def _write(trained: restore.Trained, folder: pathlib.Path, role: str, kind: str,
             records = [source[index] for index in chosen_samples(len(source))]
             write_samples(out / evaluations.SAMPLES, dataset.sensors[-1], records, predict(trained, records))
             write_confusion(out, sums["confusion"], result["class_set"])
+        if task.can_classify:
+            records = [source[index] for index in chosen_samples(len(source))]
+            patch_pictures.write(out, trained, dataset.sensors[-1], records)
         if "patch_confusion" in result:
             write_confusion(out, np.array(result["patch_confusion"]), result["class_set"])
         write_atomically(out / evaluations.METRICS, json.dumps(result, indent=1))

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from networks import batch, card_of, logged, make, small, smallest, trained
 
+import lcjax
 from data_pipelines.schema.errors import InputError
 from lcjax import tasks
 from lcjax.configs import classification, dfc2020
@@ -243,11 +244,38 @@ def test_heads_of_other_classes_are_not_taken(classifier, data_dir, monkeypatch)
     assert {row.how for row in other.start().arrival.rows if row.path.startswith("patch_head/")} == {"replaced"}
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize("labels", LABELS)
+def test_patches_of_arrays_are_learned(labels, tmp_path):
+    """Squares of two of four colours: which there are, and of which there is more. A guess is right in a quarter."""
+    rng = np.random.default_rng(0)
+    colours = rng.integers(40, 200, (4, 3))
+
+    def drawn(count):
+        masks = np.empty((count, 32, 32), np.uint8)
+        for mask in masks:
+            first, second = rng.choice(4, 2, replace=False)
+            mask[:] = first
+            mask[: rng.integers(6, 14)] = second
+        images = colours[masks] + rng.normal(0, 12, (*masks.shape, 3))
+        return images.clip(0, 255).astype(np.uint8), masks
+
+    data = lcjax.data.from_arrays({"train": drawn(96), "test": drawn(64)}, classes=["a", "b", "c", "d"])
+    config = lcjax.config("classification", data="rasters", model="unet", labels=labels, tiny=True, crop=0)
+    config.update({"total": "150 steps", "evaluation_batch_size": 16})
+    config.split.validation = ""
+    lcjax.train(config, tmp_path / "run", data=data)
+    scores = lcjax.evaluate(tmp_path / "run", "test", data=data)["scores"]
+    assert scores["OA" if labels == "single" else "subset_accuracy"] > 0.8
+    assert scores["F1_macro_4"] > 0.8 and scores["mAP_4"] > 0.9
+
+
 def test_what_evaluate_writes_is_read_back(runs):
     result = evaluate.evaluate(runs / "frozen", "test", "last")
     fields = evaluations.read_of_patches(runs / "frozen" / "evaluation" / "test")
     assert fields["scores"] == result["scores"] and (fields["labels"], fields["least_share"]) == ("multi", 0.1)
     assert fields["patches"] + fields["ignored_patches"] == fields["records"] == 4
     assert not (runs / "frozen" / "evaluation" / "test" / evaluations.SAMPLES).exists()
+    assert (runs / "frozen" / "evaluation" / "test" / "patches.png").read_bytes().startswith(b"\x89PNG")
     with pytest.raises(InputError, match="a classification run has no classes to map"):
         restore.restore(runs / "frozen").probabilities()
