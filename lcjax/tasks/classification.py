@@ -45,9 +45,11 @@ class Classification(Task):
                 if of[key] != silent:
                     name = f"weights.{key}" if of is config.weights else key
                     raise InputError(f"config.{name}={of[key]!r}: the classification task {why}; set it to {silent!r}")
-        if not np.isclose(config.least_share * patch_labels.STEPS, round(config.least_share * patch_labels.STEPS)):
+        steps = config.least_share * patch_labels.STEPS
+        if round(steps) < 1 or not np.isclose(steps, round(steps)):
             raise InputError(
-                f"config.least_share={config.least_share}: expected a number with at most three decimals, such as 0.1"
+                f"config.least_share={config.least_share}: expected 0.001 or more, with at most three decimals, such as "
+                "0.1"
             )
         if card.tile**2 >= patch_labels.MOST_PIXELS:
             raise InputError(

@@ -154,7 +154,8 @@ def test_pooled_features_and_class_tokens_are_what_the_head_sees():
         ({"resize": 64}, r"config\.resize=64: the classification task takes crops"),
         ({"weights.head": True}, r"config\.weights\.head=True: the classification task has a head of its own"),
         ({"weights.decoder": "mirrored"}, r"config\.weights\.decoder='mirrored': the classification task has no dec"),
-        ({"least_share": 0.12345}, r"config\.least_share=0\.12345: expected a number with at most three decimals"),
+        ({"least_share": 0.12345}, r"config\.least_share=0\.12345: expected 0\.001 or more, with at most three dec"),
+        ({"least_share": 1e-12}, r"config\.least_share=1e-12: expected 0\.001 or more"),
     ],
 )
 def test_what_it_cannot_do_is_refused(changes, says):
