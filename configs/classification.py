@@ -3,8 +3,8 @@
   lcjax train --config=classification:data=dfc2020,labels=multi --workdir=runs/patches --config.data_dir=DIR
 
 Arguments:
-  model   family whose encoders are taken, without its decoder: two_stream_swin (a Swin-T per sensor), resnet50_unet
-          (a ResNet-50) or any other of dfc2020; empty chooses two_stream_swin, of one sensor swin_unet, the same Swin-T
+  model   family whose encoders are taken, without its decoder: two_stream_swin (a Swin-T for each sensor, or one),
+          resnet50_unet (a ResNet-50) or any other of dfc2020
   size    as in dfc2020
   data    dfc2020, or sample: the same layout; sen12ms; flair1; rasters/NAME: your own images and masks
   fusion  as in dfc2020: s1, s2, early, late or early_plus_late; of flair1 aerial, of rasters image; empty chooses late
@@ -26,7 +26,7 @@ from data_pipelines.schema.errors import InputError
 from lcjax.configs import arguments, base
 
 ARGUMENTS = {
-    "model": "",
+    "model": "two_stream_swin",
     "size": "",
     "data": "dfc2020",
     "fusion": "",
@@ -55,9 +55,6 @@ def get_config(argument: str | None = None) -> ml_collections.ConfigDict:
     if data.partition("/")[0] not in _DATA:
         raise InputError(f"data={data}: no labelled patches that are known here; expected one of {', '.join(_DATA)}")
     roles, only = _DATA[data.partition("/")[0]]
-    if only and args["model"] == "two_stream_swin":
-        raise InputError(f"model=two_stream_swin: there is one sensor in {data}; take swin_unet, which has its encoder")
-    args["model"] = args["model"] or ("swin_unet" if only else "two_stream_swin")
     config = base.make(**args, task="classification")
     config.dataset = data
     config.split.train, config.split.validation, config.split.test = roles

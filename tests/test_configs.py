@@ -86,7 +86,7 @@ CASES = [
     ("classification", "labels=multi,init=runs/pretrain"),
     ("classification", "model=resnet50_unet,fusion=late,labels=multi,init=runs/pretrain_resnet50_unet,freeze=encoder"),
     ("classification", "data=flair1"),
-    ("classification", "data=rasters/town"),
+    ("classification", "data=rasters"),
     ("classification", "data=sample,tiny=true"),
 ]
 

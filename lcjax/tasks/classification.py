@@ -48,8 +48,7 @@ class Classification(Task):
         steps = config.least_share * patch_labels.STEPS
         if round(steps) < 1 or not np.isclose(steps, round(steps)):
             raise InputError(
-                f"config.least_share={config.least_share}: expected 0.001 or more, with at most three decimals, such as "
-                "0.1"
+                f"config.least_share={config.least_share}: expected 0.001 or more, with at most three decimals, as 0.1"
             )
         if card.tile**2 >= patch_labels.MOST_PIXELS:
             raise InputError(
