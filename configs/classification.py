@@ -24,6 +24,7 @@ import ml_collections
 
 from data_pipelines.schema.errors import InputError
 from lcjax.configs import arguments, base
+from lcjax.weights import imagenet
 
 ARGUMENTS = {
     "model": "two_stream_swin",
@@ -60,7 +61,7 @@ def get_config(argument: str | None = None) -> ml_collections.ConfigDict:
     config.split.train, config.split.validation, config.split.test = roles
     config.fusion = fusion or only or ("late" if args["model"] == "two_stream_swin" else "early")
     config.labels = labels
-    if only == "image":
+    if only == "image" and args["init"] != imagenet.NAME:  # whose scaling is that of the weights
         config.scaling = "whitened"
     if data == "flair1":
         config.legend = "flair1_12"
