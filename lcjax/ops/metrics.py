@@ -38,6 +38,12 @@ def confusion(labels_BxHxW: jax.Array, predictions_BxHxW: jax.Array, classes: in
     return jnp.sum(counts.astype(jnp.int32), axis=0)
 
 
+def score_names(classes: int, present: Sequence[str]) -> tuple[str, ...]:
+    """Returns the names of the scores of so many classes, of which some, by name, have a true pixel."""
+    means = ("OA", f"mCA_{classes}", f"mIoU_{classes}", "kappa")
+    return means + tuple(f"{score}/{name}" for score in ("IoU", "Acc", "Precision", "F1") for name in present)
+
+
 def scores(
     matrix: np.ndarray, names: Sequence[str], other: np.ndarray | None = None
 ) -> tuple[dict[str, float], list[str]]:

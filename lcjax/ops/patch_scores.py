@@ -69,6 +69,12 @@ def average_precision(scores_N: np.ndarray, truth_N: np.ndarray) -> float:
     return float(np.sum(np.diff(hits, prepend=0) / hits[-1] * (hits / (last + 1))))
 
 
+def score_names(size: int, *, single: bool) -> tuple[str, ...]:
+    """Returns the names of the scores of so many classes that `scores` always gives: the means."""
+    own = ("OA", "kappa") if single else ("subset_accuracy",)
+    return (*own, *(f"{stem}_{size}" for stem in ("mCA", "F1_micro", "F1_macro", "mAP")))
+
+
 def scores(
     probabilities_NxK: np.ndarray, truth_NxK: np.ndarray, names: Sequence[str], *, single: bool
 ) -> tuple[dict[str, float], list[str]]:

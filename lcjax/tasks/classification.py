@@ -14,6 +14,7 @@ from lcjax.models import registry
 from lcjax.ops import augment, augmentation, losses, patch_labels, patch_losses, patch_scores
 from lcjax.parallel import mesh as meshes
 from lcjax.runs.model_card import Card
+from lcjax.tasks import class_weights
 from lcjax.tasks.fusion import inputs_of
 from lcjax.tasks.task import Batch, Mean, Rows, Task, Values
 
@@ -61,11 +62,8 @@ class Classification(Task):
         self.names = tuple(land_class.name for land_class in card.legend.scored)
         self.keys = (*(sensor.name for sensor in card.sensors), "label")
         self.monitor = f"F1_macro_{len(self.names)}"
-        self.weights = None
-        if config.class_weights:
-            pixels = card.splits["train"]["class_pixels"]
-            counts = [pixels.get(str(land_class.id), 0) for land_class in card.legend.scored]
-            self.weights = losses.class_weights(counts, config.class_weights)
+        self.score_names = patch_scores.score_names(len(self.names), single=self.single)
+        self.weights = class_weights.of_run(config, card)
 
     def build(self, rngs: nnx.Rngs) -> nnx.Module:
         """The network."""

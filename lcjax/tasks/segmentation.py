@@ -16,7 +16,7 @@ from lcjax.ops import augment, augmentation, losses, metrics
 from lcjax.ops.tiling import blended_windows
 from lcjax.parallel import mesh as meshes
 from lcjax.runs.model_card import Card
-from lcjax.tasks import vectors
+from lcjax.tasks import class_weights, vectors
 from lcjax.tasks.fusion import inputs_of
 from lcjax.tasks.task import Batch, Mean, Task, Values
 
@@ -45,6 +45,9 @@ class Segmentation(Task):
             )
         self.keys = (*self._images, *(vector.name for vector in self.vectors))
         self.monitor = f"mIoU_{len(self.names)}"
+        validated = class_weights.pixels(card, "validation" if "validation" in card.splits else "train")
+        there = [name for name, pixels in zip(self.names, validated, strict=True) if pixels]
+        self.score_names = metrics.score_names(len(self.names), there)
         if config.resize and (config.crop or config.window):
             raise InputError(
                 f"config.resize={config.resize}: makes whole tiles smaller, so config.crop={config.crop} and "
@@ -52,11 +55,12 @@ class Segmentation(Task):
             )
         if config.resize not in range(card.tile + 1):
             raise InputError(f"config.resize={config.resize}: expected at most the {card.tile} px of a tile, or 0")
-        self.weights = None
-        if config.class_weights:
-            pixels = card.splits["train"]["class_pixels"]
-            counts = [pixels.get(str(land_class.id), 0) for land_class in card.legend.scored]
-            self.weights = losses.class_weights(counts, config.class_weights)
+        if config.accumulate > 1 and (whole := [term.name for term in self._loss.terms if term.whole_batch]):
+            raise InputError(
+                f"config.accumulate={config.accumulate}: config.loss={config.loss!r} takes {whole[0]} over the whole "
+                "batch, which its parts do not add up to; leave over=batch out, or set accumulate to 1"
+            )
+        self.weights = class_weights.of_run(config, card)
 
     def check(self, records: Source, where: pathlib.Path | str) -> None:
         """Raises InputError for records without any number that the network is to be shown."""
@@ -95,7 +99,10 @@ class Segmentation(Task):
         )
 
     def loss(self, model: nnx.Module, batch: Batch, keys_B: jax.Array) -> tuple[jax.Array, Values]:
-        """Returns `config.loss` of an augmented batch, and to log the share of labelled pixels that are right, "OA"."""
+        """Returns `config.loss` of an augmented batch, and to log the share of labelled pixels that are right, "OA".
+
+        Of a sum each loss is logged, too, without its weight: "loss/dice".
+        """
         images = {key: batch[key] for key in self._images}
         floats, drawn = augmentation.augmented(images, batch["corner"], keys_B, self.card.sensors, self.config)
         assert drawn is not None
@@ -104,15 +111,13 @@ class Segmentation(Task):
         valid = labels != 255
         right, labelled = meshes.psum((jnp.sum((jnp.argmax(logits, axis=-1) == labels) & valid), jnp.sum(valid)))
         weights = None if self.weights is None else jnp.asarray(self.weights)
-        loss = self._loss(logits.astype(jnp.float32), labels, weights)
-        if jnp.shape(loss) or jnp.result_type(loss) != jnp.float32:
-            raise InputError(
-                f"config.loss={self.config.loss!r}: returned {jnp.result_type(loss)} of shape {jnp.shape(loss)}, "
-                "expected a float32 scalar, the mean over the batch (lcjax/ops/losses.py: PixelLoss)"
-            )
+        values = self._loss.values(logits.astype(jnp.float32), labels, weights)
+        loss = self._loss.total(values)
         counted = (labelled > 0).astype(jnp.float32)  # a batch without a labelled pixel has no loss to learn from
         weight = labelled if weights is None else meshes.psum(losses.total_weight(labels, weights))
-        logged = {"OA": Mean(right, labelled), "loss": Mean(meshes.psum(loss) * counted, counted)}
+        shown = {"loss": loss} | ({f"loss/{name}": value for name, value in values.items()} if len(values) > 1 else {})
+        logged = {"OA": Mean(right, labelled)}
+        logged |= {name: Mean(meshes.psum(value) * counted, counted) for name, value in shown.items()}
         return loss, logged | {"weight": weight.astype(jnp.float32)}
 
     def eval_step(self, model: nnx.Module, batch: Batch) -> Values:

@@ -58,7 +58,10 @@ class Task(abc.ABC):
       splits_batches: whether a batch may go through the network in parts (config.accumulate): false where the loss
         compares the examples of a batch.
       augmentations: the fields of config.augmentation that its loss follows; others are refused.
-      monitor: the score that chooses the best checkpoint and stops early; higher is better.
+      lower_is_better: scores that are, unlike all others, the better the lower they are.
+      monitor: the score that chooses the best checkpoint and stops early, where config.monitor names no other.
+      score_names: of the scores that every evaluation of the validation split has, `monitor` among them: what
+        config.monitor can name. Empty lets it name anything, which the first evaluation must have.
       keys: what it reads of each record: names of sensors, "label" if it learns from labels, and names of vectors. With
         "label", records without a labelled pixel are refused before the first step.
       vectors: the numbers beside the images that its network is shown, in order.
@@ -73,7 +76,10 @@ class Task(abc.ABC):
     splits_batches: ClassVar[bool] = True
     augmentations: ClassVar[tuple[str, ...]] = ()
 
+    lower_is_better: ClassVar[tuple[str, ...]] = ()
+
     monitor: str
+    score_names: tuple[str, ...] = ()
     keys: tuple[str, ...]
     vectors: tuple[Vector, ...] = ()
     single: bool = True
