@@ -90,7 +90,7 @@ def test_the_loss_is_of_the_crop_that_is_shown_and_evaluation_of_the_whole_tile(
 def test_one_device_eight_and_pmap_take_the_same_steps(labels):
     found = {}
     for way, devices, mode in (("one", 1, "jit"), ("eight", 8, "jit"), ("pmap", 8, "pmap")):
-        config = config_of(labels, class_weights=0.5)
+        config = config_of(labels, "swin_unet", "s2", class_weights=0.5)
         config.parallel.mode = mode
         config.optimizer.update({"name": "sgd", "momentum": 0.9})
         _, before, after, metrics = trained(config, devices, 16, 3)
@@ -166,39 +166,35 @@ def test_what_it_cannot_do_is_refused(changes, says):
 
 
 @pytest.fixture(scope="module")
-def runs(data_dir, tmp_path_factory):
-    """Workdirs of a pre-training, and of a frozen classification that begins with it."""
-    from lcjax.configs import pretrain
-
-    folder = tmp_path_factory.mktemp("patches")
-    config = small(pretrain.get_config("data=sample,tiny=true"), data_dir, steps=2)
-    config.split = config.split.__class__({"train": "unlabelled", "validation": ""})
-    config.batch_size = 8
-    train(config, folder / "pretrain")
-    train(frozen(data_dir, folder / "pretrain"), folder / "frozen")
-    return folder
+def frozen(trained, data_dir, tmp_path_factory):
+    """The workdir of a frozen classification that begins with the encoder of a segmentation."""
+    return train(frozen_config(data_dir, trained), tmp_path_factory.mktemp("patches") / "frozen").workdir
 
 
-def frozen(data_dir, init):
-    text = f"data=sample,labels=multi,init={init},freeze=encoder,tiny=true"
+def frozen_config(data_dir, init):
+    text = f"model=unet,fusion=early,data=sample,labels=multi,init={init},freeze=encoder,tiny=true"
     config = small(classification.get_config(text), data_dir, steps=6)
     config.evaluate_every = "2 steps"
     return config
 
 
-def test_frozen_encoders_stay_to_the_bit_and_the_head_moves(runs, data_dir):
-    before, after = restore.restore(runs / "pretrain", "last"), restore.restore(runs / "frozen", "last")
+def test_frozen_encoders_stay_to_the_bit_and_the_head_moves(trained, frozen):
+    before, after = restore.restore(trained), restore.restore(frozen, "last")
     assert {path for path in after.parameters if not path.startswith("encoders/")} == {
         "patch_head/classify/kernel",
         "patch_head/classify/bias",
     }
-    for path, value in after.parameters.items():
-        if path.startswith("encoders/"):
-            assert np.asarray(value).tobytes() == np.asarray(before.parameters[path]).tobytes(), path
+    assert after.statistics.keys() < before.statistics.keys()
+    for kind in ("parameters", "statistics"):
+        old, new = getattr(before, kind), getattr(after, kind)
+        for path in (path for path in new if path.startswith("encoders/")):
+            assert np.asarray(new[path]).tobytes() == np.asarray(old[path]).tobytes(), path
     assert np.asarray(after.parameters["patch_head/classify/bias"]).any()
 
 
-def test_a_run_goes_on_after_an_interruption_as_if_there_had_been_none(runs, data_dir, tmp_path, monkeypatch):
+def test_a_run_goes_on_after_an_interruption_as_if_there_had_been_none(
+    trained, frozen, data_dir, tmp_path, monkeypatch
+):
     asked, scores = iter(range(100)), Classification.scores
 
     def interrupted(task, sums):
@@ -208,14 +204,14 @@ def test_a_run_goes_on_after_an_interruption_as_if_there_had_been_none(runs, dat
 
     monkeypatch.setattr(Classification, "scores", interrupted)
     with pytest.raises(KeyboardInterrupt):
-        train(frozen(data_dir, runs / "pretrain"), tmp_path / "stopped")
+        train(frozen_config(data_dir, trained), tmp_path / "stopped")
     assert 0 < launched.saved(tmp_path / "stopped") < 6
     monkeypatch.setattr(Classification, "scores", scores)
-    train(frozen(data_dir, runs / "pretrain"), tmp_path / "stopped")
+    train(frozen_config(data_dir, trained), tmp_path / "stopped")
     for kind in ("last", "best"):
-        one, other = (restore.restore(folder, kind) for folder in (runs / "frozen", tmp_path / "stopped"))
+        one, other = (restore.restore(folder, kind) for folder in (frozen, tmp_path / "stopped"))
         assert (one.step, one.fingerprint) == (other.step, other.fingerprint)
-    metrics = [(folder / "metrics.jsonl").read_text() for folder in (runs / "frozen", tmp_path / "stopped")]
+    metrics = [(folder / "metrics.jsonl").read_text() for folder in (frozen, tmp_path / "stopped")]
     assert metrics[0] == metrics[1]
 
 
@@ -271,12 +267,12 @@ def test_patches_of_arrays_are_learned(labels, tmp_path):
     assert scores["F1_macro_4"] > 0.8 and scores["mAP_4"] > 0.9
 
 
-def test_what_evaluate_writes_is_read_back(runs):
-    result = evaluate.evaluate(runs / "frozen", "test", "last")
-    fields = evaluations.read_of_patches(runs / "frozen" / "evaluation" / "test")
+def test_what_evaluate_writes_is_read_back(frozen):
+    result = evaluate.evaluate(frozen, "test", "last")
+    fields = evaluations.read_of_patches(frozen / "evaluation" / "test")
     assert fields["scores"] == result["scores"] and (fields["labels"], fields["least_share"]) == ("multi", 0.1)
     assert fields["patches"] + fields["ignored_patches"] == fields["records"] == 4
-    assert not (runs / "frozen" / "evaluation" / "test" / evaluations.SAMPLES).exists()
-    assert (runs / "frozen" / "evaluation" / "test" / "patches.png").read_bytes().startswith(b"\x89PNG")
+    assert not (frozen / "evaluation" / "test" / evaluations.SAMPLES).exists()
+    assert (frozen / "evaluation" / "test" / "patches.png").read_bytes().startswith(b"\x89PNG")
     with pytest.raises(InputError, match="a classification run has no classes to map"):
-        restore.restore(runs / "frozen").probabilities()
+        restore.restore(frozen).probabilities()
