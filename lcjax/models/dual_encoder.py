@@ -9,7 +9,7 @@ from jax.typing import DTypeLike
 
 from lcjax.models.interfaces import Encoder, ParameterGroups
 from lcjax.models.resample import global_mean, padded
-from lcjax.models.streams import branch_noise
+from lcjax.models.segmenter import branch_noise
 
 
 class Projection(nnx.Module):

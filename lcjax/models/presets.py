@@ -8,7 +8,7 @@ from typing import Any
 
 from data_pipelines.schema.errors import InputError
 from lcjax.models.efficientnet import LITE0
-from lcjax.models.streams import BRANCHES
+from lcjax.models.segmenter import BRANCHES
 
 Size = dict[str, Any]
 Sizes = dict[str, Size]

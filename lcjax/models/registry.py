@@ -13,7 +13,6 @@ from data_pipelines.schema.errors import InputError
 from data_pipelines.schema.plugins import Registry
 from lcjax.models import outside, presets
 from lcjax.models.backbone_unet import BackboneDecoder
-from lcjax.models.classifier import Classifier
 from lcjax.models.dual_encoder import DualEncoder
 from lcjax.models.efficientnet import EfficientNetEncoder
 from lcjax.models.heads import ConvHead, LinearHead
@@ -21,7 +20,7 @@ from lcjax.models.interfaces import Encoder, Inputs, whole
 from lcjax.models.metadata import MetadataBranch
 from lcjax.models.params import Template
 from lcjax.models.resnet import ResNetEncoder
-from lcjax.models.segmenter import Segmenter
+from lcjax.models.segmenter import Classifier, Segmenter
 from lcjax.models.swin import SwinDecoder, SwinEncoder, SwinHead
 from lcjax.models.unet import UNetDecoder, UNetEncoder
 from lcjax.models.upernet import UPerNetDecoder

@@ -7,7 +7,7 @@ import pytest
 from flax import nnx
 from networks import make, smallest
 
-from lcjax.models import layers, registry, streams, swin
+from lcjax.models import layers, registry, segmenter, swin
 from lcjax.models.interfaces import whole
 
 
@@ -80,7 +80,7 @@ def test_every_branch_of_a_network_has_a_number_of_its_own():
         )
         branches = [module.branch for _, module in nnx.iter_modules(network) if isinstance(module, layers.DropPath)]
         assert sorted(branches) == list(range(len(branches)))
-        assert len(branches) <= streams.BRANCHES
+        assert len(branches) <= segmenter.BRANCHES
 
 
 def test_training_draws_and_evaluation_does_not():
