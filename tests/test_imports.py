@@ -73,6 +73,7 @@ FLOORS = (
     ("lcjax.cli",),
     ("lcjax.configs",),
     ("lcjax.training", "lcjax.reporting", "lcjax.profiling"),
+    ("lcjax.assessment",),
     ("lcjax.mapping", "lcjax.evaluation", "lcjax.export"),
     ("lcjax.engine",),
     ("lcjax.tasks",),

@@ -7,10 +7,12 @@ import contextlib
 import logging
 import os
 import pathlib
+import sqlite3
 import struct
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
+from urllib.parse import quote
 
 import numpy as np
 
@@ -94,7 +96,7 @@ def read(path: pathlib.Path, layer: str, columns: Sequence[str]) -> tuple[dict[s
       Column -> its values, None where there is none; and the WKB of each feature, None where it has no geometry.
 
     Raises:
-      InputError: pyogrio is not installed, the file is no GeoPackage, or lacks the layer or a column.
+      InputError: pyogrio is not installed, the file is no GeoPackage, holds views, or lacks the layer or a column.
     """
     pyogrio = _pyogrio(path)
     _check(path)
@@ -186,6 +188,15 @@ def _check(path: pathlib.Path) -> None:
         raise InputError(f"{path}: no GeoPackage by its first bytes; expected one, or a CSV whose name ends in .csv")
     if (size := path.stat().st_size) > limits.TABLE_BYTES:
         raise InputError(f"{path}: {size:,} bytes; expected at most {limits.TABLE_BYTES:,}; is it the right file?")
+    try:  # not its log, and no file is made beside it
+        with contextlib.closing(sqlite3.connect(f"file:{quote(str(path.absolute()))}?immutable=1", uri=True)) as base:
+            views = base.execute("SELECT name FROM sqlite_master WHERE type = 'view' LIMIT 1").fetchall()
+    except sqlite3.Error as error:
+        raise InputError(f"{path}: cannot be read ({error}); damaged, or no GeoPackage; copy it anew") from error
+    if views:  # which may compute without end
+        raise InputError(
+            f"{path}: holds the view {str(views[0][0])[:60]!a}; expected tables alone: export the layer anew"
+        )
     log = path.with_name(f"{path.name}-wal")
     if log.exists() and os.path.getsize(log):
         _log.warning(f"{path}: is open in another program, which may hold back what was written last; close it there")

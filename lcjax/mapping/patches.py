@@ -25,7 +25,6 @@ from lcjax.ops import patch_scores
 from lcjax.parallel import devices, multihost
 from lcjax.parallel import mesh as meshes
 from lcjax.runs import workdir as workdirs
-from lcjax.tasks import Rows
 
 _log = multihost.shared_logger(__name__)
 
@@ -63,9 +62,9 @@ def write_split(
                 )
             data = open_dataset(data_dir or config.data_dir, config.dataset, legend=config.legend, bands=config.bands)
             source = data.source(dict(config.split).get(spec) or spec)
-            told = on_disk.read_records(data.folder).origins
+            origins = data.origins(dict(config.split).get(spec) or spec)
         answers = _answers(trained, source, trained.task.keys)
-        rows = _rows(trained, source.ids, [told[record] for record in source.ids], answers)
+        rows = _rows(trained, source.ids, origins, answers)
         with multihost.raise_on_all() as is_main:
             if is_main:
                 patch_table.write(output, rows, trained.task)
@@ -162,21 +161,21 @@ def _answers(trained: restore.Trained, source: Source, keys: Sequence[str]) -> _
     mesh = meshes.make_mesh(-1, 1, jax.device_count())
     size = eval_step.evaluation_batch(trained.config, mesh.size)
 
-    def answer(parameters: Any, statistics: Any, batch: dict[str, Any]) -> dict[str, Rows]:
+    def answer(parameters: Any, statistics: Any, batch: dict[str, Any]) -> dict[str, jax.Array]:
         found = {
             "place": batch["place"],
             "probabilities": task.probabilities(template.merge(parameters, statistics, train=False), batch),
             "labels": task.labels(batch["label"]),
             "data": batch.get(DATA, jnp.ones(batch["place"].shape, jnp.float32)),
         }
-        return {name: Rows(meshes.replicate(values)) for name, values in found.items()}
+        return {name: meshes.replicate(values) for name, values in found.items()}
 
     batches = eval_step.evaluation_batches(source, size, keys, trained.config.threads)
-    batches = eval_step.shown(eval_step.numbered(batches, size), len(source), size)
+    batches = eval_step.shown(batches, len(source), size)
     parameters, statistics = meshes.replicate_tree((trained.parameters, trained.statistics), mesh)
-    found = eval_step.sum_over_batches(jax.jit(answer), parameters, statistics, batches, meshes.batch_sharding(mesh))
-    order = np.argsort(found["place"].values)[: len(source)]
-    return _Answers(*(found[name].values[order] for name in ("probabilities", "labels", "data")))
+    sharding = meshes.batch_sharding(mesh)
+    found = eval_step.sums_of_records(jax.jit(answer), parameters, statistics, batches, sharding, len(source))
+    return _Answers(found["probabilities"], found["labels"], found["data"])
 
 
 def _rows(

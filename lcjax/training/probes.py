@@ -14,7 +14,7 @@ from jax.sharding import NamedSharding, PartitionSpec
 from data_pipelines.reading.interfaces import Source
 from data_pipelines.schema.errors import InputError
 from data_pipelines.schema.legends import IGNORE, Legend
-from lcjax.engine.eval_step import numbered
+from lcjax.engine.eval_step import placed
 from lcjax.engine.experiment import Experiment
 from lcjax.models.params import Flat
 from lcjax.ops import patch_labels
@@ -82,7 +82,7 @@ def _check(experiment: Experiment, specs: dict[str, str], asked: str) -> None:
 def _embedder(experiment: Experiment) -> Callable[[Flat, Flat, Source], np.ndarray]:
     """A function (parameters, statistics, source) -> embeddings of all pieces of its records, in order, (N, C)."""
     config, task, template, mesh = experiment.config, experiment.task, experiment.template, experiment.mesh
-    batch_size, sharding = experiment.evaluation_batch_size, experiment.batch_sharding
+    sharding = experiment.batch_sharding
 
     def embed(parameters: Flat, statistics: Flat, batch: dict) -> tuple[jax.Array, jax.Array]:
         cut = {key: pieces(batch[key], config.crop) for key in task.keys}
@@ -93,7 +93,7 @@ def _embedder(experiment: Experiment) -> Callable[[Flat, Flat, Source], np.ndarr
 
     def of_source(parameters: Flat, statistics: Flat, source: Source) -> np.ndarray:
         places, embeddings = [], []
-        for batch in numbered(experiment.evaluation_batches(source), batch_size):
+        for batch in placed(experiment.evaluation_batches(source)):
             given = {key: batch[key] for key in (*task.keys, "place")}
             with jax.set_mesh(mesh):
                 place, embedded = jax.device_get(compiled(parameters, statistics, meshes.global_batch(given, sharding)))

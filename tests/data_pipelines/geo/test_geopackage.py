@@ -88,6 +88,11 @@ def test_a_column_or_a_layer_that_is_not_there(tmp_path, capsys):
     with pytest.raises(InputError, match="no column class in the layer points; found point, label, x, n"):
         geopackage.read(path, "points", ["class", "label"])
     assert geopackage.read(path, "other", ["point"])[0] == {"point": [1, 2, 3]}  # the only one may have any name
+    with sqlite3.connect(path) as base:
+        base.execute("CREATE VIEW endless AS SELECT 1")
+    with pytest.raises(InputError, match="holds the view 'endless'; expected tables alone"):
+        geopackage.read(path, "points", ["point"])
+    write(path)
     (tmp_path / "a.gpkg-wal").write_bytes(b"half")
     geopackage._check(path)
     assert "is open in another program" in capsys.readouterr().out

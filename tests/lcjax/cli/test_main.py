@@ -28,6 +28,7 @@ FLAGS_OF = {
     "train": ("config", "workdir"),
     "evaluate": ("workdir", "split", "checkpoint", "data_dir"),
     "predict": ("workdir", "scene", "output", "bands", "offset", "overlap", "checkpoint", "batch_size"),
+    "assess": ("map", "sample", "labels", "output", "size", "allocation", "strata", "scene", "training", "seed"),
     "export": ("workdir", "output", "checkpoint"),
     "report": ("workdirs", "output"),
     "benchmark": (
