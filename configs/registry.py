@@ -21,13 +21,16 @@ import ml_collections
 
 from data_pipelines.schema import paths, plugins
 from data_pipelines.schema.errors import InputError
-from lcjax.configs import base, dfc2020, flair1, pretrain, rasters
+from lcjax.configs import base, classification, dfc2020, flair1, pretrain, rasters
 from lcjax.runs import config_fields
 
 REGISTRY = plugins.Registry(
     field="config",
     group="lcjax.configs",
-    built_in={module.__name__.rpartition(".")[2]: module.get_config for module in (dfc2020, flair1, pretrain, rasters)},
+    built_in={
+        module.__name__.rpartition(".")[2]: module.get_config
+        for module in (dfc2020, flair1, pretrain, rasters, classification)
+    },
 )
 
 

@@ -12,7 +12,7 @@ PATHS = {
     "prepare": ("source", "data_dir", "legend"),
     "train": ("workdir", "config", "config.data_dir"),
     "evaluate": ("workdir", "data_dir"),
-    "predict": ("workdir", "scene", "output"),
+    "predict": ("workdir", "scene", "output", "data_dir"),
     "export": ("workdir", "output"),
     "report": ("workdirs", "maps", "output"),
     "benchmark": ("json", "config"),
