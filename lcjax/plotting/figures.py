@@ -29,7 +29,7 @@ DPI = 144  # 1.5 times the 96 pixels per inch of a page, for dense screens
 OTHER = "other"  # what a pixel was taken for that was taken for none of the classes
 UNLABELLED = "#d9d9d9"  # pixels that carry no class
 _SMOOTHED_FROM = 80  # points; below that, every point of a line can be seen
-_STYLE: dict = {
+STYLE: dict = {
     "font.family": "DejaVu Sans",
     "font.size": 9,
     "text.parse_math": False,  # a "$" in the name of a run is a "$"
@@ -80,7 +80,7 @@ class Panel:
     smoothed: bool = False
 
 
-@matplotlib.rc_context(_STYLE)
+@matplotlib.rc_context(STYLE)
 def learning_curves(panels: Sequence[Panel]) -> bytes:
     """Draws learning curves side by side; a run has the same colour in every panel.
 
@@ -93,7 +93,7 @@ def learning_curves(panels: Sequence[Panel]) -> bytes:
         for i, run in enumerate(runs)
     }
     rows_of_legend = -(-len(runs) // 3)
-    figure = _figure(4.0 * len(panels), 3.1 + 0.22 * rows_of_legend)
+    figure = new_figure(4.0 * len(panels), 3.1 + 0.22 * rows_of_legend)
     figure.set_layout_engine("constrained", wspace=0.04)
     grid = figure.subplots(1, len(panels), squeeze=False)[0]
     for axes, panel in zip(grid, panels, strict=True):
@@ -110,11 +110,11 @@ def learning_curves(panels: Sequence[Panel]) -> bytes:
             kinds = [Line2D([], [], color="#444"), Line2D([], [], color="#444", linestyle=(0, (4, 2)), marker=".")]
             axes.legend(kinds, ["training", "validation"], fontsize=8, handlelength=3)
     handles = [Line2D([], [], color=colour, linestyle=style, linewidth=2) for colour, style in styles.values()]
-    figure.legend(handles, [_clip(run, 44) for run in runs], loc="outside lower center", ncols=3)
-    return _png(figure)
+    figure.legend(handles, [clip(run, 44) for run in runs], loc="outside lower center", ncols=3)
+    return png(figure)
 
 
-@matplotlib.rc_context(_STYLE)
+@matplotlib.rc_context(STYLE)
 def confusion(
     matrix: np.ndarray, names: Sequence[str], title: str = "", other: Sequence[int] | np.ndarray | None = None
 ) -> bytes:
@@ -135,7 +135,7 @@ def confusion(
     return _matrix(percent, names, title, "truth (each row sums to 100 %)", decimals=1)
 
 
-@matplotlib.rc_context(_STYLE)
+@matplotlib.rc_context(STYLE)
 def published_confusion(shares: np.ndarray, names: Sequence[str], title: str) -> bytes:
     """Draws a published confusion matrix, in whole percent as its source gives it.
 
@@ -147,7 +147,7 @@ def published_confusion(shares: np.ndarray, names: Sequence[str], title: str) ->
     return _matrix(100 * np.asarray(shares, np.float64), names, title, "truth (each row in percent)", decimals=0)
 
 
-@matplotlib.rc_context(_STYLE)
+@matplotlib.rc_context(STYLE)
 def distribution(shares: Mapping[str, Mapping[str, int]], names: Sequence[str], colours: Mapping[str, str]) -> bytes:
     """Draws the share of each class in each split as bars, in percent of the given pixels.
 
@@ -156,7 +156,7 @@ def distribution(shares: Mapping[str, Mapping[str, int]], names: Sequence[str], 
       names: the classes in the order in which they are drawn, from the top.
       colours: class name -> "#rrggbb"; a class without one is grey.
     """
-    figure = _figure(1.5 + 2.4 * len(shares), 1.1 + 0.27 * len(names))
+    figure = new_figure(1.5 + 2.4 * len(shares), 1.1 + 0.27 * len(names))
     grid = figure.subplots(1, len(shares), sharex=True, sharey=True, squeeze=False)[0]
     rows = np.arange(len(names))
     for axes, (split, pixels) in zip(grid, shares.items(), strict=True):
@@ -165,16 +165,16 @@ def distribution(shares: Mapping[str, Mapping[str, int]], names: Sequence[str], 
         axes.barh(rows, percent, color=[colours.get(n, UNLABELLED) for n in names], edgecolor="#445", linewidth=0.6)
         for row, value in zip(rows, percent, strict=True):
             axes.text(value, row, f" {value:.1f}", va="center", fontsize=8, color="#334")
-        axes.set_yticks(rows, [_clip(name, 24) for name in names])
-        axes.set(title=f"{_clip(split, 20)}: {_short(total)} pixels", xlabel="% of scored pixels")
+        axes.set_yticks(rows, [clip(name, 24) for name in names])
+        axes.set(title=f"{clip(split, 20)}: {_short(total)} pixels", xlabel="% of scored pixels")
         axes.xaxis.set_major_locator(MaxNLocator(nbins=4))
         axes.tick_params(axis="y", length=0)
         axes.margins(x=0.16)
     grid[0].invert_yaxis()
-    return _png(figure)
+    return png(figure)
 
 
-@matplotlib.rc_context(_STYLE)
+@matplotlib.rc_context(STYLE)
 def samples(
     ids: Sequence[str],
     images: np.ndarray,
@@ -207,30 +207,31 @@ def samples(
     columns = {"image": images} | {title: palette[values] for title, values in labels.items()}
     per_row = max(3, len(columns))
     height = side * len(ids) + 0.55 + 0.22 * -(-len(handles) // per_row)
-    figure = _figure(0.3 + side * len(columns), height)
+    figure = new_figure(0.3 + side * len(columns), height)
     grid = figure.subplots(len(ids), len(columns), squeeze=False)
     for column, (title, pictures) in enumerate(columns.items()):
         grid[0, column].set_title(_fold(title, round(11 * side)), fontsize=8, loc="center", fontweight="normal")
         for row, picture in enumerate(pictures):
             grid[row, column].imshow(picture, interpolation="nearest" if column else "antialiased")
     for row, name in enumerate(ids):
-        grid[row, 0].set_ylabel(_clip(str(name), 26), fontsize=6)
+        grid[row, 0].set_ylabel(clip(str(name), 26), fontsize=6)
     for axes in grid.flat:
         axes.set(xticks=[], yticks=[])
         axes.spines[:].set_visible(True)
         axes.spines[:].set(color="#99a", linewidth=0.5)
     figure.legend(handles, texts, loc="outside lower center", ncols=per_row, fontsize=8)
-    return _png(figure)
+    return png(figure)
 
 
-def _figure(width: float, height: float) -> Figure:
+def new_figure(width: float, height: float) -> Figure:
     """Makes an empty figure of this size in inches, on a canvas of its own."""
     figure = Figure(figsize=(width, height), dpi=DPI, layout="constrained")
     FigureCanvasAgg(figure)
     return figure
 
 
-def _png(figure: Figure) -> bytes:
+def png(figure: Figure) -> bytes:
+    """A figure as a file; the same figure gives the same bytes."""
     stream = io.BytesIO()
     figure.savefig(stream, format="png", metadata={"Software": None})
     return stream.getvalue()
@@ -239,7 +240,7 @@ def _png(figure: Figure) -> bytes:
 def _matrix(percent: np.ndarray, names: Sequence[str], title: str, truth: str, decimals: int) -> bytes:
     """Draws a matrix of percentages; those below 10 get so many decimals, and a row of NaN is blank."""
     size = 0.43 * len(names)
-    figure = _figure(size + 2.1, size + 1.9)
+    figure = new_figure(size + 2.1, size + 1.9)
     axes = figure.subplots()
     axes.set_facecolor("#f3f3f3")
     axes.imshow(percent, cmap="Blues", vmin=0, vmax=100)
@@ -250,14 +251,14 @@ def _matrix(percent: np.ndarray, names: Sequence[str], title: str, truth: str, d
         axes.text(column, row, text, ha="center", va="center", color=colour, fontsize=8)
     for row in np.flatnonzero(np.isnan(percent[:, 0])).tolist():
         axes.text((len(names) - 1) / 2, row, "no true pixels", ha="center", va="center", color="#778", fontsize=8)
-    labels = [_clip(name, 22) for name in names]
+    labels = [clip(name, 22) for name in names]
     axes.set_xticks(range(len(names)), labels, rotation=45, ha="right", rotation_mode="anchor")
     axes.set_yticks(range(len(names)), labels)
     axes.set(xlabel="prediction", ylabel=truth)
-    axes.set_title(_clip(title, 10 + 6 * len(names)))
+    axes.set_title(clip(title, 10 + 6 * len(names)))
     axes.spines[:].set_visible(False)
     axes.tick_params(length=0)
-    return _png(figure)
+    return png(figure)
 
 
 def _draw_curve(axes, curve: Curve, smoothed: bool, colour: str, style) -> None:
@@ -285,7 +286,8 @@ def _short(count: float) -> str:
     return f"{count:.0f}"
 
 
-def _clip(text: str, length: int) -> str:
+def clip(text: str, length: int) -> str:
+    """A text that is cut to so many characters where it is longer."""
     return text if len(text) <= length else text[: length - 1] + "…"
 
 
@@ -294,4 +296,4 @@ def _fold(text: str, length: int) -> str:
     if len(text) <= length:
         return text
     cut = max((text.rfind(mark, 0, length) + 1 for mark in " _-/"), default=0) or length
-    return text[:cut] + "\n" + _clip(text[cut:], length)
+    return text[:cut] + "\n" + clip(text[cut:], length)
