@@ -10,7 +10,7 @@ from typing import Any
 import matplotlib
 import numpy as np
 from matplotlib.lines import Line2D
-from matplotlib.ticker import MaxNLocator
+from matplotlib.ticker import LogLocator, MaxNLocator, NullFormatter
 
 from lcjax.plotting.figures import STYLE, clip, new_figure, png
 
@@ -147,6 +147,9 @@ def by_field(axes_of: Sequence[Axis], marks: Sequence[Mark], score: str, best: i
             continue
         if one.log:
             axes.set_xscale("log")
+            axes.xaxis.set_major_locator(LogLocator(numticks=6))
+            axes.xaxis.set_major_formatter("{x:g}")
+            axes.xaxis.set_minor_formatter(NullFormatter())
         span = one.high - one.low
         margins = (one.low / 1.15, one.high * 1.15) if one.log else (one.low - 0.04 * span, one.high + 0.04 * span)
         axes.set_xlim(*margins)
@@ -176,8 +179,10 @@ def parallel(axes_of: Sequence[Axis], marks: Sequence[Mark], score: str, best: i
         axes.axvline(place, color="#889", linewidth=0.8)
         labels = [(one.share(word), word) for word in one.words] or [(0.0, f"{one.low:.3g}"), (1.0, f"{one.high:.3g}")]
         for height, label in labels:
+            offset = (4, 3 if height < 1 else -9)
+            box = {"facecolor": "white", "alpha": 0.75, "linewidth": 0, "pad": 0.6}
             axes.annotate(
-                clip(label, 16), (place, height), (4, 3 if height < 1 else -9), textcoords="offset points", fontsize=7
+                clip(label, 16), (place, height), offset, textcoords="offset points", fontsize=7, bbox=box, zorder=5
             )
     names = [clip(one.field.replace(".", ".\n"), 40) for one in axes_of]
     axes.set_xticks(range(len(axes_of) + 1), [*names, score], fontsize=8)

@@ -87,19 +87,14 @@ def _best_section(study: Study, trials: Sequence[Trial], best: Trial | None) -> 
     if best is None:
         return "<h2>The best trial</h2><p>No trial is done yet.</p>"
     now = config_fields.flat(study.declaration.config)
-    importance = study.importance()
     head = [markup.heading(word) for word in ("field", "config as it was", f"trial {best.number}", "searched")]
-    head += [markup.heading("importance", "n")] if importance else []
     rows = []
     for field, one in study.space.items():
         value = one.value(best.drawn[field])
         cells = [f'<th scope="row">{markup.text(field)}</th>', f"<td>{markup.text(_number(now[field]))}</td>"]
         cells += [f"<td><b>{markup.text(_number(value))}</b></td>"]
         cells += [f"<td><code>{markup.text(study.declaration.space[field])}</code></td>"]
-        cells += [f'<td class="n">{100 * importance.get(field, 0):.0f} %</td>'] if importance else []
         rows.append((cells, ""))
-    importance_is = "; importance: the share of each field in what parts the better trials from all (PED-ANOVA)"
-    caption = "What the best trial changes" + (importance_is if importance else "")
     notes = "".join(f'<p class="note">{markup.text(line)}</p>' for line in edges(study.space, best))
     folder = best.folder.relative_to(study.folder)
     return (
@@ -107,7 +102,7 @@ def _best_section(study: Study, trials: Sequence[Trial], best: Trial | None) -> 
         f"<b>{best.score:.4f}</b>{_against_first(study, trials, best)}. Its config is <code>best.py</code> (<code>"
         f"lcjax train --config={markup.text(study.folder / 'best.py')} --workdir=DIR</code>), its network "
         f"<code>{markup.text(folder)}</code> (<code>lcjax evaluate --workdir={markup.text(best.folder)}</code>).</p>"
-        f"{notes}{markup.table('best', caption, head, rows)}"
+        f"{notes}{markup.table('best', 'What the best trial changes', head, rows)}"
     )
 
 

@@ -139,10 +139,10 @@ def from_flags(texts: Sequence[str]) -> dict[str, str]:
 
 def default(config: ml_collections.ConfigDict) -> dict[str, str]:
     """The lines for a config whose file has no SPACE: rate, decay, and what holds a network back from overfitting."""
-    rate = config.optimizer.learning_rate
+    rate, decay = config.optimizer.learning_rate, config.optimizer.weight_decay
     lines = {
-        "optimizer.learning_rate": f"log {rate / 10:g} {rate * 10:g}",
-        "optimizer.weight_decay": "log 0.0001 0.3",
+        "optimizer.learning_rate": f"log {rate / 10:g} {rate * 10:g}" if rate else "log 0.0001 0.01",
+        "optimizer.weight_decay": f"log {decay / 30:g} {min(decay * 30, 1000):g}" if decay else "uniform 0 0.1",
         "model.drop_path": "uniform 0 0.4",
         "augmentation.cutmix": "uniform 0 0.5",
         "class_weights": "uniform 0 1",

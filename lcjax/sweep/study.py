@@ -196,15 +196,6 @@ class Study:
             trial.set_user_attr(_FOLDER, self._id)
             return Running(self, trial, self._draw(trial))
 
-    def importance(self) -> dict[str, float]:
-        """Share of each field in what made scores high or low, by PED-ANOVA; empty where there are too few trials."""
-        optuna = library()
-        done = [one for one in self._frozen() if one.state.name == "COMPLETE"]
-        if len(done) < 10 or len({one.value for one in done}) < 2:
-            return {}
-        with self.place.told():
-            return optuna.importance.get_param_importances(self._study)
-
     def folder_of(self, number: int) -> pathlib.Path:
         """The workdir of a trial."""
         return self.folder / TRIALS / f"{number:04d}"
@@ -257,7 +248,7 @@ class Study:
         if self.declaration.pruner == "none":
             return pruners.NopPruner()
         if self.declaration.pruner == "median":
-            return pruners.MedianPruner(n_startup_trials=5)
+            return pruners.MedianPruner(n_startup_trials=5, n_warmup_steps=self.declaration.evaluations // 10)
         return pruners.HyperbandPruner(min_resource=1, max_resource=max(self.declaration.evaluations, 1))
 
     def _trial(self, one: Any) -> Trial:

@@ -31,6 +31,7 @@ _log = logging.getLogger("lcjax.sweep")
 BEST = "best.py"
 COMPILED = "compiled"
 _CHECKPOINTS = "checkpoints"
+_PAGE_EVERY = 60  # seconds
 
 # Trains in a folder, as `process.train`: (folder, scores -> enough?, () -> asked to stop?) -> how it ended.
 Runner = Callable[[pathlib.Path, Callable[[Sequence[float]], bool], Callable[[], bool]], Outcome]
@@ -123,7 +124,7 @@ def sweep(
                     clock.signalled = clock.signalled or not clock.is_over()  # somebody asked the training alone
                     _log.info(f"trial {trial.number}: stopped; the same command goes on with it")
                     break
-            _write(study, config, keep)
+            _write(study, config, keep, _PAGE_EVERY)
     best = _write(study, config, keep)
     if clock.signalled:
         raise launcher.Stopped
@@ -200,7 +201,7 @@ def _run(
     if outcome.state != "stopped":
         trial.end(outcome.state, max(finite, default=None), outcome.reason, by_itself=outcome.by_itself)
         score = f"{study.declaration.monitor} {max(finite):.4f}" if finite else "no score"
-        told = {"done": score, "pruned": f"pruned after {len(trial.scores)} evaluations, {score}"}
+        told = {"done": score, "pruned": f"pruned at evaluation {len(trial.scores)}, {score}"}
         _log.info(f"trial {trial.number}: {told.get(outcome.state, f'failed: {outcome.reason}')}")
     return outcome
 
@@ -213,13 +214,21 @@ def _config_of(
     return changed
 
 
-def _write(study: Study, config: ml_collections.ConfigDict, keep: str) -> Trial | None:
-    """Writes the page and the config of the best trial, which is returned, and removes checkpoints nobody needs."""
+def _write(study: Study, config: ml_collections.ConfigDict, keep: str, every: float = 0) -> Trial | None:
+    """Writes what there is to see of a study so far, and removes the checkpoints that nobody needs.
+
+    Args:
+      study: of which the best trial is returned.
+      config: that it is of.
+      keep: as of `sweep`.
+      every: seconds in which the page, whose pictures take some, is not written again.
+    """
+    shown_in = study.folder / page.FILE
     with study.turn():
         trials, best = study.trials(), study.best()
-        files = page.render(study, trials, best)
-        for name, text in files.items():
-            write_atomically(study.folder / name, text)
+        if not shown_in.exists() or time.time() - shown_in.stat().st_mtime >= every:
+            for name, text in page.render(study, trials, best).items():
+                write_atomically(study.folder / name, text)
         if best is not None:
             config_text.write(study.folder / BEST, _config_of(study, best.drawn, config), _doc(study, best))
         for trial in trials:
