@@ -71,20 +71,21 @@ class Mark:
 
 
 @matplotlib.rc_context(STYLE)
-def history(marks: Sequence[Mark], score: str, best: int | None) -> bytes:
+def history(marks: Sequence[Mark], score: str, best: int | None, sign: int = 1) -> bytes:
     """Draws the score of each trial, and the best so far.
 
     Args:
       marks: of all trials.
       score: its name.
       best: number of the best trial.
+      sign: 1 where a score is to be high, -1 where it is to be low.
     """
     figure = new_figure(5.6, 3.2)
     axes = figure.subplots()
     _points(axes, [(mark, float(mark.number)) for mark in marks], best)
     done = {mark.number: mark.score for mark in marks if mark.state == "done" and mark.score is not None}
     if done:
-        so_far = np.maximum.accumulate(list(done.values()))
+        so_far = sign * np.maximum.accumulate(sign * np.array(list(done.values())))
         axes.step(list(done), so_far, where="post", color=_BEST, linewidth=1.2)
     for mark in marks:
         if mark.state == "failed":

@@ -31,12 +31,14 @@ class Found:
     """What is known of a config that can be searched.
 
     Attributes:
-      monitor: the score of the validation split that is to be high.
+      monitor: the score of the validation split that trials are compared by.
       evaluations: how often a trial is scored, if it goes on to its end.
+      lower_is_better: whether the score is to be low, and not high.
     """
 
     monitor: str
     evaluations: int
+    lower_is_better: bool
 
 
 def check(config: ml_collections.ConfigDict, lines: Mapping[str, str], compiled: pathlib.Path) -> Found:
@@ -106,7 +108,7 @@ def look(config: ml_collections.ConfigDict, lines: Mapping[str, str]) -> Found:
         except InputError as error:
             raise InputError(f"space {field}, value {value!r:.60}: {error}") from error
     length = base_experiment.length
-    return Found(base_experiment.task.monitor, -(-length.total // length.evaluate_every))
+    return Found(base_experiment.task.monitor, -(-length.total // length.evaluate_every), False)
 
 
 def _main(path: str, lines: str) -> None:

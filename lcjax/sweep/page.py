@@ -41,7 +41,7 @@ def _html(study: Study, trials: Sequence[Trial], best: Trial | None) -> str:
         how = (marks, monitor, number)
         pictures = [
             '<div class="run">',
-            markup.figure(studies.history(*how), "The score of each trial in their order."),
+            markup.figure(studies.history(*how, study.declaration.sign), "The score of each trial in their order."),
             markup.figure(studies.ways(*how), "The scores of each trial by evaluation."),
             "</div>",
             markup.figure(studies.by_field(axes, *how), "The score over each field.", wide=True),
@@ -131,7 +131,8 @@ def edges(space: spaces.Space, best: Trial) -> list[str]:
 def _trial_section(study: Study, trials: Sequence[Trial], best: Trial | None) -> str:
     head = [markup.heading("trial"), markup.heading("state"), markup.heading(study.declaration.monitor, "n")]
     head += [markup.heading("evaluations", "n"), *map(markup.heading, study.space), markup.heading("time", "n")]
-    order = sorted(trials, key=lambda t: (t.state == "failed", t.score is None, -(t.score or 0.0), t.number))
+    sign = study.declaration.sign
+    order = sorted(trials, key=lambda t: (t.state == "failed", t.score is None, -sign * (t.score or 0.0), t.number))
     rows = []
     for trial in order[:_ROWS]:
         score = "–" if trial.score is None else f"{trial.score:.4f}"
@@ -141,7 +142,7 @@ def _trial_section(study: Study, trials: Sequence[Trial], best: Trial | None) ->
         cells += [f"<td>{markup.text(_number(trial.drawn[field]))}</td>" for field in study.space]
         cells += [f'<td class="n">{"–" if trial.seconds is None else duration(trial.seconds)}</td>']
         rows.append((cells, ""))
-    caption = "The highest score first" + (f"; {_ROWS} of {len(trials)}" if len(trials) > _ROWS else "")
+    caption = "The best score first" + (f"; {_ROWS} of {len(trials)}" if len(trials) > _ROWS else "")
     failed = [trial for trial in trials if trial.state == "failed"]
     reasons = "".join(
         f"<li>trial {trial.number}: {markup.text(trial.reason)} (<code>"

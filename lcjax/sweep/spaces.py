@@ -34,6 +34,7 @@ NOT_SEARCHED = {
         ("evaluation_batch_size", "log_every", "save_every", "threads", "workers", "cell", "recipe"),
         "it changes no score",
     ),
+    "monitor": "trials are compared by one score",
     "seed": "the best of several seeds is luck; compare seeds in `lcjax report`",
     "model.name": "the other fields of config.model belong to one network; make a study of each",
 }

@@ -38,8 +38,9 @@ class Declaration:
       config: the fields, as JSON has them.
       space: text of each field that is searched.
       sampler, pruner: by name.
-      monitor: the score that is to be high.
+      monitor: the score that trials are compared by.
       evaluations: how often a trial is scored.
+      lower_is_better: whether the score is to be low.
     """
 
     config: dict[str, Any]
@@ -48,6 +49,17 @@ class Declaration:
     pruner: str
     monitor: str = ""
     evaluations: int = 0
+    lower_is_better: bool = False
+
+    def best_of(self, scores: Sequence[float]) -> float | None:
+        """The best of some scores, without those that are not finite; None of none."""
+        finite = [score for score in scores if math.isfinite(score)]
+        return min(finite, default=None) if self.lower_is_better else max(finite, default=None)
+
+    @property
+    def sign(self) -> int:
+        """What makes a score one that is to be high, as the storage has it."""
+        return -1 if self.lower_is_better else 1
 
 
 @dataclasses.dataclass
@@ -165,9 +177,10 @@ class Study:
             return [self._trial(one) for one in self._frozen()]
 
     def best(self) -> Trial | None:
-        """The trial with the highest score of those that are done; of equal ones the first."""
+        """The trial with the best score of those that are done; of equal ones the first."""
         done = [trial for trial in self.trials() if trial.state == "done"]
-        return max(done, key=lambda trial: (trial.score, -trial.number), default=None)  # type: ignore[type-var,return-value]
+        sign = self.declaration.sign
+        return max(done, key=lambda trial: (sign * (trial.score or 0.0), -trial.number), default=None)
 
     def next(self, most: int | None, config: ml_collections.ConfigDict) -> "Running | None":
         """A trial to run; None where there are as many as are wanted.
@@ -254,13 +267,13 @@ class Study:
     def _trial(self, one: Any) -> Trial:
         reason = one.user_attrs.get(_REASON, "")
         state = {"COMPLETE": "done", "PRUNED": "pruned", "FAIL": "failed", "RUNNING": "running"}[one.state.name]
-        scores = tuple(one.intermediate_values[key] for key in sorted(one.intermediate_values))
-        finite = [score for score in scores if math.isfinite(score)]
+        declared = self.declaration
+        scores = tuple(declared.sign * one.intermediate_values[key] for key in sorted(one.intermediate_values))
         return Trial(
             number=one.number,
             drawn={field: one.params.get(field) for field in self.space},
             state="failed" if reason else state,
-            score=max(finite, default=None),
+            score=declared.best_of(scores),
             scores=scores,
             reason=reason,
             seconds=one.duration.total_seconds() if one.duration else None,
@@ -298,14 +311,14 @@ class Running:
             for number, score in enumerate(scores, 1):
                 self.scores = tuple(scores[:number])
                 if number > self._told:
-                    self._trial.report(score, number)
+                    self._trial.report(self._study.declaration.sign * score, number)
                     self._told = number
                 is_last = number >= self._study.declaration.evaluations
                 if number == self._told and not is_last and self._trial.should_prune():
                     return True
         return False
 
-    def end(self, state: str, score: float | None = None, reason: str = "", *, by_itself: bool = False) -> None:
+    def end(self, state: str, score: float = math.nan, reason: str = "", *, by_itself: bool = False) -> None:
         """Tells the storage how it ended.
 
         Args:
@@ -320,6 +333,6 @@ class Running:
             if reason:
                 self._trial.set_user_attr(_REASON, reason)
             if state == "done":
-                self._trial.study.tell(self._trial, score)
+                self._trial.study.tell(self._trial, self._study.declaration.sign * score)
             else:
                 self._trial.study.tell(self._trial, state=states.PRUNED if pruned else states.FAIL)

@@ -112,8 +112,11 @@ def sweep(
     check.check_named(config)
     declaration = Declaration(json.loads(config.to_json()), dict(lines), sampler, pruner)
     study = _opened(config, folder, Place(folder, storage), space, declaration, look)
-    monitor = study.declaration.monitor
-    _log.info(f"{folder}: {monitor} of the validation split is to be high; trials are told of in {study.place.shown}")
+    high = "low" if study.declaration.lower_is_better else "high"
+    _log.info(
+        f"{folder}: {study.declaration.monitor} of the validation split is to be {high}; trials are told of in "
+        f"{study.place.shown}"
+    )
     run, clock = runner or _training(study), _Clock(limits.hours)
     with clock.listening():
         while not clock.is_over():
@@ -165,7 +168,7 @@ def _opened(
     if not study.is_declared:
         _log.info(f"{folder}: the config is tried out, with each end and choice of the space")
         found = look(config, declaration.space, folder / COMPILED)
-        study.declare(dataclasses.replace(declaration, monitor=found.monitor, evaluations=found.evaluations))
+        study.declare(dataclasses.replace(declaration, **dataclasses.asdict(found)))
     return study
 
 
@@ -195,12 +198,12 @@ def _run(
     of_trial = _config_of(study, trial.drawn, config)
     config_text.write(trial.folder / process.CONFIG, of_trial, f"Trial {trial.number} of {study.name}.")
     outcome = run(trial.folder, trial.report, is_over)
-    finite = [score for score in trial.scores if math.isfinite(score)]
-    if outcome.state == "done" and not finite:
+    best = study.declaration.best_of(trial.scores)
+    if outcome.state == "done" and best is None:
         outcome = Outcome("failed", f"it ended without a {study.declaration.monitor}")
     if outcome.state != "stopped":
-        trial.end(outcome.state, max(finite, default=None), outcome.reason, by_itself=outcome.by_itself)
-        score = f"{study.declaration.monitor} {max(finite):.4f}" if finite else "no score"
+        trial.end(outcome.state, math.nan if best is None else best, outcome.reason, by_itself=outcome.by_itself)
+        score = "no score" if best is None else f"{study.declaration.monitor} {best:.4f}"
         told = {"done": score, "pruned": f"pruned at evaluation {len(trial.scores)}, {score}"}
         _log.info(f"trial {trial.number}: {told.get(outcome.state, f'failed: {outcome.reason}')}")
     return outcome

@@ -86,7 +86,7 @@ def test_records_of_the_test_split_are_not_optimised(data_dir, fields, said):
 def test_each_end_and_choice_is_tried_out_before_the_first_trial(data_dir):
     config = lcjax.config("dfc2020", model="unet", data="sample", tiny=True, data_dir=str(data_dir), crop=32)
     found = check.look(config, {"crop": "uniform 32 256"})
-    assert found == check.Found("mIoU_8", 3)
+    assert found == check.Found("mIoU_8", 3, False)
     with pytest.raises(check.InputError, match=r"space crop, value 512: config.crop=512: larger than the 256 px tiles"):
         check.look(config, {"crop": "uniform 32 512"})
     with pytest.raises(check.InputError, match=r"space loss, value 'dise': config.loss='dise': expected"):

@@ -40,7 +40,7 @@ def _without_pictures():
 
 
 def look(*_):
-    return check.Found("mIoU_8", EVALUATIONS)
+    return check.Found("mIoU_8", EVALUATIONS, False)
 
 
 def quality(config) -> float:
@@ -125,6 +125,19 @@ def test_a_study_that_was_killed_ends_in_the_same_trials(finished, tmp_path):
     sweep(again, 9)  # of which there are more already, and one is half done
     sweep(again, 14)
     assert rows(again) == rows(folder)
+
+
+def test_a_score_that_is_to_be_low(finished, tmp_path):
+    """The same study upside down."""
+
+    def lower(folder, seen, stop):
+        return train(folder, lambda scores: seen([-score for score in scores]), stop)
+
+    found = lambda *_: check.Found("loss", EVALUATIONS, True)  # noqa: E731
+    best = worker.sweep(CONFIG, tmp_path / "s", LINES, worker.Limits(14), runner=lower, look=found)
+    assert best.score == -finished[1].score and best.drawn == finished[1].drawn
+    upright = [line.replace(",-", ",").replace("loss", "mIoU_8") for line in rows(tmp_path / "s")]
+    assert upright == rows(finished[0])
 
 
 def test_trials_are_pruned_and_fail_and_the_rest_goes_on(finished):
