@@ -7,6 +7,7 @@
 # make soak      the long runs
 # make parity    the networks against those of PyTorch libraries, which it installs beside (6 GB); WRITE_ANSWERS=1 keeps
 #                what they answer for `make test`
+# make peers     our networks beside the same ones in PyTorch, by turns, on a machine that does nothing else
 # make pictures  networks and augmentations drawn anew from the code, docs/images
 # make lint      style
 # make venv      only .venv; EXTRAS=test,tpu chooses the extras, PYTHON=python3.12 the interpreter
@@ -24,7 +25,7 @@ STAMP       := .venv/installed-$(VERSION)-$(EXTRAS)
 
 export JAX_PLATFORMS ?= cpu
 
-.PHONY: venv demo tables study transfer scaling test soak parity pictures lint clean
+.PHONY: venv demo tables study transfer scaling test soak parity peers pictures lint clean
 venv: $(STAMP)
 
 $(STAMP): setup.cfg pyproject.toml $(CONSTRAINTS)
@@ -50,6 +51,9 @@ soak: venv
 
 parity: .venv-parity/installed-$(VERSION)
 	.venv-parity/bin/python -m pytest tests/parity
+
+peers: .venv-parity/installed-$(VERSION)
+	.venv-parity/bin/python benchmarks/peers/compare.py --output=build/peers
 
 pictures: venv
 	.venv/bin/python docs/draw_models.py

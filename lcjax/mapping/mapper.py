@@ -125,6 +125,7 @@ class Mapper:
         options: Options = Options(),
         *,
         date: datetime.datetime | None = None,
+        timer: Timer | None = None,
     ) -> areas.Areas | None:
         """Writes the map of a scene and its sidecar files, and logs the area of each class.
 
@@ -135,6 +136,7 @@ class Mapper:
           output: the map; `outputs.check` was asked before.
           options: how the scene is mapped.
           date: when the scene was taken; None takes it from the scene's tags or name.
+          timer: that counts where the time goes, for who wants to know.
 
         Returns:
           The pixels and areas of the classes, or None where the finished map was there already.
@@ -145,7 +147,7 @@ class Mapper:
         height, width = scene.grid.shape
         tiling = Tiling(height, width, self.card.tile, options.check(self.card.tile), options.blend)
         self._check_memory(scene, tiling, options)
-        legend, timer = self.card.legend, Timer()
+        legend, timer = self.card.legend, timer or Timer()
         wanted = options.products(legend)
         time = date or stac.acquired(scene.tags, scene.layers[-1].path.name)
         plan = self._plan(scene, options, time)
