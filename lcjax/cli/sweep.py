@@ -46,7 +46,7 @@ def define_flags(flags) -> None:
         "storage",
         None,
         "Where the trials are told of: a server's address as SQLAlchemy writes it, or env:NAME for one that stands in "
-        "an environment variable, as one with a password should. By default the file STUDY/study.db.",
+        "an environment variable, as one with a password should. By default STUDY/study.db.",
     )
     flags.DEFINE_enum("sampler", "tpe", ["tpe", "random"], "How trials are drawn: by what was seen, or by chance.")
     flags.DEFINE_enum("pruner", "median", ["median", "hyperband", "none"], "Which trials are ended before their time.")

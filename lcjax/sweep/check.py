@@ -16,10 +16,11 @@ from collections.abc import Mapping
 import ml_collections
 
 from data_pipelines.reading.interfaces import Dataset
-from data_pipelines.schema import typed_json
+from data_pipelines.schema import plugins, typed_json
 from data_pipelines.schema.errors import InputError
-from lcjax.configs import base
-from lcjax.parallel import launcher
+from lcjax.configs import base, registry
+from lcjax.engine import experiment as experiments
+from lcjax.parallel import devices, launcher
 from lcjax.sweep import config_text, process, spaces
 
 _TIMEOUT = 3600  # seconds
@@ -95,14 +96,13 @@ def check_records(config: ml_collections.ConfigDict, dataset: Dataset) -> None:
 
 def look(config: ml_collections.ConfigDict, lines: Mapping[str, str]) -> Found:
     """Builds the experiments, in this process. Arguments and errors as of `check`."""
-    from lcjax.engine import experiment as experiments
-
     base_experiment = experiments.build(config)
     assert base_experiment.dataset is not None
     check_records(config, base_experiment.dataset)
     for field, value in ((field, value) for field, one in spaces.parse(lines, config).items() for value in one.ends):
         changed = config.copy_and_resolve_references()
         base.assign(changed, {field: value})
+        plugins.allow_named_in(changed)  # who gives a space names what is imported
         try:
             experiments.build(changed)
         except InputError as error:
@@ -114,12 +114,7 @@ def look(config: ml_collections.ConfigDict, lines: Mapping[str, str]) -> Found:
 def _main(path: str, lines: str) -> None:
     launcher.end_with_parent()
     if os.environ.get("JAX_PLATFORMS", "cpu") != "cpu":
-        from lcjax.parallel import devices
-
         devices.check()
-    from data_pipelines.schema import plugins
-    from lcjax.configs import registry
-
     try:
         config = registry.parse(path)
         plugins.allow_named_in(config)

@@ -107,7 +107,7 @@ def sweep(
       InputError: something of this does not go together, the storage cannot be reached, or every trial failed.
       launcher.Stopped: the worker was asked to stop by SIGTERM; its trial can go on.
     """
-    run_storage.check_name(folder)
+    run_storage.check_name(folder, "--study")
     space = spaces.parse(lines, config)
     check.check_named(config)
     declaration = Declaration(json.loads(config.to_json()), dict(lines), sampler, pruner)

@@ -96,6 +96,11 @@ def test_the_best_config_is_that_of_the_best_trial_and_no_worse_than_the_first(f
     assert best.score == pytest.approx(quality(text)) and best.score >= quality(first)
 
 
+def test_info_tells_of_a_study(finished, command):
+    code, out, _ = command("info", str(finished[0]))
+    assert code == 0 and "a study of trials" in out and "best.py, for `lcjax train" in out
+
+
 def test_the_same_command_gives_the_same_trials(finished, tmp_path):
     folder, _ = finished
     sweep(tmp_path / "study", 14)
