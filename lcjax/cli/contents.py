@@ -1,4 +1,4 @@
-"""What a folder holds: a run, prepared data sets, an exported network, or a study. Its files are read, and nothing is run."""
+"""What a folder holds: a run, prepared data, an exported network, a study. Its files are read, and nothing is run."""
 
 import pathlib
 from collections.abc import Callable
