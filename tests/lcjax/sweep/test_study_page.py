@@ -23,7 +23,7 @@ def trial(number, state="done", score: float | None = 0.4, rate=1e-3, reason="")
     drawn = {"optimizer.learning_rate": rate, "scaling": "sensor", "crop": 32}
     scores = () if score is None else (score / 2, score)
     folder = pathlib.Path("studies/x/trials") / f"{number:04d}"
-    return Trial(number, state, drawn, score, scores, reason, 3.0, folder, True)
+    return Trial(number, drawn, state, score, scores, reason, 3.0, folder, True)
 
 
 @pytest.fixture
