@@ -19,6 +19,11 @@ def _first_line(found: Any) -> str:
     return (getattr(found, "__doc__", None) or "").strip().partition("\n")[0]
 
 
+def _loss(loss: Any) -> str:
+    line, said = _first_line(loss), losses.shown(loss)
+    return f"{line} {said}" if said else line
+
+
 def _network(family: Any) -> str:
     line = getattr(family, "line", "") or _first_line(family)
     sizes = getattr(family, "sizes", None)
@@ -45,7 +50,7 @@ _KINDS: dict[str, tuple[Registry, Callable[[Any], str]]] = {
     "models": (models.MODELS, _network),
     "datasets": (datasets.REGISTRY, _data_set),
     "tasks": (tasks.REGISTRY, _task),
-    "losses": (losses.REGISTRY, _first_line),
+    "losses": (losses.REGISTRY, _loss),
     "configs": (configs.REGISTRY, _config),
 }
 # Names that stand for many.

@@ -67,6 +67,7 @@ VERBS = {
         needed=("workdir", "scene", "output"),
         computes=True,
     ),
+    "assess": Verb("a map -> points to label; labels -> accuracy and areas, with intervals", words=("map",)),
     "export": Verb(
         "a workdir -> a network that runs without lcjax",
         words=("workdir", "output"),

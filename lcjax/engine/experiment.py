@@ -28,6 +28,7 @@ from data_pipelines.schema.normalization import SCALINGS
 from data_pipelines.schema.sensors import Sensor
 from lcjax import tasks
 from lcjax.engine import durations, eval_step, flops, initial, schedule
+from lcjax.engine import monitor as monitors
 from lcjax.engine import optimizer as optimizers
 from lcjax.engine import state as states
 from lcjax.engine import train_step as train_steps
@@ -56,6 +57,7 @@ class Experiment:
       optimizer: what makes directions of gradients.
       rate: the learning rate by step.
       length: durations in steps.
+      monitor: the score that chooses the best checkpoint.
       tile: size of the records in pixels; that of the card is what the network sees in evaluation.
     """
 
@@ -68,6 +70,7 @@ class Experiment:
     optimizer: optax.GradientTransformation
     rate: schedule.LearningRate
     length: durations.RunLength
+    monitor: monitors.Monitor
     tile: int
 
     # ------------------------------------------------------------------ data
@@ -389,9 +392,11 @@ def _assemble(
     attributes = meshes.batch_norm_attributes(parallel, mesh)
     template = params.Template(task.build, config.freeze, attributes, config.freeze_statistics)
     optimizers.check_head_warmup(config, template.groups, length.head_warmup)
+    optimizers.check_no_decay(config, [path for path in template.parameters if not template.is_frozen(path)])
     optimizer = optimizers.make_optimizer(config.optimizer, template.groups)
     rate = schedule.learning_rate(config.optimizer, config.batch_size, length.warmup, length.total)
-    return Experiment(config, dataset, card, task, template, mesh, optimizer, rate, length, tile)
+    monitor = monitors.of_run(config, task)
+    return Experiment(config, dataset, card, task, template, mesh, optimizer, rate, length, monitor, tile)
 
 
 def make_card(config: ml_collections.ConfigDict, dataset: Dataset) -> cards.Card:

@@ -282,6 +282,12 @@ FIELDS: dict[str, Field] = {
     "class_weights": Field(
         0.0, "classes weigh 1 / share to this power: at 0 all pixels are alike, at 1 all classes", allowed=Range(0, 10)
     ),
+    "class_weights_rule": Field(
+        "power",
+        "what class_weights is: power, or effective_number with its beta, such as 0.9999",
+        allowed=Choice(("power", "effective_number")),
+    ),
+    "class_weights_fixed": Field((), "a weight for each scored class in the order of the legend; empty for none"),
     "accumulate": Field(1, "parts that a batch is computed in, one after the other, to save memory", allowed=_COUNT),
     "optimizer.name": Field(
         "adamw", "adamw, adam, sgd, lars or lamb", allowed=Choice(("adamw", "adam", "sgd", "lars", "lamb"))
@@ -300,8 +306,11 @@ FIELDS: dict[str, Field] = {
     ),
     "optimizer.schedule": Field(
         "cosine",
-        "the rate after the warm-up: cosine, constant or plateau",
-        allowed=Choice(("cosine", "constant", "plateau")),
+        "the rate after the warm-up: cosine, constant, plateau, poly or one_cycle",
+        allowed=Choice(("cosine", "constant", "plateau", "poly", "one_cycle")),
+    ),
+    "optimizer.poly_power": Field(
+        0.9, "of the schedule poly; 1 is a straight line", allowed=Range(0, 10, open_low=True)
     ),
     "optimizer.plateau_factor": Field(
         0.5, "what a plateau multiplies the rate by", allowed=Range(0, 1, open_low=True, open_high=True)
@@ -318,7 +327,13 @@ FIELDS: dict[str, Field] = {
     ),
     "optimizer.decay_all": Field(False, "biases, norms and tables of positions decay, too, as in PyTorch"),
     "optimizer.momentum": Field(0.9, "of sgd and lars", allowed=Range(0, 1, open_high=True)),
-    "optimizer.clip": Field(1.0, "largest norm of the gradient; 0 is off", allowed=_FROM_0),
+    "optimizer.no_decay": Field("", "regular expression of paths of parameters that do not decay, beside those"),
+    "optimizer.clip": Field(1.0, "largest norm of the gradient, or what clip_by says; 0 is off", allowed=_FROM_0),
+    "optimizer.clip_by": Field(
+        "global_norm",
+        "what clip is the largest of: global_norm, norm (of each parameter), value or adaptive",
+        allowed=Choice(("global_norm", "norm", "value", "adaptive")),
+    ),
     "optimizer.ema_decay": Field(
         0.0,
         "decay of moving averages of the parameters, which are what is scored and used; 0 is off",
@@ -333,6 +348,7 @@ FIELDS: dict[str, Field] = {
         "2 percent", f"how often the validation split is scored; {_DURATION}", "34 percent", allowed=_DURATIONS
     ),
     "save_every": Field("2 percent", f"how often a checkpoint is saved; {_DURATION}", "50 percent", allowed=_DURATIONS),
+    "monitor": Field("", "validation score that chooses the best checkpoint, e.g. IoU/Water; empty for the task's own"),
     "patience": Field(
         10, "evaluations without a better score after which the run ends; 0 never ends it", 0, allowed=_FROM_0
     ),
@@ -351,7 +367,7 @@ FIELDS: dict[str, Field] = {
 # Beside those, of the configs of a task.
 TASKS: dict[str, dict[str, Field]] = {
     "segmentation": {
-        "loss": Field("cross_entropy", "what a pixel that is wrong costs (`lcjax info losses`)"),
+        "loss": Field("cross_entropy", "a loss or a sum, such as cross_entropy + 0.5 * dice (`lcjax info losses`)"),
     },
     "contrastive": {
         "temperature": Field(

@@ -96,9 +96,9 @@ def check_records(config: ml_collections.ConfigDict, dataset: Dataset) -> None:
 
 def look(config: ml_collections.ConfigDict, lines: Mapping[str, str]) -> Found:
     """Builds the experiments, in this process. Arguments and errors as of `check`."""
-    base_experiment = experiments.build(config)
-    assert base_experiment.dataset is not None
-    check_records(config, base_experiment.dataset)
+    experiment = experiments.build(config)
+    assert experiment.dataset is not None
+    check_records(config, experiment.dataset)
     for field, value in ((field, value) for field, one in spaces.parse(lines, config).items() for value in one.ends):
         changed = config.copy_and_resolve_references()
         base.assign(changed, {field: value})
@@ -107,8 +107,8 @@ def look(config: ml_collections.ConfigDict, lines: Mapping[str, str]) -> Found:
             experiments.build(changed)
         except InputError as error:
             raise InputError(f"space {field}, value {value!r:.60}: {error}") from error
-    length = base_experiment.length
-    return Found(base_experiment.task.monitor, -(-length.total // length.evaluate_every), False)
+    length, monitor = experiment.length, experiment.monitor
+    return Found(monitor.name, -(-length.total // length.evaluate_every), monitor.lower_is_better)
 
 
 def _main(path: str, lines: str) -> None:

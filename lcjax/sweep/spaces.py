@@ -139,7 +139,7 @@ def from_flags(texts: Sequence[str]) -> dict[str, str]:
 
 
 def default(config: ml_collections.ConfigDict) -> dict[str, str]:
-    """The lines for a config whose file has no SPACE: rate, decay, and what holds a network back from overfitting."""
+    """The lines for a config whose file has no SPACE: rate, decay, loss, and what holds a network back."""
     rate, decay = config.optimizer.learning_rate, config.optimizer.weight_decay
     lines = {
         "optimizer.learning_rate": f"log {rate / 10:g} {rate * 10:g}" if rate else "log 0.0001 0.01",
@@ -147,9 +147,12 @@ def default(config: ml_collections.ConfigDict) -> dict[str, str]:
         "model.drop_path": "uniform 0 0.4",
         "augmentation.cutmix": "uniform 0 0.5",
         "class_weights": "uniform 0 1",
+        "loss": "choice cross_entropy | cross_entropy + dice",
         "temperature": "log 0.05 1",
     }
     fields = config_fields.flat(config)
+    if fields["class_weights_rule"] != "power" or fields["class_weights_fixed"]:
+        del lines["class_weights"]
     # A contrastive loss takes no labels: neither weights of classes nor mixed images.
     labels = "temperature" not in fields
     of_labels = ("augmentation.cutmix", "class_weights")

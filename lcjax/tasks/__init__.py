@@ -29,7 +29,7 @@ def check_names(config: Mapping[str, Any]) -> None:
     """
     named = {**config, "model": (config.get("model") or {}).get("name")}
     checks = {"task": REGISTRY.check, "model": models.MODELS.check, "dataset": datasets.check}
-    checks["loss"] = losses.REGISTRY.check
+    checks["loss"] = losses.check_names
     for field, check in checks.items():
         if named.get(field) is not None:
             check(named[field])

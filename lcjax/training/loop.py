@@ -193,7 +193,7 @@ def _result(experiment: Experiment, folder: pathlib.Path, step: int, progress: P
     history = workdir.read_metrics(folder)
     scored = [row for row in history if row["split"] == "validation"]
     # Of several highest the first is the one whose state is kept.
-    best = max(scored, key=lambda row: row[experiment.task.monitor], default={})
+    best = experiment.monitor.best(scored)
     scores = {key: value for key, value in best.items() if key not in ("step", "split")}
     return TrainResult(folder, step, progress.ended, scores, history)
 
@@ -239,8 +239,8 @@ def _ending(experiment: Experiment, folder: pathlib.Path, step: int, progress: P
     if stopping:
         kept = "which is saved; the same command goes on" if step else "nothing was lost; the same command starts it"
         return f"{folder}: stopped at step {step} of {experiment.length.total}, {kept}"
-    monitor = experiment.task.monitor
-    score = "no validation split" if progress.best is None else f"best {monitor} {progress.best:.4f}"
+    name = experiment.monitor.name
+    score = "no validation split" if progress.best is None else f"best {name} {progress.best:.4f}"
     return f"{folder}: ended at step {step} ({progress.ended}); {score}{_peak()}"
 
 

@@ -28,6 +28,7 @@ FLAGS_OF = {
     "train": ("config", "workdir"),
     "evaluate": ("workdir", "split", "checkpoint", "data_dir"),
     "predict": ("workdir", "scene", "output", "bands", "offset", "overlap", "checkpoint", "batch_size"),
+    "assess": ("map", "sample", "labels", "output", "size", "allocation", "strata", "scene", "training", "seed"),
     "export": ("workdir", "output", "checkpoint"),
     "report": ("workdirs", "output"),
     "benchmark": (
@@ -86,7 +87,7 @@ def test_help_of_a_verb_shows_its_flags_and_an_example(command, verb):
         (("train", "--config", "configs/dfc2021.py", WORKDIR), "--config=configs/dfc2021.py: no such file"),
         (
             ("train", "--config=dfc2021:model=unet", WORKDIR),
-            "config='dfc2021': expected one of dfc2020, flair1, pretrain",
+            "config='dfc2021': did you mean 'dfc2020'? expected one of dfc2020, flair1, pretrain",
         ),
         (("train", "--config=no_such:get_config", WORKDIR), "config='no_such:get_config': no_such cannot be imported"),
         (

@@ -59,7 +59,7 @@ def test_choices_are_those_that_the_code_knows():
         ("workers", -1, "expected 0 to"),
         ("optimizer.batch_rule", "cubic", "expected none, linear or sqrt"),
         ("optimizer.reference_batch", 0, "expected 1 to"),
-        ("optimizer.schedule", "linear", "expected cosine, constant or plateau"),
+        ("optimizer.schedule", "linear", "expected cosine, constant, plateau, poly or one_cycle"),
         ("optimizer.plateau_factor", 1.0, "expected above 0 and below 1"),
         ("optimizer.plateau_patience", -1, "expected 0 or more"),
         ("projection", -1, "expected 0 to"),
