@@ -174,6 +174,48 @@ def distribution(shares: Mapping[str, Mapping[str, int]], names: Sequence[str], 
     return png(figure)
 
 
+Bins = Sequence[Sequence[float]]  # [pixels, mean probability, share of the pixels that it is true of] of each
+
+
+@matplotlib.rc_context(STYLE)
+def reliability(panels: Mapping[str, Mapping[str, Bins]], columns: int = 4) -> bytes:
+    """Draws reliability diagrams: what was told against what came true, and the share of pixels in each bin.
+
+    Args:
+      panels: title -> {name of a curve -> its bins}; curves of one name have one colour, the last also has the bars.
+      columns: panels side by side.
+    """
+    columns = min(columns, len(panels))
+    rows = -(-len(panels) // columns)
+    names = list(dict.fromkeys(name for curves in panels.values() for name in curves))
+    figure = new_figure(2.35 * columns, 2.35 * rows + 0.35)
+    grid = figure.subplots(rows, columns, squeeze=False, sharex=True, sharey=True)
+    for axes, (title, curves) in zip(grid.flat, panels.items(), strict=False):
+        axes.plot([0, 1], [0, 1], color="#99a", linewidth=0.8, linestyle=(0, (4, 2)))
+        for name, bins in curves.items():
+            pixels, told, true = np.array(bins, np.float64).T
+            there = pixels > 0
+            style = LINE_COLOURS[names.index(name) % len(LINE_COLOURS)]
+            axes.plot(told[there], true[there], color=style, marker=".", markersize=5, linewidth=1.3)
+        edges = np.linspace(0, 1, len(pixels) + 1)
+        axes.stairs(pixels / max(pixels.sum(), 1), edges, fill=True, color=style, alpha=0.18)
+        axes.set_title(clip(title, 26), fontsize=9)
+        axes.set(xlim=(0, 1), ylim=(0, 1), aspect="equal", xticks=[0, 0.5, 1], yticks=[0, 0.5, 1])
+        axes.grid(True)
+    for place, axes in enumerate(grid.flat):
+        axes.set_visible(place < len(panels))
+        axes.tick_params(labelbottom=place + columns >= len(panels))
+    figure.supxlabel("probability that was told", fontsize=9)
+    figure.supylabel("share that came true", fontsize=9)
+    handles: list[Line2D | Patch] = [
+        Line2D([], [], color=LINE_COLOURS[i % len(LINE_COLOURS)], marker=".", linewidth=1.3) for i in range(len(names))
+    ]
+    shade = LINE_COLOURS[(len(names) - 1) % len(LINE_COLOURS)]
+    handles.append(Patch(facecolor=shade, alpha=0.18))
+    figure.legend(handles, [*names, f"pixels, {names[-1]}"], loc="outside upper center", ncols=len(handles), fontsize=8)
+    return png(figure)
+
+
 @matplotlib.rc_context(STYLE)
 def samples(
     ids: Sequence[str],
@@ -223,6 +265,45 @@ def samples(
     return png(figure)
 
 
+@dataclasses.dataclass(frozen=True)
+class Classified:
+    """A patch and its labels.
+
+    Attributes:
+      name: of the record.
+      image: (H, W, 3) uint8.
+      truth: names of its labels; None where they are not known.
+      given: name and probability of each class that it is given.
+    """
+
+    name: str
+    image: np.ndarray
+    truth: tuple[str, ...] | None
+    given: tuple[tuple[str, float], ...]
+
+
+@matplotlib.rc_context(STYLE)
+def patches(shown: Sequence[Classified]) -> bytes:
+    """Draws patches side by side, above each its labels, below what it is given: black where it is right, else red."""
+    columns = min(len(shown), 3)
+    rows = -(-len(shown) // columns)
+    lines = max(max(len(one.truth or ()), len(one.given), 1) for one in shown)
+    figure = new_figure(2.4 * columns, (2.5 + 0.28 * lines) * rows)
+    grid = figure.subplots(rows, columns, squeeze=False)
+    for axes in grid.flat:
+        axes.set_axis_off()
+    for axes, one in zip(grid.flat, shown, strict=False):
+        axes.imshow(one.image)
+        truth = "\n".join(one.truth or ("no label",) if one.truth is not None else ("not labelled",))
+        axes.set_title(f"{clip(one.name, 34)}\n{truth}", fontsize=7, loc="left", fontweight="normal")
+        right = one.truth is not None and set(one.truth) == {name for name, _ in one.given}
+        said = "\n".join(f"→ {name} {100 * share:.0f} %" for name, share in one.given) or "→ no label"
+        axes.text(
+            0, -0.03, said, transform=axes.transAxes, va="top", fontsize=7, color="#223" if right else "#b03a00"
+        )  # fmt: skip
+    return png(figure)
+
+
 def new_figure(width: float, height: float) -> Figure:
     """Makes an empty figure of this size in inches, on a canvas of its own."""
     figure = Figure(figsize=(width, height), dpi=DPI, layout="constrained")
@@ -244,8 +325,8 @@ def roofline(title: str, name: str, reached: float, intensity: float, peak: floa
     """
     ridge, roof = peak / bandwidth, min(intensity * bandwidth, peak)
     ends = np.array([min(intensity, ridge) / 8, ridge, max(intensity, ridge) * 8])
-    figure = Figure(figsize=(6.4, 4.2), dpi=DPI, layout="constrained")
-    axes = figure.add_subplot()
+    figure = new_figure(6.4, 4.2)
+    axes = figure.subplots()
     axes.loglog(ends, np.minimum(ends * bandwidth, peak) / 1e9, color="#667", linewidth=1.5)
     axes.plot([intensity] * 2, [reached / 1e9, roof / 1e9], ":", color="#667")
     axes.plot([intensity], [reached / 1e9], "o", color=LINE_COLOURS[0])
@@ -289,7 +370,7 @@ def _matrix(percent: np.ndarray, names: Sequence[str], title: str, truth: str, d
         colour = "white" if value > 55 else "#99a" if value < 0.05 else "#223"
         axes.text(column, row, text, ha="center", va="center", color=colour, fontsize=8)
     for row in np.flatnonzero(np.isnan(percent[:, 0])).tolist():
-        axes.text((len(names) - 1) / 2, row, "no true pixels", ha="center", va="center", color="#778", fontsize=8)
+        axes.text((len(names) - 1) / 2, row, "none true", ha="center", va="center", color="#778", fontsize=8)
     labels = [clip(name, 22) for name in names]
     axes.set_xticks(range(len(names)), labels, rotation=45, ha="right", rotation_mode="anchor")
     axes.set_yticks(range(len(names)), labels)

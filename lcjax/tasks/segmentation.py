@@ -12,11 +12,11 @@ from data_pipelines.reading.interfaces import Source
 from data_pipelines.schema.errors import InputError
 from lcjax.models import registry
 from lcjax.models.resample import resize
-from lcjax.ops import augment, augmentation, losses, metrics
+from lcjax.ops import augment, augmentation, losses, metrics, reliability
 from lcjax.ops.tiling import blended_windows
 from lcjax.parallel import mesh as meshes
 from lcjax.runs.model_card import Card
-from lcjax.tasks import vectors
+from lcjax.tasks import class_weights, vectors
 from lcjax.tasks.fusion import inputs_of
 from lcjax.tasks.task import Batch, MapCounts, Mean, Task, Values
 
@@ -29,6 +29,7 @@ class Segmentation(Task):
     """
 
     can_map = True
+    can_calibrate = True
     counts_records = True
     augmentations = (*augmentation.PHOTOMETRIC, *augmentation.GEOMETRIC, *augmentation.MIXING)
 
@@ -46,7 +47,7 @@ class Segmentation(Task):
             )
         self.keys = (*self._images, *(vector.name for vector in self.vectors))
         self.monitor = f"mIoU_{len(self.names)}"
-        validated = self._pixels("validation" if "validation" in card.splits else "train")
+        validated = class_weights.pixels(card, "validation" if "validation" in card.splits else "train")
         there = [name for name, pixels in zip(self.names, validated, strict=True) if pixels]
         self.score_names = metrics.score_names(len(self.names), there)
         if config.resize and (config.crop or config.window):
@@ -61,28 +62,7 @@ class Segmentation(Task):
                 f"config.accumulate={config.accumulate}: config.loss={config.loss!r} takes {whole[0]} over the whole "
                 "batch, which its parts do not add up to; leave over=batch out, or set accumulate to 1"
             )
-        self.weights = self._class_weights()
-
-    def _class_weights(self) -> np.ndarray | None:
-        """How much a pixel of each class counts, (K,); None where all count alike."""
-        config, pixels = self.config, self._pixels("train")
-        if config.class_weights_fixed:
-            if config.class_weights:
-                raise InputError(
-                    f"config.class_weights={config.class_weights}: config.class_weights_fixed gives the weights of "
-                    "classes; leave one of them out"
-                )
-            return losses.fixed_weights(config.class_weights_fixed, pixels, self.names)
-        if not config.class_weights:
-            return None
-        return losses.CLASS_WEIGHTS[config.class_weights_rule](pixels, config.class_weights)
-
-    def _pixels(self, role: str) -> list[int]:
-        """Number of labelled pixels of each class in a role of the run; 0 where the card does not know the role."""
-        split = self.card.splits.get(role)
-        return [
-            split["class_pixels"].get(str(land_class.id), 0) if split else 0 for land_class in self.card.legend.scored
-        ]
+        self.weights = class_weights.of_run(config, card)
 
     def check(self, records: Source, where: pathlib.Path | str) -> None:
         """Raises InputError for records without any number that the network is to be shown."""
@@ -168,26 +148,33 @@ class Segmentation(Task):
         """Returns the scores of docs/scores.md of the summed confusion matrix."""
         return metrics.scores(sums["confusion"], self.names)[0]
 
-    def probabilities(self, model: nnx.Module, batch: Batch) -> jax.Array:
+    def probabilities(self, model: nnx.Module, batch: Batch, temperatures_M: jax.Array | None = None) -> jax.Array:
         """Returns class probabilities (B, H, W, classes) float32 of stored numbers, in windows of `config.window`.
 
         A batch may come without vectors: they are not known, then. With `config.resize` the answers of the smaller
-        image are interpolated bilinearly.
+        image are interpolated bilinearly. With temperatures it is (B, H, W, M * classes), see `Task.probabilities`.
         """
-        seen = self._seen_probabilities(model, batch)
+        seen = self._seen_probabilities(model, batch, temperatures_M)
         height, width = batch[self.card.sensors[0].name].shape[1:3]
         return seen if seen.shape[1:3] == (height, width) else resize(seen, height, width)
 
-    def _seen_probabilities(self, model: nnx.Module, batch: Batch) -> jax.Array:
+    def _seen_probabilities(
+        self, model: nnx.Module, batch: Batch, temperatures_M: jax.Array | None = None
+    ) -> jax.Array:
         """Class probabilities at the resolution that the network sees."""
         images = self._resized(
             {sensor.name: augment.scale(batch[sensor.name], sensor.scaling) for sensor in self.card.sensors}
         )
         count = len(next(iter(images.values())))
         shown = vectors.encode(self.vectors, vectors.unknown(self.vectors, count) | batch)
-        return blended_windows(
-            lambda windows: jax.nn.softmax(model(windows | shown), axis=-1), images, self.config.window
-        )
+
+        def answer(windows: dict[str, jax.Array]) -> jax.Array:
+            logits = model(windows | shown)
+            if temperatures_M is None:
+                return jax.nn.softmax(logits, axis=-1)
+            return reliability.softmax_at(logits, temperatures_M)
+
+        return blended_windows(answer, images, self.config.window)
 
     def _resized(self, images: dict[str, jax.Array]) -> dict[str, jax.Array]:
         return {name: augment.resize_images(image, *self._seen_size(image)) for name, image in images.items()}

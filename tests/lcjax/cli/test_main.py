@@ -28,12 +28,14 @@ FLAGS_OF = {
     "train": ("config", "workdir"),
     "evaluate": ("workdir", "split", "checkpoint", "data_dir"),
     "predict": ("workdir", "scene", "output", "bands", "offset", "overlap", "checkpoint", "batch_size"),
+    "assess": ("map", "sample", "labels", "output", "size", "allocation", "strata", "scene", "training", "seed"),
     "export": ("workdir", "output", "checkpoint"),
     "report": ("workdirs", "output"),
     "benchmark": (
         *("config", "steps", "list", "tiny", "input", "records", "json", "plot"),
         *("devices", "inference", "scene", "compare", "topology", "plan"),
     ),
+    "sweep": ("config", "study", "trials", "hours", "space", "storage", "sampler", "pruner", "keep", "allow_plugins"),
     "info": ("check", "allow_plugins"),
 }
 
