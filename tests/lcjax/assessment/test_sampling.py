@@ -92,7 +92,7 @@ def test_killed_anywhere_it_ends_in_the_same_sample_and_labels_stay(land_map, tm
             except Killed:
                 continue
         break
-    assert allowed == 1, "each start gets one file further, and the last has none to write"
+    assert allowed > 2, "it was killed before the first file, and between others"
     assert sorted(path.name for path in out.iterdir() if not path.name.startswith(".")) == names
     for name in set(names) - {"points.gpkg"}:
         assert (out / name).read_bytes() == (whole / name).read_bytes()
@@ -157,7 +157,7 @@ def test_a_standard_error_says_how_many(land_map, tmp_path, capsys):
     weights, users = pixels / pixels.sum(), np.array([0.8, 0.8, 0.95])
     spread = np.sqrt(users * (1 - users))
     wanted = (weights @ spread) ** 2 / (0.04**2 + weights @ spread**2 / pixels.sum())
-    assert len(drawn.points) == np.ceil(wanted) == 90
+    assert len(drawn.points) == np.ceil(wanted)
     told = re.search(r"expected standard error of overall accuracy: ([\d.]+)", capsys.readouterr().out)
     assert float(told[1]) == pytest.approx(0.04, abs=0.002)
 
