@@ -128,6 +128,8 @@ def evaluate(
     *,
     dataset: "str | Dataset | None" = None,
     data_dir: str | pathlib.Path | None = None,
+    boundary: str | None = None,
+    objects: str | None = None,
 ) -> dict[str, Any]:
     """Scores the network of a run on a split, every pixel once, and writes WORKDIR/evaluation/SPLIT.
 
@@ -144,6 +146,8 @@ def evaluate(
       data: for a run that was trained on arrays: the data set that it was given.
       dataset: another data set to score, over the classes of equal name: a prepared one by name, or one in Python.
       data_dir: where prepared data sets lie, if not where they lay in training.
+      boundary: also boundary IoU, within this distance of contours: "2%" of the diagonal of a tile, or "3px".
+      objects: also the recall of objects, in size classes that begin at these pixels: "10,100,1000".
 
     Returns:
       What metrics.json holds.
@@ -155,15 +159,17 @@ def evaluate(
     from data_pipelines.schema.errors import InputError
     from lcjax.cli import console
     from lcjax.evaluation import elsewhere, evaluate
+    from lcjax.evaluation.further import Further
 
+    further = Further.asked(boundary, objects)
     where = None if data_dir is None else str(data_dir)
     with console.shown_in_notebooks():
         folder = paths.given(workdir, "workdir")
         if dataset is not None and data is not None:
             raise InputError("data and dataset: found both; expected the data of the run, or another data set to score")
         if dataset is not None:
-            return elsewhere.evaluate_elsewhere(folder, dataset, split, checkpoint, where)
-        return evaluate.evaluate(folder, split, checkpoint, where, data)
+            return elsewhere.evaluate_elsewhere(folder, dataset, split, checkpoint, where, further)
+        return evaluate.evaluate(folder, split, checkpoint, where, data, further)
 
 
 def __getattr__(name: str) -> Any:

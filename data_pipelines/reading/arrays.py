@@ -18,6 +18,7 @@ from data_pipelines.reading.band_statistics import BandSums
 from data_pipelines.reading.interfaces import square
 from data_pipelines.schema import progress
 from data_pipelines.schema.legends import IGNORE, Legend
+from data_pipelines.schema.on_disk import Origin
 from data_pipelines.schema.sensors import Sensor
 from data_pipelines.schema.splits import Splits
 
@@ -182,6 +183,10 @@ class ArrayDataset:
         """Labelled pixels of a split by id of the legend, as text."""
         total = sum((summary.pixels for summary in self._summarised(spec)), Counter())
         return {str(label): total[label] for label in sorted(total)}
+
+    def origins(self, spec: str) -> list[Origin]:
+        """Of arrays nothing is known of where they come from."""
+        return [Origin("", "", None) for _ in self._names.ids(spec)]
 
     def band_statistics(self, spec: str) -> dict[str, dict]:
         """Mean, deviation, extremes and correlation of the bands over the pixels of a split that hold data."""

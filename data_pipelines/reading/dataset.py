@@ -163,6 +163,10 @@ class PreparedDataset:
         """Labelled pixels by id of the legend, as text, of the records of a split."""
         return _pixels_as(self.legend, self._records.pixels_of(self._names.ids(spec)))
 
+    def origins(self, spec: str) -> list[on_disk.Origin]:
+        """Group, first file and place of each record of a split, in order, as far as they are known."""
+        return [self._records.origins[record_id] for record_id in self._names.ids(spec)]
+
     def band_statistics(self, spec: str) -> dict[str, dict]:
         """Of each sensor the mean, deviation, extremes and correlation of its bands, over the records of a split.
 

@@ -13,8 +13,15 @@ With --dataset it scores any prepared data whose sensors and bands the network k
 (upper and lower case are alike), which are listed: how well it does in another place. --split then names records of
 that data set: test, "validation[:50%]", fold_2. docs/scores.md says what is counted.
 
-Writes WORKDIR/evaluation/SPLIT/: metrics.json (scores with their class set, absent classes, ignored ids, pixels, split
-and checkpoint), confusion.csv, confusion.png, and samples.npz for the page of `lcjax report`."""
+--boundary=2% adds boundary IoU (Cheng et al. 2021), --objects=10,100,1000 how many objects (connected areas of one
+class) are found by their size in pixels; docs/scores.md says what they cost.
+
+Scores are printed with their 95 % intervals: how far they would be off on other places of the same kind, by drawing
+the groups of the split (scenes, zones) again. To compare two runs, see `lcjax report`.
+
+Writes WORKDIR/evaluation/SPLIT/: metrics.json (scores and intervals with their class set, absent classes, ignored ids,
+pixels, split and checkpoint), confusion.csv, confusion.png, record_confusions.npz (the counts of each record),
+places.csv and places.geojson (scores by scene or zone; a layer for QGIS), and samples.npz for `lcjax report`."""
 
 
 def define_flags(flags) -> None:
@@ -26,6 +33,12 @@ def define_flags(flags) -> None:
     flags.DEFINE_string("dataset", None, "Another prepared data set to score, such as rasters/other_town.")
     flags.DEFINE_string("checkpoint", "best", "Which checkpoint: best or last.")
     flags.DEFINE_string("data_dir", None, "Folder of the prepared data sets, if it is not where it was in training.")
+    flags.DEFINE_string(
+        "boundary", None, 'Also boundary IoU, within this distance of contours: "2%" of a tile\'s diagonal, or "3px".'
+    )
+    flags.DEFINE_string(
+        "objects", None, "Also the recall of objects, in size classes that begin at these pixels: 10,100,1000."
+    )
 
 
 def run(flags) -> None:
@@ -34,10 +47,12 @@ def run(flags) -> None:
         raise InputError("evaluate needs --workdir, e.g. --workdir=runs/unet")
     from lcjax.evaluation.elsewhere import evaluate_elsewhere
     from lcjax.evaluation.evaluate import evaluate
+    from lcjax.evaluation.further import Further
 
+    further = Further.asked(flags.boundary, flags.objects)
     for text in paths.several(flags.workdir, "--workdir"):
         folder = paths.given(text, "--workdir")
         if flags.dataset:
-            evaluate_elsewhere(folder, flags.dataset, flags.split, flags.checkpoint, flags.data_dir)
+            evaluate_elsewhere(folder, flags.dataset, flags.split, flags.checkpoint, flags.data_dir, further=further)
         else:
-            evaluate(folder, flags.split, flags.checkpoint, flags.data_dir)
+            evaluate(folder, flags.split, flags.checkpoint, flags.data_dir, further=further)

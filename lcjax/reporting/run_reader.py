@@ -6,6 +6,7 @@ written gives no numbers: its run is left out, and that is said.
 
 import dataclasses
 import functools
+import json
 import math
 import pathlib
 from collections.abc import Iterable, Mapping, Sequence
@@ -19,9 +20,10 @@ from data_pipelines.schema.errors import InputError
 from data_pipelines.schema.legends import Legend
 from lcjax import tasks
 from lcjax.ops.boundary_density import BoundaryDensity, boundary_density
-from lcjax.runs import evaluations
+from lcjax.runs import evaluations, record_confusions
 from lcjax.runs import model_card as cards
 from lcjax.runs import workdir as workdirs
+from lcjax.runs.record_confusions import RecordConfusions
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -33,11 +35,17 @@ class Evaluation:
       fields: the whole file.
       samples: "ids" (N,) str, "image" (N, H, W, 3) uint8, "truth" and "prediction" (N, H, W) uint8 legend ids, or
         empty where the run kept none.
+      records: the counts of each record; None where the run kept none.
+      setup: equal for runs whose configs differ in nothing but the seed; empty where there is no config.
+      seed: of the run; None where there is no config.
     """
 
     run: str
     fields: dict[str, Any]
     samples: dict[str, np.ndarray]
+    records: RecordConfusions | None = None
+    setup: str = ""
+    seed: int | None = None
 
     @property
     def comparable(self) -> tuple:
@@ -77,6 +85,11 @@ class Evaluation:
         """Returns a score by its full name or stem, or None where it is missing or not finite."""
         value = self.fields["scores"].get(self.key(stem))
         return float(value) if isinstance(value, (int, float)) and math.isfinite(value) else None
+
+    def interval(self, stem: str) -> tuple[float, float] | None:
+        """Returns the interval of a score by its full name or stem, or None where there is none."""
+        found: tuple[float, float] | None = self.fields.get("intervals", {"scores": {}})["scores"].get(self.key(stem))
+        return found
 
 
 @dataclasses.dataclass(frozen=True)
@@ -204,16 +217,24 @@ def _read_run(workdir: pathlib.Path, name: str) -> Run:
         workdir=workdir,
         config=config,
         history=tuple(workdirs.read_metrics(workdir)),
-        evaluations=tuple(_read_evaluation(file.parent, name) for file in scored),
+        evaluations=tuple(_read_evaluation(file.parent, name, config) for file in scored),
         legend=card.legend if card else None,
         splits=card.splits if card else {},
         dataset=card.dataset if card else "",
     )
 
 
-def _read_evaluation(folder: pathlib.Path, run: str) -> Evaluation:
+def _read_evaluation(folder: pathlib.Path, run: str, config: dict[str, Any]) -> Evaluation:
     fields = evaluations.read(folder, of_classes=True)
-    return Evaluation(run, fields, evaluations.read_samples(folder))
+    rest = {name: value for name, value in config.items() if name != "seed"}
+    return Evaluation(
+        run,
+        fields,
+        evaluations.read_samples(folder),
+        record_confusions.read(folder, fields),
+        json.dumps(rest, sort_keys=True) if config else "",
+        config.get("seed"),
+    )
 
 
 def _scores_land_cover(config: dict[str, Any]) -> bool:

@@ -18,7 +18,7 @@ from lcjax.parallel import mesh as meshes
 from lcjax.runs.model_card import Card
 from lcjax.tasks import vectors
 from lcjax.tasks.fusion import inputs_of
-from lcjax.tasks.task import Batch, Mean, Task, Values
+from lcjax.tasks.task import Batch, MapCounts, Mean, Task, Values
 
 
 class Segmentation(Task):
@@ -29,6 +29,7 @@ class Segmentation(Task):
     """
 
     can_map = True
+    counts_records = True
     augmentations = (*augmentation.PHOTOMETRIC, *augmentation.GEOMETRIC, *augmentation.MIXING)
 
     def __init__(self, config: ConfigDict, card: Card):
@@ -143,13 +144,25 @@ class Segmentation(Task):
 
     def eval_step(self, model: nnx.Module, batch: Batch) -> Values:
         """Returns evaluation sums of whole tiles: the confusion matrix, and how many pixels are left out of it."""
-        labels = jnp.where(batch["valid"][:, None, None], self._labels(batch["label"]), np.uint8(255))
-        predictions = jnp.argmax(self._seen_probabilities(model, batch), axis=-1)
+        labels, predictions = self._labels_and_predictions(model, batch)
         real = jnp.sum(batch["valid"]) * labels[0].size
         return {
             "confusion": metrics.confusion(labels, predictions, len(self.names)),
             "ignored": real - jnp.sum(labels != 255),
         }
+
+    def record_sums(self, model: nnx.Module, batch: Batch, further: MapCounts | None = None) -> Values:
+        """Returns of each example the confusion matrix (B, N, N), and how many pixels are left out of it (B,)."""
+        labels, predictions = self._labels_and_predictions(model, batch)
+        return {
+            "confusion": metrics.confusion_of_each(labels, predictions, len(self.names)),
+            "ignored": batch["valid"] * labels[0].size - jnp.sum(labels != 255, axis=(1, 2)),
+        } | (further(labels, predictions) if further else {})
+
+    def _labels_and_predictions(self, model: nnx.Module, batch: Batch) -> tuple[jax.Array, jax.Array]:
+        """Class indices (B, H, W) of truth, 255 where nothing is scored, and prediction."""
+        labels = jnp.where(batch["valid"][:, None, None], self._labels(batch["label"]), np.uint8(255))
+        return labels, jnp.argmax(self._seen_probabilities(model, batch), axis=-1)
 
     def scores(self, sums: Values) -> dict[str, float]:
         """Returns the scores of docs/scores.md of the summed confusion matrix."""

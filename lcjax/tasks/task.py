@@ -2,6 +2,7 @@
 
 import abc
 import pathlib
+from collections.abc import Callable
 from typing import Any, ClassVar, NamedTuple
 
 import jax
@@ -14,6 +15,7 @@ from lcjax.runs.model_card import Card
 
 Batch = dict[str, Any]  # arrays by key
 Values = dict[str, Any]  # scalars, means or sums by name
+MapCounts = Callable[[jax.Array, jax.Array], Values]  # of class indices of truth (255: not scored) and prediction
 
 
 class Mean(NamedTuple):
@@ -41,6 +43,8 @@ class Task(abc.ABC):
     Attributes:
       can_map: whether its network gives every pixel a class: what maps are drawn with and land cover is scored by. It
         has `names` and `probabilities` then.
+      counts_records: whether it counts each record for itself, too, so that scores have intervals. It has
+        `record_sums` then.
       can_embed: whether its network makes one vector of each place: what probes learn from. It has `embed` then.
       splits_batches: whether a batch may go through the network in parts (config.accumulate): false where the loss
         compares the examples of a batch.
@@ -57,6 +61,7 @@ class Task(abc.ABC):
     """
 
     can_map: ClassVar[bool] = False
+    counts_records: ClassVar[bool] = False
     can_embed: ClassVar[bool] = False
     splits_batches: ClassVar[bool] = True
     augmentations: ClassVar[tuple[str, ...]] = ()
@@ -69,6 +74,12 @@ class Task(abc.ABC):
     vectors: tuple[Vector, ...] = ()
     names: tuple[str, ...] = ()
     scene_note: str = ""
+
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        """What counts in its own way does not count records in that of the class above it."""
+        super().__init_subclass__(**kwargs)
+        if "eval_step" in vars(cls) and "record_sums" not in vars(cls):
+            cls.counts_records = False
 
     @abc.abstractmethod
     def __init__(self, config: ConfigDict, card: Card): ...
@@ -106,6 +117,19 @@ class Task(abc.ABC):
     @abc.abstractmethod
     def eval_step(self, model: nnx.Module, batch: Batch) -> Values:
         """Returns evaluation sums of a batch, which add up over batches; only examples in batch["valid"] count."""
+
+    def record_sums(self, model: nnx.Module, batch: Batch, further: MapCounts | None = None) -> Values:
+        """Returns the sums of `eval_step` of each example, (B, ...): added up over the examples they are its sums.
+
+        Only asked where `counts_records`.
+
+        Args:
+          model: the network in evaluation mode.
+          batch: arrays by key.
+          further: counts more of the class indices of truth and prediction (B, H, W), by other names; only given where
+            `can_map`.
+        """
+        raise NotImplementedError(f"{type(self).__name__}.counts_records is {self.counts_records}")
 
     @abc.abstractmethod
     def scores(self, sums: Values) -> dict[str, float]:
