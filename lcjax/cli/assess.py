@@ -68,7 +68,7 @@ def define_flags(flags) -> None:
     )  # fmt: skip
     flags.DEFINE_enum(
         "on_training", "refuse", ["refuse", "exclude", "allow"],
-        "What to do about points on training tiles; exclude draws from the rest of the map alone.",
+        "What to do about points on training tiles; exclude draws from all that lies elsewhere.",
     )  # fmt: skip
     flags.DEFINE_string("scene", None, "Images of the ground, separated by commas, for pictures of each point.")
     flags.DEFINE_list("bands", [], "The one or three bands that pictures show; by default true colour, or the first.")
