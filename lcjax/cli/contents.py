@@ -8,7 +8,7 @@ from data_pipelines.schema import on_disk
 from data_pipelines.schema.errors import InputError
 from lcjax import tasks
 from lcjax.export import load
-from lcjax.runs import evaluations, model_card, workdir
+from lcjax.runs import calibration, evaluations, model_card, workdir
 
 
 def text(folder: pathlib.Path) -> str:
@@ -43,6 +43,7 @@ def _run(folder: pathlib.Path) -> list[str]:
     curve = [row for row in workdir.read_metrics(folder) if row["split"] == "validation"]
     if curve:
         lines.append(f"  validation  step {curve[-1]['step']:,}: {_scores(curve[-1])}")
+    lines += [f"  calibrated  {one.kind}, {one.summary}" for one in (calibration.read(folder) or {}).values()]
     for path in sorted(folder.glob("evaluation/*/metrics.json")):
         metrics = evaluations.read(path.parent)
         lines.append(f"  {path.parent.name:<11} {_scores(metrics['scores'])} (lcjax evaluate)")
@@ -55,6 +56,10 @@ def _card(card: model_card.Card) -> list[str]:
     names = [one.name for one in card.legend.scored]
     lines.append(f"  classes     {len(names)} of {card.legend.name}: {', '.join(names)}")
     lines += [f"  {role:<11} {split['records']:,} records of {split['spec']}" for role, split in card.splits.items()]
+    if card.sampling:
+        drawn, names_of = card.sampling, {str(one.id): one.name for one in card.legend.scored}
+        shares = ", ".join(f"{names_of.get(key, key)} {one['drawn']:.1%}" for key, one in drawn["classes"].items())
+        lines.append(f"  drawn       by {drawn['name']} of strength {drawn['strength']:g}; of drawn pixels: {shares}")
     lines.append(f"  made with   {', '.join(f'{name} {version}' for name, version in card.versions.items())}")
     return lines
 
@@ -79,6 +84,7 @@ def _data_set(folder: pathlib.Path) -> list[str]:
 
 def _export(folder: pathlib.Path) -> list[str]:
     lines = [f"{folder}: an exported network; {folder}/README.md says how to call it"]
+    lines += [f"  calibrated  {one.summary}" for one in (calibration.read(folder) or {}).values()]
     return lines + (_card(model_card.read(folder)) if (folder / model_card.FILE).is_file() else [])
 
 

@@ -43,6 +43,7 @@ class Task(abc.ABC):
     Attributes:
       can_map: whether its network gives every pixel a class: what maps are drawn with and land cover is scored by. It
         has `names` and `probabilities` then.
+      can_calibrate: whether its `probabilities` takes temperatures.
       counts_records: whether it counts each record for itself, too, so that scores have intervals. It has
         `record_sums` then.
       can_embed: whether its network makes one vector of each place: what probes learn from. It has `embed` then.
@@ -61,6 +62,7 @@ class Task(abc.ABC):
     """
 
     can_map: ClassVar[bool] = False
+    can_calibrate: ClassVar[bool] = False
     counts_records: ClassVar[bool] = False
     can_embed: ClassVar[bool] = False
     splits_batches: ClassVar[bool] = True
@@ -139,10 +141,12 @@ class Task(abc.ABC):
         """Returns what should be warned of, given the means of what `loss` logs after the warm-up; or nothing."""
         return ""
 
-    def probabilities(self, model: nnx.Module, batch: Batch) -> jax.Array:
+    def probabilities(self, model: nnx.Module, batch: Batch, temperatures_M: jax.Array | None = None) -> jax.Array:
         """Returns class probabilities (B, H, W, classes) float32 of stored integers {sensor: (B, H, W, bands)}.
 
-        Only asked where `can_map`, of a network in evaluation mode.
+        Only asked where `can_map`, of a network in evaluation mode. With temperatures, which are given only where
+        `can_calibrate`, the answer is (B, H, W, M * classes): those of the logits divided by the first, by the second,
+        ..., before anything is blended (ops.reliability.softmax_at).
         """
         raise NotImplementedError(f"{type(self).__name__}.can_map is {self.can_map}")
 
