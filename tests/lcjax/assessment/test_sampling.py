@@ -142,6 +142,24 @@ def test_what_is_somebodys_own_stays(land_map, tmp_path):
     assert not (tmp_path / "new").exists()  # refused before anything was drawn
 
 
+def test_chips_are_of_every_point_and_a_wrong_image_is_said_before_anything_is_drawn(land_map, tmp_path, capsys):
+    image = np.random.default_rng(0).integers(1, 200, (80, 90)).astype(np.uint8)
+    scene = write_map(tmp_path / "scene.tif", image, classes=(), nodata=None)
+    drawn = sampling.sample(request(land_map, size=12, minimum=3), tmp_path / "s", [scene])
+    names = [row["chip"] for row in rows_of(tmp_path / "s" / "points.csv")]
+    assert names == [f"chips/{number:05d}.png" for number in range(1, 13)]
+    assert all((tmp_path / "s" / name).read_bytes().startswith(b"\x89PNG") for name in names)
+    outside = sum(point.row >= 80 for point in drawn.points)
+    assert f"scene.tif: does not reach {outside} of 12 points" in capsys.readouterr().out
+    (tmp_path / "s" / names[3]).unlink()
+    before = (tmp_path / "s" / names[4]).stat().st_mtime_ns
+    sampling.sample(request(land_map, size=12, minimum=3), tmp_path / "s", [scene])
+    assert (tmp_path / "s" / names[3]).exists() and (tmp_path / "s" / names[4]).stat().st_mtime_ns == before
+    with pytest.raises(InputError, match=r"--scene=.*absent.tif: no such file"):
+        sampling.sample(request(land_map), tmp_path / "new", [tmp_path / "absent.tif"])
+    assert not (tmp_path / "new").exists()
+
+
 def test_without_the_extra_the_csv_serves(land_map, tmp_path, monkeypatch, capsys):
     monkeypatch.setitem(sys.modules, "pyogrio", None)
     sampling.sample(request(land_map), tmp_path / "s")
