@@ -164,7 +164,7 @@ _DURATION = "in steps, epochs, examples or percent of the run"
 
 # Of every config. Nested fields have dots in their names.
 FIELDS: dict[str, Field] = {
-    "task": Field("segmentation", "what is learned: segmentation or contrastive (`lcjax info tasks`)"),
+    "task": Field("segmentation", "what is learned: segmentation, classification or contrastive (`lcjax info tasks`)"),
     "recipe": Field("ours", "whose settings these are: ours, or report or code for a cell of the 2024 report"),
     "cell": Field("", "the cell of the 2024 report's tables that this run is; only a name"),
     "seed": Field(
@@ -382,6 +382,18 @@ FIELDS: dict[str, Field] = {
 TASKS: dict[str, dict[str, Field]] = {
     "segmentation": {
         "loss": Field("cross_entropy", "a loss or a sum, such as cross_entropy + 0.5 * dice (`lcjax info losses`)"),
+    },
+    "classification": {
+        "labels": Field(
+            "single",
+            "labels of a patch: single, its most frequent class, or multi, all of at least least_share",
+            allowed=Choice(("single", "multi")),
+        ),
+        "least_share": Field(
+            0.1,
+            "least share of a patch's labelled pixels that makes a class one of its labels, with labels=multi",
+            allowed=Range(0, 1, open_low=True),
+        ),
     },
     "contrastive": {
         "temperature": Field(
