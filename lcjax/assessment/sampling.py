@@ -124,7 +124,7 @@ def sample(
             else:
                 _check_nothing_of_others(output)
                 with layers.opened(request.map, request.legend, request.strata) as opened:
-                    if images and opened.crs is None:
+                    if images and not geodesy.is_earthly(opened.crs):
                         raise InputError("--scene: the map lies nowhere, so no image shows its ground; leave it out")
                     drawn = _drawn(request, opened)
                 drawn.write(file)
@@ -249,8 +249,8 @@ def _tiles(request: Request, opened: Layers) -> tuple[training_tiles.Tiles | Non
             )
         return None, "training tiles are not known: the map does not say what it was made from"
     tiles = training_tiles.read(pathlib.Path(request.training))
-    if opened.crs is None or not tiles.extents:
-        which = "the map lies" if opened.crs is None else f"{tiles.origin} lie"
+    if not geodesy.is_earthly(opened.crs) or not tiles.extents:
+        which = f"{tiles.origin} lie" if geodesy.is_earthly(opened.crs) else "the map lies"
         raise InputError(
             f"--training={request.training}: {which} nowhere, so points cannot be compared with training tiles; "
             "expected both on the ground; --training=none says that no point can lie on them"
