@@ -1,0 +1,62 @@
+"""What a kernel moves between main and fast memory, found from its grid and its blocks before anything is compiled.
+
+A pipeline fetches a block when the grid comes to another one than in the step before, and writes one back when the grid
+leaves it. A block that the grid comes back to moves again.
+"""
+
+import itertools
+import math
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
+
+import jax
+import numpy as np
+from jax.experimental import pallas as pl
+
+Shaped = jax.ShapeDtypeStruct
+
+
+def moves(grid: Sequence[int], index: Callable[..., Any]) -> Iterator[tuple[int, ...]]:
+    """Yields the index of each block that moves, in the order of the grid, whose last axis runs fastest."""
+    before = None
+    for step in itertools.product(*map(range, grid)):
+        now = tuple(int(place) for place in index(*step))
+        if now != before:
+            yield now
+        before = now
+
+
+def moved_bytes(grid: Sequence[int], spec: pl.BlockSpec, array: Shaped) -> int:
+    """Bytes of one operand or result that move in one call; all of it once where it is not cut into blocks."""
+    size = np.dtype(array.dtype).itemsize
+    if spec.block_shape is None or spec.index_map is None:
+        return math.prod(array.shape) * size
+    block = [1 if edge is None else int(edge) for edge in spec.block_shape]
+    total = 0
+    for places in moves(grid, spec.index_map):
+        # What lies beyond the array in the last block along an axis is not moved.
+        inside = (
+            min(edge, whole - edge * place)
+            for edge, whole, place in zip(block, array.shape, places, strict=True)
+        )
+        total += math.prod(inside)
+    return total * size
+
+
+def cost(
+    grid: Sequence[int],
+    specs: Sequence[pl.BlockSpec],
+    arrays: Sequence[Shaped],
+    *,
+    flops: int,
+    transcendentals: int,
+) -> pl.CostEstimate:
+    """The estimate that travels with a kernel: the compiler schedules by it, and lcjax.profiling.hlo reads it back.
+
+    Args:
+      grid: of the kernel.
+      specs, arrays: of its operands and results.
+      flops, transcendentals: of one call.
+    """
+    total = sum(moved_bytes(grid, spec, array) for spec, array in zip(specs, arrays, strict=True))
+    return pl.CostEstimate(flops=flops, transcendentals=transcendentals, bytes_accessed=total)
