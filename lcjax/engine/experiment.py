@@ -32,6 +32,9 @@ from lcjax.engine import optimizer as optimizers
 from lcjax.engine import state as states
 from lcjax.engine import train_step as train_steps
 from lcjax.models import params
+from lcjax.models.kernels import halves
+from lcjax.models.kernels.attention import Attention
+from lcjax.models.kernels.mlp import Mlp
 from lcjax.ops import augmentation
 from lcjax.parallel import mesh as meshes
 from lcjax.parallel import multihost
@@ -57,6 +60,7 @@ class Experiment:
       rate: the learning rate by step.
       length: durations in steps.
       tile: size of the records in pixels; that of the card is what the network sees in evaluation.
+      implementation: of the blocks in a training step, one of halves.IMPLEMENTATIONS; all else takes XLA's.
     """
 
     config: ml_collections.ConfigDict
@@ -69,6 +73,7 @@ class Experiment:
     rate: schedule.LearningRate
     length: durations.RunLength
     tile: int
+    implementation: str = halves.XLA
 
     # ------------------------------------------------------------------ data
     @functools.cached_property
@@ -177,7 +182,23 @@ class Experiment:
             config.accumulate,
             head_warmup=self.length.head_warmup,
             ema_decay=config.optimizer.ema_decay,
+            implementation=self.implementation,
         )
+
+    def kernels(self) -> list[Attention | Mlp]:
+        """The kernels that a training step has, as one device sees them, each shape once; nothing is compiled."""
+        state, batch = self.shapes()
+        if self.config.parallel.mode == "pmap":
+            batch = {
+                key: jax.ShapeDtypeStruct((leaf.shape[0] // self.mesh.size, *leaf.shape[1:]), leaf.dtype)
+                for key, leaf in batch.items()
+            }
+            with halves.met() as found:
+                jax.eval_shape(self.train_step(), state, batch)
+        else:
+            with jax.set_mesh(self.mesh), halves.met() as found:
+                jax.eval_shape(self.train_step(), state, batch)
+        return found
 
     def lower(self, state: states.State, batch: dict[str, Any]) -> jax.stages.Lowered:
         """The training step as a program, before the compiler sees it."""
@@ -198,7 +219,7 @@ class Experiment:
         plain.remat, plain.accumulate = False, 1
         task = tasks.make(plain, self.card)
         template = params.Template(task.build, plain.freeze, freeze_statistics=plain.freeze_statistics)
-        alone = dataclasses.replace(self, config=plain, task=task, template=template)
+        alone = dataclasses.replace(self, config=plain, task=task, template=template, implementation=halves.XLA)
         return flops.cost(alone.train_step(), *self.shapes()).flops
 
 
@@ -391,7 +412,8 @@ def _assemble(
     optimizers.check_head_warmup(config, template.groups, length.head_warmup)
     optimizer = optimizers.make_optimizer(config.optimizer, template.groups)
     rate = schedule.learning_rate(config.optimizer, config.batch_size, length.warmup, length.total)
-    return Experiment(config, dataset, card, task, template, mesh, optimizer, rate, length, tile)
+    implementation = halves.implementation(config.attention, mesh.devices.flat[0].platform)
+    return Experiment(config, dataset, card, task, template, mesh, optimizer, rate, length, tile, implementation)
 
 
 def make_card(config: ml_collections.ConfigDict, dataset: Dataset) -> cards.Card:

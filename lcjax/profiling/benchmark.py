@@ -7,6 +7,7 @@ import time
 import jax
 import numpy as np
 
+from lcjax.engine import attention
 from lcjax.engine import experiment as experiments
 from lcjax.engine.state import State
 from lcjax.parallel import devices, multihost
@@ -19,7 +20,7 @@ _WARMUP = 3  # steps that are not counted
 
 def benchmark(config, count: int) -> dict:
     """The figures of one config: times are of `count` steps after warm-up."""
-    experiment = experiments.build_to_measure(config)
+    experiment = attention.settled(experiments.build_to_measure(config))
     state = experiment.initial_state(*experiment.random_values())
     batch = experiment.global_batch(experiment.synthetic_batch(config.batch_size // jax.process_count()))
     start = time.perf_counter()

@@ -17,7 +17,6 @@ import jax.numpy as jnp
 from jax.experimental import pallas as pl
 from jax.experimental.pallas import tpu as pltpu
 
-from lcjax.models.kernels import traffic
 from lcjax.models.kernels.strips import (
     FAST_MEMORY,
     LANES,
@@ -181,9 +180,7 @@ def _inside(x: jax.Array, windows: Windows, strip: jax.Array) -> jax.Array:
     """A strip with zeros in what lies below the image."""
     if windows.height % windows.window == 0:
         return x
-    rows = [
-        jnp.where(windows.row(strip, place) < windows.height, x[place], 0.0) for place in range(windows.window)
-    ]
+    rows = [jnp.where(windows.row(strip, place) < windows.height, x[place], 0.0) for place in range(windows.window)]
     return jnp.stack(rows)
 
 
@@ -246,13 +243,13 @@ def _softmax(plan: Plan, logits_KNxN: jax.Array, bias_KxNxN: jax.Array, round_: 
     return (powers / jnp.sum(powers, axis=-1, keepdims=True)).reshape(logits_KNxN.shape)
 
 
-def _normalised(plan: Plan, round_: jax.Array, x_ref, scale_ref, shift_ref, places_ref) -> None:
+def _normalised(plan: Plan, round_: jax.Array, x_ref, scale_ref, offset_ref, places_ref) -> None:
     """Writes the normalised tokens of a product into windows."""
     windows = plan.of.windows
     for number in range(plan.strips):
         image, strip = _place(plan, round_, number)
         standard, _ = standardised(_strip(x_ref, windows, image, strip))
-        normed = standard * scale_ref[0] + shift_ref[0]
+        normed = standard * scale_ref[...][None] + offset_ref[...][None]
         _cut(places_ref, _inside(normed, windows, strip), windows, number * windows.across)
 
 
@@ -426,7 +423,7 @@ def _backward_kernel(
             standard, inverse = standardised(_strip(x_ref, windows, image, strip))
             scale_sum[0] += summed(of_strip * standard)
             offset_sum[0] += summed(of_strip)
-            rows_ref[...] = standardised_backward(of_strip * scale_ref[0], standard, inverse)
+            rows_ref[...] = standardised_backward(of_strip * scale_ref[...][None], standard, inverse)
             for place in range(windows.window):
                 row = windows.row(strip, place)
 
@@ -477,11 +474,16 @@ def _costs(attention: Attention, times: int) -> dict[str, int]:
     return {"flops": times * flops, "transcendentals": places * attention.heads * tokens**2}
 
 
+def in_float32(attention: Attention) -> Attention:
+    """The same, with tokens and weights in float32."""
+    return dataclasses.replace(attention, dtype="float32")
+
+
 Operands = tuple[jax.Array, ...]  # factor, x, scale, offset, qkv, qkv_bias, out, out_bias, bias
 
 
 def forward(attention: Attention, operands: Operands) -> jax.Array:
-    """x + factor * attention: (B, H, W, C).
+    """Returns x + factor * attention: (B, H, W, C).
 
     Args:
       attention: of the block.

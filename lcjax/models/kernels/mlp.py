@@ -170,7 +170,7 @@ def _forward_kernel(
     def one_round(round_: jax.Array, nothing: None) -> None:
         rows = pl.ds(round_ * plan.rows, plan.rows)
         x = x_ref[rows].astype(jnp.float32)
-        places_ref[:, :width, :] = standardised(x)[0] * scale_ref[0] + offset_ref[0]
+        places_ref[:, :width, :] = standardised(x)[0] * scale_ref[...][None] + offset_ref[...][None]
         normed = places_ref[...].reshape(-1, plan.of.channels).astype(dtype)
         added = jnp.zeros((normed.shape[0], plan.of.channels), jnp.float32)
         for hidden in plan.slices:
@@ -223,7 +223,7 @@ def _backward_kernel(
         standard, inverse = standardised(x_ref[rows])
         gradient = gradient_ref[rows].astype(jnp.float32)
         factors = _factors(plan, factor_ref, (step * plan.rounds + round_) * plan.rows)
-        places_ref[:, :width, :] = standard * scale_ref[0] + offset_ref[0]
+        places_ref[:, :width, :] = standard * scale_ref[...][None] + offset_ref[...][None]
         if width < plan.pitch:  # places without a token ask for nothing
             asked_ref[...] = jnp.zeros(asked_ref.shape, jnp.float32)
         asked_ref[:, :width, :] = gradient * factors
@@ -246,7 +246,7 @@ def _backward_kernel(
         scale_sum[0] += summed(of_rows * standard)
         offset_sum[0] += summed(of_rows)
         identity = gradient if plan.parts == 1 else jnp.where(part == 0, gradient, 0.0)
-        of_x = identity + standardised_backward(of_rows * scale_ref[0], standard, inverse)
+        of_x = identity + standardised_backward(of_rows * scale_ref[...][None], standard, inverse)
         result_ref[0, rows] = of_x.astype(result_ref.dtype)
 
     jax.lax.fori_loop(0, plan.rounds, one_round, None)
@@ -286,7 +286,7 @@ Operands = tuple[jax.Array, ...]  # factor, x, scale, offset, in, in_bias, out, 
 
 
 def forward(mlp: Mlp, operands: Operands) -> jax.Array:
-    """x + factor * mlp: (B, H, W, C).
+    """Returns x + factor * mlp: (B, H, W, C).
 
     Args:
       mlp: of the block.

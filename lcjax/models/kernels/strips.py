@@ -105,7 +105,7 @@ def dot(left: jax.Array, right: jax.Array, over: tuple[int, int] = (1, 0)) -> ja
 
 
 def standardised(x: jax.Array) -> tuple[jax.Array, jax.Array]:
-    """x without its mean, divided by its deviation, over the last axis; and what it was divided by, inverted."""
+    """Returns x without its mean, divided by its deviation, over the last axis; and what it was divided by, inverted."""
     floats = x.astype(jnp.float32)
     mean = jnp.mean(floats, axis=-1, keepdims=True)
     centred = floats - mean

@@ -36,8 +36,7 @@ def moved_bytes(grid: Sequence[int], spec: pl.BlockSpec, array: Shaped) -> int:
     for places in moves(grid, spec.index_map):
         # What lies beyond the array in the last block along an axis is not moved.
         inside = (
-            min(edge, whole - edge * place)
-            for edge, whole, place in zip(block, array.shape, places, strict=True)
+            min(edge, whole - edge * place) for edge, whole, place in zip(block, array.shape, places, strict=True)
         )
         total += math.prod(inside)
     return total * size
