@@ -182,7 +182,7 @@ def test_no_folder_holds_more_than_twenty_modules(top):
         (
             "lcjax/models",
             ("jax.experimental",),
-            {f"lcjax/models/kernels/{name}.py" for name in ("attention", "mlp", "strips", "traffic")},
+            {f"lcjax/models/kernels/{name}.py" for name in ("attention", "calls", "mlp", "traffic", "windows")},
         ),
         ("configs", ("jax", "flax"), set()),
         (".", ("tensorflow",), set()),

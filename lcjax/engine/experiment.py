@@ -33,8 +33,7 @@ from lcjax.engine import state as states
 from lcjax.engine import train_step as train_steps
 from lcjax.models import params
 from lcjax.models.kernels import halves
-from lcjax.models.kernels.attention import Attention
-from lcjax.models.kernels.mlp import Mlp
+from lcjax.models.kernels.plans import Attention, Mlp
 from lcjax.ops import augmentation
 from lcjax.parallel import mesh as meshes
 from lcjax.parallel import multihost

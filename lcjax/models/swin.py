@@ -16,9 +16,7 @@ from jax.typing import DTypeLike
 
 from lcjax.models.interfaces import ParameterGroups
 from lcjax.models.kernels import halves
-from lcjax.models.kernels.attention import Attention
-from lcjax.models.kernels.mlp import Mlp
-from lcjax.models.kernels.strips import Windows
+from lcjax.models.kernels.plans import Attention, Mlp, Windows
 from lcjax.models.layers import TransformerBlock, linear, norm, run_stage
 from lcjax.models.resample import depth_to_space, is_symbol, next_multiple
 

@@ -11,8 +11,7 @@ import numpy as np
 from flax import nnx
 
 from lcjax.models.kernels import halves
-from lcjax.models.kernels.attention import Attention
-from lcjax.models.kernels.mlp import Mlp
+from lcjax.models.kernels.plans import Attention, Mlp
 from lcjax.models.swin import SwinBlock
 
 State = Any  # of a module, as Flax splits it

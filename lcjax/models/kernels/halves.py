@@ -15,8 +15,7 @@ from typing import Any, TypeVar
 import jax
 import jax.numpy as jnp
 
-from lcjax.models.kernels import attention as attentions
-from lcjax.models.kernels import mlp as mlps
+from lcjax.models.kernels.plans import Attention, Mlp
 
 # Of a block: the compiler's own, these kernels, or these kernels in Pallas' interpreter, on any device, for tests.
 IMPLEMENTATIONS = ("xla", "pallas", "interpret")
@@ -28,7 +27,7 @@ _CHOICES = {AUTO: (PALLAS, XLA), "xla": (XLA, XLA), "pallas": (PALLAS, INTERPRET
 
 Arrays = tuple[jax.Array, ...]
 Kept = tuple[jax.Array, jax.Array, Arrays]  # factor, x and weights
-Half = TypeVar("Half", attentions.Attention, mlps.Mlp)
+Half = TypeVar("Half", Attention, Mlp)
 
 
 def implementation(asked: str, platform: str) -> str:
@@ -41,9 +40,9 @@ _met: contextvars.ContextVar[list[Any] | None] = contextvars.ContextVar("met", d
 
 
 @contextlib.contextmanager
-def met() -> Iterator[list[attentions.Attention | mlps.Mlp]]:
+def met() -> Iterator[list[Attention | Mlp]]:
     """Yields a list of the halves of blocks that are traced as kernels in the context, each once."""
-    halves: list[attentions.Attention | mlps.Mlp] = []
+    halves: list[Attention | Mlp] = []
     token = _met.set(halves)
     try:
         yield halves
@@ -112,8 +111,8 @@ def _each(function: Callable[..., Arrays], per_example: Arrays, weights: Arrays,
 
 
 @functools.partial(jax.custom_vjp, nondiff_argnums=(0,))
-def attention(of: attentions.Attention, factor: jax.Array, x: jax.Array, weights: Arrays) -> jax.Array:
-    """Returns x + factor * attention(norm(x)), (B, H, W, C), of the whole batch.
+def attention(of: Attention, factor: jax.Array, x: jax.Array, weights: Arrays) -> jax.Array:
+    """Adds its attention to the tokens of a whole batch: (B, H, W, C).
 
     Args:
       of: the attention as one device sees it: `batch` are its own images.
@@ -122,12 +121,14 @@ def attention(of: attentions.Attention, factor: jax.Array, x: jax.Array, weights
       weights: float32: scale and offset (C,) of the norm; kernel (C, 3 C) and bias (3 C,) of queries, keys and values;
         kernel (C, C) and bias (C,) of the output; bias (heads, window^2, window^2) of pairs of tokens.
     """
+    from lcjax.models.kernels import attention as attentions  # here, because Pallas takes long and few need it
+
     (result,) = _each(lambda *o: (attentions.forward(of, o),), (factor, x), _attention_operands(of, *weights), 1)
     return result
 
 
 def _attention_operands(
-    of: attentions.Attention,
+    of: Attention,
     scale: jax.Array,
     offset: jax.Array,
     qkv: jax.Array,
@@ -144,23 +145,20 @@ def _attention_operands(
         qkv_bias.reshape(3, 1, c),
         out.astype(of.dtype),
         out_bias[None],
-        attentions.padded_bias(of.windows, bias),
+        of.windows.padded(bias),
     )
 
 
-def _attention_forward(
-    of: attentions.Attention, factor: jax.Array, x: jax.Array, weights: Arrays
-) -> tuple[jax.Array, Kept]:
+def _attention_forward(of: Attention, factor: jax.Array, x: jax.Array, weights: Arrays) -> tuple[jax.Array, Kept]:
     return attention(of, factor, x, weights), (factor, x, weights)
 
 
-def _attention_backward(
-    of: attentions.Attention, kept: Kept, gradient: jax.Array
-) -> tuple[jax.Array, jax.Array, Arrays]:
+def _attention_backward(of: Attention, kept: Kept, gradient: jax.Array) -> tuple[jax.Array, jax.Array, Arrays]:
+    from lcjax.models.kernels import attention as attentions  # as above
+
     factor, x, weights = kept
     # The rearrangement of the weights, and how it is undone; but for their type, so that sums stay float32.
-    in_float32 = attentions.in_float32(of)
-    _, undo = jax.vjp(lambda *given: _attention_operands(in_float32, *given), *weights)
+    _, undo = jax.vjp(lambda *given: _attention_operands(of.in_float32(), *given), *weights)
 
     def function(factor: jax.Array, x: jax.Array, gradient: jax.Array, *operands: jax.Array) -> Arrays:
         return attentions.backward(of, (factor, x, *operands), gradient)
@@ -173,8 +171,8 @@ attention.defvjp(_attention_forward, _attention_backward)
 
 
 @functools.partial(jax.custom_vjp, nondiff_argnums=(0,))
-def mlp(of: mlps.Mlp, factor: jax.Array, x: jax.Array, weights: Arrays) -> jax.Array:
-    """Returns x + factor * mlp(norm(x)), (B, H, W, C), of the whole batch.
+def mlp(of: Mlp, factor: jax.Array, x: jax.Array, weights: Arrays) -> jax.Array:
+    """Adds what the MLP makes of them to the tokens of a whole batch: (B, H, W, C).
 
     Args:
       of: the MLP as one device sees it: `batch` are its own images.
@@ -183,12 +181,14 @@ def mlp(of: mlps.Mlp, factor: jax.Array, x: jax.Array, weights: Arrays) -> jax.A
       weights: float32: scale and offset (C,) of the norm; kernel (C, 4 C) and bias (4 C,); kernel (4 C, C) and bias
         (C,).
     """
+    from lcjax.models.kernels import mlp as mlps  # here, because Pallas takes long and few need it
+
     (result,) = _each(lambda *o: (mlps.forward(of, o),), (factor, x), _mlp_operands(of, *weights), 1)
     return result
 
 
 def _mlp_operands(
-    of: mlps.Mlp,
+    of: Mlp,
     scale: jax.Array,
     offset: jax.Array,
     into: jax.Array,
@@ -199,11 +199,13 @@ def _mlp_operands(
     return scale[None], offset[None], into.astype(of.dtype), in_bias[None], out.astype(of.dtype), out_bias[None]
 
 
-def _mlp_forward(of: mlps.Mlp, factor: jax.Array, x: jax.Array, weights: Arrays) -> tuple[jax.Array, Kept]:
+def _mlp_forward(of: Mlp, factor: jax.Array, x: jax.Array, weights: Arrays) -> tuple[jax.Array, Kept]:
     return mlp(of, factor, x, weights), (factor, x, weights)
 
 
-def _mlp_backward(of: mlps.Mlp, kept: Kept, gradient: jax.Array) -> tuple[jax.Array, jax.Array, Arrays]:
+def _mlp_backward(of: Mlp, kept: Kept, gradient: jax.Array) -> tuple[jax.Array, jax.Array, Arrays]:
+    from lcjax.models.kernels import mlp as mlps  # as above
+
     factor, x, weights = kept
 
     def function(factor: jax.Array, x: jax.Array, gradient: jax.Array, *operands: jax.Array) -> Arrays:

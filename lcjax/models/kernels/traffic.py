@@ -28,18 +28,18 @@ def moves(grid: Sequence[int], index: Callable[..., Any]) -> Iterator[tuple[int,
 
 def moved_bytes(grid: Sequence[int], spec: pl.BlockSpec, array: Shaped) -> int:
     """Bytes of one operand or result that move in one call; all of it once where it is not cut into blocks."""
-    size = np.dtype(array.dtype).itemsize
+    size: int = np.dtype(array.dtype).itemsize
     if spec.block_shape is None or spec.index_map is None:
-        return math.prod(array.shape) * size
-    block = [1 if edge is None else int(edge) for edge in spec.block_shape]
+        return size * int(np.prod(array.shape))
+    block = [int(edge) if isinstance(edge, int) else 1 for edge in spec.block_shape]
     total = 0
     for places in moves(grid, spec.index_map):
         # What lies beyond the array in the last block along an axis is not moved.
         inside = (
             min(edge, whole - edge * place) for edge, whole, place in zip(block, array.shape, places, strict=True)
         )
-        total += math.prod(inside)
-    return total * size
+        total += int(math.prod(inside))
+    return size * total
 
 
 def cost(

@@ -1,5 +1,7 @@
 """The kernels of a Swin block against its plain form, in Pallas' interpreter."""
 
+import functools
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -8,6 +10,9 @@ from flax import nnx
 
 from lcjax.models import swin
 from lcjax.models.kernels import halves
+
+# The compiler's effort is not worth it for a program that runs once.
+QUICK = {"xla_backend_optimization_level": 0, "xla_llvm_disable_expensive_passes": True}
 
 
 def block(channels, heads, window, shift, *, drop_path=0.0, dtype=jnp.float32):
@@ -25,7 +30,7 @@ def value_and_gradients(made, x, gradient, noise, implementation):
     made.set_attributes(implementation=implementation)
     structure, state = nnx.split(made)
 
-    @jax.jit
+    @functools.partial(jax.jit, compiler_options=QUICK)
     def both(state, x, gradient):
         value, pull = jax.vjp(lambda state, x: nnx.merge(structure, state)(x, noise), state, x)
         return value, pull(gradient)
