@@ -62,9 +62,8 @@ def call(
 ) -> Sequence[jax.Array]:
     """Runs a kernel over a grid whose steps come one after the other; its estimate says what it moves."""
     shapes = [jax.ShapeDtypeStruct(operand.shape, operand.dtype) for operand in operands]
-    estimate = traffic.cost(
-        grid, [*in_specs, *out_specs], [*shapes, *results], flops=flops, transcendentals=transcendentals
-    )
+    of_each = zip([*in_specs, *out_specs], [*shapes, *results], strict=True)
+    moved = [traffic.moved_bytes(grid, spec, array) for spec, array in of_each]
     made: Sequence[jax.Array] = pl.pallas_call(
         kernel,
         results,
@@ -73,7 +72,8 @@ def call(
         out_specs=out_specs,
         scratch_shapes=scratch,
         compiler_params=pltpu.CompilerParams(dimension_semantics=["arbitrary" for _ in grid]),
-        cost_estimate=estimate,
+        cost_estimate=pl.CostEstimate(flops=flops, transcendentals=transcendentals, bytes_accessed=sum(moved)),
+        metadata={traffic.MOVED: " ".join(map(str, moved))},
         interpret=interpret,
         name=name,
     )(*operands)

@@ -15,7 +15,7 @@ import jax.numpy as jnp
 FAST_MEMORY = 14 * 2**20  # bytes that a kernel may take; a v5e lets it have 16 MiB if it is not asked for more
 _ROWS = 8  # of a register of float32
 _LANES = 128  # of a register
-_TOKENS = 512  # that go through a product together, about
+TOKENS = 512  # that go through a product together, about
 _HIDDEN = 512  # hidden channels of an MLP that are held at once, about
 _IMAGES = 8  # of a grid step, at most
 _ABSENT = -1e30  # logit of a place that holds no token
@@ -151,7 +151,7 @@ class Attention:
         groups = self.heads // self.together
         even = self.heads % self.together == 0 and self.together * self.size % _LANES == 0
         for tiles in divisors(groups) if even else [1]:
-            for tokens in (_TOKENS, _TOKENS // 2, _TOKENS // 4):
+            for tokens in (TOKENS, TOKENS // 2, TOKENS // 4):
                 for images in reversed(divisors(self.batch)):
                     at_once = tokens // (self.windows.across * self.windows.tokens)
                     plan = AttentionPlan(self, tiles, images, divisor(images * self.windows.strips, at_once))
@@ -260,7 +260,7 @@ class Mlp:
         """How the work is cut so that it fits in fast memory; None where it does not fit at all."""
         lanes = [_LANES * part for part in divisors(4 * self.channels // _LANES)] if self.channels % 32 == 0 else []
         for hidden in [4 * self.channels, *(part for part in reversed(lanes) if part < 4 * self.channels)]:
-            for tokens in (_TOKENS, _TOKENS // 2, _TOKENS // 4):
+            for tokens in (TOKENS, TOKENS // 2, TOKENS // 4):
                 at_once = divisor(self.batch * self.height, max(1, tokens // rounded(self.width)))
                 for rounds in _ROUNDS:
                     blocks = self.batch * self.height // at_once

@@ -1,7 +1,8 @@
 """What a kernel moves between main and fast memory, found from its grid and its blocks before anything is compiled.
 
 A pipeline fetches a block when the grid comes to another one than in the step before, and writes one back when the grid
-leaves it. A block that the grid comes back to moves again.
+leaves it. A block that the grid comes back to moves again. What each operand and result moves goes with the kernel into
+the compiled program, where lcjax.profiling.hlo reads it.
 """
 
 import itertools
@@ -12,6 +13,8 @@ from typing import Any
 import jax
 import numpy as np
 from jax.experimental import pallas as pl
+
+MOVED = "moved_bytes"  # name of what a kernel says of its operands and results, in order
 
 Shaped = jax.ShapeDtypeStruct
 
@@ -40,22 +43,3 @@ def moved_bytes(grid: Sequence[int], spec: pl.BlockSpec, array: Shaped) -> int:
         )
         total += int(math.prod(inside))
     return size * total
-
-
-def cost(
-    grid: Sequence[int],
-    specs: Sequence[pl.BlockSpec],
-    arrays: Sequence[Shaped],
-    *,
-    flops: int,
-    transcendentals: int,
-) -> pl.CostEstimate:
-    """The estimate that travels with a kernel: the compiler schedules by it, and lcjax.profiling.hlo reads it back.
-
-    Args:
-      grid: of the kernel.
-      specs, arrays: of its operands and results.
-      flops, transcendentals: of one call.
-    """
-    total = sum(moved_bytes(grid, spec, array) for spec, array in zip(specs, arrays, strict=True))
-    return pl.CostEstimate(flops=flops, transcendentals=transcendentals, bytes_accessed=total)
