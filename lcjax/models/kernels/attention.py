@@ -267,6 +267,7 @@ def forward(attention: Attention, operands: Operands) -> jax.Array:
         [block],
         [result],
         _scratch(plan),
+        held=plan.held(backward=False),
         interpret=attention.interpret,
         **_costs(attention, 1),
     )
@@ -297,6 +298,7 @@ def backward(attention: Attention, operands: Operands, gradient: jax.Array) -> O
         [block, *blocks],
         [result, *sums],
         [pltpu.VMEM(plan.places(c), jnp.float32), *_scratch(plan)],
+        held=plan.held(backward=True),
         interpret=attention.interpret,
         **_costs(attention, 3),
     )

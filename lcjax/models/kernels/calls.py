@@ -9,6 +9,7 @@ from jax.experimental import pallas as pl
 from jax.experimental.pallas import tpu as pltpu
 
 from lcjax.models.kernels import traffic
+from lcjax.models.kernels.plans import FAST_MEMORY
 
 EPSILON = 1e-5  # of the layer norms of lcjax.models.layers
 
@@ -56,11 +57,20 @@ def call(
     results: list[jax.ShapeDtypeStruct],
     scratch: Sequence[Any],
     *,
+    held: int,
     interpret: bool,
     flops: int,
     transcendentals: int,
 ) -> Sequence[jax.Array]:
-    """Runs a kernel over a grid whose steps come one after the other; its estimate says what it moves."""
+    """Runs a kernel over a grid whose steps come one after the other.
+
+    Args:
+      kernel, name: of what runs.
+      grid, in_specs, operands, out_specs, results, scratch: as pl.pallas_call takes them.
+      held: bytes of fast memory that it takes, about.
+      interpret: whether it runs in Pallas' interpreter.
+      flops, transcendentals: of one call.
+    """
     shapes = [jax.ShapeDtypeStruct(operand.shape, operand.dtype) for operand in operands]
     of_each = zip([*in_specs, *out_specs], [*shapes, *results], strict=True)
     moved = [traffic.moved_bytes(grid, spec, array) for spec, array in of_each]
@@ -71,7 +81,10 @@ def call(
         in_specs=in_specs,
         out_specs=out_specs,
         scratch_shapes=scratch,
-        compiler_params=pltpu.CompilerParams(dimension_semantics=["arbitrary" for _ in grid]),
+        compiler_params=pltpu.CompilerParams(
+            dimension_semantics=["arbitrary" for _ in grid],
+            vmem_limit_bytes=held * 5 // 4 if held > FAST_MEMORY[0] else None,
+        ),
         cost_estimate=pl.CostEstimate(flops=flops, transcendentals=transcendentals, bytes_accessed=sum(moved)),
         metadata={traffic.MOVED: " ".join(map(str, moved))},
         interpret=interpret,

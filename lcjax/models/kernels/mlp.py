@@ -196,6 +196,7 @@ def forward(mlp: Mlp, operands: Operands) -> jax.Array:
         [block],
         [result],
         [pltpu.VMEM(plan.places, jnp.float32)],
+        held=plan.held(backward=False),
         interpret=mlp.interpret,
         **_costs(mlp, 1),
     )
@@ -227,6 +228,7 @@ def backward(mlp: Mlp, operands: Operands, gradient: jax.Array) -> Operands:
         [block, *blocks],
         [result, *sums],
         [pltpu.VMEM(plan.places, jnp.float32)] * 2,
+        held=plan.held(backward=True),
         interpret=mlp.interpret,
         **_costs(mlp, 3),
     )

@@ -7,12 +7,15 @@ to 8 (the rows of a TPU's registers), so that cutting windows out moves whole re
 import dataclasses
 import functools
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from typing import TypeVar
 
 import jax
 import jax.numpy as jnp
 
-FAST_MEMORY = 14 * 2**20  # bytes that a kernel may take; a v5e lets it have 16 MiB if it is not asked for more
+# Bytes of fast memory that a kernel may take: what every TPU since v4 gives a program, and where an image does not fit
+# in that, what v5e, v5p and v6e have (128, 64 and 128 MiB), less what else lies there.
+FAST_MEMORY = (14 * 2**20, 40 * 2**20)
 _ROWS = 8  # of a register of float32
 _LANES = 128  # of a register
 TOKENS = 512  # that go through a product together, about
@@ -148,16 +151,18 @@ class Attention:
 
     def plan(self, *, backward: bool) -> "AttentionPlan | None":
         """How the work is cut so that it fits in fast memory; None where it does not fit at all."""
+        return _first_that_fits([*self._plans()], backward=backward)
+
+    def _plans(self) -> "Iterator[AttentionPlan]":
+        """Ways to cut it, the best first."""
         groups = self.heads // self.together
         even = self.heads % self.together == 0 and self.together * self.size % _LANES == 0
         for tiles in divisors(groups) if even else [1]:
             for tokens in (TOKENS, TOKENS // 2, TOKENS // 4):
+                at_once = tokens // (self.windows.across * self.windows.tokens)
                 for images in reversed(divisors(self.batch)):
-                    at_once = tokens // (self.windows.across * self.windows.tokens)
-                    plan = AttentionPlan(self, tiles, images, divisor(images * self.windows.strips, at_once))
-                    if images <= _IMAGES and plan.held(backward=backward) <= FAST_MEMORY:
-                        return plan
-        return None
+                    if images <= _IMAGES:
+                        yield AttentionPlan(self, tiles, images, divisor(images * self.windows.strips, at_once))
 
 
 @dataclasses.dataclass(frozen=True)
@@ -258,16 +263,17 @@ class Mlp:
 
     def plan(self, *, backward: bool) -> "MlpPlan | None":
         """How the work is cut so that it fits in fast memory; None where it does not fit at all."""
-        lanes = [_LANES * part for part in divisors(4 * self.channels // _LANES)] if self.channels % 32 == 0 else []
-        for hidden in [4 * self.channels, *(part for part in reversed(lanes) if part < 4 * self.channels)]:
+        return _first_that_fits([*self._plans()], backward=backward)
+
+    def _plans(self) -> "Iterator[MlpPlan]":
+        """Ways to cut it, the best first."""
+        whole, rows = 4 * self.channels, self.batch * self.height
+        lanes = [_LANES * part for part in divisors(whole // _LANES)] if whole % _LANES == 0 else []
+        for hidden in [whole, *(part for part in reversed(lanes) if part < whole)]:
             for tokens in (TOKENS, TOKENS // 2, TOKENS // 4):
-                at_once = divisor(self.batch * self.height, max(1, tokens // rounded(self.width)))
+                at_once = divisor(rows, tokens // rounded(self.width))
                 for rounds in _ROUNDS:
-                    blocks = self.batch * self.height // at_once
-                    plan = MlpPlan(self, hidden, at_once, divisor(blocks, rounds))
-                    if plan.held(backward=backward) <= FAST_MEMORY:
-                        return plan
-        return None
+                    yield MlpPlan(self, hidden, at_once, divisor(rows // at_once, rounds))
 
 
 @dataclasses.dataclass(frozen=True)
@@ -327,3 +333,16 @@ class MlpPlan:
         if backward:
             return 2 * (2 * block + result + weights + sums) + 5 * inside + 3 * across
         return 2 * (block + result + weights) + 3 * inside + 2 * across
+
+
+Plan = TypeVar("Plan", AttentionPlan, MlpPlan)
+
+
+def _first_that_fits(plans: Sequence[Plan], *, backward: bool) -> Plan | None:
+    """The first plan that takes no more than the least of FAST_MEMORY that any of them fits in."""
+    sizes = [plan.held(backward=backward) for plan in plans]
+    for most in FAST_MEMORY:
+        for plan, size in zip(plans, sizes, strict=True):
+            if size <= most:
+                return plan
+    return None

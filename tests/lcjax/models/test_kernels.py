@@ -102,13 +102,13 @@ def test_a_kernel_is_the_plain_block(case):
 def test_in_bfloat16_it_differs_by_rounding():
     """Between products numbers stay float32 in a kernel; the plain block rounds them each time."""
     found = compared(*CASES["7, shifted, odd sizes, drop-path"], dtype=jnp.bfloat16)
-    assert found.pop("value") < 0.01  # 0.004 on the day that it was written
-    assert max(found.values()) < 0.03, found  # 0.009
+    assert found.pop("value") < 0.01  # 0.005 when it was written
+    assert max(found.values()) < 0.03, found  # 0.016
 
 
 def test_weights_that_do_not_fit_are_taken_in_parts(monkeypatch):
     """Heads, and hidden channels, in several parts; what each of them makes is added up."""
-    monkeypatch.setattr(plans, "FAST_MEMORY", 4 * 2**20)
+    monkeypatch.setattr(plans, "FAST_MEMORY", (4 * 2**20,))
     attention, mlp = Attention(Windows(7, 7, 7, 0), 2, 256, 8, "float32"), Mlp(2, 7, 7, 256, "float32")
     assert attention.plan(backward=True).tiles == 2 and mlp.plan(backward=True).parts > 1
     found = compared((7, 7), 256, 8, 7, 0, 0.0)
@@ -119,7 +119,8 @@ def test_weights_that_do_not_fit_are_taken_in_parts(monkeypatch):
 def test_an_image_that_does_not_fit_keeps_to_the_plain_path():
     large = Attention(Windows(1024, 1024, 8, 4), 2, 96, 3, "bfloat16")
     assert large.plan(backward=False) is None and halves.own(large, halves.PALLAS) is None
-    assert halves.own(Attention(Windows(56, 56, 7, 3), 2, 96, 3, "bfloat16"), halves.PALLAS)
+    for window, size in ((7, 56), (12, 96), (8, 128)):
+        assert halves.own(Attention(Windows(size, size, window, 3), 2, 96, 3, "bfloat16"), halves.PALLAS)
     assert halves.own(Attention(Windows(56, 56, 7, 3), 2, 96, 3, "bfloat16"), halves.XLA) is None
 
 
@@ -205,9 +206,9 @@ def fetched(call) -> list[int]:
     return totals
 
 
-@pytest.mark.parametrize(("memory", "several"), [(plans.FAST_MEMORY, False), (7 * 2**20, True)])
+@pytest.mark.parametrize(("memory", "several"), [(14, False), (7, True)])
 def test_what_a_kernel_says_it_moves_is_what_its_pipeline_fetches(monkeypatch, memory, several):
-    monkeypatch.setattr(plans, "FAST_MEMORY", memory)
+    monkeypatch.setattr(plans, "FAST_MEMORY", (memory * 2**20,))
     monkeypatch.setattr(plans, "TOKENS", 128)
     made = block(256, 8, 7, 3)
     function, state = function_of(made, halves.PALLAS)
