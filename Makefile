@@ -1,12 +1,14 @@
 # make demo      the whole way on made-up landscapes: a map, a page of scores (about ten minutes on two cores)
 # make tables    every cell of the report's tables in tiny form, on the same (about twenty minutes)
 # make study     what pre-training is worth where labels are few
+# make rare      which losses help a class that is rare in training
 # make transfer  what ImageNet weights are worth on aerial images, DUBAI=DIR
 # make scaling   four training steps compiled for TPU slices, without a TPU: docs/scaling.md (hours on two cores)
 # make test      the tests
 # make soak      the long runs
 # make parity    the networks against those of PyTorch libraries, which it installs beside (6 GB); WRITE_ANSWERS=1 keeps
 #                what they answer for `make test`
+# make peers     our networks beside the same ones in PyTorch, by turns, on a machine that does nothing else
 # make pictures  networks and augmentations drawn anew from the code, docs/images
 # make lint      style
 # make venv      only .venv; EXTRAS=test,tpu chooses the extras, PYTHON=python3.12 the interpreter
@@ -24,7 +26,7 @@ STAMP       := .venv/installed-$(VERSION)-$(EXTRAS)
 
 export JAX_PLATFORMS ?= cpu
 
-.PHONY: venv demo tables study transfer scaling test soak parity pictures lint clean
+.PHONY: venv demo tables study rare transfer scaling test soak parity peers pictures lint clean
 venv: $(STAMP)
 
 $(STAMP): setup.cfg pyproject.toml $(CONSTRAINTS)
@@ -50,6 +52,9 @@ soak: venv
 
 parity: .venv-parity/installed-$(VERSION)
 	.venv-parity/bin/python -m pytest tests/parity
+
+peers: .venv-parity/installed-$(VERSION)
+	.venv-parity/bin/python benchmarks/peers/compare.py --output=build/peers
 
 pictures: venv
 	.venv/bin/python docs/draw_models.py
@@ -115,6 +120,15 @@ study: venv
 	.venv/bin/python -m data_pipelines.datasets.sample.make $(STUDY)/sample --tiles=study
 	$(LCJAX) prepare --dataset=sample --source=$(STUDY)/sample --data_dir=$(STUDY)/data
 	.venv/bin/python benchmarks/few_labels.py --data_dir=$(STUDY)/data --output=$(STUDY)/runs
+
+# Which losses and samplers help a class that is rare in training: docs/losses.md. Some forty minutes on two cores, by
+# estimate.
+RARE ?= build/rare
+rare: export JAX_COMPILATION_CACHE_DIR = $(CURDIR)/$(RARE)/compiled
+rare: export JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS = 0
+rare: venv
+	.venv/bin/python -m data_pipelines.datasets.sample.make $(RARE)/whole --tiles=study
+	.venv/bin/python benchmarks/rare_classes.py --source=$(RARE)/whole --output=$(RARE)
 
 # What ImageNet weights are worth on real aerial images: docs/transfer.md. Some eight hours on two cores, by estimate;
 # DUBAI is the folder of tile_1, tile_3, tile_6, tile_7 and tile_8.

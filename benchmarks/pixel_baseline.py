@@ -29,7 +29,16 @@ from data_pipelines.schema.errors import InputError
 from data_pipelines.schema.files import write_atomically
 from data_pipelines.schema.legends import IGNORE
 from data_pipelines.schema.sensors import Sensor
-from lcjax.evaluation.evaluate import chosen_samples, segmentation_result, write_confusion, write_samples
+from lcjax.evaluation.evaluate import (
+    chosen_samples,
+    record_fields,
+    segmentation_result,
+    write_confusion,
+    write_records,
+    write_samples,
+)
+from lcjax.evaluation.further import NOTHING
+from lcjax.evaluation.origins import record_confusions
 from lcjax.runs import SCHEMA_VERSION, evaluations
 from lcjax.tasks.fusion import sensors_of
 
@@ -95,7 +104,10 @@ def run(options: argparse.Namespace) -> None:
         fitted = time.perf_counter()
         with evaluations.sealed(options.output / name / "evaluation" / "test") as out:
             seen = functools.partial(features, sensors=sensors, windows=options.windows)
-            confusion, ignored = _score(model, test, dataset, seen, out / evaluations.SAMPLES, name)
+            counts = _score(model, test, dataset, seen, out / evaluations.SAMPLES, name)
+            confusion, ignored = counts["confusion"].sum(axis=0), int(counts["ignored"].sum())
+            places_of = dataset.origins(options.test)
+            records = record_confusions(places_of, test.ids, counts)
             distribution = {"train": dataset.class_pixels(options.train), "test": dataset.class_pixels(options.test)}
             result = {
                 "run": name,
@@ -109,7 +121,9 @@ def run(options: argparse.Namespace) -> None:
                 "checkpoint": None,
                 "trained_on": {"spec": options.train, "pixels": len(classes), "seed": options.seed},
             } | segmentation_result(confusion, dataset.legend, ignored, distribution)
+            result |= record_fields(records, counts, places_of, result["class_set"], NOTHING)
             write_confusion(out, confusion, result["class_set"])
+            write_records(out, records, result["class_set"])
             write_atomically(
                 out / evaluations.METRICS, json.dumps(schema_version.stamp(result, SCHEMA_VERSION), indent=1)
             )
@@ -121,19 +135,21 @@ def run(options: argparse.Namespace) -> None:
         )
 
 
-def _score(model, source: Source, dataset: Dataset, seen: Callable, samples: pathlib.Path, name: str):
-    """The confusion matrix (rows = truth) over every labelled pixel and the count of ignored ones; writes samples."""
+def _score(
+    model, source: Source, dataset: Dataset, seen: Callable, samples: pathlib.Path, name: str
+) -> dict[str, np.ndarray]:
+    """Of each record the confusion matrix (rows = truth), and the count of pixels left out of it; writes samples."""
     legend = dataset.legend
     count = len(legend.scored)
-    confusion, ignored = np.zeros((count, count), np.int64), 0
+    confusion, ignored = np.zeros((len(source), count, count), np.int64), np.zeros(len(source), np.int64)
     chosen, shown, maps = chosen_samples(len(source)), [], []
     for number, record in _records(source, name):
         truth = legend.index_of_id()[record["label"].ravel()]
         predicted = model.predict(seen(record)).astype(np.uint8)
         scored = truth != IGNORE
         pairs = truth[scored].astype(np.int64) * count + predicted[scored]
-        confusion += np.bincount(pairs, minlength=count**2).reshape(count, count)
-        ignored += int((~scored).sum())
+        confusion[number] = np.bincount(pairs, minlength=count**2).reshape(count, count)
+        ignored[number] = (~scored).sum()
         if number in chosen:
             shown.append(record)
             maps.append(legend.id_of_index()[predicted].reshape(record["label"].shape))
@@ -142,7 +158,7 @@ def _score(model, source: Source, dataset: Dataset, seen: Callable, samples: pat
             f"{dataset.name} {dataset.version}: no labelled pixel to score; name a labelled split (--test)"
         )
     write_samples(samples, dataset.sensors[-1], shown, maps)
-    return confusion, ignored
+    return {"confusion": confusion, "ignored": ignored}
 
 
 def _records(source: Source, title: str) -> Iterator[tuple[int, dict]]:

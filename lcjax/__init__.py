@@ -42,7 +42,8 @@ def config(name: str, **values: Any) -> "ml_collections.ConfigDict":
       ('swin_unet', 8, 0.0001)
 
     Args:
-      name: "dfc2020", "flair1", "pretrain" or "rasters"; a path that ends in .py; or package.module:function.
+      name: "dfc2020", "flair1", "pretrain", "rasters" or "classification"; a path that ends in .py; or
+        package.module:function.
       **values: arguments of that config (`lcjax info dfc2020` lists them), or fields of it; nested fields by their
         dotted names. Where both are called alike, the argument is meant.
 
@@ -97,7 +98,7 @@ def train(
         return run.train(config, workdir, data, allow_other_config=allow_other_config)
 
 
-def load(workdir: str | pathlib.Path, checkpoint: str = "best") -> "Network":
+def load(workdir: str | pathlib.Path, checkpoint: str = "best", *, calibrated: bool = True) -> "Network":
     """Loads the network of a run, to ask it for classes, probabilities or maps.
 
     Example:
@@ -111,13 +112,14 @@ def load(workdir: str | pathlib.Path, checkpoint: str = "best") -> "Network":
     Args:
       workdir: of a training run.
       checkpoint: "best" or "last".
+      calibrated: whether probabilities are those of calibration.json, where the run has one (docs/calibration.md).
 
     Raises:
       InputError: there is no such run or checkpoint.
     """
     from lcjax.mapping import network
 
-    return network.load(workdir, checkpoint)
+    return network.load(workdir, checkpoint, calibrated=calibrated)
 
 
 def evaluate(
@@ -127,7 +129,10 @@ def evaluate(
     data: "Dataset | None" = None,
     *,
     dataset: "str | Dataset | None" = None,
+    calibrate: bool = False,
     data_dir: str | pathlib.Path | None = None,
+    boundary: str | None = None,
+    objects: str | None = None,
 ) -> dict[str, Any]:
     """Scores the network of a run on a split, every pixel once, and writes WORKDIR/evaluation/SPLIT.
 
@@ -143,7 +148,10 @@ def evaluate(
       checkpoint: "best" or "last".
       data: for a run that was trained on arrays: the data set that it was given.
       dataset: another data set to score, over the classes of equal name: a prepared one by name, or one in Python.
+      calibrate: fit the probabilities to the validation split first (docs/calibration.md).
       data_dir: where prepared data sets lie, if not where they lay in training.
+      boundary: also boundary IoU, within this distance of contours: "2%" of the diagonal of a tile, or "3px".
+      objects: also the recall of objects, in size classes that begin at these pixels: "10,100,1000".
 
     Returns:
       What metrics.json holds.
@@ -155,15 +163,22 @@ def evaluate(
     from data_pipelines.schema.errors import InputError
     from lcjax.cli import console
     from lcjax.evaluation import elsewhere, evaluate
+    from lcjax.evaluation.calibrate import evaluate_calibrated
+    from lcjax.evaluation.further import Further
 
+    further = Further.asked(boundary, objects)
     where = None if data_dir is None else str(data_dir)
     with console.shown_in_notebooks():
         folder = paths.given(workdir, "workdir")
         if dataset is not None and data is not None:
             raise InputError("data and dataset: found both; expected the data of the run, or another data set to score")
+        if dataset is not None and calibrate:
+            raise InputError("calibrate and dataset: found both; calibrate the run on its own data first")
+        if calibrate:
+            return evaluate_calibrated(folder, split, checkpoint, where, data, further)
         if dataset is not None:
-            return elsewhere.evaluate_elsewhere(folder, dataset, split, checkpoint, where)
-        return evaluate.evaluate(folder, split, checkpoint, where, data)
+            return elsewhere.evaluate_elsewhere(folder, dataset, split, checkpoint, where, further)
+        return evaluate.evaluate(folder, split, checkpoint, where, data, further)
 
 
 def __getattr__(name: str) -> Any:

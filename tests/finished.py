@@ -1,5 +1,6 @@
 """Workdirs as finished runs leave them, and the page of a report taken apart."""
 
+import dataclasses
 import html.parser
 import json
 import pathlib
@@ -12,8 +13,11 @@ from data_pipelines.schema.schema_version import stamp
 from data_pipelines.schema.sensors import SENSORS
 from lcjax.cli import report as report_verb
 from lcjax.configs import dfc2020, pretrain
-from lcjax.runs import SCHEMA_VERSION, checksums
+from lcjax.evaluation import intervals
+from lcjax.ops import metrics
+from lcjax.runs import SCHEMA_VERSION, checksums, record_confusions
 from lcjax.runs.model_card import Card
+from lcjax.runs.record_confusions import RecordConfusions
 from lcjax.tasks.fusion import sensors_of
 
 
@@ -119,6 +123,33 @@ def make_run(folder: pathlib.Path, seed: int, *, legend=DFC2020, samples=True, b
     return folder
 
 
+def keep_records(run: pathlib.Path, confusion: np.ndarray, groups=(), role="test", seed=0, **changes) -> pathlib.Path:
+    """Gives a run the counts of its records, (R, N, N), its config a seed, and the scores and intervals of both."""
+    evaluation = run / "evaluation" / role
+    fields = json.loads((evaluation / "metrics.json").read_text())
+    names, count = fields["class_set"], len(confusion)
+    records = RecordConfusions(
+        ids=np.array([f"p{place}" for place in range(count)]),
+        groups=np.array(groups or [""] * count),
+        bounds=np.full((count, 4), np.nan),
+        confusion=np.asarray(confusion, np.uint32),
+        other=np.zeros(confusion.shape[:2], np.uint32),
+        ignored=np.zeros(count, np.uint32),
+    )
+    records = dataclasses.replace(records, **changes)
+    total = records.confusion.sum(axis=0, dtype=np.int64)
+    scores, absent = metrics.scores(total, names)
+    fields |= {"records": count, "confusion": total.tolist(), "pixels": int(total.sum()), "scores": scores}
+    fields |= {"absent": absent, "intervals": intervals.of_records(records, names)}
+    (evaluation / "metrics.json").write_text(json.dumps(fields))
+    record_confusions.write(evaluation, records)
+    seal(evaluation)
+    config = dfc2020.get_config("model=unet,data=sample")
+    config.seed = seed
+    write_config(run, config)
+    return run
+
+
 def make_pretraining(folder: pathlib.Path) -> pathlib.Path:
     folder.mkdir(parents=True)
     write_config(folder, pretrain.get_config("data=sample"))
@@ -142,5 +173,6 @@ def write_history(folder: pathlib.Path, key: str) -> None:
 
 
 def make_report(workdirs: str, output: pathlib.Path) -> Page:
-    report_verb.run(types.SimpleNamespace(workdirs=workdirs.split(","), maps=None, output=str(output)))
+    given = types.SimpleNamespace(workdirs=workdirs.split(","), reference=None, maps=None, output=str(output))
+    report_verb.run(given)
     return Page((output / "index.html").read_text())

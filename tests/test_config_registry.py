@@ -88,8 +88,11 @@ def test_an_entry_point(own, monkeypatch):
 @pytest.mark.parametrize(
     ("text", "says"),
     [
-        ("dfc2021:model=unet", "config='dfc2021': expected one of dfc2020, flair1, pretrain, rasters"),
-        ("dfc2021", "config='dfc2021': expected one of"),
+        (
+            "dfc2021:model=unet",
+            "config='dfc2021': did you mean 'dfc2020'[?] expected one of dfc2020, flair1, pretrain, ",
+        ),
+        ("dfc2021", "config='dfc2021': did you mean 'dfc2020'[?] expected one of"),
         ("", "config='': expected one of"),
         ("missing.py:x=1", "--config=missing.py: no such file; .* or one of dfc2020, flair1"),
         ("empty.py", "--config=empty.py: has no function get_config"),

@@ -1,6 +1,7 @@
 """Where pixels lie on the Earth: longitude and latitude, true ground distances and areas, the outline of a scene."""
 
 import contextlib
+import functools
 import itertools
 import math
 from typing import Any
@@ -10,7 +11,9 @@ import rasterio.warp
 from rasterio import Affine
 from rasterio._err import CPLE_BaseError  # what PROJ refuses is raised as this; it has no public name
 from rasterio.crs import CRS
+from rasterio.errors import CRSError
 
+Bounds = tuple[float, float, float, float]
 LONLAT = CRS.from_string("OGC:CRS84")  # longitude, latitude on WGS84
 EQUAL_AREA = CRS.from_epsg(6933)  # cylindrical on the WGS84 ellipsoid: areas in this plane are areas on the ground
 # Semi-major axis in metres and squared eccentricity of the WGS84 ellipsoid (NIMA TR8350.2, table 3.1).
@@ -19,6 +22,11 @@ _E2 = _FLATTENING * (2 - _FLATTENING)
 # The plane of EPSG:6933 touches the ellipsoid at 30 degrees: its width is once around that parallel.
 AROUND = 2 * math.pi * _AXIS * math.cos(math.radians(30)) / math.sqrt(1 - _E2 * math.sin(math.radians(30)) ** 2)
 _EDGE_POINTS = 33  # points along each edge of an outline: edges that are straight in a CRS are bent on the Earth
+
+
+def crs_from(text: str) -> CRS:
+    """The CRS of a text such as "EPSG:32633", or of WKT. Raises rasterio.errors.CRSError for what is neither."""
+    return CRS.from_user_input(text)
 
 
 def lonlat(crs: CRS, x: np.ndarray, y: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -127,6 +135,37 @@ def footprint(
     if len(rings) == 1:
         return box, {"type": "Polygon", "coordinates": rings[0]}
     return box, {"type": "MultiPolygon", "coordinates": rings}
+
+
+def degrees(crs: str, bounds: Bounds) -> Bounds | None:
+    """West, south, east and north in degrees of bounds (left, bottom, right, top) in a CRS that is given as text.
+
+    As of `footprint`; None also for a text that names no CRS.
+    """
+    return None if (known := _named(crs)) is None else footprint(known, _as_pixel(bounds), 1, 1)[0]
+
+
+def hectares(crs: str, bounds: Bounds) -> float | None:
+    """Area on the ground of bounds (left, bottom, right, top), as if it were everywhere as in their middle; or None."""
+    known = _named(crs)
+    try:
+        return None if known is None else math.prod(metres_per_pixel(known, _as_pixel(bounds), 1, 1)) / 10_000
+    except ValueError:
+        return None
+
+
+@functools.lru_cache(maxsize=64)
+def _named(crs: str) -> CRS | None:
+    try:
+        return CRS.from_user_input(crs)
+    except CRSError:
+        return None
+
+
+def _as_pixel(bounds: Bounds) -> Affine:
+    """The transform of a raster of one pixel that covers these bounds."""
+    left, bottom, right, top = bounds
+    return Affine(right - left, 0, left, 0, bottom - top, top)
 
 
 def codes(crs: CRS) -> tuple[str | None, str]:

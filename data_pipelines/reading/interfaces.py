@@ -7,6 +7,7 @@ from typing import Any, Protocol
 import numpy as np
 
 from data_pipelines.schema.legends import Legend
+from data_pipelines.schema.on_disk import Origin
 from data_pipelines.schema.sensors import Sensor
 
 
@@ -82,6 +83,11 @@ class Dataset(Protocol):
         ...
 
     @property
+    def legends(self) -> Sequence[Legend]:
+        """What its labels can be read as; the first one is what is stored."""
+        ...
+
+    @property
     def tile(self) -> int:
         """Height and width of every record in pixels."""
         ...
@@ -130,6 +136,14 @@ class Dataset(Protocol):
 
     def class_pixels(self, spec: str) -> dict[str, int]:
         """Labelled pixels of a split by id of the legend; ids as text, as in JSON."""
+        ...
+
+    def record_pixels(self, spec: str) -> np.ndarray:
+        """Labelled pixels of each record of a split, (records, scored classes) int64, in the order of both."""
+        ...
+
+    def origins(self, spec: str) -> list[Origin]:
+        """Where each record of a split comes from, in order: its group, its first file, and its place on the ground."""
         ...
 
     def band_statistics(self, spec: str) -> dict[str, dict]:

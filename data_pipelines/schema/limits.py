@@ -33,6 +33,8 @@ TABLE_BYTES = 2**28  # of a CSV: 256 MB, some millions of rows
 JSON_BYTES = 2**28  # of a JSON file: the metadata of FLAIR-1 is 40 MB
 JSON_DEPTH = 50  # lists and objects within each other
 
+CONFUSIONS_BYTES = 2**30  # of the confusion counts of the records of an evaluation: 1 GB, 700,000 records of 19 classes
+
 # ---- archives and folders -------------------------------------------------------------------------------------------
 
 FOLDER_DEPTH = 64  # folders within each other, in an archive or below --source: far below what a path may hold

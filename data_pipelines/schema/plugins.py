@@ -11,6 +11,7 @@ Three kinds of names, in this order:
 """
 
 import dataclasses
+import difflib
 import importlib
 import re
 from collections.abc import Mapping
@@ -25,8 +26,9 @@ BUILT_IN = "built in"
 
 _DOTTED = r"[A-Za-z_]\w*(?:\.[A-Za-z_]\w*)*"
 _QUALIFIED = re.compile(rf"({_DOTTED}):({_DOTTED})")
-# Where a config names what could be a plug-in.
-_FIELDS = ("model.name", "dataset", "task", "loss", "loss.name")
+# Where a config names what could be a plug-in, and where it names several among other text.
+_FIELDS = ("model.name", "dataset", "task", "loss.name")
+_SUMS = ("loss",)
 
 _allowed: set[str] = set()  # top-level packages
 
@@ -53,11 +55,13 @@ def allow_named_in(config: Mapping[str, Any]) -> None:
 
     Only for configs whose author is at the keyboard: from the command line or from Python, never from a file of a run.
     """
-    for field in _FIELDS:
+    for field in (*_FIELDS, *_SUMS):
         value: Any = config
         for key in field.split("."):
             value = value.get(key) if hasattr(value, "get") else None
-        if isinstance(value, str) and (parts := _QUALIFIED.fullmatch(value)):
+        if not isinstance(value, str):
+            continue
+        for parts in _QUALIFIED.finditer(value) if field in _SUMS else filter(None, [_QUALIFIED.fullmatch(value)]):
             allow(parts[1])
 
 
@@ -100,8 +104,12 @@ class Registry:
             return
         points = self._entry_points()
         if name not in points:
-            names = ", ".join([*self.built_in, *points])
-            raise InputError(f"{self.field}={name!r}: expected one of {names}, or package.module:attribute")
+            known = [*self.built_in, *points]
+            near = difflib.get_close_matches(name, known, 1)
+            meant = f"did you mean {near[0]!r}? " if near else ""
+            raise InputError(
+                f"{self.field}={name!r}: {meant}expected one of {', '.join(known)}, or package.module:attribute"
+            )
         if len(points[name]) > 1:
             packages = " and ".join(sorted(map(_package, points[name])))
             raise InputError(

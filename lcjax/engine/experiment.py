@@ -17,8 +17,9 @@ import numpy as np
 import optax
 from jax.sharding import Mesh, NamedSharding
 
+from data_pipelines.datasets import protocols
 from data_pipelines.datasets import registry as datasets
-from data_pipelines.reading import loader
+from data_pipelines.reading import loader, sampling
 from data_pipelines.reading.dataset import open_dataset
 from data_pipelines.reading.interfaces import Dataset, Source
 from data_pipelines.schema import on_disk, paths, splits
@@ -28,6 +29,7 @@ from data_pipelines.schema.normalization import SCALINGS
 from data_pipelines.schema.sensors import Sensor
 from lcjax import tasks
 from lcjax.engine import durations, eval_step, flops, initial, schedule
+from lcjax.engine import monitor as monitors
 from lcjax.engine import optimizer as optimizers
 from lcjax.engine import state as states
 from lcjax.engine import train_step as train_steps
@@ -58,7 +60,9 @@ class Experiment:
       optimizer: what makes directions of gradients.
       rate: the learning rate by step.
       length: durations in steps.
+      monitor: the score that chooses the best checkpoint.
       tile: size of the records in pixels; that of the card is what the network sees in evaluation.
+      draws: of the training records; None where every one comes once an epoch, and where there are no data.
       implementation: of the blocks in a training step, one of halves.IMPLEMENTATIONS; all else takes XLA's.
     """
 
@@ -71,7 +75,9 @@ class Experiment:
     optimizer: optax.GradientTransformation
     rate: schedule.LearningRate
     length: durations.RunLength
+    monitor: monitors.Monitor
     tile: int
+    draws: sampling.Draws | None = None
     implementation: str = halves.XLA
 
     # ------------------------------------------------------------------ data
@@ -99,6 +105,7 @@ class Experiment:
             position=position,
             keys=self.task.keys,
             crop=augmentation.window(self.tile, config),
+            draws=self.draws,
             process_index=jax.process_index(),
             process_count=jax.process_count(),
             threads=config.threads,
@@ -237,12 +244,14 @@ def build(
     """
     config_fields.check(config)
     with multihost.raise_on_all():
+        protocols.check_asked(config.dataset, config.protocol, config.split, config.legend)
         if dataset is None:
             dataset = _opened(config)
         else:
             _check_given(config, dataset)
         source = dataset.source(config.split.train)
-        card = make_card(config, dataset)
+        draws = sampling.of_split(dataset, config.split.train, config.sampling.name, config.sampling.strength)
+        card = dataclasses.replace(make_card(config, dataset), sampling=draws.facts if draws else None)
     multihost.agree(json.loads(card.to_json()), "the data")
     meshes.check(config.parallel)
     task = tasks.make(config, card)
@@ -260,7 +269,8 @@ def build(
         if value and config.init == initial.RANDOM:
             _log.warning(f"config.{field}={value!r} with config.init='random': what is frozen has learned nothing")
     _check_together(config, card, task, dataset.tile, dataset.name)
-    return _assemble(config, dataset, card, task, length, devices, dataset.tile)
+    experiment = _assemble(config, dataset, card, task, length, devices, dataset.tile)
+    return dataclasses.replace(experiment, draws=draws)
 
 
 def _check_together(
@@ -269,6 +279,11 @@ def _check_together(
     """Raises InputError where fields of a config, or the config and the tiles, do not go together; warns of limits."""
     if config.crop > tile:
         raise InputError(f"config.crop={config.crop}: larger than the {tile} px tiles of {name}")
+    if config.sampling.name != sampling.UNIFORM and "label" not in task.keys:
+        raise InputError(
+            f"config.sampling.name={config.sampling.name!r}: draws records by their labels, and a {config.task} run "
+            f"reads none; set it to {sampling.UNIFORM}"
+        )
     schedule.check_plateau(config)
     if limits := augmentation.check(config, card.sensors, tile, task.augmentations):
         _log.warning(limits)
@@ -409,10 +424,25 @@ def _assemble(
     attributes = meshes.batch_norm_attributes(parallel, mesh)
     template = params.Template(task.build, config.freeze, attributes, config.freeze_statistics)
     optimizers.check_head_warmup(config, template.groups, length.head_warmup)
+    optimizers.check_no_decay(config, [path for path in template.parameters if not template.is_frozen(path)])
     optimizer = optimizers.make_optimizer(config.optimizer, template.groups)
     rate = schedule.learning_rate(config.optimizer, config.batch_size, length.warmup, length.total)
+    monitor = monitors.of_run(config, task)
     implementation = halves.implementation(config.attention, mesh.devices.flat[0].platform)
-    return Experiment(config, dataset, card, task, template, mesh, optimizer, rate, length, tile, implementation)
+    return Experiment(
+        config,
+        dataset,
+        card,
+        task,
+        template,
+        mesh,
+        optimizer,
+        rate,
+        length,
+        monitor,
+        tile,
+        implementation=implementation,
+    )
 
 
 def make_card(config: ml_collections.ConfigDict, dataset: Dataset) -> cards.Card:
@@ -428,6 +458,7 @@ def make_card(config: ml_collections.ConfigDict, dataset: Dataset) -> cards.Card
         }
         for role, of_role in ids.items()
     }
+    protocols.check_records(config.dataset, config.protocol, {role: of["records"] for role, of in roles.items()})
     # Of parts of splits they are summed up when they are asked for, and not before.
     statistics = dataset.band_statistics(config.split.train) if _needs_statistics(config) else {}
     if empty := [name for name, of_sensor in statistics.items() if not of_sensor["pixels"]]:
@@ -462,6 +493,7 @@ def _warnings(
         *dict.fromkeys(
             text for spec in (config.split.train, config.split[role]) if spec for text in dataset.warnings(spec)
         ),
+        *protocols.warnings(config.dataset, config.protocol),
     ]
 
 

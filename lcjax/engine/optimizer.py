@@ -3,9 +3,12 @@
 What can be chosen, with formulas and sources: docs/optimisation.md.
 """
 
-from collections.abc import Iterable, Mapping
+import re
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
+import jax
+import jax.numpy as jnp
 import ml_collections
 import optax
 
@@ -21,8 +24,33 @@ def _kernels(parameters: Mapping[str, Any]) -> dict[str, bool]:
     return {path: _decays(path) for path in parameters}
 
 
-def _all(parameters: Mapping[str, Any]) -> dict[str, bool]:
-    return dict.fromkeys(parameters, True)
+def _decay_mask(config: ml_collections.ConfigDict) -> Callable[[Mapping[str, Any]], dict[str, bool]]:
+    """Which parameters decay: kernels or all, without what `config.no_decay` finds in a path."""
+    spared = re.compile(config.no_decay) if config.no_decay else None
+
+    def mask(parameters: Mapping[str, Any]) -> dict[str, bool]:
+        return {
+            path: (config.decay_all or _decays(path)) and not (spared and spared.search(path)) for path in parameters
+        }
+
+    return mask
+
+
+# What `config.clip` is the largest of.
+_CLIPS: Mapping[str, Callable[[float], optax.GradientTransformation]] = {
+    "global_norm": optax.clip_by_global_norm,
+    "norm": lambda largest: optax.stateless(
+        lambda gradient, _: {p: _shortened(g, largest) for p, g in gradient.items()}
+    ),
+    "value": optax.clip,
+    "adaptive": optax.adaptive_grad_clip,
+}
+
+
+def _shortened(gradient: jax.Array, largest: float) -> jax.Array:
+    """The gradient of one parameter, of a Euclidean norm of at most `largest`."""
+    norm = jnp.sqrt(jnp.sum(jnp.square(gradient)))
+    return gradient * jnp.where(norm > largest, largest / jnp.where(norm > 0, norm, 1.0), 1.0)
 
 
 def make_optimizer(
@@ -32,14 +60,15 @@ def make_optimizer(
 
     Args:
       config: `config.optimizer`: name ("adamw", "adam", "sgd", "lars" or "lamb"), weight_decay, momentum (of sgd and
-        lars), clip (global norm of the gradient; 0 is off), layer_decay. Kernels decay; biases, norms, tables of
-        positions and tokens do not, unless decay_all, and in lars have no trust ratio.
+        lars), clip (of the gradient, by what clip_by says; 0 is off), layer_decay. Kernels decay; biases, norms, tables
+        of positions and tokens do not, unless decay_all, and in lars have no trust ratio. What the regular expression
+        no_decay finds in its path does not decay either way.
       groups: stem and stages of the network's encoders (Template.groups), which layer_decay asks for.
 
     Raises:
       InputError: an unknown name, or a layer_decay that is no share or that the network has no layers for.
     """
-    decay = optax.add_decayed_weights(config.weight_decay, mask=_all if config.decay_all else _kernels)
+    decay = optax.add_decayed_weights(config.weight_decay, mask=_decay_mask(config))
     momentum = optax.trace(decay=config.momentum)
     trust = optax.masked(optax.scale_by_trust_ratio(trust_coefficient=0.001), _kernels)
     rules = {
@@ -58,9 +87,26 @@ def make_optimizer(
             f"config.optimizer.layer_decay={config.layer_decay}: the network declares no parameter_groups, so that "
             "nobody knows its layers; declare its stem and stages, or set config.optimizer.layer_decay=1"
         )
-    clip = optax.clip_by_global_norm(config.clip) if config.clip else optax.identity()
+    clip = _CLIPS[config.clip_by](config.clip) if config.clip else optax.identity()
     layers = (_by_layer(groups, config.layer_decay),) if groups and config.layer_decay != 1 else ()
     return optax.chain(clip, *rules[config.name], *layers)
+
+
+def check_no_decay(config: ml_collections.ConfigDict, paths: Iterable[str]) -> None:
+    """Raises InputError where `config.optimizer.no_decay` is no regular expression, or finds no parameter.
+
+    Args:
+      config: of the run.
+      paths: of the parameters that are trained.
+    """
+    asked, paths = f"config.optimizer.no_decay={config.optimizer.no_decay!r}", list(paths)
+    example = 'expected a regular expression of paths, such as "head/|/bias_table$"'
+    try:
+        spared = re.compile(config.optimizer.no_decay)
+    except re.error as error:
+        raise InputError(f"{asked}: {error}; {example}") from error
+    if config.optimizer.no_decay and not any(map(spared.search, paths)):
+        raise InputError(f"{asked}: finds none of the {len(paths)} trained parameters, such as {paths[0]}; {example}")
 
 
 def check_head_warmup(config: ml_collections.ConfigDict, groups: Mapping[str, ParameterGroups], steps: int) -> None:

@@ -12,11 +12,20 @@ import ml_collections
 
 from data_pipelines.schema.errors import InputError
 
-# What the peak is multiplied by after the warm-up, at a share of the steps that are left.
+_ONE_CYCLE = 1 / 25, 1e-4 / 25  # of the peak: where the cycle begins and ends, as OneCycleLR of PyTorch
+
+
+def _half_cosine(share: jax.Array, first: float, last: float) -> jax.Array:
+    return last + (first - last) * 0.5 * (1 + jnp.cos(jnp.pi * share))
+
+
+# What the peak is multiplied by after the warm-up, at a share of the steps that are left, and the power of "poly".
 _FALLS = {
-    "cosine": lambda share: 0.5 * (1 + jnp.cos(jnp.pi * share)),
-    "constant": lambda share: jnp.float32(1.0),
-    "plateau": lambda share: jnp.float32(1.0),  # `plateau_factor` lowers it at evaluations
+    "cosine": lambda share, power: 0.5 * (1 + jnp.cos(jnp.pi * share)),
+    "constant": lambda share, power: jnp.float32(1.0),
+    "plateau": lambda share, power: jnp.float32(1.0),  # `plateau_factor` lowers it at evaluations
+    "poly": lambda share, power: (1 - share) ** power,
+    "one_cycle": lambda share, power: _half_cosine(share, 1.0, _ONE_CYCLE[1]),
 }
 SCHEDULES = tuple(_FALLS)
 # What the peak is multiplied by, for a batch that is so many times the reference batch.
@@ -25,25 +34,35 @@ _BATCH_RULES = {"none": lambda times: 1.0, "linear": lambda times: times, "sqrt"
 
 @dataclasses.dataclass(frozen=True)
 class LearningRate:
-    """Linear warm-up from 0 to `peak`, then `schedule` until the last step; "plateau" is constant here."""
+    """Linear warm-up from 0 to `peak`, then `schedule` until the last step; "plateau" is constant here.
+
+    "one_cycle" rises and falls by half a cosine each: its last step has the lowest rate, where others end after it.
+    """
 
     peak: float
     warmup: int  # steps
     total: int  # steps
     schedule: str
+    power: float = 0.9  # of "poly"
 
     def __call__(self, step: jax.Array) -> jax.Array:
         """The rate of the update that follows `step` updates, float32."""
         step = step.astype(jnp.float32)
+        fall = _FALLS[self.schedule]
+        if self.schedule == "one_cycle":
+            top = max(self.warmup - 1, 0)  # the step of the peak
+            rise = _half_cosine(step / max(top, 1), _ONE_CYCLE[0], 1.0)
+            share = jnp.clip((step - top) / max(self.total - 1 - top, 1), 0.0, 1.0)
+            return self.peak * jnp.where(step < top, rise, fall(share, self.power))
         rise = (step + 1) / max(self.warmup, 1)
         share = jnp.clip((step - self.warmup) / max(self.total - self.warmup, 1), 0.0, 1.0)
-        return self.peak * jnp.where(step < self.warmup, rise, _FALLS[self.schedule](share))
+        return self.peak * jnp.where(step < self.warmup, rise, fall(share, self.power))
 
 
 def learning_rate(config: ml_collections.ConfigDict, batch_size: int, warmup: int, total: int) -> LearningRate:
     """The rate of a run of `total` steps, by `config.optimizer`, whose peak is fitted to the batch."""
     peak = config.learning_rate * _BATCH_RULES[config.batch_rule](batch_size / config.reference_batch)
-    return LearningRate(peak, warmup, total, config.schedule)
+    return LearningRate(peak, warmup, total, config.schedule, config.poly_power)
 
 
 def check_plateau(config: ml_collections.ConfigDict) -> None:

@@ -22,7 +22,8 @@ from data_pipelines.schema.files import write_atomically
 from data_pipelines.schema.legends import IGNORE, Legend
 from data_pipelines.schema.sensors import Sensor
 from lcjax.engine import restore
-from lcjax.evaluation import evaluate
+from lcjax.evaluation import evaluate, origins, reliability
+from lcjax.evaluation.further import NOTHING, Further
 from lcjax.ops import metrics
 from lcjax.parallel import devices, multihost
 from lcjax.runs import SCHEMA_VERSION, evaluations, workdir
@@ -106,7 +107,12 @@ def _bands(wanted: Sensor, found: Sensor | None, where: str, held: dict[str, Sen
 
 
 def evaluate_elsewhere(
-    folder: pathlib.Path, given: str | Dataset, spec: str, kind: str, data_dir: str | None = None
+    folder: pathlib.Path,
+    given: str | Dataset,
+    spec: str,
+    kind: str,
+    data_dir: str | None = None,
+    further: Further = NOTHING,
 ) -> dict[str, Any]:
     """Scores a network on records of any data set that fits it, and writes the files.
 
@@ -116,6 +122,7 @@ def evaluate_elsewhere(
       spec: which of its records, as in a config: "test", "validation[:50%]", ...
       kind: of the checkpoint, "best" or "last".
       data_dir: where the prepared data set lies, if not where that of the training lay.
+      further: what else is scored.
 
     Returns:
       What metrics.json holds; nothing in other processes than the first.
@@ -126,7 +133,7 @@ def evaluate_elsewhere(
     trained = restore.restore(folder, kind)
     config, card, task = trained.config, trained.card, trained.task
     if not task.can_map:
-        raise InputError(f"{folder}: a {config.task} run has no classes to score; give that of a segmentation run")
+        raise InputError(f"{folder}: a {config.task} run maps no classes to score; give that of a segmentation run")
     with multihost.raise_on_all():
         dataset = open_dataset(data_dir or config.data_dir, given) if isinstance(given, str) else given
         source = dataset.source(spec)
@@ -141,6 +148,7 @@ def evaluate_elsewhere(
         if not any(count for label, count in labelled.items() if fitted.labels[label] != IGNORE):
             named = ", ".join(card.legend.scored[index].name for index in fitted.common)
             raise InputError(f"{where}: {spec!r} holds no pixel labelled {named}; name a split with labels")
+    calibration = reliability.fitted_to(trained, folder, kind)
     names = [card.legend.scored[index].name for index in fitted.common]
     _log.info(f"{folder}: scored on {where} over the classes that both have: {', '.join(names)}")
     _log.info(f"{folder}: evaluated {devices.where()}")
@@ -149,9 +157,12 @@ def evaluate_elsewhere(
         _log.info(f"  not scored: {count:,} pixels of {name}, which the network does not know")
     out = folder / "evaluation" / folder_name(dataset.name, spec, dataset.split_id(spec))
     with workdir.alone(out, doing="evaluating to", instead=evaluations.ELSEWHERE):
-        sums = evaluate.summed(trained, source, lambda batch: as_learned(batch, fitted))
+        sums, of_records = evaluate.counted(trained, source, further, lambda batch: as_learned(batch, fitted))
+        told = reliability.measured(trained, calibration, source, lambda batch: as_learned(batch, fitted))
         with multihost.raise_on_all() as is_main:
-            return _write(trained, out, kind, sums, dataset, source, spec, fitted, skipped) if is_main else {}
+            if not is_main:
+                return {}
+            return _write(trained, out, kind, sums, of_records, dataset, source, spec, fitted, skipped, further, told)
 
 
 def as_learned(record: dict[str, Any], fitted: Fit) -> dict[str, Any]:
@@ -160,16 +171,27 @@ def as_learned(record: dict[str, Any], fitted: Fit) -> dict[str, Any]:
     return record | images | {"label": fitted.labels[record["label"]]}
 
 
-def _write(trained, target, kind, sums, dataset: Dataset, source: Source, spec, fitted: Fit, skipped) -> dict[str, Any]:
+def _write(
+    trained,
+    target,
+    kind,
+    sums,
+    of_records,
+    dataset: Dataset,
+    source: Source,
+    spec,
+    fitted: Fit,
+    skipped,
+    further,
+    found,
+) -> dict[str, Any]:
     card, folder = trained.card, target.parent.parent
     classes = [card.legend.scored[index] for index in fitted.common]
     names = [land_class.name for land_class in classes]
-    rows = np.asarray(sums["confusion"])[fitted.common]
-    matrix = rows[:, fitted.common]
-    other = rows.sum(axis=1) - matrix.sum(axis=1)
+    matrix, other = _cut(np.asarray(sums["confusion"]), fitted)
     scores, absent = metrics.scores(matrix, names, other)
     warnings = [NOTE, *dataset.warnings(spec), *_trained_on(card, dataset, source)]
-    distribution = {c.name: int(n) for c, n in zip(classes, rows.sum(axis=1).tolist(), strict=True)}
+    distribution = {c.name: int(n) for c, n in zip(classes, matrix.sum(axis=1) + other, strict=True)}
     split = {
         "role": f"{dataset.name} {spec}",
         "spec": spec,
@@ -187,27 +209,42 @@ def _write(trained, target, kind, sums, dataset: Dataset, source: Source, spec, 
         "class_ids": [land_class.id for land_class in classes],
         "absent": absent,
         "ignored_ids": list(card.legend.ignored),
-        "pixels": int(rows.sum()),
+        "pixels": int(matrix.sum() + other.sum()),
         "ignored_pixels": int(sums["ignored"]),
         "unknown_classes": skipped,
         "confusion": matrix.tolist(),
         "predicted_other": other.tolist(),
         "distribution": {split["role"]: distribution},
     }
-    records = [as_learned(source[index], fitted) for index in evaluate.chosen_samples(len(source))]
-    result = schema_version.stamp(result, SCHEMA_VERSION)
+    records = None
+    if of_records is not None:
+        counts = of_records | dict(zip(("confusion", "other"), _cut(of_records["confusion"], fitted), strict=True))
+        counts |= {name: of_records[name][:, fitted.common] for name in ("boundary", "objects") if name in of_records}
+        records = origins.record_confusions(places_of := dataset.origins(spec), source.ids, counts)
+        result |= evaluate.record_fields(records, counts, places_of, names, further)
+    samples = [as_learned(source[index], fitted) for index in evaluate.chosen_samples(len(source))]
+    result = schema_version.stamp(result | found, SCHEMA_VERSION)
     with evaluations.sealed(target) as out:
-        predictions = evaluate.predict(trained, records)
-        evaluate.write_samples(out / evaluations.SAMPLES, card.sensors[-1], records, predictions)
+        predictions = evaluate.predict(trained, samples)
+        evaluate.write_samples(out / evaluations.SAMPLES, card.sensors[-1], samples, predictions)
         evaluate.write_confusion(out, matrix, names, other)
+        if records is not None:
+            evaluate.write_records(out, records, names)
         write_atomically(out / evaluations.METRICS, json.dumps(result, indent=1))
-    shown = "  ".join(f"{key} {value:.4f}" for key, value in scores.items() if "/" not in key)
     told = f"{NOTE}: {dataset.name} {spec} ({len(source)} records), {kind} checkpoint of step {trained.step}"
-    _log.info("%s: %s: %s", folder, told, shown)
+    _log.info("%s: %s: %s", folder, told, evaluate.told_scores(result))
+    reliability.tell(found)
     for warning in warnings[1:]:
         _log.warning("%s", warning)
     _log.info("written: %s/metrics.json", out)
     return result
+
+
+def _cut(matrices: np.ndarray, fitted: Fit) -> tuple[np.ndarray, np.ndarray]:
+    """Of matrices (..., K, K) the common classes (..., N, N), and what of them was taken for none of these (..., N)."""
+    rows = matrices[..., fitted.common, :]
+    common = rows[..., fitted.common]
+    return common, rows.sum(axis=-1) - common.sum(axis=-1)
 
 
 def _trained_on(card: cards.Card, dataset: Dataset, source: Source) -> list[str]:

@@ -3,6 +3,7 @@
 import csv
 import io
 import json
+import math
 import pathlib
 from collections.abc import Callable
 
@@ -14,13 +15,16 @@ from data_pipelines.reading.interfaces import Dataset, Source
 from data_pipelines.schema import display, schema_version
 from data_pipelines.schema.errors import InputError
 from data_pipelines.schema.files import write_atomically
+from data_pipelines.schema.on_disk import Origin
+from lcjax.engine import eval_step, restore
 from lcjax.engine import experiment as experiments
-from lcjax.engine import restore
-from lcjax.engine.eval_step import evaluation_batch, evaluation_batches, evaluation_step, shown, sum_over_batches
+from lcjax.evaluation import class_sets, intervals, origins, patch_pictures, places, reliability
+from lcjax.evaluation.further import NOTHING, Further
 from lcjax.ops import metrics
 from lcjax.parallel import devices, multihost
 from lcjax.parallel import mesh as meshes
-from lcjax.runs import SCHEMA_VERSION, evaluations, workdir
+from lcjax.runs import SCHEMA_VERSION, evaluations, record_confusions, workdir
+from lcjax.runs import model_card as cards
 
 _log = multihost.shared_logger(__name__)
 
@@ -28,7 +32,12 @@ _SAMPLES = 6  # tiles shown in reports
 
 
 def evaluate(
-    folder: pathlib.Path, role: str, kind: str, data_dir: str | None = None, data: Dataset | None = None
+    folder: pathlib.Path,
+    role: str,
+    kind: str,
+    data_dir: str | None = None,
+    data: Dataset | None = None,
+    further: Further = NOTHING,
 ) -> dict:
     """Scores one split and writes the files.
 
@@ -38,6 +47,7 @@ def evaluate(
       kind: of the checkpoint, "best" or "last".
       data_dir: where the prepared data set lies, if not where it lay in training.
       data: the data set itself, which a run on arrays needs.
+      further: what else is scored.
 
     Returns:
       What metrics.json holds; nothing in other processes than the first.
@@ -48,10 +58,34 @@ def evaluate(
     """
     trained = restore.restore(folder, kind)
     card, task = trained.card, trained.task
-    if role not in card.splits:
-        raise InputError(f"--split={role}: expected one of {', '.join(card.splits)}")
+    check_role(card, role)
     split = card.splits[role]
     experiments.check_labels(task, card, role)
+    dataset, source = opened(folder, trained, role, data_dir, data)
+    calibration = reliability.fitted_to(trained, folder, kind)
+    _log.info(f"{folder}: evaluated {devices.where()}")
+    if warning := task.split_warning(source, split["spec"]):
+        _log.warning("%s", warning)
+    with workdir.alone(folder / "evaluation" / role, doing="evaluating to", instead=evaluations.ELSEWHERE):
+        sums, of_records = counted(trained, source, further)
+        told = reliability.measured(trained, calibration, source)
+        with multihost.raise_on_all() as is_main:
+            if not is_main:
+                return {}
+            return _write(trained, folder, role, kind, sums, of_records, dataset, source, further, told)
+
+
+def check_role(card: cards.Card, role: str) -> None:
+    """Raises InputError where a run has no split of this role."""
+    if role not in card.splits:
+        raise InputError(f"--split={role}: expected one of {', '.join(card.splits)}")
+
+
+def opened(
+    folder: pathlib.Path, trained: restore.Trained, role: str, data_dir: str | None = None, data: Dataset | None = None
+) -> tuple[Dataset, Source]:
+    """Opens the data set of a run, and its records of a role; arguments and errors as of `evaluate`."""
+    split = trained.card.splits[role]
     with multihost.raise_on_all():
         dataset = data or _prepared(folder, trained, data_dir)
         source = dataset.source(split["spec"])
@@ -61,25 +95,51 @@ def evaluate(
                 f"{dataset.name} in {where}: {split['spec']!r} holds other records than in training; give the data "
                 "that the run was trained from (--data_dir, or data= in Python)"
             )
-    _log.info(f"{folder}: evaluated {devices.where()}")
-    if warning := task.split_warning(source, split["spec"]):
-        _log.warning("%s", warning)
-    with workdir.alone(folder / "evaluation" / role, doing="evaluating to", instead=evaluations.ELSEWHERE):
-        sums = summed(trained, source)
-        with multihost.raise_on_all() as is_main:
-            return _write(trained, folder, role, kind, sums, dataset, source) if is_main else {}
+    return dataset, source
 
 
-def summed(trained: restore.Trained, source: Source, shown_as: Callable[[dict], dict] = lambda batch: batch) -> dict:
-    """What the task counts, summed up over all records; `shown_as` makes of each batch what the network is shown."""
+def counted(
+    trained: restore.Trained, source: Source, further: Further, shown_as: Callable[[dict], dict] = lambda batch: batch
+) -> tuple[dict, dict | None]:
+    """What the task counts.
+
+    Args:
+      trained: the network.
+      source: the records.
+      further: what else is counted.
+      shown_as: makes of each batch what the network is shown.
+
+    Returns:
+      The sums over all records; and those of each record, (R, ...) in order, where the task has them.
+    """
     config, task = trained.config, trained.task
     mesh = meshes.make_mesh(-1, 1, jax.device_count())
     sharding = meshes.batch_sharding(mesh)
-    size = evaluation_batch(config, mesh.size)
-    batches = shown(evaluation_batches(source, size, task.keys, config.threads), len(source), size)
+    size = eval_step.evaluation_batch(config, mesh.size)
+    batches = eval_step.evaluation_batches(source, size, task.keys, config.threads)
+    batches = map(shown_as, eval_step.shown(batches, len(source), size))
     values, statistics = meshes.replicate_tree((trained.parameters, trained.statistics), mesh)
-    count = evaluation_step(task, trained.template)
-    return sum_over_batches(count, values, statistics, map(shown_as, batches), sharding)
+    by_record = task.counts_records and record_confusions.fits(len(source), len(task.names))
+    if further != NOTHING and not (task.counts_records and task.can_map):
+        raise InputError(
+            f"--boundary and --objects: a {config.task} run counts no maps record by record; leave them out"
+        )
+    if further != NOTHING and not by_record:
+        raise InputError(
+            f"--boundary and --objects: {len(source):,} records of {len(task.names)} classes are too many to count "
+            "each by itself; leave them out, or score a part of the split"
+        )
+    if not by_record:
+        if task.counts_records:
+            _log.warning(
+                f"{len(source):,} records of {len(task.names)} classes are too many to count each by itself: scores "
+                "have no intervals; a part of the split would have them"
+            )
+        step = eval_step.evaluation_step(task, trained.template)
+        return eval_step.sum_over_batches(step, values, statistics, batches, sharding), None
+    step = eval_step.record_step(task, trained.template, further.on_device(len(task.names)))
+    of_records = eval_step.sums_of_records(step, values, statistics, batches, sharding, len(source), further.on_host)
+    return {key: value.sum(axis=0, dtype=np.int64) for key, value in of_records.items()}, of_records
 
 
 def _prepared(folder: pathlib.Path, trained: restore.Trained, data_dir: str | None) -> Dataset:
@@ -92,28 +152,92 @@ def _prepared(folder: pathlib.Path, trained: restore.Trained, data_dir: str | No
     return open_dataset(data_dir or config.data_dir, config.dataset, legend=config.legend, bands=config.bands)
 
 
-def _write(trained: restore.Trained, folder: pathlib.Path, role: str, kind: str, sums: dict, dataset, source) -> dict:
-    """Writes the files of an evaluation with these sums over all records, and logs the scores."""
+def _write(trained: restore.Trained, folder, role, kind, sums, of_records, dataset, source, further, found) -> dict:
+    """Writes the files of an evaluation with these sums over all records, and of each, and logs the scores."""
     card, task, split = trained.card, trained.task, trained.card.splits[role]
     result = context(trained, folder, split | {"role": role}, kind)
     if "confusion" in sums:
         distribution = {part: of_part["class_pixels"] for part, of_part in card.splits.items()}
         result |= segmentation_result(sums["confusion"], card.legend, int(sums["ignored"]), distribution)
+        result |= class_sets.fields(sums["confusion"], card.legend, dataset.legends)
     else:
-        result |= {"scores": task.scores(sums)}
-    result = schema_version.stamp(result, SCHEMA_VERSION)
+        result |= {"scores": task.scores(sums)} | task.details(sums)
+    records = None
+    if of_records is not None:
+        places_of = dataset.origins(split["spec"])
+        records = origins.record_confusions(places_of, source.ids, of_records)
+        result |= record_fields(records, of_records, places_of, result["class_set"], further)
+    result = schema_version.stamp(result | found, SCHEMA_VERSION)
     with evaluations.sealed(folder / "evaluation" / role) as out:
         if "confusion" in sums:
-            records = [source[index] for index in chosen_samples(len(source))]
-            write_samples(out / evaluations.SAMPLES, dataset.sensors[-1], records, predict(trained, records))
+            samples = [source[index] for index in chosen_samples(len(source))]
+            write_samples(out / evaluations.SAMPLES, dataset.sensors[-1], samples, predict(trained, samples))
             write_confusion(out, sums["confusion"], result["class_set"])
+        if task.can_classify:
+            samples = [source[index] for index in chosen_samples(len(source))]
+            patch_pictures.write(out, trained, dataset.sensors[-1], samples)
+        if "patch_confusion" in result:
+            write_confusion(out, np.array(result["patch_confusion"]), result["class_set"])
+        if records is not None:
+            write_records(out, records, result["class_set"])
         write_atomically(out / evaluations.METRICS, json.dumps(result, indent=1))
-    shown = "  ".join(f"{key} {value:.4f}" for key, value in result["scores"].items() if "/" not in key)
+    shown = told_scores(result)
     absent = f"  absent: {', '.join(result['absent'])}" if result.get("absent") else ""
     of = f"{role} ({split['records']} records), {kind} checkpoint of step {trained.step}"
     _log.info("%s: %s: %s%s", folder, of, shown, absent)
+    for name, one in result.get("class_sets", {}).items():
+        shown = "  ".join(f"{key} {value:.4f}" for key, value in one["scores"].items() if "/" not in key)
+        _log.info("%s: the same network over %s: %s", folder, name, shown)
+    reliability.tell(found, split["id"])
     _log.info("written: %s/metrics.json", out)
     return result
+
+
+def record_fields(
+    records: record_confusions.RecordConfusions,
+    counts: dict,
+    places_of: list[Origin],
+    names: list[str],
+    further: Further,
+) -> dict:
+    """Returns the fields of metrics.json that follow from the counts of each record: intervals, and what else is asked.
+
+    Args:
+      records: the counts.
+      counts: what else was counted of each record.
+      places_of: where the records come from.
+      names: of the classes.
+      further: what was asked.
+    """
+    size = math.isqrt(int(records.confusion[0].sum() + records.other[0].sum() + records.ignored[0]))
+    hectares = origins.pixel_hectares(places_of, size) if further.edges else np.nan
+    found = intervals.of_records(records, names)
+    return ({"intervals": found} if found else {}) | further.fields(counts, records, names, size, hectares)
+
+
+def write_records(out: pathlib.Path, records: record_confusions.RecordConfusions, names: list[str]) -> None:
+    """Writes the counts of records, and the scores by place as a table and, where places are known, as GeoJSON."""
+    record_confusions.write(out, records)
+    found = places.of_records(records, names)
+    write_atomically(out / evaluations.PLACES, places.to_csv(found))
+    if any(len(place.boxes) for place in found):
+        write_atomically(out / evaluations.PLACES_LAYER, places.to_geojson(found))
+
+
+def told_scores(result: dict) -> str:
+    """Returns the scores over all classes on one line, with their intervals where they have any."""
+    known = result.get("intervals", {"scores": {}})
+    told = []
+    for key, value in result["scores"].items():
+        if "/" not in key:
+            between = known["scores"].get(key)
+            told.append(f"{key} {value:.4f}" + (f" [{between[0]:.3f}, {between[1]:.3f}]" if between else ""))
+    if not known["scores"]:
+        return "  ".join(told)
+    if boundary := result.get("boundary"):
+        told += [f"{key} {value:.4f}" for key, value in boundary["scores"].items() if "/" not in key]
+    about = f"[{100 * known['level']:g} % interval over {known['blocks']} {known['block']}s]"
+    return "  ".join([*told, about])
 
 
 def segmentation_result(confusion: np.ndarray, legend, ignored: int, distribution: dict) -> dict:
@@ -147,11 +271,11 @@ def segmentation_result(confusion: np.ndarray, legend, ignored: int, distributio
 def write_confusion(
     out: pathlib.Path, confusion: np.ndarray, names: list[str], other: np.ndarray | None = None
 ) -> None:
-    """Writes confusion.csv (pixels, rows = truth, columns = prediction) and confusion.png.
+    """Writes confusion.csv (rows = truth, columns = prediction) and confusion.png.
 
     Args:
       out: folder.
-      confusion: (N, N) pixels.
+      confusion: (N, N) pixels, or patches.
       names: of the N classes.
       other: (N,) pixels of each class that were taken for none of them: a last column.
     """
@@ -181,6 +305,7 @@ def context(trained: restore.Trained, folder: pathlib.Path, split: dict, kind: s
         "recipe": config.recipe,
         "cell": config.cell,
         "resize": config.resize,
+        "protocol": config.protocol,
         "legend": trained.card.legend.name,
         "dataset": trained.card.dataset,
         "parameters": int(sum(np.prod(leaf.shape) for leaf in trained.parameters.values())),

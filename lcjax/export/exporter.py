@@ -22,8 +22,10 @@ from lcjax.export import load, weights
 from lcjax.models import params
 from lcjax.ops import augment
 from lcjax.parallel import devices
+from lcjax.runs import calibration as calibrations
 from lcjax.runs import evaluations
 from lcjax.runs import model_card as cards
+from lcjax.runs.calibration import Calibration
 from lcjax.tasks import vectors
 from lcjax.version import __version__
 
@@ -60,6 +62,7 @@ def write(
 def _write(folder: pathlib.Path, output: pathlib.Path, kind: str, asked: weights.Wanted) -> None:
     existing, whole = _existing(output), output.absolute()
     trained = restore.restore(folder, kind)
+    fitted = _calibration(trained, folder, kind)
     beside = weights.files(trained, asked, str(folder))
     origin = {
         "lcjax": __version__,
@@ -75,7 +78,8 @@ def _write(folder: pathlib.Path, output: pathlib.Path, kind: str, asked: weights
             )
         missing = {name: one for name, one in beside.items() if not (output / name).exists()}
         weights.write(output, missing)
-        done = f"added {', '.join(missing)}" if missing else "nothing to do"
+        added = [*missing, *([calibrations.FILE] if _add_calibration(output, trained.fingerprint, fitted) else [])]
+        done = f"added {', '.join(added)}" if added else "nothing to do"
         _log.info("%s: already holds this network; %s", output, done)
         return
     _log.info("%s: traced %s", folder, devices.where())
@@ -94,10 +98,28 @@ def _write(folder: pathlib.Path, output: pathlib.Path, kind: str, asked: weights
     (draft / load.DESCRIPTION).write_text(json.dumps(stamped, indent=1), encoding="utf-8")
     (draft / cards.FILE).write_text(trained.card.to_json(), encoding="utf-8")
     (draft / _README).write_text(_readme(description), encoding="utf-8")
+    _add_calibration(draft, trained.fingerprint, fitted)
     draft.replace(whole)
     megabytes = sum(path.stat().st_size for path in output.iterdir()) / 1e6
     _log.info("%s: %s, for %s", output, _signature(description), ", ".join(PLATFORMS))
     _log.info("written: %s/ (%.1f MB); %s/%s says how to call it", output, megabytes, output, _README)
+
+
+def _calibration(trained: restore.Trained, folder: pathlib.Path, kind: str) -> Calibration | None:
+    """What was fitted to the network; None, and a word about it, where the file is of other checkpoints alone."""
+    table = calibrations.read(folder)
+    if table is None or trained.fingerprint in table:
+        return (table and trained.calibration(table, folder, kind)) or None
+    _log.info("%s: is of another checkpoint, and stays behind", folder / calibrations.FILE)
+    return None
+
+
+def _add_calibration(folder: pathlib.Path, fingerprint: str, fitted: Calibration | None) -> bool:
+    """Writes what was fitted beside the network, and returns whether it was not there already."""
+    if fitted is None or calibrations.read(folder) == {fingerprint: fitted}:
+        return False
+    calibrations.write(folder, fingerprint, fitted)
+    return True
 
 
 class _Class(TypedDict):
@@ -159,8 +181,9 @@ def trace(
 
     It takes parameters and statistics by path, in one dictionary, and {sensor: stored integers (b, h, w, bands)}, with
     config.metadata also the vectors of the data set by name: (b, numbers) float32, NaN where not known. It answers
-    logits (b, h, w, classes) float32; of pre-training (b, channels), what the task embeds. With config.resize h and w
-    must be multiples of which whole pixels are made, and the logits are of the smaller image, as the network sees it.
+    logits (b, h, w, classes) float32; of a classification (b, classes), of pre-training (b, channels), what the task
+    embeds. With config.resize h and w must be multiples of which whole pixels are made, and the logits are of the
+    smaller image, as the network sees it.
 
     Raises:
       InputError: JAX cannot export it.
@@ -193,7 +216,7 @@ def _program(task: tasks.Task, config, card: cards.Card, template: params.Templa
     def network(values: dict, inputs: dict) -> jax.Array:
         own = [{path: values[path] for path in flat} for flat in (template.parameters, template.statistics)]
         model = template.merge(*own, train=False)
-        return _logits(task, model, inputs, card, config) if task.can_map else task.embed(model, inputs)
+        return _logits(task, model, inputs, card, config) if _has_classes(task) else task.embed(model, inputs)
 
     of, _ = _blocks(card, config)
     b, h, w = jax_export.symbolic_shape(f"b, {of}*h, {of}*w")
@@ -202,8 +225,12 @@ def _program(task: tasks.Task, config, card: cards.Card, template: params.Templa
     return jax.jit(network), (template.parameters | template.statistics, inputs)
 
 
+def _has_classes(task: tasks.Task) -> bool:
+    return task.can_map or task.can_classify
+
+
 def _logits(task: tasks.Task, model: nnx.Module, inputs: dict, card: cards.Card, config) -> jax.Array:
-    """Logits (b, h, w, classes) of stored integers: what task.probabilities makes class probabilities of."""
+    """Logits of stored integers, of pixels or of whole images: what task.probabilities makes probabilities of."""
     of, to = _blocks(card, config)
     images = {s.name: _resize_blocks(augment.scale(inputs[s.name], s.scaling), of, to) for s in card.sensors}
     return model(images | vectors.encode(task.vectors, inputs))
@@ -231,7 +258,7 @@ def _description(trained: restore.Trained, program: jax_export.Exported) -> dict
     card, config = trained.card, trained.config
     (_, given), _ = jax.tree.unflatten(program.in_tree, program.in_avals)
     (answer,) = program.out_avals
-    pixels = trained.task.can_map
+    has_classes = _has_classes(trained.task)
     said = {sensor.name: (sensor.title, sensor.bands, sensor.meaning) for sensor in card.sensors}
     said |= {v.name: (v.title[:1].upper() + v.title[1:], v.numbers, v.meaning) for v in trained.task.vectors}
     inputs = {}
@@ -249,13 +276,14 @@ def _description(trained: restore.Trained, program: jax_export.Exported) -> dict
         "platforms": list(program.platforms),
         "inputs": inputs,
         "output": {
-            "what": "logits" if pixels else "embeddings",
+            "what": "logits" if has_classes else "embeddings",
             "dtype": answer.dtype.name,
             "shape": list(map(str, answer.shape)),
-        },
-        "classes": [{"id": c.value, "name": c.name, "colour": c.colour} for c in card.legend.scored if pixels],
+        }
+        | ({"labels": "single" if trained.task.single else "multi"} if trained.task.can_classify else {}),
+        "classes": [{"id": c.value, "name": c.name, "colour": c.colour} for c in card.legend.scored if has_classes],
         "tile": card.tile,
-        "window": config.window if pixels else config.crop,
+        "window": config.window if trained.task.can_map else config.crop,
     }
 
 
@@ -278,7 +306,8 @@ def _readme(description: dict) -> str:
         for name, each in description["inputs"].items()
     ]
     arguments = ", ".join(f'"{name}": {name}' for name in description["inputs"])
-    about = _about_logits(description) if output["what"] == "logits" else _about_embeddings(description)
+    of_patches = _about_patches if "labels" in output else _about_logits
+    about = of_patches if output["what"] == "logits" else _about_embeddings
     return f"""# {description["run"]}: {description["model"]} for {description["dataset"]}
 
 A network that `lcjax export` wrote, from the {checkpoint["kind"]} checkpoint (step {checkpoint["step"]}).
@@ -305,7 +334,7 @@ Numbers go in as they are stored: scaling, and padding to what the network needs
 
 ## What comes out
 
-{about}
+{about(description)}
 ## Versions
 
 lcjax {description["lcjax"]}, jax {description["jax"]}. JAX reads what it has exported for six months at least
@@ -315,10 +344,6 @@ splits in full.
 
 
 def _about_logits(description: dict) -> str:
-    rows = [
-        f"| {place} | {each['id']} | {each['name']} | {each['colour']} |"
-        for place, each in enumerate(description["classes"])
-    ]
     window, tile = description["window"], description["tile"]
     shown = (
         f"windows of {window} pixels that share a quarter with their neighbours, and blends their probabilities"
@@ -333,11 +358,39 @@ ids = np.array({[each["id"] for each in description["classes"]]}, np.uint8)
 label = ids[np.argmax(logits, axis=-1)]
 ```
 
-| place | id | class | colour |
-|---|---|---|---|
-{chr(10).join(rows)}
+{_classes(description)}
 
 lcjax itself shows it {shown}. A scene that memory does not hold is cut likewise.
+
+Where `{calibrations.FILE}` lies here, the logits divided by its temperature give calibrated probabilities, and the
+class stays what it is:
+
+```python
+from load import temperature
+
+probabilities = jax.nn.softmax(logits / temperature("."), axis=-1)
+```
+"""
+
+
+def _classes(description: dict) -> str:
+    rows = [
+        f"| {place} | {each['id']} | {each['name']} | {each['colour']} |"
+        for place, each in enumerate(description["classes"])
+    ]
+    return "\n".join(["| place | id | class | colour |", "|---|---|---|---|", *rows])
+
+
+def _about_patches(description: dict) -> str:
+    how = {
+        "single": "Their softmax over the last axis are probabilities, and the largest tells the class of an image.",
+        "multi": "The logistic function of each is a probability, and an image has all classes above one half.",
+    }[description["output"]["labels"]]
+    return f"""Logits of whole images, {_shape(description["output"])}. {how}
+
+{_classes(description)}
+
+lcjax itself shows it tiles of {description["tile"]} pixels.
 """
 
 

@@ -31,6 +31,7 @@ thead th, thead td { border-bottom: 2px solid var(--ink); vertical-align: bottom
 th[scope=row] { font-weight: 500; position: sticky; left: 0; background: #fff; }
 td.n, th.n { text-align: right; }
 td b { color: var(--mark); }
+.spread { display: block; color: var(--soft); font-size: .75rem; }
 tr.baseline, tr.baseline th[scope=row] { background: var(--wash); }
 .badge { font-size: .7rem; border: 1px solid var(--soft); border-radius: 3px; padding: 0 .3em; color: var(--soft); }
 .swatch { display: inline-block; width: .8em; height: .8em; border: 1px solid #556; margin-right: .4em;

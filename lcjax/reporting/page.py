@@ -6,7 +6,16 @@ import numpy as np
 
 from lcjax.ops import boundary_density
 from lcjax.plotting import figures
-from lcjax.reporting import map_section, markup
+from lcjax.reporting import (
+    calibration_section,
+    difference_section,
+    further_section,
+    map_section,
+    markup,
+    patch_tables,
+    place_section,
+)
+from lcjax.reporting.differences import Difference
 from lcjax.reporting.map_reader import LandCoverMap
 from lcjax.reporting.report2024 import writers
 from lcjax.reporting.report2024.compare import Comparison
@@ -15,6 +24,12 @@ from lcjax.reporting.run_reader import Evaluation, Run
 from lcjax.reporting.tables import MEANS, PER_CLASS, Table, checkpoint, number_text
 
 SAMPLE_ROWS = 6
+# By kind of run: beginnings of the scores of which curves are drawn.
+_CURVES = {
+    "Segmentation": ("mIoU_",),
+    "Classification": ("F1_macro_", "mCA_", "mAP_"),
+    "Pre-training": ("retrieval", "probe "),
+}
 COLUMNS = 8  # runs side by side in one picture; more would be too small to see
 
 
@@ -24,6 +39,8 @@ def html(
     maps: Sequence[LandCoverMap] = (),
     comparison: Comparison | None = None,
     refused: Sequence[str] = (),
+    compared: Sequence[tuple[Sequence[Difference], Sequence[str]]] = (),
+    patches: Sequence[patch_tables.PatchTable] = (),
 ) -> str:
     """Returns the page; the same input gives the same text.
 
@@ -33,12 +50,18 @@ def html(
       maps: for the section on maps.
       comparison: with the 2024 report, if a run belongs to it.
       refused: why a run is left out, one line for each that is.
+      compared: of each table the differences of its runs, and why runs are not compared.
+      patches: tables of the runs that classify whole patches.
     """
     contents = [(f"table-{number}", f"Table {number}: {table.title}") for number, table in enumerate(tables, 1)]
     known = [table for table in tables if set(published().confusion.names) <= set(table.names)][:1]
-    sections = [_table_section(number, table, table in known) for number, table in enumerate(tables, 1)]
+    sections = [
+        _table_section(number, table, table in known, pairs)
+        for (number, table), pairs in zip(enumerate(tables, 1), compared or [([], [])] * len(tables), strict=True)
+    ]
     for name, title, section in (
         ("paper", writers.TITLE, writers.section(comparison) if comparison else ""),
+        ("patches", "Classification of patches", patch_tables.section(patches)),
         ("curves", "Learning curves", _curve_section(runs)),
         ("maps", "Maps", map_section.section(maps)),
     ):
@@ -47,10 +70,14 @@ def html(
             sections.append(section)
     links = "".join(f'<li><a href="#{name}">{markup.text(text)}</a></li>' for name, text in contents)
     header = [f'<p class="note">Left out: {markup.text(line)}</p>' for line in refused]
-    header += [_introduction(tables)] if runs else []
+    header += [_introduction(tables)] if runs and not (patches and not tables) else []
     if len(contents) > 1:
         header.append(f'<nav aria-label="Contents"><ul>{links}</ul></nav>')
     files = [("scores.csv", "the same scores in full precision"), ("scores.md", "as Markdown")] if runs else []
+    files += [("patches.csv, patches.md", "the scores of whole patches")] if patches else []
+    several = any(row.seeds > 1 for table in tables for row in table.rows)
+    files += [("seeds.csv", "means and deviations over seeds")] if several else []
+    files += [("differences.csv", "the differences of runs")] if any(found for found, _ in compared) else []
     files += [("paper.md, paper.csv, paper.tex", "the tables beside the published figures")] if comparison else []
     files += [("areas.csv", "the areas of all maps")] if maps else []
     listed = "; ".join(f"<code>{name}</code>: {what}" for name, what in files)
@@ -102,7 +129,7 @@ def differences(tables: Sequence[Table]) -> str:
     return markup.listed([name for name, values in kinds.items() if len(values) > 1])
 
 
-def _table_section(number: int, table: Table, matrix: bool) -> str:
+def _table_section(number: int, table: Table, matrix: bool, pairs: tuple) -> str:
     """Returns the section on one table, with the published confusion matrix of its classes if `matrix` is true."""
     fields, split = table.fields, table.fields["split"]
     classes = ", ".join(_named(name, table) for name in table.names)
@@ -119,9 +146,13 @@ def _table_section(number: int, table: Table, matrix: bool) -> str:
 Ignored label ids: {ignored}.</p>
 {_score_table(table)}
 {"".join(f'<p class="note">{markup.text(note)}</p>' for note in table.notes())}
+{difference_section.section(table, *pairs)}
+{place_section.section(table)}
 {_samples(table)}
 {_boundaries(table)}
 {_iou_table(table)}
+{calibration_section.section(table)}
+{further_section.section(table)}
 {_distribution(table)}
 <h3>Each run by class</h3>
 <p class="soft">Acc is the class accuracy, which is the recall: the share of a class's true pixels that are found.
@@ -141,27 +172,31 @@ def _score_table(table: Table) -> str:
         markup.heading("checkpoint"),
     ]
     rows = []
-    for e in table.evaluations:
+    for row in table.rows:
+        e = row.first
         badge = ' <span class="badge">baseline</span>' if e.baseline else ""
-        cells = [f'<th scope="row">{markup.text(e.run)}{badge}</th>']
+        badge += f' <span class="badge">{row.seeds} seeds</span>' if row.seeds > 1 else ""
+        cells = [f'<th scope="row">{markup.text(row.name)}{badge}</th>']
         cells += [f"<td>{markup.text(e.fields.get(key) or '–')}</td>" for key in table.settings]
-        cells += [_score_cell(e.score(key), table.best(key)) for key in MEANS]
-        cells.append(f"<td>{markup.text(checkpoint(e))}</td>")
+        cells += [_score_cell(row.mean(key), table.best(key), spread=row.spread(key)) for key in MEANS]
+        cells.append(f"<td>{markup.text(checkpoint(*row.evaluations))}</td>")
         if known:
             count = e.fields.get("parameters")
             cells.append(f'<td class="n">{f"{count:,}" if count else "–"}</td>')
         rows.append((cells, "baseline" if e.baseline else ""))
     head += [markup.heading("parameters", "n")] if known else []
-    return markup.table("scores", "Sorted by mIoU; the best of each column is in bold.", head, rows)
+    spreads = f'<p class="soft">{markup.text(" ".join(table.spreads()))}</p>' if table.spreads() else ""
+    return markup.table("scores", "Sorted by mIoU; the best of each column is in bold.", head, rows) + spreads
 
 
 def _iou_table(table: Table) -> str:
     head = [markup.heading("run")] + [f'<th scope="col" class="n">{_named(name, table)}</th>' for name in table.names]
     rows = []
-    for e in table.evaluations:
-        cells = [f'<th scope="row">{markup.text(e.run)}</th>']
-        cells += [_score_cell(e.score(f"IoU/{n}"), table.best(f"IoU/{n}"), shaded=True) for n in table.names]
-        rows.append((cells, "baseline" if e.baseline else ""))
+    for row in table.rows:
+        keys = [f"IoU/{name}" for name in table.names]
+        cells = [f'<th scope="row">{markup.text(row.name)}</th>']
+        cells += [_score_cell(row.mean(key), table.best(key), row.spread(key), shaded=True) for key in keys]
+        rows.append((cells, "baseline" if row.first.baseline else ""))
     return "<h3>IoU by class</h3>" + markup.table("iou", "Darker is higher; a dash marks an absent class.", head, rows)
 
 
@@ -298,18 +333,24 @@ def _curve_section(runs: Iterable[Run]) -> str:
     for run in runs:
         if not run.history:
             continue
-        own = [evaluation for evaluation in run.evaluations if "note" not in evaluation.fields]  # on its own data set
+        own = [
+            evaluation for evaluation in run.evaluations + run.patches if "note" not in evaluation.fields
+        ]  # on its own data set
         known = {"dataset": run.dataset, "class_set": [c.name for c in run.legend.scored] if run.legend else ()}
         fields = own[0].fields if own else known
         classes = tuple(fields["class_set"])
         validation = run.splits["validation"]["id"] if "validation" in run.splits else ""
-        groups.setdefault((run.pretraining, fields["dataset"], classes, validation), []).append(run)
+        groups.setdefault((run.kind, fields["dataset"], classes, validation, run.labels), []).append(run)
     pictures = []
-    for (pretraining, dataset, _, validation), group in sorted(groups.items(), key=lambda item: str(item[0])):
-        panels = _panels(group, pretraining)
+    order = list(_CURVES)
+    for (kind, dataset, _, validation, labels), group in sorted(
+        groups.items(), key=lambda item: (order.index(item[0][0]), str(item[0]))
+    ):
+        panels = _panels(group, kind)
         if not panels:
             continue
-        kind = "Pre-training" if pretraining else f"Segmentation, {dataset}".removesuffix(", ")
+        if not group[0].pretraining:
+            kind = ", ".join(filter(None, [kind, dataset, labels and f"{labels} labels"]))
         about = f" (validation split id {validation})" if validation else ""
         caption = "Where the loss has many points, they are faint, and the strong line is their moving average."
         title = f"<h3>{markup.text(kind + about)}</h3>"
@@ -319,7 +360,7 @@ def _curve_section(runs: Iterable[Run]) -> str:
     return f'<section id="curves"><h2>Learning curves</h2>{"".join(pictures)}</section>' if pictures else ""
 
 
-def _panels(runs: Sequence[Run], pretraining: bool) -> list[figures.Panel]:
+def _panels(runs: Sequence[Run], kind: str) -> list[figures.Panel]:
     """Returns panels of the loss, the validation scores and the learning rate, as far as the runs recorded them."""
     measured = dict.fromkeys(
         key
@@ -330,10 +371,7 @@ def _panels(runs: Sequence[Run], pretraining: bool) -> list[figures.Panel]:
         if _number(row, key)
     )
     scores = [key for key in measured if key not in ("step", "loss")]
-    if pretraining:
-        scores = [key for key in scores if key.startswith(("retrieval", "probe "))]
-    else:
-        scores = [key for key in scores if key.rpartition("_")[0] == "mIoU"]
+    scores = [key for key in scores if key.startswith(_CURVES[kind])]
     loss = [line for split in ("train", "validation") for line in _curves(runs, "loss", split)]
     panels = [figures.Panel("Loss", "loss", loss, smoothed=True)]
     panels += [
@@ -370,12 +408,14 @@ def _classes(table: Table) -> list[tuple[int, str, str]]:
     ]
 
 
-def _score_cell(value: float | None, best: float | None, shaded: bool = False) -> str:
+def _score_cell(value: float | None, best: float | None, spread: str = "", shaded: bool = False) -> str:
     text = number_text(value)
     if value is None:
         return f'<td class="n">{text}</td>'
     if value == best:
         text = f"<b>{text}</b>"
+    if spread:
+        text += f'<span class="spread">{markup.text(spread)}</span>'
     if shaded:
         return f'<td class="n shade" style="background:rgba(0,114,178,{0.4 * max(value, 0):.3f})">{text}</td>'
     return f'<td class="n">{text}</td>'

@@ -4,19 +4,21 @@ import logging
 import os
 import pathlib
 
+from data_pipelines.schema import paths
 from data_pipelines.schema.errors import InputError
-from lcjax.reporting import map_reader, page, run_reader, tables
+from lcjax.reporting import differences, map_reader, page, patch_tables, run_reader, tables
 from lcjax.reporting.report2024 import compare, writers
 
 _log = logging.getLogger(__name__)
 
 
-def render(workdirs: list[str], maps: list[str]) -> dict[str, str]:
+def render(workdirs: list[str], maps: list[str], reference: str = "") -> dict[str, str]:
     """Makes the files of a report.
 
     Args:
       workdirs: patterns of workdirs.
       maps: patterns of maps.
+      reference: workdir of the run that the others are compared with; by default the best one of each table.
 
     Returns:
       File name -> text.
@@ -30,14 +32,49 @@ def render(workdirs: list[str], maps: list[str]) -> dict[str, str]:
         _log.warning("left out: %s", line)
     land_maps = map_reader.read(map_reader.find(maps)) if maps else []
     score_tables, comparison = tables.tables(runs), compare.compare(runs)
-    files = {"index.html": page.html(runs, score_tables, land_maps, comparison, refused)}
+    patches = patch_tables.tables(runs)
+    against = _reference(reference, runs) if reference else ""
+    compared = [differences.of_table(table, against) for table in score_tables]
+    files = {"index.html": page.html(runs, score_tables, land_maps, comparison, refused, compared, patches)}
+    numbered = [(number, found) for number, (found, _) in enumerate(compared, 1)]
+    if patches:
+        files |= {"patches.csv": patch_tables.to_csv(patches), "patches.md": patch_tables.to_markdown(patches)}
     if runs:
-        files |= {"scores.csv": tables.to_csv(score_tables), "scores.md": tables.to_markdown(score_tables)}
+        text = tables.to_markdown(score_tables) + differences.to_markdown(numbered)
+        files |= {"scores.csv": tables.to_csv(score_tables), "scores.md": text}
+    if seeds := tables.seeds_to_csv(score_tables):
+        files["seeds.csv"] = seeds
+    if any(found for found, _ in compared):
+        files["differences.csv"] = differences.to_csv(numbered)
     if comparison:
         files |= {name: to_text(comparison) for name, to_text in writers.FILES.items()}
     if land_maps:
         files["areas.csv"] = map_reader.to_csv(land_maps)
     return files
+
+
+def _reference(workdir: str, runs: list[run_reader.Run]) -> str:
+    """Name of the run that the others are compared with.
+
+    Raises:
+      InputError: it is none of the runs, or another run cannot be compared with it.
+    """
+    named = [run for run in runs if paths.real(run.workdir) == paths.real(paths.given(workdir, "--reference"))]
+    if not named:
+        raise InputError(f"--reference={workdir}: none of the runs of --workdirs; expected one of them")
+    for run in runs:
+        if run is named[0] or run.pretraining:
+            continue
+        unlike = []
+        for e in run.evaluations:
+            for base in named[0].evaluations:
+                try:
+                    differences.check(base, e)
+                except InputError as error:
+                    unlike.append(error)
+        if len(unlike) == len(run.evaluations) * len(named[0].evaluations):
+            raise InputError(f"--reference={workdir}: {unlike[0] if unlike else 'has no scores of land cover'}")
+    return named[0].name
 
 
 def write(files: dict[str, str], output: pathlib.Path) -> pathlib.Path:

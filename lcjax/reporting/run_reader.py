@@ -6,6 +6,7 @@ written gives no numbers: its run is left out, and that is said.
 
 import dataclasses
 import functools
+import json
 import math
 import pathlib
 from collections.abc import Iterable, Mapping, Sequence
@@ -19,9 +20,10 @@ from data_pipelines.schema.errors import InputError
 from data_pipelines.schema.legends import Legend
 from lcjax import tasks
 from lcjax.ops.boundary_density import BoundaryDensity, boundary_density
-from lcjax.runs import evaluations
+from lcjax.runs import evaluations, record_confusions
 from lcjax.runs import model_card as cards
 from lcjax.runs import workdir as workdirs
+from lcjax.runs.record_confusions import RecordConfusions
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -33,11 +35,17 @@ class Evaluation:
       fields: the whole file.
       samples: "ids" (N,) str, "image" (N, H, W, 3) uint8, "truth" and "prediction" (N, H, W) uint8 legend ids, or
         empty where the run kept none.
+      records: the counts of each record; None where the run kept none.
+      setup: equal for runs whose configs differ in nothing but the seed; empty where there is no config.
+      seed: of the run; None where there is no config.
     """
 
     run: str
     fields: dict[str, Any]
     samples: dict[str, np.ndarray]
+    records: RecordConfusions | None = None
+    setup: str = ""
+    seed: int | None = None
 
     @property
     def comparable(self) -> tuple:
@@ -78,6 +86,11 @@ class Evaluation:
         value = self.fields["scores"].get(self.key(stem))
         return float(value) if isinstance(value, (int, float)) and math.isfinite(value) else None
 
+    def interval(self, stem: str) -> tuple[float, float] | None:
+        """Returns the interval of a score by its full name or stem, or None where there is none."""
+        found: tuple[float, float] | None = self.fields.get("intervals", {"scores": {}})["scores"].get(self.key(stem))
+        return found
+
 
 @dataclasses.dataclass(frozen=True)
 class Run:
@@ -89,6 +102,7 @@ class Run:
       config: of config.json.
       history: rows of metrics.jsonl in order.
       evaluations: by split.
+      patches: by split, of a run that classifies whole patches.
       legend: of the card, None where there is no card.
       splits: of the card: role -> {"spec", "records", "id"}.
       dataset: of the card: what the run was trained on; "" where there is no card.
@@ -102,11 +116,24 @@ class Run:
     legend: Legend | None
     splits: Mapping[str, cards.Split]
     dataset: str = ""
+    patches: tuple[Evaluation, ...] = ()
+
+    @property
+    def kind(self) -> str:
+        """What it learned, as a heading says it."""
+        if _classifies(self.config):
+            return "Classification"
+        return "Segmentation" if _scores_land_cover(self.config) else "Pre-training"
+
+    @property
+    def labels(self) -> str:
+        """Of a run that classifies whole patches, "single" or "multi"; else ""."""
+        return str(self.config.get("labels", "")) if _classifies(self.config) else ""
 
     @property
     def pretraining(self) -> bool:
         """Whether the run scores no land cover: it has curves only."""
-        return not _scores_land_cover(self.config)
+        return self.kind == "Pre-training"
 
 
 def find(patterns: Sequence[str]) -> list[pathlib.Path]:
@@ -161,7 +188,7 @@ def read(workdirs: Iterable[pathlib.Path], refused: list[str] | None = None) -> 
             refused.append(str(error))
     if refused and not runs:
         raise InputError(f"none of {len(folders)} runs can be read; the first: {refused[0]}")
-    bare = [run.workdir for run in runs if not run.pretraining and not run.evaluations]
+    bare = [run.workdir for run in runs if not run.pretraining and not run.evaluations + run.patches]
     if bare:
         others = f" (as have {len(bare) - 1} more: {', '.join(map(str, bare[1:]))})" if bare[1:] else ""
         raise InputError(
@@ -198,24 +225,39 @@ def _read_run(workdir: pathlib.Path, name: str) -> Run:
     card = cards.read(workdir) if (workdir / cards.FILE).exists() else None
     config = workdirs.read_fields(workdir) if (workdir / workdirs.CONFIG).exists() else {}
     tasks.check_names(config)
-    scored = sorted(workdir.glob(f"evaluation/*/{evaluations.METRICS}")) if _scores_land_cover(config) else []
+    scored = sorted(workdir.glob(f"evaluation/*/{evaluations.METRICS}"))
+    maps, classifies = _scores_land_cover(config), _classifies(config)
     return Run(
         name=name,
         workdir=workdir,
         config=config,
         history=tuple(workdirs.read_metrics(workdir)),
-        evaluations=tuple(_read_evaluation(file.parent, name) for file in scored),
+        evaluations=tuple(_read_evaluation(file.parent, name, config) for file in scored if maps),
         legend=card.legend if card else None,
         splits=card.splits if card else {},
         dataset=card.dataset if card else "",
+        patches=tuple(Evaluation(name, evaluations.read_of_patches(file.parent), {}) for file in scored if classifies),
     )
 
 
-def _read_evaluation(folder: pathlib.Path, run: str) -> Evaluation:
+def _read_evaluation(folder: pathlib.Path, run: str, config: dict[str, Any]) -> Evaluation:
     fields = evaluations.read(folder, of_classes=True)
-    return Evaluation(run, fields, evaluations.read_samples(folder))
+    rest = {name: value for name, value in config.items() if name != "seed"}
+    return Evaluation(
+        run,
+        fields,
+        evaluations.read_samples(folder),
+        record_confusions.read(folder, fields),
+        json.dumps(rest, sort_keys=True) if config else "",
+        config.get("seed"),
+    )
 
 
 def _scores_land_cover(config: dict[str, Any]) -> bool:
     """Whether a run's scores are of land cover; scores without a config are."""
     return "task" not in config or tasks.named(config["task"]).can_map
+
+
+def _classifies(config: dict[str, Any]) -> bool:
+    """Whether a run's scores are of whole patches."""
+    return "task" in config and tasks.named(config["task"]).can_classify

@@ -2,7 +2,9 @@
 
 import csv
 import dataclasses
+import functools
 import io
+import statistics
 from collections.abc import Sequence
 
 from data_pipelines.schema.legends import Legend
@@ -16,6 +18,50 @@ _ALWAYS = SETTINGS[:4]  # the others are shown only where rows differ in them
 
 
 @dataclasses.dataclass(frozen=True)
+class Row:
+    """A line of a table: a run, or several that differ in nothing but their seed.
+
+    Attributes:
+      evaluations: of the runs.
+    """
+
+    evaluations: tuple[Evaluation, ...]
+
+    @property
+    def first(self) -> Evaluation:
+        """The first run; what is no score is the same in all."""
+        return self.evaluations[0]
+
+    @property
+    def seeds(self) -> int:
+        """Number of runs."""
+        return len(self.evaluations)
+
+    @property
+    def name(self) -> str:
+        """The names of the runs."""
+        return ", ".join(e.run for e in self.evaluations)
+
+    def mean(self, stem: str) -> float | None:
+        """Returns the mean of a score over the runs, or None where one of them has none."""
+        values = [value for e in self.evaluations if (value := e.score(stem)) is not None]
+        return statistics.fmean(values) if len(values) == self.seeds else None
+
+    def deviation(self, stem: str) -> float | None:
+        """Returns the standard deviation (n - 1) of a score over the runs; None of one run."""
+        values = [value for e in self.evaluations if (value := e.score(stem)) is not None]
+        return statistics.stdev(values) if 1 < len(values) == self.seeds else None
+
+    def spread(self, stem: str) -> str:
+        """Returns what is known of the spread of a score: "± 0.008" over seeds, "[0.580, 0.641]" of one run, or ""."""
+        if self.seeds > 1:
+            deviation = self.deviation(stem)
+            return "" if deviation is None else f"± {deviation:.3f}"
+        between = self.first.interval(stem)
+        return f"[{between[0]:.3f}, {between[1]:.3f}]" if between else ""
+
+
+@dataclasses.dataclass(frozen=True)
 class Table:
     """Evaluations on the same pixels and classes.
 
@@ -26,6 +72,19 @@ class Table:
 
     evaluations: tuple[Evaluation, ...]
     legend: Legend | None
+
+    @functools.cached_property
+    def rows(self) -> tuple[Row, ...]:
+        """The lines, best mIoU first: runs of one config with seeds of their own stand in one."""
+        groups: dict[tuple, list[Evaluation]] = {}
+        for e in self.evaluations:
+            kept = (e.fields.get("checkpoint") or {}).get("kind")
+            groups.setdefault((e.setup, kept) if e.setup else (e.run,), []).append(e)
+        rows = []
+        for group in groups.values():
+            one = len({e.seed for e in group}) == len(group)
+            rows += [Row(tuple(sorted(group, key=lambda e: e.run)))] if one else [Row((e,)) for e in group]
+        return tuple(sorted(rows, key=lambda row: (-_or_minus(row.mean("mIoU")), row.name)))
 
     @property
     def fields(self) -> dict:
@@ -65,8 +124,23 @@ class Table:
 
     def best(self, key: str) -> float | None:
         """Returns the highest score of this name, or None where no row has it."""
-        values = [e.score(key) for e in self.evaluations]
+        values = [row.mean(key) for row in self.rows]
         return max((value for value in values if value is not None), default=None)
+
+    def spreads(self) -> list[str]:
+        """Returns what stands for the spread of scores in the lines of the table, as sentences."""
+        alone = [row.first.fields for row in self.rows if row.seeds == 1]
+        about = next((fields["intervals"] for fields in alone if "intervals" in fields), None)
+        told: list[str] = []
+        if about:
+            told.append(
+                f"In brackets: {100 * about['level']:g} % intervals over {about['blocks']:,} {about['block']}s of the "
+                "split; that two of them overlap does not say that two runs are alike (see the differences)."
+            )
+            told += [f"{note[0].upper()}{note[1:]}." for note in about["notes"] if note]
+        if any(row.seeds > 1 for row in self.rows):
+            told.append("±: the standard deviation over seeds, of runs that differ in nothing else.")
+        return told
 
     def notes(self) -> list[str]:
         """Returns what a reader of the table must know beyond its definitions."""
@@ -102,20 +176,37 @@ def tables(runs: Sequence[Run]) -> list[Table]:
     return sorted(made, key=lambda t: (t.fields["split"].get("role") != "test", -len(t.evaluations), t.title))
 
 
-def checkpoint(evaluation: Evaluation) -> str:
-    """Describes the checkpoint: "best, step 120", or "none" for a baseline."""
-    kept = evaluation.fields.get("checkpoint")
-    return f"{kept.get('kind', '?')}, step {kept.get('step', '?')}" if kept else "none"
+def checkpoint(*evaluations: Evaluation) -> str:
+    """Describes the checkpoint of runs: "best, step 120", "best, steps 100 to 120", or "none" for a baseline."""
+    kept = [e.fields.get("checkpoint") for e in evaluations]
+    if not kept[0]:
+        return "none"
+    steps = sorted({one.get("step", "?") for one in kept if one})
+    return f"{kept[0].get('kind', '?')}, step{f's {steps[0]} to' if len(steps) > 1 else ''} {steps[-1]}"
 
 
 def to_csv(tables: Sequence[Table]) -> str:
     """Formats all rows as one CSV, every score in full precision; the column `table` counts the tables from 1."""
     scores = list(dict.fromkeys(key for t in tables for e in t.evaluations for key in e.fields["scores"]))
-    about = ("table", "dataset", "role", "split", "split_id", "run", *SETTINGS, "baseline", "checkpoint", "step")
+    sure = [key for key in scores if any(e.interval(key) for t in tables for e in t.evaluations)]
+    about = (
+        "table",
+        "dataset",
+        "role",
+        "split",
+        "split_id",
+        "run",
+        *SETTINGS,
+        "baseline",
+        "checkpoint",
+        "step",
+        "seed",
+    )
     counts = ("records", "pixels", "ignored_pixels", "parameters")
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
-    writer.writerow([*about, *counts, *(f"edges_{mask}" for mask in BoundaryDensity._fields), *scores])
+    ends = [f"{key}_{end}" for key in sure for end in ("low", "high")]
+    writer.writerow([*about, *counts, *(f"edges_{mask}" for mask in BoundaryDensity._fields), *scores, *ends])
     for number, table in enumerate(tables, 1):
         for e in table.evaluations:
             split, kept = e.fields["split"], e.fields.get("checkpoint") or {}
@@ -123,11 +214,27 @@ def to_csv(tables: Sequence[Table]) -> str:
                 [number, e.fields["dataset"], split.get("role"), split.get("spec"), split.get("id"), e.run]
                 + [e.fields.get(key, "") for key in SETTINGS]
                 + ["yes" if e.baseline else "no", kept.get("kind", ""), kept.get("step", "")]
+                + ["" if e.seed is None else e.seed]
                 + [e.fields.get(key, "") for key in counts]
                 + ["" if share is None else repr(share) for share in e.boundaries or (None, None)]
                 + ["" if e.score(key) is None else repr(e.score(key)) for key in scores]
+                + [repr(end) if end != "" else "" for key in sure for end in e.interval(key) or ("", "")]
             )
     return text.getvalue()
+
+
+def seeds_to_csv(tables: Sequence[Table]) -> str:
+    """Formats the lines of several seeds as CSV, a line for each score; empty text where there are none."""
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(["table", "runs", "seeds", "score", "mean", "deviation"])
+    several = [(number, row) for number, table in enumerate(tables, 1) for row in table.rows if row.seeds > 1]
+    for number, row in several:
+        for key in row.first.fields["scores"]:
+            mean, deviation = row.mean(key), row.deviation(key)
+            if mean is not None:
+                writer.writerow([number, row.name, row.seeds, key, repr(mean), repr(deviation)])
+    return text.getvalue() if several else ""
 
 
 def to_markdown(tables: Sequence[Table]) -> str:
@@ -136,23 +243,24 @@ def to_markdown(tables: Sequence[Table]) -> str:
     for number, table in enumerate(tables, 1):
         split = table.fields["split"]
         head = ["run", *table.settings, *map(table.heading, MEANS)]
+        classes = markdown_cell(", ".join(table.names))
         lines = [
             f"## Table {number}: {table.title}",
             "",
-            f"Split `{split.get('spec', '')}`, id `{split.get('id', '')}`. Classes: {_cell(', '.join(table.names))}.",
+            f"Split `{split.get('spec', '')}`, id `{split.get('id', '')}`. Classes: {classes}.",
             "",
             "| " + " | ".join(head) + " |",
             "|" + "---|" * (1 + len(table.settings)) + "---:|" * len(MEANS),
         ]
-        for e in table.evaluations:
-            name = _cell(e.run) + (" (baseline)" if e.baseline else "")
-            cells = [name, *(_cell(str(e.fields.get(key) or "–")) for key in table.settings)]
+        for row in table.rows:
+            name = markdown_cell(row.name) + (" (baseline)" if row.first.baseline else "")
+            cells = [name, *(markdown_cell(str(row.first.fields.get(key) or "–")) for key in table.settings)]
             for key in MEANS:
-                value = e.score(key)
+                value = row.mean(key)
                 bold = "**" if value is not None and value == table.best(key) else ""
-                cells.append(f"{bold}{number_text(value)}{bold}")
+                cells.append(f"{bold}{number_text(value)}{bold} {row.spread(key)}".rstrip())
             lines.append("| " + " | ".join(cells) + " |")
-        blocks.append("\n".join([*lines, *(f"\n{_cell(note)}" for note in table.notes())]))
+        blocks.append("\n".join([*lines, *(f"\n{markdown_cell(note)}" for note in table.notes())]))
     return "\n\n".join(blocks) + "\n"
 
 
@@ -165,5 +273,6 @@ def _or_minus(value: float | None) -> float:
     return -1.0 if value is None else value
 
 
-def _cell(text: str) -> str:
+def markdown_cell(text: str) -> str:
+    """A text as it stands in a cell of a table in Markdown."""
     return text.replace("|", "\\|").replace("\n", " ")

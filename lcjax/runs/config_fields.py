@@ -13,6 +13,7 @@ from typing import Any, Protocol
 
 import ml_collections
 
+from data_pipelines.reading import sampling
 from data_pipelines.schema.errors import InputError
 
 _SAME: Any = object()
@@ -163,7 +164,7 @@ _DURATION = "in steps, epochs, examples or percent of the run"
 
 # Of every config. Nested fields have dots in their names.
 FIELDS: dict[str, Field] = {
-    "task": Field("segmentation", "what is learned: segmentation or contrastive (`lcjax info tasks`)"),
+    "task": Field("segmentation", "what is learned: segmentation, classification or contrastive (`lcjax info tasks`)"),
     "recipe": Field("ours", "whose settings these are: ours, or report or code for a cell of the 2024 report"),
     "cell": Field("", "the cell of the 2024 report's tables that this run is; only a name"),
     "seed": Field(
@@ -175,6 +176,9 @@ FIELDS: dict[str, Field] = {
     "split.train": Field("train", "records that are trained on: a split, a part (validation[:80%]) or a sum (a+b)"),
     "split.validation": Field("validation", "records that choose the best checkpoint; empty for none"),
     "split.test": Field("test", "records that `lcjax evaluate` scores"),
+    "protocol": Field(
+        "", "the published protocol that splits and legend are those of (`lcjax info protocols`); empty for none"
+    ),
     "legend": Field("", "classes of the labels, where the data set has several legends; empty for its own"),
     "bands": Field("all", "bands that the network sees: all, a name such as rgb, or bands with + between them"),
     "metadata": Field(False, "the network is also told where, when and how an image was taken, where that is known"),
@@ -239,6 +243,16 @@ FIELDS: dict[str, Field] = {
     "augmentation.cutmix": Field(
         0.0, "probability of an example to get a box of the one before it in the batch; 0 is off", allowed=Range(0, 1)
     ),
+    "sampling.name": Field(
+        "uniform",
+        "how records are drawn: uniform (each once an epoch), class_presence or rarity",
+        allowed=Choice(sampling.NAMES),
+    ),
+    "sampling.strength": Field(
+        0.5,
+        "at 1 all classes are drawn alike, near 0 as often as they occur, above 1 rare ones most; not of uniform",
+        allowed=Range(0, 4, open_low=True),
+    ),
     # Network
     "model.name": Field("", "the network (`lcjax info models`)"),
     "fusion": Field("", "which bands each encoder takes: s1, s2, early, late, early_plus_late, aerial, image, ..."),
@@ -250,7 +264,7 @@ FIELDS: dict[str, Field] = {
     ),
     "attention": Field(
         "auto",
-        "what Swin blocks train by: xla, pallas (kernels for TPUs) or auto: kernels where a TPU agrees with xla",
+        "what Swin blocks train by: xla, pallas (TPU kernels) or auto: pallas where a TPU agrees with xla",
         allowed=Choice(("auto", "xla", "pallas")),
     ),
     "remat": Field(False, "compute stages again in the backward pass instead of keeping them: slower, less memory"),
@@ -287,6 +301,12 @@ FIELDS: dict[str, Field] = {
     "class_weights": Field(
         0.0, "classes weigh 1 / share to this power: at 0 all pixels are alike, at 1 all classes", allowed=Range(0, 10)
     ),
+    "class_weights_rule": Field(
+        "power",
+        "what class_weights is: power, or effective_number with its beta, such as 0.9999",
+        allowed=Choice(("power", "effective_number")),
+    ),
+    "class_weights_fixed": Field((), "a weight for each scored class in the order of the legend; empty for none"),
     "accumulate": Field(1, "parts that a batch is computed in, one after the other, to save memory", allowed=_COUNT),
     "optimizer.name": Field(
         "adamw", "adamw, adam, sgd, lars or lamb", allowed=Choice(("adamw", "adam", "sgd", "lars", "lamb"))
@@ -305,8 +325,11 @@ FIELDS: dict[str, Field] = {
     ),
     "optimizer.schedule": Field(
         "cosine",
-        "the rate after the warm-up: cosine, constant or plateau",
-        allowed=Choice(("cosine", "constant", "plateau")),
+        "the rate after the warm-up: cosine, constant, plateau, poly or one_cycle",
+        allowed=Choice(("cosine", "constant", "plateau", "poly", "one_cycle")),
+    ),
+    "optimizer.poly_power": Field(
+        0.9, "of the schedule poly; 1 is a straight line", allowed=Range(0, 10, open_low=True)
     ),
     "optimizer.plateau_factor": Field(
         0.5, "what a plateau multiplies the rate by", allowed=Range(0, 1, open_low=True, open_high=True)
@@ -323,7 +346,13 @@ FIELDS: dict[str, Field] = {
     ),
     "optimizer.decay_all": Field(False, "biases, norms and tables of positions decay, too, as in PyTorch"),
     "optimizer.momentum": Field(0.9, "of sgd and lars", allowed=Range(0, 1, open_high=True)),
-    "optimizer.clip": Field(1.0, "largest norm of the gradient; 0 is off", allowed=_FROM_0),
+    "optimizer.no_decay": Field("", "regular expression of paths of parameters that do not decay, beside those"),
+    "optimizer.clip": Field(1.0, "largest norm of the gradient, or what clip_by says; 0 is off", allowed=_FROM_0),
+    "optimizer.clip_by": Field(
+        "global_norm",
+        "what clip is the largest of: global_norm, norm (of each parameter), value or adaptive",
+        allowed=Choice(("global_norm", "norm", "value", "adaptive")),
+    ),
     "optimizer.ema_decay": Field(
         0.0,
         "decay of moving averages of the parameters, which are what is scored and used; 0 is off",
@@ -338,6 +367,7 @@ FIELDS: dict[str, Field] = {
         "2 percent", f"how often the validation split is scored; {_DURATION}", "34 percent", allowed=_DURATIONS
     ),
     "save_every": Field("2 percent", f"how often a checkpoint is saved; {_DURATION}", "50 percent", allowed=_DURATIONS),
+    "monitor": Field("", "validation score that chooses the best checkpoint, e.g. IoU/Water; empty for the task's own"),
     "patience": Field(
         10, "evaluations without a better score after which the run ends; 0 never ends it", 0, allowed=_FROM_0
     ),
@@ -356,7 +386,19 @@ FIELDS: dict[str, Field] = {
 # Beside those, of the configs of a task.
 TASKS: dict[str, dict[str, Field]] = {
     "segmentation": {
-        "loss": Field("cross_entropy", "what a pixel that is wrong costs (`lcjax info losses`)"),
+        "loss": Field("cross_entropy", "a loss or a sum, such as cross_entropy + 0.5 * dice (`lcjax info losses`)"),
+    },
+    "classification": {
+        "labels": Field(
+            "single",
+            "labels of a patch: single, its most frequent class, or multi, all of at least least_share",
+            allowed=Choice(("single", "multi")),
+        ),
+        "least_share": Field(
+            0.1,
+            "least share of a patch's labelled pixels that makes a class one of its labels, with labels=multi",
+            allowed=Range(0, 1, open_low=True),
+        ),
     },
     "contrastive": {
         "temperature": Field(
@@ -471,8 +513,10 @@ def meant(name: str, fields: Sequence[str]) -> str:
     """Asks for the field that was meant by a dotted name that is none of the fields; empty where none is near."""
     group, _, word = name.rpartition(".")
     beside = [field for field in fields if field.rpartition(".")[0] == group]
+    inside = [field for field in fields if field.startswith(f"{name}.")]
     close = (
-        [field for field in [*beside, *fields] if word in (_last(field), _initials(_last(field)))][:1]
+        sorted(inside, key=lambda field: _last(field) != "name")[:1]  # a group is meant by the name in it
+        or [field for field in [*beside, *fields] if word in (_last(field), _initials(_last(field)))][:1]
         or difflib.get_close_matches(name, fields, 1)
         or _by_last_word(word, fields)
     )

@@ -4,24 +4,23 @@ A folder whose files are not what was written gives no numbers: it is refused by
 """
 
 import contextlib
-import io
-import math
 import pathlib
-import zipfile
 from collections.abc import Iterator
-from typing import Annotated, Any, NotRequired, TypedDict
+from typing import Annotated, Any, Literal, NotRequired, TypedDict
 
 import msgspec
 import numpy as np
 
-from data_pipelines.schema import limits, schema_version, typed_json
+from data_pipelines.schema import limits, schema_version
 from data_pipelines.schema.errors import InputError
 from data_pipelines.schema.typed_json import Count, LabelId, LabelText, Name, Number
-from lcjax.runs import SCHEMA_VERSION, checksums
+from lcjax.runs import SCHEMA_VERSION, checksums, npz_files
+from lcjax.runs.calibration import Fitted, Temperature
 
 METRICS, CONFUSION, SAMPLES = "metrics.json", "confusion.csv", "samples.npz"
+RECORDS, PLACES, PLACES_LAYER = "record_confusions.npz", "places.csv", "places.geojson"
 ELSEWHERE = "score a copy of the workdir"  # where this folder cannot be written, or another process does
-_SEALED = (METRICS, CONFUSION, SAMPLES)
+_SEALED = (METRICS, CONFUSION, SAMPLES, RECORDS, PLACES, PLACES_LAYER)
 
 
 class ScoredSplit(TypedDict):
@@ -40,6 +39,91 @@ class Checkpoint(TypedDict):
 
     kind: Name
     step: Count
+
+
+class OtherClasses(TypedDict):
+    """Scores of the same network over another class set of its data set."""
+
+    scores: dict[str, Number]
+    absent: list[Name]
+    pixels: Count
+    predicted_other: list[Count]
+
+
+_Bin = Annotated[list[Number], msgspec.Meta(min_length=3, max_length=3)]
+_Bins = Annotated[list[_Bin], msgspec.Meta(max_length=256)]
+
+
+class Reliability(TypedDict):
+    """How far probabilities can be believed (docs/calibration.md); a bin is [pixels, mean probability, true share]."""
+
+    NLL: Number
+    ECE: Number
+    classwise_ECE: Number
+    ECE_of: dict[Name, Number]
+    bins: _Bins
+    bins_of: dict[Name, _Bins]
+
+
+class Sets(TypedDict):
+    """Conformal sets of a stated coverage: what they reach, by class, their mean size, and how many are empty."""
+
+    stated: Number
+    reached: Number
+    reached_of: dict[Name, Number]
+    classes: Number
+    empty: Number
+
+
+class Calibrated(TypedDict):
+    """What a calibration is worth on the records that were scored."""
+
+    temperature: Temperature
+    fitted_on: Fitted
+    before: Reliability
+    after: Reliability
+    sets: list[Sets]
+
+
+class PatchCounts(TypedDict):
+    """For each class in how many patches it is a label and predicted, predicted alone, a label alone."""
+
+    hits: list[Count]
+    wrong: list[Count]
+    missed: list[Count]
+
+
+class Intervals(TypedDict):
+    """How sure the scores are: lcjax/evaluation/intervals.py."""
+
+    level: Annotated[float, msgspec.Meta(gt=0, lt=1)]
+    method: str
+    draws: Count
+    seed: Count
+    blocks: Count
+    block: str
+    notes: list[str]
+    scores: dict[str, tuple[Number, Number]]
+
+
+class Boundary(TypedDict):
+    """Boundary IoU, where it was asked for: lcjax/ops/boundary_iou.py."""
+
+    distance: str
+    pixels: Count
+    scores: dict[str, Number]
+    intervals: dict[str, tuple[Number, Number]]
+
+
+class Objects(TypedDict):
+    """Recall of objects by size, where it was asked for: lcjax/ops/object_recall.py."""
+
+    edges: Annotated[list[Count], msgspec.Meta(min_length=1, max_length=32)]
+    found_from: Number
+    counts: dict[Name, list[tuple[Count, Count]]]
+    scores: dict[str, Number]
+    intervals: dict[str, tuple[Number, Number]]
+    pixel_hectares: NotRequired[Number]
 
 
 class Fields(TypedDict):
@@ -61,6 +145,7 @@ class Fields(TypedDict):
     recipe: NotRequired[str]
     cell: NotRequired[str]
     resize: NotRequired[Count]
+    protocol: NotRequired[str]
     legend: NotRequired[Name]
     parameters: NotRequired[Count]
     trained_on: NotRequired[str | dict[str, str | int]]
@@ -69,14 +154,27 @@ class Fields(TypedDict):
     predicted_other: NotRequired[list[Count]]
     class_set: NotRequired[Annotated[list[Name], msgspec.Meta(min_length=1, max_length=256)]]
     class_ids: NotRequired[list[LabelId]]
+    class_sets: NotRequired[dict[Name, OtherClasses]]
     absent: NotRequired[list[Name]]
     ignored_ids: NotRequired[list[LabelId]]
     pixels: NotRequired[Count]
     ignored_pixels: NotRequired[Count]
     confusion: NotRequired[list[list[Count]]]
     distribution: NotRequired[dict[str, dict[Name, Count]]]
+    calibration: NotRequired[Calibrated]
+    # Of a run that classifies whole patches.
+    labels: NotRequired[Literal["single", "multi"]]
+    least_share: NotRequired[Annotated[float, msgspec.Meta(ge=0, le=1)]]
+    patches: NotRequired[Count]
+    ignored_patches: NotRequired[Count]
+    patch_counts: NotRequired[PatchCounts]
+    patch_confusion: NotRequired[list[list[Count]]]
+    intervals: NotRequired[Intervals]
+    boundary: NotRequired[Boundary]
+    objects: NotRequired[Objects]
 
 
+_OF_PATCHES = ("class_set", "class_ids", "ignored_ids", "labels", "patches", "patch_counts")
 _OF_CLASSES = ("class_set", "class_ids", "ignored_ids", "pixels", "confusion")
 
 
@@ -103,28 +201,57 @@ def read(folder: pathlib.Path, *, of_classes: bool = False) -> dict[str, Any]:
     Raises:
       InputError: a file of the folder is not what was written, is missing, or a field is not what it must be.
     """
-    again = _again(folder)
+    remedy = again(folder)
     path = folder / METRICS
-    fields: Any = schema_version.read_json(path, Fields, SCHEMA_VERSION, again)
+    fields: Any = schema_version.read_json(path, Fields, SCHEMA_VERSION, remedy)
     if damage := checksums.damage(folder):
-        raise InputError(f"{folder}: {damage}; nothing of it is shown; {again}")
+        raise InputError(f"{folder}: {damage}; nothing of it is shown; {remedy}")
     if not of_classes:
         return dict(fields)
     if missing := [name for name in _OF_CLASSES if name not in fields]:
-        raise InputError(f"{path}: {', '.join(missing)}: missing; {again}")
+        raise InputError(f"{path}: {', '.join(missing)}: missing; {remedy}")
     count = len(fields["class_set"])
     if [len(fields["class_ids"]), len(fields["confusion"]), *map(len, fields["confusion"])] != [count] * (count + 2):
         raise InputError(
             f"{path}: {count} classes in class_set, but {len(fields['class_ids'])} class_ids and a confusion matrix "
-            f"of shape {np.shape(fields['confusion']) if _is_regular(fields['confusion']) else 'none'}; {again}"
+            f"of shape {np.shape(fields['confusion']) if _is_regular(fields['confusion']) else 'none'}; {remedy}"
         )
     if len(other := fields.get("predicted_other", [0] * count)) != count:
         raise InputError(
-            f"{path}: predicted_other: {len(other)} numbers, expected one for each of {count} classes; {again}"
+            f"{path}: predicted_other: {len(other)} numbers, expected one for each of {count} classes; {remedy}"
         )
+    if problem := _unlike_objects(fields):
+        raise InputError(f"{path}: {problem}; {remedy}")
     if len(set(fields["class_set"])) < count or len(set(fields["class_ids"])) < count:
-        raise InputError(f"{path}: class_set: a class stands there twice, expected each once; {again}")
+        raise InputError(f"{path}: class_set: a class stands there twice, expected each once; {remedy}")
     return dict(fields)
+
+
+def read_of_patches(folder: pathlib.Path) -> dict[str, Any]:
+    """Reads metrics.json of the folder of an evaluation of whole patches. Raises InputError as `read`."""
+    remedy, path, fields = again(folder), folder / METRICS, read(folder)
+    if missing := [name for name in _OF_PATCHES if name not in fields]:
+        raise InputError(f"{path}: {', '.join(missing)}: missing; {remedy}")
+    count = len(fields["class_set"])
+    matrix = fields.get("patch_confusion", [[0] * count] * count)
+    lengths = [len(fields["class_ids"]), len(matrix), *map(len, matrix), *map(len, fields["patch_counts"].values())]
+    if set(lengths) != {count}:
+        raise InputError(
+            f"{path}: {count} classes in class_set, and numbers of {min(lengths)} to {max(lengths)}; {remedy}"
+        )
+    return fields
+
+
+def _unlike_objects(fields: Any) -> str:
+    """What of the counts of objects does not fit their size classes; or nothing."""
+    objects = fields.get("objects")
+    if not objects:
+        return ""
+    wanted = len(objects["edges"]) + 1
+    rows = {name: len(rows) for name, rows in objects["counts"].items()}
+    if set(rows) != set(fields["class_set"]) or set(rows.values()) != {wanted}:
+        return f"objects.counts: found counts of {rows}, expected {wanted} of each class"
+    return ""
 
 
 def _is_regular(rows: list[list[int]]) -> bool:
@@ -139,40 +266,21 @@ def read_samples(folder: pathlib.Path) -> dict[str, np.ndarray]:
     path = folder / SAMPLES
     if not path.exists():
         return {}
-    again = _again(folder)
-    content = typed_json.content(path, again, "samples of an evaluation", limits.JSON_BYTES)
-    try:
-        with zipfile.ZipFile(io.BytesIO(content)) as archive:
-            arrays = {name: _array(archive, f"{name}.npy") for name in ("ids", "image", "truth", "prediction")}
-    except (ValueError, KeyError, OSError, EOFError, NotImplementedError, RuntimeError, zipfile.BadZipFile) as error:
-        reason = f"{type(error).__name__}: {' '.join(str(error).split())[:200]}"
-        raise InputError(f"{path}: not readable samples ({reason}); {again}") from error
+    remedy = again(folder)
+    names = ("ids", "image", "truth", "prediction")
+    arrays = npz_files.read(path, names, "samples", limits.JSON_BYTES, remedy)
     count, *size = arrays["truth"].shape
     wanted = {"ids": (count,), "image": (count, *size, 3), "prediction": (count, *size)}
     kinds = {name: array.dtype.kind if name == "ids" else array.dtype.name for name, array in arrays.items()}
     if len(size) != 2 or kinds != {"ids": "U"} | dict.fromkeys(("image", "truth", "prediction"), "uint8"):
-        raise InputError(f"{path}: not readable samples (found arrays of {kinds}, expected text and uint8); {again}")
+        raise InputError(f"{path}: not readable samples (found arrays of {kinds}, expected text and uint8); {remedy}")
     if wrong := [name for name, shape in wanted.items() if arrays[name].shape != shape]:
         raise InputError(
-            f"{path}: {wrong[0]}: found the shape {arrays[wrong[0]].shape}, expected {wanted[wrong[0]]}; {again}"
+            f"{path}: {wrong[0]}: found the shape {arrays[wrong[0]].shape}, expected {wanted[wrong[0]]}; {remedy}"
         )
     return arrays
 
 
-def _array(archive: zipfile.ZipFile, name: str) -> np.ndarray:
-    """An array of an npz. Raises ValueError where it is larger than it says, or than samples are."""
-    size = archive.getinfo(name).file_size
-    if size > limits.JSON_BYTES:
-        raise ValueError(f"{name}: {size:,} bytes, expected at most {limits.JSON_BYTES:,}")
-    stream = io.BytesIO(archive.read(name))
-    version = np.lib.format.read_magic(stream)
-    header = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
-    shape, _, dtype = header(stream)
-    if dtype.hasobject or dtype.itemsize * math.prod(shape) != size - stream.tell():
-        raise ValueError(f"{name}: an array of {shape} {dtype} in {size:,} bytes")
-    stream.seek(0)
-    return np.load(stream, allow_pickle=False)
-
-
-def _again(folder: pathlib.Path) -> str:
+def again(folder: pathlib.Path) -> str:
+    """What to do about the folder of an evaluation that cannot be read."""
     return f"run `lcjax evaluate --workdir={folder.parent.parent}` again"

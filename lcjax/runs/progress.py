@@ -19,7 +19,8 @@ class Progress:
       window: for each metric its sum since it was last logged, and how much that is a sum of.
       steps: number of steps in the window.
       evaluated: step of the last evaluation; -1 before the first.
-      best: highest score of the task's `monitor` so far.
+      best: best score of the validation split so far.
+      monitor: name of that score; "" before the first evaluation.
       since_best: number of evaluations since then.
       lr_multiplier: factor of the scheduled learning rate.
       ended: why the run is over; "" while it goes on.
@@ -34,6 +35,7 @@ class Progress:
     steps: Count = 0
     evaluated: Annotated[int, msgspec.Meta(ge=-1, le=2**53)] = -1
     best: Real | None = None
+    monitor: str = ""
     since_best: Count = 0
     lr_multiplier: Positive = 1.0
     ended: str = ""

@@ -25,13 +25,14 @@ class Contrastive(Task):
     """Pulls together the embeddings of one place as two sensors see it, and pushes other places away.
 
     Batches are {sensor: stored integers (B, H, W, bands)} of two sensors; the network is a DualEncoder. The loss is
-    NT-Xent (lcjax/ops/losses.py).
+    NT-Xent (lcjax/ops/losses/contrastive.py).
     """
 
     can_embed = True
     splits_batches = False
     augmentations = (*augmentation.PHOTOMETRIC, *augmentation.GEOMETRIC)
     monitor = "retrieval"
+    lower_is_better = ("loss", "alignment", "uniformity")
 
     def __init__(self, config: ConfigDict, card: Card):
         if len(card.sensors) != 2:
@@ -48,6 +49,12 @@ class Contrastive(Task):
         self.config = config
         self.card = card
         self.keys = tuple(sensor.name for sensor in card.sensors)
+        self.score_names = ("retrieval", *self.lower_is_better, *self._directions)
+
+    @property
+    def _directions(self) -> tuple[str, str]:
+        first, second = self.keys
+        return f"retrieval/{first} to {second}", f"retrieval/{second} to {first}"
 
     def check(self, records: Source, where: pathlib.Path | str) -> None:
         """Raises InputError for fewer records than a batch takes."""
@@ -108,12 +115,12 @@ class Contrastive(Task):
 
     def _measures(self, sums: Values, log: Callable[[Any], Any]) -> Values:
         """Retrieval, and alignment and uniformity as Wang and Isola 2020 define them (lower is better)."""
-        first, second = self.keys
+        first_to_second, second_to_first = self._directions
         hits, places = sums["hits"], sums["anchors"] / 2
         return {
             "retrieval": (hits[0] + hits[1]) / (2 * places),
-            f"retrieval/{first} to {second}": hits[0] / places,
-            f"retrieval/{second} to {first}": hits[1] / places,
+            first_to_second: hits[0] / places,
+            second_to_first: hits[1] / places,
             "alignment": sums["distance_sum"] / places,
             "uniformity": log(sums["potential_sum"] / sums["pairs"]),
         }

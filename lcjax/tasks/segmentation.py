@@ -12,13 +12,13 @@ from data_pipelines.reading.interfaces import Source
 from data_pipelines.schema.errors import InputError
 from lcjax.models import registry
 from lcjax.models.resample import resize
-from lcjax.ops import augment, augmentation, losses, metrics
+from lcjax.ops import augment, augmentation, losses, metrics, reliability
 from lcjax.ops.tiling import blended_windows
 from lcjax.parallel import mesh as meshes
 from lcjax.runs.model_card import Card
-from lcjax.tasks import vectors
+from lcjax.tasks import class_weights, vectors
 from lcjax.tasks.fusion import inputs_of
-from lcjax.tasks.task import Batch, Mean, Task, Values
+from lcjax.tasks.task import Batch, MapCounts, Mean, Task, Values
 
 
 class Segmentation(Task):
@@ -29,6 +29,8 @@ class Segmentation(Task):
     """
 
     can_map = True
+    can_calibrate = True
+    counts_records = True
     augmentations = (*augmentation.PHOTOMETRIC, *augmentation.GEOMETRIC, *augmentation.MIXING)
 
     def __init__(self, config: ConfigDict, card: Card):
@@ -45,6 +47,9 @@ class Segmentation(Task):
             )
         self.keys = (*self._images, *(vector.name for vector in self.vectors))
         self.monitor = f"mIoU_{len(self.names)}"
+        validated = class_weights.pixels(card, "validation" if "validation" in card.splits else "train")
+        there = [name for name, pixels in zip(self.names, validated, strict=True) if pixels]
+        self.score_names = metrics.score_names(len(self.names), there)
         if config.resize and (config.crop or config.window):
             raise InputError(
                 f"config.resize={config.resize}: makes whole tiles smaller, so config.crop={config.crop} and "
@@ -52,11 +57,12 @@ class Segmentation(Task):
             )
         if config.resize not in range(card.tile + 1):
             raise InputError(f"config.resize={config.resize}: expected at most the {card.tile} px of a tile, or 0")
-        self.weights = None
-        if config.class_weights:
-            pixels = card.splits["train"]["class_pixels"]
-            counts = [pixels.get(str(land_class.id), 0) for land_class in card.legend.scored]
-            self.weights = losses.class_weights(counts, config.class_weights)
+        if config.accumulate > 1 and (whole := [term.name for term in self._loss.terms if term.whole_batch]):
+            raise InputError(
+                f"config.accumulate={config.accumulate}: config.loss={config.loss!r} takes {whole[0]} over the whole "
+                "batch, which its parts do not add up to; leave over=batch out, or set accumulate to 1"
+            )
+        self.weights = class_weights.of_run(config, card)
 
     def check(self, records: Source, where: pathlib.Path | str) -> None:
         """Raises InputError for records without any number that the network is to be shown."""
@@ -95,7 +101,10 @@ class Segmentation(Task):
         )
 
     def loss(self, model: nnx.Module, batch: Batch, keys_B: jax.Array) -> tuple[jax.Array, Values]:
-        """Returns `config.loss` of an augmented batch, and to log the share of labelled pixels that are right, "OA"."""
+        """Returns `config.loss` of an augmented batch, and to log the share of labelled pixels that are right, "OA".
+
+        Of a sum each loss is logged, too, without its weight: "loss/dice".
+        """
         images = {key: batch[key] for key in self._images}
         floats, drawn = augmentation.augmented(images, batch["corner"], keys_B, self.card.sensors, self.config)
         assert drawn is not None
@@ -104,51 +113,68 @@ class Segmentation(Task):
         valid = labels != 255
         right, labelled = meshes.psum((jnp.sum((jnp.argmax(logits, axis=-1) == labels) & valid), jnp.sum(valid)))
         weights = None if self.weights is None else jnp.asarray(self.weights)
-        loss = self._loss(logits.astype(jnp.float32), labels, weights)
-        if jnp.shape(loss) or jnp.result_type(loss) != jnp.float32:
-            raise InputError(
-                f"config.loss={self.config.loss!r}: returned {jnp.result_type(loss)} of shape {jnp.shape(loss)}, "
-                "expected a float32 scalar, the mean over the batch (lcjax/ops/losses.py: PixelLoss)"
-            )
+        values = self._loss.values(logits.astype(jnp.float32), labels, weights)
+        loss = self._loss.total(values)
         counted = (labelled > 0).astype(jnp.float32)  # a batch without a labelled pixel has no loss to learn from
         weight = labelled if weights is None else meshes.psum(losses.total_weight(labels, weights))
-        logged = {"OA": Mean(right, labelled), "loss": Mean(meshes.psum(loss) * counted, counted)}
+        shown = {"loss": loss} | ({f"loss/{name}": value for name, value in values.items()} if len(values) > 1 else {})
+        logged = {"OA": Mean(right, labelled)}
+        logged |= {name: Mean(meshes.psum(value) * counted, counted) for name, value in shown.items()}
         return loss, logged | {"weight": weight.astype(jnp.float32)}
 
     def eval_step(self, model: nnx.Module, batch: Batch) -> Values:
         """Returns evaluation sums of whole tiles: the confusion matrix, and how many pixels are left out of it."""
-        labels = jnp.where(batch["valid"][:, None, None], self._labels(batch["label"]), np.uint8(255))
-        predictions = jnp.argmax(self._seen_probabilities(model, batch), axis=-1)
+        labels, predictions = self._labels_and_predictions(model, batch)
         real = jnp.sum(batch["valid"]) * labels[0].size
         return {
             "confusion": metrics.confusion(labels, predictions, len(self.names)),
             "ignored": real - jnp.sum(labels != 255),
         }
 
+    def record_sums(self, model: nnx.Module, batch: Batch, further: MapCounts | None = None) -> Values:
+        """Returns of each example the confusion matrix (B, N, N), and how many pixels are left out of it (B,)."""
+        labels, predictions = self._labels_and_predictions(model, batch)
+        return {
+            "confusion": metrics.confusion_of_each(labels, predictions, len(self.names)),
+            "ignored": batch["valid"] * labels[0].size - jnp.sum(labels != 255, axis=(1, 2)),
+        } | (further(labels, predictions) if further else {})
+
+    def _labels_and_predictions(self, model: nnx.Module, batch: Batch) -> tuple[jax.Array, jax.Array]:
+        """Class indices (B, H, W) of truth, 255 where nothing is scored, and prediction."""
+        labels = jnp.where(batch["valid"][:, None, None], self._labels(batch["label"]), np.uint8(255))
+        return labels, jnp.argmax(self._seen_probabilities(model, batch), axis=-1)
+
     def scores(self, sums: Values) -> dict[str, float]:
         """Returns the scores of docs/scores.md of the summed confusion matrix."""
         return metrics.scores(sums["confusion"], self.names)[0]
 
-    def probabilities(self, model: nnx.Module, batch: Batch) -> jax.Array:
+    def probabilities(self, model: nnx.Module, batch: Batch, temperatures_M: jax.Array | None = None) -> jax.Array:
         """Returns class probabilities (B, H, W, classes) float32 of stored numbers, in windows of `config.window`.
 
         A batch may come without vectors: they are not known, then. With `config.resize` the answers of the smaller
-        image are interpolated bilinearly.
+        image are interpolated bilinearly. With temperatures it is (B, H, W, M * classes), see `Task.probabilities`.
         """
-        seen = self._seen_probabilities(model, batch)
+        seen = self._seen_probabilities(model, batch, temperatures_M)
         height, width = batch[self.card.sensors[0].name].shape[1:3]
         return seen if seen.shape[1:3] == (height, width) else resize(seen, height, width)
 
-    def _seen_probabilities(self, model: nnx.Module, batch: Batch) -> jax.Array:
+    def _seen_probabilities(
+        self, model: nnx.Module, batch: Batch, temperatures_M: jax.Array | None = None
+    ) -> jax.Array:
         """Class probabilities at the resolution that the network sees."""
         images = self._resized(
             {sensor.name: augment.scale(batch[sensor.name], sensor.scaling) for sensor in self.card.sensors}
         )
         count = len(next(iter(images.values())))
         shown = vectors.encode(self.vectors, vectors.unknown(self.vectors, count) | batch)
-        return blended_windows(
-            lambda windows: jax.nn.softmax(model(windows | shown), axis=-1), images, self.config.window
-        )
+
+        def answer(windows: dict[str, jax.Array]) -> jax.Array:
+            logits = model(windows | shown)
+            if temperatures_M is None:
+                return jax.nn.softmax(logits, axis=-1)
+            return reliability.softmax_at(logits, temperatures_M)
+
+        return blended_windows(answer, images, self.config.window)
 
     def _resized(self, images: dict[str, jax.Array]) -> dict[str, jax.Array]:
         return {name: augment.resize_images(image, *self._seen_size(image)) for name, image in images.items()}

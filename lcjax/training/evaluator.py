@@ -31,11 +31,13 @@ class Evaluator:
 
         Notes in the progress of the run when it ends for want of a better score.
         """
-        scores = self._scores(state)
+        own, probed = self._scores(state)
+        scores = own | probed
         self._log.write(step, "validation", scores)
-        config, progress, monitor = self._experiment.config, self._progress, self._experiment.task.monitor
-        better = progress.best is None or scores[monitor] > progress.best
-        progress.evaluated = step
+        config, progress, monitor = self._experiment.config, self._progress, self._experiment.monitor
+        score = monitor.of(own)  # probes are of other splits, which choose nothing
+        better = monitor.better(score, progress.best)
+        progress.evaluated, progress.monitor = step, monitor.name
         progress.since_best = 0 if better else progress.since_best + 1
         if (factor := plateau_factor(config.optimizer, progress.since_best)) != 1:
             progress.lr_multiplier *= factor
@@ -43,21 +45,22 @@ class Evaluator:
             multiplier = f"{progress.lr_multiplier:.4g}"
             _log.info(f"{self._at(step)}  the learning rate is lowered to {multiplier} of its schedule")
         if better:
-            progress.best = scores[monitor]
+            progress.best = score
             self._saver.save_best(state, step)
         shown = "  ".join(f"{key} {value:.4f}" for key, value in scores.items() if "/" not in key)
         _log.info(f"{self._at(step)}  validation: {shown}{'  (best)' if better else ''}")
         if 0 < config.patience <= progress.since_best and step < self._experiment.length.total:
-            progress.ended = f"no better {monitor} in {config.patience} evaluations"
+            progress.ended = f"no better {monitor.name} in {config.patience} evaluations"
         return state
 
-    def _scores(self, state: State) -> dict[str, float]:
+    def _scores(self, state: State) -> tuple[dict[str, float], dict[str, float]]:
+        """The scores of the validation split, and those of the probe."""
         experiment, (parameters, statistics) = self._experiment, state.evaluated
         assert experiment.validation_source is not None
         batches = experiment.evaluation_batches(experiment.validation_source)
         sums = sum_over_batches(experiment.evaluation_step, parameters, statistics, batches, experiment.batch_sharding)
         probed = self._probe(parameters, statistics) if self._probe else {}
-        return experiment.task.scores(sums) | probed
+        return experiment.task.scores(sums), probed
 
     def _at(self, step: int) -> str:
         return f"step {step}/{self._experiment.length.total}"

@@ -98,6 +98,8 @@ def train(
         attempt, timer = goodput.begin(folder, started, saver.first), Timer()
         timer.seconds["start"] = max(0.0, time.time() - started)  # somebody may have set the clock
         _log.info(_beginning(experiment, folder, state, saver.first))
+        if experiment.draws:
+            _log.info(f"{folder}: {experiment.draws.text()}")
         _log.info(f"{folder}: {devices.where()}")
         batches = Batches(experiment, progress.position, timer)
         with (
@@ -195,7 +197,7 @@ def _result(experiment: Experiment, folder: pathlib.Path, step: int, progress: P
     history = workdir.read_metrics(folder)
     scored = [row for row in history if row["split"] == "validation"]
     # Of several highest the first is the one whose state is kept.
-    best = max(scored, key=lambda row: row[experiment.task.monitor], default={})
+    best = experiment.monitor.best(scored)
     scores = {key: value for key, value in best.items() if key not in ("step", "split")}
     return TrainResult(folder, step, progress.ended, scores, history)
 
@@ -226,7 +228,8 @@ def _divergence(error: NotFinite, experiment: Experiment, state: State, saver: S
     """What is said of a step that is not finite: its metrics, its records, and what is kept."""
     config, saved = experiment.config, saver.saved()
     first = (error.step - 1) * config.batch_size
-    ids = loader.record_ids(experiment.train_source, range(first, first + config.batch_size), config.seed)
+    positions = range(first, first + config.batch_size)
+    ids = loader.record_ids(experiment.train_source, positions, config.seed, experiment.draws)
     with jax.transfer_guard("allow"):  # there is no hurry any more
         metrics = error.metrics | {"parameter_norm": float(params.norm(state.trainable))}
     shown = ", ".join(f"{key} {value:.4g}" for key, value in metrics.items())
@@ -241,8 +244,8 @@ def _ending(experiment: Experiment, folder: pathlib.Path, step: int, progress: P
     if stopping:
         kept = "which is saved; the same command goes on" if step else "nothing was lost; the same command starts it"
         return f"{folder}: stopped at step {step} of {experiment.length.total}, {kept}"
-    monitor = experiment.task.monitor
-    score = "no validation split" if progress.best is None else f"best {monitor} {progress.best:.4f}"
+    name = experiment.monitor.name
+    score = "no validation split" if progress.best is None else f"best {name} {progress.best:.4f}"
     return f"{folder}: ended at step {step} ({progress.ended}); {score}{_peak()}"
 
 

@@ -13,8 +13,9 @@ class World:
     """What the inputs are made from, all of it well: made once (world.py), never written to.
 
     Attributes:
-      folder: holds source (images, masks, CSVs), data (prepared), run (a workdir), maps, export, scene.tif, and
-        one_row: a data set of the first row of the CSV alone.
+      folder: holds source (images, masks, CSVs), data (prepared), run (a workdir), maps, export, scene.tif,
+        one_row: a data set of the first row of the CSV alone, labelled.tif: a map of three classes, and sample: points
+        of it with labels.
       port: of a server on this machine that counts who asks it.
       name: of the input, in the address.
     """
@@ -117,6 +118,7 @@ def seeded(kind: str, make: Callable[[Place], Asked], seeds: int) -> Iterable[Ca
 def every() -> list[Case]:
     """The whole corpus, in a fixed order."""
     import of_archives
+    import of_assess
     import of_files
     import of_json
     import of_programs
@@ -125,7 +127,7 @@ def every() -> list[Case]:
     import of_tables
     import of_weights
 
-    modules = (of_programs, of_rasters, of_archives, of_tables, of_json, of_files, of_sizes, of_weights)
+    modules = (of_programs, of_rasters, of_archives, of_tables, of_json, of_files, of_sizes, of_weights, of_assess)
     return [case for module in modules for case in module.cases()]
 
 

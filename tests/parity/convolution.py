@@ -165,3 +165,4 @@ def smp_resnet(name: str) -> Callable[..., Peer]:
 
 
 SMP_LITE0 = functools.partial(smp_unet, name="tu-tf_efficientnet_lite0", prefix="encoder.model.", rules=EFFICIENTNET)
+SMP_RESNET50 = smp_resnet("resnet50")

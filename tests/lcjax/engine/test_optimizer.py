@@ -22,7 +22,7 @@ from lcjax.parallel import mesh as meshes
 
 def config(**changes):
     fields = {"name": "adamw", "weight_decay": 0.0, "momentum": 0.0, "clip": 0.0, "layer_decay": 1.0}
-    fields["decay_all"] = False
+    fields |= {"decay_all": False, "no_decay": "", "clip_by": "global_norm"}
     return ml_collections.ConfigDict(fields | changes)
 
 
@@ -122,6 +122,66 @@ def test_the_clip_is_of_the_global_norm():
     found = direction(gradient, values, name="sgd", clip=1.0)
     assert float(params.norm(found)) == pytest.approx(1.0)
     assert float(params.norm(direction(gradient, values, name="sgd", clip=0.0))) == pytest.approx(4 * 18**0.5)
+
+
+def clipped(gradient, values, **changes):
+    return direction(gradient, values, name="sgd", **changes)
+
+
+def test_each_parameter_can_be_clipped_by_itself():
+    gradient = {"a/kernel": jnp.array([3.0, 4.0]), "a/bias": jnp.array([0.3, 0.4]), "b/bias": jnp.zeros(2)}
+    found = clipped(gradient, gradient, clip=1.0, clip_by="norm")
+    np.testing.assert_allclose(found["a/kernel"], [0.6, 0.8], rtol=1e-6)
+    for path in ("a/bias", "b/bias"):
+        np.testing.assert_array_equal(found[path], gradient[path])
+
+
+def test_each_number_can_be_clipped_by_itself():
+    found = clipped({"a/kernel": jnp.array([3.0, -4.0, 0.5])}, {"a/kernel": jnp.zeros(3)}, clip=2.0, clip_by="value")
+    np.testing.assert_array_equal(found["a/kernel"], [2, -2, 0.5])
+
+
+def test_adaptive_clipping_is_by_the_weights_of_each_unit():
+    generator = np.random.default_rng(0)
+    weights, gradient = generator.standard_normal((2, 3, 3, 4, 5)).astype(np.float32)
+    gradient *= np.array([1e-3, 0.05, 1, 10, 100], np.float32)
+    found = clipped({"a/kernel": gradient}, {"a/kernel": weights}, clip=0.1, clip_by="adaptive")["a/kernel"]
+    norm, largest = (np.sqrt(np.square(x).sum((0, 1, 2))) for x in (gradient, weights))
+    expected = gradient * np.minimum(1, 0.1 * largest / norm)
+    np.testing.assert_allclose(found, expected, rtol=1e-5)
+    assert np.any(expected != gradient) and np.any(expected == gradient)
+
+
+def test_what_the_expression_finds_does_not_decay():
+    values = {path: jnp.full(3, 2.0) for path in PATHS}
+    nothing = {path: jnp.zeros(3) for path in PATHS}
+    for changes, decayed in (
+        ({"no_decay": "^embed/"}, {"a/kernel"}),
+        ({"no_decay": "norm|bias", "decay_all": True}, {"a/kernel", "embed/kernel"}),
+    ):
+        found = direction(nothing, values, name="sgd", weight_decay=0.1, **changes)
+        assert {path for path in PATHS if np.any(found[path])} == decayed
+
+
+@pytest.mark.parametrize(
+    ("expression", "says"),
+    [
+        (
+            "embd/",
+            r"^config\.optimizer\.no_decay='embd/': finds none of the 6 trained parameters, such as a/kernel; expec",
+        ),
+        ("(head", r"^config\.optimizer\.no_decay='\(head': missing \), .*; expected a regular expression of paths"),
+    ],
+)
+def test_an_expression_that_finds_nothing_is_refused(expression, says):
+    asked = ml_collections.ConfigDict({"optimizer": config(no_decay=expression)})
+    with pytest.raises(InputError, match=says):
+        optimizers.check_no_decay(asked, PATHS)
+
+
+def test_an_expression_that_finds_something_is_taken():
+    for expression in ("", "^embed/"):
+        optimizers.check_no_decay(ml_collections.ConfigDict({"optimizer": config(no_decay=expression)}), PATHS)
 
 
 def test_momentum_adds_up():

@@ -8,6 +8,7 @@ import pytest
 from data_pipelines.schema.errors import InputError
 from lcjax.configs import dfc2020
 from lcjax.engine import schedule as schedules
+from lcjax.runs import config_fields
 
 
 def rates(rate, count):
@@ -43,9 +44,9 @@ def test_without_warm_up_the_first_step_has_the_peak():
     [("none", 1024, 0.1), ("linear", 1024, 0.4), ("linear", 64, 0.025), ("sqrt", 1024, 0.2), ("sqrt", 64, 0.05)],
 )
 def test_the_peak_follows_the_batch(rule, batch_size, peak):
-    fields = {"learning_rate": 0.1, "batch_rule": rule, "reference_batch": 256, "schedule": "cosine"}
+    fields = {"learning_rate": 0.1, "batch_rule": rule, "reference_batch": 256, "schedule": "cosine", "poly_power": 2.0}
     rate = schedules.learning_rate(ml_collections.ConfigDict(fields), batch_size, warmup=2, total=9)
-    assert rate == schedules.LearningRate(pytest.approx(peak), 2, 9, "cosine")
+    assert rate == schedules.LearningRate(pytest.approx(peak), 2, 9, "cosine", 2.0)
 
 
 def lowered(scores, factor=0.5, patience=2):
@@ -96,3 +97,24 @@ def test_a_plateau_that_cannot_come_is_refused(changes, says):
     run.optimizer.schedule = "plateau"
     with pytest.raises(InputError, match=says):
         schedules.check_plateau(run)
+
+
+@pytest.mark.parametrize("power", [0.9, 1.0, 2.0])
+def test_poly_is_a_power_of_what_is_left(power):
+    found = rates(schedules.LearningRate(0.1, warmup=4, total=20, schedule="poly", power=power), 21)
+    np.testing.assert_allclose(found[:4], [0.025, 0.05, 0.075, 0.1], rtol=1e-6)
+    np.testing.assert_allclose(found[4:], 0.1 * (1 - np.arange(17) / 16) ** power, rtol=1e-5, atol=1e-9)
+
+
+@pytest.mark.parametrize("warmup", [6, 1, 0])
+def test_one_cycle_rises_and_falls_by_half_cosines(warmup):
+    found = rates(schedules.LearningRate(0.1, warmup=warmup, total=20, schedule="one_cycle"), 20)
+    top = max(warmup - 1, 0)
+    rise = 0.004 + (0.1 - 0.004) * 0.5 * (1 - np.cos(np.pi * np.arange(top) / max(top, 1)))
+    fall = 4e-7 + (0.1 - 4e-7) * 0.5 * (1 + np.cos(np.pi * np.arange(20 - top) / (19 - top)))
+    np.testing.assert_allclose(found, [*rise, *fall], rtol=1e-5, atol=1e-9)
+    assert found.argmax() == top and found[-1] == pytest.approx(4e-7, rel=1e-2)
+
+
+def test_every_schedule_can_be_named():
+    assert config_fields.FIELDS["optimizer.schedule"].allowed.words == schedules.SCHEDULES

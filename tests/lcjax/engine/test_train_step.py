@@ -422,10 +422,14 @@ def test_statistics_that_are_frozen_never_move_nor_do_their_averages(accumulate)
     np.testing.assert_allclose(states[0].trainable["encoder/norm/scale"], expected, rtol=1e-5)
 
 
-@pytest.mark.parametrize(("mode", "devices", "power"), [("jit", 4, 0.0), ("pmap", 4, 0.5)])
-def test_a_part_counts_by_what_is_labelled_in_it(mode, devices, power):
+@pytest.mark.parametrize(
+    ("mode", "devices", "power", "loss"),
+    [("jit", 4, 0.0, "cross_entropy"), ("pmap", 4, 0.5, "cross_entropy + 2 * dice + lovasz")],
+)
+def test_a_part_counts_by_what_is_labelled_in_it(mode, devices, power, loss):
     """The second part has no labelled pixel, the third few of them, and others than the first."""
     config = smallest("swin_unet")
+    config.loss = loss
     config.optimizer.update({"name": "sgd", "momentum": 0.0, "weight_decay": 0.0, "clip": 0.0})
     config.class_weights = power
     data = batch(config, BATCH)

@@ -15,6 +15,7 @@ from data_pipelines.schema.sensors import AERIAL
 from lcjax.configs import rasters
 from lcjax.evaluation import elsewhere
 from lcjax.reporting import report
+from lcjax.runs import evaluations, record_confusions
 from lcjax.runs import model_card as cards
 from lcjax.training.run import train
 
@@ -67,6 +68,8 @@ def test_pixels_of_common_classes_are_scored_against_scikit_learn(run):
     assert found["note"] == elsewhere.NOTE and found["dataset"] == "arrays in memory"
     out = run / "evaluation" / "arrays_fold_2"
     assert json.loads((out / "metrics.json").read_text())["scores"] == found["scores"]
+    records = record_confusions.read(out, evaluations.read(out, of_classes=True))  # which checks the sums, too
+    assert records.other.sum() == matrix[:, 2].sum() and records.confusion.shape[1:] == (2, 2)
     assert (out / "confusion.csv").read_text().splitlines()[0] == "truth \\ prediction,water,roof,other"
     page = report.render([str(run)], [])["index.html"]
     assert elsewhere.NOTE in page

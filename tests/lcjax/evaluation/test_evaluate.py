@@ -3,20 +3,25 @@
 import dataclasses
 import json
 
+import jax.numpy as jnp
 import numpy as np
 import pytest
 import rasterio
 from networks import small
 from sklearn.metrics import confusion_matrix
 
+from data_pipelines.datasets.contest_legend import DFC2020
 from data_pipelines.reading import dataset
 from data_pipelines.schema.errors import InputError
 from lcjax.configs import pretrain
-from lcjax.engine import restore
+from lcjax.engine import eval_step, restore
 from lcjax.evaluation import evaluate
+from lcjax.evaluation.further import Further
 from lcjax.mapping import mapper, scene
+from lcjax.ops import boundary_iou, object_recall
 from lcjax.parallel import mesh as meshes
 from lcjax.reporting import report
+from lcjax.runs import evaluations, record_confusions
 from lcjax.training.run import train
 
 
@@ -61,6 +66,79 @@ def test_twice_is_identical(trained, result):
     assert evaluate.evaluate(trained, "test", "best") == result
 
 
+def test_the_counts_of_each_record_are_those_of_its_pixels(trained, result, data_dir):
+    """Against a prediction and a count of each record by itself; 4 records on 8 devices, so that half are padding."""
+    folder = trained / "evaluation" / "test"
+    records = record_confusions.read(folder, evaluations.read(folder, of_classes=True))
+    source = dataset.open_dataset(data_dir, "sample").source("test")
+    assert records.ids.tolist() == list(source.ids) and set(records.groups) == {"scene_2"}
+    network = restore.restore(trained, "best")
+    for place in range(len(source)):
+        record = source[place]
+        (guess,) = evaluate.predict(network, [record])
+        seen = ~np.isin(record["label"], [0, 3, 8, 255])
+        expected = confusion_matrix(record["label"][seen], guess[seen], labels=result["class_ids"])
+        # One pixel of 65,536 may be a tie that another batch decides otherwise.
+        assert np.abs(records.confusion[place].astype(int) - expected).sum() <= 4
+        assert records.ignored[place] == (~seen).sum()
+    west, south, east, north = records.bounds.T
+    assert (west < east).all() and (south < north).all() and (np.abs(south + 28.04) < 0.1).all()  # UTM 34 south
+
+
+def test_the_counts_of_records_add_up_to_those_that_training_sees(trained, result, data_dir):
+    network, mesh = restore.restore(trained, "best"), meshes.make_mesh(-1, 1, 8)
+    batches = eval_step.evaluation_batches(
+        dataset.open_dataset(data_dir, "sample").source("test"), 8, network.task.keys, 1
+    )
+    step = eval_step.evaluation_step(network.task, network.template)
+    values = meshes.replicate_tree((network.parameters, network.statistics), mesh)
+    sums = eval_step.sum_over_batches(step, *values, batches, meshes.batch_sharding(mesh))
+    assert sums["confusion"].tolist() == result["confusion"] and sums["ignored"] == result["ignored_pixels"]
+
+
+def test_intervals_hold_the_scores_and_say_what_they_are_of(result):
+    told = result["intervals"]
+    assert (told["level"], told["blocks"], told["block"]) == (0.95, 4, "record")
+    assert "scene_2" in told["notes"][0] and "4 records are few" in told["notes"][1]
+    for key, (low, high) in told["scores"].items():
+        assert low <= result["scores"][key] <= high
+    assert {"OA", "mCA_8", "mIoU_8", "kappa"} <= told["scores"].keys()
+
+
+def test_boundaries_and_objects_are_those_of_the_maps(trained, result, data_dir):
+    """On request, beside the same scores: counted of the maps that the network draws of each record."""
+    found = evaluate.evaluate(trained, "test", "best", further=Further.asked("3px", "10,100"))
+    assert {key: value for key, value in found.items() if key not in ("boundary", "objects")} == result
+    source = dataset.open_dataset(data_dir, "sample").source("test")
+    legend, network = DFC2020, restore.restore(trained, "best")
+    index = legend.index_of_id()
+    maps = [(index[source[i]["label"]], index[evaluate.predict(network, [source[i]])[0]]) for i in range(len(source))]
+    counts = sum(object_recall.object_counts(truth, guess, 8, (10, 100)) for truth, guess in maps)
+    objects = found["objects"]
+    told = np.array([objects["counts"][name] for name in found["class_set"]])
+    np.testing.assert_array_equal(told[..., 1], counts[..., 1])
+    assert np.abs(told[..., 0] - counts[..., 0]).max() <= 1  # a pixel that is a tie
+    assert objects["pixel_hectares"] == pytest.approx(0.01, rel=1e-2)  # 10 m
+    named = found["class_set"][0]
+    assert objects["scores"][f"{named}/all"] == told[0, :, 0].sum() / told[0, :, 1].sum()
+    truth, guess = (jnp.asarray(np.stack(several)) for several in zip(*maps, strict=True))
+    near = np.asarray(boundary_iou.counts_of_each(truth, guess, 8, 3)).sum(axis=0)
+    expected = {key: float(value) for key, value in boundary_iou.score_values(near, found["class_set"]).items()}
+    assert found["boundary"]["pixels"] == 3 and found["boundary"]["scores"] == pytest.approx(expected, abs=1e-3)
+    page = report.render([str(trained)], [])["index.html"]
+    assert "Boundary IoU by class" in page and "10 to 99 px (0.1 ha to 0.99 ha)" in page
+    evaluate.evaluate(trained, "test", "best")
+
+
+def test_the_line_shows_intervals_briefly():
+    scores = {"OA": 0.7, "kappa": 0.5, "IoU/Forest": 0.4}
+    told = {"level": 0.95, "blocks": 12, "block": "group", "scores": {"OA": [0.6512, 0.7498]}}
+    assert evaluate.told_scores({"scores": scores, "intervals": told}) == (
+        "OA 0.7000 [0.651, 0.750]  kappa 0.5000  [95 % interval over 12 groups]"
+    )
+    assert evaluate.told_scores({"scores": scores}) == "OA 0.7000  kappa 0.5000"
+
+
 def test_samples_for_the_page(trained, result):
     with np.load(trained / "evaluation" / "test" / "samples.npz", allow_pickle=False) as samples:
         assert samples["image"].shape == (4, 256, 256, 3) and samples["truth"].shape == (4, 256, 256)
@@ -82,7 +160,7 @@ def test_a_split_without_labels_is_refused_before_anything_is_compiled(trained, 
     splits = whole.card.splits | {"test": whole.card.splits["test"] | {"class_pixels": {"3": 7}}}  # an ignored class
     emptied = dataclasses.replace(whole, card=dataclasses.replace(whole.card, splits=splits))
     monkeypatch.setattr(evaluate.restore, "restore", lambda *_: emptied)
-    monkeypatch.setattr(evaluate, "evaluation_step", None)
+    monkeypatch.setattr(evaluate, "counted", None)
     with pytest.raises(
         InputError, match=r"\(test\) of sample .*: nothing to score, for its 7 labelled pixels are of igno"
     ):
@@ -95,6 +173,8 @@ def test_contrastive_runs_are_evaluated_too(data_dir, tmp_path):
     train(config, tmp_path / "pretrain")
     scores = evaluate.evaluate(tmp_path / "pretrain", "validation", "last")["scores"]
     assert scores["loss"] > 0 and 0 <= scores["retrieval"] <= 1
+    with pytest.raises(InputError, match="--boundary and --objects: a contrastive run counts no maps record by record"):
+        evaluate.evaluate(tmp_path / "pretrain", "validation", "last", further=Further.asked("2%", None))
     with pytest.raises(InputError, match="no classes to map"):
         restore.restore(tmp_path / "pretrain", "last").probabilities()
 

@@ -113,3 +113,64 @@ def test_a_perfect_map_scores_one(matrix):
 def test_no_pixel_at_all_is_an_error():
     with pytest.raises(ValueError, match="no labelled pixel was scored"):
         metrics.scores(np.zeros((3, 3), np.int64), ["a", "b", "c"])
+
+
+def by_hand(matrix, names, other):
+    """The scores of one matrix, number by number in the order in which they were always computed."""
+    matrix = np.asarray(matrix, np.float64)
+    hits, truth, guess = np.diag(matrix), matrix.sum(axis=1) + other, matrix.sum(axis=0)
+    present = truth + guess > 0
+    by_class = {
+        "IoU": hits / np.maximum(truth + guess - hits, 1),
+        "Acc": hits / np.maximum(truth, 1),
+        "Precision": hits / np.maximum(guess, 1),
+        "F1": 2 * hits / np.maximum(truth + guess, 1),
+    }
+    total = float(truth.sum())
+    accuracy, chance = float(hits.sum() / total), float(truth @ guess) / total**2
+    result = {
+        "OA": accuracy,
+        f"mCA_{len(names)}": float(by_class["Acc"][present].mean()),
+        f"mIoU_{len(names)}": float(by_class["IoU"][present].mean()),
+        "kappa": (accuracy - chance) / (1 - chance) if chance < 1 else 1.0,
+    }
+    for score, values in by_class.items():
+        result |= {f"{score}/{names[i]}": float(values[i]) for i in np.flatnonzero(present)}
+    return result
+
+
+@pytest.mark.parametrize("classes", [1, 3, 8, 13, 19])
+def test_scores_of_many_matrices_are_those_of_each_bit_for_bit(classes):
+    """With absent classes, large counts whose products are rounded, and pixels taken for none of the classes."""
+    draw = np.random.default_rng(classes)
+    names = [f"class {i}" for i in range(classes)]
+    size = (100, classes, classes)
+    matrices = draw.integers(0, 10 ** draw.integers(2, 12, (100, 1, 1)), size) * (draw.random(size) < 0.6)
+    absent = draw.random((100, classes)) < 0.2
+    absent[:, 0] = False
+    matrices[absent] = 0
+    matrices.swapaxes(1, 2)[absent] = 0
+    matrices[:, 0, 0] += 1
+    other = draw.integers(0, 1000, (100, classes)) * ~absent
+    many = metrics.score_values(matrices, names, other)
+    for place in range(100):
+        found, missing = metrics.scores(matrices[place], names, other[place])
+        assert found == by_hand(matrices[place], names, other[place])
+        assert missing == [name for name, gone in zip(names, absent[place], strict=True) if gone]
+        for key, values in many.items():
+            assert found[key] == values[place] if key in found else np.isnan(values[place])
+
+
+def test_an_empty_matrix_among_many_has_no_score():
+    values = metrics.score_values(np.stack([np.zeros((2, 2)), np.eye(2)]), ["a", "b"])
+    for of_key in values.values():
+        assert np.isnan(of_key[0]) and of_key[1] == 1
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_the_counts_of_each_example_equal_scikit_learn(seed):
+    truth, guess = pixels(seed)
+    found = metrics.confusion_of_each(jnp.asarray(truth), jnp.asarray(guess), 5)
+    for one, y, p in zip(found, truth, guess, strict=True):
+        seen = y != IGNORE
+        np.testing.assert_array_equal(one, reference.confusion_matrix(y[seen], p[seen], labels=range(5)))

@@ -41,7 +41,9 @@ def make_map(path, seed=0, *, legend=DFC2020, picture=True, item=False, tags=TAG
 
 
 def make_report(maps, output, workdirs=None) -> str:
-    report_verb.run(types.SimpleNamespace(workdirs=workdirs, maps=[str(path) for path in maps], output=str(output)))
+    report_verb.run(
+        types.SimpleNamespace(workdirs=workdirs, reference=None, maps=[str(path) for path in maps], output=str(output))
+    )
     return (output / "index.html").read_text()
 
 
@@ -161,7 +163,9 @@ def test_the_date_is_where_a_stac_item_has_it(tmp_path):
 
 def wrong(match, *maps, output="out"):
     with pytest.raises(InputError, match=match) as caught:
-        report_verb.run(types.SimpleNamespace(workdirs=None, maps=[str(path) for path in maps], output=output))
+        report_verb.run(
+            types.SimpleNamespace(workdirs=None, reference=None, maps=[str(path) for path in maps], output=output)
+        )
     assert "\n" not in str(caught.value)
 
 

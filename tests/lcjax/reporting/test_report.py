@@ -240,7 +240,7 @@ def test_a_line_that_is_being_written_is_passed_over(tmp_path):
 def wrong(tmp_path, match: str, workdirs: str, output: str = "out") -> None:
     given = workdirs.split(",") if workdirs else None
     with pytest.raises(InputError, match=match) as caught:
-        report_verb.run(types.SimpleNamespace(workdirs=given, maps=None, output=output))
+        report_verb.run(types.SimpleNamespace(workdirs=given, reference=None, maps=None, output=output))
     assert "\n" not in str(caught.value)
     assert not (tmp_path / "out").exists()
 
@@ -300,6 +300,21 @@ def test_a_corrupt_file_is_named(tmp_path, file, content, match):
 def test_a_confusion_matrix_of_the_wrong_shape_is_refused(tmp_path):
     run = make_run(tmp_path / "a", 0, confusion=[[1, 2], [3, 4]])
     wrong(tmp_path, r"8 classes in class_set, .* of shape \(2, 2\)", str(run), str(tmp_path / "out"))
+
+
+def objects(rows: int) -> dict:
+    counts = dict.fromkeys(NAMES, [[1, 2]] * rows)
+    return {"edges": [10], "found_from": 0.5, "counts": counts, "scores": {"Forest/0": 0.5}, "intervals": {}}
+
+
+def test_objects_are_shown_by_size_and_counts_of_other_sizes_refused(tmp_path):
+    made = make_report(str(make_run(tmp_path / "a", 0, objects=objects(2))), tmp_path / "shown")
+    head, first, *_ = made.tables["table-1", "objects"]
+    assert head == ["class", "1 to 9 px", "10 px and more", "all"] and first[:2] == ["Forest", "0.5001 of 2"]
+    run = make_run(tmp_path / "b", 0, objects=objects(3))
+    wrong(
+        tmp_path, r"metrics\.json: objects\.counts: found counts of .*, expected 2 of each class; run `lcjax", str(run)
+    )
 
 
 def test_an_output_that_is_a_file_is_refused_and_kept(tmp_path):

@@ -59,7 +59,7 @@ def test_choices_are_those_that_the_code_knows():
         ("workers", -1, "expected 0 to"),
         ("optimizer.batch_rule", "cubic", "expected none, linear or sqrt"),
         ("optimizer.reference_batch", 0, "expected 1 to"),
-        ("optimizer.schedule", "linear", "expected cosine, constant or plateau"),
+        ("optimizer.schedule", "linear", "expected cosine, constant, plateau, poly or one_cycle"),
         ("optimizer.plateau_factor", 1.0, "expected above 0 and below 1"),
         ("optimizer.plateau_patience", -1, "expected 0 or more"),
         ("projection", -1, "expected 0 to"),
@@ -117,6 +117,8 @@ def test_a_config_that_lacks_fields_is_refused_with_their_names():
         ("optimizer.lr", "did you mean 'optimizer.learning_rate'? config.optimizer has "),
         ("lr", "did you mean 'optimizer.learning_rate'? config has "),
         ("batchsize", "did you mean 'batch_size'? "),
+        ("sampling", "did you mean 'sampling.name'? config has "),  # a group
+        ("optimizer", "did you mean 'optimizer.name'? config has "),
         ("qqq", "config has task, "),
     ],
 )

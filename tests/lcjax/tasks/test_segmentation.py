@@ -1,14 +1,16 @@
 """Evaluation sums against numpy, padded examples, and that frozen means frozen."""
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
+from flax import nnx
 from networks import batch, card_of, logged, make, smallest, trained
 
 from data_pipelines.schema.errors import InputError
 from lcjax import tasks
 from lcjax.engine.eval_step import evaluation_step, sum_over_batches
-from lcjax.ops import augment
+from lcjax.ops import augment, losses
 from lcjax.parallel import mesh as meshes
 
 
@@ -137,3 +139,67 @@ def test_an_unknown_task_is_refused():
     config.task = "regression"
     with pytest.raises(InputError, match=r"config\.task='regression': expected one of segmentation, contrastive"):
         tasks.make(config, None)
+
+
+class Linear(nnx.Module):
+    """Logits that are linear in the bands."""
+
+    def __call__(self, inputs, keys_B=None):
+        return jnp.concatenate(list(inputs.values()), axis=-1)[..., :8]
+
+
+def learned(**changes):
+    """Loss and what is logged of a batch."""
+    config = smallest("unet")
+    config.update(changes)
+    task = tasks.make(config, card_of(config))
+    loss, values = task.loss(Linear(), batch(config, 4), jax.random.split(jax.random.key(0), 4))
+    return float(loss), logged({key: value for key, value in values.items() if key != "weight"})
+
+
+def test_each_loss_of_a_sum_is_logged_without_its_weight():
+    alone = {loss: learned(loss=loss)[0] for loss in ("cross_entropy", "dice")}
+    loss, shown = learned(loss="cross_entropy + 0.5 * dice")
+    assert shown.keys() == {"OA", "loss", "loss/cross_entropy", "loss/dice"}
+    assert shown["loss"] == pytest.approx(loss) == pytest.approx(alone["cross_entropy"] + 0.5 * alone["dice"])
+    assert {name: shown[f"loss/{name}"] for name in alone} == pytest.approx(alone)
+    assert learned(loss="0.5 * dice")[1].keys() == {"OA", "loss"}
+
+
+def weights(pixels, **changes):
+    config = smallest("unet")
+    config.update(changes)
+    card = card_of(config)
+    card.splits["train"]["class_pixels"].update({str(c.id): n for c, n in zip(card.legend.scored, pixels, strict=True)})
+    return tasks.make(config, card).weights
+
+
+def test_weights_of_classes_are_those_that_the_config_names():
+    pixels = [800, 10, 90, 100, 0, 0, 0, 0]
+    assert weights(pixels) is None
+    np.testing.assert_array_equal(weights(pixels, class_weights=0.5), losses.class_weights(pixels, 0.5))
+    effective = weights(pixels, class_weights=0.99, class_weights_rule="effective_number")
+    np.testing.assert_array_equal(effective, losses.effective_number_weights(pixels, 0.99))
+    np.testing.assert_array_equal(weights(pixels, class_weights_fixed=tuple(range(8))), np.arange(8))
+
+
+@pytest.mark.parametrize(
+    ("changes", "says"),
+    [
+        (
+            {"class_weights_fixed": (1, 2)},
+            r"^config\.class_weights_fixed=\(1, 2\): 2 weights; expected one for each of the 8",
+        ),
+        (
+            {"class_weights_fixed": (1,) * 8, "class_weights": 1.0},
+            r"^config\.class_weights=1\.0: config\.class_weights_fixed",
+        ),
+        (
+            {"accumulate": 2, "loss": "focal + dice(over=batch)"},
+            r"^config\.accumulate=2: config\.loss='focal \+ dice\(over=batch\)' takes dice over the whole batch",
+        ),
+    ],
+)
+def test_losses_and_weights_that_cannot_be_are_refused(changes, says):
+    with pytest.raises(InputError, match=says):
+        weights([1] * 8, **changes)

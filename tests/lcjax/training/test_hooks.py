@@ -11,6 +11,7 @@ import pytest
 
 from data_pipelines.schema.errors import InputError
 from lcjax.engine.durations import RunLength
+from lcjax.engine.monitor import Monitor
 from lcjax.runs import model_card as cards
 from lcjax.runs.goodput import Unrecorded
 from lcjax.runs.progress import Progress
@@ -36,12 +37,10 @@ class Log:
 def experiment(**changes):
     """What the parts ask of an experiment."""
     optimizer = types.SimpleNamespace(schedule="cosine", plateau_factor=0.5, plateau_patience=1)
-    task = types.SimpleNamespace(
-        monitor="mIoU", scores=lambda sums: {"mIoU": float(sums)}, health_warning=lambda means: ""
-    )
+    task = types.SimpleNamespace(scores=lambda sums: {"mIoU": float(sums)}, health_warning=lambda means: "")
     config = types.SimpleNamespace(batch_size=4, patience=0, optimizer=optimizer)
     given = {"config": config, "task": task, "length": RunLength(10, 2, 3, 2, 5), "validation_source": [1]}
-    return types.SimpleNamespace(**given | changes)
+    return types.SimpleNamespace(**{"monitor": Monitor("mIoU")} | given | changes)
 
 
 def metrics(loss: float) -> dict:
@@ -126,6 +125,7 @@ def evaluate(monkeypatch):
         monkeypatch.setattr(evaluators, "sum_over_batches", lambda *_: next(todo))
         monkeypatch.setattr(evaluators, "with_lr_multiplier", lambda state, value: state.update(factor=value) or state)
         given = experiment(evaluation_step=None, batch_sharding=None, evaluation_batches=lambda source: None)
+        given.monitor = changes.pop("monitor", given.monitor)
         vars(given.config).update(changes.pop("config", {}))
         vars(given.config.optimizer).update(changes)
         progress, saved, log, state = Progress(), Saved(), Log(), Values(factor=1.0)
@@ -149,6 +149,11 @@ def test_the_first_of_equal_scores_is_the_best(evaluate):
     assert best == [2, 6] and (progress.best, progress.since_best, progress.evaluated) == (0.7, 1, 8)
     assert factors == [1.0] * 4 and not progress.ended
     assert log.rows[2] == (6, "validation", {"mIoU": 0.7})
+
+
+def test_a_run_can_choose_the_lowest_score(evaluate):
+    progress, best, _, _ = evaluate([0.5, 0.5, 0.7, 0.4], monitor=Monitor("mIoU", lower_is_better=True))
+    assert best == [2, 8] and (progress.best, progress.since_best, progress.monitor) == (0.4, 0, "mIoU")
 
 
 def test_a_plateau_lowers_the_rate_every_time_that_patience_is_spent(evaluate):

@@ -1,0 +1,161 @@
+"""Our networks beside the same ones in PyTorch, by turns, in one run.
+
+  make peers
+  python benchmarks/peers/compare.py --output=DIR --cases=swin_unet --precisions=f32
+
+Each side is a process of its own that computes only when it is asked to (worker.py), so that what else the machine does
+touches all alike: a round asks each for a few calls, one after the other, and the ratio of a round is that of their
+medians. The table gives the median of the rounds' ratios and their range. All sides have the same network (held entry
+by entry against ours by tests/parity), batch, loss, optimiser, clipping, and all cores. It takes the environment of
+`make parity`, which holds PyTorch and ours; with a GPU both use it.
+
+Writes DIR/peers.json after each case and DIR/peers.md. Started again it goes on with the cases that are missing.
+"""
+
+import argparse
+import contextlib
+import json
+import os
+import pathlib
+import statistics
+import subprocess
+import sys
+from collections.abc import Iterator, Sequence
+
+from cases import CASES, MODES, PRECISIONS, SIDES, sides
+
+HERE = pathlib.Path(__file__).resolve().parent
+ROOT = HERE.parents[1]
+REFERENCES = tuple(name for name in SIDES if name.startswith("torch"))
+
+
+@contextlib.contextmanager
+def started(*words: str) -> Iterator[subprocess.Popen]:
+    """A side, for the time of the context."""
+    environment = os.environ | {"PYTHONPATH": f"{ROOT}{os.pathsep}{HERE}"}
+    command = [sys.executable, str(HERE / words[0]), *words[1:]]
+    with subprocess.Popen(
+        command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=environment
+    ) as process:
+        try:
+            yield process
+        finally:
+            process.kill()
+
+
+def heard(process: subprocess.Popen):
+    """What a side says next. Ends the run where it died."""
+    assert process.stdout
+    for line in process.stdout:
+        if line.startswith("\x1e"):
+            return json.loads(line[1:])
+    sys.exit(f"peers: {process.args!r} ended; what it said stands above")
+
+
+def asked(process: subprocess.Popen, calls: int) -> list[float]:
+    """Milliseconds of so many calls of a side."""
+    assert process.stdin
+    process.stdin.write(f"{calls}\n")
+    process.stdin.flush()
+    found: list[float] = heard(process)
+    return found
+
+
+def measured(name: str, mode: str, precision: str, wanted: Sequence[str], rounds: int, calls: int) -> dict:
+    """The times of the sides of a case, by turns."""
+    with contextlib.ExitStack() as stack:
+        running, about = {}, {}
+        for side in wanted:
+            script, how = SIDES[side]
+            running[side] = stack.enter_context(started(script, name, mode, precision, how))
+            about[side] = heard(running[side])  # one after the other: compiling takes all cores
+            seconds = about[side]["ready"]
+            print(f"{name}, {mode}, {precision}: {side} ready after {seconds:.0f} s", file=sys.stderr, flush=True)
+        times: dict[str, list[list[float]]] = {side: [] for side in wanted}
+        for _ in range(rounds):
+            for side, process in running.items():
+                times[side].append(asked(process, calls))
+    return {
+        "case": name,
+        "mode": mode,
+        "precision": precision,
+        "batch": CASES[name].batch,
+        "edge": CASES[name].edge,
+        "parameters": {side: one["parameters"] for side, one in about.items()},
+        "build_seconds": {side: one["ready"] for side, one in about.items()},
+        "milliseconds": times,
+    }
+
+
+def ratios(row: dict, side: str) -> list[float]:
+    """How many times as fast a side is as the fastest of PyTorch, by round."""
+    medians = {name: [statistics.median(one) for one in rounds] for name, rounds in row["milliseconds"].items()}
+    peers = [medians[name] for name in REFERENCES if name in medians]
+    # The fastest of them over all rounds, not the luckiest of each.
+    best = min(peers, key=statistics.median)
+    return [theirs / ours for theirs, ours in zip(best, medians[side], strict=True)]
+
+
+def table(rows: Sequence[dict]) -> str:
+    """Markdown: images per second of each side, and the ratio of each of ours to the fastest of PyTorch."""
+    names = list(SIDES)
+    lines = [
+        "Images per second, medians; in brackets how many times as fast as the fastest of PyTorch, median and range of",
+        "the rounds.",
+        "",
+        "| network | | " + " | ".join(names) + " |",
+        "|---|---|" + "--:|" * len(names),
+    ]
+    for row in rows:
+        cells = []
+        for name in names:
+            if name not in row["milliseconds"]:
+                cells.append("")
+                continue
+            median = statistics.median(statistics.median(one) for one in row["milliseconds"][name])
+            cell = f"{1e3 * row['batch'] / median:.2f}"
+            if name not in REFERENCES and any(other in row["milliseconds"] for other in REFERENCES):
+                found = ratios(row, name)
+                cell += f" ({statistics.median(found):.2f}, {min(found):.2f} to {max(found):.2f})"
+            cells.append(cell)
+        lines.append(f"| {row['case']} | {row['mode']}, {row['precision']} | {' | '.join(cells)} |")
+    return "\n".join(lines) + "\n"
+
+
+def _listed(known: Sequence[str]):
+    def read(text: str) -> tuple[str, ...]:
+        values = tuple(text.split(","))
+        if not set(values) <= set(known):
+            raise argparse.ArgumentTypeError(f"{text}: expected some of {', '.join(known)}")
+        return values
+
+    return read
+
+
+def main() -> None:
+    """Measures what is missing, and writes the table."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--output", type=pathlib.Path, required=True)
+    for name, known in (("cases", tuple(CASES)), ("modes", MODES), ("precisions", PRECISIONS), ("sides", tuple(SIDES))):
+        parser.add_argument(f"--{name}", type=_listed(known), default=known, help=", ".join(known))
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--calls", type=int, default=3, help="of each side in a round")
+    options = parser.parse_args()
+    options.output.mkdir(parents=True, exist_ok=True)
+    kept = options.output / "peers.json"
+    rows = json.loads(kept.read_text()) if kept.exists() else []
+    there = {(row["case"], row["mode"], row["precision"]) for row in rows}
+    for name in options.cases:
+        for mode in options.modes:
+            for precision in options.precisions:
+                if (name, mode, precision) in there:
+                    continue
+                wanted = [side for side in sides(CASES[name], mode) if side in options.sides]
+                rows.append(measured(name, mode, precision, wanted, options.rounds, options.calls))
+                kept.write_text(json.dumps(rows, indent=1))
+                (options.output / "peers.md").write_text(table(rows))
+    print(table(rows), end="")
+
+
+if __name__ == "__main__":
+    main()

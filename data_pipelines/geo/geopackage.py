@@ -1,0 +1,226 @@
+"""GeoPackages: one layer of points or polygons with columns, written whole and read back, with its style for QGIS.
+
+Written and read by pyogrio, the extra `vector`. Geometries are WKB, as OGC 06-103r4 (8.2) has it.
+"""
+
+import contextlib
+import logging
+import os
+import pathlib
+import sqlite3
+import struct
+import warnings
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+from urllib.parse import quote
+
+import numpy as np
+
+from data_pipelines.schema import limits
+from data_pipelines.schema.errors import InputError
+from data_pipelines.schema.files import open_regular, temporary
+
+_log = logging.getLogger("lcjax.data")
+
+Value = str | int | float | None
+_MAGIC = b"SQLite format 3\0"
+_APPLICATION = slice(68, 72), (b"GPKG", b"GP10", b"GP11")  # bytes of the file's header, and what they may be
+_MOST_ROWS = 5_000_000
+_DTYPES: dict[type, Any] = {str: object, int: np.int64, float: np.float64}
+_EMPTY: dict[type, Value] = {str: None, int: 0, float: np.nan}
+_STYLES = "layer_styles"  # the table in which QGIS keeps the styles of a GeoPackage's layers
+
+
+def write(
+    path: pathlib.Path,
+    layer: str,
+    columns: Mapping[str, Sequence[Value]],
+    geometries: Sequence[bytes],
+    kind: str,
+    crs: str | None,
+    style: str = "",
+) -> None:
+    """Writes a GeoPackage of one layer, completely or not at all, and reads it back.
+
+    Args:
+      path: to write; a file that is there is replaced.
+      layer: its name.
+      columns: name -> a value for each feature, all text, whole numbers or numbers; None where there is none.
+      geometries: WKB of each feature.
+      kind: "Point" or "Polygon", of all of them.
+      crs: of the geometries, a code such as "EPSG:32633" or WKT; None where they lie nowhere.
+      style: QML that QGIS loads with the layer: symbols and form; "" for none.
+
+    Raises:
+      InputError: pyogrio is not installed.
+      OSError: the file cannot be written, or does not hold what was written.
+    """
+    pyogrio = _pyogrio(path)
+    begun = temporary(path).with_suffix(path.suffix)  # GDAL warns of names that do not end in .gpkg
+    names, data, masks = list(columns), [], []
+    for values in columns.values():
+        kind_of = next((type(value) for value in values if value is not None), str)
+        array = np.empty(len(values), _DTYPES[kind_of])
+        array[:] = [_EMPTY[kind_of] if value is None else value for value in values]
+        data.append(array)
+        masks.append(np.array([value is None for value in values], bool))
+    shapes = np.empty(len(geometries), object)
+    shapes[:] = geometries
+    try:
+        with _warnings_logged(path):
+            pyogrio.raw.write(
+                begun, shapes, data, names, masks, layer=layer, driver="GPKG", geometry_type=kind, crs=crs,
+                promote_to_multi=False,
+            )  # fmt: skip
+            if style:
+                _write_style(pyogrio, begun, layer, style)
+        found, there = read(begun, layer, names)
+        if there != list(geometries) or any(found[name] != list(values) for name, values in columns.items()):
+            raise OSError(f"{path}: what was written cannot be read back")
+        begun.replace(path)
+    except (pyogrio.errors.DataSourceError, pyogrio.errors.DataLayerError) as error:
+        raise OSError(f"{path}: {' '.join(str(error).split())}") from error
+    finally:
+        begun.unlink(missing_ok=True)
+
+
+def read(path: pathlib.Path, layer: str, columns: Sequence[str]) -> tuple[dict[str, list[Value]], list[bytes | None]]:
+    """Reads a layer of a GeoPackage.
+
+    Args:
+      path: of the file.
+      layer: the name that the layer has, or the only one may have any other.
+      columns: that must be there.
+
+    Returns:
+      Column -> its values, None where there is none; and the WKB of each feature, None where it has no geometry.
+
+    Raises:
+      InputError: pyogrio is not installed, the file is no GeoPackage, holds views, or lacks the layer or a column.
+    """
+    pyogrio = _pyogrio(path)
+    _check(path)
+    try:
+        with _warnings_logged(path):
+            layers = [str(name) for name, kind in pyogrio.list_layers(path) if kind is not None]
+        chosen = layer if layer in layers or len(layers) != 1 else layers[0]
+        if chosen not in layers:
+            told = ", ".join(layers[:20]) or "none"
+            raise InputError(f"{path}: found the layers {told}; expected one called {layer}")
+        with _warnings_logged(path):
+            meta, _, shapes, data = pyogrio.raw.read(path, layer=chosen, max_features=_MOST_ROWS + 1)
+    except (pyogrio.errors.DataSourceError, pyogrio.errors.DataLayerError, UnicodeDecodeError) as error:
+        reason = " ".join(str(error).split())
+        raise InputError(f"{path}: cannot be read ({reason}); damaged, or no GeoPackage; copy it anew") from error
+    fields = [str(name) for name in meta["fields"]]
+    if missing := [name for name in columns if name not in fields]:
+        raise InputError(
+            f"{path}: no column {', '.join(missing)} in the layer {chosen}; found {', '.join(fields)[:200] or 'none'}"
+        )
+    if len(shapes if shapes is not None else ()) > _MOST_ROWS:
+        raise InputError(f"{path}: more than {_MOST_ROWS:,} features; expected fewer; is it the right file?")
+    found = {name: _values(data[fields.index(name)]) for name in columns}
+    count = len(next(iter(found.values()), ()))
+    return found, [None if wkb is None else bytes(wkb) for wkb in (shapes if shapes is not None else [None] * count)]
+
+
+def point(x: float, y: float) -> bytes:
+    """Returns the WKB of a point."""
+    return struct.pack("<BIdd", 1, 1, x, y)
+
+
+def polygon(ring: Sequence[tuple[float, float]]) -> bytes:
+    """Returns the WKB of a polygon without holes; the ring ends where it begins."""
+    return struct.pack("<BIII", 1, 3, 1, len(ring)) + b"".join(struct.pack("<dd", x, y) for x, y in ring)
+
+
+def point_of(wkb: bytes) -> tuple[float, float] | None:
+    """Returns x and y of the WKB of a point, or of the only one of a MultiPoint; None for anything else, or empty."""
+    for head in ("<BI", ">BI"):
+        order, kind = struct.unpack_from(head, wkb) if len(wkb) >= 5 else (-1, 0)
+        if order != (head[0] == "<"):
+            continue
+        if kind % 1000 == 4 and len(wkb) > 14 and struct.unpack_from(f"{head[0]}I", wkb, 5)[0] == 1:
+            return point_of(wkb[9:])
+        if kind % 1000 == 1 and len(wkb) >= 21:  # 1001, 2001 and 3001 also have z or m
+            x, y = struct.unpack_from(f"{head[0]}dd", wkb, 5)
+            return (x, y) if np.isfinite([x, y]).all() else None
+    return None
+
+
+def is_geopackage(path: pathlib.Path) -> bool:
+    """Whether a file is a GeoPackage by its first bytes, whatever its name. Raises InputError as `open_regular`."""
+    with open_regular(path) as file:
+        head = file.read(100)
+    where, known = _APPLICATION
+    return head.startswith(_MAGIC) and head[where] in known
+
+
+def check_installed(path: pathlib.Path) -> None:
+    """Raises InputError where the package that writes GeoPackages is missing; `path` is what would be written."""
+    _pyogrio(path)
+
+
+def _pyogrio(path: pathlib.Path) -> Any:
+    try:
+        import pyogrio.errors
+        import pyogrio.raw
+    except ImportError as error:
+        raise InputError(
+            f"{path}: a GeoPackage needs the package pyogrio: pip install 'lcjax[vector]', or use a CSV"
+        ) from error
+    return pyogrio
+
+
+@contextlib.contextmanager
+def _warnings_logged(path: pathlib.Path) -> Iterator[None]:
+    """Logs what GDAL warns of, unless it ends in an error, which says more."""
+    with warnings.catch_warnings(record=True) as heard:
+        warnings.simplefilter("always")
+        yield
+    for text in dict.fromkeys(" ".join(str(one.message).split()) for one in heard):
+        if not text.startswith("'crs' was not provided"):  # of what lies nowhere
+            _log.warning(f"{path}: {text}")
+
+
+def _check(path: pathlib.Path) -> None:
+    if not is_geopackage(path):
+        raise InputError(f"{path}: no GeoPackage by its first bytes; expected one, or a CSV whose name ends in .csv")
+    if (size := path.stat().st_size) > limits.TABLE_BYTES:
+        raise InputError(f"{path}: {size:,} bytes; expected at most {limits.TABLE_BYTES:,}; is it the right file?")
+    try:  # not its log, and no file is made beside it
+        with contextlib.closing(sqlite3.connect(f"file:{quote(str(path.absolute()))}?immutable=1", uri=True)) as base:
+            views = base.execute("SELECT name FROM sqlite_master WHERE type = 'view' LIMIT 1").fetchall()
+    except sqlite3.Error as error:
+        raise InputError(f"{path}: cannot be read ({error}); damaged, or no GeoPackage; copy it anew") from error
+    if views:  # which may compute without end
+        raise InputError(
+            f"{path}: holds the view {str(views[0][0])[:60]!a}; expected tables alone: export the layer anew"
+        )
+    log = path.with_name(f"{path.name}-wal")
+    if log.exists() and os.path.getsize(log):
+        _log.warning(f"{path}: is open in another program, which may hold back what was written last; close it there")
+
+
+def _values(array: np.ndarray) -> list[Value]:
+    missing = (array != array) if array.dtype.kind == "f" else np.zeros(len(array), bool)
+    return [None if absent else value for value, absent in zip(array.tolist(), missing, strict=True)]
+
+
+def _write_style(pyogrio: Any, path: pathlib.Path, layer: str, style: str) -> None:
+    """Writes the table that QGIS looks into when it opens a layer: the columns are those that it makes itself."""
+    texts = {
+        "f_table_catalog": "",
+        "f_table_schema": "",
+        "f_table_name": layer,
+        "f_geometry_column": "geom",
+        "styleName": layer,
+        "styleQML": style,
+        "styleSLD": "",
+    }
+    data = [np.array([text], object) for text in texts.values()] + [np.array([True])]
+    data += [np.array([text], object) for text in ("", "", "")]
+    pyogrio.raw.write(
+        path, None, data, [*texts, "useAsDefault", "description", "owner", "ui"], layer=_STYLES, driver="GPKG",
+        geometry_type=None, crs=None, append=True,
+    )  # fmt: skip

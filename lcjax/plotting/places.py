@@ -1,0 +1,78 @@
+"""A map of scores: the ground of each place in the colour of its score."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import matplotlib
+import numpy as np
+from matplotlib.cm import ScalarMappable
+from matplotlib.collections import PatchCollection
+from matplotlib.colors import Normalize
+from matplotlib.patches import Rectangle
+
+from lcjax.plotting import figures
+
+_APART = (0.16, 0.07)  # of the map's width and height: two names that far from each other can be read
+_SEEN = 0.012  # share of the map's width that a place must have to be seen without a dot
+
+_NAME: dict[str, Any] = {
+    "textcoords": "offset points",
+    "ha": "center",
+    "fontsize": 7,
+    "bbox": {"facecolor": "white", "alpha": 0.75, "edgecolor": "none", "pad": 0.8},
+}
+
+
+@matplotlib.rc_context(figures.STYLE)
+def place_map(
+    names: Sequence[str], boxes: Sequence[np.ndarray], values: Sequence[float], score: str, title: str
+) -> bytes:
+    """Draws places in longitude and latitude, as far as they are small as true as a map of their middle latitude.
+
+    Args:
+      names: of the places; of two whose names would lie on each other, the first is named.
+      boxes: of each place (n, 4): west, south, east and north of its records in degrees.
+      values: of each place its score, from 0 to 1.
+      score: what the values are, for the scale of colours.
+      title: above the map.
+    """
+    whole = unwrapped(np.concatenate(boxes))
+    parts = np.split(whole, np.cumsum([len(of_place) for of_place in boxes])[:-1])
+    west, south, east, north = whole[:, 0].min(), whole[:, 1].min(), whole[:, 2].max(), whole[:, 3].max()
+    stretch = 1 / max(np.cos(np.radians((south + north) / 2)), 0.05)
+    margin = 0.06 * max(east - west, (north - south) * stretch, 1e-6)
+    wide, high = east - west + 2 * margin, (north - south) * stretch + 2 * margin
+    figure = figures.new_figure(8.2, float(np.clip(6.4 * high / wide, 2.2, 6.5)) + 1.0)
+    axes = figure.subplots()
+    least, most = min(values), max(values)
+    colours, norm = matplotlib.colormaps["viridis"], Normalize(least, most if most > least else least + 0.01)
+    named: list[tuple[float, float]] = []
+    for name, of_place, value in zip(names, parts, values, strict=True):
+        left, low, right, top = of_place.T
+        rectangles = [Rectangle((x, y), w, h) for x, y, w, h in zip(left, low, right - left, top - low, strict=True)]
+        patch = PatchCollection(rectangles, facecolor=colours(norm(value)), edgecolor="white", linewidth=0.2)
+        axes.add_collection(patch)
+        x, y = (left.min() + right.max()) / 2, (low.min() + top.max()) / 2
+        if max(right.max() - left.min(), (top.max() - low.min()) * stretch) < _SEEN * wide:
+            axes.plot(x, y, "o", color=colours(norm(value)), markeredgecolor="#223", markersize=7)
+        near = (abs(x - u) < _APART[0] * wide and abs(y - v) * stretch < _APART[1] * high for u, v in named)
+        if not any(near):
+            named.append((x, y))
+            axes.annotate(figures.clip(name, 28), (x, y), (0, 7), **_NAME)
+    axes.set(xlim=(west - margin, east + margin), ylim=(south - margin / stretch, north + margin / stretch))
+    axes.set_aspect(stretch, adjustable="box")
+    axes.set(xlabel="longitude (degrees)", ylabel="latitude (degrees)")
+    axes.set_title(figures.clip(title, 80))
+    axes.grid(True)
+    axes.yaxis.set_major_formatter(lambda latitude, _: f"{latitude:.7g}")
+    axes.locator_params(nbins=6)
+    axes.xaxis.set_major_formatter(lambda longitude, _: f"{(longitude + 180) % 360 - 180:.7g}")
+    figure.colorbar(ScalarMappable(norm, colours), ax=axes, label=score, shrink=0.9)
+    return figures.png(figure)
+
+
+def unwrapped(boxes: np.ndarray) -> np.ndarray:
+    """Boxes (n, 4) with longitudes counted on from the first one, so that none is cut by the antimeridian."""
+    west, south, east, north = boxes.T
+    begin = west[0] + (west - west[0] + 180) % 360 - 180
+    return np.stack([begin, south, begin + (east - west) % 360, north], axis=1)

@@ -1,0 +1,67 @@
+"""benchmarks/peers/compare.py: turns, ratios, and sides that die; the sides are small scripts here."""
+
+import importlib.util
+import json
+import pathlib
+import sys
+
+import pytest
+
+FOLDER = pathlib.Path(__file__).parents[1] / "benchmarks" / "peers"
+SIDE = """
+import time, sys
+import worker
+mode = sys.argv[2]
+def build():
+    if mode == "dead":
+        sys.exit("no network")
+    print("what libraries print")
+    return (lambda: time.sleep(0.001)), 7
+worker.serve(build)
+"""
+
+
+@pytest.fixture
+def peers(monkeypatch, tmp_path):
+    monkeypatch.syspath_prepend(FOLDER)
+    spec = importlib.util.spec_from_file_location("peers_compare", FOLDER / "compare.py")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    yield module
+    sys.modules.pop("cases", None)
+
+
+def row(ours, theirs, compiled):
+    times = {"lcjax": ours, "torch": theirs, "torch_compile": compiled}
+    return {"case": "unet", "mode": "forward", "precision": "f32", "batch": 8, "milliseconds": times}
+
+
+def test_the_ratio_is_to_the_fastest_of_pytorch_round_by_round(peers):
+    one = row([[10, 10, 90], [20, 20, 20]], [[30, 30, 30], [30, 30, 30]], [[15, 15, 15], [50, 50, 50]])
+    # Medians of the compiled one are 15 and 50, of the eager one 30 and 30: the eager one is faster over both.
+    assert peers.ratios(one, "lcjax") == [3.0, 1.5]
+    text = peers.table([one])
+    assert "533.33 (2.25, 1.50 to 3.00)" in text  # 8 images in 15 ms
+    assert peers.table([row([[10]], [[10]], [[20]])]).count("(1.00, 1.00 to 1.00)") == 1
+
+
+def test_sides_take_turns_in_processes_of_their_own(peers, tmp_path, monkeypatch):
+    (tmp_path / "side.py").write_text(f"import sys\nsys.path.insert(0, {str(FOLDER)!r})\n" + SIDE)
+    monkeypatch.setattr(
+        peers, "SIDES", {"lcjax": (str(tmp_path / "side.py"), "a"), "torch": (str(tmp_path / "side.py"), "b")}
+    )
+    found = peers.measured("unet", "forward", "f32", ("lcjax", "torch"), 2, 3)
+    assert found["parameters"] == {"lcjax": 7, "torch": 7}
+    assert [[len(times) for times in rounds] for rounds in found["milliseconds"].values()] == [[3, 3], [3, 3]]
+    assert min(time for rounds in found["milliseconds"].values() for times in rounds for time in times) >= 1
+    assert json.loads(json.dumps(found)) == found
+    with pytest.raises(SystemExit, match="ended; what it said stands above"):
+        peers.measured("unet", "dead", "f32", ("lcjax",), 1, 1)
+
+
+def test_every_case_and_side_is_there(peers):
+    for name, case in peers.CASES.items():
+        assert name.startswith(case.model)
+        assert set(peers.sides(case, "training")) >= {"lcjax", "lcjax_jit", "lcjax_pmap", "torch", "torch_compile"}
+        assert not {"lcjax_jit", "lcjax_pmap"} & set(peers.sides(case, "forward"))
+    assert all((FOLDER / script).is_file() for script, _ in peers.SIDES.values())
