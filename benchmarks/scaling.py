@@ -133,8 +133,8 @@ INTRO = """# Training steps compiled for TPU slices
 ```
 make scaling
 lcjax benchmark --config=dfc2020:model=swin_unet --config.batch_size=4096 --config.attention=xla --topology=v5e:16x16
-lcjax benchmark --config=dfc2020:model=swin_unet --config.batch_size=32768 --topology=v5e:16x16 --config.attention=xla \\
-  --plan
+lcjax benchmark --config=dfc2020:model=swin_unet --config.batch_size=32768 --config.attention=xla \\
+  --topology=v5e:16x16 --plan
 ```
 
 **Nothing on this page was measured, and nothing of it ran on a TPU.** Each row is the full training step (augmentation,
