@@ -16,7 +16,7 @@ from jax.typing import DTypeLike
 
 from lcjax.models.interfaces import ParameterGroups
 from lcjax.models.kernels import halves
-from lcjax.models.kernels.plans import Attention, Mlp, Windows
+from lcjax.models.kernels.plans import EPSILON, Attention, Mlp, Windows
 from lcjax.models.layers import TransformerBlock, linear, norm, run_stage
 from lcjax.models.resample import depth_to_space, is_symbol, next_multiple
 
@@ -102,6 +102,8 @@ class WindowAttention(nnx.Module):
 
 def _values(layer: nnx.LayerNorm | nnx.Linear) -> tuple[jax.Array, jax.Array]:
     """What a norm or a dense layer multiplies by, and what it adds."""
+    if isinstance(layer, nnx.LayerNorm):
+        assert layer.epsilon == EPSILON, "kernels know no other"
     factor = layer.scale if isinstance(layer, nnx.LayerNorm) else layer.kernel
     assert factor is not None and layer.bias is not None
     return factor[...], layer.bias[...]

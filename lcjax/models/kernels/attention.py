@@ -231,7 +231,7 @@ def _image_out(plan: AttentionPlan) -> tuple[pl.BlockSpec, jax.ShapeDtypeStruct]
 
 def _scratch(plan: AttentionPlan) -> list[Any]:
     matrix = pltpu.VMEM((plan.tokens, plan.channels), jnp.float32)
-    places = pltpu.VMEM(plan.places(plan.of.channels), jnp.float32)
+    places = pltpu.VMEM(plan.places, jnp.float32)
     return [places, matrix, matrix, matrix, matrix, pltpu.VMEM(plan.rows, jnp.float32)]
 
 
@@ -297,7 +297,7 @@ def backward(attention: Attention, operands: Operands, gradient: jax.Array) -> O
         (*operands, gradient),
         [block, *blocks],
         [result, *sums],
-        [pltpu.VMEM(plan.places(c), jnp.float32), *_scratch(plan)],
+        [pltpu.VMEM(plan.places, jnp.float32), *_scratch(plan)],
         held=plan.held(backward=True),
         interpret=attention.interpret,
         **_costs(attention, 3),

@@ -9,9 +9,7 @@ from jax.experimental import pallas as pl
 from jax.experimental.pallas import tpu as pltpu
 
 from lcjax.models.kernels import traffic
-from lcjax.models.kernels.plans import FAST_MEMORY
-
-EPSILON = 1e-5  # of the layer norms of lcjax.models.layers
+from lcjax.models.kernels.plans import EPSILON, FAST_MEMORY
 
 Ref = Any  # an array in fast memory, inside a kernel
 

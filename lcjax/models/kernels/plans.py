@@ -16,6 +16,7 @@ import jax.numpy as jnp
 # Bytes of fast memory that a kernel may take: what every TPU since v4 gives a program, and where an image does not fit
 # in that, what v5e, v5p and v6e have (128, 64 and 128 MiB), less what else lies there.
 FAST_MEMORY = (14 * 2**20, 40 * 2**20)
+EPSILON = 1e-5  # of the layer norms
 _ROWS = 8  # of a register of float32
 _LANES = 128  # of a register
 TOKENS = 512  # that go through a product together, about
@@ -232,9 +233,10 @@ class AttentionPlan:
             return 2 * (2 * images + result + weights + sums + 2 * bias) + inside + 4 * tokens
         return 2 * (images + result + weights + bias) + inside + 2 * tokens
 
-    def places(self, channels: int) -> Shape:
+    @property
+    def places(self) -> Shape:
         """The tokens of a product in fast memory, by window, row and column."""
-        return (self.count, self.of.windows.window, self.of.windows.pitch, channels)
+        return (self.count, self.of.windows.window, self.of.windows.pitch, self.of.channels)
 
     @property
     def rows(self) -> Shape:

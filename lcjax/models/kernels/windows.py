@@ -44,7 +44,7 @@ def cut(places_ref: Ref, x: jax.Array, windows: Windows, first: int) -> None:
 
 
 def join(rows_ref: Ref, places_ref: Ref, windows: Windows, first: int) -> None:
-    """The inverse of `_cut`."""
+    """The inverse of `cut`."""
     for window, place, column, count in windows.runs:
         rows_ref[:, column : column + count, :] = places_ref[first + window, :, place : place + count, :]
 

@@ -82,22 +82,33 @@ def _few_at_once(monkeypatch):
 
 # Size of the image; channels, heads, window, shift, drop-path.
 CASES = {
-    "7, plain": ((14, 7), 12, 3, 7, 0, 0.0),
     "7, shifted, odd sizes, drop-path": ((13, 8), 12, 3, 7, 3, 0.5),
     "8, shifted": ((16, 16), 16, 2, 8, 4, 0.0),
     "12, shifted, padded": ((20, 13), 8, 2, 12, 6, 0.5),
+}
+MORE = {
+    "7, plain": ((14, 7), 12, 3, 7, 0, 0.0),
     "7, larger than the image": ((5, 6), 8, 2, 7, 3, 0.0),
+    "8, plain, odd sizes": ((9, 15), 8, 1, 8, 0, 0.0),
+    "12, plain": ((12, 24), 8, 2, 12, 0, 0.5),
 }
 
 
 @pytest.mark.usefixtures("_few_at_once")
-@pytest.mark.parametrize("case", CASES.values(), ids=CASES)
+@pytest.mark.parametrize(
+    "case",
+    [
+        *(pytest.param(case, id=name) for name, case in CASES.items()),
+        *(pytest.param(case, id=name, marks=pytest.mark.slow) for name, case in MORE.items()),
+    ],
+)
 def test_a_kernel_is_the_plain_block(case):
     found = compared(*case)
     assert found.pop("value") < 1e-5
     assert max(found.values()) < 1e-4, found
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("_few_at_once")
 def test_in_bfloat16_it_differs_by_rounding():
     """Between products numbers stay float32 in a kernel; the plain block rounds them each time."""
@@ -106,6 +117,7 @@ def test_in_bfloat16_it_differs_by_rounding():
     assert max(found.values()) < 0.03, found  # 0.016
 
 
+@pytest.mark.slow
 def test_weights_that_do_not_fit_are_taken_in_parts(monkeypatch):
     """Heads, and hidden channels, in several parts; what each of them makes is added up."""
     monkeypatch.setattr(plans, "FAST_MEMORY", (4 * 2**20,))
