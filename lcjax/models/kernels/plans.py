@@ -35,7 +35,8 @@ def rounded(size: int) -> int:
 
 def divisors(number: int) -> list[int]:
     """All of them, the smallest first."""
-    return [part for part in range(1, number + 1) if number % part == 0]
+    small = [part for part in range(1, math.isqrt(number) + 1) if number % part == 0]
+    return sorted({*small, *(number // part for part in small)})
 
 
 def divisor(number: int, most: int) -> int:
