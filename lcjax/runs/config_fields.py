@@ -262,6 +262,11 @@ FIELDS: dict[str, Field] = {
         "f32",
         allowed=Choice(("bf16", "f32")),
     ),
+    "attention": Field(
+        "auto",
+        "what Swin blocks train by: xla, pallas (TPU kernels) or auto: pallas where a TPU agrees with xla",
+        allowed=Choice(("auto", "xla", "pallas")),
+    ),
     "remat": Field(False, "compute stages again in the backward pass instead of keeping them: slower, less memory"),
     "initializer": Field(
         "ours",
