@@ -26,6 +26,7 @@ SECTIONS = {
 # What is said of the fields that the configs of a task have beside those.
 TASKS = {
     "segmentation": "Of `dfc2020`, `flair1` and `rasters`.",
+    "classification": "Of `classification`. What they do: [classification.md](classification.md).",
     "contrastive": "Of `pretrain`, which has no `split.test`. How they are used: [pretraining.md](pretraining.md).",
 }
 

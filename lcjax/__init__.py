@@ -42,7 +42,8 @@ def config(name: str, **values: Any) -> "ml_collections.ConfigDict":
       ('swin_unet', 8, 0.0001)
 
     Args:
-      name: "dfc2020", "flair1", "pretrain" or "rasters"; a path that ends in .py; or package.module:function.
+      name: "dfc2020", "flair1", "pretrain", "rasters" or "classification"; a path that ends in .py; or
+        package.module:function.
       **values: arguments of that config (`lcjax info dfc2020` lists them), or fields of it; nested fields by their
         dotted names. Where both are called alike, the argument is meant.
 

@@ -107,6 +107,18 @@ def trained(data_dir, tmp_path_factory) -> pathlib.Path:
     return _made_once("unet", lambda folder: train(config, folder), tmp_path_factory)
 
 
+@pytest.fixture(scope="session")
+def classifier(data_dir, tmp_path_factory) -> pathlib.Path:
+    """The workdir of a UNet's encoder that classifies patches, single labels, after a few steps."""
+    from networks import small
+
+    from lcjax.configs import classification
+    from lcjax.training.run import train
+
+    config = small(classification.get_config("model=unet,data=sample,tiny=true"), data_dir, steps=4)
+    return _made_once("patches", lambda folder: train(config, folder), tmp_path_factory)
+
+
 @pytest.fixture
 def command(monkeypatch, capsys, request):
     """Runs a verb in this process and forgets its flags; returns (exit code, stdout, lines of stderr)."""

@@ -10,7 +10,7 @@ from data_pipelines.datasets import registry as datasets
 from data_pipelines.schema.legends import LandClass, Legend
 from data_pipelines.schema.sensors import Scaling, Sensor
 from lcjax import tasks
-from lcjax.configs import dfc2020, pretrain
+from lcjax.configs import classification, dfc2020, pretrain
 from lcjax.engine import experiment as experiments
 from lcjax.engine.schedule import LearningRate
 from lcjax.models import params
@@ -56,6 +56,8 @@ def smallest(model: str, fusion: str = "", *, task: str = "segmentation", freeze
     """A config of the smallest network of a family; `sizes` replace hyper-parameters of the network."""
     if task == "contrastive":
         config = pretrain.get_config(f"model={model},tiny=true")
+    elif task == "classification":
+        config = classification.get_config(f"model={model},fusion={fusion},freeze={freeze},tiny=true")
     else:
         config = dfc2020.get_config(f"model={model},fusion={fusion},freeze={freeze},tiny=true")
     config.model.update(SMALLEST.get(model, {}) | sizes)

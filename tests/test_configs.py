@@ -15,7 +15,7 @@ from networks import card_of
 
 from data_pipelines.schema.errors import InputError
 from lcjax import tasks
-from lcjax.configs import arguments, base, dfc2020, flair1, pretrain, rasters
+from lcjax.configs import arguments, base, classification, dfc2020, flair1, pretrain, rasters
 from lcjax.configs.report2024 import cells, recipes
 from lcjax.engine import optimizer as optimizers
 from lcjax.models import params
@@ -23,7 +23,13 @@ from lcjax.models.interfaces import ParameterGroups
 
 ROOT = pathlib.Path(__file__).parent.parent
 GOLDEN = ROOT / "tests" / "golden"
-FILES = {"dfc2020": dfc2020, "flair1": flair1, "pretrain": pretrain, "rasters": rasters}
+FILES = {
+    "dfc2020": dfc2020,
+    "flair1": flair1,
+    "pretrain": pretrain,
+    "rasters": rasters,
+    "classification": classification,
+}
 CASES = [
     ("dfc2020", ""),
     ("dfc2020", "model=unet,fusion=s1"),
@@ -73,6 +79,15 @@ CASES = [
     ("rasters", "model=efficientnet_lite0_unet,init=imagenet,laptop=true"),
     ("rasters", "tiny=true"),
     ("rasters", "model=swin_unet,tiny=true"),
+    ("classification", ""),
+    ("classification", "fusion=s1"),
+    ("classification", "fusion=early,labels=multi"),
+    ("classification", "init=runs/pretrain,freeze=encoder"),
+    ("classification", "labels=multi,init=runs/pretrain"),
+    ("classification", "model=resnet50_unet,fusion=late,labels=multi,init=runs/pretrain_resnet50_unet,freeze=encoder"),
+    ("classification", "data=flair1"),
+    ("classification", "data=rasters"),
+    ("classification", "data=sample,tiny=true"),
 ]
 
 
@@ -106,7 +121,19 @@ def lines_of(config, prefix: str = "") -> list[str]:
 
 
 # What decides on a network: networks take seconds to build.
-_NETWORK = ("task", "dataset", "model", "fusion", "bands", "legend", "metadata", "projection", "freeze")
+_NETWORK = (
+    "task",
+    "dataset",
+    "model",
+    "fusion",
+    "bands",
+    "legend",
+    "metadata",
+    "projection",
+    "freeze",
+    "labels",
+    "least_share",
+)
 
 
 def sizes_of(config) -> tuple[int, int]:

@@ -24,6 +24,11 @@ AROUND = 2 * math.pi * _AXIS * math.cos(math.radians(30)) / math.sqrt(1 - _E2 * 
 _EDGE_POINTS = 33  # points along each edge of an outline: edges that are straight in a CRS are bent on the Earth
 
 
+def crs_from(text: str) -> CRS:
+    """The CRS of a text such as "EPSG:32633", or of WKT. Raises rasterio.errors.CRSError for what is neither."""
+    return CRS.from_user_input(text)
+
+
 def lonlat(crs: CRS, x: np.ndarray, y: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Longitude and latitude in degrees on WGS84 of points of a CRS; NaN where the CRS does not reach.
 

@@ -156,6 +156,11 @@ def is_geopackage(path: pathlib.Path) -> bool:
     return head.startswith(_MAGIC) and head[where] in known
 
 
+def check_installed(path: pathlib.Path) -> None:
+    """Raises InputError where the package that writes GeoPackages is missing; `path` is what would be written."""
+    _pyogrio(path)
+
+
 def _pyogrio(path: pathlib.Path) -> Any:
     try:
         import pyogrio.errors

@@ -1,4 +1,4 @@
-"""What a folder holds: a run, prepared data sets, or an exported network. Its files are read, and nothing is run."""
+"""What a folder holds: a run, prepared data, an exported network, a study. Its files are read, and nothing is run."""
 
 import pathlib
 from collections.abc import Callable
@@ -9,6 +9,7 @@ from data_pipelines.schema.errors import InputError
 from lcjax import tasks
 from lcjax.export import load
 from lcjax.runs import calibration, evaluations, model_card, workdir
+from lcjax.sweep import page, study, worker
 
 
 def text(folder: pathlib.Path) -> str:
@@ -21,7 +22,7 @@ def text(folder: pathlib.Path) -> str:
     if not data_sets and not runs:
         raise InputError(
             f"{folder}: holds none of {', '.join(_KINDS)}; expected a workdir, a prepared data set, a folder of them, "
-            "or an exported network"
+            "an exported network or a study"
         )
     return "\n\n".join("\n".join(told) for told in [*map(_data_set, data_sets), *map(_run, runs)])
 
@@ -56,6 +57,10 @@ def _card(card: model_card.Card) -> list[str]:
     names = [one.name for one in card.legend.scored]
     lines.append(f"  classes     {len(names)} of {card.legend.name}: {', '.join(names)}")
     lines += [f"  {role:<11} {split['records']:,} records of {split['spec']}" for role, split in card.splits.items()]
+    if card.sampling:
+        drawn, names_of = card.sampling, {str(one.id): one.name for one in card.legend.scored}
+        shares = ", ".join(f"{names_of.get(key, key)} {one['drawn']:.1%}" for key, one in drawn["classes"].items())
+        lines.append(f"  drawn       by {drawn['name']} of strength {drawn['strength']:g}; of drawn pixels: {shares}")
     lines.append(f"  made with   {', '.join(f'{name} {version}' for name, version in card.versions.items())}")
     return lines
 
@@ -84,6 +89,12 @@ def _export(folder: pathlib.Path) -> list[str]:
     return lines + (_card(model_card.read(folder)) if (folder / model_card.FILE).is_file() else [])
 
 
+def _study(folder: pathlib.Path) -> list[str]:
+    best = folder / worker.BEST
+    lines = [f"{folder}: a study of trials; {folder / page.FILE} shows it"]
+    return lines + ([f"  best        {best}, for `lcjax train --config=`"] if best.is_file() else [])
+
+
 def _scores(row: dict) -> str:
     return "  ".join(f"{key} {value:.4f}" for key, value in row.items() if isinstance(value, float) and "/" not in key)
 
@@ -92,4 +103,5 @@ _KINDS: dict[str, Callable[[pathlib.Path], list[str]]] = {
     workdir.CONFIG: _run,
     on_disk.DESCRIPTION: _data_set,
     load.DESCRIPTION: _export,
+    study.FILE: _study,
 }

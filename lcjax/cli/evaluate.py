@@ -18,6 +18,11 @@ With --dataset it scores any prepared data whose sensors and bands the network k
 (upper and lower case are alike), which are listed: how well it does in another place. --split then names records of
 that data set: test, "validation[:50%]", fold_2. docs/scores.md says what is counted.
 
+Where the data set has legends of fewer classes, such as FLAIR-1 over 12, 13 and 15, the scores over them stand beside:
+mIoU_12 and mIoU_13 are of different class sets. `lcjax info protocols` lists published splits and classes.
+
+A classification run is scored by whole patches (docs/classification.md), on the splits of its own data set.
+
 --boundary=2% adds boundary IoU (Cheng et al. 2021), --objects=10,100,1000 how many objects (connected areas of one
 class) are found by their size in pixels; docs/scores.md says what they cost.
 

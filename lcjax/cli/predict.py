@@ -1,13 +1,17 @@
 """`lcjax predict`: land-cover maps of whole scenes, by the network of a workdir."""
 
+import pathlib
+
 from data_pipelines.schema import limits, paths
 from data_pipelines.schema.errors import InputError
 
-HELP = """Map whole scenes with a trained network.
+HELP = """Map whole scenes with a trained network, or list what a classification run says of whole patches.
 
   lcjax predict --workdir=runs/unet --scene=s1=radar.tif,s2=optical.tif --bands=s1,s2 --output=maps/town.tif
   lcjax predict --workdir=runs/s2only --scene=optical.tif --offset=-1000 --output=maps/town.tif
   lcjax predict --workdir=runs/mine --scene=flight/ --output=maps/ --confidence --tta
+  lcjax predict --workdir=runs/patches --split=test --output=patches.csv
+  lcjax predict --workdir=runs/patches --scene=optical.tif --output=patches.gpkg
 
 A scene is a GeoTIFF of any size (your own imagery also JPEG or PNG) with about the pixel size that the network was
 trained on. --scene=FOLDER maps every raster in a folder, --scene=LIST.csv every row of a list with a column for each
@@ -35,17 +39,40 @@ map MAP.tif (a cloud-optimised GeoTIFF with the legend's ids, names and colours)
   MAP_conformal.tif      with --conformal=0.9: how many and which classes a pixel may be of, with a coverage of 90 %
 After `lcjax evaluate --calibrate` the last three are calibrated, and the map itself stays what it was
 (docs/calibration.md). None of them replaces a scene, a file that a scene is read from, or a file that lcjax did not
-write with this map."""
+write with this map.
+
+A classification run (docs/classification.md) draws no map: it writes one table, --output=NAME.csv or NAME.gpkg (then
+NAME.csv, too), with a row for each record of --split, or for each tile of --scene: place, labels and the probability of
+each class. --split is a role of the run's config, or names records as a config does: "validation[:50%]"."""
 
 
 _EXAMPLE = "lcjax predict --workdir=runs/unet --scene=scene.tif --output=map.tif"
+
+
+_TABLE = "whose table holds the probability of every class"
+# Flags of maps, what they are where nothing is asked, and why a classification run has none of it.
+_OF_MAPS = {
+    "overlap": (None, "whose tiles lie side by side"),
+    "blend": ("linear", "whose tiles lie side by side"),
+    "tta": (False, "which shows each tile as it is"),
+    "confidence": (False, _TABLE),
+    "probabilities": (False, _TABLE),
+    "conformal": (0.0, "which is not calibrated"),
+    "calibration": ("auto", "which is not calibrated"),
+    "compress": ("deflate", "which writes no GeoTIFF"),
+    "date": (None, "whose table tells no date"),
+}
 
 
 def define_flags(flags) -> None:
     """Defines the verb's flags on `flags` (absl.flags)."""
     flags.DEFINE_string("workdir", None, "Folder of a training run.")
     flags.DEFINE_string("scene", None, "Raster to map, or a folder or a LIST.csv of them; two sensors: s1=...,s2=...")
-    flags.DEFINE_string("output", None, "Map to write, a name that ends in .tif; a folder for several maps.")
+    flags.DEFINE_string("split", None, "Of a classification run: which records of its data set, e.g. test.")
+    flags.DEFINE_string("data_dir", None, "Folder of the prepared data sets for --split, if not that of training.")
+    flags.DEFINE_string(
+        "output", None, "Map to write, a name that ends in .tif; a folder for several maps. Of patches .csv or .gpkg."
+    )
     flags.DEFINE_list(
         "bands", [], "Band names in file order where the file names none; a sensor's name (s1, s2) means all its bands."
     )
@@ -74,9 +101,43 @@ def define_flags(flags) -> None:
 
 def run(flags) -> None:
     """Maps the scenes that `flags` (absl.flags.FLAGS, parsed) name. Raises InputError where something does not fit."""
-    for name in ("workdir", "scene", "output"):
+    for name in ("workdir", "output"):
         if not getattr(flags, name):
             raise InputError(f"--{name}: not given; expected all of --workdir, --scene, --output, e.g. `{_EXAMPLE}`")
+    from lcjax.mapping import patches
+
+    workdir, output = paths.given(flags.workdir, "--workdir"), paths.given(flags.output, "--output")
+    classifies = patches.is_of(workdir)
+    if flags.split and not classifies:
+        raise InputError(
+            f"--split={flags.split}: is for classification runs, and {flags.workdir} draws maps: name a --scene, e.g. "
+            f"`{_EXAMPLE}`"
+        )
+    if bool(flags.scene) == bool(flags.split):
+        asked = "either --scene or --split" if classifies else "all of --workdir, --scene, --output"
+        raise InputError(
+            f"--scene: {'given beside --split' if flags.scene else 'not given'}; expected {asked}, e.g. `{_EXAMPLE}`"
+        )
+    (_classify if classifies else _map)(flags, workdir, output)
+
+
+def _classify(flags, workdir: pathlib.Path, output: pathlib.Path) -> None:
+    """Writes the table of a classification run."""
+    from lcjax.mapping import patches
+    from lcjax.mapping.predict import SceneOptions, parse_date
+
+    for name, (silent, why) in _OF_MAPS.items():
+        if getattr(flags, name) != silent:
+            raise InputError(f"--{name}: {flags.workdir} is a classification run, {why}; leave it out")
+    if flags.split:
+        patches.write_split(workdir, flags.split, output, checkpoint=flags.checkpoint, data_dir=flags.data_dir)
+        return
+    options = SceneOptions(flags.bands, flags.offset, flags.grid, parse_date(flags.date))
+    patches.write_scenes(workdir, flags.scene, output, options, checkpoint=flags.checkpoint)
+
+
+def _map(flags, workdir: pathlib.Path, output: pathlib.Path) -> None:
+    """Maps scenes."""
     from lcjax.mapping.mapper import Options
     from lcjax.mapping.predict import SceneOptions, map_scenes, parse_date
 
@@ -92,9 +153,9 @@ def run(flags) -> None:
         max_memory=flags.max_memory * 1e9,
     )
     map_scenes(
-        paths.given(flags.workdir, "--workdir"),
+        workdir,
         flags.scene,
-        paths.given(flags.output, "--output"),
+        output,
         options,
         SceneOptions(flags.bands, flags.offset, flags.grid, parse_date(flags.date)),
         checkpoint=flags.checkpoint,

@@ -14,7 +14,7 @@ from data_pipelines.reading.interfaces import Source
 from data_pipelines.schema import progress
 from lcjax.models.params import Flat, Template
 from lcjax.parallel import mesh as meshes
-from lcjax.tasks import Task
+from lcjax.tasks import Rows, Task
 from lcjax.tasks.task import MapCounts
 
 _MOMENT = 3.0  # seconds
@@ -87,13 +87,18 @@ def sum_over_batches(
     statistics: Flat,
     batches: Iterable[dict[str, Any]],
     sharding: NamedSharding,
-) -> dict[str, np.ndarray]:
-    """Sums over all batches, in int64 or float64; each is fetched while the next one runs."""
-    total: dict[str, np.ndarray] = {}
+) -> dict[str, Any]:
+    """Sums over all batches, in int64 or float64, and joined `Rows`; each batch is fetched while the next one runs."""
+    total: dict[str, Any] = {}
     for sums in _counted(count, parameters, statistics, batches, sharding):
-        wide = {key: np.asarray(value, np.result_type(value, np.int64)) for key, value in sums.items()}
-        total = {key: total.get(key, 0) + value for key, value in wide.items()}
+        total = {key: _joined(total.get(key), value) for key, value in sums.items()}
     return total
+
+
+def _joined(total: Any, value: Any) -> Any:
+    if isinstance(value, Rows):
+        return value if total is None else Rows(np.concatenate([total.values, value.values]))
+    return (0 if total is None else total) + np.asarray(value, np.result_type(value, np.int64))
 
 
 def sums_of_records(
@@ -113,12 +118,12 @@ def sums_of_records(
       on_host: what is made of the sums of a batch once they are fetched.
     """
     # Of several processes, which examples lie where in the global batch depends on the order of the devices.
-    chunks = [on_host(sums) for sums in _counted(count, parameters, statistics, _placed(batches), sharding)]
+    chunks = [on_host(sums) for sums in _counted(count, parameters, statistics, placed(batches), sharding)]
     order = np.argsort(np.concatenate([chunk["place"] for chunk in chunks]))[:records]
     return {key: np.concatenate([chunk[key] for chunk in chunks])[order] for key in chunks[0] if key != "place"}
 
 
-def _placed(batches: Iterable[dict[str, Any]]) -> Iterator[dict[str, Any]]:
+def placed(batches: Iterable[dict[str, Any]]) -> Iterator[dict[str, Any]]:
     """The batches of this process, with the place of each example in the source."""
     for number, batch in enumerate(batches):
         local = len(batch["valid"])

@@ -238,10 +238,11 @@ def _of_run(
     """With what another run has learned.
 
     Of a pre-training the last checkpoint, for it is judged by what is built on it and not by its own held-out score; of
-    a run that maps the best.
+    a run that maps or classifies the best.
     """
-    maps = tasks.REGISTRY.find(workdir.read_config(folder).task).can_map
-    other = restore.restore(folder, "best" if maps and checkpoints.steps(folder, "best") else "last")
+    task = tasks.REGISTRY.find(workdir.read_config(folder).task)
+    scored = task.can_map or task.can_classify
+    other = restore.restore(folder, "best" if scored and checkpoints.steps(folder, "best") else "last")
     learned: Host = jax.device_get(other.parameters | other.statistics)
     return _of_ours(_Other(other.card, learned, other.template.groups, str(folder)), card, template, values)
 
@@ -287,7 +288,7 @@ def _why_not(other: _Other, card: cards.Card, values: Host) -> dict[str, str]:
         fits = path in other.arrays and other.arrays[path].shape == value.shape
         why[part] = why.get(part, "") if fits else "of other shapes there"
     for part in why:
-        if part == "head" and classes[0] != classes[1]:
+        if part in ("head", "patch_head") and classes[0] != classes[1]:
             why[part] = f"of the classes of {other.card.legend.name} there"
         if part.startswith("adapters") and bands[0] != bands[1]:
             why[part] = "of other bands there"

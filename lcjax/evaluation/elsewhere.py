@@ -133,7 +133,7 @@ def evaluate_elsewhere(
     trained = restore.restore(folder, kind)
     config, card, task = trained.config, trained.card, trained.task
     if not task.can_map:
-        raise InputError(f"{folder}: a {config.task} run has no classes to score; give that of a segmentation run")
+        raise InputError(f"{folder}: a {config.task} run maps no classes to score; give that of a segmentation run")
     with multihost.raise_on_all():
         dataset = open_dataset(data_dir or config.data_dir, given) if isinstance(given, str) else given
         source = dataset.source(spec)

@@ -18,7 +18,7 @@ from data_pipelines.schema.files import write_atomically
 from data_pipelines.schema.on_disk import Origin
 from lcjax.engine import eval_step, restore
 from lcjax.engine import experiment as experiments
-from lcjax.evaluation import intervals, origins, places, reliability
+from lcjax.evaluation import class_sets, intervals, origins, patch_pictures, places, reliability
 from lcjax.evaluation.further import NOTHING, Further
 from lcjax.ops import metrics
 from lcjax.parallel import devices, multihost
@@ -159,8 +159,9 @@ def _write(trained: restore.Trained, folder, role, kind, sums, of_records, datas
     if "confusion" in sums:
         distribution = {part: of_part["class_pixels"] for part, of_part in card.splits.items()}
         result |= segmentation_result(sums["confusion"], card.legend, int(sums["ignored"]), distribution)
+        result |= class_sets.fields(sums["confusion"], card.legend, dataset.legends)
     else:
-        result |= {"scores": task.scores(sums)}
+        result |= {"scores": task.scores(sums)} | task.details(sums)
     records = None
     if of_records is not None:
         places_of = dataset.origins(split["spec"])
@@ -172,6 +173,11 @@ def _write(trained: restore.Trained, folder, role, kind, sums, of_records, datas
             samples = [source[index] for index in chosen_samples(len(source))]
             write_samples(out / evaluations.SAMPLES, dataset.sensors[-1], samples, predict(trained, samples))
             write_confusion(out, sums["confusion"], result["class_set"])
+        if task.can_classify:
+            samples = [source[index] for index in chosen_samples(len(source))]
+            patch_pictures.write(out, trained, dataset.sensors[-1], samples)
+        if "patch_confusion" in result:
+            write_confusion(out, np.array(result["patch_confusion"]), result["class_set"])
         if records is not None:
             write_records(out, records, result["class_set"])
         write_atomically(out / evaluations.METRICS, json.dumps(result, indent=1))
@@ -179,6 +185,9 @@ def _write(trained: restore.Trained, folder, role, kind, sums, of_records, datas
     absent = f"  absent: {', '.join(result['absent'])}" if result.get("absent") else ""
     of = f"{role} ({split['records']} records), {kind} checkpoint of step {trained.step}"
     _log.info("%s: %s: %s%s", folder, of, shown, absent)
+    for name, one in result.get("class_sets", {}).items():
+        shown = "  ".join(f"{key} {value:.4f}" for key, value in one["scores"].items() if "/" not in key)
+        _log.info("%s: the same network over %s: %s", folder, name, shown)
     reliability.tell(found, split["id"])
     _log.info("written: %s/metrics.json", out)
     return result
@@ -262,11 +271,11 @@ def segmentation_result(confusion: np.ndarray, legend, ignored: int, distributio
 def write_confusion(
     out: pathlib.Path, confusion: np.ndarray, names: list[str], other: np.ndarray | None = None
 ) -> None:
-    """Writes confusion.csv (pixels, rows = truth, columns = prediction) and confusion.png.
+    """Writes confusion.csv (rows = truth, columns = prediction) and confusion.png.
 
     Args:
       out: folder.
-      confusion: (N, N) pixels.
+      confusion: (N, N) pixels, or patches.
       names: of the N classes.
       other: (N,) pixels of each class that were taken for none of them: a last column.
     """
@@ -296,6 +305,7 @@ def context(trained: restore.Trained, folder: pathlib.Path, split: dict, kind: s
         "recipe": config.recipe,
         "cell": config.cell,
         "resize": config.resize,
+        "protocol": config.protocol,
         "legend": trained.card.legend.name,
         "dataset": trained.card.dataset,
         "parameters": int(sum(np.prod(leaf.shape) for leaf in trained.parameters.values())),

@@ -181,8 +181,9 @@ def trace(
 
     It takes parameters and statistics by path, in one dictionary, and {sensor: stored integers (b, h, w, bands)}, with
     config.metadata also the vectors of the data set by name: (b, numbers) float32, NaN where not known. It answers
-    logits (b, h, w, classes) float32; of pre-training (b, channels), what the task embeds. With config.resize h and w
-    must be multiples of which whole pixels are made, and the logits are of the smaller image, as the network sees it.
+    logits (b, h, w, classes) float32; of a classification (b, classes), of pre-training (b, channels), what the task
+    embeds. With config.resize h and w must be multiples of which whole pixels are made, and the logits are of the
+    smaller image, as the network sees it.
 
     Raises:
       InputError: JAX cannot export it.
@@ -215,7 +216,7 @@ def _program(task: tasks.Task, config, card: cards.Card, template: params.Templa
     def network(values: dict, inputs: dict) -> jax.Array:
         own = [{path: values[path] for path in flat} for flat in (template.parameters, template.statistics)]
         model = template.merge(*own, train=False)
-        return _logits(task, model, inputs, card, config) if task.can_map else task.embed(model, inputs)
+        return _logits(task, model, inputs, card, config) if _has_classes(task) else task.embed(model, inputs)
 
     of, _ = _blocks(card, config)
     b, h, w = jax_export.symbolic_shape(f"b, {of}*h, {of}*w")
@@ -224,8 +225,12 @@ def _program(task: tasks.Task, config, card: cards.Card, template: params.Templa
     return jax.jit(network), (template.parameters | template.statistics, inputs)
 
 
+def _has_classes(task: tasks.Task) -> bool:
+    return task.can_map or task.can_classify
+
+
 def _logits(task: tasks.Task, model: nnx.Module, inputs: dict, card: cards.Card, config) -> jax.Array:
-    """Logits (b, h, w, classes) of stored integers: what task.probabilities makes class probabilities of."""
+    """Logits of stored integers, of pixels or of whole images: what task.probabilities makes probabilities of."""
     of, to = _blocks(card, config)
     images = {s.name: _resize_blocks(augment.scale(inputs[s.name], s.scaling), of, to) for s in card.sensors}
     return model(images | vectors.encode(task.vectors, inputs))
@@ -253,7 +258,7 @@ def _description(trained: restore.Trained, program: jax_export.Exported) -> dict
     card, config = trained.card, trained.config
     (_, given), _ = jax.tree.unflatten(program.in_tree, program.in_avals)
     (answer,) = program.out_avals
-    pixels = trained.task.can_map
+    has_classes = _has_classes(trained.task)
     said = {sensor.name: (sensor.title, sensor.bands, sensor.meaning) for sensor in card.sensors}
     said |= {v.name: (v.title[:1].upper() + v.title[1:], v.numbers, v.meaning) for v in trained.task.vectors}
     inputs = {}
@@ -271,13 +276,14 @@ def _description(trained: restore.Trained, program: jax_export.Exported) -> dict
         "platforms": list(program.platforms),
         "inputs": inputs,
         "output": {
-            "what": "logits" if pixels else "embeddings",
+            "what": "logits" if has_classes else "embeddings",
             "dtype": answer.dtype.name,
             "shape": list(map(str, answer.shape)),
-        },
-        "classes": [{"id": c.value, "name": c.name, "colour": c.colour} for c in card.legend.scored if pixels],
+        }
+        | ({"labels": "single" if trained.task.single else "multi"} if trained.task.can_classify else {}),
+        "classes": [{"id": c.value, "name": c.name, "colour": c.colour} for c in card.legend.scored if has_classes],
         "tile": card.tile,
-        "window": config.window if pixels else config.crop,
+        "window": config.window if trained.task.can_map else config.crop,
     }
 
 
@@ -300,7 +306,8 @@ def _readme(description: dict) -> str:
         for name, each in description["inputs"].items()
     ]
     arguments = ", ".join(f'"{name}": {name}' for name in description["inputs"])
-    about = _about_logits(description) if output["what"] == "logits" else _about_embeddings(description)
+    of_patches = _about_patches if "labels" in output else _about_logits
+    about = of_patches if output["what"] == "logits" else _about_embeddings
     return f"""# {description["run"]}: {description["model"]} for {description["dataset"]}
 
 A network that `lcjax export` wrote, from the {checkpoint["kind"]} checkpoint (step {checkpoint["step"]}).
@@ -327,7 +334,7 @@ Numbers go in as they are stored: scaling, and padding to what the network needs
 
 ## What comes out
 
-{about}
+{about(description)}
 ## Versions
 
 lcjax {description["lcjax"]}, jax {description["jax"]}. JAX reads what it has exported for six months at least
@@ -337,10 +344,6 @@ splits in full.
 
 
 def _about_logits(description: dict) -> str:
-    rows = [
-        f"| {place} | {each['id']} | {each['name']} | {each['colour']} |"
-        for place, each in enumerate(description["classes"])
-    ]
     window, tile = description["window"], description["tile"]
     shown = (
         f"windows of {window} pixels that share a quarter with their neighbours, and blends their probabilities"
@@ -355,9 +358,7 @@ ids = np.array({[each["id"] for each in description["classes"]]}, np.uint8)
 label = ids[np.argmax(logits, axis=-1)]
 ```
 
-| place | id | class | colour |
-|---|---|---|---|
-{chr(10).join(rows)}
+{_classes(description)}
 
 lcjax itself shows it {shown}. A scene that memory does not hold is cut likewise.
 
@@ -369,6 +370,27 @@ from load import temperature
 
 probabilities = jax.nn.softmax(logits / temperature("."), axis=-1)
 ```
+"""
+
+
+def _classes(description: dict) -> str:
+    rows = [
+        f"| {place} | {each['id']} | {each['name']} | {each['colour']} |"
+        for place, each in enumerate(description["classes"])
+    ]
+    return "\n".join(["| place | id | class | colour |", "|---|---|---|---|", *rows])
+
+
+def _about_patches(description: dict) -> str:
+    how = {
+        "single": "Their softmax over the last axis are probabilities, and the largest tells the class of an image.",
+        "multi": "The logistic function of each is a probability, and an image has all classes above one half.",
+    }[description["output"]["labels"]]
+    return f"""Logits of whole images, {_shape(description["output"])}. {how}
+
+{_classes(description)}
+
+lcjax itself shows it tiles of {description["tile"]} pixels.
 """
 
 

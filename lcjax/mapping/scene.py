@@ -116,7 +116,11 @@ class Scene:
         Returns:
           {sensor: (rows, width, bands) stored numbers}, and (rows, width) bool: pixels valid in every sensor.
         """
-        window = Window(0, first, self.grid.width, end - first)
+        return self.read_part(first, 0, end - first, self.grid.width)
+
+    def read_part(self, top: int, left: int, height: int, width: int) -> tuple[dict[str, np.ndarray], np.ndarray]:
+        """Reads a rectangle of pixels, as `read` does whole rows."""
+        window = Window(left, top, width, height)
         parts = {layer.sensor.name: layer.read(window) for layer in self.layers}
         return {name: stored for name, (stored, _) in parts.items()}, np.logical_and.reduce(
             [valid for _, valid in parts.values()]

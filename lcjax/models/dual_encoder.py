@@ -8,7 +8,7 @@ from flax import nnx
 from jax.typing import DTypeLike
 
 from lcjax.models.interfaces import Encoder, ParameterGroups
-from lcjax.models.resample import padded
+from lcjax.models.resample import global_mean, padded
 from lcjax.models.segmenter import branch_noise
 
 
@@ -62,5 +62,5 @@ class DualEncoder(nnx.Module):
         noise_SxBxN = branch_noise(keys_B, len(self.encoders))
         for (sensor, encoder), noise_BxN in zip(self.encoders.items(), noise_SxBxN, strict=True):
             features = encoder(padded(inputs[sensor], encoder.strides[-1]), noise_BxN)[-1]
-            pooled[sensor] = jnp.mean(features.astype(jnp.float32), axis=(1, 2))
+            pooled[sensor] = global_mean(features)
         return pooled

@@ -27,3 +27,14 @@ class LinearHead(nnx.Module):
     def __call__(self, x_BxHxWxC: jax.Array) -> jax.Array:
         """Returns logits (B, H, W, classes) float32."""
         return self.classify(x_BxHxWxC)
+
+
+class PatchHead(nnx.Module):
+    """A dense layer from the feature of a whole patch to the classes."""
+
+    def __init__(self, channels: int, classes: int, *, rngs: nnx.Rngs):
+        self.classify = linear(channels, classes, dtype=jnp.float32, rngs=rngs)
+
+    def __call__(self, x_BxC: jax.Array) -> jax.Array:
+        """Returns logits (B, classes) float32."""
+        return self.classify(x_BxC)

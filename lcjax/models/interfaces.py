@@ -2,7 +2,7 @@
 
 import dataclasses
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import jax
 import jax.numpy as jnp
@@ -135,6 +135,15 @@ class Encoder(Protocol):
 
     def __call__(self, x_BxHxWxC: jax.Array, noise_BxN: jax.Array | None = None) -> list[jax.Array]:
         """Features of an image whose sizes are multiples of the last stride; `noise_BxN` drops residual branches."""
+        ...
+
+
+@runtime_checkable
+class WithClassToken(Protocol):
+    """An encoder with a token that stands for the whole image."""
+
+    def class_feature(self, x_BxHxWxC: jax.Array, noise_BxN: jax.Array | None = None) -> jax.Array:
+        """What that token has become, (B, channels of the last feature)."""
         ...
 
 

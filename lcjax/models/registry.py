@@ -16,11 +16,11 @@ from lcjax.models.backbone_unet import BackboneDecoder
 from lcjax.models.dual_encoder import DualEncoder
 from lcjax.models.efficientnet import EfficientNetEncoder
 from lcjax.models.heads import ConvHead, LinearHead
-from lcjax.models.interfaces import Inputs, whole
+from lcjax.models.interfaces import Encoder, Inputs, whole
 from lcjax.models.metadata import MetadataBranch
 from lcjax.models.params import Template
 from lcjax.models.resnet import ResNetEncoder
-from lcjax.models.segmenter import Segmenter
+from lcjax.models.segmenter import Classifier, Segmenter
 from lcjax.models.swin import SwinDecoder, SwinEncoder, SwinHead
 from lcjax.models.unet import UNetDecoder, UNetEncoder
 from lcjax.models.upernet import UPerNetDecoder
@@ -221,21 +221,55 @@ def segmenter(
       metadata: how many numbers beside the images the network takes, if any.
       rngs: where the initial parameters come from.
     """
-    parts = family(model["name"])
-    presets.check(model, parts.sizes)
-    known = {**model, "remat": remat, "dtype": _dtype(precision), "rngs": rngs}
-    adapters = {
-        stream: nnx.Conv(given.bands, given.adapter, (1, 1), dtype=known["dtype"], rngs=rngs)
-        for stream, given in streams.items()
-        if given.adapter
-    }
-    encoders = {stream: parts.encoder(given.adapter or given.bands, **known) for stream, given in streams.items()}
+    parts, known = family(model["name"]), _known(model, precision, remat, rngs)
+    adapters, encoders = _encoders(parts, streams, known)
     decoders = {stream: parts.decoder(encoder.channels, **known) for stream, encoder in encoders.items()}
     joined = sum(decoder.outputs for decoder in decoders.values())
     head = parts.head(joined, classes, **known)
     deepest = {stream: encoder.channels[-1] for stream, encoder in encoders.items()}
     branch = MetadataBranch(metadata, deepest, rngs=rngs) if metadata else None
     return Segmenter(streams, adapters, encoders, decoders, head, branch)
+
+
+def classifier(
+    model: Mapping[str, Any],
+    *,
+    streams: Mapping[str, Inputs],
+    classes: int,
+    precision: str,
+    remat: bool = False,
+    rngs: nnx.Rngs,
+) -> Classifier:
+    """Builds a classification network on the encoders that a `segmenter` would have; arguments as of that.
+
+    Raises:
+      InputError: the network is of another package: those give every pixel a class.
+    """
+    if not is_built_in(model["name"]):
+        raise InputError(
+            f"config.model.name={model['name']!r}: a network of another package, which gives every pixel a class; "
+            f"classification needs one of ours: {', '.join(FAMILIES)}"
+        )
+    adapters, encoders = _encoders(family(model["name"]), streams, _known(model, precision, remat, rngs))
+    return Classifier(streams, adapters, encoders, classes, rngs=rngs)
+
+
+def _known(model: Mapping[str, Any], precision: str, remat: bool, rngs: nnx.Rngs) -> dict[str, Any]:
+    """The numbers that the parts of a network of ours are built with. Raises InputError where one is missing."""
+    presets.check(model, family(model["name"]).sizes)
+    return {**model, "remat": remat, "dtype": _dtype(precision), "rngs": rngs}
+
+
+def _encoders(
+    parts: Family, streams: Mapping[str, Inputs], known: Mapping[str, Any]
+) -> tuple[dict[str, nnx.Conv], dict[str, Encoder]]:
+    """Adapters and encoders by the name of their stream."""
+    adapters = {
+        stream: nnx.Conv(given.bands, given.adapter, (1, 1), dtype=known["dtype"], rngs=known["rngs"])
+        for stream, given in streams.items()
+        if given.adapter
+    }
+    return adapters, {stream: parts.encoder(given.adapter or given.bands, **known) for stream, given in streams.items()}
 
 
 def dual_encoder(
@@ -251,12 +285,8 @@ def dual_encoder(
 
     With projection=0 there are no heads.
     """
-    how: dict[str, Any] = {"dtype": _dtype(precision), "rngs": rngs}
-    parts = family(model["name"])
-    presets.check(model, parts.sizes)
-    known = {**model, "remat": remat, **how}
-    encoders = {sensor: parts.encoder(bands, **known) for sensor, bands in channels.items()}
-    return DualEncoder(encoders, projection=projection, **how)
+    _, encoders = _encoders(family(model["name"]), whole(channels), _known(model, precision, remat, rngs))
+    return DualEncoder(encoders, projection=projection, dtype=_dtype(precision), rngs=rngs)
 
 
 def create(

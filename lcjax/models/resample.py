@@ -56,6 +56,11 @@ def _mirrored(x: jax.Array, axis: int, multiple: int) -> jax.Array:
     return jnp.take(x, jnp.minimum(place, 2 * size - 1 - place), axis, mode="clip")
 
 
+def global_mean(x_BxHxWxC: jax.Array) -> jax.Array:
+    """Returns the mean over all places, (B, C) float32."""
+    return jnp.mean(x_BxHxWxC.astype(jnp.float32), axis=(1, 2))
+
+
 def max_pool(x_BxHxWxC: jax.Array) -> jax.Array:
     """The largest of each 2 x 2 pixels.
 

@@ -94,6 +94,11 @@ class ViTEncoder(nnx.Module):
         finest = nnx.gelu(self.finest_norm(self.finest1(x)), approximate=False)
         return [self.finest2(finest), self.finer(x), x, max_pool(x)]
 
+    def class_feature(self, x_BxHxWxC: jax.Array, noise_BxN: jax.Array | None = None) -> jax.Array:
+        """Returns the class token that leaves the last block, normalised: (B, C)."""
+        tokens: jax.Array = self.norm(self.tokens(x_BxHxWxC, noise_BxN)[-1])
+        return tokens[:, 0]
+
     def tokens(self, x_BxHxWxC: jax.Array, noise_BxN: jax.Array | None = None) -> list[jax.Array]:
         """What enters the first block, and what leaves each: (B, 1 + rows * columns, C), the class token first."""
         patches = self.embed(x_BxHxWxC)

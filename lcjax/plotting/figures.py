@@ -265,6 +265,45 @@ def samples(
     return png(figure)
 
 
+@dataclasses.dataclass(frozen=True)
+class Classified:
+    """A patch and its labels.
+
+    Attributes:
+      name: of the record.
+      image: (H, W, 3) uint8.
+      truth: names of its labels; None where they are not known.
+      given: name and probability of each class that it is given.
+    """
+
+    name: str
+    image: np.ndarray
+    truth: tuple[str, ...] | None
+    given: tuple[tuple[str, float], ...]
+
+
+@matplotlib.rc_context(STYLE)
+def patches(shown: Sequence[Classified]) -> bytes:
+    """Draws patches side by side, above each its labels, below what it is given: black where it is right, else red."""
+    columns = min(len(shown), 3)
+    rows = -(-len(shown) // columns)
+    lines = max(max(len(one.truth or ()), len(one.given), 1) for one in shown)
+    figure = new_figure(2.4 * columns, (2.5 + 0.28 * lines) * rows)
+    grid = figure.subplots(rows, columns, squeeze=False)
+    for axes in grid.flat:
+        axes.set_axis_off()
+    for axes, one in zip(grid.flat, shown, strict=False):
+        axes.imshow(one.image)
+        truth = "\n".join(one.truth or ("no label",) if one.truth is not None else ("not labelled",))
+        axes.set_title(f"{clip(one.name, 34)}\n{truth}", fontsize=7, loc="left", fontweight="normal")
+        right = one.truth is not None and set(one.truth) == {name for name, _ in one.given}
+        said = "\n".join(f"→ {name} {100 * share:.0f} %" for name, share in one.given) or "→ no label"
+        axes.text(
+            0, -0.03, said, transform=axes.transAxes, va="top", fontsize=7, color="#223" if right else "#b03a00"
+        )  # fmt: skip
+    return png(figure)
+
+
 def new_figure(width: float, height: float) -> Figure:
     """Makes an empty figure of this size in inches, on a canvas of its own."""
     figure = Figure(figsize=(width, height), dpi=DPI, layout="constrained")
@@ -331,7 +370,7 @@ def _matrix(percent: np.ndarray, names: Sequence[str], title: str, truth: str, d
         colour = "white" if value > 55 else "#99a" if value < 0.05 else "#223"
         axes.text(column, row, text, ha="center", va="center", color=colour, fontsize=8)
     for row in np.flatnonzero(np.isnan(percent[:, 0])).tolist():
-        axes.text((len(names) - 1) / 2, row, "no true pixels", ha="center", va="center", color="#778", fontsize=8)
+        axes.text((len(names) - 1) / 2, row, "none true", ha="center", va="center", color="#778", fontsize=8)
     labels = [clip(name, 22) for name in names]
     axes.set_xticks(range(len(names)), labels, rotation=45, ha="right", rotation_mode="anchor")
     axes.set_yticks(range(len(names)), labels)

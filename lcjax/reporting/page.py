@@ -12,6 +12,7 @@ from lcjax.reporting import (
     further_section,
     map_section,
     markup,
+    patch_tables,
     place_section,
 )
 from lcjax.reporting.differences import Difference
@@ -23,6 +24,12 @@ from lcjax.reporting.run_reader import Evaluation, Run
 from lcjax.reporting.tables import MEANS, PER_CLASS, Table, checkpoint, number_text
 
 SAMPLE_ROWS = 6
+# By kind of run: beginnings of the scores of which curves are drawn.
+_CURVES = {
+    "Segmentation": ("mIoU_",),
+    "Classification": ("F1_macro_", "mCA_", "mAP_"),
+    "Pre-training": ("retrieval", "probe "),
+}
 COLUMNS = 8  # runs side by side in one picture; more would be too small to see
 
 
@@ -33,6 +40,7 @@ def html(
     comparison: Comparison | None = None,
     refused: Sequence[str] = (),
     compared: Sequence[tuple[Sequence[Difference], Sequence[str]]] = (),
+    patches: Sequence[patch_tables.PatchTable] = (),
 ) -> str:
     """Returns the page; the same input gives the same text.
 
@@ -43,6 +51,7 @@ def html(
       comparison: with the 2024 report, if a run belongs to it.
       refused: why a run is left out, one line for each that is.
       compared: of each table the differences of its runs, and why runs are not compared.
+      patches: tables of the runs that classify whole patches.
     """
     contents = [(f"table-{number}", f"Table {number}: {table.title}") for number, table in enumerate(tables, 1)]
     known = [table for table in tables if set(published().confusion.names) <= set(table.names)][:1]
@@ -52,6 +61,7 @@ def html(
     ]
     for name, title, section in (
         ("paper", writers.TITLE, writers.section(comparison) if comparison else ""),
+        ("patches", "Classification of patches", patch_tables.section(patches)),
         ("curves", "Learning curves", _curve_section(runs)),
         ("maps", "Maps", map_section.section(maps)),
     ):
@@ -60,10 +70,11 @@ def html(
             sections.append(section)
     links = "".join(f'<li><a href="#{name}">{markup.text(text)}</a></li>' for name, text in contents)
     header = [f'<p class="note">Left out: {markup.text(line)}</p>' for line in refused]
-    header += [_introduction(tables)] if runs else []
+    header += [_introduction(tables)] if runs and not (patches and not tables) else []
     if len(contents) > 1:
         header.append(f'<nav aria-label="Contents"><ul>{links}</ul></nav>')
     files = [("scores.csv", "the same scores in full precision"), ("scores.md", "as Markdown")] if runs else []
+    files += [("patches.csv, patches.md", "the scores of whole patches")] if patches else []
     several = any(row.seeds > 1 for table in tables for row in table.rows)
     files += [("seeds.csv", "means and deviations over seeds")] if several else []
     files += [("differences.csv", "the differences of runs")] if any(found for found, _ in compared) else []
@@ -322,18 +333,24 @@ def _curve_section(runs: Iterable[Run]) -> str:
     for run in runs:
         if not run.history:
             continue
-        own = [evaluation for evaluation in run.evaluations if "note" not in evaluation.fields]  # on its own data set
+        own = [
+            evaluation for evaluation in run.evaluations + run.patches if "note" not in evaluation.fields
+        ]  # on its own data set
         known = {"dataset": run.dataset, "class_set": [c.name for c in run.legend.scored] if run.legend else ()}
         fields = own[0].fields if own else known
         classes = tuple(fields["class_set"])
         validation = run.splits["validation"]["id"] if "validation" in run.splits else ""
-        groups.setdefault((run.pretraining, fields["dataset"], classes, validation), []).append(run)
+        groups.setdefault((run.kind, fields["dataset"], classes, validation, run.labels), []).append(run)
     pictures = []
-    for (pretraining, dataset, _, validation), group in sorted(groups.items(), key=lambda item: str(item[0])):
-        panels = _panels(group, pretraining)
+    order = list(_CURVES)
+    for (kind, dataset, _, validation, labels), group in sorted(
+        groups.items(), key=lambda item: (order.index(item[0][0]), str(item[0]))
+    ):
+        panels = _panels(group, kind)
         if not panels:
             continue
-        kind = "Pre-training" if pretraining else f"Segmentation, {dataset}".removesuffix(", ")
+        if not group[0].pretraining:
+            kind = ", ".join(filter(None, [kind, dataset, labels and f"{labels} labels"]))
         about = f" (validation split id {validation})" if validation else ""
         caption = "Where the loss has many points, they are faint, and the strong line is their moving average."
         title = f"<h3>{markup.text(kind + about)}</h3>"
@@ -343,7 +360,7 @@ def _curve_section(runs: Iterable[Run]) -> str:
     return f'<section id="curves"><h2>Learning curves</h2>{"".join(pictures)}</section>' if pictures else ""
 
 
-def _panels(runs: Sequence[Run], pretraining: bool) -> list[figures.Panel]:
+def _panels(runs: Sequence[Run], kind: str) -> list[figures.Panel]:
     """Returns panels of the loss, the validation scores and the learning rate, as far as the runs recorded them."""
     measured = dict.fromkeys(
         key
@@ -354,10 +371,7 @@ def _panels(runs: Sequence[Run], pretraining: bool) -> list[figures.Panel]:
         if _number(row, key)
     )
     scores = [key for key in measured if key not in ("step", "loss")]
-    if pretraining:
-        scores = [key for key in scores if key.startswith(("retrieval", "probe "))]
-    else:
-        scores = [key for key in scores if key.rpartition("_")[0] == "mIoU"]
+    scores = [key for key in scores if key.startswith(_CURVES[kind])]
     loss = [line for split in ("train", "validation") for line in _curves(runs, "loss", split)]
     panels = [figures.Panel("Loss", "loss", loss, smoothed=True)]
     panels += [

@@ -6,7 +6,7 @@ import pathlib
 
 from data_pipelines.schema import paths
 from data_pipelines.schema.errors import InputError
-from lcjax.reporting import differences, map_reader, page, run_reader, tables
+from lcjax.reporting import differences, map_reader, page, patch_tables, run_reader, tables
 from lcjax.reporting.report2024 import compare, writers
 
 _log = logging.getLogger(__name__)
@@ -32,10 +32,13 @@ def render(workdirs: list[str], maps: list[str], reference: str = "") -> dict[st
         _log.warning("left out: %s", line)
     land_maps = map_reader.read(map_reader.find(maps)) if maps else []
     score_tables, comparison = tables.tables(runs), compare.compare(runs)
+    patches = patch_tables.tables(runs)
     against = _reference(reference, runs) if reference else ""
     compared = [differences.of_table(table, against) for table in score_tables]
-    files = {"index.html": page.html(runs, score_tables, land_maps, comparison, refused, compared)}
+    files = {"index.html": page.html(runs, score_tables, land_maps, comparison, refused, compared, patches)}
     numbered = [(number, found) for number, (found, _) in enumerate(compared, 1)]
+    if patches:
+        files |= {"patches.csv": patch_tables.to_csv(patches), "patches.md": patch_tables.to_markdown(patches)}
     if runs:
         text = tables.to_markdown(score_tables) + differences.to_markdown(numbered)
         files |= {"scores.csv": tables.to_csv(score_tables), "scores.md": text}

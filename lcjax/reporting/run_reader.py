@@ -102,6 +102,7 @@ class Run:
       config: of config.json.
       history: rows of metrics.jsonl in order.
       evaluations: by split.
+      patches: by split, of a run that classifies whole patches.
       legend: of the card, None where there is no card.
       splits: of the card: role -> {"spec", "records", "id"}.
       dataset: of the card: what the run was trained on; "" where there is no card.
@@ -115,11 +116,24 @@ class Run:
     legend: Legend | None
     splits: Mapping[str, cards.Split]
     dataset: str = ""
+    patches: tuple[Evaluation, ...] = ()
+
+    @property
+    def kind(self) -> str:
+        """What it learned, as a heading says it."""
+        if _classifies(self.config):
+            return "Classification"
+        return "Segmentation" if _scores_land_cover(self.config) else "Pre-training"
+
+    @property
+    def labels(self) -> str:
+        """Of a run that classifies whole patches, "single" or "multi"; else ""."""
+        return str(self.config.get("labels", "")) if _classifies(self.config) else ""
 
     @property
     def pretraining(self) -> bool:
         """Whether the run scores no land cover: it has curves only."""
-        return not _scores_land_cover(self.config)
+        return self.kind == "Pre-training"
 
 
 def find(patterns: Sequence[str]) -> list[pathlib.Path]:
@@ -174,7 +188,7 @@ def read(workdirs: Iterable[pathlib.Path], refused: list[str] | None = None) -> 
             refused.append(str(error))
     if refused and not runs:
         raise InputError(f"none of {len(folders)} runs can be read; the first: {refused[0]}")
-    bare = [run.workdir for run in runs if not run.pretraining and not run.evaluations]
+    bare = [run.workdir for run in runs if not run.pretraining and not run.evaluations + run.patches]
     if bare:
         others = f" (as have {len(bare) - 1} more: {', '.join(map(str, bare[1:]))})" if bare[1:] else ""
         raise InputError(
@@ -211,16 +225,18 @@ def _read_run(workdir: pathlib.Path, name: str) -> Run:
     card = cards.read(workdir) if (workdir / cards.FILE).exists() else None
     config = workdirs.read_fields(workdir) if (workdir / workdirs.CONFIG).exists() else {}
     tasks.check_names(config)
-    scored = sorted(workdir.glob(f"evaluation/*/{evaluations.METRICS}")) if _scores_land_cover(config) else []
+    scored = sorted(workdir.glob(f"evaluation/*/{evaluations.METRICS}"))
+    maps, classifies = _scores_land_cover(config), _classifies(config)
     return Run(
         name=name,
         workdir=workdir,
         config=config,
         history=tuple(workdirs.read_metrics(workdir)),
-        evaluations=tuple(_read_evaluation(file.parent, name, config) for file in scored),
+        evaluations=tuple(_read_evaluation(file.parent, name, config) for file in scored if maps),
         legend=card.legend if card else None,
         splits=card.splits if card else {},
         dataset=card.dataset if card else "",
+        patches=tuple(Evaluation(name, evaluations.read_of_patches(file.parent), {}) for file in scored if classifies),
     )
 
 
@@ -240,3 +256,8 @@ def _read_evaluation(folder: pathlib.Path, run: str, config: dict[str, Any]) -> 
 def _scores_land_cover(config: dict[str, Any]) -> bool:
     """Whether a run's scores are of land cover; scores without a config are."""
     return "task" not in config or tasks.named(config["task"]).can_map
+
+
+def _classifies(config: dict[str, Any]) -> bool:
+    """Whether a run's scores are of whole patches."""
+    return "task" in config and tasks.named(config["task"]).can_classify

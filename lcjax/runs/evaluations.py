@@ -6,7 +6,7 @@ A folder whose files are not what was written gives no numbers: it is refused by
 import contextlib
 import pathlib
 from collections.abc import Iterator
-from typing import Annotated, Any, NotRequired, TypedDict
+from typing import Annotated, Any, Literal, NotRequired, TypedDict
 
 import msgspec
 import numpy as np
@@ -39,6 +39,15 @@ class Checkpoint(TypedDict):
 
     kind: Name
     step: Count
+
+
+class OtherClasses(TypedDict):
+    """Scores of the same network over another class set of its data set."""
+
+    scores: dict[str, Number]
+    absent: list[Name]
+    pixels: Count
+    predicted_other: list[Count]
 
 
 _Bin = Annotated[list[Number], msgspec.Meta(min_length=3, max_length=3)]
@@ -74,6 +83,14 @@ class Calibrated(TypedDict):
     before: Reliability
     after: Reliability
     sets: list[Sets]
+
+
+class PatchCounts(TypedDict):
+    """For each class in how many patches it is a label and predicted, predicted alone, a label alone."""
+
+    hits: list[Count]
+    wrong: list[Count]
+    missed: list[Count]
 
 
 class Intervals(TypedDict):
@@ -128,6 +145,7 @@ class Fields(TypedDict):
     recipe: NotRequired[str]
     cell: NotRequired[str]
     resize: NotRequired[Count]
+    protocol: NotRequired[str]
     legend: NotRequired[Name]
     parameters: NotRequired[Count]
     trained_on: NotRequired[str | dict[str, str | int]]
@@ -136,6 +154,7 @@ class Fields(TypedDict):
     predicted_other: NotRequired[list[Count]]
     class_set: NotRequired[Annotated[list[Name], msgspec.Meta(min_length=1, max_length=256)]]
     class_ids: NotRequired[list[LabelId]]
+    class_sets: NotRequired[dict[Name, OtherClasses]]
     absent: NotRequired[list[Name]]
     ignored_ids: NotRequired[list[LabelId]]
     pixels: NotRequired[Count]
@@ -143,11 +162,19 @@ class Fields(TypedDict):
     confusion: NotRequired[list[list[Count]]]
     distribution: NotRequired[dict[str, dict[Name, Count]]]
     calibration: NotRequired[Calibrated]
+    # Of a run that classifies whole patches.
+    labels: NotRequired[Literal["single", "multi"]]
+    least_share: NotRequired[Annotated[float, msgspec.Meta(ge=0, le=1)]]
+    patches: NotRequired[Count]
+    ignored_patches: NotRequired[Count]
+    patch_counts: NotRequired[PatchCounts]
+    patch_confusion: NotRequired[list[list[Count]]]
     intervals: NotRequired[Intervals]
     boundary: NotRequired[Boundary]
     objects: NotRequired[Objects]
 
 
+_OF_PATCHES = ("class_set", "class_ids", "ignored_ids", "labels", "patches", "patch_counts")
 _OF_CLASSES = ("class_set", "class_ids", "ignored_ids", "pixels", "confusion")
 
 
@@ -198,6 +225,21 @@ def read(folder: pathlib.Path, *, of_classes: bool = False) -> dict[str, Any]:
     if len(set(fields["class_set"])) < count or len(set(fields["class_ids"])) < count:
         raise InputError(f"{path}: class_set: a class stands there twice, expected each once; {remedy}")
     return dict(fields)
+
+
+def read_of_patches(folder: pathlib.Path) -> dict[str, Any]:
+    """Reads metrics.json of the folder of an evaluation of whole patches. Raises InputError as `read`."""
+    remedy, path, fields = again(folder), folder / METRICS, read(folder)
+    if missing := [name for name in _OF_PATCHES if name not in fields]:
+        raise InputError(f"{path}: {', '.join(missing)}: missing; {remedy}")
+    count = len(fields["class_set"])
+    matrix = fields.get("patch_confusion", [[0] * count] * count)
+    lengths = [len(fields["class_ids"]), len(matrix), *map(len, matrix), *map(len, fields["patch_counts"].values())]
+    if set(lengths) != {count}:
+        raise InputError(
+            f"{path}: {count} classes in class_set, and numbers of {min(lengths)} to {max(lengths)}; {remedy}"
+        )
+    return fields
 
 
 def _unlike_objects(fields: Any) -> str:

@@ -11,13 +11,18 @@ from data_pipelines.schema.errors import InputError
 from lcjax.models import registry as models
 from lcjax.ops import losses
 from lcjax.runs.model_card import Card
+from lcjax.tasks.classification import Classification
 from lcjax.tasks.contrastive import Contrastive
 from lcjax.tasks.segmentation import Segmentation
-from lcjax.tasks.task import Mean, Task
+from lcjax.tasks.task import Mean, Rows, Task
 
-__all__ = ["REGISTRY", "TASKS", "Mean", "Task", "check_names", "make", "named"]
+__all__ = ["REGISTRY", "TASKS", "Mean", "Rows", "Task", "check_names", "make", "named"]
 
-TASKS: dict[str, type[Task]] = {"segmentation": Segmentation, "contrastive": Contrastive}
+TASKS: dict[str, type[Task]] = {
+    "segmentation": Segmentation,
+    "classification": Classification,
+    "contrastive": Contrastive,
+}
 REGISTRY = plugins.Registry("config.task", "lcjax.tasks", TASKS)
 
 

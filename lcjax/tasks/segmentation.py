@@ -16,7 +16,7 @@ from lcjax.ops import augment, augmentation, losses, metrics, reliability
 from lcjax.ops.tiling import blended_windows
 from lcjax.parallel import mesh as meshes
 from lcjax.runs.model_card import Card
-from lcjax.tasks import vectors
+from lcjax.tasks import class_weights, vectors
 from lcjax.tasks.fusion import inputs_of
 from lcjax.tasks.task import Batch, MapCounts, Mean, Task, Values
 
@@ -47,7 +47,7 @@ class Segmentation(Task):
             )
         self.keys = (*self._images, *(vector.name for vector in self.vectors))
         self.monitor = f"mIoU_{len(self.names)}"
-        validated = self._pixels("validation" if "validation" in card.splits else "train")
+        validated = class_weights.pixels(card, "validation" if "validation" in card.splits else "train")
         there = [name for name, pixels in zip(self.names, validated, strict=True) if pixels]
         self.score_names = metrics.score_names(len(self.names), there)
         if config.resize and (config.crop or config.window):
@@ -62,28 +62,7 @@ class Segmentation(Task):
                 f"config.accumulate={config.accumulate}: config.loss={config.loss!r} takes {whole[0]} over the whole "
                 "batch, which its parts do not add up to; leave over=batch out, or set accumulate to 1"
             )
-        self.weights = self._class_weights()
-
-    def _class_weights(self) -> np.ndarray | None:
-        """How much a pixel of each class counts, (K,); None where all count alike."""
-        config, pixels = self.config, self._pixels("train")
-        if config.class_weights_fixed:
-            if config.class_weights:
-                raise InputError(
-                    f"config.class_weights={config.class_weights}: config.class_weights_fixed gives the weights of "
-                    "classes; leave one of them out"
-                )
-            return losses.fixed_weights(config.class_weights_fixed, pixels, self.names)
-        if not config.class_weights:
-            return None
-        return losses.CLASS_WEIGHTS[config.class_weights_rule](pixels, config.class_weights)
-
-    def _pixels(self, role: str) -> list[int]:
-        """Number of labelled pixels of each class in a role of the run; 0 where the card does not know the role."""
-        split = self.card.splits.get(role)
-        return [
-            split["class_pixels"].get(str(land_class.id), 0) if split else 0 for land_class in self.card.legend.scored
-        ]
+        self.weights = class_weights.of_run(config, card)
 
     def check(self, records: Source, where: pathlib.Path | str) -> None:
         """Raises InputError for records without any number that the network is to be shown."""

@@ -30,6 +30,17 @@ class Mean(NamedTuple):
     count: Any
 
 
+class Rows(NamedTuple):
+    """What evaluation keeps of each example, for scores that are no function of sums: joined over batches, not added.
+
+    Attributes:
+      values: an array whose first axis is the examples, those that fill up the last batch among them; scores must not
+        depend on their order.
+    """
+
+    values: Any
+
+
 class Task(abc.ABC):
     """What a batch means: a task owns the network, its inputs, the loss, the evaluation sums and their scores.
 
@@ -44,6 +55,8 @@ class Task(abc.ABC):
       can_map: whether its network gives every pixel a class: what maps are drawn with and land cover is scored by. It
         has `names` and `probabilities` then.
       can_calibrate: whether its `probabilities` takes temperatures.
+      can_classify: whether its network gives a whole image classes. It has `names`, `probabilities`, `labels`
+        and `single` then.
       counts_records: whether it counts each record for itself, too, so that scores have intervals. It has
         `record_sums` then.
       can_embed: whether its network makes one vector of each place: what probes learn from. It has `embed` then.
@@ -57,12 +70,14 @@ class Task(abc.ABC):
       keys: what it reads of each record: names of sensors, "label" if it learns from labels, and names of vectors. With
         "label", records without a labelled pixel are refused before the first step.
       vectors: the numbers beside the images that its network is shown, in order.
+      single: of a task that can classify, whether an image has a single label.
       names: of the classes, in the order of the outputs.
       scene_note: what a person who maps scenes should be told; empty where there is nothing.
     """
 
     can_map: ClassVar[bool] = False
     can_calibrate: ClassVar[bool] = False
+    can_classify: ClassVar[bool] = False
     counts_records: ClassVar[bool] = False
     can_embed: ClassVar[bool] = False
     splits_batches: ClassVar[bool] = True
@@ -74,6 +89,7 @@ class Task(abc.ABC):
     score_names: tuple[str, ...] = ()
     keys: tuple[str, ...]
     vectors: tuple[Vector, ...] = ()
+    single: bool = True
     names: tuple[str, ...] = ()
     scene_note: str = ""
 
@@ -118,7 +134,10 @@ class Task(abc.ABC):
 
     @abc.abstractmethod
     def eval_step(self, model: nnx.Module, batch: Batch) -> Values:
-        """Returns evaluation sums of a batch, which add up over batches; only examples in batch["valid"] count."""
+        """Returns evaluation sums of a batch, which add up over batches, and `Rows`, which are joined.
+
+        Only examples in batch["valid"] count.
+        """
 
     def record_sums(self, model: nnx.Module, batch: Batch, further: MapCounts | None = None) -> Values:
         """Returns the sums of `eval_step` of each example, (B, ...): added up over the examples they are its sums.
@@ -137,18 +156,30 @@ class Task(abc.ABC):
     def scores(self, sums: Values) -> dict[str, float]:
         """Returns scores of the sums over a whole split, `monitor` among them; the part before a "/" groups them."""
 
+    def details(self, sums: Values) -> dict[str, Any]:
+        """Returns what metrics.json holds of the sums over a whole split beside the scores (runs/evaluations.py)."""
+        return {}
+
     def health_warning(self, means: dict[str, float]) -> str:
         """Returns what should be warned of, given the means of what `loss` logs after the warm-up; or nothing."""
         return ""
 
     def probabilities(self, model: nnx.Module, batch: Batch, temperatures_M: jax.Array | None = None) -> jax.Array:
-        """Returns class probabilities (B, H, W, classes) float32 of stored integers {sensor: (B, H, W, bands)}.
+        """Returns class probabilities float32 of stored integers {sensor: (B, H, W, bands)}.
 
-        Only asked where `can_map`, of a network in evaluation mode. With temperatures, which are given only where
-        `can_calibrate`, the answer is (B, H, W, M * classes): those of the logits divided by the first, by the second,
-        ..., before anything is blended (ops.reliability.softmax_at).
+        Only asked of a network in evaluation mode: (B, H, W, classes) where `can_map`, (B, classes) where
+        `can_classify`. With temperatures, which are given only where `can_calibrate`, the answer is (B, H, W, M *
+        classes): those of the logits divided by the first, by the second, ..., before anything is blended
+        (ops.reliability.softmax_at).
         """
         raise NotImplementedError(f"{type(self).__name__}.can_map is {self.can_map}")
+
+    def labels(self, labels_BxHxW: jax.Array) -> jax.Array:
+        """Returns the labels of whole images, (B, classes) uint8, 1 or 0, of legend ids; all 255 where there are none.
+
+        Only asked where `can_classify`.
+        """
+        raise NotImplementedError(f"{type(self).__name__}.can_classify is {self.can_classify}")
 
     def embed(self, model: nnx.Module, batch: Batch) -> jax.Array:
         """Returns vectors (B, C) float32 of stored integers {sensor: (B, H, W, bands)}.

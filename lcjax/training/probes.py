@@ -14,8 +14,10 @@ from jax.sharding import NamedSharding, PartitionSpec
 from data_pipelines.reading.interfaces import Source
 from data_pipelines.schema.errors import InputError
 from data_pipelines.schema.legends import IGNORE, Legend
+from lcjax.engine.eval_step import placed
 from lcjax.engine.experiment import Experiment
 from lcjax.models.params import Flat
+from lcjax.ops import patch_labels
 from lcjax.parallel import mesh as meshes
 from lcjax.parallel import multihost
 
@@ -80,7 +82,7 @@ def _check(experiment: Experiment, specs: dict[str, str], asked: str) -> None:
 def _embedder(experiment: Experiment) -> Callable[[Flat, Flat, Source], np.ndarray]:
     """A function (parameters, statistics, source) -> embeddings of all pieces of its records, in order, (N, C)."""
     config, task, template, mesh = experiment.config, experiment.task, experiment.template, experiment.mesh
-    batch_size, sharding = experiment.evaluation_batch_size, experiment.batch_sharding
+    sharding = experiment.batch_sharding
 
     def embed(parameters: Flat, statistics: Flat, batch: dict) -> tuple[jax.Array, jax.Array]:
         cut = {key: pieces(batch[key], config.crop) for key in task.keys}
@@ -90,12 +92,9 @@ def _embedder(experiment: Experiment) -> Callable[[Flat, Flat, Source], np.ndarr
     compiled = jax.jit(embed, out_shardings=NamedSharding(mesh, PartitionSpec()))
 
     def of_source(parameters: Flat, statistics: Flat, source: Source) -> np.ndarray:
-        # Of several processes, which examples lie where in the global batch depends on the order of the devices.
-        local = batch_size // jax.process_count()
         places, embeddings = [], []
-        for number, batch in enumerate(experiment.evaluation_batches(source)):
-            first = number * batch_size + jax.process_index() * local
-            given = {key: batch[key] for key in task.keys} | {"place": np.arange(first, first + local, dtype=np.int32)}
+        for batch in placed(experiment.evaluation_batches(source)):
+            given = {key: batch[key] for key in (*task.keys, "place")}
             with jax.set_mesh(mesh):
                 place, embedded = jax.device_get(compiled(parameters, statistics, meshes.global_batch(given, sharding)))
             places.append(place)
@@ -126,16 +125,12 @@ def piece_labels(source: Source, legend: Legend, crop: int) -> np.ndarray:
     """
     index, classes = legend.index_of_id(), len(legend.scored)
 
-    def most_frequent(labels_HxW: np.ndarray) -> int:
-        counts = np.bincount(labels_HxW.ravel(), minlength=256)[:classes]
-        return int(counts.argmax()) if counts.any() else IGNORE
-
-    found = [
-        most_frequent(piece)
+    counts = [
+        np.bincount(piece.ravel(), minlength=256)[:classes]
         for number in range(len(source))
         for piece in pieces(index[source.read(number, ["label"])["label"]][None], crop)
     ]
-    return np.array(found, np.uint8)
+    return np.asarray(patch_labels.most_frequent(np.array(counts, np.int32)))
 
 
 def scores(

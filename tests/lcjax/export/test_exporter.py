@@ -195,6 +195,21 @@ def test_the_folder_says_what_it_holds(exported):
     assert "before that of" in (exported.out / "pretrain" / "README.md").read_text()
 
 
+def test_a_classifier_answers_for_whole_images(tmp_path):
+    config = smallest("vit_pyramid", "early", task="classification")
+    config.labels = "multi"
+    trained = run_of(config, tmp_path / "run")
+    exporter.write(tmp_path / "run", tmp_path / "out")
+    description = json.loads((tmp_path / "out" / "export.json").read_text())
+    assert description["output"] == {"what": "logits", "dtype": "float32", "shape": ["b", "8"], "labels": "multi"}
+    readme = (tmp_path / "out" / "README.md").read_text()
+    assert "an image has all classes above one half" in readme and "| 7 | 10 | Water | #1c0dff |" in readme
+    images = images_of(config, 3, 40, 50)
+    found = load.load(tmp_path / "out")(images)
+    assert found.shape == (3, 8)
+    np.testing.assert_allclose(found, live(trained, images), rtol=1e-5, atol=1e-6)
+
+
 def test_the_copied_loader_tries_the_network(exported, tmp_path):
     shutil.copytree(exported.out / "swin_unet", tmp_path / "moved")
     done = subprocess.run(

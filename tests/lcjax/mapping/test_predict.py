@@ -13,10 +13,11 @@ from absl import flags as absl_flags
 
 from data_pipelines.schema.errors import InputError
 from lcjax.cli import predict as predict_verb
+from lcjax.configs import dfc2020
 from lcjax.engine import restore
 from lcjax.mapping import mapper
 from lcjax.runs import model_card as cards
-from lcjax.runs.model_card import FILE
+from lcjax.runs import workdir as workdirs
 
 
 @pytest.fixture
@@ -35,10 +36,9 @@ def parse(*arguments):
 
 @pytest.fixture
 def workdir(tmp_path, monkeypatch):
-    """A workdir with a card, and in place of the checkpoint's network the rule."""
+    """A workdir with config and card, and in place of the checkpoint's network the rule."""
     folder = tmp_path / "run"
-    folder.mkdir()
-    (folder / FILE).write_text(worlds.card().to_json())
+    workdirs.start(folder, dfc2020.get_config("model=unet,data=sample,tiny=true"), worlds.card())
     asked = []
 
     def of_workdir(where, kind, *, tta, calibrated):

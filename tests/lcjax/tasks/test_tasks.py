@@ -55,12 +55,20 @@ def outside(tmp_path, monkeypatch):
 
 
 def test_what_the_tasks_declare():
-    declared = {name: (task.can_map, task.can_embed, task.splits_batches) for name, task in tasks.TASKS.items()}
-    assert declared == {"segmentation": (True, False, True), "contrastive": (False, True, False)}
+    declared = {
+        name: (task.can_map, task.can_classify, task.can_embed, task.splits_batches)
+        for name, task in tasks.TASKS.items()
+    }
+    assert declared == {
+        "segmentation": (True, False, False, True),
+        "classification": (False, True, False, True),
+        "contrastive": (False, False, True, False),
+    }
     for name, task in tasks.TASKS.items():
         assert tasks.named(name) is task
-        asked = {"can_map": "probabilities", "can_embed": "embed"}
-        assert all(hasattr(task, what) and (what in vars(task)) == getattr(task, can) for can, what in asked.items())
+        asked = {("can_map", "can_classify"): "probabilities", ("can_classify",): "labels", ("can_embed",): "embed"}
+        for cans, what in asked.items():
+            assert hasattr(task, what) and (what in vars(task)) == any(getattr(task, can) for can in cans)
 
 
 def test_who_counts_in_his_own_way_does_not_count_records_in_that_of_another():

@@ -1,0 +1,199 @@
+"""What a network that classifies whole patches says of each: of the records of a split, or of the tiles of scenes."""
+
+import contextlib
+import dataclasses
+import pathlib
+from collections.abc import Sequence
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from data_pipelines.reading.dataset import open_dataset
+from data_pipelines.reading.interfaces import Source
+from data_pipelines.schema import on_disk
+from data_pipelines.schema.errors import InputError
+from data_pipelines.schema.legends import IGNORE
+from lcjax import tasks
+from lcjax.engine import eval_step, restore
+from lcjax.mapping import patch_table, scene, scene_list
+from lcjax.mapping.predict import SceneOptions
+from lcjax.mapping.scene_list import Job
+from lcjax.mapping.scene_tiles import DATA, SceneTiles
+from lcjax.ops import patch_scores
+from lcjax.parallel import devices, multihost
+from lcjax.parallel import mesh as meshes
+from lcjax.runs import workdir as workdirs
+
+_log = multihost.shared_logger(__name__)
+
+
+def is_of(workdir: pathlib.Path) -> bool:
+    """Whether a workdir is of a run that classifies whole patches. Raises InputError where it is no workdir."""
+    with multihost.raise_on_all():
+        config = workdirs.read_config(workdir)
+        tasks.check_names(config)
+    return tasks.named(config.task).can_classify
+
+
+def write_split(
+    workdir: pathlib.Path, spec: str, output: pathlib.Path, *, checkpoint: str = "best", data_dir: str | None = None
+) -> None:
+    """Writes what the network of a run says of each record of a split of its data set.
+
+    Args:
+      workdir: of a classification run.
+      spec: a role of the run's config (train, validation, test), or which records, as in a config.
+      output: the table, a name that ends in .csv or .gpkg.
+      checkpoint: "best" or "last".
+      data_dir: where the prepared data set lies, if not where it lay in training.
+
+    Raises:
+      InputError: the run does not classify, there is no such split, or the table cannot be written.
+    """
+    with patch_table.alone(output):
+        trained = _restored(workdir, checkpoint)
+        config = trained.config
+        with multihost.raise_on_all():
+            if trained.card.data_in_memory:
+                raise InputError(
+                    f"{workdir}: this run was trained on arrays, which no command can open; classify files with --scene"
+                )
+            data = open_dataset(data_dir or config.data_dir, config.dataset, legend=config.legend, bands=config.bands)
+            source = data.source(dict(config.split).get(spec) or spec)
+            origins = data.origins(dict(config.split).get(spec) or spec)
+        answers = _answers(trained, source, trained.task.keys)
+        rows = _rows(trained, source.ids, origins, answers)
+        with multihost.raise_on_all() as is_main:
+            if is_main:
+                patch_table.write(output, rows, trained.task)
+        _log.info(f"{workdir}: {len(source):,} patches of {spec} classified {devices.where()}")
+
+
+def write_scenes(
+    workdir: pathlib.Path,
+    scenes: str,
+    output: pathlib.Path,
+    options: SceneOptions,
+    *,
+    checkpoint: str = "best",
+) -> None:
+    """Writes what the network of a run says of each tile of one scene or many, in one table.
+
+    Tiles are as large as those that the network is evaluated on. A bad scene of several does not keep the others from
+    being classified; the error at the end names it.
+
+    Args:
+      workdir: of a classification run.
+      scenes: text of --scene, see `scene_list.jobs`.
+      output: the table, a name that ends in .csv or .gpkg.
+      options: how their files are read.
+      checkpoint: "best" or "last".
+
+    Raises:
+      InputError: something does not fit, or a scene was not classified.
+    """
+    with patch_table.alone(output):
+        trained = _restored(workdir, checkpoint)
+        card = trained.card
+        with multihost.raise_on_all():
+            # No map is written: the names that the jobs give theirs only tell the scenes apart.
+            jobs = scene_list.jobs(scenes, card.sensors, output.with_suffix(""))
+            bands = scene_list.parse_bands(options.bands, card.sensors)
+        found: list[patch_table.Row] = []
+        failed: list[str] = []
+        for job in jobs:
+            try:
+                found += _of_scene(trained, job, bands, options)
+            except InputError as error:
+                if len(jobs) == 1:
+                    raise
+                failed.append(f"{job.origin}: {error}" if job.origin else str(error))
+                _log.info(f"not classified: {failed[-1]}")
+        with multihost.raise_on_all() as is_main:
+            if is_main and found:
+                patch_table.write(output, found, trained.task)
+        _log.info(f"{workdir}: {len(found):,} tiles of {len(jobs) - len(failed)} scenes classified {devices.where()}")
+        if failed:
+            raise InputError(f"{len(failed)} of {len(jobs)} scenes were not classified; the first: {failed[0]}")
+
+
+@dataclasses.dataclass(frozen=True)
+class _Answers:
+    """What is known of N patches, in their order.
+
+    Attributes:
+      probabilities: (N, K) float32.
+      labels: (N, K) uint8, the true ones; IGNORE where they are not known.
+      data: (N,) the share of pixels that hold data.
+    """
+
+    probabilities: np.ndarray
+    labels: np.ndarray
+    data: np.ndarray
+
+
+def _restored(workdir: pathlib.Path, checkpoint: str) -> restore.Trained:
+    trained = restore.restore(workdir, checkpoint)
+    if not trained.task.can_classify:
+        raise InputError(
+            f"{workdir}: a {trained.config.task} run, which gives whole patches no classes; give the workdir of a "
+            "classification run"
+        )
+    return trained
+
+
+def _of_scene(trained: restore.Trained, job: Job, bands: Sequence[str], options: SceneOptions) -> list[patch_table.Row]:
+    card, name = trained.card, job.output.name
+    with contextlib.ExitStack() as opened:
+        with multihost.raise_on_all():
+            files = scene.open_scene(card, job.files, bands=bands, offset=options.offset, grid=options.grid)
+            tiles = SceneTiles(opened.enter_context(files), name, card.tile)
+        answers = _answers(trained, tiles, (*(sensor.name for sensor in card.sensors), "label", DATA))
+        places = [on_disk.Origin(name, str(job.files[card.sensors[-1].name]), place) for place in tiles.extents()]
+    return _rows(trained, tiles.ids, places, answers)
+
+
+def _answers(trained: restore.Trained, source: Source, keys: Sequence[str]) -> _Answers:
+    """What the network says of all records, on all devices of all processes."""
+    task, template = trained.task, trained.template
+    mesh = meshes.make_mesh(-1, 1, jax.device_count())
+    size = eval_step.evaluation_batch(trained.config, mesh.size)
+
+    def answer(parameters: Any, statistics: Any, batch: dict[str, Any]) -> dict[str, jax.Array]:
+        found = {
+            "place": batch["place"],
+            "probabilities": task.probabilities(template.merge(parameters, statistics, train=False), batch),
+            "labels": task.labels(batch["label"]),
+            "data": batch.get(DATA, jnp.ones(batch["place"].shape, jnp.float32)),
+        }
+        return {name: meshes.replicate(values) for name, values in found.items()}
+
+    batches = eval_step.evaluation_batches(source, size, keys, trained.config.threads)
+    batches = eval_step.shown(batches, len(source), size)
+    parameters, statistics = meshes.replicate_tree((trained.parameters, trained.statistics), mesh)
+    sharding = meshes.batch_sharding(mesh)
+    found = eval_step.sums_of_records(jax.jit(answer), parameters, statistics, batches, sharding, len(source))
+    return _Answers(found["probabilities"], found["labels"], found["data"])
+
+
+def _rows(
+    trained: restore.Trained, ids: Sequence[str], origins: Sequence[on_disk.Origin], answers: _Answers
+) -> list[patch_table.Row]:
+    """The rows of a table; a patch without data is given no label."""
+    given = patch_scores.given(answers.probabilities, single=trained.task.single) & (answers.data > 0)[:, None]
+    known = answers.labels[:, 0] != IGNORE
+    return [
+        patch_table.Row(
+            id=ids[i],
+            group=origins[i].group,
+            source=origins[i].source,
+            extent=origins[i].extent,
+            data=float(answers.data[i]),
+            given=tuple(np.flatnonzero(given[i]).tolist()),
+            true=tuple(np.flatnonzero(answers.labels[i]).tolist()) if known[i] else None,
+            probabilities=tuple(answers.probabilities[i].tolist()),
+        )
+        for i in range(len(ids))
+    ]
