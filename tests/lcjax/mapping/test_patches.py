@@ -66,6 +66,7 @@ def test_a_scene_is_one_tile_where_it_is_smaller_and_holes_are_told(classifier, 
     (row,) = rows_of(tmp_path / "scene.csv")
     share = np.mean(world.truth != 255)
     assert float(row["data_share"]) == pytest.approx(share, abs=1e-6) and row["truth"] == "" and row["predicted"]
+    assert (row["id"], row["group"]) == ("s2_0_0", "s2")
     assert (row["crs"], float(row["left"]), float(row["top"])) == ("EPSG:32736", 600000.0, 200000.0)
     assert float(row["right"]) == 600000 + 10 * worlds.WIDTH
 
