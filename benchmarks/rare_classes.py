@@ -44,6 +44,10 @@ ARMS: dict[str, list[str]] = {
     "cross_entropy + tversky": ["--config.loss=cross_entropy + tversky(alpha=0.3, beta=0.7)"],
     "cross_entropy + lovasz": ["--config.loss=cross_entropy + lovasz"],
     "cross_entropy + dice with class_weights 0.5": ["--config.loss=cross_entropy + dice", "--config.class_weights=0.5"],
+    "class_presence 1": ["--config.sampling.name=class_presence", "--config.sampling.strength=1.0"],
+    "rarity 0.5": ["--config.sampling.name=rarity", "--config.sampling.strength=0.5"],
+    "rarity 1": ["--config.sampling.name=rarity", "--config.sampling.strength=1.0"],
+    "rarity 0.5 with cross_entropy + dice": ["--config.sampling.name=rarity", "--config.loss=cross_entropy + dice"],
 }
 
 

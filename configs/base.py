@@ -11,6 +11,7 @@ from typing import Any
 
 import ml_collections
 
+from data_pipelines.datasets import protocols
 from data_pipelines.schema import plugins
 from data_pipelines.schema.errors import InputError
 from lcjax.models import registry
@@ -86,6 +87,26 @@ def nested(values: Mapping[str, Any]) -> dict[str, Any]:
             at = at.setdefault(folder, {})
         at[key] = value
     return found
+
+
+def follow(config: ml_collections.ConfigDict, protocol: str, lists: str = "") -> None:
+    """Sets what belongs to a published protocol of the config's data set; nothing where it is empty.
+
+    Args:
+      config: whose data set is set.
+      protocol: its name.
+      lists: folder of the files that list its records, where it has such.
+
+    Raises:
+      InputError: the data set has no such protocol, or lists are missing, or given in vain.
+    """
+    if not protocol:
+        if lists:
+            raise InputError(f"lists={lists}: are of a protocol; name it, as in protocol=copernicus_bench")
+        return
+    found = protocols.named(config.dataset, protocol)
+    config.protocol, config.legend = protocol, found.legend
+    config.split.update(protocols.splits(found, lists))
 
 
 def assign(config: ml_collections.ConfigDict, values: Mapping[str, Any]) -> None:

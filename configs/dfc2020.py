@@ -14,6 +14,10 @@ Arguments:
   freeze  empty, or encoder: the encoders keep what init gave them
   recipe  ours, or report or code: one of the report's cells as it was printed, or as it was run
           (configs/report2024/recipes.py)
+  protocol  empty, or a published protocol (`lcjax info protocols`): reference, gfm_bench, within_validation,
+          copernicus_bench or copernicus_bench_8, or weak_labels with data=sen12ms; it sets splits and legend, and a
+          run whose records are not as many as the protocol's is refused
+  lists   the folder with the three lists of copernicus_bench
   tiny    true shrinks the network, the crop and the run: the same experiment in a minute on two cores
 
 Splits: as Scheibenreif et al. 2022 train on the published "validation" patches and test on "test"; the last fifth of
@@ -38,6 +42,8 @@ ARGUMENTS = {
     "init": "random",
     "freeze": "",
     "recipe": "ours",
+    "protocol": "",
+    "lists": "",
     "tiny": False,
 }
 
@@ -45,11 +51,12 @@ ARGUMENTS = {
 def get_config(argument: str | None = None) -> ml_collections.ConfigDict:
     """The config for the arguments above."""
     args = arguments.parse(argument, ARGUMENTS)
-    data, fusion = args.pop("data"), args.pop("fusion")
+    data, fusion, protocol, lists = (args.pop(name) for name in ("data", "fusion", "protocol", "lists"))
     config = base.make(**args)
     config.dataset = data
     config.split.train, config.split.validation = "validation[:80%]", "validation[80%:]"
     config.fusion = fusion or ("late" if args["model"] == "two_stream_swin" else "early")
     config.cell = cells.named("dfc2020", args["model"], args["size"], config.fusion, args["init"], args["freeze"])
     recipes.set_fields(config, recipes.fields(args["recipe"], config.cell), args["tiny"])
+    base.follow(config, protocol, lists)
     return config

@@ -13,7 +13,9 @@ Arguments:
   split     official (by domain; our default), or a partition of data_pipelines/datasets/flair1/partitions.py:
             baseline_lists, report_by_zone, or report_60_20_20 and report_64_16_20, whose random parts leak
   legend    flair1_12 (the rare classes ignored, as published scores are; our default), flair1_13 (merged into "other"
-            and scored) or flair1 (all nineteen)
+            and scored), flair1_15 (those of IGN's FLAIR-INC networks) or flair1 (all nineteen)
+  protocol  empty, or official_12, official_13 or official_15 (`lcjax info protocols`): the official split with each of
+            the class sets that scores are published for; a run whose records are not as many is refused
   bands     all, rgb, rgbn, or names with + between them, e.g. NIR+R+G
   metadata  true also tells the network where, at what altitude, when and with which camera a patch was taken
             (lcjax/models/metadata.py)
@@ -33,6 +35,7 @@ is over twelve classes and at 512 px. What is wrong with these figures: docs/rep
 
 import ml_collections
 
+from data_pipelines.schema.errors import InputError
 from lcjax.configs import arguments, base
 from lcjax.configs.report2024 import cells, recipes
 
@@ -44,6 +47,7 @@ ARGUMENTS = {
     "freeze": "",
     "split": "",
     "legend": "",
+    "protocol": "",
     "bands": "all",
     "metadata": False,
     "recipe": "ours",
@@ -69,4 +73,7 @@ def get_config(argument: str | None = None) -> ml_collections.ConfigDict:
     for role in _ROLES:
         config.split[role] = role if split == "official" else f"{split}/{role}"
     recipes.set_fields(config, values, args["tiny"])
+    if args["protocol"] and (args["split"] or args["legend"]):
+        raise InputError(f"protocol={args['protocol']}: sets split and legend; leave these two out")
+    base.follow(config, args["protocol"])
     return config

@@ -2,7 +2,8 @@
 
 A config is a function `get_config(text)` that returns an ml_collections.ConfigDict; the text is what the command line
 has after the colon, `--config=dfc2020:model=unet,tiny=true`, and where there is none it is called without. A module
-that takes `key=value,key=value` names its keys and their defaults in ARGUMENTS, as the files beside this one do.
+that takes `key=value,key=value` names its keys and their defaults in ARGUMENTS, as the files beside this one do; what
+`lcjax sweep` searches it names in SPACE (docs/sweep.md).
 
     registry.parse("dfc2020:model=unet,tiny=true")                       as --config=... on the command line
     registry.create("dfc2020", model="unet", tiny=True, batch_size=4)    from Python
@@ -43,12 +44,14 @@ class Family:
       get_config: the function.
       arguments: the keys that it knows in its text, with defaults; empty where it does not tell.
       line: one line about it.
+      space: what a sweep searches, a text for each field (lcjax/sweep/spaces.py); empty where it does not tell.
     """
 
     name: str
     get_config: Callable[..., Any]
     arguments: Mapping[str, str | bool]
     line: str
+    space: Mapping[str, str]
 
     def __call__(self, text: str = "") -> ml_collections.ConfigDict:
         """The config for a text of arguments, which may name plug-ins: who calls this is at the keyboard.
@@ -170,7 +173,10 @@ def _told(error: Exception) -> str:
 
 def _family(name: str, get_config: Callable, module: Mapping[str, Any]) -> Family:
     doc = (module.get("__doc__") or get_config.__doc__ or "").strip()
-    return Family(name, get_config, module.get("ARGUMENTS", {}), doc.partition("\n")[0])
+    space = module.get("SPACE", {})
+    if not isinstance(space, dict) or not all(isinstance(word, str) for line in space.items() for word in line):
+        raise InputError(f"config {name}: SPACE={space!r:.100}: expected a dictionary of text by field (docs/sweep.md)")
+    return Family(name, get_config, module.get("ARGUMENTS", {}), doc.partition("\n")[0], space)
 
 
 def _text(key: str, value: Any, default: str | bool) -> str:

@@ -98,7 +98,7 @@ def train(
         return run.train(config, workdir, data, allow_other_config=allow_other_config)
 
 
-def load(workdir: str | pathlib.Path, checkpoint: str = "best") -> "Network":
+def load(workdir: str | pathlib.Path, checkpoint: str = "best", *, calibrated: bool = True) -> "Network":
     """Loads the network of a run, to ask it for classes, probabilities or maps.
 
     Example:
@@ -112,13 +112,14 @@ def load(workdir: str | pathlib.Path, checkpoint: str = "best") -> "Network":
     Args:
       workdir: of a training run.
       checkpoint: "best" or "last".
+      calibrated: whether probabilities are those of calibration.json, where the run has one (docs/calibration.md).
 
     Raises:
       InputError: there is no such run or checkpoint.
     """
     from lcjax.mapping import network
 
-    return network.load(workdir, checkpoint)
+    return network.load(workdir, checkpoint, calibrated=calibrated)
 
 
 def evaluate(
@@ -128,6 +129,7 @@ def evaluate(
     data: "Dataset | None" = None,
     *,
     dataset: "str | Dataset | None" = None,
+    calibrate: bool = False,
     data_dir: str | pathlib.Path | None = None,
     boundary: str | None = None,
     objects: str | None = None,
@@ -146,6 +148,7 @@ def evaluate(
       checkpoint: "best" or "last".
       data: for a run that was trained on arrays: the data set that it was given.
       dataset: another data set to score, over the classes of equal name: a prepared one by name, or one in Python.
+      calibrate: fit the probabilities to the validation split first (docs/calibration.md).
       data_dir: where prepared data sets lie, if not where they lay in training.
       boundary: also boundary IoU, within this distance of contours: "2%" of the diagonal of a tile, or "3px".
       objects: also the recall of objects, in size classes that begin at these pixels: "10,100,1000".
@@ -160,6 +163,7 @@ def evaluate(
     from data_pipelines.schema.errors import InputError
     from lcjax.cli import console
     from lcjax.evaluation import elsewhere, evaluate
+    from lcjax.evaluation.calibrate import evaluate_calibrated
     from lcjax.evaluation.further import Further
 
     further = Further.asked(boundary, objects)
@@ -168,6 +172,10 @@ def evaluate(
         folder = paths.given(workdir, "workdir")
         if dataset is not None and data is not None:
             raise InputError("data and dataset: found both; expected the data of the run, or another data set to score")
+        if dataset is not None and calibrate:
+            raise InputError("calibrate and dataset: found both; calibrate the run on its own data first")
+        if calibrate:
+            return evaluate_calibrated(folder, split, checkpoint, where, data, further)
         if dataset is not None:
             return elsewhere.evaluate_elsewhere(folder, dataset, split, checkpoint, where, further)
         return evaluate.evaluate(folder, split, checkpoint, where, data, further)

@@ -71,6 +71,7 @@ def test_imports_of_sees_what_it_must(tmp_path):
 # above lcjax.ops may draw.
 FLOORS = (
     ("lcjax.cli",),
+    ("lcjax.sweep",),
     ("lcjax.configs",),
     ("lcjax.training", "lcjax.reporting", "lcjax.profiling"),
     ("lcjax.assessment",),
@@ -180,6 +181,7 @@ def test_no_folder_holds_more_than_twenty_modules(top):
         ("lcjax", ("pyogrio",), set()),
         ("data_pipelines", ("apache_beam",), {"data_pipelines/prepare/beam.py"}),
         ("lcjax", ("orbax",), {"lcjax/runs/checkpoints.py"}),
+        ("lcjax", ("optuna", "sqlalchemy"), {"lcjax/sweep/storage.py"}),
         ("lcjax", ("configs", "launch", "tests", "benchmarks"), set()),
         ("lcjax/models", ("pathlib", "os", "json", "jax.sharding", "jax.experimental"), set()),
         ("configs", ("jax", "flax"), set()),

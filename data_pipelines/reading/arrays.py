@@ -140,7 +140,7 @@ class ArrayDataset:
 
     def __init__(self, splits: Mapping[str, ArraySplit], sensor: Sensor, legend: Legend, nodata: float | None):
         self._arrays, self._sensor, self._nodata = splits, sensor, nodata
-        self.legend = legend
+        self.legend, self.legends = legend, (legend,)
         self.splits = {name: len(split.images) for name, split in splits.items()}
         self.tile: int = next(iter(splits.values())).images.shape[1]
         self.partitions: dict[str, int] = {}
@@ -183,6 +183,12 @@ class ArrayDataset:
         """Labelled pixels of a split by id of the legend, as text."""
         total = sum((summary.pixels for summary in self._summarised(spec)), Counter())
         return {str(label): total[label] for label in sorted(total)}
+
+    def record_pixels(self, spec: str) -> np.ndarray:
+        """Labelled pixels of each record of a split, (records, scored classes) int64."""
+        ids = [land_class.id for land_class in self.legend.scored]
+        rows = [[summary.pixels[label] for label in ids] for summary in self._summarised(spec)]
+        return np.array(rows, np.int64)
 
     def origins(self, spec: str) -> list[Origin]:
         """Of arrays nothing is known of where they come from."""

@@ -20,6 +20,7 @@ from data_pipelines.schema.band_selection import chosen
 from data_pipelines.schema.errors import InputError
 from data_pipelines.schema.legends import IGNORE, Legend, named
 from data_pipelines.schema.sensors import Sensor
+from data_pipelines.schema.spec import DatasetFamily, DatasetSpec
 from data_pipelines.schema.splits import Splits
 
 # What TFDS, ArrayRecord and the parser of records raise for bytes that are not as they were written. TFDS asks for
@@ -105,6 +106,7 @@ class PreparedDataset:
         and of each stored sensor's bands mean, deviation, minimum, maximum and correlation.
       splits: name -> number of records.
       overlapping: whether tiles overlap or reach beyond their image, as the data set's entry declares it.
+      legends: what its labels can be read as; the first one is what is stored.
     """
 
     name: str
@@ -118,6 +120,7 @@ class PreparedDataset:
     splits: dict[str, int]
     in_memory: ClassVar[bool] = False
     overlapping: bool = False
+    legends: tuple[Legend, ...] = ()
 
     def source(self, spec: str) -> PreparedSource:
         """The records of a split; `Splits.ids` says what can be given. Raises InputError as it does."""
@@ -162,6 +165,16 @@ class PreparedDataset:
     def class_pixels(self, spec: str) -> dict[str, int]:
         """Labelled pixels by id of the legend, as text, of the records of a split."""
         return _pixels_as(self.legend, self._records.pixels_of(self._names.ids(spec)))
+
+    def record_pixels(self, spec: str) -> np.ndarray:
+        """Labelled pixels of each record of a split, (records, scored classes) int64: records.csv knows them."""
+        ids, count = self._names.ids(spec), len(self.legend.scored)
+        classes = self.legend.index_of_id()[self.legend.read_as()].clip(max=count)  # by stored id; `count`: none
+        counts = np.zeros((len(ids), count + 1), np.int64)
+        for row, record_id in enumerate(ids):
+            for stored, pixels in self._records.pixels[record_id].items():
+                counts[row, classes[stored]] += pixels
+        return counts[:, :count]
 
     def origins(self, spec: str) -> list[on_disk.Origin]:
         """Group, first file and place of each record of a split, in order, as far as they are known."""
@@ -287,7 +300,8 @@ def open_dataset(data_dir: pathlib.Path | str, name: str, *, legend: str = "", b
     for part in (on_disk.RECORDS, on_disk.PARTITIONS):
         if not (folder / part).is_file():
             raise InputError(f"{folder / part}: no such file; expected all files of the data set; {again}")
-    read_as = named(description["legends"], legend)
+    legends = _legends(entry, description["legends"])
+    read_as = named(legends, legend)
     for counts in statistics["splits"].values():
         counts["class_pixels"] = _pixels_as(read_as, {int(i): n for i, n in counts["class_pixels"].items()})
     stored = tuple(description["sensors"])
@@ -302,7 +316,16 @@ def open_dataset(data_dir: pathlib.Path | str, name: str, *, legend: str = "", b
         statistics=statistics,
         splits={split: counts["records"] for split, counts in statistics["splits"].items()},
         overlapping=entry.overlapping,
+        legends=tuple(legends),
     )
+
+
+def _legends(entry: DatasetSpec | DatasetFamily, stored: list[Legend]) -> list[Legend]:
+    """What labels can be read as: what was written, and what the data set has learned to be read as since."""
+    if isinstance(entry, DatasetFamily) or entry.legend != stored[0]:
+        return stored
+    names = {legend.name for legend in stored}
+    return [*stored, *(legend for legend in entry.legends if legend.name not in names)]
 
 
 def _pixels_as(legend: Legend, pixels: Mapping[int, int]) -> dict[str, int]:

@@ -83,6 +83,11 @@ class Dataset(Protocol):
         ...
 
     @property
+    def legends(self) -> Sequence[Legend]:
+        """What its labels can be read as; the first one is what is stored."""
+        ...
+
+    @property
     def tile(self) -> int:
         """Height and width of every record in pixels."""
         ...
@@ -131,6 +136,10 @@ class Dataset(Protocol):
 
     def class_pixels(self, spec: str) -> dict[str, int]:
         """Labelled pixels of a split by id of the legend; ids as text, as in JSON."""
+        ...
+
+    def record_pixels(self, spec: str) -> np.ndarray:
+        """Labelled pixels of each record of a split, (records, scored classes) int64, in the order of both."""
         ...
 
     def origins(self, spec: str) -> list[Origin]:

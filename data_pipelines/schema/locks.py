@@ -15,6 +15,7 @@ import os
 import pathlib
 import platform
 import sys
+import time
 from collections.abc import Iterator
 from typing import IO
 
@@ -25,12 +26,13 @@ _log = logging.getLogger("lcjax.locks")
 
 _TAKEN = (errno.EAGAIN, errno.EACCES)  # another one holds it
 _WITHOUT = (errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP, errno.EINVAL)  # storage that knows no locks
+_POLL = 0.05  # seconds
 _LONGEST = 4096  # bytes of a lock's file that are read
 _FIELDS = {"host": str, "pid": int, "command": str, "doing": str, "since": str}
 
 
 @contextlib.contextmanager
-def held(path: pathlib.Path, subject: object, *, doing: str, instead: str = "") -> Iterator[None]:
+def held(path: pathlib.Path, subject: object, *, doing: str, instead: str = "", patience: float = 0) -> Iterator[None]:
     """Holds a lock for the time of the context; its folder is made where there is none.
 
     On storage that knows no locks it warns once, and goes on.
@@ -40,12 +42,13 @@ def held(path: pathlib.Path, subject: object, *, doing: str, instead: str = "") 
       subject: what is written, for the message: a folder or a file.
       doing: what the holder does with it, as in "another process is DOING it".
       instead: what else the second one can do, as in "or give another --output".
+      patience: seconds to wait for the holder to end.
 
     Raises:
-      InputError: another process holds it; says which.
+      InputError: another process holds it, and has not ended in time; says which.
       OSError: the file cannot be made.
     """
-    with _locked(path, subject, instead) as file:
+    with _locked(path, subject, instead, time.monotonic() + patience) as file:
         _sign(file, doing)
         try:
             yield
@@ -64,7 +67,7 @@ def is_held(path: pathlib.Path) -> bool:
 
 
 @contextlib.contextmanager
-def _locked(path: pathlib.Path, subject: object, instead: str) -> Iterator[IO[str]]:
+def _locked(path: pathlib.Path, subject: object, instead: str, end: float) -> Iterator[IO[str]]:
     """The locked file, which is the one that lies at `path`: the holder before may have removed the one opened."""
     while True:
         try:
@@ -74,6 +77,9 @@ def _locked(path: pathlib.Path, subject: object, instead: str) -> Iterator[IO[st
             continue
         with file:
             if not _lock(file):
+                if time.monotonic() < end:
+                    time.sleep(_POLL)
+                    continue
                 raise InputError(
                     f"{subject}: {_holder(file)}; wait for its end, or stop it{', or ' if instead else ''}{instead}"
                 )

@@ -164,6 +164,39 @@ class Partition:
     warning: str = ""
 
 
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Protocol:
+    """A published way to use a data set: which records are learned from and scored, over which classes.
+
+    Attributes:
+      name: as `config.protocol` has it.
+      title: what it is, as one line.
+      train, validation, test: splits of the data set; empty where the protocol has none. "list:FILE" is a file that its
+        authors publish and users have.
+      legend: that its scores are over; empty for what is stored.
+      records: of train, validation and test, 0 where there are none; a run with others does not follow the protocol.
+      source: who published it.
+      lists_from: where the files of its lists come from; empty where it has no lists.
+      warning: what a reader of its scores must know; empty where there is nothing.
+    """
+
+    name: str
+    title: str
+    train: str
+    validation: str = ""
+    test: str
+    legend: str = ""
+    records: tuple[int, int, int]
+    source: str
+    lists_from: str = ""
+    warning: str = ""
+
+    @property
+    def splits(self) -> dict[str, str]:
+        """Role of a run -> split."""
+        return {"train": self.train, "validation": self.validation, "test": self.test}
+
+
 def no_partitions(records: dict[str, list[Kept]]) -> dict[str, Partition]:
     """For data sets whose splits are all there is."""
     del records
@@ -192,6 +225,7 @@ class DatasetSpec:
       vectors: what is stored beside the images.
       partitions: {split: its records in order} -> partitions by name.
       groups: {split: its records in order} -> group by id, where that is known only of all records together.
+      protocols: published ways to use it.
       scaled_by: the split whose mean and deviation become the scaling of the sensors; empty where they have theirs.
       fingerprint: of all that the data set is made from, where that may change; empty for published files.
       options: flags of `lcjax prepare` that `read` takes, from "max_nodata" (share of pixels without data that one
@@ -218,6 +252,7 @@ class DatasetSpec:
     vectors: tuple[Vector, ...] = ()
     partitions: Callable[[dict[str, list[Kept]]], dict[str, Partition]] = no_partitions
     groups: Callable[[dict[str, list[Kept]]], dict[str, str]] = no_groups
+    protocols: tuple[Protocol, ...] = ()
     scaled_by: str = ""
     fingerprint: str = ""
     options: tuple[str, ...] = ()

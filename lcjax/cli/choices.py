@@ -6,6 +6,7 @@ from typing import Any
 
 from data_pipelines.datasets import registry as datasets
 from data_pipelines.schema.errors import InputError
+from data_pipelines.schema.legends import named
 from data_pipelines.schema.plugins import BUILT_IN, Registry
 from lcjax import tasks
 from lcjax.configs import base
@@ -55,19 +56,21 @@ _KINDS: dict[str, tuple[Registry, Callable[[Any], str]]] = {
 }
 # Names that stand for many.
 _PATTERNS = {"datasets": {f"{name}/NAME": "your own images and masks (docs/own_data.md)" for name in datasets.FAMILIES}}
-WEIGHTS = "weights"
-KINDS = (*_KINDS, WEIGHTS)
+WEIGHTS, PROTOCOLS = "weights", "protocols"
+KINDS = (*_KINDS, WEIGHTS, PROTOCOLS)
 
 
 def names(kind: str) -> dict[str, str]:
     """All names of a kind -> "built in", or the package that brings it along."""
+    if kind == PROTOCOLS:
+        return {protocol.name: BUILT_IN for spec in datasets.DATASETS.values() for protocol in spec.protocols}
     return {one.name: BUILT_IN for one in ALL if not one.refused} if kind == WEIGHTS else _KINDS[kind][0].names()
 
 
 def text(kind: str) -> str:
     """A line for each name of a kind. What is installed and cannot be imported says so in its line."""
-    if kind == WEIGHTS:
-        return _weights()
+    if kind in (WEIGHTS, PROTOCOLS):
+        return _weights() if kind == WEIGHTS else _protocols()
     registry, line = _KINDS[kind]
     found, patterns = registry.names(), _PATTERNS.get(kind, {})
     width = max(map(len, [*found, *patterns]))
@@ -86,6 +89,20 @@ def _weights() -> str:
     width = max(len(one.name) for one in ALL)
     lines = [f"  {one.name:<{width}}  {one.title}, for {', '.join(one.models)}" for one in ALL if not one.refused]
     return "\n".join(["weights (config.weights.layout; config.init names the file):", *lines])
+
+
+def _protocols() -> str:
+    every = [(spec, one) for spec in datasets.DATASETS.values() for one in spec.protocols]
+    width = max(len(one.name) for _, one in every)
+    lines = []
+    for spec, one in every:
+        parts = zip(one.splits.items(), one.records, strict=True)
+        splits = ", ".join(f"{role} {part} ({records:,})" for (role, part), records in parts if part)
+        classes = len(named(spec.legends, one.legend).scored)
+        lines.append(f"  {one.name:<{width}}  {spec.name}, {classes} classes: {one.title}; {splits}; {one.source}")
+    return "\n".join(
+        ["protocols (config.protocol; the argument protocol= of a config sets what belongs to it):", *lines]
+    )
 
 
 def is_config(text: str) -> bool:

@@ -1,4 +1,4 @@
-"""What a folder holds: a run, prepared data sets, or an exported network. Its files are read, and nothing is run."""
+"""What a folder holds: a run, prepared data, an exported network, a study. Its files are read, and nothing is run."""
 
 import pathlib
 from collections.abc import Callable
@@ -8,7 +8,8 @@ from data_pipelines.schema import on_disk
 from data_pipelines.schema.errors import InputError
 from lcjax import tasks
 from lcjax.export import load
-from lcjax.runs import evaluations, model_card, workdir
+from lcjax.runs import calibration, evaluations, model_card, workdir
+from lcjax.sweep import page, study, worker
 
 
 def text(folder: pathlib.Path) -> str:
@@ -21,7 +22,7 @@ def text(folder: pathlib.Path) -> str:
     if not data_sets and not runs:
         raise InputError(
             f"{folder}: holds none of {', '.join(_KINDS)}; expected a workdir, a prepared data set, a folder of them, "
-            "or an exported network"
+            "an exported network or a study"
         )
     return "\n\n".join("\n".join(told) for told in [*map(_data_set, data_sets), *map(_run, runs)])
 
@@ -43,6 +44,7 @@ def _run(folder: pathlib.Path) -> list[str]:
     curve = [row for row in workdir.read_metrics(folder) if row["split"] == "validation"]
     if curve:
         lines.append(f"  validation  step {curve[-1]['step']:,}: {_scores(curve[-1])}")
+    lines += [f"  calibrated  {one.kind}, {one.summary}" for one in (calibration.read(folder) or {}).values()]
     for path in sorted(folder.glob("evaluation/*/metrics.json")):
         metrics = evaluations.read(path.parent)
         lines.append(f"  {path.parent.name:<11} {_scores(metrics['scores'])} (lcjax evaluate)")
@@ -55,6 +57,10 @@ def _card(card: model_card.Card) -> list[str]:
     names = [one.name for one in card.legend.scored]
     lines.append(f"  classes     {len(names)} of {card.legend.name}: {', '.join(names)}")
     lines += [f"  {role:<11} {split['records']:,} records of {split['spec']}" for role, split in card.splits.items()]
+    if card.sampling:
+        drawn, names_of = card.sampling, {str(one.id): one.name for one in card.legend.scored}
+        shares = ", ".join(f"{names_of.get(key, key)} {one['drawn']:.1%}" for key, one in drawn["classes"].items())
+        lines.append(f"  drawn       by {drawn['name']} of strength {drawn['strength']:g}; of drawn pixels: {shares}")
     lines.append(f"  made with   {', '.join(f'{name} {version}' for name, version in card.versions.items())}")
     return lines
 
@@ -79,7 +85,14 @@ def _data_set(folder: pathlib.Path) -> list[str]:
 
 def _export(folder: pathlib.Path) -> list[str]:
     lines = [f"{folder}: an exported network; {folder}/README.md says how to call it"]
+    lines += [f"  calibrated  {one.summary}" for one in (calibration.read(folder) or {}).values()]
     return lines + (_card(model_card.read(folder)) if (folder / model_card.FILE).is_file() else [])
+
+
+def _study(folder: pathlib.Path) -> list[str]:
+    best = folder / worker.BEST
+    lines = [f"{folder}: a study of trials; {folder / page.FILE} shows it"]
+    return lines + ([f"  best        {best}, for `lcjax train --config=`"] if best.is_file() else [])
 
 
 def _scores(row: dict) -> str:
@@ -90,4 +103,5 @@ _KINDS: dict[str, Callable[[pathlib.Path], list[str]]] = {
     workdir.CONFIG: _run,
     on_disk.DESCRIPTION: _data_set,
     load.DESCRIPTION: _export,
+    study.FILE: _study,
 }

@@ -7,11 +7,19 @@ HELP = """Scores a trained network on a split, every pixel once: whole tiles, or
 
   lcjax evaluate --workdir=runs/unet                       the test split, by the best checkpoint
   lcjax evaluate --workdir=runs/unet,runs/swin_unet --split=validation --checkpoint=last
+  lcjax evaluate --workdir=runs/unet --calibrate
   lcjax evaluate --workdir=runs/unet --dataset=rasters/other_town --split=test --data_dir=data
+
+With --calibrate it first fits a temperature to the validation split, by which `lcjax predict` divides logits before it
+writes probabilities, and the thresholds of conformal sets (WORKDIR/calibration.json; docs/calibration.md). Scores then
+say how far the probabilities can be believed, before and after.
 
 With --dataset it scores any prepared data whose sensors and bands the network knows, over the classes of equal name
 (upper and lower case are alike), which are listed: how well it does in another place. --split then names records of
 that data set: test, "validation[:50%]", fold_2. docs/scores.md says what is counted.
+
+Where the data set has legends of fewer classes, such as FLAIR-1 over 12, 13 and 15, the scores over them stand beside:
+mIoU_12 and mIoU_13 are of different class sets. `lcjax info protocols` lists published splits and classes.
 
 A classification run is scored by whole patches (docs/classification.md), on the splits of its own data set.
 
@@ -34,6 +42,7 @@ def define_flags(flags) -> None:
     )
     flags.DEFINE_string("dataset", None, "Another prepared data set to score, such as rasters/other_town.")
     flags.DEFINE_string("checkpoint", "best", "Which checkpoint: best or last.")
+    flags.DEFINE_bool("calibrate", False, "Fit the probabilities to the validation split first.")
     flags.DEFINE_string("data_dir", None, "Folder of the prepared data sets, if it is not where it was in training.")
     flags.DEFINE_string(
         "boundary", None, 'Also boundary IoU, within this distance of contours: "2%" of a tile\'s diagonal, or "3px".'
@@ -47,6 +56,12 @@ def run(flags) -> None:
     """Runs the verb."""
     if not flags.workdir:
         raise InputError("evaluate needs --workdir, e.g. --workdir=runs/unet")
+    if flags.calibrate and flags.dataset:
+        raise InputError(
+            f"--calibrate with --dataset={flags.dataset}: found both; a temperature is fitted on the validation split "
+            "of the run itself; calibrate without --dataset, then score with it"
+        )
+    from lcjax.evaluation.calibrate import evaluate_calibrated
     from lcjax.evaluation.elsewhere import evaluate_elsewhere
     from lcjax.evaluation.evaluate import evaluate
     from lcjax.evaluation.further import Further
@@ -54,7 +69,9 @@ def run(flags) -> None:
     further = Further.asked(flags.boundary, flags.objects)
     for text in paths.several(flags.workdir, "--workdir"):
         folder = paths.given(text, "--workdir")
-        if flags.dataset:
+        if flags.calibrate:
+            evaluate_calibrated(folder, flags.split, flags.checkpoint, flags.data_dir, further=further)
+        elif flags.dataset:
             evaluate_elsewhere(folder, flags.dataset, flags.split, flags.checkpoint, flags.data_dir, further=further)
         else:
             evaluate(folder, flags.split, flags.checkpoint, flags.data_dir, further=further)

@@ -18,6 +18,7 @@ Writes to --output, which must not be there or be empty:
   README.md          what goes in and what comes out, bands and classes
   export.json        the same for programs
   card.json          the network's card, as in the workdir
+  calibration.json   where the run is calibrated: the temperature of its probabilities
   parameters.safetensors   with --safetensors: the same arrays in that format, with the card in its metadata
   LAYOUT.safetensors       with --layout=LAYOUT: by the names of another library, e.g. timm_swin, to go on with there
 docs/export.md says more; `lcjax info weights` lists the layouts."""

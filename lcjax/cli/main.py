@@ -33,6 +33,7 @@ class Verb:
       several: the flag that takes all words, with commas between them.
       needed: the flags without which it does nothing; with `words` they head its help.
       computes: it runs networks, so that the devices that JAX_PLATFORMS names must be there.
+      saves: it takes SIGTERM for a wish to stop, and goes on later; before it has begun there is nothing to save.
     """
 
     line: str
@@ -43,6 +44,7 @@ class Verb:
     several: str = ""
     needed: tuple[str, ...] = ()
     computes: bool = False
+    saves: bool = False
 
 
 VERBS = {
@@ -53,6 +55,7 @@ VERBS = {
         words=("config", "workdir"),
         needed=("config", "workdir"),
         computes=True,
+        saves=True,
     ),
     "evaluate": Verb(
         "a workdir -> scores of a split", shared=True, several="workdir", needed=("workdir",), computes=True
@@ -72,6 +75,12 @@ VERBS = {
         computes=True,
     ),
     "report": Verb("workdirs -> one page that compares them", several="workdirs", needed=("workdirs", "output")),
+    "sweep": Verb(
+        "a config and a space -> a study of trials, and the config of the best",
+        words=("config", "study"),
+        needed=("config", "study"),
+        saves=True,
+    ),
     "benchmark": Verb(
         "a config -> speed, FLOPs, memory", shared=True, words=("config",), needed=("config",), computes=True
     ),
@@ -112,6 +121,7 @@ def main(arguments: list[str] | None = None) -> int:
         print(f"lcjax: unknown verb {verb!r}: {hint}expected one of {', '.join(VERBS)}", file=sys.stderr)
         return 2
     os.environ |= limits.GDAL_OFF
+    launcher.end_with_parent()
     helped = any(word in ("-h", "--help", "-help") for word in rest)
     try:
         values = _hosts_flags(rest)
@@ -119,7 +129,7 @@ def main(arguments: list[str] | None = None) -> int:
     except (InputError, flags.Error) as error:
         print(f"lcjax {verb}: {_one_line(error)}", file=sys.stderr)
         return 2
-    if verb == "train" and not helped and not launcher.is_watched():
+    if VERBS[verb].saves and not helped and not launcher.is_watched():
         launcher.stop_at_once()
     if scheduler and not launcher.is_watched():
         return launcher.watch(verb, values.join_timeout)

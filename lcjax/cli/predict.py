@@ -36,7 +36,10 @@ map MAP.tif (a cloud-optimised GeoTIFF with the legend's ids, names and colours)
   MAP.json               STAC item, if the scene's date is known or given by --date=2020-08-23
   MAP_confidence.tif     with --confidence: probability of the mapped class, 0 to 250 for 0 to 1
   MAP_probabilities.tif  with --probabilities: a band for each class, 0 to 250 for 0 to 1
-None of them replaces a scene, a file that a scene is read from, or a file that lcjax did not write with this map.
+  MAP_conformal.tif      with --conformal=0.9: how many and which classes a pixel may be of, with a coverage of 90 %
+After `lcjax evaluate --calibrate` the last three are calibrated, and the map itself stays what it was
+(docs/calibration.md). None of them replaces a scene, a file that a scene is read from, or a file that lcjax did not
+write with this map.
 
 A classification run (docs/classification.md) draws no map: it writes one table, --output=NAME.csv or NAME.gpkg (then
 NAME.csv, too), with a row for each record of --split, or for each tile of --scene: place, labels and the probability of
@@ -54,6 +57,8 @@ _OF_MAPS = {
     "tta": (False, "which shows each tile as it is"),
     "confidence": (False, _TABLE),
     "probabilities": (False, _TABLE),
+    "conformal": (0.0, "which is not calibrated"),
+    "calibration": ("auto", "which is not calibrated"),
     "compress": ("deflate", "which writes no GeoTIFF"),
     "date": (None, "whose table tells no date"),
 }
@@ -79,6 +84,12 @@ def define_flags(flags) -> None:
     flags.DEFINE_bool("tta", False, "Test-time augmentation: average over the eight flips and rotations of each tile.")
     flags.DEFINE_bool("confidence", False, "Write the probability of the mapped class, uint8.")
     flags.DEFINE_bool("probabilities", False, "Write the probability of every class, uint8.")
+    flags.DEFINE_float(
+        "conformal", 0.0, "Write the set of classes that holds the true one with this coverage, e.g. 0.9; 0 for none."
+    )
+    flags.DEFINE_enum(
+        "calibration", "auto", ["auto", "off"], "Whether probabilities are calibrated: where the run is, or never."
+    )
     flags.DEFINE_enum("compress", "deflate", ["deflate", "lzw"], "Compression of the GeoTIFFs.")
     flags.DEFINE_enum("checkpoint", "best", ["best", "last"], "Which checkpoint of the run.")
     flags.DEFINE_integer("batch_size", 8, "Tiles in one call of the network, for each device.")
@@ -135,6 +146,8 @@ def _map(flags, workdir: pathlib.Path, output: pathlib.Path) -> None:
         blend=flags.blend,
         confidence=flags.confidence,
         probabilities=flags.probabilities,
+        conformal=flags.conformal,
+        calibrated=flags.calibration == "auto",
         compress=flags.compress,
         batch_size=flags.batch_size,
         max_memory=flags.max_memory * 1e9,

@@ -17,8 +17,9 @@ import numpy as np
 import optax
 from jax.sharding import Mesh, NamedSharding
 
+from data_pipelines.datasets import protocols
 from data_pipelines.datasets import registry as datasets
-from data_pipelines.reading import loader
+from data_pipelines.reading import loader, sampling
 from data_pipelines.reading.dataset import open_dataset
 from data_pipelines.reading.interfaces import Dataset, Source
 from data_pipelines.schema import on_disk, paths, splits
@@ -59,6 +60,7 @@ class Experiment:
       length: durations in steps.
       monitor: the score that chooses the best checkpoint.
       tile: size of the records in pixels; that of the card is what the network sees in evaluation.
+      draws: of the training records; None where every one comes once an epoch, and where there are no data.
     """
 
     config: ml_collections.ConfigDict
@@ -72,6 +74,7 @@ class Experiment:
     length: durations.RunLength
     monitor: monitors.Monitor
     tile: int
+    draws: sampling.Draws | None = None
 
     # ------------------------------------------------------------------ data
     @functools.cached_property
@@ -98,6 +101,7 @@ class Experiment:
             position=position,
             keys=self.task.keys,
             crop=augmentation.window(self.tile, config),
+            draws=self.draws,
             process_index=jax.process_index(),
             process_count=jax.process_count(),
             threads=config.threads,
@@ -220,12 +224,14 @@ def build(
     """
     config_fields.check(config)
     with multihost.raise_on_all():
+        protocols.check_asked(config.dataset, config.protocol, config.split, config.legend)
         if dataset is None:
             dataset = _opened(config)
         else:
             _check_given(config, dataset)
         source = dataset.source(config.split.train)
-        card = make_card(config, dataset)
+        draws = sampling.of_split(dataset, config.split.train, config.sampling.name, config.sampling.strength)
+        card = dataclasses.replace(make_card(config, dataset), sampling=draws.facts if draws else None)
     multihost.agree(json.loads(card.to_json()), "the data")
     meshes.check(config.parallel)
     task = tasks.make(config, card)
@@ -243,7 +249,8 @@ def build(
         if value and config.init == initial.RANDOM:
             _log.warning(f"config.{field}={value!r} with config.init='random': what is frozen has learned nothing")
     _check_together(config, card, task, dataset.tile, dataset.name)
-    return _assemble(config, dataset, card, task, length, devices, dataset.tile)
+    experiment = _assemble(config, dataset, card, task, length, devices, dataset.tile)
+    return dataclasses.replace(experiment, draws=draws)
 
 
 def _check_together(
@@ -252,6 +259,11 @@ def _check_together(
     """Raises InputError where fields of a config, or the config and the tiles, do not go together; warns of limits."""
     if config.crop > tile:
         raise InputError(f"config.crop={config.crop}: larger than the {tile} px tiles of {name}")
+    if config.sampling.name != sampling.UNIFORM and "label" not in task.keys:
+        raise InputError(
+            f"config.sampling.name={config.sampling.name!r}: draws records by their labels, and a {config.task} run "
+            f"reads none; set it to {sampling.UNIFORM}"
+        )
     schedule.check_plateau(config)
     if limits := augmentation.check(config, card.sensors, tile, task.augmentations):
         _log.warning(limits)
@@ -412,6 +424,7 @@ def make_card(config: ml_collections.ConfigDict, dataset: Dataset) -> cards.Card
         }
         for role, of_role in ids.items()
     }
+    protocols.check_records(config.dataset, config.protocol, {role: of["records"] for role, of in roles.items()})
     # Of parts of splits they are summed up when they are asked for, and not before.
     statistics = dataset.band_statistics(config.split.train) if _needs_statistics(config) else {}
     if empty := [name for name, of_sensor in statistics.items() if not of_sensor["pixels"]]:
@@ -446,6 +459,7 @@ def _warnings(
         *dict.fromkeys(
             text for spec in (config.split.train, config.split[role]) if spec for text in dataset.warnings(spec)
         ),
+        *protocols.warnings(config.dataset, config.protocol),
     ]
 
 

@@ -6,7 +6,7 @@ import hashlib
 import json
 import os
 import pathlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import jax
@@ -21,8 +21,10 @@ from lcjax.models import params
 from lcjax.ops import augment
 from lcjax.parallel import mesh as meshes
 from lcjax.parallel import multihost
+from lcjax.runs import calibration as calibrations
 from lcjax.runs import checkpoints, workdir
 from lcjax.runs import model_card as cards
+from lcjax.runs.calibration import Calibration
 
 # What a card says of a network; the rest of it is of its data and its libraries.
 _SAME = ("model", "fusion", "sensors", "legend", "tile")
@@ -49,7 +51,13 @@ class Trained:
     parameters: dict[str, Any]
     statistics: dict[str, Any]
 
-    def probabilities(self, mesh: jax.sharding.Mesh | None = None, *, tta: bool = False) -> Probabilities:
+    def probabilities(
+        self,
+        mesh: jax.sharding.Mesh | None = None,
+        *,
+        tta: bool = False,
+        temperatures: Sequence[float] | None = None,
+    ) -> Probabilities:
         """A function {sensor: stored integers (B, H, W, bands)} -> class probabilities (B, H, W, classes) float32.
 
         A network that also takes numbers beside images may be given those that are stored, too, by their name. Where
@@ -59,6 +67,8 @@ class Trained:
         Args:
           mesh: devices that share the examples of a batch, a multiple of their number; None takes the first alone.
           tta: average over the eight flips and rotations (the four flips of an image that is not square).
+          temperatures: the answer is (B, H, W, M * classes): the probabilities at the first, at the second, ...; each
+            divides the logits before windows, flips and rotations are averaged.
 
         What comes back lies on the first device of this process and may not be computed yet.
         """
@@ -71,16 +81,21 @@ class Trained:
         images = [sensor.name for sensor in self.card.sensors]
         values, statistics = meshes.replicate_tree((self.parameters, self.statistics), mesh)
 
+        def told(values: dict[str, Any], statistics: dict[str, Any], shown: dict[str, Any]) -> jax.Array:
+            model = self.template.merge(values, statistics, train=False)
+            if temperatures is None:
+                return task.probabilities(model, shown)
+            return task.probabilities(model, shown, jnp.asarray(temperatures, jnp.float32))
+
         @functools.partial(jax.jit, out_shardings=everywhere)
         def forward(values: dict[str, Any], statistics: dict[str, Any], batch: dict[str, Any]) -> jax.Array:
             def one(which: jax.Array) -> jax.Array:
                 turn = jax.vmap(augment.dihedral, (0, None))
                 turned = batch | {name: turn(batch[name], which) for name in images}
-                answer = task.probabilities(self.template.merge(values, statistics, train=False), turned)
-                return jax.vmap(augment.dihedral_inverse, (0, None))(answer, which)
+                return jax.vmap(augment.dihedral_inverse, (0, None))(told(values, statistics, turned), which)
 
             if not tta:
-                return task.probabilities(self.template.merge(values, statistics, train=False), batch)
+                return told(values, statistics, batch)
             height, width = batch[images[0]].shape[1:3]
             count = 8 if height == width else 4
             # One pass after the other: the network is compiled once, and memory holds one pass.
@@ -105,6 +120,19 @@ class Trained:
             for path in sorted(flat):
                 total.update(path.encode() + np.ascontiguousarray(jax.device_get(flat[path])).tobytes())
         return total.hexdigest()[:16]
+
+    def calibration(self, table: Mapping[str, Calibration], folder: pathlib.Path, kind: str) -> Calibration:
+        """What was fitted to this checkpoint.
+
+        Args:
+          table: of `calibration.read`.
+          folder: where it lies, for messages.
+          kind: of this checkpoint.
+
+        Raises:
+          InputError: the table is of other checkpoints, or of another legend.
+        """
+        return calibrations.of_checkpoint(table, folder, self.fingerprint, self.card.legend, kind, self.step)
 
 
 def restore(folder: pathlib.Path, kind: str = "best") -> Trained:

@@ -22,7 +22,7 @@ from data_pipelines.schema.files import write_atomically
 from data_pipelines.schema.legends import IGNORE, Legend
 from data_pipelines.schema.sensors import Sensor
 from lcjax.engine import restore
-from lcjax.evaluation import evaluate, origins
+from lcjax.evaluation import evaluate, origins, reliability
 from lcjax.evaluation.further import NOTHING, Further
 from lcjax.ops import metrics
 from lcjax.parallel import devices, multihost
@@ -148,6 +148,7 @@ def evaluate_elsewhere(
         if not any(count for label, count in labelled.items() if fitted.labels[label] != IGNORE):
             named = ", ".join(card.legend.scored[index].name for index in fitted.common)
             raise InputError(f"{where}: {spec!r} holds no pixel labelled {named}; name a split with labels")
+    calibration = reliability.fitted_to(trained, folder, kind)
     names = [card.legend.scored[index].name for index in fitted.common]
     _log.info(f"{folder}: scored on {where} over the classes that both have: {', '.join(names)}")
     _log.info(f"{folder}: evaluated {devices.where()}")
@@ -157,10 +158,11 @@ def evaluate_elsewhere(
     out = folder / "evaluation" / folder_name(dataset.name, spec, dataset.split_id(spec))
     with workdir.alone(out, doing="evaluating to", instead=evaluations.ELSEWHERE):
         sums, of_records = evaluate.counted(trained, source, further, lambda batch: as_learned(batch, fitted))
+        told = reliability.measured(trained, calibration, source, lambda batch: as_learned(batch, fitted))
         with multihost.raise_on_all() as is_main:
             if not is_main:
                 return {}
-            return _write(trained, out, kind, sums, of_records, dataset, source, spec, fitted, skipped, further)
+            return _write(trained, out, kind, sums, of_records, dataset, source, spec, fitted, skipped, further, told)
 
 
 def as_learned(record: dict[str, Any], fitted: Fit) -> dict[str, Any]:
@@ -170,7 +172,18 @@ def as_learned(record: dict[str, Any], fitted: Fit) -> dict[str, Any]:
 
 
 def _write(
-    trained, target, kind, sums, of_records, dataset: Dataset, source: Source, spec, fitted: Fit, skipped, further
+    trained,
+    target,
+    kind,
+    sums,
+    of_records,
+    dataset: Dataset,
+    source: Source,
+    spec,
+    fitted: Fit,
+    skipped,
+    further,
+    found,
 ) -> dict[str, Any]:
     card, folder = trained.card, target.parent.parent
     classes = [card.legend.scored[index] for index in fitted.common]
@@ -210,7 +223,7 @@ def _write(
         records = origins.record_confusions(places_of := dataset.origins(spec), source.ids, counts)
         result |= evaluate.record_fields(records, counts, places_of, names, further)
     samples = [as_learned(source[index], fitted) for index in evaluate.chosen_samples(len(source))]
-    result = schema_version.stamp(result, SCHEMA_VERSION)
+    result = schema_version.stamp(result | found, SCHEMA_VERSION)
     with evaluations.sealed(target) as out:
         predictions = evaluate.predict(trained, samples)
         evaluate.write_samples(out / evaluations.SAMPLES, card.sensors[-1], samples, predictions)
@@ -220,6 +233,7 @@ def _write(
         write_atomically(out / evaluations.METRICS, json.dumps(result, indent=1))
     told = f"{NOTE}: {dataset.name} {spec} ({len(source)} records), {kind} checkpoint of step {trained.step}"
     _log.info("%s: %s: %s", folder, told, evaluate.told_scores(result))
+    reliability.tell(found)
     for warning in warnings[1:]:
         _log.warning("%s", warning)
     _log.info("written: %s/metrics.json", out)

@@ -18,12 +18,13 @@ from data_pipelines.schema.files import write_atomically
 from data_pipelines.schema.on_disk import Origin
 from lcjax.engine import eval_step, restore
 from lcjax.engine import experiment as experiments
-from lcjax.evaluation import intervals, origins, patch_pictures, places
+from lcjax.evaluation import class_sets, intervals, origins, patch_pictures, places, reliability
 from lcjax.evaluation.further import NOTHING, Further
 from lcjax.ops import metrics
 from lcjax.parallel import devices, multihost
 from lcjax.parallel import mesh as meshes
 from lcjax.runs import SCHEMA_VERSION, evaluations, record_confusions, workdir
+from lcjax.runs import model_card as cards
 
 _log = multihost.shared_logger(__name__)
 
@@ -57,10 +58,34 @@ def evaluate(
     """
     trained = restore.restore(folder, kind)
     card, task = trained.card, trained.task
-    if role not in card.splits:
-        raise InputError(f"--split={role}: expected one of {', '.join(card.splits)}")
+    check_role(card, role)
     split = card.splits[role]
     experiments.check_labels(task, card, role)
+    dataset, source = opened(folder, trained, role, data_dir, data)
+    calibration = reliability.fitted_to(trained, folder, kind)
+    _log.info(f"{folder}: evaluated {devices.where()}")
+    if warning := task.split_warning(source, split["spec"]):
+        _log.warning("%s", warning)
+    with workdir.alone(folder / "evaluation" / role, doing="evaluating to", instead=evaluations.ELSEWHERE):
+        sums, of_records = counted(trained, source, further)
+        told = reliability.measured(trained, calibration, source)
+        with multihost.raise_on_all() as is_main:
+            if not is_main:
+                return {}
+            return _write(trained, folder, role, kind, sums, of_records, dataset, source, further, told)
+
+
+def check_role(card: cards.Card, role: str) -> None:
+    """Raises InputError where a run has no split of this role."""
+    if role not in card.splits:
+        raise InputError(f"--split={role}: expected one of {', '.join(card.splits)}")
+
+
+def opened(
+    folder: pathlib.Path, trained: restore.Trained, role: str, data_dir: str | None = None, data: Dataset | None = None
+) -> tuple[Dataset, Source]:
+    """Opens the data set of a run, and its records of a role; arguments and errors as of `evaluate`."""
+    split = trained.card.splits[role]
     with multihost.raise_on_all():
         dataset = data or _prepared(folder, trained, data_dir)
         source = dataset.source(split["spec"])
@@ -70,13 +95,7 @@ def evaluate(
                 f"{dataset.name} in {where}: {split['spec']!r} holds other records than in training; give the data "
                 "that the run was trained from (--data_dir, or data= in Python)"
             )
-    _log.info(f"{folder}: evaluated {devices.where()}")
-    if warning := task.split_warning(source, split["spec"]):
-        _log.warning("%s", warning)
-    with workdir.alone(folder / "evaluation" / role, doing="evaluating to", instead=evaluations.ELSEWHERE):
-        sums, of_records = counted(trained, source, further)
-        with multihost.raise_on_all() as is_main:
-            return _write(trained, folder, role, kind, sums, of_records, dataset, source, further) if is_main else {}
+    return dataset, source
 
 
 def counted(
@@ -133,13 +152,14 @@ def _prepared(folder: pathlib.Path, trained: restore.Trained, data_dir: str | No
     return open_dataset(data_dir or config.data_dir, config.dataset, legend=config.legend, bands=config.bands)
 
 
-def _write(trained: restore.Trained, folder, role, kind, sums, of_records, dataset, source, further) -> dict:
+def _write(trained: restore.Trained, folder, role, kind, sums, of_records, dataset, source, further, found) -> dict:
     """Writes the files of an evaluation with these sums over all records, and of each, and logs the scores."""
     card, task, split = trained.card, trained.task, trained.card.splits[role]
     result = context(trained, folder, split | {"role": role}, kind)
     if "confusion" in sums:
         distribution = {part: of_part["class_pixels"] for part, of_part in card.splits.items()}
         result |= segmentation_result(sums["confusion"], card.legend, int(sums["ignored"]), distribution)
+        result |= class_sets.fields(sums["confusion"], card.legend, dataset.legends)
     else:
         result |= {"scores": task.scores(sums)} | task.details(sums)
     records = None
@@ -147,7 +167,7 @@ def _write(trained: restore.Trained, folder, role, kind, sums, of_records, datas
         places_of = dataset.origins(split["spec"])
         records = origins.record_confusions(places_of, source.ids, of_records)
         result |= record_fields(records, of_records, places_of, result["class_set"], further)
-    result = schema_version.stamp(result, SCHEMA_VERSION)
+    result = schema_version.stamp(result | found, SCHEMA_VERSION)
     with evaluations.sealed(folder / "evaluation" / role) as out:
         if "confusion" in sums:
             samples = [source[index] for index in chosen_samples(len(source))]
@@ -165,6 +185,10 @@ def _write(trained: restore.Trained, folder, role, kind, sums, of_records, datas
     absent = f"  absent: {', '.join(result['absent'])}" if result.get("absent") else ""
     of = f"{role} ({split['records']} records), {kind} checkpoint of step {trained.step}"
     _log.info("%s: %s: %s%s", folder, of, shown, absent)
+    for name, one in result.get("class_sets", {}).items():
+        shown = "  ".join(f"{key} {value:.4f}" for key, value in one["scores"].items() if "/" not in key)
+        _log.info("%s: the same network over %s: %s", folder, name, shown)
+    reliability.tell(found, split["id"])
     _log.info("written: %s/metrics.json", out)
     return result
 
@@ -281,6 +305,7 @@ def context(trained: restore.Trained, folder: pathlib.Path, split: dict, kind: s
         "recipe": config.recipe,
         "cell": config.cell,
         "resize": config.resize,
+        "protocol": config.protocol,
         "legend": trained.card.legend.name,
         "dataset": trained.card.dataset,
         "parameters": int(sum(np.prod(leaf.shape) for leaf in trained.parameters.values())),

@@ -22,8 +22,10 @@ from lcjax.export import load, weights
 from lcjax.models import params
 from lcjax.ops import augment
 from lcjax.parallel import devices
+from lcjax.runs import calibration as calibrations
 from lcjax.runs import evaluations
 from lcjax.runs import model_card as cards
+from lcjax.runs.calibration import Calibration
 from lcjax.tasks import vectors
 from lcjax.version import __version__
 
@@ -60,6 +62,7 @@ def write(
 def _write(folder: pathlib.Path, output: pathlib.Path, kind: str, asked: weights.Wanted) -> None:
     existing, whole = _existing(output), output.absolute()
     trained = restore.restore(folder, kind)
+    fitted = _calibration(trained, folder, kind)
     beside = weights.files(trained, asked, str(folder))
     origin = {
         "lcjax": __version__,
@@ -75,7 +78,8 @@ def _write(folder: pathlib.Path, output: pathlib.Path, kind: str, asked: weights
             )
         missing = {name: one for name, one in beside.items() if not (output / name).exists()}
         weights.write(output, missing)
-        done = f"added {', '.join(missing)}" if missing else "nothing to do"
+        added = [*missing, *([calibrations.FILE] if _add_calibration(output, trained.fingerprint, fitted) else [])]
+        done = f"added {', '.join(added)}" if added else "nothing to do"
         _log.info("%s: already holds this network; %s", output, done)
         return
     _log.info("%s: traced %s", folder, devices.where())
@@ -94,10 +98,28 @@ def _write(folder: pathlib.Path, output: pathlib.Path, kind: str, asked: weights
     (draft / load.DESCRIPTION).write_text(json.dumps(stamped, indent=1), encoding="utf-8")
     (draft / cards.FILE).write_text(trained.card.to_json(), encoding="utf-8")
     (draft / _README).write_text(_readme(description), encoding="utf-8")
+    _add_calibration(draft, trained.fingerprint, fitted)
     draft.replace(whole)
     megabytes = sum(path.stat().st_size for path in output.iterdir()) / 1e6
     _log.info("%s: %s, for %s", output, _signature(description), ", ".join(PLATFORMS))
     _log.info("written: %s/ (%.1f MB); %s/%s says how to call it", output, megabytes, output, _README)
+
+
+def _calibration(trained: restore.Trained, folder: pathlib.Path, kind: str) -> Calibration | None:
+    """What was fitted to the network; None, and a word about it, where the file is of other checkpoints alone."""
+    table = calibrations.read(folder)
+    if table is None or trained.fingerprint in table:
+        return (table and trained.calibration(table, folder, kind)) or None
+    _log.info("%s: is of another checkpoint, and stays behind", folder / calibrations.FILE)
+    return None
+
+
+def _add_calibration(folder: pathlib.Path, fingerprint: str, fitted: Calibration | None) -> bool:
+    """Writes what was fitted beside the network, and returns whether it was not there already."""
+    if fitted is None or calibrations.read(folder) == {fingerprint: fitted}:
+        return False
+    calibrations.write(folder, fingerprint, fitted)
+    return True
 
 
 class _Class(TypedDict):
@@ -339,6 +361,15 @@ label = ids[np.argmax(logits, axis=-1)]
 {_classes(description)}
 
 lcjax itself shows it {shown}. A scene that memory does not hold is cut likewise.
+
+Where `{calibrations.FILE}` lies here, the logits divided by its temperature give calibrated probabilities, and the
+class stays what it is:
+
+```python
+from load import temperature
+
+probabilities = jax.nn.softmax(logits / temperature("."), axis=-1)
+```
 """
 
 

@@ -20,6 +20,7 @@ from jax import export
 NETWORK = "network.stablehlo"
 PARAMETERS = "parameters.npz"
 DESCRIPTION = "export.json"
+CALIBRATION = "calibration.json"
 SCHEMA_VERSION = 1  # of export.json
 
 
@@ -44,6 +45,25 @@ def load(folder: str | pathlib.Path) -> Callable[[Mapping[str, np.ndarray]], jax
         parameters = jax.device_put({path: file[path] for path in file.files})
     call = jax.jit(network.call)
     return lambda inputs: call(parameters, dict(inputs))
+
+
+def temperature(folder: str | pathlib.Path) -> float:
+    """Returns the number that logits are divided by before their softmax; 1 where the network is not calibrated.
+
+    Raises:
+      ValueError: calibration.json is of another network, or is not what lcjax wrote.
+    """
+    folder = pathlib.Path(folder)
+    path = folder / CALIBRATION
+    if not path.exists():
+        return 1.0
+    fitted = json.loads(path.read_text(encoding="utf-8"))["checkpoints"].get(read_description(folder)["network"])
+    if fitted is None:
+        raise ValueError(f"{path}: is of another network than the one that lies beside it")
+    found = float(fitted["temperature"])
+    if not 0 < found < float("inf"):
+        raise ValueError(f"{path}: temperature {found}, expected a number above 0")
+    return found
 
 
 def read_description(folder: pathlib.Path) -> dict:

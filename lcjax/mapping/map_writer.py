@@ -5,7 +5,8 @@ import errno
 import hashlib
 import json
 import pathlib
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from types import MappingProxyType
 
 import jax
 import jax.numpy as jnp
@@ -23,10 +24,14 @@ from data_pipelines.schema.spec import Refused
 from lcjax.mapping import qgis_styles
 from lcjax.mapping.drafts import Draft
 from lcjax.mapping.scene_files import SceneFiles
+from lcjax.ops import reliability
+from lcjax.ops.reliability import PROBABILITY_SCALE
 
-PROBABILITY_SCALE = 250  # a probability p is stored as round(250 p), so that 255 is free for no data
 COMPRESSIONS = ("deflate", "lzw")
 ERRORS = (OSError, rasterio.errors.RasterioError, CPLE_BaseError)  # that writing may raise
+SETS = ("number of classes in the set", "classes in the set, one bit each")  # bands of the conformal sets
+_MASK_BYTES = 4
+MOST_IN_SETS = 8 * _MASK_BYTES - 1  # classes; a mask of all ones stands for no data
 _BLOCK = 512  # rows and columns of a block of the GeoTIFFs
 _PLAN_TAG, _SCENE_TAG, _FILES_TAG = "LCJAX_PLAN", "LCJAX_SCENE", "LCJAX_FILES"
 
@@ -36,59 +41,88 @@ class Product:
     """One GeoTIFF of a map.
 
     Attributes:
-      kind: "classes" (ids of the legend), "confidence" (probability of the mapped class) or "probabilities".
+      kind: "classes" (ids of the legend), "confidence" (probability of the mapped class), "probabilities" or
+        "conformal" (sets of classes).
       suffix: end of the file's name, before ".tif".
       bands: description of each band.
+      planes: bytes of a pixel while it is on its way, of which `numbers` makes those of the file.
+      dtype: of the file.
     """
 
     kind: str
     suffix: str
     bands: tuple[str, ...]
+    planes: int
+    dtype: str = "uint8"
 
     def path(self, output: pathlib.Path) -> pathlib.Path:
         """Returns the path of this product of the map `output`."""
         return output.with_name(output.stem + self.suffix + output.suffix)
 
     def nodata(self, legend: Legend) -> int:
-        """Returns the number of pixels without data; of probabilities 255, whatever the legend writes."""
-        return legend.nodata if self.kind == "classes" else IGNORE
+        """Returns the number of pixels without data; the largest there is, but of the classes that of the legend."""
+        return legend.nodata if self.kind == "classes" else int(np.iinfo(self.dtype).max)
+
+    def numbers(self, planes: np.ndarray) -> np.ndarray:
+        """Returns (bands, rows, width) in `dtype` of the planes (rows, planes, width) uint8."""
+        if self.kind != "conformal":
+            return np.moveaxis(planes, 1, 0)
+        size, mask = planes[:, 0].astype(np.uint32), np.zeros((len(planes), planes.shape[2]), np.uint32)
+        for place in range(1, self.planes):
+            mask |= planes[:, place].astype(np.uint32) << (8 * (place - 1))
+        return np.stack([np.where(size == IGNORE, np.uint32(0xFFFFFFFF), size), mask])
 
 
-def products(legend: Legend, *, confidence: bool = False, probabilities: bool = False) -> tuple[Product, ...]:
+def products(
+    legend: Legend, *, confidence: bool = False, probabilities: bool = False, conformal: bool = False
+) -> tuple[Product, ...]:
     """Returns the GeoTIFFs of a map, the classes first."""
-    names = tuple(land_class.name for land_class in legend.scored)
+    names = tuple(f"probability of {land_class.name}" for land_class in legend.scored)
     wanted = {
-        Product("classes", "", ("land cover",)): True,
-        Product("confidence", "_confidence", ("probability of the mapped class",)): confidence,
-        Product("probabilities", "_probabilities", tuple(f"probability of {name}" for name in names)): probabilities,
+        Product("classes", "", ("land cover",), 1): True,
+        Product("confidence", "_confidence", ("probability of the mapped class",), 1): confidence,
+        Product("probabilities", "_probabilities", names, len(names)): probabilities,
+        Product("conformal", "_conformal", SETS, 1 + _MASK_BYTES, "uint32"): conformal,
     }
     return tuple(product for product, is_wanted in wanted.items() if is_wanted)
 
 
-def summary(legend: Legend, wanted: Sequence[Product]) -> Callable[[jax.Array], jax.Array]:
-    """Makes the traceable function from probabilities to the bands of all products.
+def summary(legend: Legend, wanted: Sequence[Product], least: Sequence[float] = ()) -> Callable[[jax.Array], jax.Array]:
+    """Makes the traceable function from probabilities to the planes of all products.
 
     Args:
       legend: gives the class ids.
       wanted: the products.
+      least: of conformal sets, the probability from which on each class belongs to one.
 
     Returns:
-      A function (classes, rows, width) float32 -> (rows, bands, width) uint8.
+      A function (classes, rows, width) float32 -> (rows, planes, width) uint8. It also takes twice as many: the
+      probabilities that make the class, then those that are told.
     """
-    ids = legend.value_of_index()
+    ids, classes = legend.value_of_index(), len(legend.scored)
     kinds = [product.kind for product in wanted]
 
     def layers(probabilities_KxHxW: jax.Array) -> jax.Array:
-        best = jnp.argmax(probabilities_KxHxW, axis=0)
-        scaled = jnp.rint(probabilities_KxHxW * PROBABILITY_SCALE).clip(0, PROBABILITY_SCALE).astype(jnp.uint8)
-        bands_of = {
+        best = jnp.argmax(probabilities_KxHxW[:classes], axis=0)
+        told = jnp.moveaxis(probabilities_KxHxW[-classes:], 0, -1)
+        levels = reliability.levels(told)
+        planes_of = {
             "classes": lambda: jnp.asarray(ids)[best][None],
-            "confidence": lambda: scaled.max(0)[None],
-            "probabilities": lambda: scaled,
+            "confidence": lambda: reliability.at_class(levels, best)[None],
+            "probabilities": lambda: jnp.moveaxis(levels, -1, 0),
+            "conformal": lambda: _set_planes(reliability.members(told, np.asarray(least))),
         }
-        return jnp.moveaxis(jnp.concatenate([bands_of[kind]() for kind in kinds]), 0, 1)
+        return jnp.moveaxis(jnp.concatenate([planes_of[kind]() for kind in kinds]), 0, 1)
 
     return layers
+
+
+def _set_planes(members_HxWxK: jax.Array) -> jax.Array:
+    """The number of classes in each set, and the bytes of its mask, the lowest first: (1 + bytes, H, W) uint8."""
+    padded = jnp.pad(members_HxWxK, ((0, 0), (0, 0), (0, 8 * _MASK_BYTES - members_HxWxK.shape[-1])))
+    mask = jnp.packbits(padded, axis=-1, bitorder="little")
+    size = jnp.sum(members_HxWxK, axis=-1, keepdims=True).astype(jnp.uint8)
+    return jnp.moveaxis(jnp.concatenate([size, mask], axis=-1), -1, 0)
 
 
 # ---- whose map it is ------------------------------------------------------------------------------------------------
@@ -160,6 +194,7 @@ def write_products(
     tags: dict[str, str],
     marked: dict[str, str],
     compress: str,
+    told: Mapping[str, str] = MappingProxyType({}),
 ) -> Iterator[tuple[int, np.ndarray]]:
     """Writes the cloud-optimised GeoTIFFs of a draft into its folder of files.
 
@@ -171,6 +206,7 @@ def write_products(
       tags: of the files.
       marked: further tags of the map alone, from `marks`.
       compress: one of `COMPRESSIONS`.
+      told: further tags of the files of probabilities.
 
     Yields:
       (first row, class ids (rows, width) uint8) of the map from top to bottom, as they are written.
@@ -179,10 +215,11 @@ def write_products(
     first = 0
     for product in wanted:
         count = len(product.bands)
+        planes = slice(first, first + product.planes)
         path, plain = product.path(draft.files / draft.output.name), draft.plain
         profile = {
             "driver": "GTiff",
-            "dtype": "uint8",
+            "dtype": product.dtype,
             "count": count,
             "nodata": product.nodata(legend),
             "BIGTIFF": "IF_SAFER",
@@ -191,8 +228,8 @@ def write_products(
             profile |= {"INTERLEAVE": "BAND", "PHOTOMETRIC": "MINISBLACK"}  # otherwise 3 bands would be RGB
         with raster_io.anywhere(), rasterio.open(plain, "w", **profile, **place) as out:
             for top in range(0, grid.height, _BLOCK):
-                rows = draft.read(top, min(top + _BLOCK, grid.height))[:, first : first + count]
-                out.write(np.moveaxis(rows, 1, 0), window=Window(0, top, grid.width, len(rows)))
+                rows = draft.read(top, min(top + _BLOCK, grid.height))[:, planes]
+                out.write(product.numbers(rows), window=Window(0, top, grid.width, len(rows)))
                 if product.kind == "classes":
                     yield top, rows[:, 0]
             for band, name in enumerate(product.bands, 1):
@@ -201,7 +238,11 @@ def write_products(
             if product.kind == "classes":
                 out.update_tags(**marked)
                 _write_legend(out, legend)
+            elif product.kind == "conformal":
+                out.update_tags(**told, LCJAX_BITS=json.dumps([land_class.name for land_class in legend.scored]))
+                out.update_tags(2, **{f"BIT_{bit}": c.name for bit, c in enumerate(legend.scored)})
             else:
+                out.update_tags(**told)
                 out.scales, out.offsets = (1 / PROBABILITY_SCALE,) * count, (0.0,) * count
         rasterio.shutil.copy(
             plain,
@@ -209,13 +250,13 @@ def write_products(
             driver="COG",
             BLOCKSIZE=_BLOCK,
             COMPRESS=compress.upper(),
-            OVERVIEW_RESAMPLING="MODE" if product.kind == "classes" else "AVERAGE",
+            OVERVIEW_RESAMPLING="MODE" if product.kind in ("classes", "conformal") else "AVERAGE",
             BIGTIFF="IF_SAFER",
             NUM_THREADS="ALL_CPUS",
         )
         plain.unlink()
-        _check_copy(draft, path, first)
-        first += count
+        _check_copy(draft, path, product, planes)
+        first += product.planes
 
 
 def _write_legend(out, legend: Legend) -> None:
@@ -226,14 +267,14 @@ def _write_legend(out, legend: Legend) -> None:
     out.update_tags(1, **{f"CLASS_{i}": name for i, name in names.items()})
 
 
-def _check_copy(draft: Draft, path: pathlib.Path, first: int) -> None:
+def _check_copy(draft: Draft, path: pathlib.Path, product: Product, planes: slice) -> None:
     """Reads back what was written, because GDAL may report a full disk only in its log, when it closes a file."""
     try:
         with raster_io.opened(path) as dataset:
             for top in range(0, dataset.height, _BLOCK):
-                rows = draft.read(top, min(top + _BLOCK, dataset.height))[:, first : first + dataset.count]
+                rows = draft.read(top, min(top + _BLOCK, dataset.height))[:, planes]
                 written = dataset.read(window=Window(0, top, dataset.width, len(rows)))
-                if not np.array_equal(written, np.moveaxis(rows, 1, 0)):
+                if not np.array_equal(written, product.numbers(rows)):
                     raise OSError(errno.EIO, "what was written cannot be read back", str(path))
     except Refused as refusal:
         raise OSError(errno.EIO, f"what was written cannot be read back: {refusal.reason}", str(path)) from refusal

@@ -15,12 +15,14 @@ from data_pipelines.geo import geodesy, raster_io
 from data_pipelines.schema import limits, progress
 from data_pipelines.schema.errors import InputError
 from data_pipelines.schema.files import write_atomically
-from data_pipelines.schema.legends import Legend
+from data_pipelines.schema.legends import IGNORE, Legend
 from lcjax.engine import restore
 from lcjax.mapping import areas, drafts, map_writer, outputs, preview, qgis_styles, stac
 from lcjax.mapping.scene import Scene
 from lcjax.ops.tiling import BLENDS, TileNetwork, Tiling, blended_strips, strip_bytes
 from lcjax.parallel import mesh as meshes
+from lcjax.runs import calibration as calibrations
+from lcjax.runs.calibration import OFF, Calibration, percent
 from lcjax.runs.model_card import Card
 from lcjax.runs.timer import Timer, duration
 from lcjax.version import __version__
@@ -37,6 +39,8 @@ class Options:
       blend: how their answers are mixed there, a name in `tiling.BLENDS`.
       confidence: whether to write the probability of the mapped class, too.
       probabilities: whether to write the probability of every class, too.
+      conformal: coverage of the sets of classes that are written, too: 0.5 to 0.99 in whole percents; 0 for none.
+      calibrated: whether what is written of probabilities is calibrated, where calibration.json is there.
       compress: compression of the GeoTIFFs, one of `map_writer.COMPRESSIONS`.
       batch_size: largest number of tiles in a call of the network on a device; the map does not depend on it.
       max_memory: bytes that one row of tiles may take.
@@ -46,19 +50,29 @@ class Options:
     blend: str = "linear"
     confidence: bool = False
     probabilities: bool = False
+    conformal: float = 0.0
+    calibrated: bool = True
     compress: str = "deflate"
     batch_size: int = 8
     max_memory: float = limits.STRIP_BYTES
 
+    @property
+    def tells(self) -> bool:
+        """Whether anything of the probabilities is written."""
+        return self.confidence or self.probabilities or bool(self.conformal)
+
     def products(self, legend: Legend) -> tuple[map_writer.Product, ...]:
         """Returns the GeoTIFFs of a map with these options."""
-        return map_writer.products(legend, confidence=self.confidence, probabilities=self.probabilities)
+        return map_writer.products(
+            legend, confidence=self.confidence, probabilities=self.probabilities, conformal=bool(self.conformal)
+        )
 
-    def check(self, tile: int) -> int:
+    def check(self, tile: int, classes: int = 1) -> int:
         """Checks the options and returns the overlap in pixels.
 
         Args:
           tile: side of a tile in pixels.
+          classes: number of classes.
 
         Raises:
           InputError: an option is out of range or unknown.
@@ -71,6 +85,15 @@ class Options:
         for name, value, known in (("blend", self.blend, BLENDS), ("compress", self.compress, map_writer.COMPRESSIONS)):
             if value not in known:
                 raise InputError(f"--{name}={value}: expected one of {', '.join(known)}")
+        if self.conformal:
+            percent(self.conformal)
+            if not self.calibrated:
+                raise InputError(f"--conformal={self.conformal:g} with {OFF}: its thresholds are of calibrated answers")
+            if classes > map_writer.MOST_IN_SETS:
+                raise InputError(
+                    f"--conformal={self.conformal:g}: found {classes} classes; expected at most "
+                    f"{map_writer.MOST_IN_SETS}, a bit each; take --probabilities instead"
+                )
         return overlap
 
 
@@ -80,10 +103,12 @@ class Mapper:
 
     Attributes:
       card: gives the tile and the legend.
-      probabilities: {sensor: (B, h, w, bands) stored numbers} -> (B, h, w, classes) float32.
+      probabilities: {sensor: (B, h, w, bands) stored numbers} -> (B, h, w, classes) float32; with a calibration
+        (B, h, w, 2 * classes): those that make the map, and the calibrated ones that are told of it.
       identity: text that differs for every network; a map begun by another network is begun anew.
       tags: written to the maps.
       devices: number of devices that share a batch.
+      calibration: of the network; None where its probabilities are told as they are.
     """
 
     card: Card
@@ -91,20 +116,37 @@ class Mapper:
     identity: str
     tags: dict[str, str]
     devices: int = 1
+    calibration: Calibration | None = None
 
     @classmethod
-    def of_workdir(cls, folder: pathlib.Path, checkpoint: str, *, tta: bool = False) -> "Mapper":
+    def of_workdir(
+        cls, folder: pathlib.Path, checkpoint: str, *, tta: bool = False, calibrated: bool = False
+    ) -> "Mapper":
         """Restores the network of a workdir on all devices.
 
         Args:
           folder: the workdir.
           checkpoint: "best" or "last".
           tta: average the answers over flips and rotations (test-time augmentation).
+          calibrated: tell calibrated probabilities, where calibration.json is there.
+
+        Raises:
+          InputError: there is no such network, or calibration.json is of another one.
         """
-        return cls.of_trained(restore.restore(folder, checkpoint), checkpoint, tta=tta)
+        trained = restore.restore(folder, checkpoint)
+        table = calibrations.read(folder) if calibrated else None
+        found = None if table is None else trained.calibration(table, folder, checkpoint)
+        return cls.of_trained(trained, checkpoint, tta=tta, calibration=found)
 
     @classmethod
-    def of_trained(cls, trained: restore.Trained, checkpoint: str, *, tta: bool = False) -> "Mapper":
+    def of_trained(
+        cls,
+        trained: restore.Trained,
+        checkpoint: str,
+        *,
+        tta: bool = False,
+        calibration: Calibration | None = None,
+    ) -> "Mapper":
         """Puts a restored network on all devices; arguments as of `of_workdir`."""
         mesh = meshes.make_mesh(-1, 1, jax.device_count())
         card = trained.card
@@ -116,7 +158,15 @@ class Mapper:
             "LCJAX_CHECKPOINT": f"{checkpoint}, step {trained.step}",
             "LCJAX_TTA": "flips and rotations" if tta else "none",
         }
-        return cls(card, trained.probabilities(mesh, tta=tta), f"{trained.fingerprint}, tta {tta}", tags, mesh.size)
+        temperatures = calibration.temperatures if calibration else None
+        answer = trained.probabilities(mesh, tta=tta, temperatures=temperatures)
+        return cls(card, answer, f"{trained.fingerprint}, tta {tta}", tags, mesh.size, calibration)
+
+    @property
+    def network(self) -> Callable[[int], TileNetwork]:
+        """The function batch size -> what answers for batches of tiles."""
+        answers = len(self.card.legend.scored) * (2 if self.calibration else 1)
+        return lambda size: TileNetwork(self.probabilities, answers, size * self.devices, self.devices)
 
     def map(
         self,
@@ -168,7 +218,7 @@ class Mapper:
                     plan,
                     scene.files,
                     width=width,
-                    layers=sum(len(product.bands) for product in wanted),
+                    layers=sum(product.planes for product in wanted),
                     boundaries=(*tiling.rows[0], height),
                 ) as draft:
                     self._compute(scene, draft, tiling, wanted, options, timer)
@@ -186,18 +236,20 @@ class Mapper:
 
     def _plan(self, scene: Scene, options: Options, time: datetime.datetime | None) -> dict:
         """Returns all that the bytes of a map depend on, but for the files of the scene."""
-        return {
+        without = ("batch_size", "max_memory", "calibrated", *([] if options.conformal else ["conformal"]))
+        told = {"calibration": self.calibration.digest} if self.calibration and options.tells else {}
+        return told | {
             "lcjax": __version__,
             "network": self.identity,
             "scene": scene.fingerprint,
             "date": str(time),
-            "options": {k: v for k, v in dataclasses.asdict(options).items() if k not in ("batch_size", "max_memory")},
+            "options": {k: v for k, v in dataclasses.asdict(options).items() if k not in without},
         }
 
     def _check_memory(self, scene: Scene, tiling: Tiling, options: Options) -> None:
         """Raises InputError where a row of tiles would take more memory than the options allow."""
         dtypes = [layer.sensor.dtype for layer in scene.layers for _ in layer.indices]
-        needed = strip_bytes(tiling, dtypes, len(self.card.legend.scored))
+        needed = strip_bytes(tiling, dtypes, self.network(1).classes)
         if needed > options.max_memory:
             raise InputError(
                 f"{scene.layers[0].path}: {tiling.width:,} pixels wide: a row of tiles takes about {needed / 1e9:,.1f} "
@@ -213,13 +265,15 @@ class Mapper:
         if draft.done == tiling.height:
             return
         begun = tiling.begin(draft.done) * columns
-        nodata = np.array([p.nodata(self.card.legend) for p in wanted for _ in p.bands], np.uint8)
+        legend = self.card.legend
+        nodata = np.array([legend.nodata if p.kind == "classes" else IGNORE for p in wanted for _ in range(p.planes)])
+        least = (
+            self.calibration.thresholds[percent(options.conformal)] if self.calibration and options.conformal else ()
+        )
         strips = blended_strips(
             scene.read,
-            TileNetwork(
-                self.probabilities, len(self.card.legend.scored), options.batch_size * self.devices, self.devices
-            ),
-            map_writer.summary(self.card.legend, wanted),
+            self.network(options.batch_size),
+            map_writer.summary(legend, wanted, least),
             tiling,
             first=draft.done,
             advance=(bar := progress.bar(total=tiling.count, initial=begun, desc="predict", unit="tile")).update,
@@ -231,7 +285,7 @@ class Mapper:
                 if strip is None:
                     break
                 _, layers, valid = strip
-                draft.append(np.where(valid[:, None], layers, nodata[:, None]))
+                draft.append(np.where(valid[:, None], layers, nodata.astype(np.uint8)[:, None]))
 
     def _write(self, scene, draft, wanted, plan, options, time) -> areas.Areas:
         """Writes every file of the map into the draft, and moves them to their place."""
@@ -245,7 +299,9 @@ class Mapper:
         names = [path.name for path in files.values()]
         marked = map_writer.marks(plan, draft, names)
         counted = areas.Areas(legend, raster_io.crs_of(grid), grid.transform, grid.width)
-        for top, ids in map_writer.write_products(draft, wanted, grid, legend, self.tags, marked, options.compress):
+        told = self._told(options)
+        written = map_writer.write_products(draft, wanted, grid, legend, self.tags, marked, options.compress, told)
+        for top, ids in written:
             counted.add(top, ids)
         rows = counted.rows()
         counted.write_csv(files["areas"])
@@ -253,11 +309,13 @@ class Mapper:
         pixels = {row["id"]: row["pixels"] for row in rows}
         write_atomically(files["names"], qgis_styles.sidecar(legend, pixels, scene.files.stamp))
         for product in wanted[1:]:
-            write_atomically(files[f"{product.kind}_style"], qgis_styles.probability_qml())
+            is_set = product.kind == "conformal"
+            style = qgis_styles.set_qml(len(legend.scored)) if is_set else qgis_styles.probability_qml()
+            write_atomically(files[f"{product.kind}_style"], style)
         ids = map_writer.read_map(files["classes"], preview.LONGEST)
         preview.save(files["preview"], ids, scene.picture(*ids.shape), self.card, rows, output.name)
         if time is not None:
-            item = self._item(scene, output, {role: path.name for role, path in files.items()}, time)
+            item = self._item(scene, output, {role: path.name for role, path in files.items()}, time, told)
             write_atomically(files["item"], json.dumps(item, indent=1) + "\n")
         scene.files.check_unchanged(draft.content)
         outputs.check_foreign(output, wanted)  # in the hours since, somebody may have put something there
@@ -265,12 +323,24 @@ class Mapper:
         draft.publish(names, replaced.files if replaced else ())
         return counted
 
-    def _item(self, scene, output, names: dict[str, str], time: datetime.datetime) -> dict:
+    def _told(self, options: Options) -> dict[str, str]:
+        """Returns the tags that tell of the probabilities: whether and by what they are calibrated."""
+        if not options.tells:
+            return {}
+        told = {"LCJAX_CALIBRATION": self.calibration.summary if self.calibration else "none"}
+        if self.calibration and options.conformal:
+            least = self.calibration.thresholds[percent(options.conformal)]
+            named = dict(zip(self.calibration.classes, least, strict=True))
+            told |= {"LCJAX_COVERAGE": f"{options.conformal:g}", "LCJAX_THRESHOLDS": json.dumps(named)}
+        return told
+
+    def _item(self, scene, output, names: dict[str, str], time: datetime.datetime, told: dict[str, str]) -> dict:
         """Makes the STAC item of a map, of which these are the names by role."""
         roles = {"data": "classes", "style": "classes_style"} | {role: role for role in names}
         assets = {key: names[roles[key]] for key in stac.ASSETS if roles.get(key) in names}
         place, legend = _georeference(scene.grid), self.card.legend
-        return stac.item(output.stem, time=time, place=place, legend=legend, tags=self.tags, assets=assets)
+        tags = self.tags | {key: text for key, text in told.items() if text != "none"}
+        return stac.item(output.stem, time=time, place=place, legend=legend, tags=tags, assets=assets)
 
 
 def _georeference(grid) -> stac.Georeference:

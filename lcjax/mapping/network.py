@@ -15,7 +15,9 @@ from lcjax.engine import restore
 from lcjax.mapping import predict
 from lcjax.mapping.mapper import Mapper, Options
 from lcjax.mapping.scene_list import Job
-from lcjax.ops.tiling import TileNetwork, Tiling, blended_strips
+from lcjax.ops.tiling import Tiling, blended_strips
+from lcjax.runs import calibration as calibrations
+from lcjax.runs.calibration import Calibration
 from lcjax.runs.model_card import Card
 
 Images = np.ndarray | Mapping[str, np.ndarray]
@@ -34,8 +36,9 @@ class Network:
     other no-data values are known of files alone.
     """
 
-    def __init__(self, trained: restore.Trained, checkpoint: str = "best"):
-        self._trained, self._checkpoint = trained, checkpoint
+    def __init__(self, trained: restore.Trained, checkpoint: str = "best", calibrated_in: pathlib.Path | None = None):
+        """Takes a restored network; `calibrated_in` is the workdir whose calibration.json is followed, if any."""
+        self._trained, self._checkpoint, self._calibrated_in = trained, checkpoint, calibrated_in
 
     @property
     def card(self) -> Card:
@@ -53,11 +56,31 @@ class Network:
         return self._trained.step
 
     @functools.cached_property
-    def _mapper(self) -> Mapper:
+    def calibration(self) -> Calibration | None:
+        """What probabilities are calibrated by; None where the run has no calibration.json.
+
+        Raises:
+          InputError: it is of another checkpoint, or damaged.
+        """
+        folder = self._calibrated_in
+        table = calibrations.read(folder) if folder else None
+        return self._trained.calibration(table, folder, self._checkpoint) if folder and table is not None else None
+
+    @functools.cached_property
+    def _plain(self) -> Mapper:
         return Mapper.of_trained(self._trained, self._checkpoint)
+
+    @functools.cached_property
+    def _mapper(self) -> Mapper:
+        if self.calibration is None:
+            return self._plain
+        return Mapper.of_trained(self._trained, self._checkpoint, calibration=self.calibration)
 
     def probabilities(self, image: Images) -> np.ndarray:
         """Returns the probability of each class at each pixel, (H, W, K) float32; NaN where a pixel holds no data.
+
+        They are calibrated where the run is. That changes no class of `predict`, which may differ from the most
+        probable one where tiles or windows are blended.
 
         Args:
           image: an array, or for several sensors a dictionary of arrays by name.
@@ -65,6 +88,10 @@ class Network:
         Raises:
           InputError: the image has other sensors, bands or numbers than the card.
         """
+        return self._answers(image, self._mapper)
+
+    def _answers(self, image: Images, mapper: Mapper) -> np.ndarray:
+        """The probabilities that a mapper tells."""
         inputs = self._checked(image)
         height, width = next(iter(inputs.values())).shape[:2]
         sensors = self.card.sensors
@@ -75,13 +102,8 @@ class Network:
         tile = self.card.tile
         strips = blended_strips(
             lambda first, end: ({name: array[first:end] for name, array in inputs.items()}, valid[first:end]),
-            TileNetwork(
-                self._mapper.probabilities,
-                len(self.classes),
-                _DEFAULTS.batch_size * self._mapper.devices,
-                self._mapper.devices,
-            ),
-            lambda strip_KxHxW: jnp.moveaxis(strip_KxHxW, 0, -1),
+            mapper.network(_DEFAULTS.batch_size),
+            lambda strip_KxHxW: jnp.moveaxis(strip_KxHxW[-len(self.classes) :], 0, -1),
             Tiling(height, width, tile, _DEFAULTS.check(tile)),
         )
         answers = np.concatenate([rows for _, rows, _ in strips])
@@ -98,7 +120,7 @@ class Network:
         Raises:
           InputError: as `probabilities`.
         """
-        probabilities = self.probabilities(image)
+        probabilities = self._answers(image, self._plain)
         empty = np.isnan(probabilities[..., 0])
         indices = np.argmax(np.where(empty[..., None], 0, probabilities), axis=-1)
         legend = self.card.legend
@@ -132,7 +154,14 @@ class Network:
         jobs = [Job(self._files(scene), paths.given(output, "output"))]
         scene_options = predict.SceneOptions(bands, offset, grid, date)
         predict.check(self.card, jobs, options, scene_options)
-        predict.map_jobs(self.card, lambda: self._mapper, jobs, options, scene_options)
+        folder = self._calibrated_in
+        calibrated = folder is not None and predict.check_calibration(folder, options)
+        if options.conformal and not calibrated:
+            raise InputError(
+                f"conformal={options.conformal:g}: found a network without calibration; expected a calibrated one"
+            )
+        mapper = (lambda: self._mapper) if calibrated else (lambda: self._plain)
+        predict.map_jobs(self.card, mapper, jobs, options, scene_options)
         return jobs[0].output
 
     def _files(self, scene: str | pathlib.Path | Mapping[str, str | pathlib.Path]) -> dict[str, pathlib.Path]:
@@ -173,15 +202,16 @@ def _as_stored(name: str, image: np.ndarray, sensor: Sensor) -> np.ndarray:
     return array.astype(sensor.dtype, copy=False)
 
 
-def load(workdir: str | pathlib.Path, checkpoint: str = "best") -> Network:
+def load(workdir: str | pathlib.Path, checkpoint: str = "best", *, calibrated: bool = True) -> Network:
     """Loads the network of a run.
 
     Args:
       workdir: of the run.
       checkpoint: "best" or "last".
+      calibrated: whether probabilities are those of calibration.json, where the run has one.
 
     Raises:
       InputError: there is no such run or checkpoint, or its network has no classes to map.
     """
-    trained = restore.restore(paths.given(workdir, "workdir"), checkpoint)
-    return Network(trained, checkpoint)
+    folder = paths.given(workdir, "workdir")
+    return Network(restore.restore(folder, checkpoint), checkpoint, folder if calibrated else None)

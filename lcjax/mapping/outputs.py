@@ -9,6 +9,8 @@ import tempfile
 import unicodedata
 from collections.abc import Hashable, Iterable, Sequence
 
+import numpy as np
+
 from data_pipelines.schema import paths
 from data_pipelines.schema.errors import InputError
 from lcjax.mapping import drafts, map_writer, qgis_styles, scene_files
@@ -96,7 +98,11 @@ def check_room(output: pathlib.Path, height: int, width: int, wanted: Sequence[P
       InputError: there is too little room.
     """
     bands = [len(product.bands) for product in wanted]
-    needed, free = (sum(bands) + max(bands)) * height * width, shutil.disk_usage(output.parent).free
+    largest = max(len(product.bands) * np.dtype(product.dtype).itemsize for product in wanted)
+    needed, free = (
+        (sum(product.planes for product in wanted) + largest) * height * width,
+        shutil.disk_usage(output.parent).free,
+    )
     if needed > free:
         raise InputError(
             f"--output={output}: {free / 1e6:,.0f} MB are free there, but a map of {width} x {height} pixels with "

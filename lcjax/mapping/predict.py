@@ -13,6 +13,7 @@ from lcjax.mapping import acquisition, outputs, scene, scene_list
 from lcjax.mapping.mapper import Mapper, Options
 from lcjax.mapping.scene_list import Job
 from lcjax.parallel import devices, multihost
+from lcjax.runs import calibration as calibrations
 from lcjax.runs.model_card import Card
 
 _log = logging.getLogger(__name__)
@@ -67,7 +68,8 @@ def map_scenes(
         jobs = scene_list.jobs(scenes, card.sensors, output)
         if is_main:
             check(card, jobs, options, scene_options)
-    mapper = functools.cache(lambda: Mapper.of_workdir(workdir, checkpoint, tta=tta))
+        calibrated = check_calibration(workdir, options)
+    mapper = functools.cache(lambda: Mapper.of_workdir(workdir, checkpoint, tta=tta, calibrated=calibrated))
     _log.info(f"{workdir}: maps {devices.where()}")
     with multihost.leader_section(lambda: mapper().probabilities) as leads:
         if leads:
@@ -77,10 +79,27 @@ def map_scenes(
 def check(card: Card, jobs: Sequence[Job], options: Options, scene_options: SceneOptions) -> None:
     """Raises InputError for what can be refused before the network is there, of all scenes and maps at once."""
     scene_list.parse_bands(scene_options.bands, card.sensors)
-    options.check(card.tile)
+    options.check(card.tile, len(card.legend.scored))
     if scene_options.date:
         acquisition.check_time(scene_options.date)
     outputs.check(jobs, options.products(card.legend))
+
+
+def check_calibration(workdir: pathlib.Path, options: Options) -> bool:
+    """Returns whether what these options write is calibrated.
+
+    Raises:
+      InputError: calibration.json of the workdir cannot be read, or is not there and needed.
+    """
+    if not (options.tells and options.calibrated):
+        return False
+    is_there = calibrations.read(workdir) is not None
+    if options.conformal and not is_there:
+        raise InputError(
+            f"--conformal={options.conformal:g}: {workdir / calibrations.FILE}: no such file; expected the thresholds "
+            f"of this network; {calibrations.make(workdir)}"
+        )
+    return is_there
 
 
 def map_jobs(

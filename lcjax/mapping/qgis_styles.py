@@ -20,6 +20,7 @@ _COLUMNS = (
     ("Alpha", 0, 9),
 )
 # Viridis (Smith & van der Walt 2015) at five even steps: its lightness rises evenly, for any colour vision.
+_EMPTY_SET = "#d7191c"  # red: none of the classes is likely enough
 _RAMP = ("#440154", "#3b528b", "#21918c", "#5ec962", "#fde725")
 
 
@@ -64,6 +65,31 @@ def probability_qml() -> str:
    </rastershader>
   </rasterrenderer>"""
     )
+
+
+def set_qml(classes: int) -> str:
+    """Returns the QML of band 1 of a raster of conformal sets: how many of so many classes each set holds."""
+    labels = ["no class", "one class", *(f"{size} classes" for size in range(2, classes + 1))]
+    shades = [_EMPTY_SET, *(_shade(size / max(classes - 1, 1)) for size in range(classes))]
+    entries = "\n".join(
+        f'    <paletteEntry value="{size}" label="{label}" color="{shade}" alpha="255"/>'
+        for size, (label, shade) in enumerate(zip(labels, shades, strict=True))
+    )
+    return _qml(
+        f"""  <rasterrenderer type="paletted" band="1" opacity="1" alphaBand="-1" nodataColor="">
+   <colorPalette>
+{entries}
+   </colorPalette>
+  </rasterrenderer>"""
+    )
+
+
+def _shade(place: float) -> str:
+    """A colour of `_RAMP`, at a place from 0 to 1, interpolated."""
+    lower = min(int(place * (len(_RAMP) - 1)), len(_RAMP) - 2)
+    share = place * (len(_RAMP) - 1) - lower
+    ends = [bytes.fromhex(colour[1:]) for colour in _RAMP[lower : lower + 2]]
+    return "#" + bytes(round(a + share * (b - a)) for a, b in zip(*ends, strict=True)).hex()
 
 
 def sidecar(legend: Legend, pixels: Mapping[int, int], stamp: str) -> str:

@@ -13,7 +13,8 @@ from typing import Any
 
 from data_pipelines.schema.legends import IGNORE, Legend
 from lcjax.mapping import acquisition
-from lcjax.mapping.map_writer import PROBABILITY_SCALE
+from lcjax.mapping.map_writer import SETS
+from lcjax.ops.reliability import PROBABILITY_SCALE
 from lcjax.version import __version__
 
 _log = logging.getLogger(__name__)
@@ -24,6 +25,7 @@ ASSETS = {  # key: (title, media type, roles)
     "data": ("Land cover", _COG, ["data"]),
     "confidence": ("Probability of the mapped class", _COG, ["data", "confidence"]),
     "probabilities": ("Probability of each class", _COG, ["data", "probabilities"]),
+    "conformal": ("Sets of classes: their number, and a bit for each class", _COG, ["data"]),
     "preview": ("Scene and map", "image/png", ["thumbnail", "overview"]),
     "areas": ("Pixels and hectares of each class", "text/csv", ["metadata"]),
     "style": ("Style for QGIS", "application/xml", ["metadata", "style"]),
@@ -68,7 +70,7 @@ def item(
       place: where the map lies.
       legend: names and colours of the ids.
       tags: of the map, e.g. LCJAX_MODEL, which becomes the property lcjax:model.
-      assets: "data", "confidence", "probabilities", "preview", "areas" or "style" -> file name relative to the item.
+      assets: a key of `ASSETS` -> file name relative to the item.
     """
     extensions = ["projection/v2.0.0", "classification/v2.0.0", "processing/v1.2.0"]
     if {"confidence", "probabilities"} & set(assets):
@@ -125,6 +127,9 @@ def _asset(key: str, href: str, legend: Legend) -> dict[str, Any]:
     asset: dict[str, Any] = {"href": href, "title": title, "type": media, "roles": roles}
     if media != _COG:
         return asset
+    if key == "conformal":
+        bands = [{"name": name, "description": text} for name, text in zip(("size", "mask"), SETS, strict=True)]
+        return asset | {"data_type": "uint32", "nodata": 0xFFFFFFFF, "bands": bands}
     asset |= {"data_type": "uint8", "nodata": legend.nodata if key == "data" else IGNORE}
     if key == "data":
         return asset | {"classification:classes": _classes(legend)}

@@ -26,6 +26,7 @@ LOST = 4  # exit code: another process of the run is lost, or never came
 STOPPED = 75  # exit code: EX_TEMPFAIL of sysexits.h; schedulers start such a job again
 _NOTES = "LCJAX_NOTES"  # environment variable of the watched process: file descriptor for what JAX prints as it joins
 _JOINED = "\njoined\n"
+_PARENT = "LCJAX_PARENT"  # environment variable of a process that ends with the one that started it: that one's id
 FLAGS = ("coordinator_address", "num_processes", "process_id")
 
 
@@ -141,6 +142,20 @@ def die_with_watcher() -> None:
     if sys.platform == "linux":
         set_parent_death_signal = 1  # PR_SET_PDEATHSIG
         ctypes.CDLL(None).prctl(set_parent_death_signal, signal.SIGKILL)
+
+
+def with_parent() -> dict[str, str]:
+    """Returns the environment variables of a process that is to end with this one, by `end_with_parent`."""
+    return {_PARENT: str(os.getpid())}
+
+
+def end_with_parent() -> None:
+    """Makes the kernel kill this process when the one that asked for it in its environment is gone."""
+    parent = os.environ.pop(_PARENT, "")
+    if parent:
+        die_with_watcher()
+        if os.getppid() != int(parent):  # it went before the kernel was told
+            os._exit(STOPPED)
 
 
 def stop_at_once() -> None:

@@ -174,6 +174,48 @@ def distribution(shares: Mapping[str, Mapping[str, int]], names: Sequence[str], 
     return png(figure)
 
 
+Bins = Sequence[Sequence[float]]  # [pixels, mean probability, share of the pixels that it is true of] of each
+
+
+@matplotlib.rc_context(STYLE)
+def reliability(panels: Mapping[str, Mapping[str, Bins]], columns: int = 4) -> bytes:
+    """Draws reliability diagrams: what was told against what came true, and the share of pixels in each bin.
+
+    Args:
+      panels: title -> {name of a curve -> its bins}; curves of one name have one colour, the last also has the bars.
+      columns: panels side by side.
+    """
+    columns = min(columns, len(panels))
+    rows = -(-len(panels) // columns)
+    names = list(dict.fromkeys(name for curves in panels.values() for name in curves))
+    figure = new_figure(2.35 * columns, 2.35 * rows + 0.35)
+    grid = figure.subplots(rows, columns, squeeze=False, sharex=True, sharey=True)
+    for axes, (title, curves) in zip(grid.flat, panels.items(), strict=False):
+        axes.plot([0, 1], [0, 1], color="#99a", linewidth=0.8, linestyle=(0, (4, 2)))
+        for name, bins in curves.items():
+            pixels, told, true = np.array(bins, np.float64).T
+            there = pixels > 0
+            style = LINE_COLOURS[names.index(name) % len(LINE_COLOURS)]
+            axes.plot(told[there], true[there], color=style, marker=".", markersize=5, linewidth=1.3)
+        edges = np.linspace(0, 1, len(pixels) + 1)
+        axes.stairs(pixels / max(pixels.sum(), 1), edges, fill=True, color=style, alpha=0.18)
+        axes.set_title(clip(title, 26), fontsize=9)
+        axes.set(xlim=(0, 1), ylim=(0, 1), aspect="equal", xticks=[0, 0.5, 1], yticks=[0, 0.5, 1])
+        axes.grid(True)
+    for place, axes in enumerate(grid.flat):
+        axes.set_visible(place < len(panels))
+        axes.tick_params(labelbottom=place + columns >= len(panels))
+    figure.supxlabel("probability that was told", fontsize=9)
+    figure.supylabel("share that came true", fontsize=9)
+    handles: list[Line2D | Patch] = [
+        Line2D([], [], color=LINE_COLOURS[i % len(LINE_COLOURS)], marker=".", linewidth=1.3) for i in range(len(names))
+    ]
+    shade = LINE_COLOURS[(len(names) - 1) % len(LINE_COLOURS)]
+    handles.append(Patch(facecolor=shade, alpha=0.18))
+    figure.legend(handles, [*names, f"pixels, {names[-1]}"], loc="outside upper center", ncols=len(handles), fontsize=8)
+    return png(figure)
+
+
 @matplotlib.rc_context(STYLE)
 def samples(
     ids: Sequence[str],

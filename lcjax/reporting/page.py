@@ -6,7 +6,15 @@ import numpy as np
 
 from lcjax.ops import boundary_density
 from lcjax.plotting import figures
-from lcjax.reporting import difference_section, further_section, map_section, markup, patch_tables, place_section
+from lcjax.reporting import (
+    calibration_section,
+    difference_section,
+    further_section,
+    map_section,
+    markup,
+    patch_tables,
+    place_section,
+)
 from lcjax.reporting.differences import Difference
 from lcjax.reporting.map_reader import LandCoverMap
 from lcjax.reporting.report2024 import writers
@@ -143,6 +151,7 @@ Ignored label ids: {ignored}.</p>
 {_samples(table)}
 {_boundaries(table)}
 {_iou_table(table)}
+{calibration_section.section(table)}
 {further_section.section(table)}
 {_distribution(table)}
 <h3>Each run by class</h3>

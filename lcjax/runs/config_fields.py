@@ -13,6 +13,7 @@ from typing import Any, Protocol
 
 import ml_collections
 
+from data_pipelines.reading import sampling
 from data_pipelines.schema.errors import InputError
 
 _SAME: Any = object()
@@ -175,6 +176,9 @@ FIELDS: dict[str, Field] = {
     "split.train": Field("train", "records that are trained on: a split, a part (validation[:80%]) or a sum (a+b)"),
     "split.validation": Field("validation", "records that choose the best checkpoint; empty for none"),
     "split.test": Field("test", "records that `lcjax evaluate` scores"),
+    "protocol": Field(
+        "", "the published protocol that splits and legend are those of (`lcjax info protocols`); empty for none"
+    ),
     "legend": Field("", "classes of the labels, where the data set has several legends; empty for its own"),
     "bands": Field("all", "bands that the network sees: all, a name such as rgb, or bands with + between them"),
     "metadata": Field(False, "the network is also told where, when and how an image was taken, where that is known"),
@@ -238,6 +242,16 @@ FIELDS: dict[str, Field] = {
     ),
     "augmentation.cutmix": Field(
         0.0, "probability of an example to get a box of the one before it in the batch; 0 is off", allowed=Range(0, 1)
+    ),
+    "sampling.name": Field(
+        "uniform",
+        "how records are drawn: uniform (each once an epoch), class_presence or rarity",
+        allowed=Choice(sampling.NAMES),
+    ),
+    "sampling.strength": Field(
+        0.5,
+        "at 1 all classes are drawn alike, near 0 as often as they occur, above 1 rare ones most; not of uniform",
+        allowed=Range(0, 4, open_low=True),
     ),
     # Network
     "model.name": Field("", "the network (`lcjax info models`)"),
@@ -494,8 +508,10 @@ def meant(name: str, fields: Sequence[str]) -> str:
     """Asks for the field that was meant by a dotted name that is none of the fields; empty where none is near."""
     group, _, word = name.rpartition(".")
     beside = [field for field in fields if field.rpartition(".")[0] == group]
+    inside = [field for field in fields if field.startswith(f"{name}.")]
     close = (
-        [field for field in [*beside, *fields] if word in (_last(field), _initials(_last(field)))][:1]
+        sorted(inside, key=lambda field: _last(field) != "name")[:1]  # a group is meant by the name in it
+        or [field for field in [*beside, *fields] if word in (_last(field), _initials(_last(field)))][:1]
         or difflib.get_close_matches(name, fields, 1)
         or _by_last_word(word, fields)
     )

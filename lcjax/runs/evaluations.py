@@ -15,6 +15,7 @@ from data_pipelines.schema import limits, schema_version
 from data_pipelines.schema.errors import InputError
 from data_pipelines.schema.typed_json import Count, LabelId, LabelText, Name, Number
 from lcjax.runs import SCHEMA_VERSION, checksums, npz_files
+from lcjax.runs.calibration import Fitted, Temperature
 
 METRICS, CONFUSION, SAMPLES = "metrics.json", "confusion.csv", "samples.npz"
 RECORDS, PLACES, PLACES_LAYER = "record_confusions.npz", "places.csv", "places.geojson"
@@ -38,6 +39,50 @@ class Checkpoint(TypedDict):
 
     kind: Name
     step: Count
+
+
+class OtherClasses(TypedDict):
+    """Scores of the same network over another class set of its data set."""
+
+    scores: dict[str, Number]
+    absent: list[Name]
+    pixels: Count
+    predicted_other: list[Count]
+
+
+_Bin = Annotated[list[Number], msgspec.Meta(min_length=3, max_length=3)]
+_Bins = Annotated[list[_Bin], msgspec.Meta(max_length=256)]
+
+
+class Reliability(TypedDict):
+    """How far probabilities can be believed (docs/calibration.md); a bin is [pixels, mean probability, true share]."""
+
+    NLL: Number
+    ECE: Number
+    classwise_ECE: Number
+    ECE_of: dict[Name, Number]
+    bins: _Bins
+    bins_of: dict[Name, _Bins]
+
+
+class Sets(TypedDict):
+    """Conformal sets of a stated coverage: what they reach, by class, their mean size, and how many are empty."""
+
+    stated: Number
+    reached: Number
+    reached_of: dict[Name, Number]
+    classes: Number
+    empty: Number
+
+
+class Calibrated(TypedDict):
+    """What a calibration is worth on the records that were scored."""
+
+    temperature: Temperature
+    fitted_on: Fitted
+    before: Reliability
+    after: Reliability
+    sets: list[Sets]
 
 
 class PatchCounts(TypedDict):
@@ -100,6 +145,7 @@ class Fields(TypedDict):
     recipe: NotRequired[str]
     cell: NotRequired[str]
     resize: NotRequired[Count]
+    protocol: NotRequired[str]
     legend: NotRequired[Name]
     parameters: NotRequired[Count]
     trained_on: NotRequired[str | dict[str, str | int]]
@@ -108,12 +154,14 @@ class Fields(TypedDict):
     predicted_other: NotRequired[list[Count]]
     class_set: NotRequired[Annotated[list[Name], msgspec.Meta(min_length=1, max_length=256)]]
     class_ids: NotRequired[list[LabelId]]
+    class_sets: NotRequired[dict[Name, OtherClasses]]
     absent: NotRequired[list[Name]]
     ignored_ids: NotRequired[list[LabelId]]
     pixels: NotRequired[Count]
     ignored_pixels: NotRequired[Count]
     confusion: NotRequired[list[list[Count]]]
     distribution: NotRequired[dict[str, dict[Name, Count]]]
+    calibration: NotRequired[Calibrated]
     # Of a run that classifies whole patches.
     labels: NotRequired[Literal["single", "multi"]]
     least_share: NotRequired[Annotated[float, msgspec.Meta(ge=0, le=1)]]

@@ -8,6 +8,7 @@ from typing import Annotated, TypedDict
 
 import msgspec
 
+from data_pipelines.reading.sampling import DrawFacts
 from data_pipelines.schema import schema_version, typed_json
 from data_pipelines.schema.legends import Legend
 from data_pipelines.schema.sensors import Sensor
@@ -59,6 +60,8 @@ class Card:
       weights: where initial values came from, if they were not random: {"source": what config.init names, "sha256": of
         the file, "" of a workdir, "origin": whose layout, in words, "bands": rule of the first layer, "arrays": how
         many were taken, resized, adapted, replaced and missing}.
+      sampling: how training records are drawn and which shares the classes have then; None where every record comes
+        once an epoch.
     """
 
     model: Name
@@ -71,6 +74,7 @@ class Card:
     versions: dict[str, str]
     data_in_memory: bool = False
     weights: Origin | None = None
+    sampling: DrawFacts | None = None
 
     def to_json(self) -> str:
         """Returns the text of card.json."""

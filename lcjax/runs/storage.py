@@ -19,8 +19,12 @@ _PATTERNS = "*?[\\"
 _BUCKETS = ("gs", "s3", "az", "hf")
 
 
-def check_name(workdir: pathlib.Path) -> None:
+def check_name(workdir: pathlib.Path, flag: str = "--workdir") -> None:
     """Looks whether checkpoints that are written below a folder of this name could be read again.
+
+    Args:
+      workdir: the folder.
+      flag: that named it.
 
     Raises:
       InputError: they could not.
@@ -29,12 +33,10 @@ def check_name(workdir: pathlib.Path) -> None:
     if held := [letter for letter in _PATTERNS if letter in str(whole)]:
         raise InputError(
             f"{whole}: holds {' and '.join(held)}, and checkpoints written below such a name cannot be read; choose "
-            "another --workdir, or rename the folder above it"
+            f"another {flag}, or rename the folder above it"
         )
     if whole.parts[1:2] and whole.parts[1] in _BUCKETS:
-        raise InputError(
-            f"{whole}: checkpoints below /{whole.parts[1]} are sought in a bucket; choose another --workdir"
-        )
+        raise InputError(f"{whole}: checkpoints below /{whole.parts[1]} are sought in a bucket; choose another {flag}")
 
 
 def try_out(workdir: pathlib.Path, mesh: Mesh) -> None:

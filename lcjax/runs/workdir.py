@@ -91,14 +91,8 @@ def start(
     with multihost.raise_on_all():
         # Without a checkpoint there is nothing to lose: an earlier start failed before it saved one.
         begun = path.is_file() and any((workdir / "checkpoints" / "last").glob("*"))
-        differing = []
-        if begun:
-            there = read_fields(workdir)
-            differing = [key for key in nested_diff.differing(there, given) if key not in _MAY_CHANGE]
-        if differing:
-            shown = f"{workdir}: holds a run of another config: " + nested_diff.differences(
-                there, given, ("there", "now"), differing
-            )
+        if begun and (differing := differences(read_fields(workdir), given)):
+            shown = f"{workdir}: holds a run of another config: {differing}"
             if not allow_other_config:
                 raise InputError(f"{shown}; choose another --workdir, or go on all the same with --allow_other_config")
             _log.warning("%s; it goes on with what is given now", shown)
@@ -147,7 +141,17 @@ def changed(workdir: pathlib.Path, config: ml_collections.ConfigDict, fields: tu
       config: that the run goes on with.
       fields: which of the changes are looked for first, "model" standing for "model.base"; all, if none is of them.
     """
-    there, given = read_fields(workdir), json.loads(config.to_json())
+    return differences(read_fields(workdir), json.loads(config.to_json()), fields)
+
+
+def differences(there: dict[str, Any], given: dict[str, Any], fields: tuple[str, ...] = ()) -> str:
+    """Describes what differs of two configs that must be one, as JSON has them; "" where nothing does.
+
+    Args:
+      there: that the run began with.
+      given: that it is to go on with.
+      fields: as of `changed`.
+    """
     differing = [key for key in nested_diff.differing(there, given) if key not in _MAY_CHANGE]
     meant = [key for key in differing if key.split(".")[0] in fields]
     return nested_diff.differences(there, given, ("there", "now"), meant or differing) if differing else ""

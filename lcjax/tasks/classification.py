@@ -148,8 +148,9 @@ class Classification(Task):
         valid = labels[:, 0] != IGNORE
         return probabilities[valid], labels[valid] == 1
 
-    def probabilities(self, model: nnx.Module, batch: Batch) -> jax.Array:
+    def probabilities(self, model: nnx.Module, batch: Batch, temperatures_M: jax.Array | None = None) -> jax.Array:
         """Returns class probabilities (B, classes) float32 of whole images; of several labels each by itself."""
+        assert temperatures_M is None, "not calibrated"
         logits = model({sensor.name: augment.scale(batch[sensor.name], sensor.scaling) for sensor in self.card.sensors})
         return jax.nn.softmax(logits, axis=-1) if self.single else jax.nn.sigmoid(logits)
 

@@ -12,7 +12,7 @@ from data_pipelines.reading.interfaces import Source
 from data_pipelines.schema.errors import InputError
 from lcjax.models import registry
 from lcjax.models.resample import resize
-from lcjax.ops import augment, augmentation, losses, metrics
+from lcjax.ops import augment, augmentation, losses, metrics, reliability
 from lcjax.ops.tiling import blended_windows
 from lcjax.parallel import mesh as meshes
 from lcjax.runs.model_card import Card
@@ -29,6 +29,7 @@ class Segmentation(Task):
     """
 
     can_map = True
+    can_calibrate = True
     counts_records = True
     augmentations = (*augmentation.PHOTOMETRIC, *augmentation.GEOMETRIC, *augmentation.MIXING)
 
@@ -147,26 +148,33 @@ class Segmentation(Task):
         """Returns the scores of docs/scores.md of the summed confusion matrix."""
         return metrics.scores(sums["confusion"], self.names)[0]
 
-    def probabilities(self, model: nnx.Module, batch: Batch) -> jax.Array:
+    def probabilities(self, model: nnx.Module, batch: Batch, temperatures_M: jax.Array | None = None) -> jax.Array:
         """Returns class probabilities (B, H, W, classes) float32 of stored numbers, in windows of `config.window`.
 
         A batch may come without vectors: they are not known, then. With `config.resize` the answers of the smaller
-        image are interpolated bilinearly.
+        image are interpolated bilinearly. With temperatures it is (B, H, W, M * classes), see `Task.probabilities`.
         """
-        seen = self._seen_probabilities(model, batch)
+        seen = self._seen_probabilities(model, batch, temperatures_M)
         height, width = batch[self.card.sensors[0].name].shape[1:3]
         return seen if seen.shape[1:3] == (height, width) else resize(seen, height, width)
 
-    def _seen_probabilities(self, model: nnx.Module, batch: Batch) -> jax.Array:
+    def _seen_probabilities(
+        self, model: nnx.Module, batch: Batch, temperatures_M: jax.Array | None = None
+    ) -> jax.Array:
         """Class probabilities at the resolution that the network sees."""
         images = self._resized(
             {sensor.name: augment.scale(batch[sensor.name], sensor.scaling) for sensor in self.card.sensors}
         )
         count = len(next(iter(images.values())))
         shown = vectors.encode(self.vectors, vectors.unknown(self.vectors, count) | batch)
-        return blended_windows(
-            lambda windows: jax.nn.softmax(model(windows | shown), axis=-1), images, self.config.window
-        )
+
+        def answer(windows: dict[str, jax.Array]) -> jax.Array:
+            logits = model(windows | shown)
+            if temperatures_M is None:
+                return jax.nn.softmax(logits, axis=-1)
+            return reliability.softmax_at(logits, temperatures_M)
+
+        return blended_windows(answer, images, self.config.window)
 
     def _resized(self, images: dict[str, jax.Array]) -> dict[str, jax.Array]:
         return {name: augment.resize_images(image, *self._seen_size(image)) for name, image in images.items()}

@@ -54,6 +54,7 @@ class Task(abc.ABC):
     Attributes:
       can_map: whether its network gives every pixel a class: what maps are drawn with and land cover is scored by. It
         has `names` and `probabilities` then.
+      can_calibrate: whether its `probabilities` takes temperatures.
       can_classify: whether its network gives a whole image classes. It has `names`, `probabilities`, `labels`
         and `single` then.
       counts_records: whether it counts each record for itself, too, so that scores have intervals. It has
@@ -75,6 +76,7 @@ class Task(abc.ABC):
     """
 
     can_map: ClassVar[bool] = False
+    can_calibrate: ClassVar[bool] = False
     can_classify: ClassVar[bool] = False
     counts_records: ClassVar[bool] = False
     can_embed: ClassVar[bool] = False
@@ -162,11 +164,13 @@ class Task(abc.ABC):
         """Returns what should be warned of, given the means of what `loss` logs after the warm-up; or nothing."""
         return ""
 
-    def probabilities(self, model: nnx.Module, batch: Batch) -> jax.Array:
+    def probabilities(self, model: nnx.Module, batch: Batch, temperatures_M: jax.Array | None = None) -> jax.Array:
         """Returns class probabilities float32 of stored integers {sensor: (B, H, W, bands)}.
 
         Only asked of a network in evaluation mode: (B, H, W, classes) where `can_map`, (B, classes) where
-        `can_classify`.
+        `can_classify`. With temperatures, which are given only where `can_calibrate`, the answer is (B, H, W, M *
+        classes): those of the logits divided by the first, by the second, ..., before anything is blended
+        (ops.reliability.softmax_at).
         """
         raise NotImplementedError(f"{type(self).__name__}.can_map is {self.can_map}")
 

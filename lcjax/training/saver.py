@@ -109,7 +109,14 @@ class Saver:
                 )
 
     def _check_records(self) -> None:
-        before, now = cards.from_json(self.progress.card).splits, self._experiment.card.splits
+        began, card = cards.from_json(self.progress.card), self._experiment.card
+        if began.sampling and card.sampling and began.sampling["table"] != card.sampling["table"]:
+            raise InputError(
+                f"{self.workdir}: holds a run that drew its records by the table {began.sampling['table']}, which is "
+                f"{card.sampling['table']} now: the labels are others; put back the data that it began with, or choose "
+                "another --workdir"
+            )
+        before, now = began.splits, card.splits
         for role in before.keys() & now.keys():
             if before[role]["id"] != now[role]["id"]:
                 raise InputError(

@@ -2,6 +2,8 @@
 
 from data_pipelines.datasets import contest_layout, sentinel_layout
 from data_pipelines.datasets.contest_legend import DFC2020 as LEGEND
+from data_pipelines.datasets.contest_legend import DFC2020_10
+from data_pipelines.datasets.dfc2020.protocols import PROTOCOLS
 from data_pipelines.schema import sensors
 from data_pipelines.schema.spec import DatasetSpec
 
@@ -10,7 +12,7 @@ DFC2020 = DatasetSpec(
     version="1.0.0",
     title="IEEE GRSS Data Fusion Contest 2020: Sentinel-1, Sentinel-2 and land cover at 10 m",
     sensors=(sensors.S1, sensors.S2),
-    legends=(LEGEND,),
+    legends=(LEGEND, DFC2020_10),
     tile=256,
     licence="the terms shown with the archives; see data_pipelines/datasets/dfc2020/README.md",
     homepage="https://ieee-dataport.org/competitions/2020-ieee-grss-data-fusion-contest",
@@ -27,5 +29,6 @@ DFC2020 = DatasetSpec(
     members=contest_layout.FILES,
     partitions=contest_layout.partitions,
     groups=contest_layout.groups,
+    protocols=PROTOCOLS,
     options=sentinel_layout.OPTIONS,
 )

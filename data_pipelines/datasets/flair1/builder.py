@@ -12,7 +12,8 @@ import numpy as np
 
 from data_pipelines.datasets.flair1 import metadata, partitions
 from data_pipelines.datasets.flair1.legend import FLAIR1 as LEGEND
-from data_pipelines.datasets.flair1.legend import FLAIR1_12, FLAIR1_13
+from data_pipelines.datasets.flair1.legend import FLAIR1_12, FLAIR1_13, FLAIR1_15
+from data_pipelines.datasets.flair1.protocols import PROTOCOLS
 from data_pipelines.geo import geotiff, grids, packing
 from data_pipelines.schema import files, sensors
 from data_pipelines.schema.errors import InputError
@@ -157,7 +158,7 @@ FLAIR1 = DatasetSpec(
     version="1.0.0",
     title="FLAIR-1: land cover of France from aerial images at 0.2 m",
     sensors=(sensors.AERIAL,),
-    legends=(LEGEND, FLAIR1_13, FLAIR1_12),
+    legends=(LEGEND, FLAIR1_13, FLAIR1_12, FLAIR1_15),
     tile=512,
     licence="Licence Ouverte / Open Licence 2.0 (Etalab); IGN",
     homepage="https://ignf.github.io/FLAIR/",
@@ -174,5 +175,6 @@ FLAIR1 = DatasetSpec(
     members=re.compile(f"{_NAME.pattern}|(?i:{metadata.NAME.pattern})"),
     vectors=(metadata.VECTOR,),
     partitions=partitions.partitions,
+    protocols=PROTOCOLS,
     options=("max_nodata",),
 )

@@ -35,5 +35,7 @@ _MERGES = tuple((stored, _OTHER) for stored in range(_OTHER, 20))
 
 # The report and the baseline merge the rare classes 13 to 19 into one.
 FLAIR1_13 = Legend("flair1_13", _MERGED, merges=_MERGES)
+# What the networks that IGN publishes as "15cl" tell apart: clear cut, mixed, ligneous and other have no weight there.
+FLAIR1_15 = Legend("flair1_15", FLAIR1.classes, ignored=(15, 16, 17, 19))
 # Published scores are means of the other twelve; "other" has weight 0 in the baseline's training.
 FLAIR1_12 = Legend("flair1_12", _MERGED, ignored=(_OTHER,), merges=_MERGES)

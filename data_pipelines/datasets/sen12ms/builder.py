@@ -7,7 +7,7 @@ from data_pipelines.datasets import sentinel_layout
 from data_pipelines.datasets.sen12ms.legend import DFC2020_8, IGBP, SIMPLIFIED
 from data_pipelines.datasets.sentinel_layout import SEASONS, PatchId
 from data_pipelines.schema import sensors
-from data_pipelines.schema.spec import DatasetSpec, Item, Kept, Partition, Record, Refused
+from data_pipelines.schema.spec import DatasetSpec, Item, Kept, Partition, Protocol, Record, Refused
 
 _FILES = sentinel_layout.names(SEASONS, ("s1", "s2", "lc"))
 _LC_BANDS = 4  # IGBP, then cover, use and surface hydrology of LCCS
@@ -61,6 +61,19 @@ def partitions(records: dict[str, list[Kept]]) -> dict[str, Partition]:
     return {"official": Partition(parts)} if all(parts.values()) else {}
 
 
+PROTOCOLS = (
+    Protocol(
+        name="weak_labels",
+        title="learns from MODIS labels; `lcjax evaluate --dataset=dfc2020 --split=test` (or validation) scores it",
+        train="official/train",
+        test="official/test",
+        legend="dfc2020_8",
+        records=(162_555, 0, 18_106),
+        source="github.com/lukasliebel/dfc2020_baseline; Schmitt and Wu 2021 (the scenes that are held out)",
+        warning="scores on official/test are against MODIS labels of 500 m, and none of DFC2020",
+    ),
+)
+
 SEN12MS = DatasetSpec(
     name="sen12ms",
     version="1.0.0",
@@ -82,5 +95,6 @@ SEN12MS = DatasetSpec(
     read=read,
     members=_FILES,
     partitions=partitions,
+    protocols=PROTOCOLS,
     options=sentinel_layout.OPTIONS,
 )

@@ -35,6 +35,7 @@ FLAGS_OF = {
         *("config", "steps", "list", "tiny", "input", "records", "json", "plot"),
         *("devices", "inference", "scene", "compare", "topology", "plan"),
     ),
+    "sweep": ("config", "study", "trials", "hours", "space", "storage", "sampler", "pruner", "keep", "allow_plugins"),
     "info": ("check", "allow_plugins"),
 }
 

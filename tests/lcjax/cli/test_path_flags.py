@@ -16,6 +16,7 @@ PATHS = {
     "export": ("workdir", "output"),
     "report": ("workdirs", "maps", "output"),
     "benchmark": ("json", "config"),
+    "sweep": ("study", "config"),
 }
 WORDS = ("workdir", "dir", "folder", "file", "path", "csv", "raster", "map ", "maps ")
 NO_PATHS = {
@@ -63,6 +64,15 @@ CONFIG = "--config=dfc2020:data=sample,tiny=true,model=unet"
         (("report", "--workdirs=~/run", "--output=~/page"), "run: no such folder"),
         (("report", "--maps=~/x.tif", "--output=~/page"), "x.tif: no such file"),
         (("info", "~/x"), "~/x: expected one of"),
+        (("sweep", "--config=~/x.py", "--study=~/study", "--trials=1"), "--config=~/x.py: no such file"),
+        (
+            ("sweep", CONFIG, "--study=~nobody_of_this_name/study", "--trials=1"),
+            "there is no user 'nobody_of_this_name'",
+        ),
+        (
+            ("sweep", CONFIG, "--study=study [1]", "--trials=1"),
+            "here/study [1]: holds [, and checkpoints written below",
+        ),
         (("train", CONFIG, "--workdir=~nobody_of_this_name/run"), "there is no user 'nobody_of_this_name'"),
         (("train", CONFIG, "--workdir=run [1]"), "here/run [1]: holds [, and checkpoints written below"),
     ],

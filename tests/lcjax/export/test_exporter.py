@@ -25,7 +25,7 @@ from lcjax.export import exporter, load
 from lcjax.models import resample, segmenter, swin
 from lcjax.models.params import Template
 from lcjax.ops import augment
-from lcjax.runs import checkpoints, workdir
+from lcjax.runs import calibration, checkpoints, workdir
 from lcjax.runs.progress import Progress
 from lcjax.weights import files, layout
 from lcjax.weights.layouts import ALL
@@ -246,6 +246,40 @@ def test_the_same_command_again_changes_nothing_and_another_network_is_refused(e
         exporter.write(exported.runs / "resnet50_unet", out)
     assert "\n" not in str(caught.value)
     assert before == {path.name: (path.stat().st_mtime_ns, path.stat().st_ino) for path in out.iterdir()}
+
+
+def test_the_temperature_of_a_network_goes_with_it(exported, tmp_path, capsys):
+    run, out = shutil.copytree(exported.runs / "swin_unet", tmp_path / "run"), tmp_path / "out"
+    exporter.write(run, out)
+    assert not (out / "calibration.json").exists() and load.temperature(out) == 1
+    trained = exported.trained["swin_unet"]
+    scored = trained.card.legend.scored
+    names, ids = [c.name for c in scored], [c.id for c in scored]
+    split = {"spec": "validation", "id": "abc", "records": 2, "pixels": 80}
+    fitted = calibration.Calibration("best", 3, 1.5, [0.7, 0.6], split, names, ids, [10] * len(ids), {})
+    calibration.write(run, "0" * 16, fitted)
+    exporter.write(run, out)
+    assert "is of another checkpoint, and stays behind" in capsys.readouterr().out and load.temperature(out) == 1
+    calibration.write(run, restore.restore(run).fingerprint, fitted)
+    exporter.write(run, out)
+    assert "added calibration.json" in capsys.readouterr().out and load.temperature(out) == 1.5
+    exporter.write(run, out)
+    assert "nothing to do" in capsys.readouterr().out
+    shutil.rmtree(out)
+    exporter.write(run, out)
+    assert calibration.read(out) == calibration.read(run)
+    inputs = images_of(trained.config, 1, 40, 50)
+    ask = restore.restore(run).probabilities(temperatures=(1.0, 1.5))
+    told = jax.nn.softmax(load.load(out)(inputs) / load.temperature(out), axis=-1)
+    np.testing.assert_allclose(told, np.asarray(ask(inputs))[..., len(ids) :], atol=1e-5)
+    assert 'softmax(logits / temperature("."), axis=-1)' in (out / "README.md").read_text()
+    path = out / "calibration.json"
+    path.write_text(path.read_text().replace('"temperature": 1.5', '"temperature": NaN'))
+    with pytest.raises(ValueError, match=rf"^{path}: temperature nan, expected a number above 0"):
+        load.temperature(out)
+    path.write_text('{"schema_version": 2, "checkpoints": {}}')
+    with pytest.raises(ValueError, match=rf"^{path}: is of another network than the one that lies beside it"):
+        load.temperature(out)
 
 
 def test_an_export_of_another_version_is_refused(exported, tmp_path):

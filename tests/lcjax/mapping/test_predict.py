@@ -41,7 +41,7 @@ def workdir(tmp_path, monkeypatch):
     workdirs.start(folder, dfc2020.get_config("model=unet,data=sample,tiny=true"), worlds.card())
     asked = []
 
-    def of_workdir(where, kind, *, tta):
+    def of_workdir(where, kind, *, tta, calibrated):
         asked.append((where, kind, tta))
         return mapper.Mapper(worlds.card(), worlds.probabilities, "rule", {"LCJAX_CHECKPOINT": f"{kind}, step 7"})
 

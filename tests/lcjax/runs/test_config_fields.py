@@ -117,6 +117,8 @@ def test_a_config_that_lacks_fields_is_refused_with_their_names():
         ("optimizer.lr", "did you mean 'optimizer.learning_rate'? config.optimizer has "),
         ("lr", "did you mean 'optimizer.learning_rate'? config has "),
         ("batchsize", "did you mean 'batch_size'? "),
+        ("sampling", "did you mean 'sampling.name'? config has "),  # a group
+        ("optimizer", "did you mean 'optimizer.name'? config has "),
         ("qqq", "config has task, "),
     ],
 )

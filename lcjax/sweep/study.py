@@ -1,0 +1,338 @@
+"""A study: what is searched, and the trials so far, on a storage that several workers share."""
+
+import dataclasses
+import math
+import pathlib
+import uuid
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+import ml_collections
+import numpy as np
+
+from data_pipelines.schema import locks, schema_version, typed_json
+from data_pipelines.schema.errors import InputError
+from lcjax.parallel import nested_diff
+from lcjax.runs import workdir
+from lcjax.sweep import spaces
+from lcjax.sweep.storage import FILE as STORAGE
+from lcjax.sweep.storage import Place, library
+
+SCHEMA_VERSION = 1
+FILE = "study.json"
+TRIALS = "trials"
+SAMPLERS = ("tpe", "random")
+PRUNERS = ("median", "hyperband", "none")
+_RANDOM_FIRST = 8  # trials before the sampler learns from what it has seen
+_DECLARATION, _FOLDER, _REASON = "declaration", "folder", "reason"  # attributes in the storage
+_AGAIN = "put back what it was, or choose another --study"
+_PATIENCE = 600  # seconds for another worker that is at the study: it may be trying the config out
+
+
+@dataclasses.dataclass
+class Declaration:
+    """What all workers of a study must agree on.
+
+    Attributes:
+      config: the fields, as JSON has them.
+      space: text of each field that is searched.
+      sampler, pruner: by name.
+      monitor: the score that trials are compared by.
+      evaluations: how often a trial is scored.
+      lower_is_better: whether the score is to be low.
+    """
+
+    config: dict[str, Any]
+    space: dict[str, str]
+    sampler: str
+    pruner: str
+    monitor: str = ""
+    evaluations: int = 0
+    lower_is_better: bool = False
+
+    def best_of(self, scores: Sequence[float]) -> float | None:
+        """The best of some scores, without those that are not finite; None of none."""
+        finite = [score for score in scores if math.isfinite(score)]
+        return min(finite, default=None) if self.lower_is_better else max(finite, default=None)
+
+    @property
+    def sign(self) -> int:
+        """What makes a score one that is to be high, as the storage has it."""
+        return -1 if self.lower_is_better else 1
+
+
+@dataclasses.dataclass
+class _Folder:
+    """What study.json holds: which of the folders of a study this is, and where its storage is."""
+
+    id: str
+    storage: str
+
+
+@dataclasses.dataclass(frozen=True)
+class Trial:
+    """One trial of a study, as far as it has come.
+
+    Attributes:
+      number: from 0.
+      drawn: what was drawn for each field.
+      state: "done", "pruned", "failed" or "running"; what was stopped is running, and will go on.
+      score: the best that its validation split had; None before the first.
+      scores: of each evaluation.
+      reason: why it failed.
+      seconds: between its start and its end; None before that.
+      folder: its workdir.
+      here: whether that is in this folder of the study, and not in that of a worker elsewhere.
+    """
+
+    number: int
+    drawn: dict[str, Any]
+    state: str
+    score: float | None
+    scores: tuple[float, ...]
+    reason: str
+    seconds: float | None
+    folder: pathlib.Path
+    here: bool
+
+
+class Study:
+    """A study that is open.
+
+    Attributes:
+      folder: of the study.
+      name: of the study, in its storage: that of its folder.
+      place: of its storage.
+      space: what is searched.
+      declaration: what it is.
+    """
+
+    def __init__(self, folder: pathlib.Path, place: Place, space: spaces.Space, declaration: Declaration):
+        """Opens the storage, and makes it where there is none. Raises InputError where that does not work."""
+        self.folder, self.place, self.space, self.name = folder, place, space, folder.absolute().name
+        with self.turn():
+            self._id = self._own_id()
+            self._study = place.open(self.name)
+            self.declaration = self._agreed(declaration)
+
+    # ------------------------------------------------------------------ one worker at a time
+    @contextmanager
+    def turn(self) -> Iterator[None]:
+        """Keeps other workers in this folder from asking for trials, and from writing pages, for a moment."""
+        with locks.held(self.folder / ".turn", self.folder, doing="asking for a trial of", patience=_PATIENCE):
+            yield
+
+    @property
+    def _storage(self) -> str:
+        return "" if self.place.local else self.place.shown
+
+    def _own_id(self) -> str:
+        path = self.folder / FILE
+        if path.is_file():
+            own = schema_version.read_json(path, _Folder, SCHEMA_VERSION, _AGAIN)
+            if own.storage != self._storage:
+                there, given = own.storage or self.folder / STORAGE, self._storage or "no --storage"
+                raise InputError(
+                    f"{self.folder}: its trials are told of in {there}, and given is {given}; give the same"
+                )
+            return own.id
+        if any((self.folder / TRIALS).glob("*")):
+            raise InputError(f"{self.folder}: holds trials, and no {FILE}; {_AGAIN}")
+        own = _Folder(uuid.uuid4().hex, self._storage)
+        schema_version.write_json(path, dataclasses.asdict(own), SCHEMA_VERSION)
+        return own.id
+
+    # ------------------------------------------------------------------ what it is
+    @property
+    def is_declared(self) -> bool:
+        """Whether it is known what the study is: it was tried out, by this worker or another one."""
+        return bool(self.declaration.monitor)
+
+    def declare(self, declaration: Declaration) -> None:
+        """Keeps what the study is, unless another worker was first; then the two must agree."""
+        with self.turn(), self.place.told():
+            self._study.set_user_attr(_DECLARATION, dataclasses.asdict(declaration))
+            self.declaration = declaration
+
+    def _agreed(self, given: Declaration) -> Declaration:
+        """What the storage holds, where it agrees with what is given; else what is given."""
+        with self.place.told():
+            held = self._study.user_attrs.get(_DECLARATION)
+        if held is None:
+            return given
+        there = typed_json.convert(held, Declaration, self.place.shown, _AGAIN)
+        parts = [workdir.differences(there.config, given.config)]
+        for what in ("space", "sampler", "pruner"):
+            one, other = ({what: getattr(each, what)} for each in (there, given))
+            parts.append(nested_diff.differences(one, other, ("there", "now")))
+        if shown := ", ".join(part for part in parts if part):
+            raise InputError(f"{self.folder}: holds another study: {shown}; choose another --study")
+        return there
+
+    # ------------------------------------------------------------------ trials
+    def trials(self) -> list[Trial]:
+        """All trials so far, in order."""
+        with self.place.told():
+            return [self._trial(one) for one in self._frozen()]
+
+    def best(self) -> Trial | None:
+        """The trial with the best score of those that are done; of equal ones the first."""
+        done = [trial for trial in self.trials() if trial.state == "done"]
+        sign = self.declaration.sign
+        return max(done, key=lambda trial: (sign * (trial.score or 0.0), -trial.number), default=None)
+
+    def next(self, most: int | None, config: ml_collections.ConfigDict) -> "Running | None":
+        """A trial to run; None where there are as many as are wanted.
+
+        What a worker that is gone left behind comes first. The very first is the config as it is, where it lies in the
+        space. The caller is in its `turn`, and takes the trial's lock before that ends.
+
+        Args:
+          most: trials that are wanted in all; None for no limit.
+          config: as it is.
+        """
+        with self.place.told():
+            frozen = self._frozen()
+            for one in frozen:
+                if self._is_left(one):
+                    return self._resumed(one)
+            begun = [one for one in frozen if one.state.is_finished() or _FOLDER in one.user_attrs]
+            if most is not None and len(begun) >= most:
+                return None
+            number = len(frozen)
+            self._study.sampler, self._study.pruner = self._sampler(number), self._pruner()
+            drawn, outside = spaces.drawn_for(self.space, config)
+            if number == 0 and not outside:
+                self._study.enqueue_trial(drawn, skip_if_exists=True)
+            trial = self._study.ask()
+            trial.set_user_attr(_FOLDER, self._id)
+            return Running(self, trial, self._draw(trial))
+
+    def folder_of(self, number: int) -> pathlib.Path:
+        """The workdir of a trial."""
+        return self.folder / TRIALS / f"{number:04d}"
+
+    def _frozen(self) -> list[Any]:
+        waiting = library().trial.TrialState.WAITING
+        return [one for one in self._study.get_trials(deepcopy=False) if one.state != waiting]
+
+    def _is_left(self, one: Any) -> bool:
+        """Whether a trial was begun in this folder, and nobody is at it any more."""
+        if one.state.is_finished():
+            return False
+        folder = self.folder_of(one.number)
+        mine = one.user_attrs.get(_FOLDER, self._id if self.place.local else "") == self._id
+        busy = locks.is_held(self.lock_of(one.number)) or locks.is_held(folder / workdir.LOCK)
+        return mine and not busy
+
+    def lock_of(self, number: int) -> pathlib.Path:
+        """The file that is locked by the worker that runs a trial."""
+        return self.folder / TRIALS / f".{number:04d}.lock"
+
+    def _resumed(self, one: Any) -> "Running":
+        self._study.sampler, self._study.pruner = self._sampler(one.number), self._pruner()
+        trial = library().Trial(self._study, one._trial_id)
+        trial.set_user_attr(_FOLDER, self._id)
+        return Running(self, trial, self._draw(trial), resumed=True)
+
+    def _draw(self, trial: Any) -> dict[str, Any]:
+        drawn: dict[str, Any] = {}
+        for field, one in self.space.items():
+            if isinstance(one, spaces.OneOf):
+                drawn[field] = trial.suggest_categorical(field, list(one.values))
+            elif one.whole:
+                how = {"step": int(one.step)} if one.step else {"log": one.log}
+                drawn[field] = trial.suggest_int(field, int(one.low), int(one.high), **how)
+            else:
+                drawn[field] = trial.suggest_float(field, one.low, one.high, log=one.log, step=one.step)
+        return drawn
+
+    def _sampler(self, number: int) -> Any:
+        """A sampler for one trial: what it draws depends on the seed, the number, and the trials before it alone."""
+        seed = int(np.random.SeedSequence([self.declaration.config["seed"], number]).generate_state(1)[0])
+        samplers = library().samplers
+        if self.declaration.sampler == "random":
+            return samplers.RandomSampler(seed=seed)
+        return samplers.TPESampler(seed=seed, n_startup_trials=_RANDOM_FIRST)
+
+    def _pruner(self) -> Any:
+        pruners = library().pruners
+        if self.declaration.pruner == "none":
+            return pruners.NopPruner()
+        if self.declaration.pruner == "median":
+            return pruners.MedianPruner(n_startup_trials=5, n_warmup_steps=self.declaration.evaluations // 10)
+        return pruners.HyperbandPruner(min_resource=1, max_resource=max(self.declaration.evaluations, 1))
+
+    def _trial(self, one: Any) -> Trial:
+        reason = one.user_attrs.get(_REASON, "")
+        state = {"COMPLETE": "done", "PRUNED": "pruned", "FAIL": "failed", "RUNNING": "running"}[one.state.name]
+        declared = self.declaration
+        scores = tuple(declared.sign * one.intermediate_values[key] for key in sorted(one.intermediate_values))
+        return Trial(
+            number=one.number,
+            drawn={field: one.params.get(field) for field in self.space},
+            state="failed" if reason else state,
+            score=declared.best_of(scores),
+            scores=scores,
+            reason=reason,
+            seconds=one.duration.total_seconds() if one.duration else None,
+            folder=self.folder_of(one.number),
+            here=one.user_attrs.get(_FOLDER) == self._id,
+        )
+
+
+class Running:
+    """A trial that this worker runs.
+
+    Attributes:
+      number: from 0.
+      folder: its workdir.
+      drawn: what was drawn for each field.
+      resumed: whether it was begun before.
+      scores: of each evaluation so far.
+    """
+
+    def __init__(self, study: Study, trial: Any, drawn: dict[str, Any], *, resumed: bool = False):
+        self._study, self._trial, self.drawn, self.resumed = study, trial, drawn, resumed
+        self.number: int = trial.number
+        self.folder = study.folder_of(self.number)
+        self.scores: tuple[float, ...] = ()
+        frozen = trial.storage.get_trial(trial._trial_id)
+        self._told = len(frozen.intermediate_values)
+
+    def report(self, scores: Sequence[float]) -> bool:
+        """Tells the storage of the scores so far; returns whether the trial is to be pruned.
+
+        That depends on the scores, and not on how many of them come at a time. What has had its last evaluation is not
+        pruned any more.
+        """
+        with self._study.place.told():
+            for number, score in enumerate(scores, 1):
+                self.scores = tuple(scores[:number])
+                if number > self._told:
+                    self._trial.report(self._study.declaration.sign * score, number)
+                    self._told = number
+                is_last = number >= self._study.declaration.evaluations
+                if number == self._told and not is_last and self._trial.should_prune():
+                    return True
+        return False
+
+    def end(self, state: str, score: float = math.nan, reason: str = "", *, by_itself: bool = False) -> None:
+        """Tells the storage how it ended.
+
+        Args:
+          state: "done", "pruned" or "failed".
+          score: the best of one that is done.
+          reason: why it failed.
+          by_itself: whether it failed by what was drawn. The sampler then learns from it, as from one that was pruned.
+        """
+        states = library().trial.TrialState
+        pruned = state == "pruned" or by_itself
+        with self._study.place.told():
+            if reason:
+                self._trial.set_user_attr(_REASON, reason)
+            if state == "done":
+                self._trial.study.tell(self._trial, self._study.declaration.sign * score)
+            else:
+                self._trial.study.tell(self._trial, state=states.PRUNED if pruned else states.FAIL)
