@@ -142,6 +142,15 @@ def test_several_systems_are_shown_in_longitude_and_latitude(classifier, tmp_pat
             ["--split=test", "--output=a.csv", "--tta"],
             r"--tta: .* is a classification run, which shows each tile as it",
         ),
+        (["--split=test", "--output=a.csv", "--bands=s2"], r"--bands=\['s2'\]: goes with --scene; leave it out"),
+        (
+            ["--scene=x.tif", "--output=a.csv", "--data_dir=d"],
+            r"--data_dir=d: goes with --split of a classification run",
+        ),
+        (
+            ["--split=test", "--output=a.csv", "--batch_size=2"],
+            r"--batch_size: .* says how many tiles are shown at once",
+        ),
         (["--split=test", "--output=mine.csv"], r"mine\.csv: is there, and is no table of patches"),
     ],
 )
