@@ -65,8 +65,8 @@ _OF_MAPS = {
     "max_memory": (limits.STRIP_BYTES / 1e9, "which keeps no row of tiles"),
 }
 # Flags that tell of the files of scenes, and of prepared data, and what they are where they are not given.
-_OF_SCENES = {"bands": [], "offset": None, "grid": ""}
-_OF_SPLITS = {"data_dir": None}
+_OF_SCENES: dict[str, object] = {"bands": [], "offset": None, "grid": ""}
+_OF_SPLITS: dict[str, object] = {"data_dir": None}
 
 
 def define_flags(flags) -> None:
