@@ -54,6 +54,13 @@ class Case:
         return "-".join(map(str, fields)) + f"-in{setting.parts}" + ("-remat" if setting.remat else "")
 
 
+def config_of(case: Case):
+    """The config of a case, with plain attention, as the page says."""
+    config = CONFIGS[case.config]()
+    config.attention = "xla"
+    return config
+
+
 def _all(topology: str, setting: aot_compile.Setting) -> list[Case]:
     return [Case(config, topology, setting) for config in CONFIGS]
 
@@ -80,7 +87,7 @@ CASES = [
 
 def compiled(case: Case, folder: pathlib.Path) -> None:
     """Puts what the compiler says of a case into the folder."""
-    keep(case, folder, aot_compile.compiled(CONFIGS[case.config](), case.setting, topologies.devices(case.topology)))
+    keep(case, folder, aot_compile.compiled(config_of(case), case.setting, topologies.devices(case.topology)))
 
 
 def keep(case: Case, folder: pathlib.Path, program: aot_compile.Program) -> None:
@@ -125,14 +132,16 @@ INTRO = """# Training steps compiled for TPU slices
 
 ```
 make scaling
-lcjax benchmark --config=dfc2020:model=swin_unet --config.batch_size=4096 --topology=v5e:16x16
-lcjax benchmark --config=dfc2020:model=swin_unet --config.batch_size=32768 --topology=v5e:16x16 --plan
+lcjax benchmark --config=dfc2020:model=swin_unet --config.batch_size=4096 --config.attention=xla --topology=v5e:16x16
+lcjax benchmark --config=dfc2020:model=swin_unet --config.batch_size=32768 --config.attention=xla \\
+  --topology=v5e:16x16 --plan
 ```
 
 **Nothing on this page was measured, and nothing of it ran on a TPU.** Each row is the full training step (augmentation,
 forward and backward pass, AdamW; the function, shardings and donated state that `lcjax train` compiles), compiled ahead
 of time by the TPU compiler on a machine without a TPU, and read from the compiled program: a compiled bound, not a
-measurement. The first command makes this page anew; the others tell the same of one config.
+measurement. The first command makes this page anew; the others tell the same of one config. All blocks are plain
+(`config.attention=xla`); what kernels bring is in [models.md](models.md#kernels).
 
 ## What the columns say
 
@@ -234,7 +243,7 @@ def _spread(known: dict[Case, dict]) -> str:
         whole = dataclasses.replace(case, setting=dataclasses.replace(case.setting, fsdp=1))
         if case == whole or case not in known or whole not in known:
             continue
-        config = CONFIGS[case.config]()
+        config = config_of(case)
         config.batch_size = case.setting.images * CHIPS[case.topology]
         state = memory_planner.sizes(config, topologies.devices(case.topology)).state
         fsdp, before, after = case.setting.fsdp, known[whole]["memory"], known[case]["memory"]

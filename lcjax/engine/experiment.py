@@ -34,6 +34,8 @@ from lcjax.engine import optimizer as optimizers
 from lcjax.engine import state as states
 from lcjax.engine import train_step as train_steps
 from lcjax.models import params
+from lcjax.models.kernels import halves
+from lcjax.models.kernels.plans import Attention, Mlp
 from lcjax.ops import augmentation
 from lcjax.parallel import mesh as meshes
 from lcjax.parallel import multihost
@@ -61,6 +63,7 @@ class Experiment:
       monitor: the score that chooses the best checkpoint.
       tile: size of the records in pixels; that of the card is what the network sees in evaluation.
       draws: of the training records; None where every one comes once an epoch, and where there are no data.
+      implementation: of the blocks in a training step, one of halves.IMPLEMENTATIONS; all else takes XLA's.
     """
 
     config: ml_collections.ConfigDict
@@ -75,6 +78,7 @@ class Experiment:
     monitor: monitors.Monitor
     tile: int
     draws: sampling.Draws | None = None
+    implementation: str = halves.XLA
 
     # ------------------------------------------------------------------ data
     @functools.cached_property
@@ -184,7 +188,23 @@ class Experiment:
             config.accumulate,
             head_warmup=self.length.head_warmup,
             ema_decay=config.optimizer.ema_decay,
+            implementation=self.implementation,
         )
+
+    def kernels(self) -> list[Attention | Mlp]:
+        """The kernels that a training step has, as one device sees them, each shape once; nothing is compiled."""
+        state, batch = self.shapes()
+        if self.config.parallel.mode == "pmap":
+            batch = {
+                key: jax.ShapeDtypeStruct((leaf.shape[0] // self.mesh.size, *leaf.shape[1:]), leaf.dtype)
+                for key, leaf in batch.items()
+            }
+            with halves.met() as found:
+                jax.eval_shape(self.train_step(), state, batch)
+        else:
+            with jax.set_mesh(self.mesh), halves.met() as found:
+                jax.eval_shape(self.train_step(), state, batch)
+        return found
 
     def lower(self, state: states.State, batch: dict[str, Any]) -> jax.stages.Lowered:
         """The training step as a program, before the compiler sees it."""
@@ -205,7 +225,7 @@ class Experiment:
         plain.remat, plain.accumulate = False, 1
         task = tasks.make(plain, self.card)
         template = params.Template(task.build, plain.freeze, freeze_statistics=plain.freeze_statistics)
-        alone = dataclasses.replace(self, config=plain, task=task, template=template)
+        alone = dataclasses.replace(self, config=plain, task=task, template=template, implementation=halves.XLA)
         return flops.cost(alone.train_step(), *self.shapes()).flops
 
 
@@ -408,7 +428,21 @@ def _assemble(
     optimizer = optimizers.make_optimizer(config.optimizer, template.groups)
     rate = schedule.learning_rate(config.optimizer, config.batch_size, length.warmup, length.total)
     monitor = monitors.of_run(config, task)
-    return Experiment(config, dataset, card, task, template, mesh, optimizer, rate, length, monitor, tile)
+    implementation = halves.implementation(config.attention, mesh.devices.flat[0].platform)
+    return Experiment(
+        config,
+        dataset,
+        card,
+        task,
+        template,
+        mesh,
+        optimizer,
+        rate,
+        length,
+        monitor,
+        tile,
+        implementation=implementation,
+    )
 
 
 def make_card(config: ml_collections.ConfigDict, dataset: Dataset) -> cards.Card:

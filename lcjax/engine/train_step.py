@@ -10,6 +10,7 @@ import optax
 from lcjax.engine.schedule import LearningRate
 from lcjax.engine.state import State
 from lcjax.models.interfaces import layer_of
+from lcjax.models.kernels import halves
 from lcjax.models.params import Flat, Template, norm
 from lcjax.ops import augment
 from lcjax.parallel import mesh as meshes
@@ -28,6 +29,7 @@ def train_step(
     *,
     head_warmup: int = 0,
     ema_decay: float = 0.0,
+    implementation: str = halves.XLA,
 ) -> StepFunction:
     """The step function (state, batch) -> (state, metrics); the caller compiles it.
 
@@ -36,6 +38,7 @@ def train_step(
       accumulate: the batch goes through the network in so many parts, one after the other.
       head_warmup: number of first steps in which the encoders take the rate 0.
       ema_decay: of the averages, for a state that keeps them.
+      implementation: of blocks that have several, one of halves.IMPLEMENTATIONS.
     """
     waiting = {path for path in template.parameters if head_warmup and layer_of(path, template.groups)}
 
@@ -48,7 +51,8 @@ def train_step(
             def loss_of(trainable: Flat) -> tuple[jax.Array, tuple[dict[str, Any], Flat]]:
                 # The first example's key is of this seed, step, part and replica: what dropout of a whole batch needs.
                 key = keys_B[0] if template.draws else None
-                model = template.merge(trainable | state.frozen, statistics, train=True, key=key)
+                values = trainable | state.frozen
+                model = template.merge(values, statistics, train=True, key=key, implementation=implementation)
                 loss, extra = task.loss(model, part, keys_B)
                 return loss, (extra, template.statistics_of(model))
 

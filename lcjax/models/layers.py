@@ -140,6 +140,10 @@ class DropPath(nnx.Module):
         draw = (noise_BxN[:, self.branch] < keep).reshape(-1, *(1,) * (x.ndim - 1))
         return jnp.where(draw, x / keep, jnp.zeros((), x.dtype))
 
+    def factors(self, batch: int, noise_BxN: jax.Array | None) -> jax.Array:
+        """(batch,) float32: what the call multiplies each example by."""
+        return self(jnp.ones((batch,), jnp.float32), noise_BxN)
+
 
 class TransformerBlock(nnx.Module):
     """Attention, then an MLP four times as wide, each behind a layer norm and beside an identity.
@@ -163,7 +167,14 @@ class TransformerBlock(nnx.Module):
 
     def __call__(self, x: jax.Array, noise_BxN: jax.Array | None = None) -> jax.Array:
         """Returns x of the same shape; `noise_BxN` are the numbers that drop residual branches."""
-        x = x + self.drop1(self.attend(self.norm1(x)), noise_BxN)
+        return self.add_mlp(self.add_attention(x, noise_BxN), noise_BxN)
+
+    def add_attention(self, x: jax.Array, noise_BxN: jax.Array | None) -> jax.Array:
+        """The first half: x and its attention."""
+        return x + self.drop1(self.attend(self.norm1(x)), noise_BxN)
+
+    def add_mlp(self, x: jax.Array, noise_BxN: jax.Array | None) -> jax.Array:
+        """The second half: x and what the MLP makes of it."""
         hidden = nnx.gelu(self.mlp_in(self.norm2(x)), approximate=False)
         return x + self.drop2(self.mlp_out(hidden), noise_BxN)
 

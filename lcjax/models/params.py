@@ -17,6 +17,7 @@ from flax import nnx
 
 from data_pipelines.schema.errors import InputError
 from lcjax.models.interfaces import ParameterGroups, begins, layer_of
+from lcjax.models.kernels import halves
 
 Flat = dict[str, jax.Array]
 
@@ -178,7 +179,15 @@ class Template:
         """Whether layers of the network draw random numbers by themselves while it trains."""
         return bool(self._streams)
 
-    def merge(self, parameters: Flat, statistics: Flat, *, train: bool, key: jax.Array | None = None) -> nnx.Module:
+    def merge(
+        self,
+        parameters: Flat,
+        statistics: Flat,
+        *,
+        train: bool,
+        key: jax.Array | None = None,
+        implementation: str = halves.XLA,
+    ) -> nnx.Module:
         """The network with these values.
 
         Args:
@@ -187,6 +196,7 @@ class Template:
           train: in training mode, else in evaluation mode.
           key: what the network's own draws come from, each layer's folded with its path; needed to train a network
             that `draws`.
+          implementation: of blocks that have several, one of halves.IMPLEMENTATIONS.
         """
         states = [unflatten(parameters), unflatten(statistics)]
         if self._streams:
@@ -194,6 +204,8 @@ class Template:
                 raise ValueError("this network draws random numbers while it trains: merge needs a key")
             states.append(unflatten(_seeded(self._streams, jax.random.key(0) if key is None else key)))
         model: nnx.Module = nnx.merge(self._train if train else self._eval, *states)
+        if implementation != halves.XLA:
+            model.set_attributes(implementation=implementation, raise_if_not_found=False)
         return model
 
     def statistics_of(self, model: nnx.Module) -> Flat:

@@ -15,6 +15,8 @@ from flax import nnx
 from jax.typing import DTypeLike
 
 from lcjax.models.interfaces import ParameterGroups
+from lcjax.models.kernels import halves
+from lcjax.models.kernels.plans import EPSILON, Attention, Mlp, Windows
 from lcjax.models.layers import TransformerBlock, linear, norm, run_stage
 from lcjax.models.resample import depth_to_space, is_symbol, next_multiple
 
@@ -98,8 +100,23 @@ class WindowAttention(nnx.Module):
         return self.out(jnp.einsum("bkhqn,bknhd->bkqhd", weights, value).reshape(b, g, n, c))
 
 
+def _values(layer: nnx.LayerNorm | nnx.Linear) -> tuple[jax.Array, jax.Array]:
+    """What a norm or a dense layer multiplies by, and what it adds."""
+    if isinstance(layer, nnx.LayerNorm):
+        assert layer.epsilon == EPSILON, "kernels know no other"
+    factor = layer.scale if isinstance(layer, nnx.LayerNorm) else layer.kernel
+    assert factor is not None and layer.bias is not None
+    return factor[...], layer.bias[...]
+
+
 class SwinBlock(TransformerBlock):
-    """Attention in (shifted) windows: (B, H, W, C)."""
+    """Attention in (shifted) windows: (B, H, W, C).
+
+    Attributes:
+      implementation: of both halves, one of halves.IMPLEMENTATIONS; set as a whole network is trained with.
+    """
+
+    implementation = halves.XLA
 
     def __init__(
         self,
@@ -117,6 +134,36 @@ class SwinBlock(TransformerBlock):
         self.window = window
         self.shift = shift
         self.attention = WindowAttention(channels, heads, window, dtype=dtype, rngs=rngs)
+
+    def add_attention(self, x: jax.Array, noise_BxN: jax.Array | None) -> jax.Array:
+        """The first half, as one kernel where there is one."""
+        kernel = self._attention_kernel(x)
+        if kernel is None:
+            return super().add_attention(x, noise_BxN)
+        inside = self.attention
+        bias_HxNxN = inside.bias_table[...][relative_index(self.window)].transpose(2, 0, 1)
+        weights = (*_values(self.norm1), *_values(inside.qkv), *_values(inside.out), bias_HxNxN)
+        return halves.attention(kernel, self.drop1.factors(x.shape[0], noise_BxN), x, weights)
+
+    def _attention_kernel(self, x: jax.Array) -> Attention | None:
+        b, h, w, c = x.shape
+        if self.implementation == halves.XLA or is_symbol(b, h, w):
+            return None
+        shift = self._shift(next_multiple(h, self.window), next_multiple(w, self.window))
+        assert shift is None or isinstance(shift, int), "sizes are no symbols here"
+        half = Attention(Windows(h, w, self.window, shift or 0), b, c, self.attention.heads, x.dtype.name)
+        return halves.own(half, self.implementation)
+
+    def add_mlp(self, x: jax.Array, noise_BxN: jax.Array | None) -> jax.Array:
+        """The second half, as one kernel where there is one."""
+        b, h, w, c = x.shape
+        if self.implementation == halves.XLA or is_symbol(b, h, w):
+            return super().add_mlp(x, noise_BxN)
+        kernel = halves.own(Mlp(b, h, w, c, x.dtype.name), self.implementation)
+        if kernel is None:
+            return super().add_mlp(x, noise_BxN)
+        weights = (*_values(self.norm2), *_values(self.mlp_in), *_values(self.mlp_out))
+        return halves.mlp(kernel, self.drop2.factors(b, noise_BxN), x, weights)
 
     def attend(self, x: jax.Array) -> jax.Array:
         """Returns (B, H, W, C): attention inside of windows, which are shifted in every second block."""

@@ -251,6 +251,7 @@ def about(config, topology: str, chips: int) -> dict:
         "fsdp": config.parallel.fsdp,
         "accumulate": config.accumulate,
         "remat": config.remat,
+        "attention": config.attention,
     }
 
 

@@ -12,6 +12,7 @@ import jax
 import jax.numpy as jnp
 
 from data_pipelines.schema.errors import InputError
+from lcjax.engine import attention
 from lcjax.engine import experiment as experiments
 from lcjax.engine.state import State
 from lcjax.models.registry import DTYPES
@@ -32,7 +33,7 @@ def benchmark(config, count: int, devices: Sequence[jax.Device] | None = None) -
       count: steps that are timed.
       devices: that take part; None for all.
     """
-    experiment = experiments.build_to_measure(config, devices=devices)
+    experiment = attention.settled(experiments.build_to_measure(config, devices=devices))
     state = experiment.initial_state(*experiment.random_values())
     batch = experiment.global_batch(experiment.synthetic_batch(config.batch_size // jax.process_count()))
     start = time.perf_counter()

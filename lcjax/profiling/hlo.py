@@ -10,6 +10,8 @@ import math
 import re
 from collections.abc import Iterator
 
+from lcjax.models.kernels import traffic
+
 # Bytes that one of n devices sends for each byte of the array, the larger one of operand and result, in a ring. Rings
 # are optimal in bandwidth (Patarasuk and Yuan 2009, "Bandwidth optimal all-reduce algorithms for clusters of
 # workstations").
@@ -40,6 +42,9 @@ _CALLED = re.compile(r"\b(body|condition|to_apply|calls|branch_computations|true
 _NAMES = re.compile(r"%([\w.\-]+)")
 # (result, operand) that share memory: "{1}: (0, {})", or "{}: (0, {})" where there is one result.
 _ALIASED = re.compile(r"\{(\d*)\}: \((\d+), \{\}\)")
+# What a kernel carries with it, over several lines.
+_METADATA = re.compile(r"kernel_metadata=\{\n(.*)\n\}")
+_SAID = re.compile(rf'"{traffic.MOVED}":"([\d ]+)"')
 _COUNT = re.compile(r'"known_trip_count":\{"n":"(\d+)"')
 
 
@@ -101,6 +106,7 @@ class HloModule:
         Args:
           text: HLO, as `compiled.as_text()` gives it.
         """
+        text = _METADATA.sub(r"kernel_metadata={\1}", text)
         devices = re.findall(r"\b(?:num_partitions|replica_count)=(\d+)", text[: text.find("\n")])
         self._devices = math.prod(map(int, devices))
         self._computations: dict[str, dict[str, Instruction]] = {}
@@ -235,7 +241,7 @@ class HloModule:
         if kind == "dynamic-update-slice":
             return array_bytes(operands[1].shape, main=True) + array_bytes(operands[1].shape) * _in_main(instruction)
         if instruction.kind != "fusion":
-            return written + sum(array_bytes(operand.shape, main=True) for operand in operands)
+            return _of_call(instruction, operands)
         inside = self._computations[dict(_called(instruction))["calls"]]
         uses = _uses(inside)
         passed = {
@@ -246,6 +252,21 @@ class HloModule:
         )
         read = sum(_read(uses[k], operand) for k, operand in enumerate(operands) if k not in passed.values())
         return read + _written(inside, instruction) - still
+
+
+def _of_call(instruction: Instruction, operands: list[Instruction]) -> int:
+    """Returns the bytes that an instruction moves which reads its operands and writes its results.
+
+    Each of them once, or as often as a kernel of ours says (lcjax.models.kernels.traffic), if it lies in main memory.
+    """
+    arrays = [*(operand.shape for operand in operands), *_results(instruction)]
+    once = [array_bytes(shape, main=True) for shape in arrays]
+    said = _SAID.search(instruction.rest) if instruction.kind == "custom-call" else None
+    if said is None:
+        return sum(once)
+    moved = [int(number) for number in said[1].split()]
+    assert len(moved) == len(once), f"{instruction.name}: says what {len(moved)} arrays move, and has {len(once)}"
+    return sum(max(least, all_times) for least, all_times in zip(once, moved, strict=True) if least)
 
 
 def _is_cut(instructions: dict[str, Instruction], instruction: Instruction) -> bool:
@@ -332,6 +353,12 @@ def _result(instruction: Instruction) -> str:
         return instruction.shape
     parts = _parts(instruction.shape)
     return parts[0] if instruction.kind == "copy-start" else parts[1]
+
+
+def _results(instruction: Instruction) -> list[str]:
+    """Returns the types of the results, each by itself."""
+    shape = _result(instruction)
+    return _parts(shape) if shape.startswith("(") else [shape]
 
 
 def _parts(shape: str) -> list[str]:

@@ -250,7 +250,7 @@ FIELDS: dict[str, Field] = {
     ),
     "sampling.strength": Field(
         0.5,
-        "at 1 all classes are drawn alike, near 0 as often as they occur, above 1 rare ones most; not of uniform",
+        "at 1 all classes are drawn alike, near 0 as often as they occur, above 1 rare ones most",
         allowed=Range(0, 4, open_low=True),
     ),
     # Network
@@ -261,6 +261,11 @@ FIELDS: dict[str, Field] = {
         "of the computation: bf16 or f32; parameters, logits and loss are float32",
         "f32",
         allowed=Choice(("bf16", "f32")),
+    ),
+    "attention": Field(
+        "auto",
+        "what Swin blocks train by: xla, pallas (TPU kernels) or auto: pallas where a TPU agrees with xla",
+        allowed=Choice(("auto", "xla", "pallas")),
     ),
     "remat": Field(False, "compute stages again in the backward pass instead of keeping them: slower, less memory"),
     "initializer": Field(

@@ -26,8 +26,12 @@ CONFIG = "config.json"
 METRICS = "metrics.jsonl"
 LOCK = ".lock"
 # Fields that may change when a run is resumed: where things lie, how they are read, what is kept in memory, and the
-# name of the cell, but nothing that is computed. Another remat, mode or mesh changes gradients only by rounding.
-_MAY_CHANGE = ("cell", "data_dir", "remat", "threads", "workers", "parallel.mode", "parallel.data", "parallel.fsdp")
+# name of the cell, but nothing that is computed. Another attention, remat, mode or mesh changes gradients by rounding
+# alone.
+_MAY_CHANGE = (
+    *("attention", "cell", "data_dir", "remat", "threads", "workers"),
+    *("parallel.mode", "parallel.data", "parallel.fsdp"),
+)
 
 
 def read_config(workdir: pathlib.Path) -> ml_collections.ConfigDict:

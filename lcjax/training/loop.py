@@ -10,6 +10,7 @@ import jax
 
 from data_pipelines.reading import loader
 from data_pipelines.schema.errors import InputError
+from lcjax.engine import attention
 from lcjax.engine.experiment import Experiment
 from lcjax.engine.state import State
 from lcjax.export import exporter
@@ -83,6 +84,7 @@ def train(
         probe, trace = probes.make(experiment), Trace(profile, folder)
         held.enter_context(workdir.alone(folder, doing="training in"))
         workdir.start(folder, experiment.config, experiment.card, allow_other_config=allow_other_config)
+        experiment = attention.settled(experiment, folder)
         saver = Saver(folder, experiment)
         state = saver.init_or_restore(allow_other_config=allow_other_config)
         progress = saver.progress

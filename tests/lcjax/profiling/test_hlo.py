@@ -254,3 +254,47 @@ def test_bytes_of_types():
     assert hlo.array_bytes("(f32[3,5]{1,0:T(8,128)S(1)}, bf16[7]{0})", main=True) == 14
     assert hlo.array_bytes("u8[]") == 1
     assert hlo.array_bytes("c128[2]") == 32
+
+
+def kernel(said: str) -> str:
+    """A kernel of a TPU with operands of 1 KB in main memory and in fast memory and two such results, four times."""
+    return f"""
+HloModule jit_step, is_scheduled=true
+
+%body (x: f32[256]) -> f32[256] {{
+  %x = f32[256]{{0}} parameter(0)
+  %near = f32[256]{{0:T(256)S(1)}} parameter(1)
+  %made = (f32[256]{{0}}, f32[256]{{0:T(256)S(1)}}) custom-call(%x, %near), frontend_attributes={{kernel_metadata={{
+"moved_bytes":"{said}"
+}}}}, metadata={{op_name="jit(step)"}}, backend_config={{"custom_call_config":{{"body":"TUzv"}}}}
+  ROOT %first = f32[256]{{0}} get-tuple-element(%made), index=0, frontend_attributes={{kernel_metadata={{
+"moved_bytes":"{said}"
+}}}}
+}}
+
+ENTRY %main (y: f32[256]) -> f32[256] {{
+  %y = f32[256]{{0}} parameter(0)
+  ROOT %loop = f32[256]{{0}} while(%y), condition=%test, body=%body, backend_config={{"known_trip_count":{{"n":"4"}}}}
+}}
+
+%test (x.1: f32[256]) -> pred[] {{
+  %x.1 = f32[256]{{0}} parameter(0)
+  ROOT %true = pred[]{{:S(2)}} constant(true)
+}}
+""".strip()
+
+
+@pytest.mark.parametrize(
+    ("said", "moved"),
+    [
+        ("3072 9999 1024 9999", 3072 + 1024),  # it reads its operand three times; what is in fast memory moves nothing
+        ("8 8 8 8", 2 * 1024),  # never less than operands and results
+    ],
+)
+def test_a_kernel_moves_what_it_says(said, moved):
+    assert hlo.HloModule(kernel(said)).memory_bytes() == 4 * moved
+
+
+def test_a_kernel_that_speaks_of_other_arrays_is_refused():
+    with pytest.raises(AssertionError, match="says what 2 arrays move, and has 4"):
+        hlo.HloModule(kernel("8 8")).memory_bytes()
