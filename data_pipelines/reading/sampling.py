@@ -144,7 +144,7 @@ def weigh(pixels_NxK: np.ndarray, name: str, strength: float) -> np.ndarray:
     """Returns the weights (N,) int64 of records with so many labelled pixels of each class; 0 of one without any."""
     held = METHODS[name](pixels_NxK)
     sums = held.sum(axis=0)
-    weights = held @ np.where(sums > 0, np.maximum(sums, 1e-300) ** -strength, 0.0)
+    weights = held @ np.where(sums > 0, sums, 1.0) ** -strength  # of a class without a pixel nothing is held
     units = np.rint(weights / weights.sum() * _UNITS).astype(np.int64)
     return np.where(weights > 0, np.maximum(units, 1), 0)
 
