@@ -252,6 +252,7 @@ def _ending(study: Study, trials: Sequence[Trial], best: Trial | None) -> str:
     lines = [f"{study.folder}: {len(trials)} trials: {counted or 'none'}; page: {study.folder / page.FILE}"]
     if best is not None:
         monitor = study.declaration.monitor
+        where = best.folder if best.here else "in the folder of another worker"
         lines.append(f"best: trial {best.number}, {monitor} {best.score:.4f}: {shown(best.drawn)}")
-        lines.append(f"its config: {study.folder / BEST}, for `lcjax train --config=`; its workdir: {best.folder}")
+        lines.append(f"its config: {study.folder / BEST}, for `lcjax train --config=`; its workdir: {where}")
     return "\n".join(lines)
