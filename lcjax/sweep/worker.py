@@ -235,7 +235,12 @@ def _write(study: Study, config: ml_collections.ConfigDict, keep: str, every: fl
         if best is not None:
             config_text.write(study.folder / BEST, _config_of(study, best.drawn, config), _doc(study, best))
         for trial in trials:
-            needed = keep == "all" or trial.state == "running" or trial == best or not trial.here
+            needed = (
+                keep == "all"
+                or trial.state == "running"
+                or not trial.here
+                or (best is not None and trial.number == best.number)
+            )
             if not needed:
                 shutil.rmtree(study.folder_of(trial.number) / _CHECKPOINTS, ignore_errors=True)
     return best
