@@ -84,7 +84,8 @@ def allocate(
             f"expected at least {counts.sum() + minimum * free.sum():,} in all, or a smaller --minimum"
         )
     while free.any():
-        wanted = np.where(free, left * shares / max(shares[free].sum(), 1e-300), 0)
+        parts = np.where(free, shares, 0) if shares[free].any() else free.astype(np.float64)
+        wanted = left * parts / parts.sum()
         small = free & (wanted < minimum)
         if not small.any():
             counts[free] = _rounded(wanted[free], left)

@@ -68,9 +68,8 @@ def assess(source: pathlib.Path, design_file: pathlib.Path, map_path: pathlib.Pa
     read = labels.read(source, drawn)
     _check_enough(read, drawn, source)
     accuracy = estimators.estimate(_labelled(drawn, read.classes), _strata(drawn), len(drawn.classes))
-    return Assessment(
-        drawn, read, str(source), accuracy, _bounds(drawn, read), (*notes, *_notes(drawn, read, accuracy))
-    )
+    notes += _notes_of_labels(drawn, read) + _notes_of_counts(drawn, accuracy)
+    return Assessment(drawn, read, str(source), accuracy, _bounds(drawn, read), tuple(notes))
 
 
 def _strata(drawn: Design) -> Strata:
@@ -95,14 +94,9 @@ def _bounds(drawn: Design, read: Labels) -> tuple[float, float] | None:
     if not read.cannot_say:
         return None
     mapped = {point.point: point.mapped for point in drawn.points}
-    everything = _labelled(drawn, read.classes | {point: mapped[point] for point in read.cannot_say})
-    unknown = np.array(
-        [
-            point.point in set(read.cannot_say)
-            for point in drawn.points
-            if point.point in read.classes or point.point in set(read.cannot_say)
-        ]
-    )
+    seen = read.classes | {point: mapped[point] for point in read.cannot_say}
+    everything, hidden = _labelled(drawn, seen), set(read.cannot_say)
+    unknown = np.array([point.point in hidden for point in drawn.points if point.point in seen])
     agree = everything.mapped == everything.reference
     worst, best = (estimators.overall(everything, _strata(drawn), one).value for one in (agree & ~unknown, agree))
     return worst, best
@@ -121,8 +115,8 @@ def _check_enough(read: Labels, drawn: Design, source: pathlib.Path) -> None:
             )
 
 
-def _notes(drawn: Design, read: Labels, accuracy: Accuracy) -> list[str]:
-    """What a reader must know of the labels and of what the estimate makes of them."""
+def _notes_of_labels(drawn: Design, read: Labels) -> list[str]:
+    """What a reader must know of the labels, and what the estimate makes of those that are not there."""
     total, notes = len(drawn.points), []
     if read.open:
         first = labels.beginning(read)
@@ -141,20 +135,25 @@ def _notes(drawn: Design, read: Labels, accuracy: Accuracy) -> list[str]:
         )
     for why, pixels in drawn.left_out.items():
         notes.append(f"{pixels:,} pixels of the map are {why}: they are no part of any figure here.")
-    notes.append(f"Training data: {drawn.training}.")
-    few = [
-        f"{one.name} ({count})"
-        for one, count in zip(drawn.classes, accuracy.counts.sum(0).tolist(), strict=True)
-        if 0 < count < _FEW
-    ]
-    if few:
+    return [*notes, f"Training data: {drawn.training}."]
+
+
+def _notes_of_counts(drawn: Design, accuracy: Accuracy) -> list[str]:
+    """What a reader must know where few points tell of a class, or all the same."""
+    notes = []
+    seen = dict(zip((one.name for one in drawn.classes), accuracy.counts.sum(0).tolist(), strict=True))
+    if never := [name for name, count in seen.items() if not count]:
+        notes.append(
+            f"No point was seen to be {', '.join(never)}: an area of 0 is what so few points show, no certainty."
+        )
+    if few := [f"{name} ({count})" for name, count in seen.items() if 0 < count < _FEW]:
         notes.append(
             f"Fewer than {_FEW} points were seen to be {', '.join(few)}: intervals from so few points are too short."
         )
     sure = [
         one.name
-        for one, of_class in zip(drawn.classes, accuracy.users, strict=True)
-        if of_class and of_class.value in (0, 1) and of_class.standard_error == 0 and one.pixels > 1
+        for one, of_class, of_mapped in zip(drawn.classes, accuracy.users, accuracy.counts.sum(1), strict=True)
+        if of_class and of_class.standard_error < 1e-9 and one.pixels > of_mapped
     ]
     if sure:
         notes.append(

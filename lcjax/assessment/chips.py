@@ -41,6 +41,11 @@ class Image:
     low: np.ndarray
     high: np.ndarray
 
+    def shows(self, crs: CRS, x: np.ndarray, y: np.ndarray) -> np.ndarray:
+        """Whether points of a CRS lie in the image, (n,) bool."""
+        columns, rows = geodesy.positions(~self.dataset.transform, *geodesy.transformed(crs, self.crs, x, y))
+        return (columns >= 0) & (columns < self.dataset.width) & (rows >= 0) & (rows < self.dataset.height)
+
 
 @contextlib.contextmanager
 def opened(files: Sequence[pathlib.Path], bands: Sequence[str]) -> Iterator[list[Image]]:
@@ -97,7 +102,7 @@ def _bands(path: pathlib.Path, dataset: Any, wanted: Sequence[str]) -> tuple[int
     return red, green, blue
 
 
-def chip(images: Sequence[Image], crs: CRS | None, transform: Affine, row: int, column: int) -> bytes:
+def chip(images: Sequence[Image], crs: CRS, transform: Affine, row: int, column: int) -> bytes:
     """Draws the chip of one pixel of a map: a row for each image, near and far.
 
     Args:
@@ -116,11 +121,11 @@ def chip(images: Sequence[Image], crs: CRS | None, transform: Affine, row: int, 
     return _png(np.concatenate(_spaced(rows, 0), axis=0))
 
 
-def _picture(image: Image, crs: CRS | None, transform: Affine, row: int, column: int, span: int) -> np.ndarray:
+def _picture(image: Image, crs: CRS, transform: Affine, row: int, column: int, span: int) -> np.ndarray:
     """Draws the ground around a pixel as the map's grid has it, (side, side, 3) uint8: nearest pixels of the image."""
     steps = (np.arange(_SIDE) + 0.5) / _SIDE * span - span / 2
     x, y = geodesy.positions(transform, column + 0.5 + steps[None, :], row + 0.5 + steps[:, None])
-    if crs is not None and crs != image.crs:
+    if crs != image.crs:
         x, y = geodesy.transformed(crs, image.crs, x, y)
     columns, rows = geodesy.positions(~image.dataset.transform, x, y)
     there = np.isfinite(columns) & np.isfinite(rows)

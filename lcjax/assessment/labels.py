@@ -62,7 +62,7 @@ def read(path: pathlib.Path, design: Design) -> Labels:
       InputError: names the file and line of what is not of the sample: another point, one that stands there twice, lies
         elsewhere or off the map, or has a label that is no class of the legend.
     """
-    by_label = _spellings(design)
+    exact, folded = _spellings(design)
     seen: dict[int, str] = {}
     found: dict[int, int | None] = {}
     for row in _rows(path):
@@ -78,7 +78,7 @@ def read(path: pathlib.Path, design: Design) -> Labels:
         text = " ".join(row.label.split())
         if not text:
             continue
-        label = by_label.get(text, by_label.get(text.casefold(), -1))
+        label = exact.get(text, folded.get(text.casefold(), -1))
         if label == -1:
             known = ", ".join(one.name for one in design.classes[:20])
             raise InputError(
@@ -161,15 +161,17 @@ def _check_place(row: Row, point: Point, design: Design) -> None:
     )
 
 
-def _spellings(design: Design) -> dict[str, int | None]:
-    """Returns label as it may be written -> number of the class, None for "cannot say"; names go before numbers."""
-    spellings: dict[str, int | None] = {str(one.value): one.value for one in design.classes}
-    folded = [" ".join(one.name.split()).casefold() for one in design.classes]
-    for one, fold in zip(design.classes, folded, strict=True):
-        if folded.count(fold) == 1:
-            spellings[fold] = one.value
-    spellings |= {" ".join(one.name.split()): one.value for one in design.classes}
-    return spellings | {CANNOT_SAY: None}
+def _spellings(design: Design) -> tuple[dict[str, int], dict[str, int | None]]:
+    """Returns what a label may be -> number of its class: as it is written, and in small letters ("cannot say": None).
+
+    Names go before numbers. Names that differ in capitals alone are told apart by them.
+    """
+    names_of = {one.value: " ".join(one.name.split()) for one in design.classes}
+    exact = {str(value): value for value in names_of} | {name: value for value, name in names_of.items()}
+    small = [name.casefold() for name in names_of.values()]
+    folded: dict[str, int | None] = {CANNOT_SAY: None}
+    folded |= {name: value for value, name in zip(names_of, small, strict=True) if small.count(name) == 1}
+    return exact, folded
 
 
 def beginning(labels: Labels) -> int | None:

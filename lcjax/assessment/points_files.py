@@ -21,16 +21,10 @@ from lcjax.assessment.design import Design
 
 _log = logging.getLogger(__name__)
 
-POINTS_CSV, POINTS_GPKG, POINTS_QML, CLASSES_CSV, CHIPS = (
-    "points.csv",
-    "points.gpkg",
-    "points.qml",
-    "classes.csv",
-    "chips",
-)
+POINTS_CSV, POINTS_GPKG, POINTS_QML = "points.csv", "points.gpkg", "points.qml"
+CLASSES_CSV, CHIPS = "classes.csv", "chips"
 LAYER = "points"
 CANNOT_SAY = "cannot say"
-COLUMNS = ("point", "x", "y", "longitude", "latitude", "label", "comment", "chip")
 _DEGREES = 9  # decimals of degrees, and of metres or feet three: a tenth of a millimetre, and a millimetre
 
 

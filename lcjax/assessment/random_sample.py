@@ -52,7 +52,7 @@ def draw(
         for part, count in zip(population.strata, counts, strict=True)
     ]
     before = np.cumsum(population.in_strips, axis=0) - population.in_strips
-    pixels: list[Pixel] = []
+    found: list[list[Pixel]] = [[] for _ in population.strata]
     for strip in range(layers.strips):
         here = [
             numbers[np.searchsorted(numbers, first) : np.searchsorted(numbers, first + count)] - first
@@ -61,14 +61,15 @@ def draw(
         if not any(map(len, here)):
             continue
         ids, strata = layers.drawable(strip, excluded)
-        for part, numbers in zip(population.strata, here, strict=True):
+        for part, numbers, of_stratum in zip(population.strata, here, found, strict=True):
             if not len(numbers):
                 continue
             places = np.flatnonzero(strata == part.value)[numbers]
             rows, columns = np.divmod(places, layers.width)
-            pixels += [
+            of_stratum += [
                 Pixel(layers.top(strip) + row, column, int(ids[row, column]), part.value)
                 for row, column in zip(rows.tolist(), columns.tolist(), strict=True)
             ]
+    pixels = [pixel for of_stratum in found for pixel in of_stratum]  # an order that no cut into strips changes
     order = np.random.default_rng([seed, _ORDER]).permutation(len(pixels))
     return [pixels[at] for at in order]

@@ -83,7 +83,7 @@ class Request:
             )
         if wrong := {name: value for name, value in self.users.items() if not 0 <= value <= 1}:
             raise InputError(f"--users_accuracy: found {next(iter(wrong.values())):g}; expected 0 to 1")
-        if self.minimum < allocation.FEWEST or min(self.points.values(), default=2) < 0:
+        if self.minimum < allocation.FEWEST:
             raise InputError(
                 f"--minimum={self.minimum}: expected {allocation.FEWEST} or more points of each stratum: of one there "
                 "is no variance"
@@ -113,7 +113,10 @@ def sample(
     request.check()
     made = not output.exists()
     try:
-        with locks.held(output / _LOCK, f"--output={output}", doing="writing", instead="give another --output"):
+        with (
+            chips.opened(scenes, bands) as images,
+            locks.held(output / _LOCK, f"--output={output}", doing="writing", instead="give another --output"),
+        ):
             file = output / design.FILE
             there = design.read(file) if os.path.lexists(file) else None
             if there:
@@ -121,12 +124,14 @@ def sample(
             else:
                 _check_nothing_of_others(output)
                 with layers.opened(request.map, request.legend, request.strata) as opened:
+                    if images and not geodesy.is_earthly(opened.crs):
+                        raise InputError("--scene: the map lies nowhere, so no image shows its ground; leave it out")
                     drawn = _drawn(request, opened)
                 drawn.write(file)
                 there = design.read(file)
-            if scenes:
-                _write_chips(there, output / points_files.CHIPS, scenes, bands)
-            written = points_files.write(output, there, bool(scenes))
+            if images:
+                _write_chips(there, output / points_files.CHIPS, images)
+            written = points_files.write(output, there, bool(images))
     except OSError as error:
         raise InputError(
             f"--output={output}: cannot be written ({error.strerror or error}); name a folder that you may write to"
@@ -244,8 +249,8 @@ def _tiles(request: Request, opened: Layers) -> tuple[training_tiles.Tiles | Non
             )
         return None, "training tiles are not known: the map does not say what it was made from"
     tiles = training_tiles.read(pathlib.Path(request.training))
-    if opened.crs is None or not tiles.extents:
-        which = "the map lies" if opened.crs is None else f"{tiles.origin} lie"
+    if not geodesy.is_earthly(opened.crs) or not tiles.extents:
+        which = f"{tiles.origin} lie" if geodesy.is_earthly(opened.crs) else "the map lies"
         raise InputError(
             f"--training={request.training}: {which} nowhere, so points cannot be compared with training tiles; "
             "expected both on the ground; --training=none says that no point can lie on them"
@@ -305,20 +310,20 @@ def _check_nothing_of_others(output: pathlib.Path) -> None:
             )
 
 
-def _write_chips(drawn: Design, folder: pathlib.Path, scenes: Sequence[pathlib.Path], bands: Sequence[str]) -> None:
-    """Writes the chips that are missing."""
+def _write_chips(drawn: Design, folder: pathlib.Path, images: Sequence[chips.Image]) -> None:
+    """Writes the chips that are missing, and warns of points that an image does not show."""
     folder.mkdir(exist_ok=True)
-    crs = geodesy.CRS.from_string(drawn.map.crs) if drawn.map.crs else None
-    if crs is None:
-        raise InputError("--scene: the map lies nowhere, so no image shows its ground; leave --scene out")
-    transform = geodesy.Affine(*drawn.map.transform)
+    crs, transform = geodesy.CRS.from_string(drawn.map.crs), geodesy.Affine(*drawn.map.transform)
+    x, y = (np.array([getattr(point, axis) for point in drawn.points]) for axis in ("x", "y"))
+    for image in images:
+        if outside := int((~image.shows(crs, x, y)).sum()):
+            _log.warning(f"{image.path}: does not reach {outside:,} of {len(x):,} points; their chips are grey there")
     todo = [point for point in drawn.points if not (folder / points_files.chip_name(point.point)).exists()]
-    with chips.opened(scenes, bands) as images:
-        for point in progress.bar(todo, desc="chips", unit="chip"):
-            path = folder / points_files.chip_name(point.point)
-            begun = temporary(path)
-            begun.write_bytes(chips.chip(images, crs, transform, point.row, point.column))
-            begun.replace(path)
+    for point in progress.bar(todo, desc="chips", unit="chip"):
+        path = folder / points_files.chip_name(point.point)
+        begun = temporary(path)
+        begun.write_bytes(chips.chip(images, crs, transform, point.row, point.column))
+        begun.replace(path)
 
 
 def _summary(drawn: Design, request: Request) -> str:

@@ -35,6 +35,10 @@ classes have, with 95 % intervals (Olofsson et al. 2014).
 Labels are never replaced: started again, --sample writes what is missing and leaves the rest. docs/assess.md goes the
 whole way in ten minutes."""
 
+_OF_SAMPLES = (
+    *("size", "standard_error", "users_accuracy", "allocation", "minimum", "points", "strata", "legend", "seed"),
+    *("training", "on_training", "scene", "bands"),
+)
 _EXAMPLE = "lcjax assess --map=MAP.tif --sample --size=400, or lcjax assess --labels=FILE"
 
 
@@ -68,7 +72,7 @@ def define_flags(flags) -> None:
     )  # fmt: skip
     flags.DEFINE_enum(
         "on_training", "refuse", ["refuse", "exclude", "allow"],
-        "What to do about points on training tiles; exclude draws from the rest of the map alone.",
+        "What to do about points on training tiles; exclude draws from all that lies elsewhere.",
     )  # fmt: skip
     flags.DEFINE_string("scene", None, "Images of the ground, separated by commas, for pictures of each point.")
     flags.DEFINE_list("bands", [], "The one or three bands that pictures show; by default true colour, or the first.")
@@ -114,8 +118,8 @@ def _sample(flags) -> None:
 
 
 def _estimate(flags) -> None:
-    for name in ("size", "standard_error", "strata", "legend", "scene", "training"):
-        if getattr(flags, name):
+    for name in _OF_SAMPLES:
+        if flags[name].present:
             raise InputError(f"--{name}: is of --sample, and what was drawn with it stands in the design; leave it out")
     from lcjax.assessment import assess, design
     from lcjax.reporting import assessment_page, report

@@ -61,7 +61,12 @@ _OF_MAPS = {
     "calibration": ("auto", "which is not calibrated"),
     "compress": ("deflate", "which writes no GeoTIFF"),
     "date": (None, "whose table tells no date"),
+    "batch_size": (8, "whose config.evaluation_batch_size says how many tiles are shown at once"),
+    "max_memory": (limits.STRIP_BYTES / 1e9, "which keeps no row of tiles"),
 }
+# Flags that tell of the files of scenes, and of prepared data, and what they are where they are not given.
+_OF_SCENES: dict[str, object] = {"bands": [], "offset": None, "grid": ""}
+_OF_SPLITS: dict[str, object] = {"data_dir": None}
 
 
 def define_flags(flags) -> None:
@@ -118,13 +123,17 @@ def run(flags) -> None:
         raise InputError(
             f"--scene: {'given beside --split' if flags.scene else 'not given'}; expected {asked}, e.g. `{_EXAMPLE}`"
         )
+    of_other, goes_with = (_OF_SCENES, "--scene") if flags.split else (_OF_SPLITS, "--split of a classification run")
+    for name, silent in of_other.items():
+        if getattr(flags, name) != silent:
+            raise InputError(f"--{name}={getattr(flags, name)}: goes with {goes_with}; leave it out")
     (_classify if classifies else _map)(flags, workdir, output)
 
 
 def _classify(flags, workdir: pathlib.Path, output: pathlib.Path) -> None:
     """Writes the table of a classification run."""
     from lcjax.mapping import patches
-    from lcjax.mapping.predict import SceneOptions, parse_date
+    from lcjax.mapping.predict import SceneOptions
 
     for name, (silent, why) in _OF_MAPS.items():
         if getattr(flags, name) != silent:
@@ -132,7 +141,7 @@ def _classify(flags, workdir: pathlib.Path, output: pathlib.Path) -> None:
     if flags.split:
         patches.write_split(workdir, flags.split, output, checkpoint=flags.checkpoint, data_dir=flags.data_dir)
         return
-    options = SceneOptions(flags.bands, flags.offset, flags.grid, parse_date(flags.date))
+    options = SceneOptions(flags.bands, flags.offset, flags.grid)
     patches.write_scenes(workdir, flags.scene, output, options, checkpoint=flags.checkpoint)
 
 

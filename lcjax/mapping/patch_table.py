@@ -7,6 +7,7 @@ import io
 import logging
 import os
 import pathlib
+import tempfile
 from collections.abc import Iterator, Sequence
 from typing import Any
 
@@ -75,7 +76,7 @@ def alone(output: pathlib.Path) -> Iterator[None]:
 
 def files_of(output: pathlib.Path) -> list[pathlib.Path]:
     """Returns the files of a table: the CSV, and the GeoPackage where the name is that of one."""
-    return list(dict.fromkeys([output.with_suffix(".csv"), output])) if output.suffix == ".gpkg" else [output]
+    return [output.with_suffix(".csv"), *([output] if output.suffix == ".gpkg" else [])]
 
 
 def write(output: pathlib.Path, rows: Sequence[Row], task: Task) -> None:
@@ -101,7 +102,7 @@ def write(output: pathlib.Path, rows: Sequence[Row], task: Task) -> None:
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(columns)
     writer.writerows(zip(*columns.values(), strict=True))
-    write_atomically(output.with_suffix(".csv") if output.suffix == ".gpkg" else output, text.getvalue())
+    write_atomically(output.with_suffix(".csv"), text.getvalue())
     if output.suffix == ".gpkg":
         _write_outlines(output, placed, task)
         if left_out := len(rows) - len(placed):
@@ -122,6 +123,7 @@ def _check(output: pathlib.Path) -> None:
             raise InputError(f"{path}: is there, and is no table of patches; move it away, or give another --output")
     try:
         output.parent.mkdir(parents=True, exist_ok=True)
+        tempfile.TemporaryFile(dir=output.parent).close()
     except OSError as error:
         raise InputError(
             f"--output={output}: cannot write there ({error.strerror}); name a folder that you may write to"

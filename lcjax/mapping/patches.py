@@ -145,13 +145,14 @@ def _restored(workdir: pathlib.Path, checkpoint: str) -> restore.Trained:
 
 
 def _of_scene(trained: restore.Trained, job: Job, bands: Sequence[str], options: SceneOptions) -> list[patch_table.Row]:
-    card, name = trained.card, job.output.name
+    card = trained.card
+    last = job.files[card.sensors[-1].name]  # a scene is called as its last file, as maps are
     with contextlib.ExitStack() as opened:
         with multihost.raise_on_all():
             files = scene.open_scene(card, job.files, bands=bands, offset=options.offset, grid=options.grid)
-            tiles = SceneTiles(opened.enter_context(files), name, card.tile)
+            tiles = SceneTiles(opened.enter_context(files), last.stem, card.tile)
         answers = _answers(trained, tiles, (*(sensor.name for sensor in card.sensors), "label", DATA))
-        places = [on_disk.Origin(name, str(job.files[card.sensors[-1].name]), place) for place in tiles.extents()]
+        places = [on_disk.Origin(last.stem, str(last), place) for place in tiles.extents()]
     return _rows(trained, tiles.ids, places, answers)
 
 

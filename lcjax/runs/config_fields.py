@@ -250,7 +250,7 @@ FIELDS: dict[str, Field] = {
     ),
     "sampling.strength": Field(
         0.5,
-        "at 1 all classes are drawn alike, near 0 as often as they occur, above 1 rare ones most; not of uniform",
+        "at 1 all classes are drawn alike, near 0 as often as they occur, above 1 rare ones most",
         allowed=Range(0, 4, open_low=True),
     ),
     # Network

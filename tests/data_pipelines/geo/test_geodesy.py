@@ -156,3 +156,22 @@ def test_codes():
     assert geodesy.codes(UTM)[0] == "EPSG:32633" and geodesy.codes(UTM)[1].startswith("PROJCRS[")
     code, text = geodesy.codes(CRS.from_string("+proj=laea +lat_0=52 +lon_0=10 +datum=WGS84 +units=m"))
     assert code is None and "Lambert Azimuthal Equal Area" in text
+
+
+def test_bounds_in_a_crs_by_its_text_are_degrees_and_hectares():
+    west, south, east, north = geodesy.degrees("EPSG:32633", (499_000, 5_000_000, 501_000, 5_002_000))
+    assert west < 15 < east and west + east == pytest.approx(30, abs=1e-6)  # the middle of zone 33
+    assert south == pytest.approx(45.15, abs=0.01) and north - south == pytest.approx(0.018, abs=1e-4)
+    assert geodesy.hectares("EPSG:32633", (499_000, 5_000_000, 501_000, 5_002_000)) == pytest.approx(400, rel=1e-3)
+    # A minute of arc at the equator: about a nautical mile each way.
+    assert geodesy.hectares("EPSG:4326", (0, 0, 1 / 60, 1 / 60)) == pytest.approx(1855.3 * 1842.9 / 1e4, rel=1e-3)
+
+
+@pytest.mark.parametrize("crs", ["", "nonsense", "EPSG:999999", 'LOCAL_CS["a wall",UNIT["metre",1]]'])
+def test_a_crs_that_is_none_or_nowhere_has_neither(crs):
+    assert geodesy.degrees(crs, (0, 0, 1, 1)) is None and geodesy.hectares(crs, (0, 0, 1, 1)) is None
+
+
+def test_bounds_beyond_the_reach_of_a_crs_have_neither():
+    assert geodesy.degrees("EPSG:32633", (1e30, 0, 2e30, 1)) is None
+    assert geodesy.hectares("EPSG:32633", (1e30, 0, 2e30, 1)) is None

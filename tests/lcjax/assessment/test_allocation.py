@@ -57,6 +57,8 @@ def test_every_share_is_given_out_and_none_is_below_the_minimum(seed):
 def test_numbers_of_ones_own():
     assert allocate(fixed={"Forest gain": 9}, size=300, minimum=50) == [50, 9, 80, 161]
     assert allocate(fixed=dict(zip(NAMES, (2, 3, 4, 5), strict=True)), size=14) == [2, 3, 4, 5]
+    shares = np.array([1.0, 0, 0, 0])  # nothing is guessed to vary but in the stratum that is fixed
+    assert allocation.allocate(NAMES, PIXELS, shares, 31, 2, {NAMES[0]: 4}).tolist() == [4, 9, 9, 9]
     assert allocate(fixed={"Forest gain": 1}, minimum=2, pixels=np.array([9999, 1, 9999, 9999]))[1] == 1  # all of it
 
 

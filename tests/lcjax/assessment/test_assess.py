@@ -150,11 +150,10 @@ def test_too_few_labels_and_another_map(world, tmp_path):
     folder, _, _ = world
     file = folder / design.FILE
     drawn = design.read(file)
-    few = write(tmp_path / "l.csv", drawn, lambda p: NAMES[p.mapped] if p.mapped != 9 or p.point < 6 else "")
-    count = sum(p.mapped == 9 and p.point < 6 for p in drawn.points)
-    assert count < 2
+    first = next(p.point for p in drawn.points if p.mapped == 9)
+    few = write(tmp_path / "l.csv", drawn, lambda p: NAMES[p.mapped] if p.mapped != 9 or p.point == first else "")
     with pytest.raises(
-        InputError, match=rf"{count} of \d+ points of the stratum Water have a label; expected at least"
+        InputError, match=r"l.csv: 1 of \d+ points of the stratum Water have a label; expected at least"
     ):
         assess.assess(few, file)
     labels = write(tmp_path / "all.csv", drawn, lambda p: NAMES[p.mapped])
@@ -162,6 +161,8 @@ def test_too_few_labels_and_another_map(world, tmp_path):
     with pytest.raises(InputError, match=r"other.tif: is not the map that was sampled \(.*map.tif; fingerprint"):
         assess.assess(labels, file, other)
     sure = assess.assess(labels, file)
+    none = assess.assess(write(tmp_path / "none.csv", drawn, lambda p: "Forest"), file)
+    assert any(note.startswith("No point was seen to be Bare, rock") for note in none.notes)
     assert any("were alike, right or wrong, so the interval has no width" in note for note in sure.notes)
 
 

@@ -69,11 +69,10 @@ def test_a_chip_shows_the_pixels_around_and_frames_the_one(tmp_path, scale):
 def test_another_crs_shows_the_same_ground(tmp_path):
     """The image in degrees, twice as fine: what lies at the pixel's centre is the same."""
     path = write(tmp_path / "i.tif", coded())
+    (west, east), (south, north) = geodesy.lonlat(UTM, np.array([500_000, 500_900]), np.array([5_398_800, 5_400_000]))
+    transform = rasterio.Affine(0.00005, 0, west - 0.001, 0, -0.00005, north + 0.001)
+    image = np.zeros((3, int((north - south + 0.002) / 0.00005), int((east - west + 0.002) / 0.00005)), np.uint8)
     with rasterio.open(path) as source:
-        transform, width, height = rasterio.warp.calculate_default_transform(
-            source.crs, "EPSG:4326", source.width, source.height, *source.bounds, resolution=0.00005
-        )
-        image = np.zeros((3, height, width), np.uint8)
         rasterio.warp.reproject(rasterio.band(source, [1, 2, 3]), image, dst_crs="EPSG:4326", dst_transform=transform)
     degrees = write(tmp_path / "d.tif", image, transform, "EPSG:4326", nodata=0)
     row, column = told(picture(degrees, 60, 40)[240, 240], degrees)

@@ -89,7 +89,11 @@ def test_tiles_that_do_not_tell_their_place(trained_map, tmp_path, monkeypatch, 
     monkeypatch.setattr(training_tiles, "read", lambda folder: tiles(placeless=4))
     with pytest.raises(InputError, match="lie nowhere, so points cannot be compared"):
         sampling.sample(request(trained_map), tmp_path / "a")
+    local = write_map(tmp_path / "local.tif", random_ids(), crs='LOCAL_CS["of a site",UNIT["metre",1]]')
     far = Extent("EPSG:32633", (0.0, 0.0, 10.0, 10.0))
+    monkeypatch.setattr(training_tiles, "read", lambda folder: tiles(far))
+    with pytest.raises(InputError, match="the map lies nowhere, so points cannot be compared"):
+        sampling.sample(request(local), tmp_path / "a")
     monkeypatch.setattr(training_tiles, "read", lambda folder: tiles(far, placeless=4))
     sampling.sample(request(trained_map), tmp_path / "a")
     assert "warning: 4 of 5 records do not tell where they lie" in capsys.readouterr().out

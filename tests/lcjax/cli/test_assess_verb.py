@@ -56,6 +56,7 @@ def test_from_the_map_to_the_page(command, land_map, tmp_path):
         (("--sample", "--map=x.tif", "--users_accuracy=high"), "--users_accuracy: found 'high'"),
         (("--labels=absent.csv",), "there is no design.json; expected the design.json of the sample beside the labels"),
         (("--labels=absent.csv", "--size=3"), "--size: is of --sample"),
+        (("--labels=absent.csv", "--seed=0"), "--seed: is of --sample"),
     ],
 )
 def test_what_it_refuses(command, arguments, says):

@@ -37,10 +37,10 @@ def _one_device():
 
 @dataclasses.dataclass(frozen=True)
 class Corner:
-    """The upper left corner of the first record of a source."""
+    """The upper left corner of the first record of a source, with these labels (H, W)."""
 
     source: Any
-    size: int
+    label: np.ndarray
     ids: tuple[str, ...] = ("corner",)
     in_memory: bool = False
 
@@ -48,7 +48,18 @@ class Corner:
         return 1
 
     def read(self, index, keys):
-        return self.source.read(index, keys, (0, 0), self.size)
+        return self.source.read(index, keys, (0, 0), len(self.label)) | {"label": self.label}
+
+
+def corner(network, data_dir, size):
+    """(the corner, labelled as if the network were right at a temperature of 0.7; its images; class indices)."""
+    source = dataset.open_dataset(data_dir, "sample").source(network.card.splits["validation"]["spec"])
+    images = {s.name: source[0][s.name][None, :size, :size] for s in network.card.sensors}
+    chances = softmax(np.log(np.asarray(network.probabilities()(images), np.float64)) / 0.7)[0]
+    drawn = np.random.default_rng(0).random((size, size, 1))
+    labels = (drawn > np.cumsum(chances, -1)[..., :-1]).sum(-1)
+    labels[:3] = 255
+    return Corner(source, network.card.legend.id_of_index()[labels]), images, labels[None]
 
 
 @pytest.fixture(scope="module")
@@ -113,9 +124,7 @@ def test_windows_are_blended_after_the_temperature(network, data_dir):
     config = network.config.copy_and_resolve_references()
     config.window = 64
     windowed = dataclasses.replace(network, config=config, task=tasks.make(config, network.card))
-    source = dataset.open_dataset(data_dir, "sample").source(network.card.splits["validation"]["spec"])
-    labels = network.card.legend.index_of_id()[source[0]["label"][None, :96, :96]]
-    batch = {sensor.name: source[0][sensor.name][None, :96, :96] for sensor in network.card.sensors}
+    source, batch, labels = corner(network, data_dir, 96)
     starts, weights = tiling.blend_weights(96, 64, 16, "linear")
     ask, scored = network.probabilities(), labels != 255
     cut = {
@@ -136,7 +145,7 @@ def test_windows_are_blended_after_the_temperature(network, data_dir):
         own = np.take_along_axis(blended(temperature)[scored], labels[scored][:, None].astype(int), 1)
         return -np.log(own).mean()
 
-    found = calibrate.fit(windowed, Corner(source, 96), "here")
+    found = calibrate.fit(windowed, source, "here")
     assert found == pytest.approx(best(loss), rel=2e-4)
     told = np.asarray(windowed.probabilities(temperatures=(1.0, found))(batch))
     np.testing.assert_allclose(told[..., :8], blended(1), atol=1e-5)
@@ -145,10 +154,11 @@ def test_windows_are_blended_after_the_temperature(network, data_dir):
 
 
 def test_one_device_fits_what_eight_fit(network, data_dir, monkeypatch):
-    source = dataset.open_dataset(data_dir, "sample").source(network.card.splits["validation"]["spec"])
-    alone = calibrate.fit(network, Corner(source, 64), "here")
+    source, _, _ = corner(network, data_dir, 64)
+    alone = calibrate.fit(network, source, "here")
     monkeypatch.setattr(meshes, "make_mesh", MAKE_MESH)
-    assert calibrate.fit(network, Corner(source, 64), "here") == pytest.approx(alone, rel=1e-5)
+    assert calibrate.fit(network, source, "here") == pytest.approx(alone, rel=1e-5)
+    assert 0.5 < alone < 0.9
 
 
 def test_what_maps_would_say_is_measured_on_the_test_split(workdir, network, result, data_dir):
@@ -210,7 +220,7 @@ def test_what_is_tested_is_not_fitted(network, workdir, monkeypatch, tmp_path):
 
 @pytest.mark.parametrize(("is_right", "told"), [(False, "knows less than nothing"), (True, "makes next to no error")])
 def test_no_temperature_fits_answers_without_doubt_or_sense(network, data_dir, monkeypatch, is_right, told):
-    source = dataset.open_dataset(data_dir, "sample").source(network.card.splits["validation"]["spec"])
+    source, _, _ = corner(network, data_dir, 64)
 
     def probabilities(model, batch, temperatures_M):
         truth = jnp.asarray(network.card.legend.index_of_id())[batch["label"].astype(int)]
@@ -218,7 +228,7 @@ def test_no_temperature_fits_answers_without_doubt_or_sense(network, data_dir, m
 
     monkeypatch.setattr(network.task, "probabilities", probabilities)
     with pytest.raises(InputError, match=rf"--calibrate: here: no temperature fits the validation split: .*{told}"):
-        calibrate.fit(network, Corner(source, 64), "here")
+        calibrate.fit(network, source, "here")
 
 
 def test_the_verb_says_what_it_found(command, trained, workdir, tmp_path, result, monkeypatch):

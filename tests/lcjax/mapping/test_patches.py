@@ -66,6 +66,7 @@ def test_a_scene_is_one_tile_where_it_is_smaller_and_holes_are_told(classifier, 
     (row,) = rows_of(tmp_path / "scene.csv")
     share = np.mean(world.truth != 255)
     assert float(row["data_share"]) == pytest.approx(share, abs=1e-6) and row["truth"] == "" and row["predicted"]
+    assert (row["id"], row["group"]) == ("s2_0_0", "s2")
     assert (row["crs"], float(row["left"]), float(row["top"])) == ("EPSG:32736", 600000.0, 200000.0)
     assert float(row["right"]) == 600000 + 10 * worlds.WIDTH
 
@@ -140,6 +141,15 @@ def test_several_systems_are_shown_in_longitude_and_latitude(classifier, tmp_pat
         (
             ["--split=test", "--output=a.csv", "--tta"],
             r"--tta: .* is a classification run, which shows each tile as it",
+        ),
+        (["--split=test", "--output=a.csv", "--bands=s2"], r"--bands=\['s2'\]: goes with --scene; leave it out"),
+        (
+            ["--scene=x.tif", "--output=a.csv", "--data_dir=d"],
+            r"--data_dir=d: goes with --split of a classification run",
+        ),
+        (
+            ["--split=test", "--output=a.csv", "--batch_size=2"],
+            r"--batch_size: .* says how many tiles are shown at once",
         ),
         (["--split=test", "--output=mine.csv"], r"mine\.csv: is there, and is no table of patches"),
     ],
