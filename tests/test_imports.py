@@ -188,7 +188,7 @@ def test_no_folder_holds_more_than_twenty_modules(top):
         (
             "lcjax/models",
             ("jax.experimental",),
-            {f"lcjax/models/kernels/{name}.py" for name in ("attention", "calls", "mlp", "traffic", "windows")},
+            {f"lcjax/models/kernels/{name}.py" for name in ("attention", "calls", "head", "mlp", "traffic", "windows")},
         ),
         ("configs", ("jax", "flax"), set()),
         (".", ("tensorflow",), set()),

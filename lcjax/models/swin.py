@@ -16,7 +16,7 @@ from jax.typing import DTypeLike
 
 from lcjax.models.interfaces import ParameterGroups
 from lcjax.models.kernels import halves
-from lcjax.models.kernels.plans import EPSILON, Attention, Mlp, Windows
+from lcjax.models.kernels.plans import EPSILON, Attention, Head, Mlp, Windows
 from lcjax.models.layers import TransformerBlock, linear, norm, run_stage
 from lcjax.models.resample import depth_to_space, is_symbol, next_multiple
 
@@ -347,7 +347,13 @@ class SwinDecoder(nnx.Module):
 
 
 class SwinHead(nnx.Module):
-    """Final expansion by the patch size, then a 1x1 convolution without bias to the classes, in float32."""
+    """Final expansion by the patch size, then a 1x1 convolution without bias to the classes, in float32.
+
+    Attributes:
+      implementation: as of SwinBlock.
+    """
+
+    implementation = halves.XLA
 
     def __init__(self, channels: int, classes: int, *, patch: int, dtype: DTypeLike, rngs: nnx.Rngs):
         self.expand = PatchExpand(channels, channels, patch, dtype=dtype, rngs=rngs)
@@ -355,4 +361,15 @@ class SwinHead(nnx.Module):
 
     def __call__(self, x_BxHxWxC: jax.Array) -> jax.Array:
         """Returns logits (B, patch H, patch W, classes) float32."""
+        kernel = self._kernel(x_BxHxWxC)
+        if kernel is not None:
+            weights = (self.expand.expand.kernel[...], *_values(self.expand.norm), self.classify.kernel[...])
+            return depth_to_space(halves.head(kernel, x_BxHxWxC, weights), self.expand.factor)
         return self.classify(self.expand(x_BxHxWxC))
+
+    def _kernel(self, x: jax.Array) -> Head | None:
+        b, h, w, c = x.shape
+        if self.implementation == halves.XLA or is_symbol(b, h, w):
+            return None
+        outputs, classes = self.classify.kernel.shape
+        return halves.own(Head(b, h, w, c, outputs, self.expand.factor, classes, x.dtype.name), self.implementation)

@@ -11,10 +11,11 @@ import numpy as np
 from flax import nnx
 
 from lcjax.models.kernels import halves
-from lcjax.models.kernels.plans import Attention, Mlp
-from lcjax.models.swin import SwinBlock
+from lcjax.models.kernels.plans import Attention, Head, Mlp
+from lcjax.models.swin import SwinBlock, SwinHead
 
 State = Any  # of a module, as Flax splits it
+Kernel = Attention | Head | Mlp
 
 # The largest difference that passes, as a share of the largest number. The interpreter's sums differ by rounding alone;
 # on a TPU factors of products are rounded to bfloat16 whatever the type, and numbers between products in other places.
@@ -40,60 +41,70 @@ class Agreement:
         return float(np.max([self.value, self.gradient]))
 
 
-def agreement(half: Attention | Mlp, implementation: str, device: jax.Device) -> Agreement:
-    """Compares a half of a block, its value and all its gradients, on one device.
+def agreement(half: Kernel, implementation: str, device: jax.Device) -> Agreement:
+    """Compares what a kernel makes, and all its gradients, on one device.
 
     Args:
       half: as one device sees it.
       implementation: what is compared with XLA's.
       device: to run on.
     """
-    block = _random_block(half)
-    size = (half.windows.height, half.windows.width) if isinstance(half, Attention) else (half.height, half.width)
-    generator = np.random.default_rng(0)
     with jax.default_device(device):
-        x, gradient = (
-            jnp.asarray(generator.standard_normal((half.batch, *size, half.channels)), half.dtype) for _ in range(2)
-        )
-        got, wanted = (_results(half, block, how, x, gradient) for how in (implementation, halves.XLA))
+        module = _random_module(half)
+        got, wanted = (_results(half, module, how) for how in (implementation, halves.XLA))
     differences = {name: _difference(got[name], wanted[name]) for name in wanted}
     return Agreement(differences.pop("value"), float(np.max(list(differences.values()))))
 
 
-def _random_block(half: Attention | Mlp) -> SwinBlock:
-    """A block whose weights are random and as large as those of a network that has learned."""
-    heads, window, shift = (
-        (half.heads, half.windows.window, half.windows.shift) if isinstance(half, Attention) else (1, 1, 0)
-    )
-    make = lambda: SwinBlock(half.channels, heads, window, shift, 0.0, 0, dtype=half.dtype, rngs=nnx.Rngs(0))  # noqa: E731
-    structure, shapes = nnx.split(nnx.eval_shape(make))
+def _module(half: Kernel) -> SwinBlock | SwinHead:
+    how: dict[str, Any] = {"dtype": half.dtype, "rngs": nnx.Rngs(0)}
+    if isinstance(half, Head):
+        return SwinHead(half.channels, half.classes, patch=half.factor, **how)
+    if isinstance(half, Attention):
+        return SwinBlock(half.channels, half.heads, half.windows.window, half.windows.shift, 0.0, 0, **how)
+    return SwinBlock(half.channels, 1, 1, 0, 0.0, 0, **how)
+
+
+def _of(half: Kernel, module: Any, x: jax.Array) -> jax.Array:
+    """What the part of a module that the kernel stands for makes of x."""
+    if isinstance(half, Head):
+        made: jax.Array = module(x)
+        return made
+    added: jax.Array = (module.add_attention if isinstance(half, Attention) else module.add_mlp)(x, None)
+    return added
+
+
+def _random_module(half: Kernel) -> SwinBlock | SwinHead:
+    """A module whose weights are random and as large as those of a network that has learned."""
+    structure, shapes = nnx.split(nnx.eval_shape(lambda: _module(half)))
 
     def draw(path: tuple[Any, ...], leaf: jax.ShapeDtypeStruct) -> jax.Array:
         generator = np.random.default_rng(zlib.crc32(jax.tree_util.keystr(path).encode()))
         deviation = leaf.shape[0] ** -0.5 if len(leaf.shape) == 2 else 0.3
         return jnp.asarray(deviation * generator.standard_normal(leaf.shape), leaf.dtype)
 
-    block: SwinBlock = nnx.merge(structure, jax.tree.map_with_path(draw, shapes))
-    return block
+    module: SwinBlock | SwinHead = nnx.merge(structure, jax.tree.map_with_path(draw, shapes))
+    return module
 
 
-def _results(
-    half: Attention | Mlp, block: SwinBlock, implementation: str, x: jax.Array, gradient: jax.Array
-) -> Mapping[str, jax.Array]:
-    """The value of a half, and the gradients of x and of its parameters, by name."""
-    block.set_attributes(implementation=implementation)
-    structure, state = nnx.split(block)
+def _results(half: Kernel, module: SwinBlock | SwinHead, implementation: str) -> Mapping[str, jax.Array]:
+    """The value, and the gradients of x and of the parameters, by name; of random x and a random gradient."""
+    module.set_attributes(implementation=implementation)
+    structure, state = nnx.split(module)
+    generator = np.random.default_rng(0)
 
     def run(state: State, x: jax.Array) -> jax.Array:
-        merged = nnx.merge(structure, state)
-        return (merged.add_attention if isinstance(half, Attention) else merged.add_mlp)(x, None)
+        return _of(half, nnx.merge(structure, state), x)
 
     @jax.jit
     def both(state: State, x: jax.Array, gradient: jax.Array) -> tuple[jax.Array, tuple[State, jax.Array]]:
         value, pull = jax.vjp(run, state, x)
         return value, pull(gradient)
 
-    value, (of_state, of_x) = both(state, x, gradient)
+    size = (half.windows.height, half.windows.width) if isinstance(half, Attention) else (half.height, half.width)
+    x = jnp.asarray(generator.standard_normal((half.batch, *size, half.channels)), half.dtype)
+    made = jax.eval_shape(run, state, x)
+    value, (of_state, of_x) = both(state, x, jnp.asarray(generator.standard_normal(made.shape), made.dtype))
     by_path = {jax.tree_util.keystr(path): leaf for path, leaf in jax.tree.leaves_with_path(of_state)}
     return {"value": value, "x": of_x} | by_path
 

@@ -1,4 +1,4 @@
-"""The halves of a Swin block as functions that can be differentiated, on one device or on each of a mesh.
+"""The halves of a Swin block, and the head behind all blocks, as functions that can be differentiated.
 
 The compiler cannot split a kernel: under jit each device calls it for its own examples (jax.shard_map over the mesh of
 jax.set_mesh), and the gradients of the weights are summed up outside, where the compiler lays them as it does others.
@@ -15,7 +15,7 @@ from typing import Any, TypeVar
 import jax
 import jax.numpy as jnp
 
-from lcjax.models.kernels.plans import Attention, Mlp
+from lcjax.models.kernels.plans import Attention, Head, Mlp
 
 # Of a block: the compiler's own, these kernels, or these kernels in Pallas' interpreter, on any device, for tests.
 IMPLEMENTATIONS = ("xla", "pallas", "interpret")
@@ -27,7 +27,7 @@ _CHOICES = {AUTO: (PALLAS, XLA), "xla": (XLA, XLA), "pallas": (PALLAS, INTERPRET
 
 Arrays = tuple[jax.Array, ...]
 Kept = tuple[jax.Array, jax.Array, Arrays]  # factor, x and weights
-Half = TypeVar("Half", Attention, Mlp)
+Half = TypeVar("Half", Attention, Mlp, Head)
 
 
 def implementation(asked: str, platform: str) -> str:
@@ -40,9 +40,9 @@ _met: contextvars.ContextVar[list[Any] | None] = contextvars.ContextVar("met", d
 
 
 @contextlib.contextmanager
-def met() -> Iterator[list[Attention | Mlp]]:
+def met() -> Iterator[list[Attention | Mlp | Head]]:
     """Yields a list of the halves of blocks that are traced as kernels in the context, each once."""
-    halves: list[Attention | Mlp] = []
+    halves: list[Attention | Mlp | Head] = []
     token = _met.set(halves)
     try:
         yield halves
@@ -216,3 +216,49 @@ def _mlp_backward(of: Mlp, kept: Kept, gradient: jax.Array) -> tuple[jax.Array, 
 
 
 mlp.defvjp(_mlp_forward, _mlp_backward)
+
+
+@functools.partial(jax.custom_vjp, nondiff_argnums=(0,))
+def head(of: Head, x: jax.Array, weights: Arrays) -> jax.Array:
+    """The logits of a whole batch, those of each token's pixels side by side: (B, H, W, pixels x classes) float32.
+
+    Args:
+      of: the head as one device sees it: `batch` are its own images.
+      x: (B, H, W, inputs).
+      weights: float32: kernel (inputs, pixels x C) of the expansion; scale and offset (C,) of the norm; kernel (C,
+        classes).
+    """
+    from lcjax.models.kernels import head as heads  # here, because Pallas takes long and few need it
+
+    (result,) = _each(lambda *o: (heads.forward(of, o),), (x,), _head_operands(of, *weights), 1)
+    return result
+
+
+def _head_operands(of: Head, expand: jax.Array, scale: jax.Array, offset: jax.Array, classify: jax.Array) -> Arrays:
+    own = jnp.eye(of.pixels, dtype=jnp.float32)[:, None, :, None] * classify[None, :, None, :]
+    return (
+        expand.reshape(of.inputs, of.pixels, of.channels).swapaxes(0, 1).astype(of.dtype),
+        scale[None],
+        offset[None],
+        own.reshape(of.pixels, of.channels, of.logits).astype(of.dtype),
+    )
+
+
+def _head_forward(of: Head, x: jax.Array, weights: Arrays) -> tuple[jax.Array, tuple[jax.Array, Arrays]]:
+    return head(of, x, weights), (x, weights)
+
+
+def _head_backward(of: Head, kept: tuple[jax.Array, Arrays], gradient: jax.Array) -> tuple[jax.Array, Arrays]:
+    from lcjax.models.kernels import head as heads  # as above
+
+    x, weights = kept
+    _, undo = jax.vjp(lambda *given: _head_operands(of.in_float32(), *given), *weights)
+
+    def function(x: jax.Array, gradient: jax.Array, *operands: jax.Array) -> Arrays:
+        return heads.backward(of, (x, *operands), gradient)
+
+    of_x, *sums = _each(function, (x, gradient), _head_operands(of, *weights), 1)
+    return of_x, undo(tuple(sums))
+
+
+head.defvjp(_head_forward, _head_backward)

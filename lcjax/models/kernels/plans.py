@@ -338,7 +338,93 @@ class MlpPlan:
         return 2 * (block + result + weights) + 3 * inside + 2 * across
 
 
-Plan = TypeVar("Plan", AttentionPlan, MlpPlan)
+@dataclasses.dataclass(frozen=True)
+class Head:
+    """What is known of the head of a network before it runs.
+
+    Attributes:
+      batch: images.
+      height, width: of an image, in tokens.
+      inputs: channels of a token.
+      channels: of a pixel.
+      factor: pixels along the side of a token.
+      classes: logits of a pixel.
+      dtype: name of the type of the tokens and of the products' factors.
+      interpret: whether the kernel runs in Pallas' interpreter, on any device, for tests.
+    """
+
+    batch: int
+    height: int
+    width: int
+    inputs: int
+    channels: int
+    factor: int
+    classes: int
+    dtype: str
+    interpret: bool = False
+
+    @property
+    def pixels(self) -> int:
+        """Pixels of a token."""
+        return self.factor**2
+
+    @property
+    def logits(self) -> int:
+        """Logits of a token."""
+        return self.pixels * self.classes
+
+    def in_float32(self) -> "Head":
+        """The same, with tokens and weights in float32."""
+        return dataclasses.replace(self, dtype="float32")
+
+    def plan(self, *, backward: bool) -> "HeadPlan | None":
+        """How the work is cut so that it fits in fast memory; None where it does not fit at all."""
+        rows = self.batch * self.height
+        plans = []
+        for tokens in (TOKENS, TOKENS // 2, TOKENS // 4):
+            at_once = divisor(rows, tokens // rounded(self.width))
+            plans += [HeadPlan(self, at_once, divisor(rows // at_once, rounds)) for rounds in _ROUNDS]
+        return _first_that_fits(plans, backward=backward)
+
+
+@dataclasses.dataclass(frozen=True)
+class HeadPlan:
+    """How the work is cut.
+
+    Attributes:
+      of: the head.
+      rows: that go through a product together.
+      rounds: products of a grid step, one after the other.
+    """
+
+    of: Head
+    rows: int
+    rounds: int
+
+    @property
+    def grid(self) -> tuple[int]:
+        """Steps over the rows of all images."""
+        return (self.of.batch * self.of.height // (self.rows * self.rounds),)
+
+    @property
+    def pitch(self) -> int:
+        """Places of a row in fast memory."""
+        return rounded(self.of.width)
+
+    def held(self, *, backward: bool) -> int:
+        """Bytes of fast memory that it takes, about: blocks are held twice, and numbers on their way once."""
+        of, size = self.of, jnp.dtype(self.of.dtype).itemsize
+        count = self.rows * self.rounds
+        tokens, logits = held((count, of.width, of.inputs), size), held((count, of.width, of.logits), 4)
+        matrices = ((of.pixels, of.inputs, of.channels), (of.pixels, of.channels, of.logits))
+        weights, sums = (sum(held(matrix, width) for matrix in matrices) for width in (size, 4))
+        inside = sum(held((self.rows * self.pitch, channels), 4) for channels in (of.inputs, of.channels, of.logits))
+        if backward:
+            return 2 * (2 * tokens + logits + weights + sums) + 4 * inside
+        return 2 * (tokens + logits + weights) + 2 * inside
+
+
+Plan = TypeVar("Plan", AttentionPlan, MlpPlan, HeadPlan)
 
 
 def _first_that_fits(plans: Sequence[Plan], *, backward: bool) -> Plan | None:

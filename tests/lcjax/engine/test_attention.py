@@ -14,7 +14,7 @@ from lcjax.engine import experiment as experiments
 from lcjax.export import exporter
 from lcjax.models.kernels import check, halves
 from lcjax.models.kernels.check import Agreement
-from lcjax.models.kernels.plans import Attention, Mlp, Windows
+from lcjax.models.kernels.plans import Attention, Head, Mlp, Windows
 
 
 def experiment_of(asked, *, mode="jit", **fields):
@@ -67,6 +67,7 @@ def test_the_kernels_of_a_step_are_known_before_it_is_compiled(with_kernels):
         Attention(Windows(4, 4, 4, 0), 1, 16, 2, "float32", interpret=True),
         Mlp(1, 8, 8, 8, "float32", interpret=True),
         Mlp(1, 4, 4, 16, "float32", interpret=True),
+        Head(1, 8, 8, 8, 8, 4, 8, "float32", interpret=True),
     }
     assert with_kernels.kernels() == experiment_of("pallas", accumulate=2, mode="pmap").kernels()
 

@@ -10,8 +10,8 @@ import pytest
 from flax import nnx
 
 from lcjax.models import swin
-from lcjax.models.kernels import halves, plans, traffic
-from lcjax.models.kernels.plans import Attention, Mlp, Windows
+from lcjax.models.kernels import check, halves, plans, traffic
+from lcjax.models.kernels.plans import Attention, Head, Mlp, Windows
 
 
 def block(channels, heads, window, shift, drop_path=0.0, dtype=jnp.float32):
@@ -126,6 +126,13 @@ def test_weights_that_do_not_fit_are_taken_in_parts(monkeypatch):
     found = compared((7, 7), 256, 8, 7, 0, 0.0)
     assert found.pop("value") < 1e-5
     assert max(found.values()) < 1e-4, found
+
+
+@pytest.mark.usefixtures("_few_at_once")
+def test_the_kernel_of_a_head_is_the_plain_head():
+    head = Head(2, 5, 13, 12, 12, 2, 3, "float32", interpret=True)
+    found = check.agreement(head, halves.INTERPRET, jax.devices()[0])
+    assert 0 < found.value < 1e-5 and 0 < found.gradient < 1e-4
 
 
 def test_an_image_that_does_not_fit_keeps_to_the_plain_path():
