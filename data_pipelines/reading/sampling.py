@@ -22,7 +22,10 @@ from data_pipelines.schema.errors import InputError
 from data_pipelines.schema.typed_json import Count, LabelText, Name, Number
 
 UNIFORM = "uniform"
-_UNITS = 2**48  # of which a record's weight is so many: whole numbers, so that every machine draws alike
+# A record's weight is so many of these: whole and coarse, since machines differ in the last digits of a power, and a
+# run may go on elsewhere.
+_UNITS = 2**32
+_DIGITS = 9  # after the point, of shares in cards, which processes compare
 _ALIKE = 1.05  # times an epoch that the most frequent record comes, below which drawing changes next to nothing
 _DRAW = 2  # tells this draw at a position from that of its corner (loader.py)
 
@@ -141,7 +144,7 @@ def weigh(pixels_NxK: np.ndarray, name: str, strength: float) -> np.ndarray:
     """Returns the weights (N,) int64 of records with so many labelled pixels of each class; 0 of one without any."""
     held = METHODS[name](pixels_NxK)
     sums = held.sum(axis=0)
-    weights = held @ np.where(sums > 0, np.maximum(sums, 1e-300) ** -strength, 0.0)
+    weights = held @ np.where(sums > 0, sums, 1.0) ** -strength  # of a class without a pixel nothing is held
     units = np.rint(weights / weights.sum() * _UNITS).astype(np.int64)
     return np.where(weights > 0, np.maximum(units, 1), 0)
 
@@ -157,13 +160,13 @@ def _facts(
         "strength": float(strength),
         "table": hashlib.sha256(weights_N.astype("<i8").tobytes()).hexdigest()[:12],
         "never": int(np.count_nonzero(weights_N == 0)),
-        "most": float(chances.max() * len(chances)),
+        "most": round(float(chances.max() * len(chances)), _DIGITS),
         "classes": {
             str(label): {
                 "records": int(np.count_nonzero(present[:, k])),
-                "pixels": float(before[k] / before.sum()),
-                "drawn": float(after[k] / after.sum()),
-                "held": float(chances @ present[:, k]),
+                "pixels": round(float(before[k] / before.sum()), _DIGITS),
+                "drawn": round(float(after[k] / after.sum()), _DIGITS),
+                "held": round(float(chances @ present[:, k]), _DIGITS),
             }
             for k, label in enumerate(ids_K)
         },

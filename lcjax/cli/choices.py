@@ -56,21 +56,42 @@ _KINDS: dict[str, tuple[Registry, Callable[[Any], str]]] = {
 }
 # Names that stand for many.
 _PATTERNS = {"datasets": {f"{name}/NAME": "your own images and masks (docs/own_data.md)" for name in datasets.FAMILIES}}
-WEIGHTS, PROTOCOLS = "weights", "protocols"
-KINDS = (*_KINDS, WEIGHTS, PROTOCOLS)
+
+
+def _weights() -> dict[str, str]:
+    return {one.name: f"{one.title}, for {', '.join(one.models)}" for one in ALL if not one.refused}
+
+
+def _protocols() -> dict[str, str]:
+    found = {}
+    for spec in datasets.DATASETS.values():
+        for one in spec.protocols:
+            parts = zip(one.splits.items(), one.records, strict=True)
+            splits = ", ".join(f"{role} {part} ({records:,})" for (role, part), records in parts if part)
+            classes = len(named(spec.legends, one.legend).scored)
+            found[one.name] = f"{spec.name}, {classes} classes: {one.title}; {splits}; {one.source}"
+    return found
+
+
+# Kinds that no package adds to -> where they are named, and a line for each name.
+_OURS: dict[str, tuple[str, Callable[[], dict[str, str]]]] = {
+    "weights": ("config.weights.layout; config.init names the file", _weights),
+    "protocols": ("config.protocol; the argument protocol= of a config sets what belongs to it", _protocols),
+}
+KINDS = (*_KINDS, *_OURS)
 
 
 def names(kind: str) -> dict[str, str]:
     """All names of a kind -> "built in", or the package that brings it along."""
-    if kind == PROTOCOLS:
-        return {protocol.name: BUILT_IN for spec in datasets.DATASETS.values() for protocol in spec.protocols}
-    return {one.name: BUILT_IN for one in ALL if not one.refused} if kind == WEIGHTS else _KINDS[kind][0].names()
+    return dict.fromkeys(_OURS[kind][1](), BUILT_IN) if kind in _OURS else _KINDS[kind][0].names()
 
 
 def text(kind: str) -> str:
     """A line for each name of a kind. What is installed and cannot be imported says so in its line."""
-    if kind in (WEIGHTS, PROTOCOLS):
-        return _weights() if kind == WEIGHTS else _protocols()
+    if kind in _OURS:
+        field, lines = _OURS[kind][0], _OURS[kind][1]()
+        width = max(map(len, lines))
+        return "\n".join([f"{kind} ({field}):", *(f"  {name:<{width}}  {line}" for name, line in lines.items())])
     registry, line = _KINDS[kind]
     found, patterns = registry.names(), _PATTERNS.get(kind, {})
     width = max(map(len, [*found, *patterns]))
@@ -83,26 +104,6 @@ def text(kind: str) -> str:
         brought = "" if origin == BUILT_IN else f" [{origin}]"
         shown.append(f"  {name:<{width}}  {told}{brought}")
     return "\n".join([f"{kind} ({registry.field}):", *shown])
-
-
-def _weights() -> str:
-    width = max(len(one.name) for one in ALL)
-    lines = [f"  {one.name:<{width}}  {one.title}, for {', '.join(one.models)}" for one in ALL if not one.refused]
-    return "\n".join(["weights (config.weights.layout; config.init names the file):", *lines])
-
-
-def _protocols() -> str:
-    every = [(spec, one) for spec in datasets.DATASETS.values() for one in spec.protocols]
-    width = max(len(one.name) for _, one in every)
-    lines = []
-    for spec, one in every:
-        parts = zip(one.splits.items(), one.records, strict=True)
-        splits = ", ".join(f"{role} {part} ({records:,})" for (role, part), records in parts if part)
-        classes = len(named(spec.legends, one.legend).scored)
-        lines.append(f"  {one.name:<{width}}  {spec.name}, {classes} classes: {one.title}; {splits}; {one.source}")
-    return "\n".join(
-        ["protocols (config.protocol; the argument protocol= of a config sets what belongs to it):", *lines]
-    )
 
 
 def is_config(text: str) -> bool:

@@ -111,14 +111,11 @@ def counted(
 
     Returns:
       The sums over all records; and those of each record, (R, ...) in order, where the task has them.
+
+    Raises:
+      InputError: more is asked than can be counted.
     """
     config, task = trained.config, trained.task
-    mesh = meshes.make_mesh(-1, 1, jax.device_count())
-    sharding = meshes.batch_sharding(mesh)
-    size = eval_step.evaluation_batch(config, mesh.size)
-    batches = eval_step.evaluation_batches(source, size, task.keys, config.threads)
-    batches = map(shown_as, eval_step.shown(batches, len(source), size))
-    values, statistics = meshes.replicate_tree((trained.parameters, trained.statistics), mesh)
     by_record = task.counts_records and record_confusions.fits(len(source), len(task.names))
     if further != NOTHING and not (task.counts_records and task.can_map):
         raise InputError(
@@ -129,6 +126,12 @@ def counted(
             f"--boundary and --objects: {len(source):,} records of {len(task.names)} classes are too many to count "
             "each by itself; leave them out, or score a part of the split"
         )
+    mesh = meshes.make_mesh(-1, 1, jax.device_count())
+    sharding = meshes.batch_sharding(mesh)
+    size = eval_step.evaluation_batch(config, mesh.size)
+    batches = eval_step.evaluation_batches(source, size, task.keys, config.threads)
+    batches = map(shown_as, eval_step.shown(batches, len(source), size))
+    values, statistics = meshes.replicate_tree((trained.parameters, trained.statistics), mesh)
     if not by_record:
         if task.counts_records:
             _log.warning(

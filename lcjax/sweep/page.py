@@ -70,7 +70,7 @@ def _introduction(study: Study) -> str:
     split = declared.config["split"]["validation"]
     sampler = {"tpe": "a tree-structured Parzen estimator", "random": "chance alone"}[declared.sampler]
     pruner = {
-        "median": "a trial below the median of the others at the same evaluation is pruned, from the sixth on",
+        "median": "once five are done, one below their median at the same evaluation is pruned",
         "hyperband": "trials are pruned by Hyperband",
         "none": "no trial is pruned",
     }[declared.pruner]
@@ -97,11 +97,16 @@ def _best_section(study: Study, trials: Sequence[Trial], best: Trial | None) -> 
         rows.append((cells, ""))
     notes = "".join(f'<p class="note">{markup.text(line)}</p>' for line in edges(study.space, best))
     folder = best.folder.relative_to(study.folder)
+    network = (
+        f"its network <code>{markup.text(folder)}</code> (<code>lcjax evaluate "
+        f"--workdir={markup.text(best.folder)}</code>)"
+        if best.here
+        else "its network is in the folder of another worker"
+    )
     return (
         f"<h2>The best trial</h2><p>Trial {best.number}: {markup.text(study.declaration.monitor)} "
         f"<b>{best.score:.4f}</b>{_against_first(study, trials, best)}. Its config is <code>best.py</code> (<code>"
-        f"lcjax train --config={markup.text(study.folder / 'best.py')} --workdir=DIR</code>), its network "
-        f"<code>{markup.text(folder)}</code> (<code>lcjax evaluate --workdir={markup.text(best.folder)}</code>).</p>"
+        f"lcjax train --config={markup.text(study.folder / 'best.py')} --workdir=DIR</code>), {network}.</p>"
         f"{notes}{markup.table('best', 'What the best trial changes', head, rows)}"
     )
 

@@ -80,14 +80,14 @@ def train(
       asked_to_stop: whether the trial is to save and end, to go on later.
     """
     arguments = ["train", f"--config={folder / CONFIG}", f"--workdir={folder}", "--distributed=off"]
-    known = 0
+    known, file = 0, _Changes(folder / workdir.METRICS)
     with (folder / OUTPUT).open("ab") as output:
         begun = output.tell()
         process = start("lcjax", arguments, compiled, stdin=subprocess.DEVNULL, stdout=output, stderr=output)
         try:
             while True:
                 code = process.poll()
-                scores = read_scores(folder, monitor)
+                scores = read_scores(folder, monitor) if file.has_changed() else []
                 if len(scores) > known:
                     known = len(scores)
                     if seen(scores):
@@ -106,6 +106,21 @@ def train(
         finally:
             process.kill()
             process.wait()
+
+
+class _Changes:
+    """Whether a file is another one than when it was last asked."""
+
+    def __init__(self, path: pathlib.Path):
+        self._path, self._seen = path, (0, 0, 0)
+
+    def has_changed(self) -> bool:
+        try:
+            about = self._path.stat()
+        except FileNotFoundError:
+            return False
+        before, self._seen = self._seen, (about.st_ino, about.st_size, about.st_mtime_ns)
+        return self._seen != before
 
 
 def read_scores(folder: pathlib.Path, monitor: str) -> list[float]:

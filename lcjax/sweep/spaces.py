@@ -23,7 +23,17 @@ GRAMMAR = '"log LOW HIGH", "uniform LOW HIGH", "uniform LOW HIGH step STEP" or "
 # What a trial must not choose, and why: trials would be scored on something else, or nothing would be learned of it.
 NOT_SEARCHED = {
     **dict.fromkeys(
-        ("data_dir", "dataset", "legend", "resize", "split.train", "split.validation", "split.test", "task"),
+        (
+            "data_dir",
+            "dataset",
+            "legend",
+            "resize",
+            "split.train",
+            "split.validation",
+            "split.test",
+            "task",
+            "protocol",
+        ),
         "trials with other records or labels cannot be compared; make a study of each",
     ),
     **dict.fromkeys(
@@ -31,7 +41,7 @@ NOT_SEARCHED = {
         "trials are compared at the same evaluation; set it for all with --config.{field}=VALUE",
     ),
     **dict.fromkeys(
-        ("evaluation_batch_size", "log_every", "save_every", "threads", "workers", "cell", "recipe"),
+        ("evaluation_batch_size", "log_every", "save_every", "threads", "workers", "cell", "recipe", "remat"),
         "it changes no score",
     ),
     "monitor": "trials are compared by one score",

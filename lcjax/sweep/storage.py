@@ -24,7 +24,7 @@ def library() -> Any:
         import optuna
     except ImportError as error:
         raise InputError(
-            "sweep: needs the package optuna, which is not installed: pip install 'lcjax[sweep]'"
+            "a study needs the package optuna, which is not installed: pip install 'lcjax[sweep]'"
         ) from error
     optuna.logging.set_verbosity(optuna.logging.ERROR)
     logging.getLogger("alembic").setLevel(logging.ERROR)

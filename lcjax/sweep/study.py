@@ -151,9 +151,10 @@ class Study:
 
     def declare(self, declaration: Declaration) -> None:
         """Keeps what the study is, unless another worker was first; then the two must agree."""
-        with self.turn(), self.place.told():
-            self._study.set_user_attr(_DECLARATION, dataclasses.asdict(declaration))
-            self.declaration = declaration
+        with self.turn():
+            self.declaration = self._agreed(declaration)
+            with self.place.told():
+                self._study.set_user_attr(_DECLARATION, dataclasses.asdict(self.declaration))
 
     def _agreed(self, given: Declaration) -> Declaration:
         """What the storage holds, where it agrees with what is given; else what is given."""
@@ -196,18 +197,14 @@ class Study:
             frozen = self._frozen()
             for one in frozen:
                 if self._is_left(one):
-                    return self._resumed(one)
+                    return self._running(library().Trial(self._study, one._trial_id), resumed=True)
             begun = [one for one in frozen if one.state.is_finished() or _FOLDER in one.user_attrs]
             if most is not None and len(begun) >= most:
                 return None
-            number = len(frozen)
-            self._study.sampler, self._study.pruner = self._sampler(number), self._pruner()
             drawn, outside = spaces.drawn_for(self.space, config)
-            if number == 0 and not outside:
+            if not frozen and not outside:
                 self._study.enqueue_trial(drawn, skip_if_exists=True)
-            trial = self._study.ask()
-            trial.set_user_attr(_FOLDER, self._id)
-            return Running(self, trial, self._draw(trial))
+            return self._running(self._study.ask())
 
     def folder_of(self, number: int) -> pathlib.Path:
         """The workdir of a trial."""
@@ -230,11 +227,11 @@ class Study:
         """The file that is locked by the worker that runs a trial."""
         return self.folder / TRIALS / f".{number:04d}.lock"
 
-    def _resumed(self, one: Any) -> "Running":
-        self._study.sampler, self._study.pruner = self._sampler(one.number), self._pruner()
-        trial = library().Trial(self._study, one._trial_id)
+    def _running(self, trial: Any, *, resumed: bool = False) -> "Running":
+        """Makes a trial this folder's own, and draws what was not drawn before."""
+        self._study.sampler, self._study.pruner = self._sampler(trial.number), self._pruner()
         trial.set_user_attr(_FOLDER, self._id)
-        return Running(self, trial, self._draw(trial), resumed=True)
+        return Running(self, trial, self._draw(trial), resumed=resumed)
 
     def _draw(self, trial: Any) -> dict[str, Any]:
         drawn: dict[str, Any] = {}

@@ -235,7 +235,12 @@ def _write(study: Study, config: ml_collections.ConfigDict, keep: str, every: fl
         if best is not None:
             config_text.write(study.folder / BEST, _config_of(study, best.drawn, config), _doc(study, best))
         for trial in trials:
-            needed = keep == "all" or trial.state == "running" or trial == best or not trial.here
+            needed = (
+                keep == "all"
+                or trial.state == "running"
+                or not trial.here
+                or (best is not None and trial.number == best.number)
+            )
             if not needed:
                 shutil.rmtree(study.folder_of(trial.number) / _CHECKPOINTS, ignore_errors=True)
     return best
@@ -252,6 +257,7 @@ def _ending(study: Study, trials: Sequence[Trial], best: Trial | None) -> str:
     lines = [f"{study.folder}: {len(trials)} trials: {counted or 'none'}; page: {study.folder / page.FILE}"]
     if best is not None:
         monitor = study.declaration.monitor
+        where = best.folder if best.here else "in the folder of another worker"
         lines.append(f"best: trial {best.number}, {monitor} {best.score:.4f}: {shown(best.drawn)}")
-        lines.append(f"its config: {study.folder / BEST}, for `lcjax train --config=`; its workdir: {best.folder}")
+        lines.append(f"its config: {study.folder / BEST}, for `lcjax train --config=`; its workdir: {where}")
     return "\n".join(lines)

@@ -58,7 +58,7 @@ class Task(abc.ABC):
       can_classify: whether its network gives a whole image classes. It has `names`, `probabilities`, `labels`
         and `single` then.
       counts_records: whether it counts each record for itself, too, so that scores have intervals. It has
-        `record_sums` then.
+        `record_sums` then, and its sums are those of segmentation: "confusion" and "ignored".
       can_embed: whether its network makes one vector of each place: what probes learn from. It has `embed` then.
       splits_batches: whether a batch may go through the network in parts (config.accumulate): false where the loss
         compares the examples of a batch.

@@ -52,7 +52,7 @@ def expected(name: str, strength: float) -> np.ndarray:
 def test_records_are_drawn_as_often_as_an_independent_sum_says(name, strength):
     draws = draws_of(name, strength)
     wanted = expected(name, strength)
-    np.testing.assert_allclose(draws.weights / draws.weights.sum(), wanted, rtol=1e-9)
+    np.testing.assert_allclose(draws.weights / draws.weights.sum(), wanted, rtol=1e-7)
     count = 20_000
     found = np.bincount([draws.index(position, seed=5) for position in range(count)], minlength=10)
     deviation = np.sqrt(count * wanted * (1 - wanted))
@@ -64,15 +64,15 @@ def test_at_strength_1_every_class_is_drawn_alike():
     """Of the records that hold one class alone each class has a third; the class of no record has none."""
     pixels = np.array([[5, 0, 0, 0]] * 6 + [[0, 7, 0, 0]] + [[0, 0, 1, 0]] * 2)
     for name in sampling.METHODS:
-        chances = draws_of(name, 1.0, pixels).weights / 2**48
-        np.testing.assert_allclose([chances[:6].sum(), chances[6], chances[7:].sum()], 1 / 3)
+        chances = draws_of(name, 1.0, pixels).weights / 2**32
+        np.testing.assert_allclose([chances[:6].sum(), chances[6], chances[7:].sum()], 1 / 3, rtol=1e-7)
 
 
 def test_draws_are_fixed_for_ever():
     """A run that goes on with a later version, or on another machine, must see the same records."""
     draws = draws_of("rarity", 0.5)
     assert [draws.index(position, seed=0) for position in range(14)] == [5, 8, 0, 8, 4, 1, 1, 4, 4, 8, 5, 4, 3, 8]
-    assert draws.facts["table"] == "2ce0c638b84a"
+    assert draws.facts["table"] == "672a2c73c97c"
 
 
 class Numbered:
@@ -133,10 +133,10 @@ def test_facts_are_those_of_the_draws():
     drawn = chances @ PIXELS
     for k, one in enumerate(facts["classes"].values()):
         assert one["records"] == (PIXELS[:, k] > 0).sum()
-        np.testing.assert_allclose(one["pixels"], PIXELS[:, k].sum() / PIXELS.sum())
-        np.testing.assert_allclose(one["drawn"], drawn[k] / drawn.sum())
-        np.testing.assert_allclose(one["held"], chances[PIXELS[:, k] > 0].sum())
-    np.testing.assert_allclose(facts["most"], 10 * chances.max())
+        np.testing.assert_allclose(one["pixels"], PIXELS[:, k].sum() / PIXELS.sum(), atol=1e-8)
+        np.testing.assert_allclose(one["drawn"], drawn[k] / drawn.sum(), atol=1e-8)
+        np.testing.assert_allclose(one["held"], chances[PIXELS[:, k] > 0].sum(), atol=1e-8)
+    np.testing.assert_allclose(facts["most"], 10 * chances.max(), atol=1e-7)
     assert facts["classes"]["2"]["drawn"] > 1.9 * facts["classes"]["2"]["pixels"]
     first, head, *rows = draws.text().splitlines()
     assert "class_presence" in first and "1 of them without a labelled pixel" in first and len(rows) == 4
@@ -154,6 +154,15 @@ def test_another_table_has_another_hash():
     tables = {draws_of(pixels=pixels, strength=strength).facts["table"] for pixels, strength in
               ((PIXELS, 1.0), (PIXELS, 0.5), (changed, 1.0))}  # fmt: skip
     assert len(tables) == 3
+
+
+def test_the_last_digits_of_a_machine_change_no_table(monkeypatch):
+    """A power may differ by a unit in the last place from one processor to another."""
+    weights = sampling.weigh(PIXELS, "rarity", 0.5)
+    shares = sampling.METHODS["rarity"]
+    nudged = {"rarity": lambda pixels: np.nextafter(np.nextafter(shares(pixels), 2), 2) * (pixels > 0)}
+    monkeypatch.setattr(sampling, "METHODS", nudged)
+    np.testing.assert_array_equal(sampling.weigh(PIXELS, "rarity", 0.5), weights)
 
 
 def test_a_class_of_one_pixel_in_very_many_records_is_drawn():

@@ -50,7 +50,7 @@ def test_it_says_what_it_needs(command, tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "optuna", None)
     code, _, cried = command(*asked(tmp_path / "s"))
     assert code == 2 and cried == [
-        "lcjax sweep: sweep: needs the package optuna, which is not installed: pip install 'lcjax[sweep]'"
+        "lcjax sweep: a study needs the package optuna, which is not installed: pip install 'lcjax[sweep]'"
     ]
 
 
