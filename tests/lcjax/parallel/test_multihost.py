@@ -17,6 +17,7 @@ from lcjax.engine import restore
 from lcjax.parallel import multihost
 
 
+@pytest.mark.slow  # most of a minute, or more
 def test_a_run_goes_on_with_other_numbers_of_processes_and_devices(data_dir, tmp_path):
     whole, moved = tmp_path / "whole", tmp_path / "moved"
     long = {"total": "40 steps", "evaluate_every": "20 steps"}

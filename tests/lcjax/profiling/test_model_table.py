@@ -3,6 +3,8 @@
 import json
 import types
 
+import pytest
+
 from lcjax.cli import benchmark
 from lcjax.models import registry
 from lcjax.profiling import model_table
@@ -10,6 +12,7 @@ from lcjax.profiling import model_table
 FEW = [("unet", "tiny"), ("two_stream_swin", "tiny")]
 
 
+@pytest.mark.slow  # most of a minute, or more
 def test_the_table_in_the_docs_is_what_the_code_counts(request):
     written = (request.config.rootpath / "docs" / "models_table.md").read_text()
     found = model_table.table(model_table.rows(model_table.networks(tiny=False)))
