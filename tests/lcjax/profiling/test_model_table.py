@@ -50,7 +50,12 @@ def test_list_prints_the_table_and_writes_the_figures(monkeypatch, capsys, tmp_p
     monkeypatch.setattr(model_table, "networks", lambda tiny: FEW if tiny else FEW[:1])
     path = tmp_path / "new" / "list.json"
     benchmark.run(
-        types.SimpleNamespace(config=None, list=True, tiny=True, input=False, topology=None, plan=False, json=str(path))
+        types.SimpleNamespace(
+            **dict.fromkeys(("config", "topology", "scene", "plot")),
+            **dict.fromkeys(("input", "plan", "inference"), False),
+            **dict.fromkeys(("compare", "devices"), []),
+            **{"list": True, "tiny": True, "json": str(path)},
+        )
     )
     written = json.loads(path.read_text())
     assert capsys.readouterr().out == model_table.table(written) + "\n"
