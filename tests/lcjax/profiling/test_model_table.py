@@ -53,7 +53,7 @@ def test_list_prints_the_table_and_writes_the_figures(monkeypatch, capsys, tmp_p
         types.SimpleNamespace(
             **dict.fromkeys(("config", "topology", "scene", "plot")),
             **dict.fromkeys(("input", "plan", "inference"), False),
-            **dict.fromkeys(("compare", "devices"), []),
+            **{key: [] for key in ("compare", "devices")},
             **{"list": True, "tiny": True, "json": str(path)},
         )
     )
