@@ -42,8 +42,8 @@ _FIELD = re.compile(r"(?<![\w/.])config\.([a-z_]+(?:\.[a-z_]+)*)")
 _COMMAND = re.compile(r"^(?:\w+=\S+ )?(?:lcjax|python launch\.py|deploy/\w+\.sh|sbatch \S+) ([a-z]\S*)(.*)$")
 _FLAG = re.compile(r"(?<!\S)--(\w+)")
 
-# What `lcjax export` writes, and a reader.
-_ELSEWHERE = {"load.py", "mine.py", "own_config.py", "own_task.py"} | {
+# What `lcjax export` and `lcjax sweep` write, and a reader.
+_ELSEWHERE = {"load.py", "best.py", "config.py", "mine.py", "own_config.py", "own_task.py"} | {
     path.name for path in (ROOT / "examples").rglob("*.py")
 }
 
@@ -131,7 +131,7 @@ def test_configs_can_be_made(page, examples_installed):
     own = {text for text in code(page) if _ARGUMENTS.match(text)}
     for text in found(_CONFIG, page) | own:
         assert not text.startswith("configs/"), f"{text}: the name alone is what we teach"
-        if not text.endswith("...") and f"{text.partition(':')[0].removesuffix('.py')}.py" not in _ELSEWHERE:
+        if not text.endswith("...") and f"{pathlib.Path(text.partition(':')[0]).stem}.py" not in _ELSEWHERE:
             registry.parse(text)
 
 
@@ -140,7 +140,7 @@ FIELDS = {*base.ALL_FIELDS, *(f"model.{name}" for name in base.MODEL)}
 
 @pages
 def test_fields_of_configs_are_there(page):
-    for name in found(_FIELD, page) - {"json"}:
+    for name in found(_FIELD, page) - {"json", "py"}:
         assert name in FIELDS or any(field.startswith(f"{name}.") for field in FIELDS), f"config.{name}"
 
 

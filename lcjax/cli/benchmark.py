@@ -68,7 +68,7 @@ def define_flags(flags) -> None:
     flags.DEFINE_integer("steps", 20, "Steps that are timed.", lower_bound=1)
     flags.DEFINE_list("devices", [], "Numbers of devices to measure one after another: 1,2,4,8.")
     flags.DEFINE_bool("inference", False, "Measure the network and the way to a map, instead of the training step.")
-    flags.DEFINE_string("scene", None, "With --inference: WIDTHxHEIGHT in pixels of a scene, whose map is forecast.")
+    flags.DEFINE_string("scene", None, "With --inference: WIDTHxHEIGHT in pixels of a scene to forecast.")
     flags.DEFINE_list("compare", [], "Files of figures to compare with the first of them, instead of a config.")
     flags.DEFINE_string("plot", None, "File for the roofline of the training step, a PNG.")
     flags.DEFINE_string("topology", None, "TPU slice to compile the config for, instead of measuring: v5e:16x16.")
@@ -78,7 +78,7 @@ def define_flags(flags) -> None:
     flags.DEFINE_bool("tiny", False, "With --list: the tiny sizes, too.")
     flags.DEFINE_bool("input", False, "Measure how fast records are read, instead of a config.")
     flags.DEFINE_integer("records", 64, "With --input: records of each kind.", lower_bound=1)
-    flags.DEFINE_string("json", None, "File for the figures; they are printed in any case.")
+    flags.DEFINE_string("json", None, "File for all figures, as JSON; what is printed is for people.")
 
 
 # Flag -> the one that it goes with, and an example.

@@ -118,13 +118,16 @@ def test_help_of_a_verb_shows_its_flags_and_an_example(command, verb):
         (("prepare",), "--dataset is missing"),
         (
             ("info", "modles"),
-            "modles: expected one of models, datasets, tasks, losses, configs, weights, a folder, a file of weights, "
-            "or a config: dfc2020,",
+            "modles: expected one of models, datasets, tasks, losses, configs, weights, protocols, a folder, a file of "
+            "weights, or a config: dfc2020,",
         ),
         (("info", "modles", "tasks"), "modles: expected one of"),
         (("info", "models", "--check"), "--check: is of this machine; expected no words beside it, found 'models'"),
         (("info", "dfc2020:modle=unet"), "config argument 'modle=unet': expected key=value"),
-        (("info", "tests"), "tests: holds none of config.json, description.json, export.json; expected a workdir"),
+        (
+            ("info", "tests"),
+            "tests: holds none of config.json, description.json, export.json, study.json; expected a workdir",
+        ),
     ],
 )
 def test_a_mistake_is_one_line_and_exit_code_2(command, arguments, says):

@@ -15,8 +15,8 @@ PATHS = {
     "predict": ("workdir", "scene", "output", "data_dir"),
     "assess": ("map", "labels", "output", "strata", "legend", "training", "scene", "design"),
     "export": ("workdir", "output"),
-    "report": ("workdirs", "maps", "output"),
-    "benchmark": ("json", "config"),
+    "report": ("workdirs", "reference", "maps", "output"),
+    "benchmark": ("json", "plot", "compare", "config"),
     "sweep": ("study", "config"),
 }
 WORDS = ("workdir", "dir", "folder", "file", "path", "csv", "raster", "map ", "maps ")
@@ -66,6 +66,7 @@ CONFIG = "--config=dfc2020:data=sample,tiny=true,model=unet"
         (("export", "--workdir=~/run", "--output=~/net"), "run/config.json: no such file"),
         (("report", "--workdirs=~/run", "--output=~/page"), "run: no such folder"),
         (("report", "--maps=~/x.tif", "--output=~/page"), "x.tif: no such file"),
+        (("benchmark", "--compare=~/x,~/y"), "home/x: no such file"),
         (("info", "~/x"), "~/x: expected one of"),
         (("sweep", "--config=~/x.py", "--study=~/study", "--trials=1"), "--config=~/x.py: no such file"),
         (

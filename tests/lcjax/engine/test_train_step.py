@@ -424,7 +424,7 @@ def test_statistics_that_are_frozen_never_move_nor_do_their_averages(accumulate)
 
 @pytest.mark.parametrize(
     ("mode", "devices", "power", "loss"),
-    [("jit", 4, 0.0, "cross_entropy"), ("pmap", 4, 0.5, "cross_entropy + 2 * dice + lovasz")],
+    [("jit", 4, 0.0, "cross_entropy"), ("pmap", 4, 0.5, "cross_entropy + 2 * dice")],
 )
 def test_a_part_counts_by_what_is_labelled_in_it(mode, devices, power, loss):
     """The second part has no labelled pixel, the third few of them, and others than the first."""

@@ -213,7 +213,7 @@ def by_verb(world, output, **options):
 
 def by_network(world, output, **options):
     class Rule(Network):
-        card, _mapper = worlds.card(), Mapper(worlds.card(), worlds.probabilities, "rule", {})
+        card, _plain = worlds.card(), Mapper(worlds.card(), worlds.probabilities, "rule", {})
 
     files = {name: world.folder / f"{name}.tif" for name in ("s1", "s2")}
     Rule(None).map(files, output, options=Options(**options))

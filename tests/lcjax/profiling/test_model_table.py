@@ -3,6 +3,8 @@
 import json
 import types
 
+import pytest
+
 from lcjax.cli import benchmark
 from lcjax.models import registry
 from lcjax.profiling import model_table
@@ -10,6 +12,7 @@ from lcjax.profiling import model_table
 FEW = [("unet", "tiny"), ("two_stream_swin", "tiny")]
 
 
+@pytest.mark.slow  # most of a minute, or more
 def test_the_table_in_the_docs_is_what_the_code_counts(request):
     written = (request.config.rootpath / "docs" / "models_table.md").read_text()
     found = model_table.table(model_table.rows(model_table.networks(tiny=False)))
@@ -47,7 +50,12 @@ def test_list_prints_the_table_and_writes_the_figures(monkeypatch, capsys, tmp_p
     monkeypatch.setattr(model_table, "networks", lambda tiny: FEW if tiny else FEW[:1])
     path = tmp_path / "new" / "list.json"
     benchmark.run(
-        types.SimpleNamespace(config=None, list=True, tiny=True, input=False, topology=None, plan=False, json=str(path))
+        types.SimpleNamespace(
+            **dict.fromkeys(("config", "topology", "scene", "plot")),
+            **dict.fromkeys(("input", "plan", "inference"), False),
+            **dict.fromkeys(("compare", "devices"), []),
+            **{"list": True, "tiny": True, "json": str(path)},
+        )
     )
     written = json.loads(path.read_text())
     assert capsys.readouterr().out == model_table.table(written) + "\n"

@@ -89,7 +89,7 @@ def test_each_end_and_choice_is_tried_out_before_the_first_trial(data_dir):
     assert found == check.Found("mIoU_8", 3, False)
     with pytest.raises(check.InputError, match=r"space crop, value 512: config.crop=512: larger than the 256 px tiles"):
         check.look(config, {"crop": "uniform 32 512"})
-    with pytest.raises(check.InputError, match=r"space loss, value 'dise': config.loss='dise': expected"):
+    with pytest.raises(check.InputError, match=r"space loss, value 'dise': config.loss='dise': did you mean 'dice'"):
         check.look(config, {"loss": "choice cross_entropy | dise"})
 
 

@@ -137,7 +137,9 @@ def test_frozen_encoders_stay_to_the_bit_while_the_rest_moves(model):
 def test_an_unknown_task_is_refused():
     config = smallest("unet")
     config.task = "regression"
-    with pytest.raises(InputError, match=r"config\.task='regression': expected one of segmentation, contrastive"):
+    with pytest.raises(
+        InputError, match=r"config\.task='regression': expected one of segmentation, classification, contr"
+    ):
         tasks.make(config, None)
 
 

@@ -258,6 +258,7 @@ def chaos(data_dir, tmp_path, processes: int, kills: int, **fields) -> None:
     assert 1 <= summary.restarts <= kills  # not all come as far as to count as one
 
 
+@pytest.mark.slow  # most of a minute, or more
 def test_two_processes_killed_twice_end_bit_identical(data_dir, tmp_path):
     chaos(data_dir, tmp_path, 2, 2, **{"sampling.name": "rarity", "sampling.strength": 1.0})
 

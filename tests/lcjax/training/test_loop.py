@@ -130,6 +130,7 @@ def rates(workdir: pathlib.Path) -> list[float]:
     return [line["learning_rate"] for line in lines if line["split"] == "train"]
 
 
+@pytest.mark.slow  # most of a minute, or more
 def test_a_plateau_lowers_the_rate_also_after_an_interruption(data_dir, tmp_path, monkeypatch):
     config = small(dfc2020.get_config("model=unet,data=sample,tiny=true"), data_dir, steps=12)
     config.evaluate_every = "2 steps"
