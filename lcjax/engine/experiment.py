@@ -244,6 +244,7 @@ def build(
     """
     config_fields.check(config)
     with multihost.raise_on_all():
+        tasks.check_config(config)
         protocols.check_asked(config.dataset, config.protocol, config.split, config.legend)
         if dataset is None:
             dataset = _opened(config)
