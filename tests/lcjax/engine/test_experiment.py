@@ -6,7 +6,7 @@ import re
 
 import jax
 import pytest
-from networks import small
+from networks import small, smallest
 
 from data_pipelines.schema.errors import InputError
 from data_pipelines.schema.normalization import SCALINGS
