@@ -106,6 +106,7 @@ def test_the_files_say_by_what_they_are_calibrated(world):
         assert json.loads(raster.tags()["LCJAX_BITS"]) == NAMES
         assert raster.tags(2) == {f"BIT_{bit}": name for bit, name in enumerate(NAMES)}
         assert raster.tags(ns="IMAGE_STRUCTURE")["LAYOUT"] == "COG" and raster.scales == (1, 1)
+        assert raster.tags(ns="IMAGE_STRUCTURE").get("OVERVIEW_RESAMPLING", "NEAREST") == "NEAREST"
     style = ElementTree.parse(world.folder / "map_conformal.qml")
     entries = [(e.get("value"), e.get("label")) for e in style.iter("paletteEntry")]
     assert entries[:3] == [("0", "no class"), ("1", "one class"), ("2", "2 classes")] and len(entries) == 9
@@ -261,6 +262,7 @@ def test_what_does_not_fit_is_one_line(workdir, trained, sample, tmp_path, comma
     assert "NaN, expected a finite number" in refused(other, "--probabilities")
     path.write_text(text[:100])
     assert "calibration.json: cannot be read as JSON" in refused(other, "--confidence")
+    assert "--calibration=off: nothing of the probabilities is written" in refused(workdir, "--calibration=off")
     code, _, err = command("predict", f"--workdir={other}", place, f"--output={tmp_path}/map.tif")
     assert (code, err) == (0, []) and os.path.exists(tmp_path / "map.tif")  # the classes alone need none
 
