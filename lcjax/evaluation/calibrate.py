@@ -17,7 +17,7 @@ from data_pipelines.reading.interfaces import Dataset, Source
 from data_pipelines.schema.errors import InputError
 from data_pipelines.schema.legends import IGNORE
 from lcjax.engine import experiment as experiments
-from lcjax.engine import restore
+from lcjax.engine import restore, run_records
 from lcjax.evaluation import evaluate, reliability
 from lcjax.evaluation.further import NOTHING, Further
 from lcjax.ops import reliability as ops
@@ -58,7 +58,7 @@ def evaluate_calibrated(
     card = restore.card_of(folder, kind)
     is_tested = role in card.splits
     if role != "test":
-        evaluate.check_role(card, role)
+        run_records.check_role(card, role)
     calibrate(folder, kind, data_dir, data)
     if not is_tested:
         _log.info(f"{folder}: the run has no test split, so nothing tells what the calibration is worth elsewhere")
@@ -83,7 +83,7 @@ def calibrate(
     """
     trained = restore.restore(folder, kind)
     _check(trained, folder)
-    dataset, source = evaluate.opened(folder, trained, ROLE, data_dir, data)
+    dataset, source = run_records.opened(folder, trained, ROLE, data_dir, data)
     with multihost.raise_on_all():
         _check_apart(dataset, source, trained.card, folder)
     _log.info(f"{folder}: calibrated {devices.where()}")
