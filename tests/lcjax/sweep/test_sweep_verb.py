@@ -101,7 +101,7 @@ def test_a_task_whose_own_monitor_is_its_loss_is_not_searched_for_another_loss(m
     experiment = types.SimpleNamespace(dataset=dataset, monitor=monitors.Monitor("loss", lower_is_better=True))
     monkeypatch.setattr(check.experiments, "build", lambda _: experiment)
     config = lcjax.config("dfc2020", model="unet", data="sample", tiny=True, **{"split.test": ""})
-    with pytest.raises(check.InputError, match="space class_weights: is not searched: config.monitor='loss' is no"):
+    with pytest.raises(check.InputError, match=r"space class_weights: is not searched: config.monitor='loss' is no"):
         check.look(config, {"class_weights": "uniform 0 1"})
 
 
