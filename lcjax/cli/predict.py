@@ -150,6 +150,11 @@ def _map(flags, workdir: pathlib.Path, output: pathlib.Path) -> None:
     from lcjax.mapping.mapper import Options
     from lcjax.mapping.predict import SceneOptions, map_scenes, parse_date
 
+    if flags.calibration == "off" and not (flags.confidence or flags.probabilities or flags.conformal):
+        raise InputError(
+            "--calibration=off: nothing of the probabilities is written, and classes are never calibrated; leave it "
+            "out, or add --confidence or --probabilities"
+        )
     options = Options(
         overlap=flags.overlap,
         blend=flags.blend,

@@ -81,6 +81,20 @@ def check_role(card: cards.Card, role: str) -> None:
         raise InputError(f"--split={role}: expected one of {', '.join(card.splits)}")
 
 
+def check_further(trained: restore.Trained, further: Further, records: int) -> None:
+    """Raises InputError where more is asked than can be counted of so many records."""
+    config, task = trained.config, trained.task
+    if further != NOTHING and not (task.counts_records and task.can_map):
+        raise InputError(
+            f"--boundary and --objects: a {config.task} run counts no maps record by record; leave them out"
+        )
+    if further != NOTHING and not record_confusions.fits(records, len(task.names)):
+        raise InputError(
+            f"--boundary and --objects: {records:,} records of {len(task.names)} classes are too many to count "
+            "each by itself; leave them out, or score a part of the split"
+        )
+
+
 def opened(
     folder: pathlib.Path, trained: restore.Trained, role: str, data_dir: str | None = None, data: Dataset | None = None
 ) -> tuple[Dataset, Source]:
@@ -117,15 +131,7 @@ def counted(
     """
     config, task = trained.config, trained.task
     by_record = task.counts_records and record_confusions.fits(len(source), len(task.names))
-    if further != NOTHING and not (task.counts_records and task.can_map):
-        raise InputError(
-            f"--boundary and --objects: a {config.task} run counts no maps record by record; leave them out"
-        )
-    if further != NOTHING and not by_record:
-        raise InputError(
-            f"--boundary and --objects: {len(source):,} records of {len(task.names)} classes are too many to count "
-            "each by itself; leave them out, or score a part of the split"
-        )
+    check_further(trained, further, len(source))
     mesh = meshes.make_mesh(-1, 1, jax.device_count())
     sharding = meshes.batch_sharding(mesh)
     size = eval_step.evaluation_batch(config, mesh.size)
