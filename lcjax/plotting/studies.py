@@ -16,6 +16,7 @@ from lcjax.plotting.figures import STYLE, clip, new_figure, png
 
 _BEST, _DONE, _PRUNED, _FAILED = "#D55E00", "#0072B2", "#9aa7b5", "#000000"
 _COLUMNS = 3  # panels side by side
+_MARGIN = 0.04  # of an axis, beyond each end of its range
 _TICKS = 5  # numbers along an axis, at most
 _MARKS: dict[str, dict[str, Any]] = {
     "done": {"marker": "o", "color": _DONE},
@@ -62,7 +63,7 @@ class Axis:
             if 2 <= len(inside) <= _TICKS:
                 return inside
         # What spans less than a factor of five or so is nearly even.
-        numbers = MaxNLocator(_TICKS - 1, steps=[1, 2, 2.5, 5, 10]).tick_values(self.low, self.high)
+        numbers = MaxNLocator(_TICKS - 1, steps=[1, 2, 5, 10]).tick_values(self.low, self.high)
         return [float(number) for number in numbers if least <= number <= most]
 
 
@@ -165,9 +166,9 @@ def by_field(axes_of: Sequence[Axis], marks: Sequence[Mark], score: str, best: i
             axes.set_xscale("log")
             axes.set_xticks(ticks := one.ticks(), [f"{tick:g}" for tick in ticks])
             axes.xaxis.set_minor_locator(NullLocator())
-        span = one.high - one.low
-        margins = (one.low / 1.15, one.high * 1.15) if one.log else (one.low - 0.04 * span, one.high + 0.04 * span)
-        axes.set_xlim(*margins)
+        span, ratio = one.high - one.low, one.high / one.low if one.log else 1.0
+        beyond = (one.low / ratio**_MARGIN, one.high * ratio**_MARGIN)
+        axes.set_xlim(*(beyond if one.log else (one.low - _MARGIN * span, one.high + _MARGIN * span)))
     for axes in grid[:, 0]:
         axes.set_ylabel(score)
     for axes in grid.flat[len(axes_of) :]:
