@@ -17,7 +17,7 @@ from data_pipelines.reading.interfaces import Dataset, Source
 from data_pipelines.schema.errors import InputError
 from data_pipelines.schema.legends import IGNORE
 from lcjax.engine import experiment as experiments
-from lcjax.engine import restore
+from lcjax.engine import restore, run_records
 from lcjax.evaluation import evaluate, reliability
 from lcjax.evaluation.further import NOTHING, Further
 from lcjax.ops import reliability as ops
@@ -58,7 +58,7 @@ def evaluate_calibrated(
     trained = restore.restore(folder, kind)
     is_tested = role in trained.card.splits
     if role != "test" or further != NOTHING:
-        evaluate.check_role(trained.card, role)
+        run_records.check_role(trained.card, role)
     if is_tested:
         evaluate.check_further(trained, further, trained.card.splits[role]["records"])
     _fit_and_write(trained, folder, kind, data_dir, data)
@@ -90,7 +90,7 @@ def _fit_and_write(
     trained: restore.Trained, folder: pathlib.Path, kind: str, data_dir: str | None, data: Dataset | None
 ) -> Calibration:
     _check(trained, folder)
-    dataset, source = evaluate.opened(folder, trained, ROLE, data_dir, data)
+    dataset, source = run_records.opened(folder, trained, ROLE, data_dir, data)
     with multihost.raise_on_all():
         _check_apart(dataset, source, trained.card, folder)
     _log.info(f"{folder}: calibrated {devices.where()}")
