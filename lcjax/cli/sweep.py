@@ -19,9 +19,9 @@ What is searched is said a field a line, by --space, or in the config's file:
   SPACE = {"optimizer.learning_rate": "log 1e-5 1e-2", "crop": "uniform 64 256 step 32"}
 
 where neither is, rate, decay and what holds a network back are searched. Each trial is a training of its own, in
-STUDY/trials/NUMBER; the first is the config as it is. Trials that are behind are pruned. One that diverges or runs out
-of memory has failed, with its reason, and the study goes on. The page is STUDY/index.html, the config of the best trial
-STUDY/best.py:
+STUDY/trials/NUMBER; the first is the config as it is, if all its values lie in the space. Trials that are behind are
+pruned. One that diverges or runs out of memory has failed, with its reason, and the study goes on. The page is
+STUDY/index.html, the config of the best trial STUDY/best.py:
 
   lcjax train --config=studies/unet/best.py --workdir=runs/unet
 

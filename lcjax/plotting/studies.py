@@ -10,12 +10,14 @@ from typing import Any
 import matplotlib
 import numpy as np
 from matplotlib.lines import Line2D
-from matplotlib.ticker import LogLocator, MaxNLocator, NullFormatter
+from matplotlib.ticker import MaxNLocator, NullLocator
 
 from lcjax.plotting.figures import STYLE, clip, new_figure, png
 
 _BEST, _DONE, _PRUNED, _FAILED = "#D55E00", "#0072B2", "#9aa7b5", "#000000"
 _COLUMNS = 3  # panels side by side
+_MARGIN = 0.04  # of an axis, beyond each end of its range
+_TICKS = 5  # numbers along an axis, at most
 _MARKS: dict[str, dict[str, Any]] = {
     "done": {"marker": "o", "color": _DONE},
     "pruned": {"marker": "s", "color": _PRUNED},
@@ -49,6 +51,20 @@ class Axis:
         at = [self.place(value), self.low, self.high]
         here, low, high = np.log(at) if self.log else np.array(at)
         return float((here - low) / (high - low)) if high > low else 0.5
+
+    def ticks(self) -> list[float]:
+        """Numbers to write along an axis that is searched by its logarithm: two to five of them, all in the range."""
+        first, last = int(np.floor(np.log10(self.low))), int(np.ceil(np.log10(self.high)))
+        least, most = self.low * (1 - 1e-9), self.high * (1 + 1e-9)
+        for every, mantissas in ((1, (1, 2, 5)), (1, (1, 3)), *((step, (1,)) for step in range(1, last - first + 1))):
+            exponents = range(first, last + 1, every)
+            powers = [float(f"{mantissa}e{exponent}") for exponent in exponents for mantissa in mantissas]
+            inside = [number for number in powers if least <= number <= most]
+            if 2 <= len(inside) <= _TICKS:
+                return inside
+        # What spans less than a factor of five or so is nearly even.
+        numbers = MaxNLocator(_TICKS - 1, steps=[1, 2, 5, 10]).tick_values(self.low, self.high)
+        return [float(number) for number in numbers if least <= number <= most]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -148,12 +164,11 @@ def by_field(axes_of: Sequence[Axis], marks: Sequence[Mark], score: str, best: i
             continue
         if one.log:
             axes.set_xscale("log")
-            axes.xaxis.set_major_locator(LogLocator(numticks=6))
-            axes.xaxis.set_major_formatter("{x:g}")
-            axes.xaxis.set_minor_formatter(NullFormatter())
-        span = one.high - one.low
-        margins = (one.low / 1.15, one.high * 1.15) if one.log else (one.low - 0.04 * span, one.high + 0.04 * span)
-        axes.set_xlim(*margins)
+            axes.set_xticks(ticks := one.ticks(), [f"{tick:g}" for tick in ticks])
+            axes.xaxis.set_minor_locator(NullLocator())
+        span, ratio = one.high - one.low, one.high / one.low if one.log else 1.0
+        beyond = (one.low / ratio**_MARGIN, one.high * ratio**_MARGIN)
+        axes.set_xlim(*(beyond if one.log else (one.low - _MARGIN * span, one.high + _MARGIN * span)))
     for axes in grid[:, 0]:
         axes.set_ylabel(score)
     for axes in grid.flat[len(axes_of) :]:

@@ -99,7 +99,9 @@ def look(config: ml_collections.ConfigDict, lines: Mapping[str, str]) -> Found:
     experiment = experiments.build(config)
     assert experiment.dataset is not None
     check_records(config, experiment.dataset)
-    for field, value in ((field, value) for field, one in spaces.parse(lines, config).items() for value in one.ends):
+    known = config.copy_and_resolve_references()
+    known.monitor = experiment.monitor.name  # the task's own, where the config names none
+    for field, value in ((field, value) for field, one in spaces.parse(lines, known).items() for value in one.ends):
         changed = config.copy_and_resolve_references()
         base.assign(changed, {field: value})
         plugins.allow_named_in(changed)  # who gives a space names what is imported

@@ -33,6 +33,8 @@ NOT_SEARCHED = {
             "split.test",
             "task",
             "protocol",
+            "labels",
+            "least_share",
         ),
         "trials with other records or labels cannot be compared; make a study of each",
     ),
@@ -41,12 +43,22 @@ NOT_SEARCHED = {
         "trials are compared at the same evaluation; set it for all with --config.{field}=VALUE",
     ),
     **dict.fromkeys(
-        ("evaluation_batch_size", "log_every", "save_every", "threads", "workers", "cell", "recipe", "remat"),
+        ("probe.train", "probe.test", "log_every", "save_every", "threads", "workers", "cell", "recipe", "remat"),
         "it changes no score",
     ),
+    "evaluation_batch_size": "it changes no score, but that of pretrain, which is of the places of one such batch",
     "monitor": "trials are compared by one score",
     "seed": "the best of several seeds is luck; compare seeds in `lcjax report`",
     "model.name": "the other fields of config.model belong to one network; make a study of each",
+}
+# Beside those, of one task.
+_NOT_SEARCHED_OF = {
+    "contrastive": {"crop": "places are told apart by their middle of this size; make a study of each"},
+}
+# Fields that make a score another measure, by the score's name up to a "/": what is lower then need not be better.
+_MEASURED_BY = {
+    "loss": ("loss", "class_weights", "class_weights_rule", "class_weights_fixed", "temperature"),
+    **dict.fromkeys(("alignment", "uniformity"), ("temperature",)),  # which trades one for the other
 }
 _BOOLEANS = {"true": True, "false": False}
 
@@ -126,12 +138,22 @@ def parse(lines: Mapping[str, str], config: ml_collections.ConfigDict) -> Space:
     for field, line in lines.items():
         if field not in fields:
             raise InputError(f"space {field}: there is no such field; {config_fields.unknown(field, list(fields))}")
-        if field in NOT_SEARCHED:
-            raise InputError(f"space {field}: is not searched: {NOT_SEARCHED[field].format(field=field)}")
+        if why := why_not(field, config):
+            raise InputError(f"space {field}: is not searched: {why}")
         space[field] = _parsed(field, line, fields[field])
         for value in space[field].ends:
             config_fields.check_values({field: value}, "space config")
     return space
+
+
+def why_not(field: str, config: ml_collections.ConfigDict) -> str:
+    """Why a field of a config is not searched; empty where it can be."""
+    if field in _MEASURED_BY.get(config.monitor.partition("/")[0], ()):
+        return (
+            f"config.monitor={config.monitor!r} is no longer the same measure where it differs; take another monitor, "
+            "or make a study of each"
+        )
+    return (NOT_SEARCHED | _NOT_SEARCHED_OF.get(config.task, {})).get(field, "").format(field=field)
 
 
 def from_flags(texts: Sequence[str]) -> dict[str, str]:
@@ -166,7 +188,8 @@ def default(config: ml_collections.ConfigDict) -> dict[str, str]:
     # A contrastive loss takes no labels: neither weights of classes nor mixed images.
     labels = "temperature" not in fields
     of_labels = ("augmentation.cutmix", "class_weights")
-    return {name: line for name, line in lines.items() if name in fields and (labels or name not in of_labels)}
+    taken = (name for name in lines if name in fields and (labels or name not in of_labels))
+    return {name: lines[name] for name in taken if not why_not(name, config)}
 
 
 def values(space: Space, drawn: Mapping[str, Any]) -> dict[str, Any]:

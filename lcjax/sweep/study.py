@@ -1,6 +1,7 @@
 """A study: what is searched, and the trials so far, on a storage that several workers share."""
 
 import dataclasses
+import logging
 import math
 import pathlib
 import uuid
@@ -14,10 +15,12 @@ import numpy as np
 from data_pipelines.schema import locks, schema_version, typed_json
 from data_pipelines.schema.errors import InputError
 from lcjax.parallel import nested_diff
-from lcjax.runs import workdir
+from lcjax.runs import config_fields, workdir
 from lcjax.sweep import spaces
 from lcjax.sweep.storage import FILE as STORAGE
 from lcjax.sweep.storage import Place, library
+
+_log = logging.getLogger("lcjax.sweep")
 
 SCHEMA_VERSION = 1
 FILE = "study.json"
@@ -64,9 +67,16 @@ class Declaration:
 
 @dataclasses.dataclass
 class _Folder:
-    """What study.json holds: which of the folders of a study this is, and where its storage is."""
+    """What study.json holds, so that a folder that is moved or renamed is still of its study.
+
+    Attributes:
+      id: which of the folders of the study this is.
+      study: the study's name in the storage.
+      storage: where that is; empty for the file in the folder.
+    """
 
     id: str
+    study: str
     storage: str
 
 
@@ -102,7 +112,7 @@ class Study:
 
     Attributes:
       folder: of the study.
-      name: of the study, in its storage: that of its folder.
+      name: that of its folder, for people.
       place: of its storage.
       space: what is searched.
       declaration: what it is.
@@ -112,9 +122,12 @@ class Study:
         """Opens the storage, and makes it where there is none. Raises InputError where that does not work."""
         self.folder, self.place, self.space, self.name = folder, place, space, folder.absolute().name
         with self.turn():
-            self._id = self._own_id()
-            self._study = place.open(self.name)
+            own = self._own()
+            self._id = own.id
+            self._study = place.open(own.study)
             self.declaration = self._agreed(declaration)
+            if not self.is_declared and self._has_trials:
+                raise InputError(f"{place.shown}: tells of no trial, and {folder / TRIALS} holds some; {_AGAIN}")
 
     # ------------------------------------------------------------------ one worker at a time
     @contextmanager
@@ -127,7 +140,11 @@ class Study:
     def _storage(self) -> str:
         return "" if self.place.local else self.place.shown
 
-    def _own_id(self) -> str:
+    @property
+    def _has_trials(self) -> bool:
+        return any((self.folder / TRIALS).glob("*"))
+
+    def _own(self) -> _Folder:
         path = self.folder / FILE
         if path.is_file():
             own = schema_version.read_json(path, _Folder, SCHEMA_VERSION, _AGAIN)
@@ -136,12 +153,12 @@ class Study:
                 raise InputError(
                     f"{self.folder}: its trials are told of in {there}, and given is {given}; give the same"
                 )
-            return own.id
-        if any((self.folder / TRIALS).glob("*")):
+            return own
+        if self._has_trials:
             raise InputError(f"{self.folder}: holds trials, and no {FILE}; {_AGAIN}")
-        own = _Folder(uuid.uuid4().hex, self._storage)
+        own = _Folder(uuid.uuid4().hex, uuid.uuid4().hex if self.place.local else self.name, self._storage)
         schema_version.write_json(path, dataclasses.asdict(own), SCHEMA_VERSION)
-        return own.id
+        return own
 
     # ------------------------------------------------------------------ what it is
     @property
@@ -202,9 +219,18 @@ class Study:
             if most is not None and len(begun) >= most:
                 return None
             drawn, outside = spaces.drawn_for(self.space, config)
-            if not frozen and not outside:
+            if not frozen and outside:
+                _log.warning(
+                    f"{self.folder}: the first trial is not the config as it is: {self._outside(outside, config)}"
+                )
+            elif not frozen:
                 self._study.enqueue_trial(drawn, skip_if_exists=True)
             return self._running(self._study.ask())
+
+    def _outside(self, fields: Sequence[str], config: ml_collections.ConfigDict) -> str:
+        """Of some fields the value that the config has, and the space that it is not in."""
+        now, lines = config_fields.flat(config), self.declaration.space
+        return "; ".join(f"{field} {now[field]!r} lies outside of {lines[field]!r}" for field in fields)
 
     def folder_of(self, number: int) -> pathlib.Path:
         """The workdir of a trial."""

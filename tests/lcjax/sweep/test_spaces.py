@@ -8,7 +8,7 @@ from lcjax.sweep import spaces
 
 CONFIGS = {
     name: lcjax.config(name, tiny=True, data="sample", **more)
-    for name, more in (("dfc2020", {"model": "swin_unet"}), ("pretrain", {}))
+    for name, more in (("dfc2020", {"model": "swin_unet"}), ("pretrain", {}), ("classification", {}))
 }
 CONFIG = CONFIGS["dfc2020"]
 
@@ -75,6 +75,40 @@ def test_a_line_says_what_is_wrong_with_it(field, line, said):
     assert said in str(error.value) and field in str(error.value) and "\n" not in str(error.value)
 
 
+@pytest.mark.parametrize(
+    ("name", "field", "line", "said"),
+    [
+        ("classification", "labels", "choice single | multi", "other records or labels"),
+        ("classification", "least_share", "log 0.001 0.5", "other records or labels"),
+        ("pretrain", "crop", "choice 32 | 64", "their middle of this size"),
+        ("pretrain", "evaluation_batch_size", "choice 4 | 8", "the places of one such batch"),
+        ("pretrain", "probe.test", "choice train | test", "it changes no score"),
+    ],
+)
+def test_what_trials_are_scored_on_is_not_searched(name, field, line, said):
+    with pytest.raises(InputError, match=rf"space {field}: is not searched: .*{said}"):
+        spaces.parse({field: line}, CONFIGS[name])
+
+
+@pytest.mark.parametrize(
+    ("name", "monitor", "field", "line"),
+    [
+        ("pretrain", "loss", "temperature", "log 0.05 1"),
+        ("pretrain", "alignment", "temperature", "log 0.05 1"),
+        ("pretrain", "uniformity", "temperature", "log 0.05 1"),
+        ("dfc2020", "loss", "loss", "choice cross_entropy | focal"),
+        ("dfc2020", "loss/dice", "class_weights", "uniform 0 1"),
+    ],
+)
+def test_what_makes_the_monitored_score_another_measure_is_not_searched(name, monitor, field, line):
+    config = CONFIGS[name].copy_and_resolve_references()
+    assert field in spaces.default(config) and spaces.parse({field: line}, config)
+    config.monitor = monitor
+    assert field not in spaces.default(config) and "optimizer.learning_rate" in spaces.default(config)
+    with pytest.raises(InputError, match=rf"space {field}: is not searched: config.monitor='{monitor}' is no longer"):
+        spaces.parse({field: line}, config)
+
+
 def test_flags_name_each_field_once():
     assert spaces.from_flags(["config.crop=uniform 32 64", "loss=choice a | b=c"]) == {
         "crop": "uniform 32 64",
@@ -94,5 +128,5 @@ def test_every_config_has_a_space_that_holds_it(name):
     space = spaces.parse(spaces.default(CONFIGS[name]), CONFIGS[name])
     drawn, outside = spaces.drawn_for(space, CONFIGS[name])
     assert "optimizer.learning_rate" in space and not outside
-    assert ("temperature" in space) == (name == "pretrain") and ("class_weights" in space) == (name == "dfc2020")
+    assert ("temperature" in space) == (name == "pretrain") and ("class_weights" in space) == (name != "pretrain")
     assert spaces.values(space, drawn)["optimizer.learning_rate"] == CONFIGS[name].optimizer.learning_rate

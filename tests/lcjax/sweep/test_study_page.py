@@ -72,3 +72,26 @@ def test_places_on_the_axes():
     assert rate.share(1e-3) == pytest.approx(0.5) and rate.share(1e-4) == 0
     words = studies.Axis("word", 0, 2, words=("a", "b", "c"))
     assert [words.share(word) for word in "abc"] == [0, 0.5, 1]
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "ticks"),
+    [
+        (1e-5, 1, [1e-5, 1e-3, 0.1]),
+        (1e-5, 1e-2, [1e-5, 1e-4, 1e-3, 1e-2]),
+        (1e-4, 1e-2, [1e-4, 3e-4, 1e-3, 3e-3, 1e-2]),
+        (0.003, 0.05, [0.005, 0.01, 0.02, 0.05]),
+        (0.9, 1.2, [0.9, 1.0, 1.1, 1.2]),
+        (0.02, 0.03, [0.02, 0.025, 0.03]),
+    ],
+)
+def test_numbers_along_an_axis_of_logarithms(low, high, ticks):
+    assert studies.Axis("rate", low, high, log=True).ticks() == pytest.approx(ticks)
+
+
+@pytest.mark.parametrize("ratio", [1.001, 1.5, 3, 7, 20, 99, 1e3, 1e5, 1e9, 1e14])
+@pytest.mark.parametrize("low", [1e-8, 3.3e-4, 0.7, 6.0])
+def test_every_axis_of_logarithms_has_numbers(low, ratio):
+    ticks = studies.Axis("rate", low, low * ratio, log=True).ticks()
+    assert 2 <= len(ticks) <= 5 and ticks == sorted(set(ticks))
+    assert all(low * (1 - 1e-6) <= tick <= low * ratio * (1 + 1e-6) for tick in ticks)

@@ -5,12 +5,14 @@ import pathlib
 import signal
 import sys
 import time
+import types
 
 import launched
 import pytest
 
 import lcjax
 from lcjax.configs import registry
+from lcjax.engine import monitor as monitors
 from lcjax.sweep import check, storage
 
 CONFIG = "--config=dfc2020:model=unet,data=sample,tiny=true"
@@ -91,6 +93,16 @@ def test_each_end_and_choice_is_tried_out_before_the_first_trial(data_dir):
         check.look(config, {"crop": "uniform 32 512"})
     with pytest.raises(check.InputError, match=r"space loss, value 'dise': config.loss='dise': did you mean 'dice'"):
         check.look(config, {"loss": "choice cross_entropy | dise"})
+
+
+def test_a_task_whose_own_monitor_is_its_loss_is_not_searched_for_another_loss(monkeypatch):
+    """As one of another package may be: the config names no monitor then."""
+    dataset = types.SimpleNamespace(splits=())
+    experiment = types.SimpleNamespace(dataset=dataset, monitor=monitors.Monitor("loss", lower_is_better=True))
+    monkeypatch.setattr(check.experiments, "build", lambda _: experiment)
+    config = lcjax.config("dfc2020", model="unet", data="sample", tiny=True, **{"split.test": ""})
+    with pytest.raises(check.InputError, match=r"space class_weights: is not searched: config.monitor='loss' is no"):
+        check.look(config, {"class_weights": "uniform 0 1"})
 
 
 OWN = """

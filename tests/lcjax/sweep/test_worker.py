@@ -63,6 +63,15 @@ def train(folder, seen, stop):
     return Outcome("done")
 
 
+def fails_after(trials):
+    """A trial that stops the worker as a fault of it would, once there are so many of them."""
+
+    def run(place, seen, stop):
+        return 1 // 0 if int(place.name) >= trials else train(place, seen, stop)
+
+    return run
+
+
 def sweep(folder, trials, runner=train, **how):
     how = {"config": CONFIG, "lines": LINES} | how
     config, lines = how.pop("config"), how.pop("lines")
@@ -275,6 +284,50 @@ def test_trials_without_their_study_and_workdirs_are_refused(tmp_path):
     (tmp_path / "run" / "config.json").write_text("{}")
     with pytest.raises(InputError, match="the workdir of a run; choose another --study"):
         sweep(tmp_path / "run", 1)
+
+
+def test_a_folder_that_is_renamed_goes_on_with_its_trials(finished, tmp_path):
+    whole, _ = finished
+    with pytest.raises(ZeroDivisionError):
+        sweep(tmp_path / "before", 4, fails_after(2))
+    (tmp_path / "before").rename(tmp_path / "after")
+    sweep(tmp_path / "after", 4)
+    assert rows(tmp_path / "after") == rows(whole)[:5]
+    assert "The best of after:" in (tmp_path / "after" / worker.BEST).read_text()
+
+
+@pytest.mark.parametrize("storage", ["", "sqlite:///{}/server.db"])
+def test_trials_that_the_storage_knows_nothing_of_are_refused(tmp_path, storage):
+    address = storage.format(tmp_path)
+    sweep(tmp_path / "s", 2, storage=address)
+    (tmp_path / "server.db" if address else tmp_path / "s" / "study.db").unlink()
+    held = sorted(path.name for path in (tmp_path / "s" / "trials").iterdir())
+    for _ in range(2):  # and the second time, when there is an empty storage
+        with pytest.raises(InputError, match=r"\.db: tells of no trial, and .*/s/trials holds some; put back what"):
+            sweep(tmp_path / "s", 2, storage=address)
+    assert sorted(path.name for path in (tmp_path / "s" / "trials").iterdir()) == held
+
+
+def test_a_folder_on_a_server_is_renamed(tmp_path):
+    address = f"sqlite:///{tmp_path}/server.db"
+    sweep(tmp_path / "before", 2, storage=address)
+    (tmp_path / "before").rename(tmp_path / "after")
+    sweep(tmp_path / "after", 3, storage=address)
+    assert [line.split(",")[0] for line in rows(tmp_path / "after")[1:]] == ["0", "1", "2"]
+
+
+def test_a_config_outside_of_the_space_is_said(tmp_path, caplog):
+    lines = LINES | {"crop": "uniform 32 48 step 16", "scaling": "choice range | standardised"}
+    for trials in (1, 2):
+        sweep(tmp_path / "s", trials, lines=lines)
+    said = [record.getMessage() for record in caplog.records if record.levelname == "WARNING"]
+    wanted = [
+        f"{field} {now} lies outside of {lines[field]!r}" for field, now in (("scaling", "'sensor'"), ("crop", 64))
+    ]
+    assert said == [f"{tmp_path / 's'}: the first trial is not the config as it is: {'; '.join(wanted)}"]
+    caplog.clear()
+    sweep(tmp_path / "inside", 1)
+    assert not [record for record in caplog.records if record.levelname == "WARNING"]
 
 
 def test_a_damaged_storage_is_named(tmp_path):
