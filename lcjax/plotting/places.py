@@ -48,8 +48,8 @@ def place_map(
     begins = np.cumsum([0, *sizes[:-1]])
     left, low = (np.minimum.reduceat(whole[:, side], begins) for side in (0, 1))
     right, top = (np.maximum.reduceat(whole[:, side], begins) for side in (2, 3))
-    colour, x, y = colours(norm(values)), (left + right) / 2, (low + top) / 2
-    corners = whole[:, [[0, 1], [2, 1], [2, 3], [0, 3]]]
+    colour, x, y = np.array(colours(norm(values))), (left + right) / 2, (low + top) / 2
+    corners: Any = whole[:, [[0, 1], [2, 1], [2, 3], [0, 3]]]
     axes.add_collection(
         PolyCollection(corners, facecolor=colour.repeat(sizes, axis=0), edgecolor="white", linewidth=0.2)
     )
