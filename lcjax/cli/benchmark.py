@@ -195,12 +195,12 @@ def _measured(flags) -> tuple[Any, str]:
 
 
 def _plot(found: dict, path: pathlib.Path) -> None:
-    from lcjax.plotting import figures
+    from lcjax.plotting import roofline
 
     roof = found.get("roofline")
     if roof is None:
         raise InputError(f"--plot={path}: the compiler counts no bytes here, so that there is no roofline to draw")
-    drawn = figures.roofline(
+    drawn = roofline.roofline(
         f"{found['what'].capitalize()} on {found['device']} (peaks: {roof['peaks']})",
         f"{found['model']}, {found['precision']}",
         found["flops_per_second"],

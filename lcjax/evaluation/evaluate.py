@@ -5,7 +5,7 @@ import io
 import json
 import math
 import pathlib
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 
 import jax
 import numpy as np
@@ -199,19 +199,43 @@ def write_records(out: pathlib.Path, records: record_confusions.RecordConfusions
 
 
 def told_scores(result: dict) -> str:
-    """Returns the scores over all classes on one line, with their intervals where they have any."""
+    """Returns the scores over all classes, and what was scored on request, on one line, with the intervals they have.
+
+    Of boundary IoU that is the mean over the classes; of objects the share of those of each class that is found.
+    """
     known = result.get("intervals", {"scores": {}})
-    told = []
-    for key, value in result["scores"].items():
-        if "/" not in key:
-            between = known["scores"].get(key)
-            told.append(f"{key} {value:.4f}" + (f" [{between[0]:.3f}, {between[1]:.3f}]" if between else ""))
-    if not known["scores"]:
-        return "  ".join(told)
+    told = _told(result["scores"], known["scores"], _mean)
     if boundary := result.get("boundary"):
-        told += [f"{key} {value:.4f}" for key, value in boundary["scores"].items() if "/" not in key]
-    about = f"[{100 * known['level']:g} % interval over {known['blocks']} {known['block']}s]"
-    return "  ".join([*told, about])
+        told += _told(boundary["scores"], boundary["intervals"], _mean) or ["no contour for boundary IoU"]
+    if objects := result.get("objects"):
+        told += [
+            "objects found:",
+            *(_told(objects["scores"], objects["intervals"], _of_all_sizes) or ["there are none"]),
+        ]
+    if any(words.endswith("]") for words in told):
+        told.append(f"[{100 * known['level']:g} % interval over {known['blocks']} {known['block']}s]")
+    return "  ".join(told)
+
+
+def _told(
+    scores: Mapping[str, float], intervals_of: Mapping[str, Sequence[float]], name: Callable[[str], str]
+) -> list[str]:
+    """Each score that has a name, as "OA 0.5928 [0.529, 0.645]"."""
+    told = []
+    for key, value in scores.items():
+        if shown := name(key):
+            between = intervals_of.get(key)
+            told.append(f"{shown} {value:.4f}" + (f" [{between[0]:.3f}, {between[1]:.3f}]" if between else ""))
+    return told
+
+
+def _mean(key: str) -> str:
+    return "" if "/" in key else key
+
+
+def _of_all_sizes(key: str) -> str:
+    name, _, size = key.rpartition("/")
+    return name if size == "all" else ""
 
 
 def segmentation_result(confusion: np.ndarray, legend, ignored: int, distribution: dict) -> dict:

@@ -87,15 +87,19 @@ class Further:
             sums = blocks.sums(counts["boundary"])
             drawn = boundary_iou.score_values(bootstrap.resample(sums), names)
             values = boundary_iou.score_values(sums.sum(axis=0), names)
-            found["boundary"] = {"distance": self.boundary, "pixels": distance} | _scores(values, drawn, len(blocks))
+            single = intervals.single_block_classes(sums[..., 1], names)
+            between = intervals.known(drawn, len(blocks), single)
+            found["boundary"] = {"distance": self.boundary, "pixels": distance} | _scores(values, between)
         if "objects" in counts:
             sums = blocks.sums(counts["objects"])
             drawn, values = _recalls(bootstrap.resample(sums), names), _recalls(sums.sum(axis=0), names)
+            single = intervals.single_block_classes(sums[..., 1].sum(axis=-1), names)
+            between = intervals.known(drawn, len(blocks), single, _class_of_recall)
             found["objects"] = {
                 "edges": list(self.edges),
                 "found_from": object_recall.FOUND,
                 "counts": {name: sums.sum(axis=0)[i].astype(int).tolist() for i, name in enumerate(names)},
-                **_scores(values, drawn, len(blocks)),
+                **_scores(values, between),
             }
             if not np.isnan(hectares):
                 found["objects"]["pixel_hectares"] = hectares
@@ -116,9 +120,14 @@ def _recalls(counts: np.ndarray, names: Sequence[str]) -> dict[str, np.ndarray]:
     return values
 
 
-def _scores(values: dict[str, np.ndarray], drawn: dict[str, np.ndarray], blocks: int) -> dict[str, Any]:
+def _class_of_recall(key: str) -> str:
+    """Returns the class of a key of `_recalls`, whose own name may hold a slash."""
+    return key.rpartition("/")[0]
+
+
+def _scores(values: dict[str, np.ndarray], between: dict[str, list[float]]) -> dict[str, Any]:
     scores = {key: float(value) for key, value in values.items() if not np.isnan(value)}
-    return {"scores": scores, "intervals": intervals.known({key: drawn[key] for key in scores}, blocks)}
+    return {"scores": scores, "intervals": {key: ends for key, ends in between.items() if key in scores}}
 
 
 NOTHING = Further()

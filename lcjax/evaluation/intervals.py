@@ -1,6 +1,6 @@
 """Intervals of the scores of an evaluation, from the counts of its records: what metrics.json says of them."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -14,7 +14,7 @@ FEW = 10  # blocks; with fewer of them intervals are rough
 def of_records(records: RecordConfusions, names: Sequence[str]) -> dict[str, Any] | None:
     """Makes the field `intervals` of metrics.json.
 
-    A class that is true in one block alone has no interval: nobody knows what others would give. See `known`, too.
+    `known` says which scores have none.
 
     Args:
       records: of the evaluation.
@@ -28,8 +28,8 @@ def of_records(records: RecordConfusions, names: Sequence[str]) -> dict[str, Any
     if len(blocks) < 2:
         return None
     drawn = score_draws(records, blocks, names)
-    single = single_block_classes(records, blocks, names)
-    scores = known({key: values for key, values in drawn.items() if key.partition("/")[2] not in single}, len(blocks))
+    single = single_block_classes(true_pixels(records, blocks), names)
+    scores = known(drawn, len(blocks), single)
     notes = block_notes(blocks)
     if single:
         notes.append(
@@ -53,20 +53,46 @@ def block_notes(blocks: bootstrap.Blocks) -> list[str]:
     return ([blocks.note] if blocks.note else []) + few
 
 
-def known(drawn: Mapping[str, np.ndarray], blocks: int) -> dict[str, list[float]]:
+def class_of_score(key: str) -> str:
+    """Returns the class of a score such as "IoU/Forest"; "" of one over all classes."""
+    return key.partition("/")[2]
+
+
+def of_several_blocks(
+    scores: Mapping[str, Any], single: Collection[str], class_of: Callable[[str], str] = class_of_score
+) -> dict[str, Any]:
+    """Leaves out the scores of classes that are true in one block at most: nobody knows what others would give.
+
+    Args:
+      scores: by key.
+      single: names of these classes, as of `single_block_classes`.
+      class_of: key -> its class, or "".
+    """
+    return {key: value for key, value in scores.items() if class_of(key) not in single}
+
+
+def known(
+    drawn: Mapping[str, np.ndarray],
+    blocks: int,
+    single: Collection[str],
+    class_of: Callable[[str], str] = class_of_score,
+) -> dict[str, list[float]]:
     """Makes the intervals that tell something.
 
-    A score that is the same in every draw, such as the recall of a class that is found nowhere, has none: it would
-    claim to be certain.
+    A class that is true in one block alone has none, nor has a score that is the same in every draw, such as the recall
+    of a class that is found nowhere: it would claim to be certain.
 
     Args:
       drawn: score -> its value in each draw.
       blocks: how many were drawn.
+      single: names of the classes that are true in one block at most.
+      class_of: score -> its class, or "".
 
     Returns:
       Score -> [low, high].
     """
-    found = {key: bootstrap.interval(values, blocks) for key, values in drawn.items()}
+    kept = of_several_blocks(drawn, single, class_of)
+    found = {key: bootstrap.interval(values, blocks) for key, values in kept.items()}
     return {key: list(ends) for key, ends in found.items() if ends and ends[0] < ends[1]}
 
 
@@ -77,7 +103,11 @@ def score_draws(records: RecordConfusions, blocks: bootstrap.Blocks, names: Sequ
     return metrics.score_values(matrices, names, other)
 
 
-def single_block_classes(records: RecordConfusions, blocks: bootstrap.Blocks, names: Sequence[str]) -> set[str]:
-    """Names of the classes that are true in one block at most."""
-    truth = blocks.sums(records.confusion.sum(axis=2, dtype=np.int64) + records.other)
+def true_pixels(records: RecordConfusions, blocks: bootstrap.Blocks) -> np.ndarray:
+    """Pixels of each block that are truly of each class, (blocks, N)."""
+    return blocks.sums(records.confusion.sum(axis=2, dtype=np.int64) + records.other)
+
+
+def single_block_classes(truth: np.ndarray, names: Sequence[str]) -> set[str]:
+    """Names of the classes that are true in one block at most, by true pixels, or objects, of each, (blocks, N)."""
     return {name for name, count in zip(names, (truth > 0).sum(axis=0), strict=True) if count < 2}

@@ -138,8 +138,10 @@ def mean_of_present(values: np.ndarray, present: np.ndarray) -> np.ndarray:
     rows, masks = values.reshape(-1, values.shape[-1]), present.reshape(-1, values.shape[-1])
     means = np.full(len(rows), np.nan)
     # By sets of classes: so a mean is of the same numbers, added in the same order, alone and among many.
-    for mask in np.unique(masks, axis=0):
+    sets, of_row = np.unique(masks, axis=0, return_inverse=True)
+    order = np.argsort(of_row.ravel(), kind="stable")
+    ends = np.cumsum(np.bincount(of_row.ravel(), minlength=len(sets)))
+    for mask, chosen in zip(sets, np.split(order, ends)[:-1], strict=True):
         if mask.any():
-            chosen = (masks == mask).all(axis=-1)
             means[chosen] = np.ascontiguousarray(rows[chosen][:, mask]).mean(axis=-1)
     return means.reshape(values.shape[:-1])

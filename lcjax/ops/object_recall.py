@@ -11,13 +11,14 @@ from data_pipelines.schema.legends import IGNORE
 
 FOUND = 0.5  # share of the pixels of an object that must be predicted as its class
 EDGES = (10, 100, 1000)  # pixels: up to 9, 10 to 99, 100 to 999, 1,000 and more
+MOST_EDGES = 32  # metrics.json holds no more
 
 
 def size_edges(text: str) -> tuple[int, ...]:
     """Reads the sizes in pixels at which size classes begin, as "10,100,1000".
 
     Raises:
-      InputError: they are none, or do not ascend.
+      InputError: they are none, too many, or do not ascend.
     """
     words = [word.strip() for word in text.split(",")]
     edges = tuple(int(word) for word in words if word.isascii() and word.isdigit() and len(word) < 10)
@@ -26,6 +27,8 @@ def size_edges(text: str) -> tuple[int, ...]:
             f"--objects={text}: expected ascending numbers of pixels at which size classes begin, from 2 on, as "
             f"{','.join(map(str, EDGES))}"
         )
+    if len(edges) > MOST_EDGES:
+        raise InputError(f"--objects={text}: {len(edges)} sizes; expected at most {MOST_EDGES}")
     return edges
 
 

@@ -1,4 +1,4 @@
-"""Figures as PNG bytes: learning curves, confusion matrices, class shares, sample predictions, rooflines.
+"""Figures as PNG bytes: learning curves, confusion matrices, class shares, sample predictions.
 
 Figures are drawn on their own Agg canvas, so no global state of matplotlib changes. The same input gives the same
 bytes. Line colours are those of Okabe & Ito (2008), which readers with any colour vision tell apart; class colours are
@@ -16,7 +16,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
-from matplotlib.ticker import LogLocator, MaxNLocator, NullFormatter, StrMethodFormatter
+from matplotlib.ticker import MaxNLocator
 
 LINE_COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#E69F00", "#000000")
 LINE_STYLES: tuple[Literal["-"] | tuple[float, Sequence[float]], ...] = (
@@ -309,45 +309,6 @@ def new_figure(width: float, height: float) -> Figure:
     figure = Figure(figsize=(width, height), dpi=DPI, layout="constrained")
     FigureCanvasAgg(figure)
     return figure
-
-
-@matplotlib.rc_context(STYLE)
-def roofline(title: str, name: str, reached: float, intensity: float, peak: float, bandwidth: float) -> bytes:
-    """The roof of a device, and where a program stands below it; both axes are logarithmic.
-
-    Args:
-      title: above the axes.
-      name: of the program.
-      reached: FLOP/s.
-      intensity: FLOPs for each byte that it moves.
-      peak: FLOP/s of the device.
-      bandwidth: bytes/s of its memory.
-    """
-    ridge, roof = peak / bandwidth, min(intensity * bandwidth, peak)
-    ends = np.array([min(intensity, ridge) / 8, ridge, max(intensity, ridge) * 8])
-    figure = new_figure(6.4, 4.2)
-    axes = figure.subplots()
-    axes.loglog(ends, np.minimum(ends * bandwidth, peak) / 1e9, color="#667", linewidth=1.5)
-    axes.plot([intensity] * 2, [reached / 1e9, roof / 1e9], ":", color="#667")
-    axes.plot([intensity], [reached / 1e9], "o", color=LINE_COLOURS[0])
-    left = intensity < ridge
-    axes.annotate(
-        f"{name}: {100 * reached / roof:.0f} % of the roof",
-        (intensity, reached / 1e9),
-        xytext=(8 if left else -8, -4),
-        textcoords="offset points",
-        va="top",
-        ha="left" if left else "right",
-    )
-    axes.set_title(title)
-    axes.set_xlabel("FLOP for each byte moved")
-    axes.set_ylabel("GFLOP/s")
-    axes.grid(True, which="major")
-    for axis in (axes.xaxis, axes.yaxis):
-        axis.set_major_locator(LogLocator(subs=(1, 2, 5)))
-        axis.set_major_formatter(StrMethodFormatter("{x:g}"))
-        axis.set_minor_formatter(NullFormatter())
-    return png(figure)
 
 
 def png(figure: Figure) -> bytes:

@@ -6,9 +6,8 @@ from typing import Any
 import matplotlib
 import numpy as np
 from matplotlib.cm import ScalarMappable
-from matplotlib.collections import PatchCollection
+from matplotlib.collections import PolyCollection
 from matplotlib.colors import Normalize
-from matplotlib.patches import Rectangle
 
 from lcjax.plotting import figures
 
@@ -37,7 +36,6 @@ def place_map(
       title: above the map.
     """
     whole = unwrapped(np.concatenate(boxes))
-    parts = np.split(whole, np.cumsum([len(of_place) for of_place in boxes])[:-1])
     west, south, east, north = whole[:, 0].min(), whole[:, 1].min(), whole[:, 2].max(), whole[:, 3].max()
     stretch = 1 / max(np.cos(np.radians((south + north) / 2)), 0.05)
     margin = 0.06 * max(east - west, (north - south) * stretch, 1e-6)
@@ -46,19 +44,19 @@ def place_map(
     axes = figure.subplots()
     least, most = min(values), max(values)
     colours, norm = matplotlib.colormaps["viridis"], Normalize(least, most if most > least else least + 0.01)
-    named: list[tuple[float, float]] = []
-    for name, of_place, value in zip(names, parts, values, strict=True):
-        left, low, right, top = of_place.T
-        rectangles = [Rectangle((x, y), w, h) for x, y, w, h in zip(left, low, right - left, top - low, strict=True)]
-        patch = PatchCollection(rectangles, facecolor=colours(norm(value)), edgecolor="white", linewidth=0.2)
-        axes.add_collection(patch)
-        x, y = (left.min() + right.max()) / 2, (low.min() + top.max()) / 2
-        if max(right.max() - left.min(), (top.max() - low.min()) * stretch) < _SEEN * wide:
-            axes.plot(x, y, "o", color=colours(norm(value)), markeredgecolor="#223", markersize=7)
-        near = (abs(x - u) < _APART[0] * wide and abs(y - v) * stretch < _APART[1] * high for u, v in named)
-        if not any(near):
-            named.append((x, y))
-            axes.annotate(figures.clip(name, 28), (x, y), (0, 7), **_NAME)
+    sizes = [len(of_place) for of_place in boxes]
+    begins = np.cumsum([0, *sizes[:-1]])
+    left, low = (np.minimum.reduceat(whole[:, side], begins) for side in (0, 1))
+    right, top = (np.maximum.reduceat(whole[:, side], begins) for side in (2, 3))
+    colour, x, y = np.array(colours(norm(values))), (left + right) / 2, (low + top) / 2
+    corners: Any = whole[:, [[0, 1], [2, 1], [2, 3], [0, 3]]]
+    axes.add_collection(
+        PolyCollection(corners, facecolor=colour.repeat(sizes, axis=0), edgecolor="white", linewidth=0.2)
+    )
+    small = np.maximum(right - left, (top - low) * stretch) < _SEEN * wide
+    axes.scatter(x[small], y[small], s=49, c=colour[small], edgecolors="#223", linewidths=1, zorder=2)
+    for place in readable(x / wide / _APART[0], y * stretch / high / _APART[1]):
+        axes.annotate(figures.clip(names[place], 28), (x[place], y[place]), (0, 7), **_NAME)
     axes.set(xlim=(west - margin, east + margin), ylim=(south - margin / stretch, north + margin / stretch))
     axes.set_aspect(stretch, adjustable="box")
     axes.set(xlabel="longitude (degrees)", ylabel="latitude (degrees)")
@@ -69,6 +67,15 @@ def place_map(
     axes.xaxis.set_major_formatter(lambda longitude, _: f"{(longitude + 180) % 360 - 180:.7g}")
     figure.colorbar(ScalarMappable(norm, colours), ax=axes, label=score, shrink=0.9)
     return figures.png(figure)
+
+
+def readable(x: np.ndarray, y: np.ndarray) -> list[int]:
+    """Numbers of the places whose names can be read: the first, and each that lies 1 or more from all named before."""
+    named, free = [], np.ones(len(x), bool)
+    while free.any():
+        named.append(first := int(free.argmax()))
+        free &= (abs(x - x[first]) >= 1) | (abs(y - y[first]) >= 1)
+    return named
 
 
 def unwrapped(boxes: np.ndarray) -> np.ndarray:

@@ -138,8 +138,8 @@ def difference(row: Row, reference: Row) -> Difference:
         known = drawn[~np.isnan(drawn)]
         won = float(((known > 0) + 0.5 * (known == 0)).mean()) if len(known) else 0.5
         scores[key] = ScoreDifference(a - b, bootstrap.interval(drawn, len(blocks)), won)
-    single = intervals.single_block_classes(first, blocks, reference.first.names)
-    scores = {key: scores[key] for key in ours if key in scores and key.partition("/")[2] not in single}
+    single = intervals.single_block_classes(intervals.true_pixels(first, blocks), reference.first.names)
+    scores = intervals.of_several_blocks({key: scores[key] for key in ours if key in scores}, single)
     ahead = _right(row) - _right(reference)
     better, worse, equal = (int(np.count_nonzero(which)) for which in (ahead > 0, ahead < 0, ahead == 0))
     return Difference(row, reference, scores, better, worse, equal, blocks)

@@ -21,7 +21,7 @@ def render(workdirs: list[str], maps: list[str], reference: str = "") -> dict[st
       reference: workdir of the run that the others are compared with; by default the best one of each table.
 
     Returns:
-      File name -> text.
+      Name of each file that a report may have -> its text; "" of one that this report does not have.
 
     Raises:
       InputError: nothing matches, or a file cannot be read.
@@ -35,22 +35,18 @@ def render(workdirs: list[str], maps: list[str], reference: str = "") -> dict[st
     patches = patch_tables.tables(runs)
     against = _reference(reference, runs) if reference else ""
     compared = [differences.of_table(table, against) for table in score_tables]
-    files = {"index.html": page.html(runs, score_tables, land_maps, comparison, refused, compared, patches)}
     numbered = [(number, found) for number, (found, _) in enumerate(compared, 1)]
-    if patches:
-        files |= {"patches.csv": patch_tables.to_csv(patches), "patches.md": patch_tables.to_markdown(patches)}
-    if runs:
-        text = tables.to_markdown(score_tables) + differences.to_markdown(numbered)
-        files |= {"scores.csv": tables.to_csv(score_tables), "scores.md": text}
-    if seeds := tables.seeds_to_csv(score_tables):
-        files["seeds.csv"] = seeds
-    if any(found for found, _ in compared):
-        files["differences.csv"] = differences.to_csv(numbered)
-    if comparison:
-        files |= {name: to_text(comparison) for name, to_text in writers.FILES.items()}
-    if land_maps:
-        files["areas.csv"] = map_reader.to_csv(land_maps)
-    return files
+    scores = tables.to_markdown(score_tables) + differences.to_markdown(numbered)
+    return {
+        "index.html": page.html(runs, score_tables, land_maps, comparison, refused, compared, patches),
+        "patches.csv": patch_tables.to_csv(patches) if patches else "",
+        "patches.md": patch_tables.to_markdown(patches) if patches else "",
+        "scores.csv": tables.to_csv(score_tables) if runs else "",
+        "scores.md": scores if runs else "",
+        "seeds.csv": tables.seeds_to_csv(score_tables),
+        "differences.csv": differences.to_csv(numbered) if any(found for found, _ in compared) else "",
+        "areas.csv": map_reader.to_csv(land_maps) if land_maps else "",
+    } | {name: to_text(comparison) if comparison else "" for name, to_text in writers.FILES.items()}
 
 
 def _reference(workdir: str, runs: list[run_reader.Run]) -> str:
@@ -62,8 +58,12 @@ def _reference(workdir: str, runs: list[run_reader.Run]) -> str:
     named = [run for run in runs if paths.real(run.workdir) == paths.real(paths.given(workdir, "--reference"))]
     if not named:
         raise InputError(f"--reference={workdir}: none of the runs of --workdirs; expected one of them")
+    if not named[0].evaluations:
+        raise InputError(
+            f"--reference={workdir}: has no scores of land cover; expected a segmentation run that was evaluated"
+        )
     for run in runs:
-        if run is named[0] or run.pretraining:
+        if run is named[0] or not run.evaluations:
             continue
         unlike = []
         for e in run.evaluations:
@@ -73,7 +73,7 @@ def _reference(workdir: str, runs: list[run_reader.Run]) -> str:
                 except InputError as error:
                     unlike.append(error)
         if len(unlike) == len(run.evaluations) * len(named[0].evaluations):
-            raise InputError(f"--reference={workdir}: {unlike[0] if unlike else 'has no scores of land cover'}")
+            raise InputError(f"--reference={workdir}: {unlike[0]}")
     return named[0].name
 
 
@@ -81,7 +81,8 @@ def write(files: dict[str, str], output: pathlib.Path) -> pathlib.Path:
     """Writes all files under temporary names and then renames them, so that an old report stays whole until then.
 
     Args:
-      files: name -> text.
+      files: name -> text; a file whose text is "" is not written, and one of its name that an older report left is
+        removed.
       output: folder to write to.
 
     Returns:
@@ -92,12 +93,14 @@ def write(files: dict[str, str], output: pathlib.Path) -> pathlib.Path:
     """
     try:
         output.mkdir(parents=True, exist_ok=True)
-        temporary = {name: output / f".{name}.{os.getpid()}.tmp" for name in files}
+        temporary = {name: output / f".{name}.{os.getpid()}.tmp" for name, text in files.items() if text}
         try:
-            for name, text in files.items():
-                temporary[name].write_text(text, encoding="utf-8")
+            for name, path in temporary.items():
+                path.write_text(files[name], encoding="utf-8")
             for name, path in temporary.items():
                 path.replace(output / name)
+            for name in files.keys() - temporary.keys():
+                (output / name).unlink(missing_ok=True)
         finally:
             for path in temporary.values():
                 path.unlink(missing_ok=True)

@@ -14,6 +14,7 @@ import numpy as np
 from data_pipelines.schema import limits, schema_version
 from data_pipelines.schema.errors import InputError
 from data_pipelines.schema.typed_json import Count, LabelId, LabelText, Name, Number
+from lcjax.ops import object_recall
 from lcjax.runs import SCHEMA_VERSION, checksums, npz_files
 from lcjax.runs.calibration import Fitted, Temperature
 
@@ -118,7 +119,7 @@ class Boundary(TypedDict):
 class Objects(TypedDict):
     """Recall of objects by size, where it was asked for: lcjax/ops/object_recall.py."""
 
-    edges: Annotated[list[Count], msgspec.Meta(min_length=1, max_length=32)]
+    edges: Annotated[list[Count], msgspec.Meta(min_length=1, max_length=object_recall.MOST_EDGES)]
     found_from: Number
     counts: dict[Name, list[tuple[Count, Count]]]
     scores: dict[str, Number]
@@ -180,15 +181,23 @@ _OF_CLASSES = ("class_set", "class_ids", "ignored_ids", "pixels", "confusion")
 
 @contextlib.contextmanager
 def sealed(folder: pathlib.Path) -> Iterator[pathlib.Path]:
-    """Makes the folder of an evaluation, whose files are written within the context, and notes their checksums.
+    """Makes the folder of an evaluation, whose files are written within the context, notes their checksums, reads back.
 
     An error or a kill within it leaves a folder without checksums, which nothing reads.
+
+    Raises:
+      InputError: what was written cannot be read as `read` does.
     """
     folder.mkdir(parents=True, exist_ok=True)
     for name in (checksums.FILE, *_SEALED):
         (folder / name).unlink(missing_ok=True)
     yield folder
     checksums.write(folder, [name for name in _SEALED if (folder / name).is_file()])
+    fields = read(folder)
+    if "patch_counts" in fields:
+        read_of_patches(folder)
+    elif "confusion" in fields:
+        read(folder, of_classes=True)
 
 
 def read(folder: pathlib.Path, *, of_classes: bool = False) -> dict[str, Any]:

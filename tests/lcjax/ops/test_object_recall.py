@@ -47,3 +47,10 @@ def test_sizes_are_read_and_what_is_none_is_refused():
     for text in ("", "10,", "10,10", "100,10", "1", "0,5", "-3", "ten", "1e3", "9999999999"):
         with pytest.raises(InputError, match=r"--objects=.*: expected ascending numbers of pixels"):
             object_recall.size_edges(text)
+
+
+def test_no_more_sizes_than_metrics_json_holds():
+    most = ",".join(str(size) for size in range(2, 2 + object_recall.MOST_EDGES))
+    assert len(object_recall.size_edges(most)) == object_recall.MOST_EDGES
+    with pytest.raises(InputError, match=r"--objects=2,3,.*,34: 33 sizes; expected at most 32"):
+        object_recall.size_edges(f"{most},{2 + object_recall.MOST_EDGES}")

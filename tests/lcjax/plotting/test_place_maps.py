@@ -1,6 +1,7 @@
 """The map of scores by place: alike for alike input, in one piece across the antimeridian, and at the poles."""
 
 import io
+import time
 
 import numpy as np
 from PIL import Image
@@ -26,3 +27,20 @@ def test_a_map_is_a_picture_that_is_alike_for_alike_input():
 
 def test_equal_scores_and_one_place_at_a_pole_are_drawn():
     assert places.place_map(["a"], [np.array([[-180.0, -90, 180, -80]])], [0.5], "OA", "").startswith(b"\x89PNG")
+
+
+def test_names_that_would_lie_on_one_before_are_left_out():
+    x, y = np.random.default_rng(0).uniform(0, 4, (2, 300))
+    named: list[int] = []
+    for place in range(300):
+        if all(abs(x[place] - x[one]) >= 1 or abs(y[place] - y[one]) >= 1 for one in named):
+            named.append(place)
+    assert places.readable(x, y) == named and 4 < len(named) < 30
+
+
+def test_thousands_of_places_are_drawn_at_once():
+    west, south = np.random.default_rng(0).uniform(0, 10, (2, 4000))
+    boxes = list(np.stack([west, south, west + 0.01, south + 0.01], axis=1)[:, None])
+    begin = time.process_time()
+    drawn = places.place_map(list(map(str, west)), boxes, list(south / 10), "OA", "")
+    assert drawn.startswith(b"\x89PNG") and time.process_time() - begin < 10  # one by one: half a minute

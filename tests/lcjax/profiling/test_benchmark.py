@@ -5,7 +5,7 @@ import networks
 import pytest
 
 from data_pipelines.schema.errors import InputError
-from lcjax.plotting import figures as drawings
+from lcjax.plotting import roofline
 from lcjax.profiling import inference, readable
 from lcjax.profiling.benchmark import benchmark, scaling
 
@@ -36,7 +36,7 @@ def test_it_tells_speed_cost_and_memory(figures):
     assert roof["share"] == pytest.approx(roof["bound_ms"] / 1e3 / seconds)
     text = readable.text(found)
     assert "images/s" in text and "% of the roofline" in text and "unet, " in text
-    drawn = drawings.roofline("t", "n", found["flops_per_second"], 1.0, roof["peak_flops"], roof["bandwidth"])
+    drawn = roofline.roofline("t", "n", found["flops_per_second"], 1.0, roof["peak_flops"], roof["bandwidth"])
     assert drawn.startswith(b"\x89PNG")
 
 

@@ -1,14 +1,16 @@
 """Paired differences: against scores of each draw by hand, what cannot be compared, and seeds as one line."""
 
 import csv
+import json
 import statistics
 
 import numpy as np
 import pytest
-from finished import keep_records, make_report, make_run
+from finished import keep_records, make_pretraining, make_report, make_run, seal, write_config
 
 from data_pipelines.datasets.flair1.legend import FLAIR1
 from data_pipelines.schema.errors import InputError
+from lcjax.configs import classification
 from lcjax.ops import bootstrap, metrics
 from lcjax.reporting import differences, report, run_reader, tables
 
@@ -89,6 +91,24 @@ def test_the_reference_is_one_of_the_runs(tmp_path):
     keep_records(make_run(tmp_path / "a", 0, samples=False), counts(0, 0.6), GROUPS)
     with pytest.raises(InputError, match=r"--reference=runs/x: none of the runs of --workdirs; expected one of them"):
         report.render([f"{tmp_path}/*"], [], "runs/x")
+
+
+def test_runs_without_scores_of_land_cover_are_not_compared_with_the_reference(tmp_path):
+    """A classification and a pre-training among them; named as the reference, neither can be one."""
+    for seed, name in enumerate("ab"):
+        keep_records(make_run(tmp_path / name, seed, samples=False), counts(0, 0.6 + seed / 100), GROUPS)
+    make_pretraining(tmp_path / "c")
+    patches = make_run(tmp_path / "d", 2, samples=False) / "evaluation" / "test"
+    write_config(tmp_path / "d", classification.get_config("data=sample"))
+    fields = json.loads((patches / "metrics.json").read_text())
+    none = [0] * len(fields["class_set"])
+    fields |= {"labels": "single", "patches": 2, "patch_counts": {"hits": none, "wrong": none, "missed": none}}
+    (patches / "metrics.json").write_text(json.dumps(fields | {"patch_confusion": [none] * len(none)}))
+    seal(patches)
+    assert report.render([f"{tmp_path}/*"], [], f"{tmp_path}/a")["differences.csv"]
+    for name in "cd":
+        with pytest.raises(InputError, match=rf"--reference=.*/{name}: has no scores of land cover; expected"):
+            report.render([f"{tmp_path}/*"], [], f"{tmp_path}/{name}")
 
 
 @pytest.fixture(scope="module")

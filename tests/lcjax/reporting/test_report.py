@@ -333,6 +333,18 @@ def test_a_failed_write_keeps_the_old_page_and_no_scraps(tmp_path):
     assert (tmp_path / "index.html").read_text() == "old"
 
 
+def test_tables_of_an_older_report_do_not_stay_beside_another_page(compared, tmp_path):
+    root, _ = compared
+    files = report.render([f"{root}/runs/alpha"], [])
+    assert [name for name, text in files.items() if text] == ["index.html", "scores.csv", "scores.md"]
+    for name in (*files, "mine.csv"):
+        (tmp_path / name).write_text("old")
+    report.write(files, tmp_path)
+    assert {"seeds.csv", "differences.csv", "patches.md", "areas.csv", "paper.tex"} < files.keys()
+    assert {path.name for path in tmp_path.iterdir()} == {"index.html", "scores.csv", "scores.md", "mine.csv"}
+    assert (tmp_path / "mine.csv").read_text() == "old" != (tmp_path / "scores.csv").read_text()
+
+
 def test_edges_of_the_masks_are_told_and_shown(compared, tmp_path):
     """Of the two runs that kept samples, truth is prediction: the masks are as rough as the truth."""
     root, made = compared

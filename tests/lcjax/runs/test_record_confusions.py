@@ -27,8 +27,8 @@ FIELDS = {
 
 
 def test_what_is_written_is_read(tmp_path):
-    with evaluations.sealed(tmp_path):
-        record_confusions.write(tmp_path, RECORDS)
+    record_confusions.write(tmp_path, RECORDS)
+    checksums.write(tmp_path, [evaluations.RECORDS])
     assert {path.name for path in tmp_path.iterdir()} == {evaluations.RECORDS, checksums.FILE}
     found = record_confusions.read(tmp_path, FIELDS)
     for field in dataclasses.fields(found):
