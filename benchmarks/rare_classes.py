@@ -77,6 +77,19 @@ def make_rare(source: pathlib.Path, target: pathlib.Path) -> None:
     begun.rename(target)
 
 
+def other_study(options: argparse.Namespace) -> str:
+    """What differs between this study and the one in its folder, which is noted where there is none; or nothing."""
+    tiles = sorted(path.name for path in (options.source / "ROIs0000_validation" / "dfc_0").glob("*.tif"))
+    now = {"steps": options.steps, "sample": (options.source / "sample.json").read_text(), "tiles": tiles, "arms": ARMS}
+    path = options.output / "study.json"
+    if not path.is_file():
+        write_atomically(path, json.dumps(now))
+        return ""
+    there = json.loads(path.read_text())
+    there["arms"] = ARMS | there["arms"]  # further ones may come
+    return ", ".join(key for key, value in now.items() if there.get(key) != value)
+
+
 def score(options: argparse.Namespace, arm: str, seed: int) -> dict[str, float]:
     """Test scores of one arm and seed."""
     folder = options.output / "runs" / f"{''.join(c if c.isalnum() else '_' for c in arm)}_{seed}"
@@ -120,8 +133,15 @@ def main() -> None:
     parser.add_argument("--processes", type=int, default=2)
     parser.add_argument("--arms", default=",".join(ARMS), help="some of them; the first one is always run")
     options = parser.parse_args()
-    arms = [arm for arm in ARMS if arm == BASE or arm in options.arms.split(",")]
+    asked = options.arms.split(",")
+    if unknown := [arm for arm in asked if arm not in ARMS]:
+        parser.error(f"--arms: there is no {unknown[0]!r}; expected some of {', '.join(ARMS)}")
+    if not (options.source / "sample.json").is_file():
+        parser.error(f"--source={options.source}: holds no sample.json; expected a sample (see above)")
+    arms = [arm for arm in ARMS if arm == BASE or arm in asked]
     options.output.mkdir(parents=True, exist_ok=True)
+    if differing := other_study(options):
+        parser.error(f"{options.output}: holds a study of other {differing}; choose another --output")
     make_rare(options.source, options.output / "sample")
     lcjax(
         "prepare", "--dataset=sample", f"--source={options.output / 'sample'}", f"--data_dir={options.output / 'data'}"

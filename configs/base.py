@@ -98,14 +98,20 @@ def follow(config: ml_collections.ConfigDict, protocol: str, lists: str = "") ->
       lists: folder of the files that list its records, where it has such.
 
     Raises:
-      InputError: the data set has no such protocol, or lists are missing, or given in vain.
+      InputError: the data set has no such protocol, lists are missing or given in vain, or the config is a recipe.
     """
     if not protocol:
         if lists:
             raise InputError(f"lists={lists}: are of a protocol; name it, as in protocol=copernicus_bench")
         return
     found = protocols.named(config.dataset, protocol)
+    if config.recipe != "ours":
+        raise InputError(
+            f"protocol={protocol},recipe={config.recipe}: a recipe repeats a cell of the 2024 report on the report's "
+            "own splits; leave one of them out"
+        )
     config.protocol, config.legend = protocol, found.legend
+    config.cell = ""  # of the 2024 report's tables, whose splits are others
     config.split.update(protocols.splits(found, lists))
 
 

@@ -182,6 +182,7 @@ def boundary_cross_entropy(gain, width):
 
 def ohem_cross_entropy(threshold, share):
     def of_image(logs, labels, weights):
+        logs, labels = (of_all[weights[labels] > 0] for of_all in (logs, labels))
         losses = -logs[np.arange(len(labels)), labels]
         least = max(1, round(share * len(losses)))
         taken = (np.exp(-losses) <= threshold) | (losses >= np.sort(losses)[-least])

@@ -4,6 +4,7 @@ import importlib.util
 import json
 import pathlib
 import sys
+import types
 
 import pytest
 
@@ -43,6 +44,17 @@ def test_the_ratio_is_to_the_fastest_of_pytorch_round_by_round(peers):
     text = peers.table([one])
     assert "533.33 (2.25, 1.50 to 3.00)" in text  # 8 images in 15 ms
     assert peers.table([row([[10]], [[10]], [[20]])]).count("(1.00, 1.00 to 1.00)") == 1
+
+
+def test_what_was_measured_otherwise_is_measured_anew(peers):
+    options = types.SimpleNamespace(rounds=2, calls=3)
+    one = row([[1, 1, 1]] * 2, [[2, 2, 2]] * 2, [[3, 3, 3]] * 2)
+    key = ("unet", "forward", "f32")
+    assert peers.is_of(one, key, ("lcjax", "torch"), options)
+    assert not peers.is_of(one, ("unet", "forward", "bf16"), ("lcjax",), options)
+    assert not peers.is_of(one, key, ("lcjax", "torch_channels_last"), options)
+    options.rounds = 3
+    assert not peers.is_of(one, key, ("lcjax",), options)
 
 
 def test_sides_take_turns_in_processes_of_their_own(peers, tmp_path, monkeypatch):

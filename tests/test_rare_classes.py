@@ -73,3 +73,23 @@ def test_table(study):
     lines = study.table({study.BASE: scores, "dice": better}).splitlines()
     assert lines[2].startswith("| `cross_entropy` | 0.200 (0.100 to 0.300) | ") and lines[2].endswith("|  |  |")
     assert lines[3].endswith("| +0.200, +0.300, -0.050 | +0.200, +0.300, -0.050 |")
+
+
+def test_a_folder_holds_one_study(study, sample, tmp_path):
+    options = types.SimpleNamespace(output=tmp_path, source=sample, steps=7)
+    assert study.other_study(options) == study.other_study(options) == ""
+    options.steps = 8
+    assert study.other_study(options) == "steps"
+
+
+@pytest.mark.parametrize(
+    ("arms", "says"),
+    [("dise", "--arms: there is no 'dise'; expected some of cross_entropy, "), ("dice", "no sample.json")],
+)
+def test_what_the_study_cannot_do_is_refused(study, monkeypatch, tmp_path, capsys, arms, says):
+    given = ["rare_classes.py", f"--source={tmp_path}", f"--output={tmp_path / 'out'}", f"--arms={arms}"]
+    monkeypatch.setattr("sys.argv", given)
+    with pytest.raises(SystemExit):
+        study.main()
+    assert says in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()

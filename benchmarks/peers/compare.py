@@ -7,9 +7,10 @@ Each side is a process of its own that computes only when it is asked to (worker
 touches all alike: a round asks each for a few calls, one after the other, and the ratio of a round is that of their
 medians. The table gives the median of the rounds' ratios and their range. All sides have the same network (held entry
 by entry against ours by tests/parity), batch, loss, optimiser, clipping, and all cores. It takes the environment of
-`make parity`, which holds PyTorch and ours; with a GPU both use it.
+`make parity`, which holds PyTorch and ours; with a GPU both use it, and float32 is TF32 in products of both there.
 
-Writes DIR/peers.json after each case and DIR/peers.md. Started again it goes on with the cases that are missing.
+Writes DIR/peers.json after each case and DIR/peers.md. Started again it goes on with the cases that are missing; what
+was measured with fewer sides, or other rounds and calls, is measured anew.
 """
 
 import argparse
@@ -23,6 +24,8 @@ import sys
 from collections.abc import Iterator, Sequence
 
 from cases import CASES, MODES, PRECISIONS, SIDES, sides
+
+from data_pipelines.schema.files import write_atomically
 
 HERE = pathlib.Path(__file__).resolve().parent
 ROOT = HERE.parents[1]
@@ -122,6 +125,14 @@ def table(rows: Sequence[dict]) -> str:
     return "\n".join(lines) + "\n"
 
 
+def is_of(row: dict, key: tuple[str, str, str], wanted: Sequence[str], options: argparse.Namespace) -> bool:
+    """Whether a row holds what is asked for: all sides, as many rounds and calls."""
+    times = row["milliseconds"]
+    return (row["case"], row["mode"], row["precision"]) == key and all(
+        side in times and [len(calls) for calls in times[side]] == [options.calls] * options.rounds for side in wanted
+    )
+
+
 def _listed(known: Sequence[str]):
     def read(text: str) -> tuple[str, ...]:
         values = tuple(text.split(","))
@@ -144,16 +155,16 @@ def main() -> None:
     options.output.mkdir(parents=True, exist_ok=True)
     kept = options.output / "peers.json"
     rows = json.loads(kept.read_text()) if kept.exists() else []
-    there = {(row["case"], row["mode"], row["precision"]) for row in rows}
     for name in options.cases:
         for mode in options.modes:
             for precision in options.precisions:
-                if (name, mode, precision) in there:
-                    continue
                 wanted = [side for side in sides(CASES[name], mode) if side in options.sides]
+                if any(is_of(row, (name, mode, precision), wanted, options) for row in rows):
+                    continue
+                rows = [row for row in rows if (row["case"], row["mode"], row["precision"]) != (name, mode, precision)]
                 rows.append(measured(name, mode, precision, wanted, options.rounds, options.calls))
-                kept.write_text(json.dumps(rows, indent=1))
-                (options.output / "peers.md").write_text(table(rows))
+                write_atomically(kept, json.dumps(rows, indent=1))
+                write_atomically(options.output / "peers.md", table(rows))
     print(table(rows), end="")
 
 

@@ -33,6 +33,8 @@ def _build(case, mode: str, precision: str, how: str):
         return peer.forward(network, {"image": images})["head"]
 
     answer = torch.compile(logits) if how == "compile" else logits
+    torch.set_float32_matmul_precision("high")  # TF32 on GPUs, which is what JAX takes for float32 there
+    torch.backends.cudnn.allow_tf32 = True
     half = torch.autocast(device.type, torch.bfloat16, enabled=precision == "bf16")
 
     def done() -> None:

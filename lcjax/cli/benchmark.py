@@ -8,7 +8,7 @@ from typing import Any
 
 from data_pipelines.schema import paths, progress
 from data_pipelines.schema.errors import InputError
-from data_pipelines.schema.files import write_atomically
+from data_pipelines.schema.files import temporary, write_atomically
 from lcjax.cli import config_flag
 
 HELP = """Measures the compiled training step of a config on the devices of this machine, or its network.
@@ -111,6 +111,8 @@ def run(flags) -> None:
         path = paths.given(flags.json, "--json")
         path.parent.mkdir(parents=True, exist_ok=True)
         write_atomically(path, json.dumps(found, indent=1))
+    if flags.plot:
+        _plot(found, paths.given(flags.plot, "--plot"))
 
 
 def _check(flags) -> None:
@@ -126,6 +128,9 @@ def _check(flags) -> None:
         raise InputError(f"--{given[0]} and --{given[1]}: expected one of them; give two commands")
     if flags.plot and given:
         raise InputError(f"--plot goes with the training step on all devices, and not with --{given[0]}")
+    for name in ("json", "plot"):  # measuring takes minutes, and is not to be lost for a name
+        if (text := getattr(flags, name)) and (path := paths.given(text, f"--{name}")).is_dir():
+            raise InputError(f"--{name}={path}: a folder; expected a file to write")
 
 
 def _size(text: str) -> tuple[int, int]:
@@ -186,8 +191,6 @@ def _measured(flags) -> tuple[Any, str]:
         found = benchmark.scaling(flags.config, flags.steps, _counts(flags.devices))
     else:
         found = benchmark.benchmark(flags.config, flags.steps)
-        if flags.plot:
-            _plot(found, paths.given(flags.plot, "--plot"))
     return found, readable.text(found)
 
 
@@ -206,4 +209,6 @@ def _plot(found: dict, path: pathlib.Path) -> None:
         roof["bandwidth"],
     )
     path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_bytes(drawn)
+    begun = temporary(path)
+    begun.write_bytes(drawn)
+    begun.replace(path)

@@ -43,7 +43,7 @@ write with this map.
 
 A classification run (docs/classification.md) draws no map: it writes one table, --output=NAME.csv or NAME.gpkg (then
 NAME.csv, too), with a row for each record of --split, or for each tile of --scene: place, labels and the probability of
-each class. --split is a role of the run's config, or names records as a config does: "validation[:50%]"."""
+each class. --split is a role of the run's config, as for `lcjax evaluate`: train, validation or test."""
 
 
 _EXAMPLE = "lcjax predict --workdir=runs/unet --scene=scene.tif --output=map.tif"
@@ -150,6 +150,11 @@ def _map(flags, workdir: pathlib.Path, output: pathlib.Path) -> None:
     from lcjax.mapping.mapper import Options
     from lcjax.mapping.predict import SceneOptions, map_scenes, parse_date
 
+    if flags.calibration == "off" and not (flags.confidence or flags.probabilities or flags.conformal):
+        raise InputError(
+            "--calibration=off: nothing of the probabilities is written, and classes are never calibrated; leave it "
+            "out, or add --confidence or --probabilities"
+        )
     options = Options(
         overlap=flags.overlap,
         blend=flags.blend,

@@ -47,9 +47,14 @@ def settled(experiment: Experiment, folder: pathlib.Path | None = None) -> Exper
       folder: its workdir; None where there is none, as of a benchmark.
 
     Raises:
-      InputError: attention.json is damaged.
+      InputError: attention.json is damaged, or kernels are asked for where there are none.
     """
     asked, platform = experiment.config.attention, experiment.mesh.devices.flat[0].platform
+    if asked == halves.PALLAS and not experiment.kernels():
+        raise InputError(
+            f"config.attention={asked!r}: no block of {experiment.config.model.name} has a kernel at this size, or the "
+            "batch does not divide over the devices; take auto or xla"
+        )
     if experiment.implementation == halves.INTERPRET:
         _log.warning(
             f"config.attention={asked!r} on {platform}: kernels run in Pallas' interpreter, which is for tests and "

@@ -28,7 +28,7 @@ from data_pipelines.schema.legends import Legend
 from data_pipelines.schema.normalization import SCALINGS
 from data_pipelines.schema.sensors import Sensor
 from lcjax import tasks
-from lcjax.engine import durations, eval_step, flops, initial, schedule
+from lcjax.engine import durations, eval_step, flops, initial, schedule, silent_fields
 from lcjax.engine import monitor as monitors
 from lcjax.engine import optimizer as optimizers
 from lcjax.engine import state as states
@@ -244,6 +244,7 @@ def build(
     """
     config_fields.check(config)
     with multihost.raise_on_all():
+        tasks.check_config(config)
         protocols.check_asked(config.dataset, config.protocol, config.split, config.legend)
         if dataset is None:
             dataset = _opened(config)
@@ -285,6 +286,8 @@ def _check_together(
             f"reads none; set it to {sampling.UNIFORM}"
         )
     schedule.check_plateau(config)
+    for warning in silent_fields.warnings(config, reads_labels="label" in task.keys):
+        _log.warning(warning)
     if limits := augmentation.check(config, card.sensors, tile, task.augmentations):
         _log.warning(limits)
 

@@ -9,6 +9,7 @@ from typing import Any
 import ml_collections
 
 from data_pipelines.schema.errors import InputError
+from lcjax.runs.progress import Progress
 from lcjax.tasks import Task
 
 _SHOWN = 12  # names of scores in a message
@@ -44,9 +45,11 @@ class Monitor:
         sign = -1 if self.lower_is_better else 1
         return max(rows, key=lambda row: sign * self.of(row), default={})
 
-    def check_goes_on(self, before: str, workdir: pathlib.Path) -> None:
-        """Raises InputError for a run that has chosen by another score, `before`: the two cannot be compared."""
-        if before not in ("", self.name):
+    def check_goes_on(self, progress: Progress, task: Task, workdir: pathlib.Path) -> None:
+        """Raises InputError for a run that has chosen by another score: the two cannot be compared."""
+        # Runs that began before there was a choice went by the score of the task.
+        before = progress.monitor or task.monitor
+        if progress.best is not None and before != self.name:
             raise InputError(
                 f"config.monitor: the run in {workdir} has chosen its best checkpoint by {before}, which {self.name} "
                 "cannot be compared with; put it back, or take another --workdir"
@@ -72,6 +75,6 @@ def of_run(config: ml_collections.ConfigDict, task: Task) -> Monitor:
         shown = [*known[:_SHOWN], *(["..."] if len(known) > _SHOWN else [])]
         raise InputError(
             f"config.monitor={name!r}: {meant}expected a score that every evaluation of the validation split has (a "
-            f"class without pixels there has none): {', '.join(shown)}"
+            f"class without pixels there has none, and with config.resize none has): {', '.join(shown)}"
         )
     return Monitor(name, name in task.lower_is_better)

@@ -17,7 +17,7 @@ from data_pipelines.reading.interfaces import Dataset, Source
 from data_pipelines.schema.errors import InputError
 from data_pipelines.schema.legends import IGNORE
 from lcjax.engine import experiment as experiments
-from lcjax.engine import restore
+from lcjax.engine import restore, run_records
 from lcjax.evaluation import evaluate, reliability
 from lcjax.evaluation.further import NOTHING, Further
 from lcjax.ops import reliability as ops
@@ -55,11 +55,13 @@ def evaluate_calibrated(
             f"--calibrate with --split={role}: what was fitted to a split looks too good there; expected another split "
             "to be scored, e.g. --split=test"
         )
-    card = restore.card_of(folder, kind)
-    is_tested = role in card.splits
-    if role != "test":
-        evaluate.check_role(card, role)
-    calibrate(folder, kind, data_dir, data)
+    trained = restore.restore(folder, kind)
+    is_tested = role in trained.card.splits
+    if role != "test" or further != NOTHING:
+        run_records.check_role(trained.card, role)
+    if is_tested:
+        evaluate.check_further(trained, further, trained.card.splits[role]["records"])
+    _fit_and_write(trained, folder, kind, data_dir, data)
     if not is_tested:
         _log.info(f"{folder}: the run has no test split, so nothing tells what the calibration is worth elsewhere")
         return {}
@@ -81,9 +83,14 @@ def calibrate(
       InputError: there is no such run or checkpoint; it has no validation split, or one that shares records with the
         test split; or no temperature fits.
     """
-    trained = restore.restore(folder, kind)
+    return _fit_and_write(restore.restore(folder, kind), folder, kind, data_dir, data)
+
+
+def _fit_and_write(
+    trained: restore.Trained, folder: pathlib.Path, kind: str, data_dir: str | None, data: Dataset | None
+) -> Calibration:
     _check(trained, folder)
-    dataset, source = evaluate.opened(folder, trained, ROLE, data_dir, data)
+    dataset, source = run_records.opened(folder, trained, ROLE, data_dir, data)
     with multihost.raise_on_all():
         _check_apart(dataset, source, trained.card, folder)
     _log.info(f"{folder}: calibrated {devices.where()}")
@@ -152,8 +159,13 @@ def fit(trained: restore.Trained, source: Source, where: str) -> float:
     while high - low > _WIDTH:
         logs = np.linspace(low, high, _CANDIDATES)
         found = sums(np.exp(logs))
-        slopes = found["slope"].sum(axis=1)
-        best = int(np.argmin(found["loss"].sum(axis=1)))
+        losses, slopes = found["loss"].sum(axis=1), found["slope"].sum(axis=1)
+        if not np.isfinite([losses, slopes]).all():
+            raise InputError(
+                f"--calibrate: {where}: the network answers NaN or infinity on the validation split; expected finite "
+                "numbers; take another --checkpoint, or train again"
+            )
+        best = int(np.argmin(losses))
         first = best - 1 if slopes[best] >= 0 else best  # 0 where every answer is certain and right
         if (low, high) == tuple(ends) and first not in range(_CANDIDATES - 1):
             raise InputError(_without(where, is_certain=first < 0))
@@ -214,5 +226,5 @@ def _described(trained: restore.Trained, kind: str, temperature: float, sums: re
         classes=[land_class.name for land_class in scored],
         class_ids=[land_class.id for land_class in scored],
         class_pixels=pixels.tolist(),
-        thresholds={f"{c / 100:.2f}": ops.thresholds(sums["scores"], c / 100) for c in range(50, 100)},
+        thresholds={name: ops.thresholds(sums["scores"], float(name)) for name in calibrations.COVERAGES},
     )

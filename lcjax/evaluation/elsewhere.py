@@ -158,7 +158,9 @@ def evaluate_elsewhere(
     out = folder / "evaluation" / folder_name(dataset.name, spec, dataset.split_id(spec))
     with workdir.alone(out, doing="evaluating to", instead=evaluations.ELSEWHERE):
         sums, of_records = evaluate.counted(trained, source, further, lambda batch: as_learned(batch, fitted))
-        told = reliability.measured(trained, calibration, source, lambda batch: as_learned(batch, fitted))
+        told = reliability.measured(
+            trained, calibration, source, lambda batch: as_learned(batch, fitted), fitted.common
+        )
         with multihost.raise_on_all() as is_main:
             if not is_main:
                 return {}
@@ -190,7 +192,7 @@ def _write(
     names = [land_class.name for land_class in classes]
     matrix, other = _cut(np.asarray(sums["confusion"]), fitted)
     scores, absent = metrics.scores(matrix, names, other)
-    warnings = [NOTE, *dataset.warnings(spec), *_trained_on(card, dataset, source)]
+    warnings = [NOTE, *dataset.warnings(spec), *_trained_on(card, dataset, source, bool(found))]
     distribution = {c.name: int(n) for c, n in zip(classes, matrix.sum(axis=1) + other, strict=True)}
     split = {
         "role": f"{dataset.name} {spec}",
@@ -247,16 +249,24 @@ def _cut(matrices: np.ndarray, fitted: Fit) -> tuple[np.ndarray, np.ndarray]:
     return common, rows.sum(axis=-1) - common.sum(axis=-1)
 
 
-def _trained_on(card: cards.Card, dataset: Dataset, source: Source) -> list[str]:
-    """A warning of records that the network has learned from, where this is the data set that it learned from."""
+def _trained_on(card: cards.Card, dataset: Dataset, source: Source, is_calibrated: bool) -> list[str]:
+    """Warnings of records that the network or its calibration has seen, where this is the data set that it is of."""
     if f"{dataset.name} {dataset.version}" != card.dataset or dataset.in_memory:
         return []
-    try:
-        learned = set(dataset.source(card.splits["train"]["spec"]).ids)
-    except InputError:  # prepared anew, with other splits: which records they were is not known
-        return [f"{dataset.name} is also what the network learned from, and its train split cannot be looked up"]
-    shared = len(learned.intersection(source.ids))
-    return [f"the network has learned from {shared:,} of these {len(source):,} records"] if shared else []
+    seen = {"train": "the network has learned from"}
+    seen |= {"validation": "the calibration was fitted to"} if is_calibrated else {}
+    warnings = []
+    for role, told in seen.items():
+        try:
+            known = set(dataset.source(card.splits[role]["spec"]).ids)
+        except InputError:  # prepared anew, with other splits: which records they were is not known
+            warnings.append(
+                f"{dataset.name} is also what the network learned from, and its {role} split cannot be looked up"
+            )
+            continue
+        shared = len(known.intersection(source.ids))
+        warnings += [f"{told} {shared:,} of these {len(source):,} records"] if shared else []
+    return warnings
 
 
 def folder_name(name: str, spec: str, split_id: str) -> str:

@@ -10,13 +10,12 @@ from collections.abc import Callable
 import jax
 import numpy as np
 
-from data_pipelines.reading.dataset import open_dataset
 from data_pipelines.reading.interfaces import Dataset, Source
 from data_pipelines.schema import display, schema_version
 from data_pipelines.schema.errors import InputError
 from data_pipelines.schema.files import write_atomically
 from data_pipelines.schema.on_disk import Origin
-from lcjax.engine import eval_step, restore
+from lcjax.engine import eval_step, restore, run_records
 from lcjax.engine import experiment as experiments
 from lcjax.evaluation import class_sets, intervals, origins, patch_pictures, places, reliability
 from lcjax.evaluation.further import NOTHING, Further
@@ -24,7 +23,6 @@ from lcjax.ops import metrics
 from lcjax.parallel import devices, multihost
 from lcjax.parallel import mesh as meshes
 from lcjax.runs import SCHEMA_VERSION, evaluations, record_confusions, workdir
-from lcjax.runs import model_card as cards
 
 _log = multihost.shared_logger(__name__)
 
@@ -58,10 +56,10 @@ def evaluate(
     """
     trained = restore.restore(folder, kind)
     card, task = trained.card, trained.task
-    check_role(card, role)
+    run_records.check_role(card, role)
     split = card.splits[role]
     experiments.check_labels(task, card, role)
-    dataset, source = opened(folder, trained, role, data_dir, data)
+    dataset, source = run_records.opened(folder, trained, role, data_dir, data)
     calibration = reliability.fitted_to(trained, folder, kind)
     _log.info(f"{folder}: evaluated {devices.where()}")
     if warning := task.split_warning(source, split["spec"]):
@@ -75,27 +73,18 @@ def evaluate(
             return _write(trained, folder, role, kind, sums, of_records, dataset, source, further, told)
 
 
-def check_role(card: cards.Card, role: str) -> None:
-    """Raises InputError where a run has no split of this role."""
-    if role not in card.splits:
-        raise InputError(f"--split={role}: expected one of {', '.join(card.splits)}")
-
-
-def opened(
-    folder: pathlib.Path, trained: restore.Trained, role: str, data_dir: str | None = None, data: Dataset | None = None
-) -> tuple[Dataset, Source]:
-    """Opens the data set of a run, and its records of a role; arguments and errors as of `evaluate`."""
-    split = trained.card.splits[role]
-    with multihost.raise_on_all():
-        dataset = data or _prepared(folder, trained, data_dir)
-        source = dataset.source(split["spec"])
-        if dataset.split_id(split["spec"]) != split["id"]:
-            where = "memory" if dataset.folder is None else str(dataset.folder)
-            raise InputError(
-                f"{dataset.name} in {where}: {split['spec']!r} holds other records than in training; give the data "
-                "that the run was trained from (--data_dir, or data= in Python)"
-            )
-    return dataset, source
+def check_further(trained: restore.Trained, further: Further, records: int) -> None:
+    """Raises InputError where more is asked than can be counted of so many records."""
+    config, task = trained.config, trained.task
+    if further != NOTHING and not (task.counts_records and task.can_map):
+        raise InputError(
+            f"--boundary and --objects: a {config.task} run counts no maps record by record; leave them out"
+        )
+    if further != NOTHING and not record_confusions.fits(records, len(task.names)):
+        raise InputError(
+            f"--boundary and --objects: {records:,} records of {len(task.names)} classes are too many to count "
+            "each by itself; leave them out, or score a part of the split"
+        )
 
 
 def counted(
@@ -117,15 +106,7 @@ def counted(
     """
     config, task = trained.config, trained.task
     by_record = task.counts_records and record_confusions.fits(len(source), len(task.names))
-    if further != NOTHING and not (task.counts_records and task.can_map):
-        raise InputError(
-            f"--boundary and --objects: a {config.task} run counts no maps record by record; leave them out"
-        )
-    if further != NOTHING and not by_record:
-        raise InputError(
-            f"--boundary and --objects: {len(source):,} records of {len(task.names)} classes are too many to count "
-            "each by itself; leave them out, or score a part of the split"
-        )
+    check_further(trained, further, len(source))
     mesh = meshes.make_mesh(-1, 1, jax.device_count())
     sharding = meshes.batch_sharding(mesh)
     size = eval_step.evaluation_batch(config, mesh.size)
@@ -143,16 +124,6 @@ def counted(
     step = eval_step.record_step(task, trained.template, further.on_device(len(task.names)))
     of_records = eval_step.sums_of_records(step, values, statistics, batches, sharding, len(source), further.on_host)
     return {key: value.sum(axis=0, dtype=np.int64) for key, value in of_records.items()}, of_records
-
-
-def _prepared(folder: pathlib.Path, trained: restore.Trained, data_dir: str | None) -> Dataset:
-    config = trained.config
-    if trained.card.data_in_memory:
-        raise InputError(
-            f"{folder}: this run was trained on arrays, and its data live in Python: evaluate it there, with "
-            "lcjax.evaluate(workdir, data=...)"
-        )
-    return open_dataset(data_dir or config.data_dir, config.dataset, legend=config.legend, bands=config.bands)
 
 
 def _write(trained: restore.Trained, folder, role, kind, sums, of_records, dataset, source, further, found) -> dict:

@@ -10,6 +10,7 @@ from typing import Any
 import jax
 import numpy as np
 
+from data_pipelines.schema.errors import InputError
 from lcjax.evaluation import intervals
 from lcjax.ops import bootstrap, boundary_iou, object_recall
 from lcjax.parallel import multihost
@@ -32,6 +33,9 @@ class Further:
     @classmethod
     def asked(cls, boundary: str | None, objects: str | None) -> "Further":
         """Reads the flags --boundary and --objects. Raises InputError for what cannot be meant."""
+        for flag, given, example in (("boundary", boundary, "2%"), ("objects", objects, "10,100,1000")):
+            if given is not None and not given.strip():
+                raise InputError(f"--{flag}={given}: empty; expected e.g. --{flag}={example}, or leave it out")
         if boundary:
             boundary_iou.read_distance(boundary)
         return cls(boundary or "", object_recall.size_edges(objects) if objects else ())

@@ -6,7 +6,7 @@ and rounded to 1/250.
 
 import functools
 import pathlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import jax
@@ -98,6 +98,7 @@ def of_source(
     fitted: Calibration,
     source: Source,
     shown_as: Callable[[dict], dict] = lambda batch: batch,
+    among: Sequence[int] = (),
 ) -> dict[str, Any]:
     """Measures a source before and after calibration: the field `calibration` of metrics.json.
 
@@ -106,8 +107,10 @@ def of_source(
       fitted: to this checkpoint.
       source: of the records.
       shown_as: makes of each batch what the network is shown.
+      among: indices of the classes whose own errors are told; all, if there is none.
     """
     names = fitted.classes
+    told_of = {names[place]: place for place in among or range(len(names))}
     least = [np.array(fitted.thresholds[percent(coverage)]) for coverage in COVERAGES]
 
     def count(told: Told, temperatures_M: jax.Array, labels: jax.Array) -> dict[str, Any]:
@@ -120,8 +123,8 @@ def of_source(
     return {
         "temperature": fitted.temperature,
         "fitted_on": fitted.split,
-        "before": described(sums, "before", names),
-        "after": described(sums, "after", names),
+        "before": _described(sums, "before", told_of),
+        "after": _described(sums, "after", told_of),
         "sets": [
             _described_sets(*each, sums["after/classes"].sum(0)[2].sum(-1), names)
             for each in zip(COVERAGES, sums["covered"], sums["sizes"], strict=True)
@@ -129,11 +132,11 @@ def of_source(
     }
 
 
-def described(sums: Counts, when: str, names: Sequence[str]) -> dict[str, Any]:
+def _described(sums: Counts, when: str, classes: Mapping[str, int]) -> dict[str, Any]:
     """The scores that follow from the sums of `both`, and the reliability diagrams, whose bins hold what they count."""
     overall = reliability.diagram(sums[f"{when}/confidence"].sum(0)[:, 0])
-    classes = sums[f"{when}/classes"].sum(0)
-    of_class = {name: reliability.diagram(classes[:, place]) for place, name in enumerate(names)}
+    bins = sums[f"{when}/classes"].sum(0)
+    of_class = {name: reliability.diagram(bins[:, place]) for name, place in classes.items()}
     errors = {name: one.error for name, one in of_class.items()}
     return {
         "NLL": float(sums[f"{when}/loss"].sum() / max(overall.pixels.sum(), 1)),
@@ -192,9 +195,10 @@ def measured(
     fitted: Calibration | None,
     source: Source,
     shown_as: Callable[[dict], dict] = lambda batch: batch,
+    among: Sequence[int] = (),
 ) -> dict[str, Any]:
     """The field `calibration` of metrics.json, as of `of_source`; nothing where nothing is fitted."""
-    return {"calibration": of_source(trained, fitted, source, shown_as)} if fitted else {}
+    return {"calibration": of_source(trained, fitted, source, shown_as, among)} if fitted else {}
 
 
 def tell(found: dict[str, Any], split_id: str = "") -> None:

@@ -21,6 +21,7 @@ NETWORK = "network.stablehlo"
 PARAMETERS = "parameters.npz"
 DESCRIPTION = "export.json"
 CALIBRATION = "calibration.json"
+CALIBRATION_VERSION = 2  # its schema_version
 SCHEMA_VERSION = 1  # of export.json
 
 
@@ -57,10 +58,16 @@ def temperature(folder: str | pathlib.Path) -> float:
     path = folder / CALIBRATION
     if not path.exists():
         return 1.0
-    fitted = json.loads(path.read_text(encoding="utf-8"))["checkpoints"].get(read_description(folder)["network"])
-    if fitted is None:
+    fields = json.loads(path.read_text(encoding="utf-8"))
+    if not isinstance(fields, dict) or fields.get("schema_version") != CALIBRATION_VERSION:
+        raise ValueError(f"{path}: not of schema_version {CALIBRATION_VERSION}, which this load.py reads")
+    try:
+        fitted = fields["checkpoints"].get(read_description(folder)["network"])
+        found = None if fitted is None else float(fitted["temperature"])
+    except (KeyError, TypeError, AttributeError) as error:
+        raise ValueError(f"{path}: not what lcjax wrote ({type(error).__name__}: {error})") from error
+    if found is None:
         raise ValueError(f"{path}: is of another network than the one that lies beside it")
-    found = float(fitted["temperature"])
     if not 0 < found < float("inf"):
         raise ValueError(f"{path}: temperature {found}, expected a number above 0")
     return found

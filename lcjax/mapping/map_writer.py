@@ -30,6 +30,7 @@ from lcjax.ops.reliability import PROBABILITY_SCALE
 COMPRESSIONS = ("deflate", "lzw")
 ERRORS = (OSError, rasterio.errors.RasterioError, CPLE_BaseError)  # that writing may raise
 SETS = ("number of classes in the set", "classes in the set, one bit each")  # bands of the conformal sets
+_OVERVIEWS = {"classes": "MODE", "conformal": "NEAREST"}  # both bands of a set must be of one pixel
 _MASK_BYTES = 4
 MOST_IN_SETS = 8 * _MASK_BYTES - 1  # classes; a mask of all ones stands for no data
 _BLOCK = 512  # rows and columns of a block of the GeoTIFFs
@@ -250,7 +251,7 @@ def write_products(
             driver="COG",
             BLOCKSIZE=_BLOCK,
             COMPRESS=compress.upper(),
-            OVERVIEW_RESAMPLING="MODE" if product.kind in ("classes", "conformal") else "AVERAGE",
+            OVERVIEW_RESAMPLING=_OVERVIEWS.get(product.kind, "AVERAGE"),
             BIGTIFF="IF_SAFER",
             NUM_THREADS="ALL_CPUS",
         )

@@ -25,6 +25,7 @@ _log = logging.getLogger(__name__)
 
 LAYER = "patches"
 _BEGIN = ("id", "group", "source", "crs", "left", "bottom", "right", "top", "data_share", "truth", "predicted")
+NONE = "(none)"  # of a patch of which no class covers, or is given, enough
 _BETWEEN = "; "  # the names of several labels
 _SUFFIXES = (".csv", ".gpkg")
 _LONLAT = "EPSG:4326"  # of outlines that lie in several systems
@@ -67,7 +68,7 @@ def alone(output: pathlib.Path) -> Iterator[None]:
         with multihost.raise_on_all() as is_main:
             if is_main:
                 _check(output)
-                lock = output.with_name(f".{output.name}.lock")
+                lock = output.with_name(f".{files_of(output)[0].name}.lock")  # of the CSV, which both kinds write
                 held.enter_context(
                     locks.held(lock, f"--output={output}", doing="writing", instead="give another --output")
                 )
@@ -88,16 +89,12 @@ def write(output: pathlib.Path, rows: Sequence[Row], task: Task) -> None:
       task: whose answers they are.
 
     Raises:
-      InputError: no patch has a place, and a GeoPackage is asked for.
+      InputError: as `check_places`.
       OSError: a file cannot be written.
     """
+    check_places(output, [row.extent for row in rows])
     columns = _columns(rows, task)
     placed = [row for row in rows if row.extent]
-    if output.suffix == ".gpkg" and not placed:
-        raise InputError(
-            f"--output={output}: no patch knows its place, so that a GeoPackage would show nothing; give a name that "
-            "ends in .csv"
-        )
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(columns)
@@ -108,6 +105,15 @@ def write(output: pathlib.Path, rows: Sequence[Row], task: Task) -> None:
         if left_out := len(rows) - len(placed):
             _log.warning("%s: %d of %d patches know no place, and stand in the CSV alone", output, left_out, len(rows))
     _log.info("written: %s (%d patches)", ", ".join(map(str, files_of(output))), len(rows))
+
+
+def check_places(output: pathlib.Path, extents: Sequence[Extent | None]) -> None:
+    """Raises InputError where a GeoPackage is asked for, and none of the patches has a place."""
+    if output.suffix == ".gpkg" and not any(extents):
+        raise InputError(
+            f"--output={output}: no patch knows its place, so that a GeoPackage would show nothing; give a name that "
+            "ends in .csv"
+        )
 
 
 def _check(output: pathlib.Path) -> None:
@@ -155,7 +161,7 @@ def _columns(rows: Sequence[Row], task: Task) -> dict[str, list[Any]]:
         *map(list, zip(*bounds, strict=True)),
         [round(row.data, 6) for row in rows],
         [_named(row.true, task) for row in rows],
-        [_named(row.given, task) for row in rows],
+        [_named(row.given if row.data else None, task) for row in rows],
     ]
     columns = dict(zip(_BEGIN, start, strict=True))
     for index, name in enumerate(task.names):
@@ -164,7 +170,10 @@ def _columns(rows: Sequence[Row], task: Task) -> dict[str, list[Any]]:
 
 
 def _named(classes: tuple[int, ...] | None, task: Task) -> str:
-    return _BETWEEN.join(task.names[index] for index in classes or ())
+    """The labels of a patch: empty where they are not known, and `NONE` where it has none."""
+    if classes is None:
+        return ""
+    return _BETWEEN.join(task.names[index] for index in classes) or NONE
 
 
 def _write_outlines(output: pathlib.Path, rows: Sequence[Row], task: Task) -> None:

@@ -3,28 +3,27 @@
 import contextlib
 import dataclasses
 import pathlib
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
-from data_pipelines.reading.dataset import open_dataset
 from data_pipelines.reading.interfaces import Source
 from data_pipelines.schema import on_disk
 from data_pipelines.schema.errors import InputError
 from data_pipelines.schema.legends import IGNORE
 from lcjax import tasks
-from lcjax.engine import eval_step, restore
+from lcjax.engine import eval_step, restore, run_records
 from lcjax.mapping import patch_table, scene, scene_list
 from lcjax.mapping.predict import SceneOptions
-from lcjax.mapping.scene_list import Job
 from lcjax.mapping.scene_tiles import DATA, SceneTiles
 from lcjax.ops import patch_scores
 from lcjax.parallel import devices, multihost
 from lcjax.parallel import mesh as meshes
 from lcjax.runs import workdir as workdirs
+from lcjax.runs.model_card import Card
 
 _log = multihost.shared_logger(__name__)
 
@@ -38,37 +37,34 @@ def is_of(workdir: pathlib.Path) -> bool:
 
 
 def write_split(
-    workdir: pathlib.Path, spec: str, output: pathlib.Path, *, checkpoint: str = "best", data_dir: str | None = None
+    workdir: pathlib.Path, role: str, output: pathlib.Path, *, checkpoint: str = "best", data_dir: str | None = None
 ) -> None:
-    """Writes what the network of a run says of each record of a split of its data set.
+    """Writes what the network of a run says of each record of a split, those that `evaluate` scores.
 
     Args:
       workdir: of a classification run.
-      spec: a role of the run's config (train, validation, test), or which records, as in a config.
+      role: of the split in the run's config: train, validation or test.
       output: the table, a name that ends in .csv or .gpkg.
       checkpoint: "best" or "last".
       data_dir: where the prepared data set lies, if not where it lay in training.
 
     Raises:
-      InputError: the run does not classify, there is no such split, or the table cannot be written.
+      InputError: the run does not classify, it has no such split, its data are not there or hold other records, or the
+        table cannot be written.
     """
     with patch_table.alone(output):
         trained = _restored(workdir, checkpoint)
-        config = trained.config
+        run_records.check_role(trained.card, role)
+        data, source = run_records.opened(workdir, trained, role, data_dir)
         with multihost.raise_on_all():
-            if trained.card.data_in_memory:
-                raise InputError(
-                    f"{workdir}: this run was trained on arrays, which no command can open; classify files with --scene"
-                )
-            data = open_dataset(data_dir or config.data_dir, config.dataset, legend=config.legend, bands=config.bands)
-            source = data.source(dict(config.split).get(spec) or spec)
-            origins = data.origins(dict(config.split).get(spec) or spec)
-        answers = _answers(trained, source, trained.task.keys)
+            origins = data.origins(trained.card.splits[role]["spec"])
+            patch_table.check_places(output, [origin.extent for origin in origins])
+        answers = _network(trained)(source, trained.task.keys)
         rows = _rows(trained, source.ids, origins, answers)
         with multihost.raise_on_all() as is_main:
             if is_main:
                 patch_table.write(output, rows, trained.task)
-        _log.info(f"{workdir}: {len(source):,} patches of {spec} classified {devices.where()}")
+        _log.info(f"{workdir}: {len(source):,} patches of {role} classified {devices.where()}")
 
 
 def write_scenes(
@@ -86,7 +82,7 @@ def write_scenes(
 
     Args:
       workdir: of a classification run.
-      scenes: text of --scene, see `scene_list.jobs`.
+      scenes: text of --scene, see `scene_list.listed`.
       output: the table, a name that ends in .csv or .gpkg.
       options: how their files are read.
       checkpoint: "best" or "last".
@@ -98,25 +94,29 @@ def write_scenes(
         trained = _restored(workdir, checkpoint)
         card = trained.card
         with multihost.raise_on_all():
-            # No map is written: the names that the jobs give theirs only tell the scenes apart.
-            jobs = scene_list.jobs(scenes, card.sensors, output.with_suffix(""))
+            listed = scene_list.listed(scenes, card.sensors)
             bands = scene_list.parse_bands(options.bands, card.sensors)
+        network = _network(trained)
         found: list[patch_table.Row] = []
         failed: list[str] = []
-        for job in jobs:
+        for one in listed:
             try:
-                found += _of_scene(trained, job, bands, options)
+                with _tiles(card, one, bands, options) as (tiles, origins):
+                    with multihost.raise_on_all():
+                        patch_table.check_places(output, [origin.extent for origin in origins])
+                    answers = network(tiles, (*(sensor.name for sensor in card.sensors), "label", DATA))
+                    found += _rows(trained, tiles.ids, origins, answers)
             except InputError as error:
-                if len(jobs) == 1:
+                if len(listed) == 1:
                     raise
-                failed.append(f"{job.origin}: {error}" if job.origin else str(error))
+                failed.append(f"{one.origin}: {error}" if one.origin else str(error))
                 _log.info(f"not classified: {failed[-1]}")
         with multihost.raise_on_all() as is_main:
             if is_main and found:
                 patch_table.write(output, found, trained.task)
-        _log.info(f"{workdir}: {len(found):,} tiles of {len(jobs) - len(failed)} scenes classified {devices.where()}")
+        _log.info(f"{workdir}: {len(found):,} tiles of {len(listed) - len(failed)} scenes classified {devices.where()}")
         if failed:
-            raise InputError(f"{len(failed)} of {len(jobs)} scenes were not classified; the first: {failed[0]}")
+            raise InputError(f"{len(failed)} of {len(listed)} scenes were not classified; the first: {failed[0]}")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -144,24 +144,27 @@ def _restored(workdir: pathlib.Path, checkpoint: str) -> restore.Trained:
     return trained
 
 
-def _of_scene(trained: restore.Trained, job: Job, bands: Sequence[str], options: SceneOptions) -> list[patch_table.Row]:
-    card = trained.card
-    last = job.files[card.sensors[-1].name]  # a scene is called as its last file, as maps are
+@contextlib.contextmanager
+def _tiles(
+    card: Card, listed: scene_list.Listed, bands: Sequence[str], options: SceneOptions
+) -> Iterator[tuple[SceneTiles, list[on_disk.Origin]]]:
+    """The tiles of a scene and where they come from, for the time of the context."""
+    last = listed.files[card.sensors[-1].name]  # a scene is called as its last file, as maps are
     with contextlib.ExitStack() as opened:
         with multihost.raise_on_all():
-            files = scene.open_scene(card, job.files, bands=bands, offset=options.offset, grid=options.grid)
+            files = scene.open_scene(card, listed.files, bands=bands, offset=options.offset, grid=options.grid)
             tiles = SceneTiles(opened.enter_context(files), last.stem, card.tile)
-        answers = _answers(trained, tiles, (*(sensor.name for sensor in card.sensors), "label", DATA))
-        places = [on_disk.Origin(last.stem, str(last), place) for place in tiles.extents()]
-    return _rows(trained, tiles.ids, places, answers)
+        yield tiles, [on_disk.Origin(last.stem, str(last), place) for place in tiles.extents()]
 
 
-def _answers(trained: restore.Trained, source: Source, keys: Sequence[str]) -> _Answers:
-    """What the network says of all records, on all devices of all processes."""
+def _network(trained: restore.Trained) -> Callable[[Source, Sequence[str]], _Answers]:
+    """A function (source, keys) -> what the network says of all records, on all devices of all processes."""
     task, template = trained.task, trained.template
     mesh = meshes.make_mesh(-1, 1, jax.device_count())
     size = eval_step.evaluation_batch(trained.config, mesh.size)
+    parameters, statistics = meshes.replicate_tree((trained.parameters, trained.statistics), mesh)
 
+    @jax.jit
     def answer(parameters: Any, statistics: Any, batch: dict[str, Any]) -> dict[str, jax.Array]:
         found = {
             "place": batch["place"],
@@ -171,12 +174,14 @@ def _answers(trained: restore.Trained, source: Source, keys: Sequence[str]) -> _
         }
         return {name: meshes.replicate(values) for name, values in found.items()}
 
-    batches = eval_step.evaluation_batches(source, size, keys, trained.config.threads)
-    batches = eval_step.shown(batches, len(source), size)
-    parameters, statistics = meshes.replicate_tree((trained.parameters, trained.statistics), mesh)
-    sharding = meshes.batch_sharding(mesh)
-    found = eval_step.sums_of_records(jax.jit(answer), parameters, statistics, batches, sharding, len(source))
-    return _Answers(found["probabilities"], found["labels"], found["data"])
+    def of_source(source: Source, keys: Sequence[str]) -> _Answers:
+        batches = eval_step.evaluation_batches(source, size, keys, trained.config.threads)
+        batches = eval_step.shown(batches, len(source), size)
+        sharding = meshes.batch_sharding(mesh)
+        found = eval_step.sums_of_records(answer, parameters, statistics, batches, sharding, len(source))
+        return _Answers(found["probabilities"], found["labels"], found["data"])
+
+    return of_source
 
 
 def _rows(

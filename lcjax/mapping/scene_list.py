@@ -31,21 +31,35 @@ class Job:
     origin: str = ""
 
 
-def jobs(text: str, sensors: Sequence[Sensor], output: pathlib.Path) -> list[Job]:
+@dataclasses.dataclass(frozen=True)
+class Listed:
+    """One scene that --scene names.
+
+    Attributes:
+      files: sensor name -> file.
+      name: what a folder or a list calls it; empty of a scene that is named by its files alone.
+      origin: as of `Job`.
+    """
+
+    files: dict[str, pathlib.Path]
+    name: str = ""
+    origin: str = ""
+
+
+def listed(text: str, sensors: Sequence[Sensor]) -> list[Listed]:
     """Lists the scenes that --scene names.
 
     Args:
       text: `FILE`, `FOLDER`, `LIST.csv`, or for several sensors `s1=FILE,s2=FILE`, `s1=FOLDER,s2=FOLDER` (files of the
         same name belong together), or `LIST.csv` with a column for each sensor.
       sensors: of the network.
-      output: the map of a single scene; for a folder or a list, the folder of the maps, which take the scenes' names.
 
     Raises:
-      InputError: a scene lacks a file, or two maps would have the same name.
+      InputError: a scene lacks a file, or two scenes have the same name.
     """
     origins: dict[str, str] = {}
-    if text.lower().endswith(".csv") and not (listed := paths.given(text, "--scene")).is_dir():
-        scenes, origins = _of_list(listed, sensors)
+    if text.lower().endswith(".csv") and not (table := paths.given(text, "--scene")).is_dir():
+        scenes, origins = _of_list(table, sensors)
     else:
         places = parse_scene(text, sensors)
         for name, path in places.items():
@@ -54,15 +68,32 @@ def jobs(text: str, sensors: Sequence[Sensor], output: pathlib.Path) -> list[Job
                 raise InputError(f"{path}: no such file{of}; expected a scene, or a folder of scenes")
         folders = [path for path in places.values() if path.is_dir()]
         if not folders:
-            return [Job(places, output)]
+            return [Listed(places)]
         if len(folders) < len(places):
             raise InputError(f"--scene={text}: a folder and a file; expected folders for all sensors, or files for all")
-        if paths.real(output) in {paths.real(folder) for folder in folders}:
-            raise InputError(f"--output={output}: the folder of the scenes; expected another, or maps would be mapped")
         scenes = _of_folders(places)
+    return [Listed(files, name, origins.get(name, "")) for name, files in scenes.items()]
+
+
+def jobs(text: str, sensors: Sequence[Sensor], output: pathlib.Path) -> list[Job]:
+    """Lists the scenes that --scene names, each with its map.
+
+    Args:
+      text, sensors: as of `listed`.
+      output: the map of a single scene; for a folder or a list, the folder of the maps, which take the scenes' names.
+
+    Raises:
+      InputError: as `listed`, or the maps would lie among the scenes of a folder, or all in one file.
+    """
+    scenes = listed(text, sensors)
+    if not scenes[0].name:
+        return [Job(scenes[0].files, output)]
+    of_folders = {file.parent for one in scenes if not one.origin for file in one.files.values()}
+    if paths.real(output) in map(paths.real, of_folders):
+        raise InputError(f"--output={output}: the folder of the scenes; expected another, or maps would be mapped")
     if output.suffix.lower() in (".tif", ".tiff"):
         raise InputError(f"--output={output}: one file for {len(scenes)} scenes; expected a folder for their maps")
-    return [Job(of_scene, output / f"{name}.tif", origins.get(name, "")) for name, of_scene in scenes.items()]
+    return [Job(one.files, output / f"{one.name}.tif", one.origin) for one in scenes]
 
 
 def parse_scene(text: str, sensors: Sequence[Sensor]) -> dict[str, pathlib.Path]:

@@ -16,12 +16,14 @@ import msgspec
 
 from data_pipelines.schema import schema_version
 from data_pipelines.schema.errors import InputError
+from data_pipelines.schema.files import write_atomically
 from data_pipelines.schema.legends import Legend
 from data_pipelines.schema.typed_json import Count, LabelId, Name, Number
 from lcjax.runs import SCHEMA_VERSION
 
 FILE = "calibration.json"
 LOWEST, HIGHEST = 1 / 16, 16.0  # temperatures
+COVERAGES = tuple(f"0.{hundredths}" for hundredths in range(50, 100))  # of conformal sets
 OFF = "--calibration=off"
 
 Temperature = Annotated[float, msgspec.Meta(ge=LOWEST, le=HIGHEST)]
@@ -107,9 +109,13 @@ def write(folder: pathlib.Path, fingerprint: str, fitted: Calibration) -> None:
 
 def _write(folder: pathlib.Path, table: Mapping[str, Calibration]) -> None:
     fields = {"checkpoints": {key: dataclasses.asdict(one) for key, one in table.items()}}
-    schema_version.write_json(folder / FILE, fields, SCHEMA_VERSION)
+    path, remedy = folder / FILE, "this is a defect of lcjax"
+    # Read before it replaces what is there: numbers that no reader takes must not be written.
+    text = json.dumps(schema_version.stamp(fields, SCHEMA_VERSION), indent=1) + "\n"
+    _checked(schema_version.decode(text, _Fields, SCHEMA_VERSION, path, remedy)["checkpoints"], path, remedy)
+    write_atomically(path, text)
     if read(folder) != table:
-        raise InputError(f"{folder / FILE}: what was written cannot be read back; is the disk full?")
+        raise InputError(f"{path}: what was written cannot be read back; is the disk full?")
 
 
 def read(folder: pathlib.Path) -> dict[str, Calibration] | None:
@@ -123,7 +129,14 @@ def read(folder: pathlib.Path) -> dict[str, Calibration] | None:
         return None
     remedy = f"{make(folder)}, or delete it"
     table = schema_version.read_json(path, _Fields, SCHEMA_VERSION, remedy)["checkpoints"]
+    return _checked(table, path, remedy)
+
+
+def _checked(table: dict[str, Calibration], path: pathlib.Path, remedy: str) -> dict[str, Calibration]:
+    """The table, where all coverages are there and all lists are as long as there are classes."""
     for key, one in table.items():
+        if missing := [name for name in COVERAGES if name not in one.thresholds]:
+            raise InputError(f"{path}: checkpoints[{key!r}].thresholds[{missing[0]!r}]: missing; {remedy}")
         counts = {len(one.classes), len(one.class_ids), len(one.class_pixels), *map(len, one.thresholds.values())}
         if len(counts) > 1:
             raise InputError(

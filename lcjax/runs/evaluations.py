@@ -51,7 +51,7 @@ class OtherClasses(TypedDict):
 
 
 _Bin = Annotated[list[Number], msgspec.Meta(min_length=3, max_length=3)]
-_Bins = Annotated[list[_Bin], msgspec.Meta(max_length=256)]
+_Bins = Annotated[list[_Bin], msgspec.Meta(min_length=1, max_length=256)]
 
 
 class Reliability(TypedDict):
@@ -222,6 +222,8 @@ def read(folder: pathlib.Path, *, of_classes: bool = False) -> dict[str, Any]:
         )
     if problem := _unlike_objects(fields):
         raise InputError(f"{path}: {problem}; {remedy}")
+    if "calibration" in fields:
+        _check_calibration(fields["calibration"], fields["class_set"], path, remedy)
     if len(set(fields["class_set"])) < count or len(set(fields["class_ids"])) < count:
         raise InputError(f"{path}: class_set: a class stands there twice, expected each once; {remedy}")
     return dict(fields)
@@ -252,6 +254,30 @@ def _unlike_objects(fields: Any) -> str:
     if set(rows) != set(fields["class_set"]) or set(rows.values()) != {wanted}:
         return f"objects.counts: found counts of {rows}, expected {wanted} of each class"
     return ""
+
+
+def _check_calibration(calibration: Calibrated, names: list[str], path: pathlib.Path, remedy: str) -> None:
+    """Raises InputError where it does not tell of each class, before and after, in as many bins."""
+    count = len(calibration["before"]["bins"])
+    for when, of in (("before", calibration["before"]), ("after", calibration["after"])):
+        for field, found in (("ECE_of", list(of["ECE_of"])), ("bins_of", list(of["bins_of"]))):
+            if set(found) != set(names):
+                told = ", ".join(found[:6]) or "none"
+                raise InputError(
+                    f"{path}: calibration.{when}.{field}: found {told}; expected each class of class_set; {remedy}"
+                )
+        lengths = {len(of["bins"]), *map(len, of["bins_of"].values())}
+        if lengths != {count}:
+            raise InputError(
+                f"{path}: calibration.{when}: diagrams of {', '.join(map(str, sorted(lengths)))} bins; expected "
+                f"{count} in each; {remedy}"
+            )
+    for place, one in enumerate(calibration["sets"]):
+        if unknown := sorted(set(one["reached_of"]) - set(names)):
+            raise InputError(
+                f"{path}: calibration.sets[{place}].reached_of: found {unknown[0]}; expected classes of class_set; "
+                f"{remedy}"
+            )
 
 
 def _is_regular(rows: list[list[int]]) -> bool:

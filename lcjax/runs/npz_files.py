@@ -4,6 +4,7 @@ import io
 import math
 import pathlib
 import zipfile
+import zlib
 from collections.abc import Sequence
 
 import numpy as np
@@ -29,7 +30,16 @@ def read(path: pathlib.Path, names: Sequence[str], what: str, limit: int, remedy
     try:
         with zipfile.ZipFile(io.BytesIO(content)) as archive:
             return {name: _array(archive, f"{name}.npy", limit) for name in names}
-    except (ValueError, KeyError, OSError, EOFError, NotImplementedError, RuntimeError, zipfile.BadZipFile) as error:
+    except (
+        ValueError,
+        KeyError,
+        OSError,
+        EOFError,
+        NotImplementedError,
+        RuntimeError,
+        zipfile.BadZipFile,
+        zlib.error,
+    ) as error:
         reason = f"{type(error).__name__}: {' '.join(str(error).split())[:200]}"
         raise InputError(f"{path}: not readable {what} ({reason}); {remedy}") from error
 

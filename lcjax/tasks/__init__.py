@@ -16,7 +16,7 @@ from lcjax.tasks.contrastive import Contrastive
 from lcjax.tasks.segmentation import Segmentation
 from lcjax.tasks.task import Mean, Rows, Task
 
-__all__ = ["REGISTRY", "TASKS", "Mean", "Rows", "Task", "check_names", "make", "named"]
+__all__ = ["REGISTRY", "TASKS", "Mean", "Rows", "Task", "check_config", "check_names", "make", "named"]
 
 TASKS: dict[str, type[Task]] = {
     "segmentation": Segmentation,
@@ -59,10 +59,16 @@ def make(config: ConfigDict, card: Card) -> Task:
       InputError: as `named`; the config names an unknown data set, or holds values that the task cannot take.
     """
     datasets.entry(config.dataset)  # so that no verb goes on with a name that nobody can tell the meaning of
+    check_config(config)
+    return named(config.task)(config, card)
+
+
+def check_config(config: ConfigDict) -> None:
+    """Raises InputError for a config whose task is unknown, or cannot take its values whatever the data."""
     task = named(config.task)
     if config.accumulate > 1 and not task.splits_batches:
         raise InputError(
             f"config.accumulate={config.accumulate}: the {config.task} loss compares all places of a batch, which "
             "parts cannot; set it to 1"
         )
-    return task(config, card)
+    task.check_config(config)

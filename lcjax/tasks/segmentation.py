@@ -48,7 +48,8 @@ class Segmentation(Task):
         self.keys = (*self._images, *(vector.name for vector in self.vectors))
         self.monitor = f"mIoU_{len(self.names)}"
         validated = class_weights.pixels(card, "validation" if "validation" in card.splits else "train")
-        there = [name for name, pixels in zip(self.names, validated, strict=True) if pixels]
+        # Of smaller images any class may be gone.
+        there = [name for name, pixels in zip(self.names, validated, strict=True) if pixels and not config.resize]
         self.score_names = metrics.score_names(len(self.names), there)
         if config.resize and (config.crop or config.window):
             raise InputError(
@@ -57,12 +58,17 @@ class Segmentation(Task):
             )
         if config.resize not in range(card.tile + 1):
             raise InputError(f"config.resize={config.resize}: expected at most the {card.tile} px of a tile, or 0")
-        if config.accumulate > 1 and (whole := [term.name for term in self._loss.terms if term.whole_batch]):
+        self.weights = class_weights.of_run(config, card)
+
+    @classmethod
+    def check_config(cls, config: ConfigDict) -> None:
+        """Raises InputError for what is no loss, and for one that a batch in parts cannot have."""
+        whole = [term.name for term in losses.pixel_loss(config.loss).terms if term.whole_batch]
+        if config.accumulate > 1 and whole:
             raise InputError(
                 f"config.accumulate={config.accumulate}: config.loss={config.loss!r} takes {whole[0]} over the whole "
                 "batch, which its parts do not add up to; leave over=batch out, or set accumulate to 1"
             )
-        self.weights = class_weights.of_run(config, card)
 
     def check(self, records: Source, where: pathlib.Path | str) -> None:
         """Raises InputError for records without any number that the network is to be shown."""

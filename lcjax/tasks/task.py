@@ -102,6 +102,11 @@ class Task(abc.ABC):
     @abc.abstractmethod
     def __init__(self, config: ConfigDict, card: Card): ...
 
+    @classmethod
+    def check_config(cls, config: ConfigDict) -> None:
+        """Raises InputError for values that it cannot work with whatever the data; asked before any are opened."""
+        return None
+
     def check(self, records: Source, where: pathlib.Path | str) -> None:
         """Raises InputError for training records that it cannot learn from; `where` is their folder or name."""
         return None

@@ -72,7 +72,7 @@ class Saver:
         self.card = dataclasses.replace(self._experiment.card, weights=began)
         if not allow_other_config:
             self._check_records()
-        self._experiment.monitor.check_goes_on(self.progress.monitor, self.workdir)
+        self._experiment.monitor.check_goes_on(self.progress, self._experiment.task, self.workdir)
         if self.progress.ended == DONE and step < total:
             self.progress.ended = ""  # with another config.total there is more to do
         if not self.progress.ended and step > total:

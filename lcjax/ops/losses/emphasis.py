@@ -9,7 +9,7 @@ import jax.numpy as jnp
 from msgspec import Meta
 
 from data_pipelines.schema.legends import IGNORE
-from lcjax.ops.losses.means import weighted_mean_of_images
+from lcjax.ops.losses.means import pixel_weights, weighted_mean_of_images
 from lcjax.ops.losses.pixels import Share, cross_entropies
 
 
@@ -66,10 +66,10 @@ def ohem_cross_entropy(
     Args:
       logits_BxHxWxK, labels_BxHxW, weights_K: as of `PixelLoss`.
       threshold: probability of its class up to which a pixel is hard; at 0 `share` alone decides.
-      share: of the labelled pixels of an image that are taken at least, the hardest.
+      share: of the pixels of an image that count at all that are taken at least, the hardest.
     """
     losses = cross_entropies(logits_BxHxWxK, labels_BxHxW)
-    valid = labels_BxHxW != IGNORE
+    valid = pixel_weights(labels_BxHxW, weights_K) > 0
     seen_BxN = jax.lax.stop_gradient(jnp.where(valid, losses, -1.0)).reshape(len(losses), -1)
     count_B = jnp.sum(seen_BxN >= 0, axis=1)
     least_B = jnp.clip(jnp.round(share * count_B).astype(jnp.int32), 1, None)

@@ -47,6 +47,8 @@ def test_a_config_takes_all_that_belongs_to_a_protocol(tmp_path):
         "validation",
     )
     assert (config.protocol, config.legend) == ("gfm_bench", "")
+    plain = dfc2020.get_config("fusion=s2")
+    assert plain.cell and not config.cell  # a cell of the report has the report's splits
     config = dfc2020.get_config(f"protocol=copernicus_bench,lists={tmp_path}")
     assert [config.split[role] for role in ("train", "validation", "test")] == [f"list:{tmp_path / f}" for f in LISTS]
     assert config.legend == "dfc2020_10"
@@ -75,6 +77,12 @@ def test_a_config_takes_all_that_belongs_to_a_protocol(tmp_path):
         (dfc2020, "lists=there", "lists=there: are of a protocol"),
         (dfc2020, "protocol=reference,lists=there", "the protocol reference has no lists; leave it out"),
         (flair1, "protocol=official_12,legend=flair1_13", "protocol=official_12: sets split and legend"),
+        (flair1, "protocol=official_13,recipe=report", "protocol=official_13,recipe=report: a recipe repeats a cell"),
+        (
+            dfc2020,
+            "protocol=reference,model=swin_unet,fusion=s1,recipe=code",
+            "protocol=reference,recipe=code: a recipe repeats a cell",
+        ),
     ],
 )
 def test_arguments_that_do_not_go_together(make, argument, words):

@@ -107,6 +107,7 @@ def test_help_of_a_verb_shows_its_flags_and_an_example(command, verb):
         (("benchmark", CONFIG, "--devices=2", "--inference"), "--inference and --devices: expected one of them"),
         (("benchmark", CONFIG, "--inference", "--plot=a.png"), "--plot goes with the training step"),
         (("benchmark", "--compare=a.json,b.json"), "a.json: no such file"),
+        (("benchmark", CONFIG, "--plot=tests"), "tests: a folder; expected a file to write"),
         (("benchmark", CONFIG, "--steps=0"), "--steps=0"),
         (("evaluate",), "evaluate needs --workdir"),
         (("evaluate", WORKDIR, "--allow_plugins=../x"), "--allow_plugins=../x: expected names of installed packages"),

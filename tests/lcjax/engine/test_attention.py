@@ -54,6 +54,14 @@ def test_what_is_asked_for(asked, platform, implementation):
     assert halves.implementation(asked, platform) == implementation
 
 
+def test_kernels_that_are_not_there_cannot_be_asked_for():
+    config = smallest("unet")
+    config.attention = "pallas"
+    experiment = experiments.build_from_card(config, card_of(config))
+    with pytest.raises(InputError, match=r"config\.attention='pallas': no block of unet has a kernel"):
+        attention.settled(experiment)
+
+
 @pytest.fixture(scope="module")
 def with_kernels():
     return experiment_of("pallas", accumulate=2, remat=True)

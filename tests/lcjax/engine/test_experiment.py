@@ -6,7 +6,7 @@ import re
 
 import jax
 import pytest
-from networks import small
+from networks import small, smallest
 
 from data_pipelines.schema.errors import InputError
 from data_pipelines.schema.normalization import SCALINGS
@@ -145,3 +145,15 @@ def test_the_length_of_the_run_is_in_the_program(data_dir, program_of):
     plain = program_of(lambda: benchmark(config, 2))
     config.total = "77 steps"
     assert program_of(lambda: benchmark(config, 2)) != plain
+
+
+def test_what_needs_no_data_is_refused_before_they_are_opened(tmp_path):
+    config = smallest("unet")
+    config.data_dir = str(tmp_path / "gone")
+    for fields, says in (
+        ({"loss": "dise"}, "did you mean 'dice'"),
+        ({"loss": "dice(over=batch)", "accumulate": 2}, "whole"),
+    ):
+        config.update(fields)
+        with pytest.raises(InputError, match=says):
+            experiments.build(config)

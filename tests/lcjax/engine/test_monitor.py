@@ -9,6 +9,7 @@ from lcjax import tasks
 from lcjax.engine import monitor as monitors
 from lcjax.engine.monitor import Monitor
 from lcjax.ops import metrics
+from lcjax.runs.progress import Progress
 
 
 def of(task="segmentation", validation="validation", **changes):
@@ -40,7 +41,11 @@ def test_a_run_has_the_score_of_its_task_or_the_one_that_is_named():
             {"monitor": "loss"},
             r"expected a score that every evaluation of the validation split has \(a class .*: OA, mCA_8, .*, \.\.\.$",
         ),
-        ("contrastive", {"monitor": "mIoU"}, "none[)]: retrieval, loss, alignment, uniformity, retrieval/s1 to s2, "),
+        (
+            "contrastive",
+            {"monitor": "mIoU"},
+            "none has[)]: retrieval, loss, alignment, uniformity, retrieval/s1 to s2, ",
+        ),
         (
             "segmentation",
             {"monitor": "OA", "validation": ""},
@@ -88,9 +93,12 @@ def test_an_evaluation_without_the_score_says_what_it_has():
 
 
 def test_a_run_goes_on_with_its_score_alone(tmp_path):
-    for before in ("", "OA"):
-        Monitor("OA").check_goes_on(before, tmp_path)
-    with pytest.raises(
-        InputError, match="has chosen its best checkpoint by mIoU_8, which OA cannot be compared with; pu"
-    ):
-        Monitor("OA").check_goes_on("mIoU_8", tmp_path)
+    task, default = of()
+    for progress in (Progress(), Progress(best=0.5), Progress(best=0.5, monitor="mIoU_8")):
+        default.check_goes_on(progress, task, tmp_path)
+    Monitor("OA").check_goes_on(Progress(), task, tmp_path)
+    for progress in (Progress(best=0.5), Progress(best=0.5, monitor="mIoU_8")):
+        with pytest.raises(
+            InputError, match="best checkpoint by mIoU_8, which OA cannot be compared with; put it back"
+        ):
+            Monitor("OA").check_goes_on(progress, task, tmp_path)

@@ -18,7 +18,8 @@ from data_pipelines.reading import dataset
 from data_pipelines.schema.errors import InputError
 from lcjax import tasks
 from lcjax.engine import restore
-from lcjax.evaluation import calibrate, evaluate, reliability
+from lcjax.evaluation import calibrate, elsewhere, evaluate, reliability
+from lcjax.evaluation.further import Further
 from lcjax.ops import reliability as ops
 from lcjax.ops import tiling
 from lcjax.parallel import mesh as meshes
@@ -52,10 +53,10 @@ class Corner:
 
 
 def corner(network, data_dir, size):
-    """(the corner, labelled as if the network were right at a temperature of 0.7; its images; class indices)."""
+    """(the corner, labelled as if the network were right at a temperature of 1/8; its images; class indices)."""
     source = dataset.open_dataset(data_dir, "sample").source(network.card.splits["validation"]["spec"])
     images = {s.name: source[0][s.name][None, :size, :size] for s in network.card.sensors}
-    chances = softmax(np.log(np.asarray(network.probabilities()(images), np.float64)) / 0.7)[0]
+    chances = softmax(np.log(np.asarray(network.probabilities()(images), np.float64)) / 0.125)[0]
     drawn = np.random.default_rng(0).random((size, size, 1))
     labels = (drawn > np.cumsum(chances, -1)[..., :-1]).sum(-1)
     labels[:3] = 255
@@ -158,7 +159,7 @@ def test_one_device_fits_what_eight_fit(network, data_dir, monkeypatch):
     alone = calibrate.fit(network, source, "here")
     monkeypatch.setattr(meshes, "make_mesh", MAKE_MESH)
     assert calibrate.fit(network, source, "here") == pytest.approx(alone, rel=1e-5)
-    assert 0.5 < alone < 0.9
+    assert 0.08 < alone < 0.2
 
 
 def test_what_maps_would_say_is_measured_on_the_test_split(workdir, network, result, data_dir):
@@ -229,6 +230,40 @@ def test_no_temperature_fits_answers_without_doubt_or_sense(network, data_dir, m
     monkeypatch.setattr(network.task, "probabilities", probabilities)
     with pytest.raises(InputError, match=rf"--calibrate: here: no temperature fits the validation split: .*{told}"):
         calibrate.fit(network, source, "here")
+
+
+def test_answers_that_are_no_numbers_are_refused_and_change_nothing(network, workdir, data_dir, result, monkeypatch):
+    before, (source, _, _) = (workdir / calibrations.FILE).read_bytes(), corner(network, data_dir, 64)
+    probabilities = network.task.probabilities
+    monkeypatch.setattr(network.task, "probabilities", lambda *given: probabilities(*given) * np.float32(np.nan))
+    with pytest.raises(InputError, match=r"--calibrate: here: the network answers NaN or infinity on the validation s"):
+        calibrate.fit(network, source, "here")
+    broken = dataclasses.replace(next(iter(calibrations.read(workdir).values())), temperature=float("nan"))
+    with pytest.raises(InputError, match="NaN, expected a finite number"):
+        calibrations.write(workdir, "0" * 16, broken)
+    assert (workdir / calibrations.FILE).read_bytes() == before
+
+
+def test_what_cannot_be_scored_further_is_refused_before_the_fit(workdir, network, monkeypatch):
+    monkeypatch.setattr(calibrate, "fit", None)
+    monkeypatch.setattr(restore, "restore", lambda *_: network)
+    monkeypatch.setattr(network.task, "counts_records", False, raising=False)
+    with pytest.raises(InputError, match=r"--boundary and --objects: a segmentation run counts no maps record"):
+        calibrate.evaluate_calibrated(workdir, "test", further=Further.asked("3px", None))
+    untested = {role: split for role, split in network.card.splits.items() if role != "test"}
+    bare = dataclasses.replace(network, card=dataclasses.replace(network.card, splits=untested))
+    monkeypatch.setattr(restore, "restore", lambda *_: bare)
+    with pytest.raises(InputError, match=r"--split=test: expected one of train, validation"):
+        calibrate.evaluate_calibrated(workdir, "test", further=Further.asked(None, "10"))
+    for empty, told in ((("", None), "--boundary=: empty"), ((None, " "), "--objects= : empty")):
+        with pytest.raises(InputError, match=told):
+            Further.asked(*empty)
+
+
+def test_on_other_data_the_records_of_the_fit_are_named(workdir, data_dir, result):
+    found = elsewhere.evaluate_elsewhere(workdir, "sample", "validation[80%:]", "best", str(data_dir))
+    assert "the calibration was fitted to 2 of these 2 records" in found["split"]["warnings"]
+    assert found["calibration"]["after"]["ECE_of"].keys() == set(found["class_set"])
 
 
 def test_the_verb_says_what_it_found(command, trained, workdir, tmp_path, result, monkeypatch):

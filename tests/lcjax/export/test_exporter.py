@@ -256,7 +256,8 @@ def test_the_temperature_of_a_network_goes_with_it(exported, tmp_path, capsys):
     scored = trained.card.legend.scored
     names, ids = [c.name for c in scored], [c.id for c in scored]
     split = {"spec": "validation", "id": "abc", "records": 2, "pixels": 80}
-    fitted = calibration.Calibration("best", 3, 1.5, [0.7, 0.6], split, names, ids, [10] * len(ids), {})
+    shares = {name: [0.25] * len(ids) for name in calibration.COVERAGES}
+    fitted = calibration.Calibration("best", 3, 1.5, [0.7, 0.6], split, names, ids, [10] * len(ids), shares)
     calibration.write(run, "0" * 16, fitted)
     exporter.write(run, out)
     assert "is of another checkpoint, and stays behind" in capsys.readouterr().out and load.temperature(out) == 1
@@ -277,6 +278,15 @@ def test_the_temperature_of_a_network_goes_with_it(exported, tmp_path, capsys):
     path.write_text(path.read_text().replace('"temperature": 1.5', '"temperature": NaN'))
     with pytest.raises(ValueError, match=rf"^{path}: temperature nan, expected a number above 0"):
         load.temperature(out)
+    for text, told in (
+        ("[]", "not of schema_version 2, which this load.py reads"),
+        ('{"schema_version": 3}', "not of schema_version 2, which this load.py reads"),
+        ('{"schema_version": 2}', r"not what lcjax wrote \(KeyError: 'checkpoints'\)"),
+        ('{"schema_version": 2, "checkpoints": []}', r"not what lcjax wrote \(AttributeError: "),
+    ):
+        path.write_text(text)
+        with pytest.raises(ValueError, match=rf"^{path}: {told}"):
+            load.temperature(out)
     path.write_text('{"schema_version": 2, "checkpoints": {}}')
     with pytest.raises(ValueError, match=rf"^{path}: is of another network than the one that lies beside it"):
         load.temperature(out)

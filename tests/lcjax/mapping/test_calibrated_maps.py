@@ -13,6 +13,7 @@ import rasterio
 import worlds
 from printed import printed
 from pystac.validation.stac_validator import JsonSchemaSTACValidator
+from test_map_writer import written
 
 import lcjax
 from data_pipelines.datasets.contest_legend import DFC2020
@@ -169,6 +170,19 @@ def test_a_mask_has_a_bit_for_up_to_31_classes():
         Options(conformal=0.9).check(256, 32)
 
 
+def test_overviews_hold_sets_of_single_pixels(tmp_path):
+    """The mode of each band by itself would count other classes than it names."""
+    members = np.random.default_rng(1).random((600, 700, 8)) < 0.4
+    mask = np.packbits(members, axis=-1, bitorder="little")[..., 0]
+    planes = np.zeros((600, 6, 700), np.uint8)
+    planes[:, 0], planes[:, 1], planes[:, 2] = 1, members.sum(-1), mask
+    output, _ = written(tmp_path, planes, map_writer.products(DFC2020, conformal=True))
+    with rasterio.open(output.with_name("map_conformal.tif"), overview_level=0) as overview:
+        size, mask = overview.read()
+    assert size.shape == (300, 350) and len(np.unique(mask)) > 100
+    np.testing.assert_array_equal(np.bitwise_count(mask), size)
+
+
 def test_colours_of_set_sizes_are_all_different():
     entries = ElementTree.fromstring(qgis_styles.set_qml(31)).iter("paletteEntry")
     assert len({entry.get("color") for entry in entries}) == 32
@@ -261,6 +275,7 @@ def test_what_does_not_fit_is_one_line(workdir, trained, sample, tmp_path, comma
     assert "NaN, expected a finite number" in refused(other, "--probabilities")
     path.write_text(text[:100])
     assert "calibration.json: cannot be read as JSON" in refused(other, "--confidence")
+    assert "--calibration=off: nothing of the probabilities is written" in refused(workdir, "--calibration=off")
     code, _, err = command("predict", f"--workdir={other}", place, f"--output={tmp_path}/map.tif")
     assert (code, err) == (0, []) and os.path.exists(tmp_path / "map.tif")  # the classes alone need none
 

@@ -3,7 +3,9 @@
 import collections
 import csv
 import re
+import shutil
 
+import jax
 import numpy as np
 import pytest
 import rasterio
@@ -55,9 +57,11 @@ def test_the_records_of_a_split(classifier, data_dir, tmp_path):
     left, bottom, right, top = told[source.ids[0]].extent.bounds
     ring = [(left, bottom), (right, bottom), (right, top), (left, top), (left, bottom)]
     assert outlines[0] == geopackage.polygon(ring)
-    # By a spec of the data set, too.
-    patches.write_split(classifier, "validation[:2]", tmp_path / "two.csv")
-    assert [row["id"] for row in rows_of(tmp_path / "two.csv")] == list(data.source("validation[:2]").ids)
+    # Each role means the records that the run had in it.
+    patches.write_split(classifier, "validation", tmp_path / "validation.csv")
+    spec = trained.card.splits["validation"]["spec"]
+    assert spec != "validation"
+    assert [row["id"] for row in rows_of(tmp_path / "validation.csv")] == list(data.source(spec).ids)
 
 
 def test_a_scene_is_one_tile_where_it_is_smaller_and_holes_are_told(classifier, tmp_path):
@@ -127,6 +131,50 @@ def test_several_systems_are_shown_in_longitude_and_latitude(classifier, tmp_pat
         patch_table.write(tmp_path / "y.gpkg", rows[1:2], task)
 
 
+def test_no_label_is_told_from_none_that_covers_enough(classifier, tmp_path):
+    task = restore.restore(classifier).task
+    rows = [
+        patch_table.Row(str(i), "", "", None, data, (), true, (0.1,) * 8)
+        for i, (data, true) in enumerate([(1.0, None), (1.0, ()), (0.0, None)])
+    ]
+    patch_table.write(tmp_path / "x.csv", rows, task)
+    found = [(row["truth"], row["predicted"]) for row in rows_of(tmp_path / "x.csv")]
+    assert found == [("", "(none)"), ("(none)", "(none)"), ("", "")]
+
+
+def test_both_kinds_of_table_are_written_by_one_process_at_a_time(tmp_path):
+    with (
+        patch_table.alone(tmp_path / "x.csv"),
+        pytest.raises(InputError, match="another process is writing it"),
+        patch_table.alone(tmp_path / "x.gpkg"),
+    ):
+        pass
+
+
+def test_a_folder_of_scenes_beside_its_table_and_one_compilation_for_all(classifier, tmp_path, monkeypatch):
+    places = {}
+    for name in ("s1", "s2"):
+        places[name] = tmp_path / name
+        places[name].mkdir()
+    world = worlds.make(tmp_path)
+    for name in places:
+        for scene_name in ("a", "b"):
+            shutil.copy(world.folder / f"{name}.tif", places[name] / f"{scene_name}.tif")
+    compiled, jit = [], jax.jit
+    monkeypatch.setattr(patches.jax, "jit", lambda function: compiled.append(function) or jit(function))
+    patches.write_scenes(classifier, f"s1={tmp_path}/s1,s2={tmp_path}/s2", tmp_path / "s2.csv", SceneOptions())
+    assert [row["id"] for row in rows_of(tmp_path / "s2.csv")] == ["a_0_0", "b_0_0"] and len(compiled) == 1
+
+
+def test_a_scene_without_a_place_is_refused_before_any_work(classifier, tmp_path, monkeypatch):
+    worlds.make(tmp_path)
+    monkeypatch.setattr(SceneTiles, "extents", lambda tiles: [None] * len(tiles))
+    monkeypatch.setattr(SceneTiles, "read", lambda *_: pytest.fail("read before it was checked"))
+    text = f"s1={tmp_path}/s1.tif,s2={tmp_path}/s2.tif"
+    with pytest.raises(InputError, match="no patch knows its place, so that a GeoPackage would show nothing"):
+        patches.write_scenes(classifier, text, tmp_path / "x.gpkg", SceneOptions())
+
+
 @pytest.mark.parametrize(
     ("flags", "says"),
     [
@@ -134,7 +182,7 @@ def test_several_systems_are_shown_in_longitude_and_latitude(classifier, tmp_pat
             ["--split=test", "--output=map.tif"],
             r"--output=.*map\.tif: a classification run gives whole patches classes",
         ),
-        (["--split=nowhere", "--output=a.csv"], r"nowhere"),
+        (["--split=validation[:2]", "--output=a.csv"], r"--split=validation\[:2\]: expected one of"),
         (["--output=a.csv"], r"--scene: not given; expected either --scene or --split"),
         (["--split=test", "--scene=x.tif", "--output=a.csv"], r"--scene: given beside --split; expected either"),
         (["--split=test", "--output=a.csv", "--confidence"], r"--confidence: .* is a classification run, whose table"),

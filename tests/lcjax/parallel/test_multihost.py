@@ -169,7 +169,7 @@ def test_what_one_process_lacks_ends_all_alike(data_dir, tmp_path):
         assert lines[1 - lacking].startswith(f"lcjax train: {named}{tmp_path}/nothing")
 
 
-@pytest.mark.parametrize("everywhere", [True, False])
+@pytest.mark.parametrize("everywhere", [True, pytest.param(False, marks=pytest.mark.slow)])
 def test_two_processes_are_measured_as_one(everywhere, data_dir, tmp_path):
     config = f"--config={launched.ROOT}/configs/dfc2020.py:model=unet,data=sample,tiny=true"
     arguments = ["benchmark", config, f"--config.data_dir={data_dir}", "--config.batch_size=4", "--steps=2"]

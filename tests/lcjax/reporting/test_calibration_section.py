@@ -42,6 +42,9 @@ def measured(seed: int) -> dict:
     return {"temperature": 1.25, "fitted_on": split, "before": one(0.08), "after": one(0.02), "sets": sets}
 
 
+AFTER, SETS = measured(0)["after"], measured(0)["sets"][0]
+
+
 @pytest.fixture(scope="module")
 def page(tmp_path_factory):
     root = tmp_path_factory.mktemp("calibrated")
@@ -76,6 +79,11 @@ def test_the_diagram_shows_every_class_and_both_curves():
     [
         ({"temperature": 0.0}, r"calibration.temperature: found 0.0, expected a number >= 0.0625"),
         ({"sets": None}, r"calibration.sets: found null, expected a list"),
+        ({"after": AFTER | {"bins": []}}, r"calibration.after.bins: "),
+        ({"after": AFTER | {"bins": bins(1)[:9]}}, r"calibration.after: diagrams of 9, 15 bins; expected 15 in each"),
+        ({"after": AFTER | {"ECE_of": {"Moor": 0.1}}}, r"after.ECE_of: found Moor; expected each class of class_set"),
+        ({"after": AFTER | {"bins_of": {}}}, r"after.bins_of: found none; expected each class of class_set"),
+        ({"sets": [SETS | {"reached_of": {"Moor": 1}}]}, r"sets\[0\].reached_of: found Moor; expected classes of"),
     ],
 )
 def test_damage_is_one_line(tmp_path, change, told):

@@ -70,7 +70,9 @@ def test_of_another_checkpoint_or_legend_it_is_refused(tmp_path):
         (lambda one: one | {"temperature": "1"}, r'temperature: found "1", expected a number'),
         (lambda one: {k: v for k, v in one.items() if k != "temperature"}, r"temperature: missing"),
         (lambda one: one | {"thresholds": {"0.90": [2.0] * 8}}, r"found 2.0, expected a number <= 1"),
-        (lambda one: one | {"thresholds": {"0.90": [0.5]}}, r"lists of 1, 8 classes; expected all of one length"),
+        (lambda one: one | {"thresholds": {}}, r"thresholds\['0.50'\]: missing"),
+        (lambda one: one | {"thresholds": dict([*one["thresholds"].items()][:40])}, r"thresholds\['0.90'\]: missing"),
+        (lambda one: one | {"thresholds": one["thresholds"] | {"0.90": [0.5]}}, r"lists of 1, 8 classes; expected all"),
         (lambda one: one | {"more": 1}, r"more: a field that nothing reads"),
     ],
 )
