@@ -56,7 +56,7 @@ def write(
       OSError: the file cannot be written, or does not hold what was written.
     """
     pyogrio = _pyogrio(path)
-    begun = temporary(path).with_suffix(path.suffix)  # GDAL warns of names that do not end in .gpkg
+    begun = path.with_name(temporary(path).name + path.suffix)  # GDAL warns of names that do not end in .gpkg
     names, data, masks = list(columns), [], []
     for values in columns.values():
         kind_of = next((type(value) for value in values if value is not None), str)
@@ -67,6 +67,7 @@ def write(
     shapes = np.empty(len(geometries), object)
     shapes[:] = geometries
     try:
+        begun.unlink(missing_ok=True)  # GDAL adds to what is there
         with _warnings_logged(path):
             pyogrio.raw.write(
                 begun, shapes, data, names, masks, layer=layer, driver="GPKG", geometry_type=kind, crs=crs,
@@ -96,7 +97,8 @@ def read(path: pathlib.Path, layer: str, columns: Sequence[str]) -> tuple[dict[s
       Column -> its values, None where there is none; and the WKB of each feature, None where it has no geometry.
 
     Raises:
-      InputError: pyogrio is not installed, the file is no GeoPackage, holds views, or lacks the layer or a column.
+      InputError: pyogrio is not installed, the file is no GeoPackage, computes what it holds, or lacks the layer or a
+        column.
     """
     pyogrio = _pyogrio(path)
     _check(path)
@@ -108,17 +110,22 @@ def read(path: pathlib.Path, layer: str, columns: Sequence[str]) -> tuple[dict[s
             told = ", ".join(layers[:20]) or "none"
             raise InputError(f"{path}: found the layers {told}; expected one called {layer}")
         with _warnings_logged(path):
-            meta, _, shapes, data = pyogrio.raw.read(path, layer=chosen, max_features=_MOST_ROWS + 1)
+            there = [str(name) for name in pyogrio.read_info(path, layer=chosen)["fields"]]
+        if missing := [name for name in columns if name not in there]:
+            raise InputError(
+                f"{path}: no column {', '.join(missing)} in the layer {chosen}; found "
+                f"{', '.join(there)[:200] or 'none'}"
+            )
+        with _warnings_logged(path):
+            meta, _, shapes, data = pyogrio.raw.read(
+                path, layer=chosen, columns=list(columns), max_features=_MOST_ROWS + 1
+            )
     except (pyogrio.errors.DataSourceError, pyogrio.errors.DataLayerError, UnicodeDecodeError) as error:
         reason = " ".join(str(error).split())
         raise InputError(f"{path}: cannot be read ({reason}); damaged, or no GeoPackage; copy it anew") from error
-    fields = [str(name) for name in meta["fields"]]
-    if missing := [name for name in columns if name not in fields]:
-        raise InputError(
-            f"{path}: no column {', '.join(missing)} in the layer {chosen}; found {', '.join(fields)[:200] or 'none'}"
-        )
     if len(shapes if shapes is not None else ()) > _MOST_ROWS:
         raise InputError(f"{path}: more than {_MOST_ROWS:,} features; expected fewer; is it the right file?")
+    fields = [str(name) for name in meta["fields"]]
     found = {name: _values(data[fields.index(name)]) for name in columns}
     count = len(next(iter(found.values()), ()))
     return found, [None if wkb is None else bytes(wkb) for wkb in (shapes if shapes is not None else [None] * count)]
@@ -190,16 +197,25 @@ def _check(path: pathlib.Path) -> None:
         raise InputError(f"{path}: {size:,} bytes; expected at most {limits.TABLE_BYTES:,}; is it the right file?")
     try:  # not its log, and no file is made beside it
         with contextlib.closing(sqlite3.connect(f"file:{quote(str(path.absolute()))}?immutable=1", uri=True)) as base:
-            views = base.execute("SELECT name FROM sqlite_master WHERE type = 'view' LIMIT 1").fetchall()
+            computed = next(_computed(base), None)
     except sqlite3.Error as error:
         raise InputError(f"{path}: cannot be read ({error}); damaged, or no GeoPackage; copy it anew") from error
-    if views:  # which may compute without end
-        raise InputError(
-            f"{path}: holds the view {str(views[0][0])[:60]!a}; expected tables alone: export the layer anew"
-        )
+    if computed:
+        raise InputError(f"{path}: holds {computed}; expected tables of stored values alone: export the layer anew")
     log = path.with_name(f"{path.name}-wal")
     if log.exists() and os.path.getsize(log):
         _log.warning(f"{path}: is open in another program, which may hold back what was written last; close it there")
+
+
+def _computed(base: sqlite3.Connection) -> Iterator[str]:
+    """Names what a file computes when it is read, which may take any time and memory: views and generated columns."""
+    for (name,) in base.execute("SELECT name FROM sqlite_master WHERE type = 'view'"):
+        yield f"the view {str(name)[:60]!a}"
+    # A virtual table, which has no root page, would run the code of its module.
+    for (table,) in base.execute("SELECT name FROM sqlite_master WHERE type = 'table' AND rootpage > 0"):
+        # 2 and 3 are generated, when they are read and when they are written (sqlite.org/pragma.html).
+        for (name,) in base.execute("SELECT name FROM pragma_table_xinfo(?) WHERE hidden IN (2, 3)", (table,)):
+            yield f"the generated column {str(name)[:60]!a} of the table {str(table)[:60]!a}"
 
 
 def _values(array: np.ndarray) -> list[Value]:

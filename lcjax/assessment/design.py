@@ -6,6 +6,7 @@ from typing import Annotated, Any
 
 import msgspec
 
+from data_pipelines.geo.geodesy import CRS, Affine
 from data_pipelines.schema import schema_version
 from data_pipelines.schema.errors import InputError
 from data_pipelines.schema.typed_json import Colour, Count, LabelId, Name, Ordinal, Real
@@ -60,6 +61,11 @@ class MapFile:
     height: Ordinal
     width: Ordinal
     transform: tuple[Real, Real, Real, Real, Real, Real]
+
+    @property
+    def parsed_crs(self) -> CRS | None:
+        """The CRS; None where the map has none."""
+        return CRS.from_string(self.crs) if self.crs else None
 
 
 @dataclasses.dataclass(frozen=True)
@@ -128,6 +134,12 @@ def read(path: pathlib.Path) -> Design:
       InputError: there is none, it is damaged, or its parts do not agree.
     """
     found = schema_version.read_json(path, Design, _VERSION, _REMEDY)
+    try:
+        _ = found.map.parsed_crs
+    except ValueError as error:  # rasterio's CRSError
+        raise InputError(f"{path}: map.crs: found {found.map.crs[:60]!r}, which is no CRS; {_REMEDY}") from error
+    if Affine(*found.map.transform).is_degenerate:
+        raise InputError(f"{path}: map.transform: its pixels have no area; {_REMEDY}")
     classes = {one.value for one in found.classes}
     strata = {one.value: one.points for one in found.strata}
     drawn = dict.fromkeys(strata, 0)

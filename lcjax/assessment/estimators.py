@@ -118,29 +118,35 @@ def estimate(labelled: Labelled, strata: Strata, classes: int) -> Accuracy:
     Raises:
       ValueError: a stratum has fewer labelled pixels.
     """
-    units = _Units(labelled, strata)
-    mapped, reference = (np.eye(classes)[indices] for indices in (labelled.mapped, labelled.reference))
-    both = mapped * reference
-    counts = np.zeros((classes, classes), np.int64)
-    np.add.at(counts, (labelled.mapped, labelled.reference), 1)
-    cells = units.proportions((mapped[:, :, None] * reference[:, None, :]).reshape(-1, classes**2))
+    units, agree = _Units(labelled, strata), labelled.mapped == labelled.reference
+    cells = labelled.mapped * classes + labelled.reference
+    users, producers, areas = [], [], []
+    for k in range(classes):
+        mapped, reference = labelled.mapped == k, labelled.reference == k
+        users.append(units.ratio(mapped & reference, mapped))
+        producers.append(units.ratio(mapped & reference, reference))
+        areas.append(units.total(reference))
     return Accuracy(
-        counts,
-        cells.reshape(classes, classes),
-        units.total(both.sum(1)),
-        tuple(units.ratio(both[:, k], mapped[:, k]) for k in range(classes)),
-        tuple(units.ratio(both[:, k], reference[:, k]) for k in range(classes)),
-        tuple(units.total(reference[:, k]) for k in range(classes)),
+        np.bincount(cells, minlength=classes**2).reshape(classes, classes),
+        np.bincount(cells, units.weights, minlength=classes**2).reshape(classes, classes),
+        units.total(agree),
+        tuple(users),
+        tuple(producers),
+        tuple(areas),
     )
 
 
 def overall(labelled: Labelled, strata: Strata, agree: np.ndarray) -> Estimate:
-    """Estimates the share of the area where `agree`, (n,) of 0 and 1, is 1; errors as of `estimate`."""
-    return _Units(labelled, strata).total(np.asarray(agree, np.float64))
+    """Estimates the share of the area where `agree`, (n,) bool, is true; errors as of `estimate`."""
+    return _Units(labelled, strata).total(agree)
 
 
 class _Units:
-    """The labelled pixels with their weights."""
+    """The labelled pixels with their weights.
+
+    Attributes:
+      weights: (n,) share of the area that each stands for; they sum to 1.
+    """
 
     def __init__(self, labelled: Labelled, strata: Strata):
         count = len(strata.pixels)
@@ -150,24 +156,21 @@ class _Units:
             raise ValueError("a stratum has fewer than two labelled pixels")
         sums = np.bincount(labelled.stratum, labelled.area, minlength=count)
         self._parts = labelled.area / sums[labelled.stratum]  # of the labelled area of its stratum; they sum to 1
+        self.weights = self._parts * self._share[labelled.stratum]
         left = 1 - self._numbers / strata.pixels  # the finite population correction
         degrees = np.maximum(self._numbers - 1, 1)  # of a stratum with one pixel, `left` is 0
         self._spread = self._share**2 * left * self._numbers / degrees
 
-    def proportions(self, y: np.ndarray) -> np.ndarray:
-        """Returns the share of the area of each column of y, (n, C) -> (C,)."""
-        return (self._parts * self._share[self._stratum]) @ y
-
     def total(self, y: np.ndarray) -> Estimate:
-        """Returns the share of the area where y, (n,), is 1."""
-        return Estimate(float(self.proportions(y[:, None])[0]), float(np.sqrt(self._variance(self._residuals(y)))))
+        """Returns the share of the area where y, (n,) bool, is true."""
+        return Estimate(float(self.weights @ y), float(np.sqrt(self._variance(self._residuals(y)))))
 
     def ratio(self, y: np.ndarray, x: np.ndarray) -> Estimate | None:
-        """Returns the share of y in x, (n,) each; None where there is no x."""
-        of_y, of_x = self.proportions(np.stack([y, x], 1)).tolist()
+        """Returns the share of y in x, (n,) bool each; None where there is no x."""
         if not x.any():
             return None
-        value = of_y / of_x
+        of_x = float(self.weights @ x)
+        value = float(self.weights @ y) / of_x
         errors = self._residuals(y) - value * self._residuals(x)
         return Estimate(value, float(np.sqrt(self._variance(errors))) / of_x)
 

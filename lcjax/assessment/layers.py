@@ -232,6 +232,9 @@ def _opened(path: pathlib.Path, flag: str, expected: str) -> Any:
             f"{flag}={path}: {len(kinds)} bands of {', '.join(sorted(set(kinds)))}; expected {expected}, one band of "
             "whole numbers"
         )
+    if dataset.transform.is_degenerate:
+        dataset.close()
+        raise InputError(f"{flag}={path}: its transform gives pixels no area; expected {expected}; write it anew")
     return dataset
 
 

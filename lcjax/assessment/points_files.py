@@ -6,6 +6,7 @@ Nothing here tells what the map says at a point. A file that is there already is
 import csv
 import io
 import logging
+import math
 import os
 import pathlib
 from collections.abc import Sequence
@@ -13,7 +14,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from data_pipelines.geo import geodesy, geopackage
-from data_pipelines.geo.geodesy import CRS
+from data_pipelines.geo.geodesy import Affine
 from data_pipelines.schema.errors import InputError
 from data_pipelines.schema.files import write_atomically
 from lcjax.assessment import qgis_form
@@ -25,7 +26,7 @@ POINTS_CSV, POINTS_GPKG, POINTS_QML = "points.csv", "points.gpkg", "points.qml"
 CLASSES_CSV, CHIPS = "classes.csv", "chips"
 LAYER = "points"
 CANNOT_SAY = "cannot say"
-_DEGREES = 9  # decimals of degrees, and of metres or feet three: a tenth of a millimetre, and a millimetre
+_DECIMALS = 3  # of coordinates, at least; more where a thousandth of a pixel needs them
 
 
 def chip_name(point: int) -> str:
@@ -81,13 +82,13 @@ def write(folder: pathlib.Path, design: Design, chips: bool) -> list[pathlib.Pat
 
 def _columns(design: Design, chips: bool) -> dict[str, list[str | int | float | None]]:
     x, y = (np.array([getattr(point, axis) for point in design.points]) for axis in ("x", "y"))
-    crs = CRS.from_string(design.map.crs) if design.map.crs else None
+    crs = design.map.parsed_crs
     degrees: list[list[float | None]] = [[None] * len(x)] * 2
     if crs is not None and geodesy.is_earthly(crs):
         degrees = [
             [round(float(one), 7) if np.isfinite(one) else None for one in axis] for axis in geodesy.lonlat(crs, x, y)
         ]
-    decimals = _DEGREES if crs is not None and crs.is_geographic else 3
+    decimals = _decimals(Affine(*design.map.transform))
     numbers = [point.point for point in design.points]
     columns: dict[str, list[str | int | float | None]] = {
         "point": [*numbers],
@@ -101,6 +102,13 @@ def _columns(design: Design, chips: bool) -> dict[str, list[str | int | float | 
     if chips:
         columns["chip"] = [f"{CHIPS}/{chip_name(number)}" for number in numbers]
     return columns
+
+
+def _decimals(transform: Affine) -> int:
+    """Returns how many decimals of x and y tell a thousandth of a pixel."""
+    back = ~transform
+    pixels = max(abs(back.a) + abs(back.b), abs(back.d) + abs(back.e))  # that one unit of x and y may be
+    return max(_DECIMALS, math.ceil(math.log10(1000 * pixels)))
 
 
 def _csv(columns: dict[str, list[str | int | float | None]]) -> str:

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from data_pipelines.geo import geodesy
-from data_pipelines.schema import locks, progress
+from data_pipelines.schema import locks, paths, progress
 from data_pipelines.schema.errors import InputError
 from data_pipelines.schema.files import temporary
 from lcjax.assessment import allocation, chips, design, layers, map_file, points_files, random_sample, training_tiles
@@ -43,6 +43,8 @@ class Request:
       seed: of the random numbers.
       training: a workdir, the folder of a prepared data set, "none", or "" for what the map says.
       on_training: what to do about points on training tiles, one of `ON_TRAINING`.
+      scenes: images of which each point gets a chip.
+      bands: of the images, as `chips.opened` takes them.
     """
 
     map: pathlib.Path
@@ -57,13 +59,22 @@ class Request:
     seed: int = 0
     training: str = ""
     on_training: str = "refuse"
+    scenes: Sequence[pathlib.Path] = ()
+    bands: Sequence[str] = ()
 
     @property
     def asked(self) -> dict[str, Any]:
-        """All that the sample depends on beside the map, as JSON."""
+        """All that the sample and its files depend on beside the map, as JSON; paths as they lead from any folder."""
         fields = dataclasses.asdict(self)
         del fields["map"]
-        return {name: str(value) if isinstance(value, pathlib.Path) else value for name, value in fields.items()}
+        training = self.training if self.training in ("", NONE) else _lasting(pathlib.Path(self.training))
+        return fields | {
+            "legend": self.legend and _lasting(self.legend),
+            "strata": self.strata and _lasting(self.strata),
+            "training": training,
+            "scenes": [_lasting(path) for path in self.scenes],
+            "bands": list(self.bands),
+        }
 
     def check(self) -> None:
         """Raises InputError for what cannot be, before the map is read."""
@@ -92,20 +103,28 @@ class Request:
             raise InputError(f"--allocation={self.allocation}: expected one of {', '.join(allocation.ALLOCATIONS)}")
         if self.on_training not in ON_TRAINING:
             raise InputError(f"--on_training={self.on_training}: expected one of {', '.join(ON_TRAINING)}")
+        if self.on_training != ON_TRAINING[0] and self.training in ("", NONE):
+            raise InputError(
+                f"--on_training={self.on_training}: needs --training=WORKDIR, the run that made the map, or the folder "
+                "of its prepared data set: without it no training tile is known; or leave --on_training out"
+            )
+        if self.bands and not self.scenes:
+            raise InputError(f"--bands={','.join(self.bands)}: are of --scene, which is missing; give both, or neither")
         if self.seed < 0:
             raise InputError(f"--seed={self.seed}: expected 0 or more")
 
 
-def sample(
-    request: Request, output: pathlib.Path, scenes: Sequence[pathlib.Path] = (), bands: Sequence[str] = ()
-) -> Design:
+def _lasting(path: pathlib.Path) -> str:
+    """Returns a path that leads to the same file from any folder."""
+    return str(paths.real(path))
+
+
+def sample(request: Request, output: pathlib.Path) -> Design:
     """Draws a sample and writes its files; killed at any moment, the same call goes on and ends in the same sample.
 
     Args:
       request: what is drawn.
       output: folder of the sample.
-      scenes: images of which each point gets a chip.
-      bands: of the images, as `chips.opened` takes them.
 
     Raises:
       InputError: something does not fit, or the folder holds another sample or what is somebody's own.
@@ -114,18 +133,18 @@ def sample(
     made = not output.exists()
     try:
         with (
-            chips.opened(scenes, bands) as images,
+            chips.opened(request.scenes, request.bands) as images,
             locks.held(output / _LOCK, f"--output={output}", doing="writing", instead="give another --output"),
         ):
             file = output / design.FILE
             there = design.read(file) if os.path.lexists(file) else None
             if there:
+                _check_images(images, there.map.parsed_crs)
                 _check_same(there, request, file)
             else:
                 _check_nothing_of_others(output)
                 with layers.opened(request.map, request.legend, request.strata) as opened:
-                    if images and not geodesy.is_earthly(opened.crs):
-                        raise InputError("--scene: the map lies nowhere, so no image shows its ground; leave it out")
+                    _check_images(images, opened.crs)
                     drawn = _drawn(request, opened)
                 drawn.write(file)
                 there = design.read(file)
@@ -170,7 +189,7 @@ def _drawn(request: Request, opened: Layers) -> Design:
     )
     return Design(
         map=map_file.describe(opened, population.fingerprint),
-        strata_path=str(request.strata or ""),
+        strata_path=request.asked["strata"] or "",
         unit="hectares" if earthly else "pixels",
         asked=request.asked,
         classes=tuple(design.Class(**dataclasses.asdict(part)) for part in population.classes),
@@ -291,14 +310,28 @@ def _check_same(there: Design, request: Request, file: pathlib.Path) -> None:
     asked = request.asked
     other = next((name for name, value in asked.items() if there.asked.get(name) != value), "")
     if other:
+        flag, held = f"--{_FLAGS.get(other, other)}", _told(there.asked.get(other))
         raise InputError(
-            f"{file}: holds a sample with --{_FLAGS.get(other, other)}={there.asked.get(other)}, found "
-            f"{asked[other]}; a sample is never replaced: give another --output, or the same options to go on"
+            f"{file}: holds a sample {f'with {flag}={held}' if held else f'without {flag}'}, found "
+            f"{_told(asked[other]) or 'none'}; a sample is never replaced: give another --output, or the same options "
+            "to go on"
         )
     map_file.check(there, request.map, request.legend, file)
 
 
-_FLAGS = {"users": "users_accuracy"}
+_FLAGS = {"users": "users_accuracy", "scenes": "scene"}
+
+
+def _told(value: Any) -> str:
+    """Formats the value of an option as it is typed; "" for none."""
+    if isinstance(value, dict):
+        return ",".join(f"{name}={number}" if name else f"{number}" for name, number in value.items())
+    return ",".join(map(str, value)) if isinstance(value, list) else "" if value is None else str(value)
+
+
+def _check_images(images: Sequence[chips.Image], crs: geodesy.CRS | None) -> None:
+    if images and not geodesy.is_earthly(crs):
+        raise InputError("--scene: the map lies nowhere, so no image shows its ground; leave it out")
 
 
 def _check_nothing_of_others(output: pathlib.Path) -> None:
@@ -313,7 +346,8 @@ def _check_nothing_of_others(output: pathlib.Path) -> None:
 def _write_chips(drawn: Design, folder: pathlib.Path, images: Sequence[chips.Image]) -> None:
     """Writes the chips that are missing, and warns of points that an image does not show."""
     folder.mkdir(exist_ok=True)
-    crs, transform = geodesy.CRS.from_string(drawn.map.crs), geodesy.Affine(*drawn.map.transform)
+    crs, transform = drawn.map.parsed_crs, geodesy.Affine(*drawn.map.transform)
+    assert crs is not None
     x, y = (np.array([getattr(point, axis) for point in drawn.points]) for axis in ("x", "y"))
     for image in images:
         if outside := int((~image.shows(crs, x, y)).sum()):

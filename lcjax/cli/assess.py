@@ -110,10 +110,11 @@ def _sample(flags) -> None:
         seed=flags.seed,
         training=training,
         on_training=flags.on_training,
+        scenes=[paths.given(one, "--scene") for one in paths.several(flags.scene, "--scene")],
+        bands=flags.bands,
     )
     output = paths.given(flags.output, "--output") if flags.output else source.with_name(f"{source.stem}_sample")
-    scenes = [paths.given(one, "--scene") for one in paths.several(flags.scene, "--scene")]
-    sampling.sample(request, output, scenes, flags.bands)
+    sampling.sample(request, output)
     _log.info(f"next: label the points of {output}, then lcjax assess --labels={output}/points.csv (or .gpkg)")
 
 
@@ -140,7 +141,7 @@ def _estimate(flags) -> None:
 
 
 def _numbers(words, flag: str, kind, nameless: bool = False) -> dict:
-    """Parses NAME=NUMBER words; one may be a number alone, for all others, if `nameless`."""
+    """Parses NAME=NUMBER words; one may be a number alone, without =, for all others, if `nameless`."""
     found: dict = {}
     for word in words:
         name, equals, number = word.rpartition("=")
@@ -148,7 +149,8 @@ def _numbers(words, flag: str, kind, nameless: bool = False) -> dict:
             value = kind(number)
         except ValueError:
             value = None
-        if value is None or not (equals or nameless) or name.strip() in found:
+        named = bool(name.strip()) if equals else nameless
+        if value is None or not named or name.strip() in found:
             example = "0.8,Water=0.95" if nameless else "Water=20,Wetlands=75"
             raise InputError(f"{flag}: found {word!r}; expected each class once, e.g. {flag}={example}")
         found[name.strip()] = value

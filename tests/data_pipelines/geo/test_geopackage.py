@@ -1,9 +1,11 @@
 """GeoPackages: what is written is read back by GDAL and as SQLite, and what is none is refused in one line."""
 
+import os
 import sqlite3
 import sys
 
 import numpy as np
+import pyogrio.raw
 import pytest
 
 from data_pipelines.geo import geopackage
@@ -90,12 +92,58 @@ def test_a_column_or_a_layer_that_is_not_there(tmp_path, capsys):
     assert geopackage.read(path, "other", ["point"])[0] == {"point": [1, 2, 3]}  # the only one may have any name
     with sqlite3.connect(path) as base:
         base.execute("CREATE VIEW endless AS SELECT 1")
-    with pytest.raises(InputError, match="holds the view 'endless'; expected tables alone"):
+    with pytest.raises(InputError, match="holds the view 'endless'; expected tables of stored values alone"):
         geopackage.read(path, "points", ["point"])
     write(path)
     (tmp_path / "a.gpkg-wal").write_bytes(b"half")
     geopackage._check(path)
     assert "is open in another program" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("kept", ["VIRTUAL", "STORED"])
+def test_columns_that_are_computed_are_refused_before_anything_computes_them(tmp_path, kept):
+    path = write(tmp_path / "a.gpkg")
+    with sqlite3.connect(path) as base:  # 100 MB for each row of a small file
+        base.execute(
+            f"CREATE TABLE more (fid INTEGER PRIMARY KEY, big TEXT AS (printf('%.*c', 100000000, 'x')) {kept})"
+        )
+    with pytest.raises(InputError, match="the generated column 'big' of the table 'more'; expected tables of stored"):
+        geopackage.read(path, "points", ["point"])
+
+
+def test_columns_that_nobody_asked_for_are_not_read(tmp_path, monkeypatch):
+    path, read = write(tmp_path / "a.gpkg"), pyogrio.raw.read
+    fields = []
+
+    def noted(*args, **options):
+        found = read(*args, **options)
+        fields.extend(found[0]["fields"])
+        return found
+
+    monkeypatch.setattr(pyogrio.raw, "read", noted)
+    found, shapes = geopackage.read(path, "points", ["n", "label"])
+    assert found == {name: COLUMNS[name] for name in ("n", "label")} and len(shapes) == 3
+    assert sorted(fields) == ["label", "n"]
+    assert geopackage.read(path, "points", [])[0] == {}
+
+
+def test_what_a_kill_left_is_not_added_to_and_the_name_is_of_this_process_alone(tmp_path, monkeypatch):
+    path, written = tmp_path / "a.b.gpkg", []
+    raw = pyogrio.raw.write
+    monkeypatch.setattr(
+        pyogrio.raw, "write", lambda begun, *args, **how: (written.append(begun), raw(begun, *args, **how))
+    )
+    write(path)
+    (begun,) = written
+    assert str(os.getpid()) in begun.name and begun.suffix == ".gpkg"
+    left = write(tmp_path / "left.gpkg", {"point": [7]}, POINTS[:1])
+    with sqlite3.connect(left) as base:
+        base.execute("CREATE TABLE own (a)")
+    left.rename(begun)
+    write(path)
+    with sqlite3.connect(path) as base:
+        assert not base.execute("SELECT name FROM sqlite_master WHERE name = 'own'").fetchall()
+    assert geopackage.read(path, "points", ["point"])[0] == {"point": [1, 2, 3]}
 
 
 def test_without_the_extra_it_says_which(tmp_path, monkeypatch):

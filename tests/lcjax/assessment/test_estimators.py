@@ -6,6 +6,7 @@ stehman2014_table2.csv) repeat them from the papers.
 """
 
 import math
+import tracemalloc
 
 import numpy as np
 import pytest
@@ -168,6 +169,22 @@ def test_what_was_never_seen_has_no_accuracy():
     found = estimators.estimate(of_matrix(counts[[0, 2]]), Strata(np.array([90, 110]), np.array([90, 110])), 3)
     assert found.users[2] is None and found.producers[2] is None  # of three classes the last is nowhere
     assert found.areas[2].value == 0 and found.producers[0].value == pytest.approx(90 * 0.9 / (90 * 0.9 + 110 * 0.4))
+
+
+def test_many_classes_take_memory_by_points_and_by_cells_not_by_their_product():
+    points, classes = 20_000, 200  # a matrix for each point would be 6.4 GB
+    rng = np.random.default_rng(1)
+    mapped, reference = rng.integers(0, classes, (2, points))
+    strata = Strata(np.array([10**6]), np.array([10.0**6]))
+    tracemalloc.start()
+    found = estimators.estimate(labelled(np.zeros(points, int), mapped, reference), strata, classes)
+    _, most = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert most < 20 * 8 * points + 4 * 8 * classes**2
+    expected = np.zeros((classes, classes), int)
+    np.add.at(expected, (mapped, reference), 1)
+    np.testing.assert_array_equal(found.counts, expected)
+    np.testing.assert_allclose(found.matrix, expected / points)
 
 
 def test_intervals_end_at_0_and_1():

@@ -3,6 +3,7 @@
 import csv
 import json
 import os
+import pathlib
 import re
 import sqlite3
 import sys
@@ -12,8 +13,9 @@ import pytest
 import rasterio
 from classified import CLASSES, random_ids, write_map
 
+from data_pipelines.geo import geodesy
 from data_pipelines.schema.errors import InputError
-from lcjax.assessment import design, points_files, sampling
+from lcjax.assessment import assess, design, labels, points_files, sampling
 from lcjax.assessment.sampling import Request
 
 
@@ -112,6 +114,7 @@ def test_killed_anywhere_it_ends_in_the_same_sample_and_labels_stay(land_map, tm
         ({"seed": 1}, "holds a sample with --seed=0, found 1; a sample is never replaced"),
         ({"size": 61}, "holds a sample with --size=60, found 61"),
         ({"allocation": "equal"}, "--allocation=proportional, found equal"),
+        ({"points": {"Water": 12}}, "holds a sample without --points, found Water=12"),
     ],
 )
 def test_another_sample_does_not_take_the_place_of_one(land_map, tmp_path, change, says):
@@ -145,7 +148,8 @@ def test_what_is_somebodys_own_stays(land_map, tmp_path):
 def test_chips_are_of_every_point_and_a_wrong_image_is_said_before_anything_is_drawn(land_map, tmp_path, capsys):
     image = np.random.default_rng(0).integers(1, 200, (80, 90)).astype(np.uint8)
     scene = write_map(tmp_path / "scene.tif", image, classes=(), nodata=None)
-    drawn = sampling.sample(request(land_map, size=12, minimum=3), tmp_path / "s", [scene])
+    small = request(land_map, size=12, minimum=3, scenes=[scene])
+    drawn = sampling.sample(small, tmp_path / "s")
     names = [row["chip"] for row in rows_of(tmp_path / "s" / "points.csv")]
     assert names == [f"chips/{number:05d}.png" for number in range(1, 13)]
     assert all((tmp_path / "s" / name).read_bytes().startswith(b"\x89PNG") for name in names)
@@ -153,11 +157,83 @@ def test_chips_are_of_every_point_and_a_wrong_image_is_said_before_anything_is_d
     assert f"scene.tif: does not reach {outside} of 12 points" in capsys.readouterr().out
     (tmp_path / "s" / names[3]).unlink()
     before = (tmp_path / "s" / names[4]).stat().st_mtime_ns
-    sampling.sample(request(land_map, size=12, minimum=3), tmp_path / "s", [scene])
+    sampling.sample(small, tmp_path / "s")
     assert (tmp_path / "s" / names[3]).exists() and (tmp_path / "s" / names[4]).stat().st_mtime_ns == before
     with pytest.raises(InputError, match=r"--scene=.*absent.tif: no such file"):
-        sampling.sample(request(land_map), tmp_path / "new", [tmp_path / "absent.tif"])
+        sampling.sample(request(land_map, scenes=[tmp_path / "absent.tif"]), tmp_path / "new")
     assert not (tmp_path / "new").exists()
+
+
+@pytest.mark.parametrize(
+    ("first", "then", "says"),
+    [
+        (["a"], ["b"], r"holds a sample with --scene=.*a.tif, found .*b.tif; a sample is never replaced"),
+        ([], ["a"], r"holds a sample without --scene, found .*a.tif; a sample is never replaced"),
+        (["a", "b"], [], r"holds a sample with --scene=.*a.tif,.*b.tif, found none"),
+    ],
+)
+def test_chips_of_other_images_are_another_sample(land_map, tmp_path, first, then, says):
+    scenes = {
+        name: write_map(tmp_path / f"{name}.tif", np.full((120, 90), 7, np.uint8), classes=(), nodata=None)
+        for name in ("a", "b")
+    }
+    small = {"size": 6, "minimum": 2}
+    sampling.sample(request(land_map, **small, scenes=[scenes[name] for name in first]), tmp_path / "s")
+    with pytest.raises(InputError, match=says):
+        sampling.sample(request(land_map, **small, scenes=[scenes[name] for name in then]), tmp_path / "s")
+    if first == ["a"]:
+        with pytest.raises(InputError, match="holds a sample without --bands, found gray"):
+            sampling.sample(request(land_map, **small, scenes=[scenes["a"]], bands=["gray"]), tmp_path / "s")
+
+
+@pytest.mark.parametrize("crs", [None, 'LOCAL_CS["of a site",UNIT["metre",1]]'])
+def test_a_map_that_lies_nowhere_gets_no_chips_at_once_or_later(land_map, tmp_path, crs):
+    scene = write_map(tmp_path / "scene.tif", np.full((120, 90), 7, np.uint8), classes=(), nodata=None)
+    nowhere = write_map(tmp_path / "n.tif", random_ids(), crs=crs)
+    with pytest.raises(InputError, match="--scene: the map lies nowhere"):
+        sampling.sample(request(nowhere, scenes=[scene]), tmp_path / "s")
+    assert not (tmp_path / "s").exists()
+    sampling.sample(request(nowhere), tmp_path / "s")
+    with pytest.raises(InputError, match="--scene: the map lies nowhere"):
+        sampling.sample(request(nowhere, scenes=[scene]), tmp_path / "s")
+
+
+@pytest.mark.parametrize(
+    ("crs", "transform"),
+    [
+        (None, rasterio.Affine(1e-4, 0, 0.5, 0, -1e-4, 2)),
+        (None, rasterio.Affine(0, 2e-5, 0.5, 3e-5, 0, 2)),
+        ("EPSG:32633", rasterio.Affine(0.03, 0.04, 500_000, 0.04, -0.03, 5_400_000)),
+        ("EPSG:4326", rasterio.Affine(1e-7, 0, 13, 0, -1e-7, 52)),
+    ],
+)
+def test_coordinates_tell_a_thousandth_of_a_pixel_however_small_it_is(tmp_path, crs, transform):
+    path = write_map(tmp_path / "m.tif", random_ids(), crs=crs, transform=transform)
+    drawn = sampling.sample(request(path), tmp_path / "s")
+    for row, point in zip(rows_of(tmp_path / "s" / "points.csv"), drawn.points, strict=True):
+        place = geodesy.positions(~transform, np.array(float(row["x"])), np.array(float(row["y"])))
+        assert place == pytest.approx((point.column + 0.5, point.row + 0.5), abs=1.1e-3)
+    assert len(labels.read(tmp_path / "s" / "points.csv", drawn).open) == 60
+
+
+def test_paths_lead_to_the_same_files_from_any_folder(tmp_path, monkeypatch):
+    ids = random_ids()
+    path = write_map(tmp_path / "m.tif", ids, ())
+    write_map(tmp_path / "strata.tif", np.where(ids == 255, 255, ids > 1).astype(np.uint8), ())
+    lines = [f'{value},"{name.replace(chr(34), chr(34) * 2)}",{colour}' for value, (name, colour) in CLASSES.items()]
+    (tmp_path / "legend.csv").write_text("\n".join(["id,name,colour", *lines]) + "\n")
+    monkeypatch.chdir(tmp_path)
+    own = {"legend": pathlib.Path("legend.csv"), "strata": pathlib.Path("strata.tif")}
+    drawn = sampling.sample(request(path, **own), tmp_path / "s")
+    assert drawn.strata_path == str(tmp_path / "strata.tif")
+    text = (tmp_path / "s" / "points.csv").read_text().replace(",,\n", ",Water,\n")
+    (tmp_path / "s" / "points.csv").write_text(text)
+    os.utime(path, ns=(1, 1))  # so that the map is compared by its pixels, for which its legend is read
+    (tmp_path / "elsewhere").mkdir()
+    monkeypatch.chdir(tmp_path / "elsewhere")
+    assert assess.assess(tmp_path / "s" / "points.csv", tmp_path / "s" / design.FILE).accuracy.overall.value < 1
+    own = {"legend": pathlib.Path("../legend.csv"), "strata": pathlib.Path("../strata.tif")}
+    sampling.sample(request(path, **own), tmp_path / "s")
 
 
 def test_without_the_extra_the_csv_serves(land_map, tmp_path, monkeypatch, capsys):
@@ -211,6 +287,9 @@ def test_points_have_the_area_of_their_pixels_and_strata_that_of_theirs(tmp_path
         ({"allocation": "optimal"}, "--allocation=optimal: needs --users_accuracy"),
         ({"allocation": "best"}, "--allocation=best: expected one of proportional, equal, optimal"),
         ({"seed": -1}, "--seed=-1"),
+        ({"on_training": "exclude"}, "--on_training=exclude: needs --training=WORKDIR"),
+        ({"on_training": "allow", "training": "none"}, "--on_training=allow: needs --training=WORKDIR"),
+        ({"bands": ["b1"]}, "--bands=b1: are of --scene, which is missing"),
         ({"points": {"Water": 1}}, "--points=Water=1: expected 2 points or more"),
         ({"size": 9000}, r"Forest: [\d,]+ points were to be drawn, and it has [\d,]+ pixels"),
     ],
@@ -233,6 +312,8 @@ def test_what_cannot_be_drawn_is_said_in_one_line(land_map, tmp_path, asked, say
         (lambda fields: fields["points"][3].update(mapped=2), r"points\[3\]"),
         (lambda fields: fields["points"].pop(), "strata: do not have the points that are listed"),
         (lambda fields: fields["map"].update(width=0), "map.width: found 0"),
+        (lambda fields: fields["map"].update(crs="EPSG:0"), "map.crs: found 'EPSG:0', which is no CRS"),
+        (lambda fields: fields["map"].update(transform=[0] * 6), "map.transform: its pixels have no area"),
         (lambda fields: fields.update(schema_version=0), "schema_version 0"),
         (lambda fields: fields.pop("strata"), "strata: missing"),
     ],
@@ -245,6 +326,14 @@ def test_a_damaged_design_is_refused(land_map, tmp_path, change, says):
     file.write_text(json.dumps(fields))
     with pytest.raises(InputError, match=says):
         design.read(file)
+
+
+@pytest.mark.parametrize("crs", [None, "EPSG:32633"])
+def test_a_map_whose_pixels_have_no_area_is_refused(tmp_path, crs):
+    path = write_map(tmp_path / "m.tif", random_ids(), crs=crs, transform=rasterio.Affine(0, 0, 5, 0, 0, 6))
+    with pytest.raises(InputError, match=r"--map=.*m.tif: its transform gives pixels no area"):
+        sampling.sample(request(path), tmp_path / "s")
+    assert not (tmp_path / "s").exists()
 
 
 def test_a_class_cannot_be_called_what_stands_for_none(tmp_path):

@@ -53,6 +53,13 @@ def test_from_the_map_to_the_page(command, land_map, tmp_path):
             ("--sample", "--map=x.tif", "--size=9", "--points=A=2,A=3"),
             "--points: found 'A=3'; expected each class once",
         ),
+        (("--sample", "--map=x.tif", "--size=9", "--points==3"), "--points: found '=3'; expected each class once"),
+        (
+            ("--sample", "--map=x.tif", "--size=9", "--users_accuracy==0.8"),
+            "--users_accuracy: found '=0.8'; expected each class once",
+        ),
+        (("--sample", "--map=x.tif", "--size=9", "--bands=b1"), "--bands=b1: are of --scene, which is missing"),
+        (("--sample", "--map=x.tif", "--size=9", "--on_training=exclude"), "--on_training=exclude: needs --training="),
         (("--sample", "--map=x.tif", "--users_accuracy=high"), "--users_accuracy: found 'high'"),
         (("--labels=absent.csv",), "there is no design.json; expected the design.json of the sample beside the labels"),
         (("--labels=absent.csv", "--size=3"), "--size: is of --sample"),
