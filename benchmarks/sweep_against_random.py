@@ -7,21 +7,19 @@ everything else is the real thing: space, storage, sampler, worker. Functions an
 Virtual Library of Simulation Experiments, https://www.sfu.ca/~ssurjano/optimization.html.
 """
 
+import argparse
 import math
 import pathlib
 import statistics
 import tempfile
 
 import numpy as np
-from absl import app, flags, logging
+from absl import logging
 
 import lcjax
 from lcjax.configs import registry
 from lcjax.runs import config_fields
 from lcjax.sweep import check, page, process, worker
-
-_TRIALS = flags.DEFINE_integer("trials", 30, "of each study", lower_bound=1)
-_SEEDS = flags.DEFINE_integer("seeds", 10, "studies with each sampler", lower_bound=2)
 
 FIELDS = [
     *(f"augmentation.{name}" for name in ("brightness", "contrast", "noise", "drop_bands", "cutmix")),
@@ -85,20 +83,24 @@ def best_of(function, fields: list[str], sampler: str, seed: int, trials: int) -
     return best.score
 
 
-def main(_: list[str]) -> None:
+def main() -> None:
     """Prints a table."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--trials", type=int, default=30, help="of each study")
+    parser.add_argument("--seeds", type=int, default=10, help="studies with each sampler")
+    options = parser.parse_args()
     logging.set_verbosity(logging.WARNING)
     page.render = lambda *_: {}  # type: ignore[assignment]  # nobody looks
-    print(f"| function | sampler | best of {_TRIALS.value}, mean of {_SEEDS.value} seeds | least to most |")
+    print(f"| function | sampler | best of {options.trials}, mean of {options.seeds} seeds | least to most |")
     print("|---|---|---|---|")
     for name, (function, dimensions) in FUNCTIONS.items():
         fields = FIELDS[:dimensions]
         for sampler in ("tpe", "random"):
-            best = [best_of(function, fields, sampler, seed, _TRIALS.value) for seed in range(_SEEDS.value)]
+            best = [best_of(function, fields, sampler, seed, options.trials) for seed in range(options.seeds)]
             print(
                 f"| {name} | {sampler} | {statistics.mean(best):.3f} | {min(best):.3f} to {max(best):.3f} |", flush=True
             )
 
 
 if __name__ == "__main__":
-    app.run(main)
+    main()
