@@ -17,6 +17,7 @@ import numpy as np
 from data_pipelines.schema.errors import InputError
 from data_pipelines.schema.legends import IGNORE
 from lcjax.ops import metrics
+from lcjax.ops.boundaries import near_boundaries
 
 _FORM = re.compile(r"(\d{1,4}(?:\.\d{1,4})?)(%|px)", re.ASCII)
 
@@ -61,9 +62,8 @@ def counts_of_each(labels_BxHxW: jax.Array, predictions_BxHxW: jax.Array, classe
     Returns:
       (B, classes, 3) int32: near in truth and prediction, both of the class; near in truth; near in prediction.
     """
-    known = labels_BxHxW != IGNORE
-    of_truth = _is_near(labels_BxHxW, known, distance)
-    of_prediction = _is_near(predictions_BxHxW, known, distance)
+    of_truth = near_boundaries(labels_BxHxW, distance)
+    of_prediction = near_boundaries(jnp.where(labels_BxHxW != IGNORE, predictions_BxHxW, IGNORE), distance)
 
     def count(where: jax.Array, rows: jax.Array, columns: jax.Array) -> jax.Array:
         return metrics.confusion_of_each(jnp.where(where, rows, IGNORE).astype(jnp.uint8), columns, classes)
@@ -72,16 +72,6 @@ def counts_of_each(labels_BxHxW: jax.Array, predictions_BxHxW: jax.Array, classe
     truth = count(of_truth, labels_BxHxW, predictions_BxHxW).sum(axis=2)
     prediction = count(of_prediction, predictions_BxHxW, predictions_BxHxW).sum(axis=2)
     return jnp.stack([jnp.diagonal(both, axis1=1, axis2=2), truth, prediction], axis=-1)
-
-
-def _is_near(indices: jax.Array, known: jax.Array, distance: int) -> jax.Array:
-    """Where another known class lies within the distance of a known pixel, (B, H, W) bool."""
-    values = indices.astype(jnp.int32)
-    least, most = jnp.where(known, values, IGNORE), jnp.where(known, values, -1)
-    for window in ((1, 2 * distance + 1, 1), (1, 1, 2 * distance + 1)):
-        least = jax.lax.reduce_window(least, np.int32(IGNORE), jax.lax.min, window, (1, 1, 1), "SAME")
-        most = jax.lax.reduce_window(most, np.int32(-1), jax.lax.max, window, (1, 1, 1), "SAME")
-    return known & (least != most)
 
 
 def score_values(counts: np.ndarray, names: Sequence[str]) -> dict[str, np.ndarray]:

@@ -1,14 +1,13 @@
 """Cross-entropies in which some pixels of an image count more than others. Formulas and sources: docs/losses.md."""
 
 import math
-from collections.abc import Callable
 from typing import Annotated
 
 import jax
 import jax.numpy as jnp
 from msgspec import Meta
 
-from data_pipelines.schema.legends import IGNORE
+from lcjax.ops.boundaries import near_boundaries
 from lcjax.ops.losses.means import pixel_weights, weighted_mean_of_images
 from lcjax.ops.losses.pixels import Share, cross_entropies
 
@@ -31,26 +30,6 @@ def boundary_cross_entropy(
     near = near_boundaries(labels_BxHxW, width)
     losses = cross_entropies(logits_BxHxWxK, labels_BxHxW)
     return weighted_mean_of_images(losses, 1 + gain * near.astype(jnp.float32), labels_BxHxW, weights_K)
-
-
-def near_boundaries(labels_BxHxW: jax.Array, width: int) -> jax.Array:
-    """Returns where the square of pixels up to `width` away holds a labelled pixel of another class, bool.
-
-    What is ignored is of no class: it makes no boundary, and lies near none.
-    """
-    labels = labels_BxHxW.astype(jnp.int32)
-    valid = labels_BxHxW != IGNORE
-    highest = _over_square(jnp.where(valid, labels, -1), jax.lax.max, -1, width)
-    lowest = _over_square(labels, jax.lax.min, IGNORE, width)
-    return valid & ((highest != labels) | (lowest != labels))
-
-
-def _over_square(values_BxHxW: jax.Array, reduce: Callable[..., jax.Array], nothing: int, reach: int) -> jax.Array:
-    """Reduces the square around each pixel, first along rows, then along columns."""
-    side = 2 * reach + 1
-    for window in ((1, 1, side), (1, side, 1)):
-        values_BxHxW = jax.lax.reduce_window(values_BxHxW, jnp.int32(nothing), reduce, window, (1, 1, 1), "SAME")
-    return values_BxHxW
 
 
 def ohem_cross_entropy(
