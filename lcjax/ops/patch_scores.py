@@ -6,6 +6,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from data_pipelines.schema.errors import InputError
+from lcjax.ops import metrics
 
 
 @dataclasses.dataclass(frozen=True)
@@ -109,7 +110,11 @@ def scores(
     right = float(np.all(truth_NxK == predicted, axis=1).mean())
     both = 2 * counts.hits.sum()
     size = len(names)
-    result = {"OA": right, "kappa": _kappa(counts, right)} if single else {"subset_accuracy": right}
+    if single:
+        kappa = metrics.score_values(confusion(truth_NxK, predicted), names)["kappa"]
+        result = {"OA": right, "kappa": float(kappa)}
+    else:
+        result = {"subset_accuracy": right}
     result |= {
         f"mCA_{size}": float(by_class["Acc"][present].mean()) if present.any() else 0.0,
         f"F1_micro_{size}": float(both / max(both + counts.wrong.sum() + counts.missed.sum(), 1)),
@@ -120,10 +125,3 @@ def scores(
         result |= {f"{score}/{names[k]}": float(values[k]) for k in np.flatnonzero(present).tolist()}
     result |= {f"AP/{names[k]}": float(precisions[k]) for k in np.flatnonzero(truth_NxK.any(axis=0)).tolist()}
     return result, [names[k] for k in np.flatnonzero(~present).tolist()]
-
-
-def _kappa(counts: Counted, accuracy: float) -> float:
-    """Cohen's agreement beyond chance of single labels."""
-    true, given = counts.hits + counts.missed, counts.hits + counts.wrong
-    chance = float(true.astype(np.float64) @ given) / float(true.sum()) ** 2
-    return (accuracy - chance) / (1 - chance) if chance < 1 else 1.0
