@@ -4,10 +4,10 @@ import pathlib
 from collections.abc import Mapping
 
 from data_pipelines.datasets import registry
+from data_pipelines.schema import paths
 from data_pipelines.schema.errors import InputError
 from data_pipelines.schema.spec import DatasetFamily, Protocol
-
-_LIST = "list:"
+from data_pipelines.schema.splits import LIST
 
 
 def of_dataset(dataset: str) -> tuple[Protocol, ...]:
@@ -40,14 +40,14 @@ def splits(protocol: Protocol, lists: str) -> dict[str, str]:
     if lists and not protocol.lists_from:
         raise InputError(f"lists={lists}: the protocol {protocol.name} has no lists; leave it out")
     return {
-        role: f"{_LIST}{pathlib.Path(lists) / file_of(spec)}" if spec.startswith(_LIST) else spec
+        role: f"{LIST}{pathlib.Path(lists) / file_of(spec)}" if spec.startswith(LIST) else spec
         for role, spec in protocol.splits.items()
     }
 
 
 def file_of(spec: str) -> str:
     """Returns the name of the file of a list, "list:FILE"; of another split the split."""
-    return pathlib.PurePath(spec.removeprefix(_LIST)).name if spec.startswith(_LIST) else spec
+    return pathlib.PurePath(spec.removeprefix(LIST)).name if spec.startswith(LIST) else spec
 
 
 def check_asked(dataset: str, name: str, asked: Mapping[str, str], legend: str) -> None:
@@ -74,8 +74,10 @@ def check_asked(dataset: str, name: str, asked: Mapping[str, str], legend: str) 
                 "config sets all that belongs to it, and config.protocol='' goes by no protocol"
             )
     for role, number in zip(protocol.splits, protocol.records, strict=True):
-        path = pathlib.Path(asked.get(role, "").strip().removeprefix(_LIST)).expanduser()
-        if protocol.splits[role].startswith(_LIST) and not path.is_file():
+        if not protocol.splits[role].startswith(LIST):
+            continue
+        path = paths.given(asked[role].strip().removeprefix(LIST), f"config.split.{role}")
+        if not path.is_file():
             raise InputError(
                 f"{path}: no such file; expected the list of the {number:,} records for {role} of the protocol {name}; "
                 f"take it out of {protocol.lists_from}, and give its folder as lists=DIR"
@@ -98,4 +100,5 @@ def check_records(dataset: str, name: str, records: Mapping[str, int]) -> None:
 
 def warnings(dataset: str, name: str) -> list[str]:
     """Returns what a reader of the scores of a protocol must know."""
-    return [f"protocol {name}: {named(dataset, name).warning}"] if name and named(dataset, name).warning else []
+    warning = named(dataset, name).warning if name else ""
+    return [f"protocol {name}: {warning}"] if warning else []

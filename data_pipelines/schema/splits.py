@@ -11,8 +11,8 @@ from data_pipelines.schema.errors import InputError
 
 _SLICE = r"(\[(?P<start>-?\d+%?)?:(?P<stop>-?\d+%?)?\])?"
 _TERM = re.compile(r"(?P<name>[^\[\]+]+)" + _SLICE)
-_LIST = "list:"
-_LISTED = re.compile(f"(?P<name>{_LIST}.+?)" + _SLICE)
+LIST = "list:"
+_LISTED = re.compile(f"(?P<name>{LIST}.+?)" + _SLICE)
 # In file names of SEN12MS and DFC2020 the sensor stands where the id of the record has nothing.
 _SENSOR = re.compile(r"_(s1|s2|lc|dfc)_")
 _MASK = re.compile(r"^MSK_")
@@ -60,15 +60,15 @@ class Splits:
 
     def _terms(self, spec: str) -> list[re.Match[str]]:
         # A list stands alone: its path may hold what parts other terms.
-        parts = [spec] if spec.strip().startswith(_LIST) else spec.split("+")
-        terms = [(_LISTED if part.strip().startswith(_LIST) else _TERM).fullmatch(part.strip()) for part in parts]
+        parts = [spec] if spec.strip().startswith(LIST) else spec.split("+")
+        terms = [(_LISTED if part.strip().startswith(LIST) else _TERM).fullmatch(part.strip()) for part in parts]
         if not all(terms):
             raise self._error(spec, "it cannot be read")
         return [term for term in terms if term]
 
     def _named(self, name: str, spec: str) -> Sequence[str]:
-        if name.startswith(_LIST):
-            return self._listed(paths.given(name.removeprefix(_LIST), f"split {spec!r}"))
+        if name.startswith(LIST):
+            return self._listed(paths.given(name.removeprefix(LIST), f"split {spec!r}"))
         ids = self.stored.get(name) or self.parts.get(name)
         if ids is None:
             raise self._error(spec, f"there is no {name!r}")
@@ -102,9 +102,9 @@ class Splits:
 
 def absolute(spec: str) -> str:
     """A text with the path of a list from the root, so that it means the same in any folder."""
-    if not spec.strip().startswith(_LIST):
+    if not spec.strip().startswith(LIST):
         return spec
-    return _LIST + str(paths.given(spec.strip().removeprefix(_LIST), f"split {spec!r}").absolute())
+    return LIST + str(paths.given(spec.strip().removeprefix(LIST), f"split {spec!r}").absolute())
 
 
 def _edge(text: str | None, count: int, default: int) -> int:

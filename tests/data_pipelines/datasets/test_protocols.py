@@ -154,6 +154,13 @@ def test_lists_that_are_not_those_of_the_protocol(listed, text, words):
     assert "\n" not in str(caught.value) and re.search(r"b\.csv|config\.protocol", str(caught.value))
 
 
+def test_lists_in_the_home_of_nobody_are_refused_in_one_line(listed):
+    config, _ = listed
+    config.split.validation = "list:~nobody_of_this_name/b.csv"
+    with pytest.raises(InputError, match=r"there is no user 'nobody_of_this_name' whose home it could be"):
+        experiments.build(config)
+
+
 def test_a_data_set_that_was_prepared_before_is_read_as_a_newer_legend(data_dir, monkeypatch):
     from data_pipelines.datasets.contest_legend import DFC2020_10
     from data_pipelines.reading.dataset import open_dataset
