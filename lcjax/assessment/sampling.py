@@ -1,7 +1,6 @@
 """Draws a sample of a map's pixels and writes what is needed to label them."""
 
 import dataclasses
-import difflib
 import logging
 import os
 import pathlib
@@ -12,7 +11,7 @@ import numpy as np
 
 from data_pipelines.geo import geodesy
 from data_pipelines.schema import locks, paths, progress
-from data_pipelines.schema.errors import InputError
+from data_pipelines.schema.errors import InputError, did_you_mean
 from data_pipelines.schema.files import temporary
 from lcjax.assessment import allocation, chips, design, layers, map_file, points_files, random_sample, training_tiles
 from lcjax.assessment.design import Design
@@ -225,8 +224,7 @@ def _counts(request: Request, population: Population) -> np.ndarray:
     for flag, given in (("--users_accuracy", request.users), ("--points", request.points)):
         for name in given:
             if name and name not in names:
-                close = difflib.get_close_matches(name, names, 1)
-                hint = f"did you mean {close[0]!r}? " if close else ""
+                hint = did_you_mean(name, names)
                 raise InputError(f"{flag}: {name!r} is no stratum of the map: {hint}expected of {', '.join(names)}")
     pixels = np.array([part.pixels for part in population.strata])
     areas = np.array([part.area for part in population.strata])

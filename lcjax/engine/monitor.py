@@ -1,14 +1,13 @@
 """The score by which a run chooses its best checkpoint, lowers its rate on a plateau and stops early."""
 
 import dataclasses
-import difflib
 import pathlib
 from collections.abc import Mapping
 from typing import Any
 
 import ml_collections
 
-from data_pipelines.schema.errors import InputError
+from data_pipelines.schema.errors import InputError, did_you_mean
 from lcjax.runs.progress import Progress
 from lcjax.tasks import Task
 
@@ -70,8 +69,7 @@ def of_run(config: ml_collections.ConfigDict, task: Task) -> Monitor:
         )
     known = task.score_names
     if config.monitor and known and name not in known:
-        near = difflib.get_close_matches(name, known, 1, 0.8)
-        meant = f"did you mean {near[0]!r}? " if near else ""
+        meant = did_you_mean(name, known, 0.8)
         shown = [*known[:_SHOWN], *(["..."] if len(known) > _SHOWN else [])]
         raise InputError(
             f"config.monitor={name!r}: {meant}expected a score that every evaluation of the validation split has (a "
