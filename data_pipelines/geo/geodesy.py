@@ -157,7 +157,7 @@ def hectares(crs: str, bounds: Bounds) -> float | None:
 @functools.lru_cache(maxsize=64)
 def _named(crs: str) -> CRS | None:
     try:
-        return CRS.from_user_input(crs)
+        return crs_from(crs)
     except CRSError:
         return None
 

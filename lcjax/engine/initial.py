@@ -240,7 +240,7 @@ def _of_run(
     Of a pre-training the last checkpoint, for it is judged by what is built on it and not by its own held-out score; of
     a run that maps or classifies the best.
     """
-    task = tasks.REGISTRY.find(workdir.read_config(folder).task)
+    task = tasks.named(workdir.read_config(folder).task)
     scored = task.can_map or task.can_classify
     other = restore.restore(folder, "best" if scored and checkpoints.steps(folder, "best") else "last")
     learned: Host = jax.device_get(other.parameters | other.statistics)

@@ -33,8 +33,12 @@ def check_names(config: Mapping[str, Any]) -> None:
       InputError: one of the names is neither built in, nor installed, nor of a package that is allowed here.
     """
     named = {**config, "model": (config.get("model") or {}).get("name")}
-    checks = {"task": REGISTRY.check, "model": models.MODELS.check, "dataset": datasets.check}
-    checks["loss"] = losses.check_names
+    checks = {
+        "task": REGISTRY.check,
+        "model": models.MODELS.check,
+        "dataset": datasets.check,
+        "loss": losses.check_names,
+    }
     for field, check in checks.items():
         if named.get(field) is not None:
             check(named[field])
