@@ -18,7 +18,21 @@ from lcjax.models import registry
 from lcjax.runs.config_fields import ALL_FIELDS, FIELDS, MODEL, TASKS, Field, flat, meaning
 from lcjax.weights import imagenet
 
-__all__ = ["ALL_FIELDS", "FIELDS", "MODEL", "TASKS", "Field", "assign", "flat", "make", "meaning", "nested", "rows"]
+__all__ = [
+    "ALL_FIELDS",
+    "FIELDS",
+    "MODEL",
+    "TASKS",
+    "Field",
+    "assign",
+    "flat",
+    "follow",
+    "fusion_of",
+    "make",
+    "meaning",
+    "nested",
+    "rows",
+]
 
 _TYPES = {bool: "bool", int: "int", float: "float", str: "text", tuple: "tuple", list: "tuple"}
 
@@ -75,6 +89,11 @@ def make(
     if init != "random" and not freeze:
         config.optimizer.layer_decay = 0.5  # pre-trained layers move less the nearer they are to the image
     return config
+
+
+def fusion_of(model: str) -> str:
+    """How a network sees two sensors where nothing is asked: one of two streams each by itself, others as one image."""
+    return "late" if model == "two_stream_swin" else "early"
 
 
 def nested(values: Mapping[str, Any]) -> dict[str, Any]:

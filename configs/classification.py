@@ -59,7 +59,7 @@ def get_config(argument: str | None = None) -> ml_collections.ConfigDict:
     config = base.make(**args, task="classification")
     config.dataset = data
     config.split.train, config.split.validation, config.split.test = roles
-    config.fusion = fusion or only or ("late" if args["model"] == "two_stream_swin" else "early")
+    config.fusion = fusion or only or base.fusion_of(args["model"])
     config.labels = labels
     if only == "image" and args["init"] != imagenet.NAME:  # whose scaling is that of the weights
         config.scaling = "whitened"

@@ -55,7 +55,7 @@ def get_config(argument: str | None = None) -> ml_collections.ConfigDict:
     config = base.make(**args)
     config.dataset = data
     config.split.train, config.split.validation = "validation[:80%]", "validation[80%:]"
-    config.fusion = fusion or ("late" if args["model"] == "two_stream_swin" else "early")
+    config.fusion = fusion or base.fusion_of(args["model"])
     config.cell = cells.named("dfc2020", args["model"], args["size"], config.fusion, args["init"], args["freeze"])
     recipes.set_fields(config, recipes.fields(args["recipe"], config.cell), args["tiny"])
     base.follow(config, protocol, lists)

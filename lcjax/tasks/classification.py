@@ -16,7 +16,7 @@ from lcjax.parallel import mesh as meshes
 from lcjax.runs.model_card import Card
 from lcjax.tasks import class_weights
 from lcjax.tasks.fusion import inputs_of
-from lcjax.tasks.task import Batch, Mean, Rows, Task, Values
+from lcjax.tasks.task import Batch, Mean, Rows, Task, Values, of_labelled
 
 # What of a config is of pixels or of decoders, what it is where nothing is asked, and why a patch has none of it.
 _OF_PIXELS: dict[str, tuple[Any, str]] = {
@@ -94,7 +94,7 @@ class Classification(Task):
         valid = labels_B != IGNORE
         right, labelled = meshes.psum((jnp.sum((jnp.argmax(logits, axis=-1) == labels_B) & valid), jnp.sum(valid)))
         weight = labelled if weights is None else meshes.psum(losses.total_weight(labels_B, weights))
-        return loss, {"OA": Mean(right, labelled)} | _counted(loss, labelled, weight)
+        return loss, {"OA": Mean(right, labelled)} | of_labelled({"loss": loss}, labelled, weight)
 
     def _multi(self, logits: jax.Array, counts: jax.Array, weights: jax.Array | None) -> tuple[jax.Array, Values]:
         labels_BxK = patch_labels.covering(counts, self.config.least_share)
@@ -103,7 +103,7 @@ class Classification(Task):
         hits, both, labelled = meshes.psum(
             (jnp.sum(true & given), jnp.sum(true) + jnp.sum(given & valid), jnp.sum(valid[:, 0]))
         )
-        return loss, {"F1_micro": Mean(2 * hits, both)} | _counted(loss, labelled, labelled)
+        return loss, {"F1_micro": Mean(2 * hits, both)} | of_labelled({"loss": loss}, labelled, labelled)
 
     def eval_step(self, model: nnx.Module, batch: Batch) -> Values:
         """Returns the probabilities and labels of whole tiles, and how many tiles there are."""
@@ -165,9 +165,3 @@ class Classification(Task):
         """Pixels of each class in each patch, of legend ids."""
         indices = jnp.asarray(self.card.legend.index_of_id())[labels_BxHxW.astype(jnp.int32)]
         return patch_labels.class_counts(indices, len(self.names))
-
-
-def _counted(loss: jax.Array, labelled: jax.Array, weight: jax.Array) -> Values:
-    """What is logged of the loss: nothing of a batch without a labelled patch."""
-    counted = (labelled > 0).astype(jnp.float32)
-    return {"loss": Mean(meshes.psum(loss) * counted, counted), "weight": weight.astype(jnp.float32)}

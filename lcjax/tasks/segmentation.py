@@ -10,6 +10,7 @@ from ml_collections import ConfigDict
 
 from data_pipelines.reading.interfaces import Source
 from data_pipelines.schema.errors import InputError
+from data_pipelines.schema.legends import IGNORE
 from lcjax.models import registry
 from lcjax.models.resample import resize
 from lcjax.ops import augment, augmentation, losses, metrics, reliability
@@ -18,7 +19,7 @@ from lcjax.parallel import mesh as meshes
 from lcjax.runs.model_card import Card
 from lcjax.tasks import class_weights, vectors
 from lcjax.tasks.fusion import inputs_of
-from lcjax.tasks.task import Batch, MapCounts, Mean, Task, Values
+from lcjax.tasks.task import Batch, MapCounts, Mean, Task, Values, of_labelled
 
 
 class Segmentation(Task):
@@ -116,17 +117,14 @@ class Segmentation(Task):
         assert drawn is not None
         logits = model(self._resized(floats) | vectors.encode(self.vectors, batch), keys_B)
         labels = self._labels(drawn)
-        valid = labels != 255
+        valid = labels != IGNORE
         right, labelled = meshes.psum((jnp.sum((jnp.argmax(logits, axis=-1) == labels) & valid), jnp.sum(valid)))
         weights = None if self.weights is None else jnp.asarray(self.weights)
         values = self._loss.values(logits.astype(jnp.float32), labels, weights)
         loss = self._loss.total(values)
-        counted = (labelled > 0).astype(jnp.float32)  # a batch without a labelled pixel has no loss to learn from
         weight = labelled if weights is None else meshes.psum(losses.total_weight(labels, weights))
         shown = {"loss": loss} | ({f"loss/{name}": value for name, value in values.items()} if len(values) > 1 else {})
-        logged = {"OA": Mean(right, labelled)}
-        logged |= {name: Mean(meshes.psum(value) * counted, counted) for name, value in shown.items()}
-        return loss, logged | {"weight": weight.astype(jnp.float32)}
+        return loss, {"OA": Mean(right, labelled)} | of_labelled(shown, labelled, weight)
 
     def eval_step(self, model: nnx.Module, batch: Batch) -> Values:
         """Returns evaluation sums of whole tiles: the confusion matrix, and how many pixels are left out of it."""
@@ -134,7 +132,7 @@ class Segmentation(Task):
         real = jnp.sum(batch["valid"]) * labels[0].size
         return {
             "confusion": metrics.confusion(labels, predictions, len(self.names)),
-            "ignored": real - jnp.sum(labels != 255),
+            "ignored": real - jnp.sum(labels != IGNORE),
         }
 
     def record_sums(self, model: nnx.Module, batch: Batch, further: MapCounts | None = None) -> Values:
@@ -142,12 +140,12 @@ class Segmentation(Task):
         labels, predictions = self._labels_and_predictions(model, batch)
         return {
             "confusion": metrics.confusion_of_each(labels, predictions, len(self.names)),
-            "ignored": batch["valid"] * labels[0].size - jnp.sum(labels != 255, axis=(1, 2)),
+            "ignored": batch["valid"] * labels[0].size - jnp.sum(labels != IGNORE, axis=(1, 2)),
         } | (further(labels, predictions) if further else {})
 
     def _labels_and_predictions(self, model: nnx.Module, batch: Batch) -> tuple[jax.Array, jax.Array]:
         """Class indices (B, H, W) of truth, 255 where nothing is scored, and prediction."""
-        labels = jnp.where(batch["valid"][:, None, None], self._labels(batch["label"]), np.uint8(255))
+        labels = jnp.where(batch["valid"][:, None, None], self._labels(batch["label"]), np.uint8(IGNORE))
         return labels, jnp.argmax(self._seen_probabilities(model, batch), axis=-1)
 
     def scores(self, sums: Values) -> dict[str, float]:

@@ -6,11 +6,13 @@ from collections.abc import Callable
 from typing import Any, ClassVar, NamedTuple
 
 import jax
+import jax.numpy as jnp
 from flax import nnx
 from ml_collections import ConfigDict
 
 from data_pipelines.reading.interfaces import Source
 from data_pipelines.schema.spec import Vector
+from lcjax.parallel import mesh as meshes
 from lcjax.runs.model_card import Card
 
 Batch = dict[str, Any]  # arrays by key
@@ -28,6 +30,21 @@ class Mean(NamedTuple):
 
     total: Any
     count: Any
+
+
+def of_labelled(losses: Values, labelled: jax.Array, weight: jax.Array) -> Values:
+    """Returns what `Task.loss` logs of losses by labels, a `Mean` each, and the "weight" of the batch.
+
+    A batch without a label has no loss to learn from, and is left out of the means.
+
+    Args:
+      losses: of one replica, by name.
+      labelled: how many labels the whole batch has.
+      weight: what they weigh together.
+    """
+    counted = (labelled > 0).astype(jnp.float32)
+    means = {name: Mean(meshes.psum(value) * counted, counted) for name, value in losses.items()}
+    return means | {"weight": weight.astype(jnp.float32)}
 
 
 class Rows(NamedTuple):
