@@ -22,7 +22,7 @@ from lcjax.evaluation.further import NOTHING, Further
 from lcjax.ops import metrics
 from lcjax.parallel import devices, multihost
 from lcjax.parallel import mesh as meshes
-from lcjax.runs import SCHEMA_VERSION, evaluations, record_confusions, workdir
+from lcjax.runs import SCHEMA_VERSION, evaluations, npz_files, record_confusions, workdir
 
 _log = multihost.shared_logger(__name__)
 
@@ -327,15 +327,13 @@ def write_samples(path: pathlib.Path, sensor, records: list[dict], predictions: 
       records: as a data source gives them.
       predictions: (H, W) legend ids for each record.
     """
-    temporary = path.with_suffix(".tmp.npz")
-    np.savez_compressed(
-        temporary,
-        ids=np.array([record["id"] for record in records]),
-        image=np.stack([display.rgb(sensor, record[sensor.name]) for record in records]),
-        truth=np.stack([record["label"] for record in records]),
-        prediction=np.stack(predictions),
-    )
-    temporary.replace(path)
+    arrays = {
+        "ids": np.array([record["id"] for record in records]),
+        "image": np.stack([display.rgb(sensor, record[sensor.name]) for record in records]),
+        "truth": np.stack([record["label"] for record in records]),
+        "prediction": np.stack(predictions),
+    }
+    npz_files.write(path, arrays)
 
 
 def predict(trained: restore.Trained, records: list[dict]) -> list[np.ndarray]:
