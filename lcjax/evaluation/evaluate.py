@@ -54,7 +54,19 @@ def evaluate(
       InputError: there is no such run, checkpoint or split, the records are others than in training, or another
         process is evaluating to the same folder.
     """
-    trained = restore.restore(folder, kind)
+    return of_trained(restore.restore(folder, kind), folder, role, kind, data_dir, data, further)
+
+
+def of_trained(
+    trained: restore.Trained,
+    folder: pathlib.Path,
+    role: str,
+    kind: str,
+    data_dir: str | None = None,
+    data: Dataset | None = None,
+    further: Further = NOTHING,
+) -> dict:
+    """Scores one split by a network that is restored already; otherwise as `evaluate`."""
     card, task = trained.card, trained.task
     run_records.check_role(card, role)
     split = card.splits[role]
