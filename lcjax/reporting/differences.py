@@ -15,7 +15,7 @@ from data_pipelines.schema.errors import InputError
 from lcjax.evaluation import intervals
 from lcjax.ops import bootstrap
 from lcjax.reporting.run_reader import Evaluation
-from lcjax.reporting.tables import MEANS, Row, Table, markdown_cell
+from lcjax.reporting.tables import MEANS, Row, Table, markdown_cell, markdown_table
 
 _MUST_AGREE = (
     "data sets",
@@ -212,12 +212,9 @@ def to_markdown(tables: Sequence[tuple[int, Sequence[Difference]]]) -> str:
             "",
             f"{100 * bootstrap.LEVEL:g} % intervals over {len(about):,} {about.kind}s; how often the run wins.",
             "",
-            "| run | " + " | ".join(keys) + " |",
-            "|---|" + "---:|" * len(keys),
         ]
-        for one in found:
-            cells = [_told(one.scores.get(key)) for key in keys]
-            lines.append(f"| {markdown_cell(one.row.name)} | " + " | ".join(cells) + " |")
+        rows = [[markdown_cell(one.row.name), *(_told(one.scores.get(key)) for key in keys)] for one in found]
+        lines += markdown_table(["run"], keys, rows)
         blocks.append("\n".join(lines))
     return "\n" + "\n\n".join(blocks) + "\n" if blocks else ""
 
