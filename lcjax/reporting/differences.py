@@ -14,18 +14,8 @@ import numpy as np
 from data_pipelines.schema.errors import InputError
 from lcjax.evaluation import intervals
 from lcjax.ops import bootstrap
-from lcjax.reporting.run_reader import Evaluation
+from lcjax.reporting.run_reader import MUST_AGREE, Evaluation
 from lcjax.reporting.tables import MEANS, Row, Table, markdown_cell, markdown_table
-
-_MUST_AGREE = (
-    "data sets",
-    "class sets",
-    "class ids",
-    "ignored ids",
-    "splits",
-    "records of the split",
-    "sizes of tiles",
-)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -71,7 +61,7 @@ class Difference:
 def check(first: Evaluation, second: Evaluation) -> None:
     """Raises InputError, in one line, where two evaluations cannot be compared record by record."""
     pair = f"{first.run} and {second.run}"
-    unlike = [what for what, a, b in zip(_MUST_AGREE, first.comparable, second.comparable, strict=True) if a != b]
+    unlike = [what for what, a, b in zip(MUST_AGREE, first.comparable, second.comparable, strict=True) if a != b]
     if unlike:
         raise InputError(
             f"{pair}: cannot be compared, for their {' and '.join(unlike)} differ; expected runs that were scored on "

@@ -9,7 +9,7 @@ import numpy as np
 from lcjax.plotting import figures
 from lcjax.reporting import markup
 from lcjax.reporting.run_reader import Evaluation, Run, legend_of
-from lcjax.reporting.tables import SETTINGS, Compared, checkpoint, markdown_cell, markdown_table, number_text
+from lcjax.reporting.tables import ALWAYS, SETTINGS, Compared, checkpoint, markdown_cell, markdown_table, number_text
 
 # By the labels of a patch: which scores are shown, by their stems, and what labels they are of.
 MEANS = {
@@ -18,7 +18,6 @@ MEANS = {
 }
 _LABELS = {"single": "single labels (the most frequent class of a patch)", "multi": "several labels"}
 _PER_CLASS = ("Acc", "Precision", "F1", "AP")
-_SHOWN = SETTINGS[:4]
 _CHOSEN = "F1_macro"
 
 
@@ -82,12 +81,12 @@ def to_markdown(tables: Sequence[PatchTable]) -> str:
     for number, table in enumerate(tables, 1):
         rows = [
             [
-                *(markdown_cell(text) for text in (e.run, *(str(e.fields.get(key) or "–") for key in _SHOWN))),
+                *(markdown_cell(text) for text in (e.run, *(str(e.fields.get(key) or "–") for key in ALWAYS))),
                 *(number_text(e.score(key)) for key in table.means),
             ]
             for e in table.evaluations
         ]
-        lines = markdown_table(["run", *_SHOWN], [*table.means.values()], rows)
+        lines = markdown_table(["run", *ALWAYS], [*table.means.values()], rows)
         head = f"## Patches {number}: {table.title}\n"
         blocks.append("\n".join([head, *lines, *(f"\n{note}" for note in table.notes())]))
     return "\n\n".join(blocks) + "\n"
@@ -109,13 +108,13 @@ def section(tables: Sequence[PatchTable]) -> str:
 
 def _table_section(table: PatchTable) -> str:
     fields, split = table.fields, table.fields["split"]
-    head = [markup.heading("run"), *map(markup.heading, _SHOWN)]
+    head = [markup.heading("run"), *map(markup.heading, ALWAYS)]
     head += [markup.heading(name, "n") for name in table.means.values()] + [markup.heading("checkpoint")]
     best = {key: max((e.score(key) or 0.0 for e in table.evaluations), default=0.0) for key in table.means}
     rows = []
     for e in table.evaluations:
         cells = [f'<th scope="row">{markup.text(e.run)}</th>']
-        cells += [f"<td>{markup.text(e.fields.get(key) or '–')}</td>" for key in _SHOWN]
+        cells += [f"<td>{markup.text(e.fields.get(key) or '–')}</td>" for key in ALWAYS]
         for key in table.means:
             text = number_text(e.score(key))
             cells.append(f'<td class="n">{f"<b>{text}</b>" if e.score(key) == best[key] else text}</td>')

@@ -14,7 +14,7 @@ from lcjax.reporting.run_reader import Evaluation, Run, legend_of
 MEANS = ("OA", "mCA", "mIoU", "kappa")  # stems: in the files the number of classes follows mCA and mIoU
 PER_CLASS = ("IoU", "Acc", "Precision", "F1")
 SETTINGS = ("model", "fusion", "init", "freeze", "bands", "scaling", "metadata", "recipe", "cell", "resize")
-_ALWAYS = SETTINGS[:4]  # the others are shown only where rows differ in them
+ALWAYS = SETTINGS[:4]  # the others are shown only where rows differ in them
 
 
 @dataclasses.dataclass(frozen=True)
@@ -130,7 +130,7 @@ class Table(Compared):
         """The settings to show as columns."""
         trained = [e.fields for e in self.evaluations if not e.baseline]
         return tuple(
-            key for key in SETTINGS if key in _ALWAYS or len({str(fields.get(key) or "") for fields in trained}) > 1
+            key for key in SETTINGS if key in ALWAYS or len({str(fields.get(key) or "") for fields in trained}) > 1
         )
 
     def heading(self, stem: str) -> str:
