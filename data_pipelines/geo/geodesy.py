@@ -103,8 +103,27 @@ def footprint(
       longitudes. Both are None for a CRS that is neither geographic nor projected, and where a part of the outline is
       off the Earth.
     """
-    if not is_earthly(crs):
+    found = _outline(crs, transform, height, width)
+    if found is None:
         return None, None
+    box, ring = found
+    if np.ptp(ring[:, 0]) >= 360:
+        return box, {"type": "Polygon", "coordinates": [_ring(ring)]}
+    parts = [
+        part - (centre, 0)
+        for centre in (-360, 0, 360)
+        if len(part := _cut(_cut(ring, centre - 180, 1), centre + 180, -1))
+    ]
+    rings = [[_ring(part)] for part in parts]
+    if len(rings) == 1:
+        return box, {"type": "Polygon", "coordinates": rings[0]}
+    return box, {"type": "MultiPolygon", "coordinates": rings}
+
+
+def _outline(crs: CRS, transform: Affine, height: int, width: int) -> tuple[Bounds, np.ndarray] | None:
+    """The bounds of `footprint`, and its outline (n, 2) before it is cut at the antimeridian; None where it has none."""
+    if not is_earthly(crs):
+        return None
     along = np.linspace(0, 1, _EDGE_POINTS)[:-1]
     nought, one = np.zeros_like(along), np.ones_like(along)
     columns = width * np.concatenate([nought, along, one, 1 - along, [0]])
@@ -112,7 +131,7 @@ def footprint(
     x, y = positions(transform, columns, rows)
     longitude, latitude = (x, y) if crs == LONLAT else lonlat(crs, x, y)
     if not (np.isfinite(longitude).all() and np.isfinite(latitude).all()):
-        return None, None
+        return None
     latitude = latitude.clip(-90, 90)
     longitude = np.unwrap(longitude, period=360)
     south, north = float(latitude.min()), float(latitude.max())
@@ -120,21 +139,12 @@ def footprint(
         south, north = (-90.0, north) if abs(south) > abs(north) else (south, 90.0)
     if around_pole or np.ptp(longitude) >= 360:
         ring = np.array([(-180, south), (180, south), (180, north), (-180, north), (-180, south)], float)
-        return _rounded((-180, south, 180, north)), {"type": "Polygon", "coordinates": [_ring(ring)]}
+        return _rounded((-180, south, 180, north)), ring
     # The outline may have been counted into another turn: its middle decides.
     turn = 360 * math.floor(((longitude.min() + longitude.max()) / 2 + 180) / 360)
     ring = np.stack([longitude - turn, latitude], axis=1)
     west, east = float(ring[:, 0].min()), float(ring[:, 0].max())
-    parts = [
-        part - (centre, 0)
-        for centre in (-360, 0, 360)
-        if len(part := _cut(_cut(ring, centre - 180, 1), centre + 180, -1))
-    ]
-    rings = [[_ring(part)] for part in parts]
-    box = _rounded((west + 360 if west < -180 else west, south, east - 360 if east > 180 else east, north))
-    if len(rings) == 1:
-        return box, {"type": "Polygon", "coordinates": rings[0]}
-    return box, {"type": "MultiPolygon", "coordinates": rings}
+    return _rounded((west + 360 if west < -180 else west, south, east - 360 if east > 180 else east, north)), ring
 
 
 def degrees(crs: str, bounds: Bounds) -> Bounds | None:
@@ -142,7 +152,9 @@ def degrees(crs: str, bounds: Bounds) -> Bounds | None:
 
     As of `footprint`; None also for a text that names no CRS.
     """
-    return None if (known := _named(crs)) is None else footprint(known, _as_pixel(bounds), 1, 1)[0]
+    known = _named(crs)
+    found = None if known is None else _outline(known, _as_pixel(bounds), 1, 1)
+    return found[0] if found else None
 
 
 def hectares(crs: str, bounds: Bounds) -> float | None:

@@ -65,7 +65,7 @@ def evaluate_calibrated(
     if not is_tested:
         _log.info(f"{folder}: the run has no test split, so nothing tells what the calibration is worth elsewhere")
         return {}
-    return evaluate.evaluate(folder, role, kind, data_dir, data, further)
+    return evaluate.of_trained(trained, folder, role, kind, data_dir, data, further)
 
 
 def calibrate(

@@ -5,6 +5,7 @@ classes: an answer outside of the common classes is wrong, and stands in the col
 """
 
 import dataclasses
+import functools
 import json
 import pathlib
 import re
@@ -157,10 +158,9 @@ def evaluate_elsewhere(
         _log.info(f"  not scored: {count:,} pixels of {name}, which the network does not know")
     out = folder / "evaluation" / folder_name(dataset.name, spec, dataset.split_id(spec))
     with workdir.alone(out, doing="evaluating to", instead=evaluations.ELSEWHERE):
-        sums, of_records = evaluate.counted(trained, source, further, lambda batch: as_learned(batch, fitted))
-        told = reliability.measured(
-            trained, calibration, source, lambda batch: as_learned(batch, fitted), fitted.common
-        )
+        shown_as = functools.partial(as_learned, fitted=fitted)
+        sums, of_records = evaluate.counted(trained, source, further, shown_as)
+        told = reliability.measured(trained, calibration, source, shown_as, fitted.common)
         with multihost.raise_on_all() as is_main:
             if not is_main:
                 return {}
@@ -222,7 +222,8 @@ def _write(
     if of_records is not None:
         counts = of_records | dict(zip(("confusion", "other"), _cut(of_records["confusion"], fitted), strict=True))
         counts |= {name: of_records[name][:, fitted.common] for name in ("boundary", "objects") if name in of_records}
-        records = origins.record_confusions(places_of := dataset.origins(spec), source.ids, counts)
+        places_of = dataset.origins(spec)
+        records = origins.record_confusions(places_of, source.ids, counts)
         result |= evaluate.record_fields(records, counts, places_of, names, further)
     samples = [as_learned(source[index], fitted) for index in evaluate.chosen_samples(len(source))]
     result = schema_version.stamp(result | found, SCHEMA_VERSION)

@@ -22,7 +22,7 @@ from lcjax.evaluation.further import NOTHING, Further
 from lcjax.ops import metrics
 from lcjax.parallel import devices, multihost
 from lcjax.parallel import mesh as meshes
-from lcjax.runs import SCHEMA_VERSION, evaluations, record_confusions, workdir
+from lcjax.runs import SCHEMA_VERSION, evaluations, npz_files, record_confusions, workdir
 
 _log = multihost.shared_logger(__name__)
 
@@ -54,7 +54,19 @@ def evaluate(
       InputError: there is no such run, checkpoint or split, the records are others than in training, or another
         process is evaluating to the same folder.
     """
-    trained = restore.restore(folder, kind)
+    return of_trained(restore.restore(folder, kind), folder, role, kind, data_dir, data, further)
+
+
+def of_trained(
+    trained: restore.Trained,
+    folder: pathlib.Path,
+    role: str,
+    kind: str,
+    data_dir: str | None = None,
+    data: Dataset | None = None,
+    further: Further = NOTHING,
+) -> dict:
+    """Scores one split by a network that is restored already; otherwise as `evaluate`."""
     card, task = trained.card, trained.task
     run_records.check_role(card, role)
     split = card.splits[role]
@@ -327,15 +339,13 @@ def write_samples(path: pathlib.Path, sensor, records: list[dict], predictions: 
       records: as a data source gives them.
       predictions: (H, W) legend ids for each record.
     """
-    temporary = path.with_suffix(".tmp.npz")
-    np.savez_compressed(
-        temporary,
-        ids=np.array([record["id"] for record in records]),
-        image=np.stack([display.rgb(sensor, record[sensor.name]) for record in records]),
-        truth=np.stack([record["label"] for record in records]),
-        prediction=np.stack(predictions),
-    )
-    temporary.replace(path)
+    arrays = {
+        "ids": np.array([record["id"] for record in records]),
+        "image": np.stack([display.rgb(sensor, record[sensor.name]) for record in records]),
+        "truth": np.stack([record["label"] for record in records]),
+        "prediction": np.stack(predictions),
+    }
+    npz_files.write(path, arrays)
 
 
 def predict(trained: restore.Trained, records: list[dict]) -> list[np.ndarray]:

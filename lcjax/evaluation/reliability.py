@@ -180,14 +180,15 @@ def fitted_to(trained: restore.Trained, folder: pathlib.Path, kind: str) -> Cali
     """
     with multihost.raise_on_all():
         table = calibrations.read(folder)
-        is_known = table is not None and trained.fingerprint in table
-        fitted = trained.calibration(table or {}, folder, kind) if is_known else None
-    if table is not None and fitted is None:
-        _log.info(
-            f"{folder / calibrations.FILE}: is of another checkpoint, so that calibration is not measured; to fit "
-            f"this one, {calibrations.make(folder, kind)}"
-        )
-    return fitted
+        if table is None:
+            return None
+        if trained.fingerprint in table:
+            return trained.calibration(table, folder, kind)
+    _log.info(
+        f"{folder / calibrations.FILE}: is of another checkpoint, so that calibration is not measured; to fit "
+        f"this one, {calibrations.make(folder, kind)}"
+    )
+    return None
 
 
 def measured(

@@ -108,10 +108,12 @@ def _write(folder: pathlib.Path, output: pathlib.Path, kind: str, asked: weights
 def _calibration(trained: restore.Trained, folder: pathlib.Path, kind: str) -> Calibration | None:
     """What was fitted to the network; None, and a word about it, where the file is of other checkpoints alone."""
     table = calibrations.read(folder)
-    if table is None or trained.fingerprint in table:
-        return (table and trained.calibration(table, folder, kind)) or None
-    _log.info("%s: is of another checkpoint, and stays behind", folder / calibrations.FILE)
-    return None
+    if table is None:
+        return None
+    if trained.fingerprint not in table:
+        _log.info("%s: is of another checkpoint, and stays behind", folder / calibrations.FILE)
+        return None
+    return trained.calibration(table, folder, kind)
 
 
 def _add_calibration(folder: pathlib.Path, fingerprint: str, fitted: Calibration | None) -> bool:

@@ -29,6 +29,7 @@ from lcjax.ops.reliability import PROBABILITY_SCALE
 
 COMPRESSIONS = ("deflate", "lzw")
 ERRORS = (OSError, rasterio.errors.RasterioError, CPLE_BaseError)  # that writing may raise
+BESIDE = ("confidence", "probabilities", "conformal")  # kinds of the rasters that may lie beside the map of classes
 SETS = ("number of classes in the set", "classes in the set, one bit each")  # bands of the conformal sets
 _OVERVIEWS = {"classes": "MODE", "conformal": "NEAREST"}  # both bands of a set must be of one pixel
 _MASK_BYTES = 4
@@ -44,21 +45,19 @@ class Product:
     Attributes:
       kind: "classes" (ids of the legend), "confidence" (probability of the mapped class), "probabilities" or
         "conformal" (sets of classes).
-      suffix: end of the file's name, before ".tif".
       bands: description of each band.
       planes: bytes of a pixel while it is on its way, of which `numbers` makes those of the file.
       dtype: of the file.
     """
 
     kind: str
-    suffix: str
     bands: tuple[str, ...]
     planes: int
     dtype: str = "uint8"
 
     def path(self, output: pathlib.Path) -> pathlib.Path:
         """Returns the path of this product of the map `output`."""
-        return output.with_name(output.stem + self.suffix + output.suffix)
+        return output.with_name(f"{output.stem}_{self.kind}{output.suffix}") if self.kind in BESIDE else output
 
     def nodata(self, legend: Legend) -> int:
         """Returns the number of pixels without data; the largest there is, but of the classes that of the legend."""
@@ -80,10 +79,10 @@ def products(
     """Returns the GeoTIFFs of a map, the classes first."""
     names = tuple(f"probability of {land_class.name}" for land_class in legend.scored)
     wanted = {
-        Product("classes", "", ("land cover",), 1): True,
-        Product("confidence", "_confidence", ("probability of the mapped class",), 1): confidence,
-        Product("probabilities", "_probabilities", names, len(names)): probabilities,
-        Product("conformal", "_conformal", SETS, 1 + _MASK_BYTES, "uint32"): conformal,
+        Product("classes", ("land cover",), 1): True,
+        Product("confidence", ("probability of the mapped class",), 1): confidence,
+        Product("probabilities", names, len(names)): probabilities,
+        Product("conformal", SETS, 1 + _MASK_BYTES, "uint32"): conformal,
     }
     return tuple(product for product, is_wanted in wanted.items() if is_wanted)
 

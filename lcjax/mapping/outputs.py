@@ -119,16 +119,25 @@ def _check_name(output: pathlib.Path) -> None:
         raise InputError(f"--output={output}: a folder; expected the name of a map, e.g. --output={output / 'map.tif'}")
 
 
-def _check_folder(output: pathlib.Path, files: Iterable[pathlib.Path]) -> None:
-    """Makes the folder, tries to write there, and compares the longest name with what the disk takes."""
+def make_folder(output: pathlib.Path) -> int:
+    """Makes the folder of a file and tries to write there; returns how many bytes a name may have.
+
+    Raises:
+      InputError: nothing can be written there.
+    """
     try:
         output.parent.mkdir(parents=True, exist_ok=True)
         tempfile.TemporaryFile(dir=output.parent).close()
-        most = os.pathconf(output.parent, "PC_NAME_MAX")
+        return os.pathconf(output.parent, "PC_NAME_MAX")
     except OSError as error:
         raise InputError(
             f"--output={output}: cannot write there ({error.strerror}); name a folder that you may write to"
         ) from error
+
+
+def _check_folder(output: pathlib.Path, files: Iterable[pathlib.Path]) -> None:
+    """Makes the folder, and compares the longest name with what the disk takes."""
+    most = make_folder(output)
     added = len(f"..{platform.node()}.{os.getpid()}")  # of a file while it is written
     longest = added + max(len(os.fsencode(path.name)) for path in files)
     if longest > most:

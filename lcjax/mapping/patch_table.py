@@ -7,7 +7,6 @@ import io
 import logging
 import os
 import pathlib
-import tempfile
 from collections.abc import Iterator, Sequence
 from typing import Any
 
@@ -18,6 +17,7 @@ from data_pipelines.schema import locks
 from data_pipelines.schema.errors import InputError
 from data_pipelines.schema.files import write_atomically
 from data_pipelines.schema.spec import Extent
+from lcjax.mapping import outputs
 from lcjax.parallel import multihost
 from lcjax.tasks import Task
 
@@ -127,13 +127,7 @@ def _check(output: pathlib.Path) -> None:
     for path in files_of(output):
         if os.path.lexists(path) and not _is_table(path):
             raise InputError(f"{path}: is there, and is no table of patches; move it away, or give another --output")
-    try:
-        output.parent.mkdir(parents=True, exist_ok=True)
-        tempfile.TemporaryFile(dir=output.parent).close()
-    except OSError as error:
-        raise InputError(
-            f"--output={output}: cannot write there ({error.strerror}); name a folder that you may write to"
-        ) from error
+    outputs.make_folder(output)
 
 
 def _is_table(path: pathlib.Path) -> bool:

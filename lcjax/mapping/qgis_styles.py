@@ -1,7 +1,7 @@
 """Styles that QGIS loads with a raster of the same name, and class names for GDAL."""
 
 import pathlib
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from xml.sax import saxutils
 
 from data_pipelines.schema import limits
@@ -19,24 +19,14 @@ _COLUMNS = (
     ("Blue", 0, 8),
     ("Alpha", 0, 9),
 )
-# Viridis (Smith & van der Walt 2015) at five even steps: its lightness rises evenly, for any colour vision.
 _EMPTY_SET = "#d7191c"  # red: none of the classes is likely enough
+# Viridis (Smith & van der Walt 2015) at five even steps: its lightness rises evenly, for any colour vision.
 _RAMP = ("#440154", "#3b528b", "#21918c", "#5ec962", "#fde725")
 
 
 def class_qml(legend: Legend) -> str:
     """Returns the QML of a map of class ids: colours and names of the scored classes."""
-    entries = "\n".join(
-        f'    <paletteEntry value="{c.value}" label={saxutils.quoteattr(c.name)} color="{c.colour}" alpha="255"/>'
-        for c in legend.scored
-    )
-    return _qml(
-        f"""  <rasterrenderer type="paletted" band="1" opacity="1" alphaBand="-1" nodataColor="">
-   <colorPalette>
-{entries}
-   </colorPalette>
-  </rasterrenderer>"""
-    )
+    return _palette_qml((c.value, c.name, c.colour) for c in legend.scored)
 
 
 def probability_qml() -> str:
@@ -71,17 +61,7 @@ def set_qml(classes: int) -> str:
     """Returns the QML of band 1 of a raster of conformal sets: how many of so many classes each set holds."""
     labels = ["no class", "one class", *(f"{size} classes" for size in range(2, classes + 1))]
     shades = [_EMPTY_SET, *(_shade(size / max(classes - 1, 1)) for size in range(classes))]
-    entries = "\n".join(
-        f'    <paletteEntry value="{size}" label="{label}" color="{shade}" alpha="255"/>'
-        for size, (label, shade) in enumerate(zip(labels, shades, strict=True))
-    )
-    return _qml(
-        f"""  <rasterrenderer type="paletted" band="1" opacity="1" alphaBand="-1" nodataColor="">
-   <colorPalette>
-{entries}
-   </colorPalette>
-  </rasterrenderer>"""
-    )
+    return _palette_qml(zip(range(classes + 1), labels, shades, strict=True))
 
 
 def _shade(place: float) -> str:
@@ -150,6 +130,21 @@ def _attribute_table(legend: Legend, pixels: Mapping[int, int]) -> str:
     return f"""  <GDALRasterAttributeTable tableType="thematic">
 {body}
   </GDALRasterAttributeTable>"""
+
+
+def _palette_qml(entries: Iterable[tuple[int, str, str]]) -> str:
+    """The QML of band 1 of a raster whose values each have a label and a colour."""
+    listed = "\n".join(
+        f'    <paletteEntry value="{value}" label={saxutils.quoteattr(label)} color="{colour}" alpha="255"/>'
+        for value, label, colour in entries
+    )
+    return _qml(
+        f"""  <rasterrenderer type="paletted" band="1" opacity="1" alphaBand="-1" nodataColor="">
+   <colorPalette>
+{listed}
+   </colorPalette>
+  </rasterrenderer>"""
+    )
 
 
 def _qml(renderer: str) -> str:

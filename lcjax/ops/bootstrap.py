@@ -12,7 +12,6 @@ import math
 from collections.abc import Iterable, Iterator
 
 import numpy as np
-from scipy import special
 
 LEVEL = 0.95
 DRAWS = 2000
@@ -97,6 +96,8 @@ def interval(values: np.ndarray, blocks: int, level: float = LEVEL) -> tuple[flo
     Returns:
       The lower and the upper end; None where there are no two blocks, or half of the draws have no score.
     """
+    from scipy import special  # takes a moment to import, and most who import this draw nothing
+
     known = values[~np.isnan(values)]
     if blocks < 2 or 2 * len(known) < len(values):
         return None

@@ -46,7 +46,7 @@ def html(found: Assessment) -> str:
 def _areas(found: Assessment) -> str:
     """Returns the section on areas: what the map counts, and what is estimated."""
     unit, area, rows = found.design.unit, found.design.area, class_rows(found)
-    decimals = 2 if area < 1000 else 1 if area < 10_000 else 0
+    decimals = markup.area_decimals(area)
     mapped, estimated = f"mapped_{unit}", f"estimated_{unit}"
     bars = [
         intervals.Bar(one.name, one.colour, row[mapped], row[estimated], row["estimated_low"], row["estimated_high"])
@@ -63,16 +63,16 @@ def _areas(found: Assessment) -> str:
             (
                 [
                     f'<th scope="row">{markup.swatch(one.name, one.colour)}</th>',
-                    _cell(f"{row[mapped]:,.{decimals}f}" + ("" if inside else " *")),
-                    _cell(f"<b>{row[estimated]:,.{decimals}f}</b>"),
-                    _cell(f"{low:,.{decimals}f} – {high:,.{decimals}f}"),
-                    _cell(f"{area * share.half_width:,.{decimals}f}"),
-                    _cell(f"{100 * share.value:.2f} ± {100 * share.half_width:.2f}"),
+                    markup.number(f"{row[mapped]:,.{decimals}f}" + ("" if inside else " *")),
+                    markup.number(f"<b>{row[estimated]:,.{decimals}f}</b>"),
+                    markup.number(f"{low:,.{decimals}f} – {high:,.{decimals}f}"),
+                    markup.number(f"{area * share.half_width:,.{decimals}f}"),
+                    markup.number(f"{100 * share.value:.2f} ± {100 * share.half_width:.2f}"),
                 ],
                 "",
             )
         )
-    total = ['<th scope="row">all</th>', *[_cell(f"{area:,.{decimals}f}")] * 2, *["<td></td>"] * 3]
+    total = ['<th scope="row">all</th>', *[markup.number(f"{area:,.{decimals}f}")] * 2, *["<td></td>"] * 3]
     cells.append((total, "total"))
     note = "* counted in the map, outside of what the sample says" if any("*" in row[0][1] for row in cells) else ""
     return f"""<section id="areas"><h2>Areas</h2>
@@ -90,16 +90,16 @@ def _accuracies(found: Assessment) -> str:
         (
             [
                 f'<th scope="row">{markup.swatch(one.name, one.colour)}</th>',
-                _cell(f"{counts[at].sum():,}"),
-                _cell(f"{counts[:, at].sum():,}"),
-                _cell(_percent(found.accuracy.users[at])),
-                _cell(_percent(found.accuracy.producers[at])),
+                markup.number(f"{counts[at].sum():,}"),
+                markup.number(f"{counts[:, at].sum():,}"),
+                markup.number(_percent(found.accuracy.users[at])),
+                markup.number(_percent(found.accuracy.producers[at])),
             ],
             "",
         )
         for at, one in enumerate(found.design.classes)
     ]
-    overall = ['<th scope="row">overall</th>', _cell(f"{counts.sum():,}"), _cell(f"{counts.sum():,}")]
+    overall = ['<th scope="row">overall</th>', *[markup.number(f"{counts.sum():,}")] * 2]
     rows.append(([*overall, f'<td class="n" colspan="2">{_percent(found.accuracy.overall)}</td>'], "total"))
     return f"""<section id="accuracy"><h2>Accuracy</h2>
 <p>User's accuracy: of what is mapped as a class, the share that is it. Producer's accuracy: of what is a class, the
@@ -129,14 +129,14 @@ def _square(
         (
             [
                 f'<th scope="row">{markup.text(name)}</th>',
-                *(_cell(f"<b>{text}</b>" if at == place else text) for place, text in enumerate(row)),
-                _cell(total),
+                *(markup.number(f"<b>{text}</b>" if at == place else text) for place, text in enumerate(row)),
+                markup.number(total),
             ],
             "",
         )
         for at, (name, row, total) in enumerate(zip(names, cells, sums, strict=True))
     ]
-    rows.append((['<th scope="row">sum</th>', *map(_cell, below)], "total"))
+    rows.append((['<th scope="row">sum</th>', *map(markup.number, below)], "total"))
     return markup.table("matrix", caption, head, rows)
 
 
@@ -151,10 +151,10 @@ def _strata(found: Assessment) -> str:
         (
             [
                 f'<th scope="row">{markup.text(one.name)}</th>',
-                _cell(f"{one.pixels:,}"),
-                _cell(f"{one.area:,.1f}"),
-                _cell(f"{one.points:,}"),
-                _cell(f"{of_strata.count(one.value):,}"),
+                markup.number(f"{one.pixels:,}"),
+                markup.number(f"{one.area:,.1f}"),
+                markup.number(f"{one.points:,}"),
+                markup.number(f"{of_strata.count(one.value):,}"),
             ],
             "",
         )
@@ -170,7 +170,3 @@ def _strata(found: Assessment) -> str:
 
 def _percent(one: Estimate | None) -> str:
     return f"{100 * one.value:.1f} ± {100 * one.half_width:.1f}" if one else "–"
-
-
-def _cell(words: str) -> str:
-    return f'<td class="n">{words}</td>'

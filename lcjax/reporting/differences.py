@@ -14,18 +14,8 @@ import numpy as np
 from data_pipelines.schema.errors import InputError
 from lcjax.evaluation import intervals
 from lcjax.ops import bootstrap
-from lcjax.reporting.run_reader import Evaluation
-from lcjax.reporting.tables import MEANS, Row, Table, markdown_cell
-
-_MUST_AGREE = (
-    "data sets",
-    "class sets",
-    "class ids",
-    "ignored ids",
-    "splits",
-    "records of the split",
-    "sizes of tiles",
-)
+from lcjax.reporting.run_reader import MUST_AGREE, Evaluation
+from lcjax.reporting.tables import MEANS, Row, Table, markdown_cell, markdown_table
 
 
 @dataclasses.dataclass(frozen=True)
@@ -71,7 +61,7 @@ class Difference:
 def check(first: Evaluation, second: Evaluation) -> None:
     """Raises InputError, in one line, where two evaluations cannot be compared record by record."""
     pair = f"{first.run} and {second.run}"
-    unlike = [what for what, a, b in zip(_MUST_AGREE, first.comparable, second.comparable, strict=True) if a != b]
+    unlike = [what for what, a, b in zip(MUST_AGREE, first.comparable, second.comparable, strict=True) if a != b]
     if unlike:
         raise InputError(
             f"{pair}: cannot be compared, for their {' and '.join(unlike)} differ; expected runs that were scored on "
@@ -109,7 +99,7 @@ def of_table(table: Table, reference: str = "") -> tuple[list[Difference], list[
     if not kept or (reference and not named):
         return [], left_out
     base = named[0] if reference else kept[0]
-    found = []
+    others = []
     for row in kept:
         if row is base:
             continue
@@ -119,16 +109,32 @@ def of_table(table: Table, reference: str = "") -> tuple[list[Difference], list[
         except InputError as error:
             left_out.append(str(error))
         else:
-            found.append(difference(row, base))
-    return found, left_out
+            others.append(row)
+    return _differences(others, base) if others else [], left_out
 
 
-def difference(row: Row, reference: Row) -> Difference:
-    """Compares two lines of comparable evaluations (`check`); of several seeds, the means over them."""
+def _differences(rows: Sequence[Row], reference: Row) -> list[Difference]:
+    """Compares lines with one whose evaluations are comparable (`check`), and which is drawn once."""
     first = reference.first.records
     assert first is not None
     blocks = bootstrap.blocks(first.ids, first.groups)
-    ours, theirs = _draws(row, blocks), _draws(reference, blocks)
+    single = intervals.single_block_classes(intervals.true_pixels(first, blocks), reference.first.names)
+    theirs = _draws(reference, blocks)
+    return [_difference(row, reference, blocks, theirs, single) for row in rows]
+
+
+def _difference(
+    row: Row, reference: Row, blocks: bootstrap.Blocks, theirs: dict[str, np.ndarray], single: set[str]
+) -> Difference:
+    """Compares two lines; of several seeds, the means over them.
+
+    Args:
+      row, reference: the lines.
+      blocks: of their records.
+      theirs: `_draws` of the reference.
+      single: classes that are true in one block at most, whose scores are left out.
+    """
+    ours = _draws(row, blocks)
     scores = {}
     for key in ours.keys() & theirs.keys():
         a, b = row.mean(key), reference.mean(key)
@@ -138,7 +144,6 @@ def difference(row: Row, reference: Row) -> Difference:
         known = drawn[~np.isnan(drawn)]
         won = float(((known > 0) + 0.5 * (known == 0)).mean()) if len(known) else 0.5
         scores[key] = ScoreDifference(a - b, bootstrap.interval(drawn, len(blocks)), won)
-    single = intervals.single_block_classes(intervals.true_pixels(first, blocks), reference.first.names)
     scores = intervals.of_several_blocks({key: scores[key] for key in ours if key in scores}, single)
     ahead = _right(row) - _right(reference)
     better, worse, equal = (int(np.count_nonzero(which)) for which in (ahead > 0, ahead < 0, ahead == 0))
@@ -212,12 +217,9 @@ def to_markdown(tables: Sequence[tuple[int, Sequence[Difference]]]) -> str:
             "",
             f"{100 * bootstrap.LEVEL:g} % intervals over {len(about):,} {about.kind}s; how often the run wins.",
             "",
-            "| run | " + " | ".join(keys) + " |",
-            "|---|" + "---:|" * len(keys),
         ]
-        for one in found:
-            cells = [_told(one.scores.get(key)) for key in keys]
-            lines.append(f"| {markdown_cell(one.row.name)} | " + " | ".join(cells) + " |")
+        rows = [[markdown_cell(one.row.name), *(_told(one.scores.get(key)) for key in keys)] for one in found]
+        lines += markdown_table(["run"], keys, rows)
         blocks.append("\n".join(lines))
     return "\n" + "\n\n".join(blocks) + "\n" if blocks else ""
 

@@ -15,8 +15,9 @@ from data_pipelines.schema import names, paths, typed_json
 from data_pipelines.schema.errors import InputError
 from data_pipelines.schema.spec import Refused
 from lcjax.mapping.areas import COLUMNS
+from lcjax.mapping.map_writer import BESIDE
 
-_PRODUCT = re.compile("(.*)_(confidence|probabilities)")  # rasters of a map that are not maps themselves
+_PRODUCT = re.compile(f"(.*)_({'|'.join(BESIDE)})")  # rasters of a map that are not maps themselves
 _TAGS = ("LCJAX_MODEL", "LCJAX_DATASET", "LCJAX_CHECKPOINT")
 _AGAIN = "map the scene again with `lcjax predict`"
 _MOST_BYTES = 2**26  # of what lies beside a map: 64 MB

@@ -30,10 +30,11 @@ def _map(land_map: LandCoverMap) -> str:
     most = max((row.percent or 0 for row in land_map.rows), default=0) or 1
     rows = [(_cells(row, decimals, most), "") for row in land_map.rows]
     pixels, hectares = sum(row.pixels for row in land_map.rows), _total([row.hectares for row in land_map.rows])
-    total = [_name("mapped"), _cell(f"{pixels:,}"), _cell("100.0"), "<td></td>", _cell(_number(hectares, decimals))]
+    total = [_name("mapped"), markup.number(f"{pixels:,}"), markup.number("100.0"), "<td></td>"]
+    total.append(markup.number(_number(hectares, decimals)))
     rows.append((total, "total"))
     if land_map.empty:
-        rows.append(([_name("no data"), _cell(f"{land_map.empty:,}"), "<td></td>" * 3], "aside"))
+        rows.append(([_name("no data"), markup.number(f"{land_map.empty:,}"), "<td></td>" * 3], "aside"))
     head = [markup.heading("class"), markup.heading("pixels", "n"), markup.heading("percent", "n"), "<td></td>"]
     head.append(markup.heading("hectares", "n"))
     picture = (
@@ -52,10 +53,10 @@ def _cells(row: ClassArea, decimals: int, most: float) -> list[str]:
     bar = f'<span style="width:{100 * (row.percent or 0) / most:.1f}%;background:{markup.text(row.colour)}"></span>'
     return [
         f'<th scope="row">{markup.swatch(row.name, row.colour)}</th>',
-        _cell(f"{row.pixels:,}"),
-        _cell(_number(row.percent, 1)),
+        markup.number(f"{row.pixels:,}"),
+        markup.number(_number(row.percent, 1)),
         f'<td class="bar">{bar if row.pixels else ""}</td>',
-        _cell(_number(row.hectares, decimals)),
+        markup.number(_number(row.hectares, decimals)),
     ]
 
 
@@ -68,19 +69,15 @@ def _comparison(maps: Sequence[LandCoverMap]) -> str:
     rows = []
     for row, across in zip(maps[0].rows, zip(*values, strict=True), strict=True):
         name = f'<th scope="row">{markup.swatch(row.name, row.colour)}</th>'
-        rows.append(([name, *(_cell(_number(value, decimals)) for value in across)], ""))
+        rows.append(([name, *(markup.number(_number(value, decimals)) for value in across)], ""))
     if unit == "hectares":
-        sums = [_cell(_number(_total(column), decimals)) for column in values]
+        sums = [markup.number(_number(_total(column), decimals)) for column in values]
         rows.append(([_name("mapped"), *sums], "total"))
     return "<h3>Side by side</h3>" + markup.table("compared", f"{unit.capitalize()} of each class.", head, rows)
 
 
 def _name(words: str) -> str:
     return f'<th scope="row">{markup.text(words)}</th>'
-
-
-def _cell(words: str) -> str:
-    return f'<td class="n">{words}</td>'
 
 
 def _number(value: float | None, decimals: int) -> str:
@@ -93,6 +90,5 @@ def _total(values: Sequence[float | None]) -> float | None:
 
 
 def _decimals(hectares: Sequence[float | None]) -> int:
-    """Returns how many decimals give the total about five digits; 0.01 hectares are 100 square metres."""
-    total = _total(hectares) or 0
-    return 2 if total < 1000 else 1 if total < 10_000 else 0
+    """Returns how many decimals hectares that add up are shown with."""
+    return markup.area_decimals(_total(hectares) or 0)

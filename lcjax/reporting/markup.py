@@ -123,6 +123,16 @@ def heading(words: str, mark: str = "") -> str:
     return f'<th scope="col" class="{mark}">{text(words)}</th>' if mark else f'<th scope="col">{text(words)}</th>'
 
 
+def number(words: str) -> str:
+    """Returns a cell of a column of numbers; the words are markup."""
+    return f'<td class="n">{words}</td>'
+
+
+def area_decimals(total: float) -> int:
+    """Returns how many decimals give a total area about five digits; 0.01 hectares are 100 square metres."""
+    return 2 if total < 1000 else 1 if total < 10_000 else 0
+
+
 def swatch(name: str, colour: str | None) -> str:
     """Returns a class name with a swatch of its colour, if it has one."""
     patch = f'<span class="swatch" style="background:{text(colour)}"></span>' if colour else ""

@@ -1,17 +1,15 @@
 """Tables of runs that classify whole patches, best first: as a section of the page, as CSV and as Markdown."""
 
 import csv
-import dataclasses
 import io
 from collections.abc import Sequence
 
 import numpy as np
 
-from data_pipelines.schema.legends import Legend
 from lcjax.plotting import figures
 from lcjax.reporting import markup
 from lcjax.reporting.run_reader import Evaluation, Run, legend_of
-from lcjax.reporting.tables import SETTINGS, checkpoint, number_text
+from lcjax.reporting.tables import ALWAYS, SETTINGS, Compared, checkpoint, markdown_cell, markdown_table, number_text
 
 # By the labels of a patch: which scores are shown, by their stems, and what labels they are of.
 MEANS = {
@@ -20,26 +18,11 @@ MEANS = {
 }
 _LABELS = {"single": "single labels (the most frequent class of a patch)", "multi": "several labels"}
 _PER_CLASS = ("Acc", "Precision", "F1", "AP")
-_SHOWN = SETTINGS[:4]
 _CHOSEN = "F1_macro"
 
 
-@dataclasses.dataclass(frozen=True)
-class PatchTable:
-    """Evaluations on the same patches, classes and kind of labels.
-
-    Attributes:
-      evaluations: the rows, best F1_macro first.
-      legend: of the classes; None where none is known.
-    """
-
-    evaluations: tuple[Evaluation, ...]
-    legend: Legend | None
-
-    @property
-    def fields(self) -> dict:
-        """metrics.json of the first row."""
-        return self.evaluations[0].fields
+class PatchTable(Compared):
+    """Evaluations on the same patches, classes and kind of labels, best F1_macro first."""
 
     @property
     def title(self) -> str:
@@ -54,18 +37,6 @@ class PatchTable:
     def means(self) -> dict[str, str]:
         """Stem of each score that is shown -> its full name."""
         return {stem: self.evaluations[0].key(stem) or stem for stem in MEANS[self.fields["labels"]]}
-
-    def notes(self) -> list[str]:
-        """Returns what a reader of the table must know beyond its definitions."""
-        warnings = dict.fromkeys(text for e in self.evaluations for text in e.fields["split"].get("warnings", ()))
-        notes = [f"Warning: {text}." for text in warnings]
-        absent = {e.run: ", ".join(e.fields.get("absent", [])) for e in self.evaluations}
-        if len(set(absent.values())) > 1:
-            listed = "; ".join(f"{run}: {names or 'none'}" for run, names in absent.items())
-            notes.append(f"The means are over different classes, because the absent classes differ ({listed}).")
-        elif any(absent.values()):
-            notes.append(f"Absent, and left out of the means of every run: {next(iter(absent.values()))}.")
-        return notes
 
 
 def tables(runs: Sequence[Run]) -> list[PatchTable]:
@@ -108,15 +79,16 @@ def to_markdown(tables: Sequence[PatchTable]) -> str:
     """Formats the tables as Markdown, three decimals."""
     blocks = []
     for number, table in enumerate(tables, 1):
-        rows = [["run", *_SHOWN, *table.means.values()]]
-        rows += [
-            [e.run, *(str(e.fields.get(key) or "–") for key in _SHOWN), *(number_text(e.score(k)) for k in table.means)]
+        rows = [
+            [
+                *(markdown_cell(text) for text in (e.run, *(str(e.fields.get(key) or "–") for key in ALWAYS))),
+                *(number_text(e.score(key)) for key in table.means),
+            ]
             for e in table.evaluations
         ]
-        lines = ["| " + " | ".join(cell.replace("|", "\\|") for cell in row) + " |" for row in rows]
-        rule = "|" + "---|" * (1 + len(_SHOWN)) + "---:|" * len(table.means)
+        lines = markdown_table(["run", *ALWAYS], [*table.means.values()], rows)
         head = f"## Patches {number}: {table.title}\n"
-        blocks.append("\n".join([head, lines[0], rule, *lines[1:], *(f"\n{note}" for note in table.notes())]))
+        blocks.append("\n".join([head, *lines, *(f"\n{note}" for note in table.notes())]))
     return "\n\n".join(blocks) + "\n"
 
 
@@ -136,13 +108,13 @@ def section(tables: Sequence[PatchTable]) -> str:
 
 def _table_section(table: PatchTable) -> str:
     fields, split = table.fields, table.fields["split"]
-    head = [markup.heading("run"), *map(markup.heading, _SHOWN)]
+    head = [markup.heading("run"), *map(markup.heading, ALWAYS)]
     head += [markup.heading(name, "n") for name in table.means.values()] + [markup.heading("checkpoint")]
     best = {key: max((e.score(key) or 0.0 for e in table.evaluations), default=0.0) for key in table.means}
     rows = []
     for e in table.evaluations:
         cells = [f'<th scope="row">{markup.text(e.run)}</th>']
-        cells += [f"<td>{markup.text(e.fields.get(key) or '–')}</td>" for key in _SHOWN]
+        cells += [f"<td>{markup.text(e.fields.get(key) or '–')}</td>" for key in ALWAYS]
         for key in table.means:
             text = number_text(e.score(key))
             cells.append(f'<td class="n">{f"<b>{text}</b>" if e.score(key) == best[key] else text}</td>')
@@ -160,14 +132,13 @@ def _table_section(table: PatchTable) -> str:
 
 def _run_details(e: Evaluation, table: PatchTable) -> str:
     """Scores of a run by class and, of single labels, its confusion matrix."""
-    colours = {c.name: c.colour for c in table.legend.classes} if table.legend else {}
     counts = {name: np.array(values) for name, values in e.fields["patch_counts"].items()}
     true, given = counts["hits"] + counts["missed"], counts["hits"] + counts["wrong"]
     head = [markup.heading("class"), *(markup.heading(key, "n") for key in _PER_CLASS)]
     head += [markup.heading(words, "n") for words in ("patches, truth", "patches, predicted")]
     rows = []
     for index, name in enumerate(e.names):
-        cells = [f'<th scope="row">{markup.swatch(name, colours.get(name))}</th>']
+        cells = [f'<th scope="row">{markup.swatch(name, table.colours.get(name))}</th>']
         cells += [f'<td class="n">{number_text(e.score(f"{key}/{name}"))}</td>' for key in _PER_CLASS]
         cells += [f'<td class="n">{int(values[index]):,}</td>' for values in (true, given)]
         rows.append((cells, ""))

@@ -25,6 +25,12 @@ from lcjax.runs import model_card as cards
 from lcjax.runs import workdir as workdirs
 from lcjax.runs.record_confusions import RecordConfusions
 
+# What `Evaluation.comparable` holds, in words.
+MUST_AGREE = (
+    *("data sets", "class sets", "class ids", "ignored ids"),
+    *("splits", "records of the split", "sizes of tiles"),
+)
+
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Evaluation:

@@ -14,7 +14,7 @@ from lcjax.reporting.run_reader import Evaluation, Run, legend_of
 MEANS = ("OA", "mCA", "mIoU", "kappa")  # stems: in the files the number of classes follows mCA and mIoU
 PER_CLASS = ("IoU", "Acc", "Precision", "F1")
 SETTINGS = ("model", "fusion", "init", "freeze", "bands", "scaling", "metadata", "recipe", "cell", "resize")
-_ALWAYS = SETTINGS[:4]  # the others are shown only where rows differ in them
+ALWAYS = SETTINGS[:4]  # the others are shown only where rows differ in them
 
 
 @dataclasses.dataclass(frozen=True)
@@ -62,16 +62,49 @@ class Row:
 
 
 @dataclasses.dataclass(frozen=True)
-class Table:
-    """Evaluations on the same pixels and classes.
+class Compared:
+    """Evaluations that stand in one table.
 
     Attributes:
-      evaluations: the rows, best mIoU first.
+      evaluations: the best first.
       legend: of the classes; None where none is known.
     """
 
     evaluations: tuple[Evaluation, ...]
     legend: Legend | None
+
+    @property
+    def fields(self) -> dict:
+        """metrics.json of the first one; dataset, classes, ignored ids and split are the same in all."""
+        return self.evaluations[0].fields
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Names of the classes."""
+        return self.evaluations[0].names
+
+    @property
+    def colours(self) -> dict[str, str]:
+        """Class name -> "#rrggbb"; empty where no legend is known."""
+        return {c.name: c.colour for c in self.legend.classes} if self.legend else {}
+
+    def notes(self) -> list[str]:
+        """Returns what a reader of the table must know beyond its definitions."""
+        warnings = dict.fromkeys(text for e in self.evaluations for text in e.fields["split"].get("warnings", ()))
+        notes = [f"Warning: {text}." for text in warnings]
+        absent = {e.run: ", ".join(e.fields.get("absent", [])) for e in self.evaluations}
+        if len(set(absent.values())) > 1:
+            listed = "; ".join(f"{run}: {names or 'none'}" for run, names in absent.items())
+            notes.append(
+                f"The means of these runs are over different classes, because their absent classes differ ({listed})."
+            )
+        elif any(absent.values()):
+            notes.append(f"Absent, and left out of the means of every run: {next(iter(absent.values()))}.")
+        return notes
+
+
+class Table(Compared):
+    """Evaluations on the same pixels and classes, best mIoU first."""
 
     @functools.cached_property
     def rows(self) -> tuple[Row, ...]:
@@ -87,32 +120,17 @@ class Table:
         return tuple(sorted(rows, key=lambda row: (-_or_minus(row.mean("mIoU")), row.name)))
 
     @property
-    def fields(self) -> dict:
-        """metrics.json of the first row; dataset, classes, ignored ids and split are the same in every row."""
-        return self.evaluations[0].fields
-
-    @property
-    def names(self) -> tuple[str, ...]:
-        """Names of the classes."""
-        return self.evaluations[0].names
-
-    @property
     def title(self) -> str:
         """Data set, split and size of tiles."""
         title = f"{self.fields['dataset']}, {self.fields['split'].get('role', 'unnamed')} split"
         return title + (f", tiles made {resize} px wide" if (resize := self.fields.get("resize")) else "")
 
     @property
-    def colours(self) -> dict[str, str]:
-        """Class name -> "#rrggbb"; empty where no legend is known."""
-        return {c.name: c.colour for c in self.legend.classes} if self.legend else {}
-
-    @property
     def settings(self) -> tuple[str, ...]:
         """The settings to show as columns."""
         trained = [e.fields for e in self.evaluations if not e.baseline]
         return tuple(
-            key for key in SETTINGS if key in _ALWAYS or len({str(fields.get(key) or "") for fields in trained}) > 1
+            key for key in SETTINGS if key in ALWAYS or len({str(fields.get(key) or "") for fields in trained}) > 1
         )
 
     def heading(self, stem: str) -> str:
@@ -144,16 +162,7 @@ class Table:
 
     def notes(self) -> list[str]:
         """Returns what a reader of the table must know beyond its definitions."""
-        warnings = dict.fromkeys(text for e in self.evaluations for text in e.fields["split"].get("warnings", ()))
-        notes = [f"Warning: {text}." for text in warnings]
-        absent = {e.run: ", ".join(e.fields.get("absent", [])) for e in self.evaluations}
-        if len(set(absent.values())) > 1:
-            listed = "; ".join(f"{run}: {names or 'none'}" for run, names in absent.items())
-            notes.append(
-                f"The means of these runs are over different classes, because their absent classes differ ({listed})."
-            )
-        elif any(absent.values()):
-            notes.append(f"Absent, and left out of the means of every run: {next(iter(absent.values()))}.")
+        notes = super().notes()
         if len({e.fields["pixels"] for e in self.evaluations}) > 1:
             listed = "; ".join(f"{e.run}: {e.fields['pixels']:,}" for e in self.evaluations)
             notes.append(
@@ -242,16 +251,15 @@ def to_markdown(tables: Sequence[Table]) -> str:
     blocks = []
     for number, table in enumerate(tables, 1):
         split = table.fields["split"]
-        head = ["run", *table.settings, *map(table.heading, MEANS)]
+        head, numbers = ["run", *table.settings], [*map(table.heading, MEANS)]
         classes = markdown_cell(", ".join(table.names))
         lines = [
             f"## Table {number}: {table.title}",
             "",
             f"Split `{split.get('spec', '')}`, id `{split.get('id', '')}`. Classes: {classes}.",
             "",
-            "| " + " | ".join(head) + " |",
-            "|" + "---|" * (1 + len(table.settings)) + "---:|" * len(MEANS),
         ]
+        rows = []
         for row in table.rows:
             name = markdown_cell(row.name) + (" (baseline)" if row.first.baseline else "")
             cells = [name, *(markdown_cell(str(row.first.fields.get(key) or "–")) for key in table.settings)]
@@ -259,7 +267,8 @@ def to_markdown(tables: Sequence[Table]) -> str:
                 value = row.mean(key)
                 bold = "**" if value is not None and value == table.best(key) else ""
                 cells.append(f"{bold}{number_text(value)}{bold} {row.spread(key)}".rstrip())
-            lines.append("| " + " | ".join(cells) + " |")
+            rows.append(cells)
+        lines += markdown_table(head, numbers, rows)
         blocks.append("\n".join([*lines, *(f"\n{markdown_cell(note)}" for note in table.notes())]))
     return "\n\n".join(blocks) + "\n"
 
@@ -271,6 +280,19 @@ def number_text(value: float | None) -> str:
 
 def _or_minus(value: float | None) -> float:
     return -1.0 if value is None else value
+
+
+def markdown_table(head: Sequence[str], numbers: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
+    """Returns the lines of a table in Markdown.
+
+    Args:
+      head: of the columns of words.
+      numbers: heads of those of numbers, which follow them.
+      rows: cells, each as it stands in a table (`markdown_cell`).
+    """
+    rule = "|" + "---|" * len(head) + "---:|" * len(numbers)
+    first, *others = (f"| {' | '.join(cells)} |" for cells in ([*head, *numbers], *rows))
+    return [first, rule, *others]
 
 
 def markdown_cell(text: str) -> str:

@@ -195,9 +195,9 @@ def sealed(folder: pathlib.Path) -> Iterator[pathlib.Path]:
     checksums.write(folder, [name for name in _SEALED if (folder / name).is_file()])
     fields = read(folder)
     if "patch_counts" in fields:
-        read_of_patches(folder)
+        _check_patches(fields, folder)
     elif "confusion" in fields:
-        read(folder, of_classes=True)
+        _check_classes(fields, folder)
 
 
 def read(folder: pathlib.Path, *, of_classes: bool = False) -> dict[str, Any]:
@@ -211,12 +211,24 @@ def read(folder: pathlib.Path, *, of_classes: bool = False) -> dict[str, Any]:
       InputError: a file of the folder is not what was written, is missing, or a field is not what it must be.
     """
     remedy = again(folder)
-    path = folder / METRICS
-    fields: Any = schema_version.read_json(path, Fields, SCHEMA_VERSION, remedy)
+    fields: Any = schema_version.read_json(folder / METRICS, Fields, SCHEMA_VERSION, remedy)
     if damage := checksums.damage(folder):
         raise InputError(f"{folder}: {damage}; nothing of it is shown; {remedy}")
-    if not of_classes:
-        return dict(fields)
+    if of_classes:
+        _check_classes(fields, folder)
+    return dict(fields)
+
+
+def read_of_patches(folder: pathlib.Path) -> dict[str, Any]:
+    """Reads metrics.json of the folder of an evaluation of whole patches. Raises InputError as `read`."""
+    fields = read(folder)
+    _check_patches(fields, folder)
+    return fields
+
+
+def _check_classes(fields: dict[str, Any], folder: pathlib.Path) -> None:
+    """Raises InputError where scores are not of classes of land cover, with a number or a row for each."""
+    path, remedy = folder / METRICS, again(folder)
     if missing := [name for name in _OF_CLASSES if name not in fields]:
         raise InputError(f"{path}: {', '.join(missing)}: missing; {remedy}")
     count = len(fields["class_set"])
@@ -235,12 +247,11 @@ def read(folder: pathlib.Path, *, of_classes: bool = False) -> dict[str, Any]:
         _check_calibration(fields["calibration"], fields["class_set"], path, remedy)
     if len(set(fields["class_set"])) < count or len(set(fields["class_ids"])) < count:
         raise InputError(f"{path}: class_set: a class stands there twice, expected each once; {remedy}")
-    return dict(fields)
 
 
-def read_of_patches(folder: pathlib.Path) -> dict[str, Any]:
-    """Reads metrics.json of the folder of an evaluation of whole patches. Raises InputError as `read`."""
-    remedy, path, fields = again(folder), folder / METRICS, read(folder)
+def _check_patches(fields: dict[str, Any], folder: pathlib.Path) -> None:
+    """Raises InputError where scores are not of whole patches, with a number or a row for each class."""
+    path, remedy = folder / METRICS, again(folder)
     if missing := [name for name in _OF_PATCHES if name not in fields]:
         raise InputError(f"{path}: {', '.join(missing)}: missing; {remedy}")
     count = len(fields["class_set"])
@@ -250,7 +261,6 @@ def read_of_patches(folder: pathlib.Path) -> dict[str, Any]:
         raise InputError(
             f"{path}: {count} classes in class_set, and numbers of {min(lengths)} to {max(lengths)}; {remedy}"
         )
-    return fields
 
 
 def _unlike_objects(fields: Any) -> str:

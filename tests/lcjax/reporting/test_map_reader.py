@@ -120,7 +120,7 @@ def test_maps_that_lie_nowhere_have_dashes_and_are_compared_in_percent(tmp_path)
 
 def test_rasters_that_belong_to_a_map_are_passed_over(tmp_path):
     path = make_map(tmp_path / "town.tif")
-    for suffix in ("_confidence", "_probabilities"):
+    for suffix in ("_confidence", "_probabilities", "_conformal"):
         path.with_stem(path.stem + suffix).write_bytes(path.read_bytes())
     assert map_reader.find([f"{tmp_path}/*.tif", str(path)]) == [path]
     # Without its map, such a name is nothing special.
