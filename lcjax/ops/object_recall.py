@@ -4,7 +4,6 @@ import itertools
 from collections.abc import Sequence
 
 import numpy as np
-from scipy import ndimage
 
 from data_pipelines.schema.errors import InputError
 from data_pipelines.schema.legends import IGNORE
@@ -46,6 +45,8 @@ def object_counts(labels: np.ndarray, predictions: np.ndarray, classes: int, edg
     Returns:
       (classes, len(edges) + 1, 2) int64: objects that are found, and all, by class and size.
     """
+    from scipy import ndimage  # here, because it takes long and training does without
+
     counts = np.zeros((classes, len(edges) + 1, 2), np.int64)
     for index in np.unique(labels[labels != IGNORE]).tolist():
         objects, number = ndimage.label(labels == index)
