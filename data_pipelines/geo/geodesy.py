@@ -21,6 +21,7 @@ _AXIS, _FLATTENING = 6378137.0, 1 / 298.257223563
 _E2 = _FLATTENING * (2 - _FLATTENING)
 # The plane of EPSG:6933 touches the ellipsoid at 30 degrees: its width is once around that parallel.
 AROUND = 2 * math.pi * _AXIS * math.cos(math.radians(30)) / math.sqrt(1 - _E2 * math.sin(math.radians(30)) ** 2)
+HECTARE = 10_000  # square metres
 _EDGE_POINTS = 33  # points along each edge of an outline: edges that are straight in a CRS are bent on the Earth
 
 
@@ -149,7 +150,7 @@ def hectares(crs: str, bounds: Bounds) -> float | None:
     """Area on the ground of bounds (left, bottom, right, top), as if it were everywhere as in their middle; or None."""
     known = _named(crs)
     try:
-        return None if known is None else math.prod(metres_per_pixel(known, _as_pixel(bounds), 1, 1)) / 10_000
+        return None if known is None else math.prod(metres_per_pixel(known, _as_pixel(bounds), 1, 1)) / HECTARE
     except ValueError:
         return None
 
@@ -157,7 +158,7 @@ def hectares(crs: str, bounds: Bounds) -> float | None:
 @functools.lru_cache(maxsize=64)
 def _named(crs: str) -> CRS | None:
     try:
-        return CRS.from_user_input(crs)
+        return crs_from(crs)
     except CRSError:
         return None
 
