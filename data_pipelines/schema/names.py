@@ -1,6 +1,8 @@
 """What names and colours from files may be: they go into pictures, tables, pages and XML."""
 
+import difflib
 import re
+from collections.abc import Iterable
 
 from data_pipelines.schema import limits
 from data_pipelines.schema.errors import InputError
@@ -38,6 +40,12 @@ def is_inside(name: str) -> bool:
 def printable(text: str) -> str:
     """A text from a file, for a message: as it is, or with escapes where it holds what would not be seen as it is."""
     return text if text.isprintable() else ascii(text)[1:-1]
+
+
+def meant(name: str, known: Iterable[str], alike: float = 0.6) -> str:
+    """Asks for the known name that a wrong one is nearest to; empty where none is as near as `alike`, from 0 to 1."""
+    close = difflib.get_close_matches(name, known, 1, alike)
+    return f"did you mean {close[0]!r}? " if close else ""
 
 
 def colour(text: str, what: str = "colour") -> str:

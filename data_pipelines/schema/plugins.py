@@ -11,7 +11,6 @@ Three kinds of names, in this order:
 """
 
 import dataclasses
-import difflib
 import importlib
 import re
 from collections.abc import Mapping
@@ -20,6 +19,7 @@ from importlib import metadata
 from typing import Any
 
 from data_pipelines.schema.errors import InputError
+from data_pipelines.schema.names import meant
 
 GROUPS = ("lcjax.models", "lcjax.datasets", "lcjax.tasks", "lcjax.losses", "lcjax.configs")  # of entry points
 BUILT_IN = "built in"
@@ -105,10 +105,9 @@ class Registry:
         points = self._entry_points()
         if name not in points:
             known = [*self.built_in, *points]
-            near = difflib.get_close_matches(name, known, 1)
-            meant = f"did you mean {near[0]!r}? " if near else ""
             raise InputError(
-                f"{self.field}={name!r}: {meant}expected one of {', '.join(known)}, or package.module:attribute"
+                f"{self.field}={name!r}: {meant(name, known)}expected one of {', '.join(known)}, or "
+                "package.module:attribute"
             )
         if len(points[name]) > 1:
             packages = " and ".join(sorted(map(_package, points[name])))

@@ -1,7 +1,6 @@
 """Draws a sample of a map's pixels and writes what is needed to label them."""
 
 import dataclasses
-import difflib
 import logging
 import os
 import pathlib
@@ -14,10 +13,11 @@ from data_pipelines.geo import geodesy
 from data_pipelines.schema import locks, paths, progress
 from data_pipelines.schema.errors import InputError
 from data_pipelines.schema.files import temporary
+from data_pipelines.schema.names import meant
 from lcjax.assessment import allocation, chips, design, layers, map_file, points_files, random_sample, training_tiles
 from lcjax.assessment.design import Design
 from lcjax.assessment.layers import Layers, Population
-from lcjax.mapping.areas import HECTARE, PixelAreas
+from lcjax.mapping.areas import PixelAreas
 
 _log = logging.getLogger(__name__)
 
@@ -215,7 +215,7 @@ def _areas(opened: Layers, rows: np.ndarray, columns: np.ndarray) -> list[float]
     sizes = PixelAreas(opened.crs, opened.transform, opened.width)
     found = [0.0] * len(rows)
     for at in np.argsort(rows, kind="stable").tolist():
-        found[at] = sizes.of_pixel(int(rows[at]), int(columns[at])) / HECTARE
+        found[at] = sizes.of_pixel(int(rows[at]), int(columns[at])) / geodesy.HECTARE
     return found
 
 
@@ -225,9 +225,9 @@ def _counts(request: Request, population: Population) -> np.ndarray:
     for flag, given in (("--users_accuracy", request.users), ("--points", request.points)):
         for name in given:
             if name and name not in names:
-                close = difflib.get_close_matches(name, names, 1)
-                hint = f"did you mean {close[0]!r}? " if close else ""
-                raise InputError(f"{flag}: {name!r} is no stratum of the map: {hint}expected of {', '.join(names)}")
+                raise InputError(
+                    f"{flag}: {name!r} is no stratum of the map: {meant(name, names)}expected of {', '.join(names)}"
+                )
     pixels = np.array([part.pixels for part in population.strata])
     areas = np.array([part.area for part in population.strata])
     weights, users = areas / areas.sum(), _users(request, names)

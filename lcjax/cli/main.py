@@ -1,7 +1,6 @@
 """The verbs: finds the module of one, parses its flags, runs it, and says in one line what was wrong."""
 
 import dataclasses
-import difflib
 import importlib
 import json
 import os
@@ -15,6 +14,7 @@ from absl import flags
 
 from data_pipelines.schema import limits, paths, plugins
 from data_pipelines.schema.errors import InputError
+from data_pipelines.schema.names import meant
 from lcjax.cli import console
 from lcjax.parallel import launcher
 from lcjax.version import __version__
@@ -116,8 +116,7 @@ def main(arguments: list[str] | None = None) -> int:
         return 0
     verb, *rest = arguments
     if verb not in VERBS:
-        close = difflib.get_close_matches(verb, VERBS, 1)
-        hint = f"did you mean {close[0]!r}? " if close else ""
+        hint = meant(verb, VERBS)
         print(f"lcjax: unknown verb {verb!r}: {hint}expected one of {', '.join(VERBS)}", file=sys.stderr)
         return 2
     os.environ |= limits.GDAL_OFF

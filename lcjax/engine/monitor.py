@@ -1,7 +1,6 @@
 """The score by which a run chooses its best checkpoint, lowers its rate on a plateau and stops early."""
 
 import dataclasses
-import difflib
 import pathlib
 from collections.abc import Mapping
 from typing import Any
@@ -9,6 +8,7 @@ from typing import Any
 import ml_collections
 
 from data_pipelines.schema.errors import InputError
+from data_pipelines.schema.names import meant
 from lcjax.runs.progress import Progress
 from lcjax.tasks import Task
 
@@ -70,11 +70,10 @@ def of_run(config: ml_collections.ConfigDict, task: Task) -> Monitor:
         )
     known = task.score_names
     if config.monitor and known and name not in known:
-        near = difflib.get_close_matches(name, known, 1, 0.8)
-        meant = f"did you mean {near[0]!r}? " if near else ""
         shown = [*known[:_SHOWN], *(["..."] if len(known) > _SHOWN else [])]
         raise InputError(
-            f"config.monitor={name!r}: {meant}expected a score that every evaluation of the validation split has (a "
-            f"class without pixels there has none, and with config.resize none has): {', '.join(shown)}"
+            f"config.monitor={name!r}: {meant(name, known, 0.8)}expected a score that every evaluation of the "
+            "validation split has (a class without pixels there has none, and with config.resize none has): "
+            f"{', '.join(shown)}"
         )
     return Monitor(name, name in task.lower_is_better)

@@ -8,7 +8,6 @@ package.module:attribute; parameters are the keyword arguments of its function.
 """
 
 import dataclasses
-import difflib
 import functools
 import inspect
 import math
@@ -23,6 +22,7 @@ import msgspec
 
 from data_pipelines.schema import plugins
 from data_pipelines.schema.errors import InputError
+from data_pipelines.schema.names import meant
 from lcjax.ops.losses import emphasis, pixels, regions
 from lcjax.ops.losses.interfaces import PixelLoss
 
@@ -198,10 +198,8 @@ def _term(text: str, weight: float, name: str, said: Mapping[str, str]) -> Term:
 def _value(where: str, key: str, said: str, known: Mapping[str, inspect.Parameter]) -> Any:
     """The value of a parameter, of the type that the function declares."""
     if key not in known:
-        near = difflib.get_close_matches(key, known, 1)
-        meant = f"did you mean {near[0]!r}? " if near else ""
         has = f"it has {', '.join(f'{k}={p.default}' for k, p in known.items())}" if known else "it has none"
-        raise InputError(f"{where} has no parameter {key!r}: {meant}{has}")
+        raise InputError(f"{where} has no parameter {key!r}: {meant(key, known)}{has}")
     kind = known[key].annotation
     if isinstance(kind, str) or kind is inspect.Parameter.empty:
         kind = type(known[key].default)
