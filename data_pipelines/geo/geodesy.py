@@ -21,6 +21,7 @@ _AXIS, _FLATTENING = 6378137.0, 1 / 298.257223563
 _E2 = _FLATTENING * (2 - _FLATTENING)
 # The plane of EPSG:6933 touches the ellipsoid at 30 degrees: its width is once around that parallel.
 AROUND = 2 * math.pi * _AXIS * math.cos(math.radians(30)) / math.sqrt(1 - _E2 * math.sin(math.radians(30)) ** 2)
+HECTARE = 10_000  # square metres
 _EDGE_POINTS = 33  # points along each edge of an outline: edges that are straight in a CRS are bent on the Earth
 
 
@@ -121,7 +122,7 @@ def footprint(
 
 
 def _outline(crs: CRS, transform: Affine, height: int, width: int) -> tuple[Bounds, np.ndarray] | None:
-    """The bounds of `footprint`, and its outline (n, 2) before it is cut at the antimeridian; None where it has none."""
+    """The bounds of `footprint`, and its outline (n, 2) before it is cut at the antimeridian, or None."""
     if not is_earthly(crs):
         return None
     along = np.linspace(0, 1, _EDGE_POINTS)[:-1]
@@ -161,7 +162,7 @@ def hectares(crs: str, bounds: Bounds) -> float | None:
     """Area on the ground of bounds (left, bottom, right, top), as if it were everywhere as in their middle; or None."""
     known = _named(crs)
     try:
-        return None if known is None else math.prod(metres_per_pixel(known, _as_pixel(bounds), 1, 1)) / 10_000
+        return None if known is None else math.prod(metres_per_pixel(known, _as_pixel(bounds), 1, 1)) / HECTARE
     except ValueError:
         return None
 

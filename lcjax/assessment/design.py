@@ -6,6 +6,7 @@ from typing import Annotated, Any
 
 import msgspec
 
+from data_pipelines.geo import geodesy
 from data_pipelines.geo.geodesy import CRS, Affine
 from data_pipelines.schema import schema_version
 from data_pipelines.schema.errors import InputError
@@ -65,7 +66,7 @@ class MapFile:
     @property
     def parsed_crs(self) -> CRS | None:
         """The CRS; None where the map has none."""
-        return CRS.from_string(self.crs) if self.crs else None
+        return geodesy.crs_from(self.crs) if self.crs else None
 
 
 @dataclasses.dataclass(frozen=True)

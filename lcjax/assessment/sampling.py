@@ -12,11 +12,11 @@ import numpy as np
 from data_pipelines.geo import geodesy
 from data_pipelines.schema import locks, paths, progress
 from data_pipelines.schema.errors import InputError, did_you_mean
-from data_pipelines.schema.files import temporary
+from data_pipelines.schema.files import write_atomically
 from lcjax.assessment import allocation, chips, design, layers, map_file, points_files, random_sample, training_tiles
 from lcjax.assessment.design import Design
 from lcjax.assessment.layers import Layers, Population
-from lcjax.mapping.areas import HECTARE, PixelAreas
+from lcjax.mapping.areas import PixelAreas
 
 _log = logging.getLogger(__name__)
 
@@ -214,7 +214,7 @@ def _areas(opened: Layers, rows: np.ndarray, columns: np.ndarray) -> list[float]
     sizes = PixelAreas(opened.crs, opened.transform, opened.width)
     found = [0.0] * len(rows)
     for at in np.argsort(rows, kind="stable").tolist():
-        found[at] = sizes.of_pixel(int(rows[at]), int(columns[at])) / HECTARE
+        found[at] = sizes.of_pixel(int(rows[at]), int(columns[at])) / geodesy.HECTARE
     return found
 
 
@@ -353,9 +353,7 @@ def _write_chips(drawn: Design, folder: pathlib.Path, images: Sequence[chips.Ima
     todo = [point for point in drawn.points if not (folder / points_files.chip_name(point.point)).exists()]
     for point in progress.bar(todo, desc="chips", unit="chip"):
         path = folder / points_files.chip_name(point.point)
-        begun = temporary(path)
-        begun.write_bytes(chips.chip(images, crs, transform, point.row, point.column))
-        begun.replace(path)
+        write_atomically(path, chips.chip(images, crs, transform, point.row, point.column))
 
 
 def _summary(drawn: Design, request: Request) -> str:

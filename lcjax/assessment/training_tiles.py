@@ -151,7 +151,7 @@ def _tiles(origin: str, ids: Iterable[str], records: on_disk.Records) -> Tiles:
 
 def _crs(code: str) -> CRS:
     try:
-        return CRS.from_string(code)
+        return geodesy.crs_from(code)
     except ValueError as error:  # rasterio's CRSError
         raise InputError(f"{on_disk.RECORDS}: the CRS {code[:60]!r} is unknown; prepare the data set anew") from error
 

@@ -109,10 +109,10 @@ def run(flags) -> None:
     for name in ("workdir", "output"):
         if not getattr(flags, name):
             raise InputError(f"--{name}: not given; expected all of --workdir, --scene, --output, e.g. `{_EXAMPLE}`")
-    from lcjax.mapping import patches
+    from lcjax.engine import restore
 
     workdir, output = paths.given(flags.workdir, "--workdir"), paths.given(flags.output, "--output")
-    classifies = patches.is_of(workdir)
+    classifies = restore.classifies(workdir)
     if flags.split and not classifies:
         raise InputError(
             f"--split={flags.split}: is for classification runs, and {flags.workdir} draws maps: name a --scene, e.g. "
@@ -132,7 +132,7 @@ def run(flags) -> None:
 
 def _classify(flags, workdir: pathlib.Path, output: pathlib.Path) -> None:
     """Writes the table of a classification run."""
-    from lcjax.mapping import patches
+    from lcjax.mapping import patches  # here, because maps do without what reads prepared data
     from lcjax.mapping.predict import SceneOptions
 
     for name, (silent, why) in _OF_MAPS.items():

@@ -69,10 +69,10 @@ def of_run(config: ml_collections.ConfigDict, task: Task) -> Monitor:
         )
     known = task.score_names
     if config.monitor and known and name not in known:
-        meant = did_you_mean(name, known, 0.8)
         shown = [*known[:_SHOWN], *(["..."] if len(known) > _SHOWN else [])]
         raise InputError(
-            f"config.monitor={name!r}: {meant}expected a score that every evaluation of the validation split has (a "
-            f"class without pixels there has none, and with config.resize none has): {', '.join(shown)}"
+            f"config.monitor={name!r}: {did_you_mean(name, known, 0.8)}expected a score that every evaluation of the "
+            "validation split has (a class without pixels there has none, and with config.resize none has): "
+            f"{', '.join(shown)}"
         )
     return Monitor(name, name in task.lower_is_better)

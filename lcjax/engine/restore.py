@@ -141,9 +141,7 @@ def restore(folder: pathlib.Path, kind: str = "best") -> Trained:
     Raises:
       InputError: no such workdir or checkpoint.
     """
-    with multihost.raise_on_all():
-        config = workdir.read_config(folder)
-        tasks.check_names(config)
+    config = _config(folder)
     saved, step = checkpoints.find(folder, kind)
     # Each process looks for itself, and a training may be writing.
     multihost.agree({"config": json.loads(config.to_json()), kind: step}, f"what {folder} holds")
@@ -162,6 +160,18 @@ def restore(folder: pathlib.Path, kind: str = "best") -> Trained:
     model = saved.restore_model(step, wanted)
     saved.close()
     return Trained(config, card, step, task, template, model["parameters"], model["statistics"])
+
+
+def classifies(folder: pathlib.Path) -> bool:
+    """Whether a workdir is of a run that classifies whole patches. Raises InputError where it is no workdir."""
+    return tasks.named(_config(folder).task).can_classify
+
+
+def _config(folder: pathlib.Path) -> ml_collections.ConfigDict:
+    with multihost.raise_on_all():
+        config = workdir.read_config(folder)
+        tasks.check_names(config)
+    return config
 
 
 def card_of(folder: pathlib.Path, kind: str = "best") -> cards.Card:

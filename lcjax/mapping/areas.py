@@ -13,12 +13,11 @@ from typing import Any
 import numpy as np
 
 from data_pipelines.geo import geodesy
-from data_pipelines.geo.geodesy import CRS, Affine
+from data_pipelines.geo.geodesy import CRS, HECTARE, Affine
 from data_pipelines.schema.files import write_atomically
 from data_pipelines.schema.legends import Legend
 
 COLUMNS = ("id", "name", "colour", "pixels", "percent", "hectares", "hectares_grid")
-HECTARE = 10_000  # square metres
 _BLOCK = 256  # pixels of a row that share one pixel area: across them it changes by less than 0.01 % in UTM
 _ROWS = 64  # rows that are projected together, in fixed groups: rows 0 to 63, 64 to 127, ...
 

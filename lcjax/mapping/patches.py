@@ -14,7 +14,6 @@ from data_pipelines.reading.interfaces import Source
 from data_pipelines.schema import on_disk
 from data_pipelines.schema.errors import InputError
 from data_pipelines.schema.legends import IGNORE
-from lcjax import tasks
 from lcjax.engine import eval_step, restore, run_records
 from lcjax.mapping import patch_table, scene, scene_list
 from lcjax.mapping.predict import SceneOptions
@@ -22,18 +21,9 @@ from lcjax.mapping.scene_tiles import DATA, SceneTiles
 from lcjax.ops import patch_scores
 from lcjax.parallel import devices, multihost
 from lcjax.parallel import mesh as meshes
-from lcjax.runs import workdir as workdirs
 from lcjax.runs.model_card import Card
 
 _log = multihost.shared_logger(__name__)
-
-
-def is_of(workdir: pathlib.Path) -> bool:
-    """Whether a workdir is of a run that classifies whole patches. Raises InputError where it is no workdir."""
-    with multihost.raise_on_all():
-        config = workdirs.read_config(workdir)
-        tasks.check_names(config)
-    return tasks.named(config.task).can_classify
 
 
 def write_split(

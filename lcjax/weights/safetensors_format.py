@@ -83,7 +83,5 @@ def write(path: pathlib.Path, arrays: Mapping[str, np.ndarray], key: str, text: 
       key, text: of the metadata; one, for the library writes several in an order of chance.
     """
     dense = {name: np.require(array, requirements=["C", "ALIGNED"]) for name, array in arrays.items()}
-    draft = files.temporary(path)
     # Not save_file, whose files nobody else may read.
-    draft.write_bytes(safetensors.numpy.save(dense, metadata={key: text}))
-    draft.replace(path)
+    files.write_atomically(path, safetensors.numpy.save(dense, metadata={key: text}))

@@ -365,7 +365,7 @@ def test_more_places_than_batch_for_contrastive(data_dir, tmp_path):
 def test_no_tensorflow_after_training(data_dir, tmp_path):
     code = (
         "import sys; sys.path.insert(0, sys.argv.pop()); from lcjax.cli import main; code = main.main(sys.argv[1:]);"
-        "print([m for m in ('tensorflow', 'torch', 'rasterio') if m in sys.modules]); sys.exit(code)"
+        "print([m for m in ('tensorflow', 'torch', 'rasterio', 'scipy') if m in sys.modules]); sys.exit(code)"
     )
     words = [*launched.training(tmp_path / "run", data_dir, total="2 steps"), str(ROOT)]
     done = subprocess.run([sys.executable, "-c", code, *words], capture_output=True, text=True, timeout=300)
