@@ -16,11 +16,9 @@ from jax.typing import DTypeLike
 
 from lcjax.models.interfaces import ParameterGroups
 from lcjax.models.kernels import halves
-from lcjax.models.kernels.plans import EPSILON, Attention, Head, Mlp, Windows
+from lcjax.models.kernels.plans import EPSILON, MASKED, Attention, Head, Mlp, Windows
 from lcjax.models.layers import TransformerBlock, linear, norm, run_stage
 from lcjax.models.resample import depth_to_space, is_symbol, next_multiple
-
-_MASKED = -100.0  # added to the logits of token pairs that do not touch; the value of the original
 
 
 def relative_index(window: int) -> np.ndarray:
@@ -47,7 +45,7 @@ def shift_mask(height: int, width: int, window: int, shift: int | jax.Array) -> 
     Computed when it is needed: kept as it is it would take megabytes for each block of a large image.
     """
     region = regions(height, width, window, shift)
-    return jnp.where(region[:, :, None] == region[:, None, :], 0.0, _MASKED)
+    return jnp.where(region[:, :, None] == region[:, None, :], 0.0, MASKED)
 
 
 def roll(x_BxHxWxC: jax.Array, shift: int | jax.Array) -> jax.Array:

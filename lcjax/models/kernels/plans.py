@@ -23,6 +23,7 @@ TOKENS = 512  # that go through a product together, about
 _HIDDEN = 512  # hidden channels of an MLP that are held at once, about
 _IMAGES = 8  # of a grid step, at most
 _ABSENT = -1e30  # logit of a place that holds no token
+MASKED = -100.0  # added to the logits of token pairs that do not touch; the value of the original
 _ROUNDS = (8, 4, 2, 1)  # products of a grid step that are tried
 
 Shape = tuple[int, ...]
