@@ -83,6 +83,11 @@ class WindowAttention(nnx.Module):
         self.out = linear(channels, channels, dtype=dtype, rngs=rngs)
         self.bias_table = nnx.Param(jnp.zeros(((2 * window - 1) ** 2, heads), jnp.float32))
 
+    def bias(self) -> jax.Array:
+        """The bias of each pair of tokens of a window: (heads, N, N)."""
+        bias_HxNxN: jax.Array = self.bias_table[...][relative_index(self.window)].transpose(2, 0, 1)
+        return bias_HxNxN
+
     def __call__(self, x_BxGxNxC: jax.Array, mask_GxNxN: jax.Array | None) -> jax.Array:
         """Returns (B, G, N, C): attention among the N tokens of each of G windows; the mask is added to the logits."""
         b, g, n, c = x_BxGxNxC.shape
@@ -90,8 +95,7 @@ class WindowAttention(nnx.Module):
         query, key, value = (qkv[:, :, :, i] for i in range(3))
         query = query * (c // self.heads) ** -0.5
         logits = jnp.einsum("bkqhd,bknhd->bkhqn", query, key, preferred_element_type=jnp.float32)
-        bias_HxNxN = self.bias_table[...][relative_index(self.window)].transpose(2, 0, 1)
-        logits = logits + bias_HxNxN[None, None]
+        logits = logits + self.bias()[None, None]
         if mask_GxNxN is not None:
             logits = logits + mask_GxNxN[None, :, None]
         weights = jax.nn.softmax(logits, axis=-1).astype(value.dtype)
@@ -139,8 +143,7 @@ class SwinBlock(TransformerBlock):
         if kernel is None:
             return super().add_attention(x, noise_BxN)
         inside = self.attention
-        bias_HxNxN = inside.bias_table[...][relative_index(self.window)].transpose(2, 0, 1)
-        weights = (*_values(self.norm1), *_values(inside.qkv), *_values(inside.out), bias_HxNxN)
+        weights = (*_values(self.norm1), *_values(inside.qkv), *_values(inside.out), inside.bias())
         return halves.attention(kernel, self.drop1.factors(x.shape[0], noise_BxN), x, weights)
 
     def _attention_kernel(self, x: jax.Array) -> Attention | None:
