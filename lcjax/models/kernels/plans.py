@@ -51,6 +51,19 @@ def held(shape: tuple[int, ...], itemsize: int) -> int:
     return math.prod(outer) * rounded(rows) * -(-lanes // _LANES) * _LANES * itemsize
 
 
+def _tokens_tried() -> tuple[int, ...]:
+    """Tokens of a product, the best first."""
+    return TOKENS, TOKENS // 2, TOKENS // 4
+
+
+def _row_cuts(rows: int, width: int) -> Iterator[tuple[int, int]]:
+    """Ways to cut rows of so many tokens, the best first: rows of a product, and products of a grid step."""
+    for tokens in _tokens_tried():
+        at_once = divisor(rows, tokens // rounded(width))
+        for rounds in _ROUNDS:
+            yield at_once, divisor(rows // at_once, rounds)
+
+
 @dataclasses.dataclass(frozen=True)
 class Windows:
     """How an image is cut into windows.
@@ -161,7 +174,7 @@ class Attention:
         groups = self.heads // self.together
         even = self.heads % self.together == 0 and self.together * self.size % _LANES == 0
         for tiles in divisors(groups) if even else [1]:
-            for tokens in (TOKENS, TOKENS // 2, TOKENS // 4):
+            for tokens in _tokens_tried():
                 at_once = tokens // (self.windows.across * self.windows.tokens)
                 for images in reversed(divisors(self.batch)):
                     if images <= _IMAGES:
@@ -274,10 +287,8 @@ class Mlp:
         whole, rows = 4 * self.channels, self.batch * self.height
         lanes = [_LANES * part for part in divisors(whole // _LANES)] if whole % _LANES == 0 else []
         for hidden in [whole, *(part for part in reversed(lanes) if part < whole)]:
-            for tokens in (TOKENS, TOKENS // 2, TOKENS // 4):
-                at_once = divisor(rows, tokens // rounded(self.width))
-                for rounds in _ROUNDS:
-                    yield MlpPlan(self, hidden, at_once, divisor(rows // at_once, rounds))
+            for at_once, rounds in _row_cuts(rows, self.width):
+                yield MlpPlan(self, hidden, at_once, rounds)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -380,12 +391,8 @@ class Head:
 
     def plan(self, *, backward: bool) -> "HeadPlan | None":
         """How the work is cut so that it fits in fast memory; None where it does not fit at all."""
-        rows = self.batch * self.height
-        plans = []
-        for tokens in (TOKENS, TOKENS // 2, TOKENS // 4):
-            at_once = divisor(rows, tokens // rounded(self.width))
-            plans += [HeadPlan(self, at_once, divisor(rows // at_once, rounds)) for rounds in _ROUNDS]
-        return _first_that_fits(plans, backward=backward)
+        cuts = _row_cuts(self.batch * self.height, self.width)
+        return _first_that_fits([HeadPlan(self, *cut) for cut in cuts], backward=backward)
 
 
 @dataclasses.dataclass(frozen=True)
