@@ -156,10 +156,6 @@ class Attention:
         """Channels of a head."""
         return self.channels // self.heads
 
-    def in_float32(self) -> "Attention":
-        """The same, with tokens and weights in float32."""
-        return dataclasses.replace(self, dtype="float32")
-
     @property
     def together(self) -> int:
         """Heads of one product."""
@@ -385,10 +381,6 @@ class Head:
         """Logits of a token."""
         return self.pixels * self.classes
 
-    def in_float32(self) -> "Head":
-        """The same, with tokens and weights in float32."""
-        return dataclasses.replace(self, dtype="float32")
-
     def plan(self, *, backward: bool) -> "HeadPlan | None":
         """How the work is cut so that it fits in fast memory; None where it does not fit at all."""
         cuts = _row_cuts(self.batch * self.height, self.width)
@@ -432,6 +424,7 @@ class HeadPlan:
         return 2 * (tokens + logits + weights) + 2 * inside
 
 
+Kernel = Attention | Mlp | Head
 Plan = TypeVar("Plan", AttentionPlan, MlpPlan, HeadPlan)
 
 
