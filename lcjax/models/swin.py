@@ -148,7 +148,7 @@ class SwinBlock(TransformerBlock):
 
     def _attention_kernel(self, x: jax.Array) -> Attention | None:
         b, h, w, c = x.shape
-        if self.implementation == halves.XLA or is_symbol(b, h, w):
+        if is_symbol(b, h, w):
             return None
         shift = self._shift(next_multiple(h, self.window), next_multiple(w, self.window))
         assert shift is None or isinstance(shift, int), "sizes are no symbols here"
@@ -158,9 +158,7 @@ class SwinBlock(TransformerBlock):
     def add_mlp(self, x: jax.Array, noise_BxN: jax.Array | None) -> jax.Array:
         """The second half, as one kernel where there is one."""
         b, h, w, c = x.shape
-        if self.implementation == halves.XLA or is_symbol(b, h, w):
-            return super().add_mlp(x, noise_BxN)
-        kernel = halves.own(Mlp(b, h, w, c, x.dtype.name), self.implementation)
+        kernel = None if is_symbol(b, h, w) else halves.own(Mlp(b, h, w, c, x.dtype.name), self.implementation)
         if kernel is None:
             return super().add_mlp(x, noise_BxN)
         weights = (*_values(self.norm2), *_values(self.mlp_in), *_values(self.mlp_out))
@@ -370,7 +368,7 @@ class SwinHead(nnx.Module):
 
     def _kernel(self, x: jax.Array) -> Head | None:
         b, h, w, c = x.shape
-        if self.implementation == halves.XLA or is_symbol(b, h, w):
+        if is_symbol(b, h, w):
             return None
         outputs, classes = self.classify.kernel.shape
         return halves.own(Head(b, h, w, c, outputs, self.expand.factor, classes, x.dtype.name), self.implementation)
