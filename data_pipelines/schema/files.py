@@ -103,8 +103,8 @@ def temporary(path: pathlib.Path) -> pathlib.Path:
     return path.with_name(f".{path.name}.{platform.node()}.{os.getpid()}")
 
 
-def write_atomically(path: pathlib.Path, text: str) -> None:
-    """Writes a text file under a temporary name and renames it: a kill leaves the old file or the whole new one."""
+def write_atomically(path: pathlib.Path, content: str | bytes) -> None:
+    """Writes a file under a temporary name and renames it: a kill leaves the old file or the whole new one."""
     begun = temporary(path)
-    begun.write_text(text, encoding="utf-8")
+    begun.write_bytes(content.encode() if isinstance(content, str) else content)
     begun.replace(path)

@@ -13,7 +13,7 @@ import numpy as np
 from data_pipelines.geo import geodesy
 from data_pipelines.schema import locks, paths, progress
 from data_pipelines.schema.errors import InputError
-from data_pipelines.schema.files import temporary
+from data_pipelines.schema.files import write_atomically
 from lcjax.assessment import allocation, chips, design, layers, map_file, points_files, random_sample, training_tiles
 from lcjax.assessment.design import Design
 from lcjax.assessment.layers import Layers, Population
@@ -355,9 +355,7 @@ def _write_chips(drawn: Design, folder: pathlib.Path, images: Sequence[chips.Ima
     todo = [point for point in drawn.points if not (folder / points_files.chip_name(point.point)).exists()]
     for point in progress.bar(todo, desc="chips", unit="chip"):
         path = folder / points_files.chip_name(point.point)
-        begun = temporary(path)
-        begun.write_bytes(chips.chip(images, crs, transform, point.row, point.column))
-        begun.replace(path)
+        write_atomically(path, chips.chip(images, crs, transform, point.row, point.column))
 
 
 def _summary(drawn: Design, request: Request) -> str:

@@ -8,7 +8,7 @@ from typing import Any
 
 from data_pipelines.schema import paths, progress
 from data_pipelines.schema.errors import InputError
-from data_pipelines.schema.files import temporary, write_atomically
+from data_pipelines.schema.files import write_atomically
 from lcjax.cli import config_flag
 
 HELP = """Measures the compiled training step of a config on the devices of this machine, or its network.
@@ -209,6 +209,4 @@ def _plot(found: dict, path: pathlib.Path) -> None:
         roof["bandwidth"],
     )
     path.parent.mkdir(parents=True, exist_ok=True)
-    begun = temporary(path)
-    begun.write_bytes(drawn)
-    begun.replace(path)
+    write_atomically(path, drawn)
