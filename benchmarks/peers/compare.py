@@ -125,10 +125,15 @@ def table(rows: Sequence[dict]) -> str:
     return "\n".join(lines) + "\n"
 
 
+def key_of(row: dict) -> tuple[str, str, str]:
+    """What a row is of."""
+    return row["case"], row["mode"], row["precision"]
+
+
 def is_of(row: dict, key: tuple[str, str, str], wanted: Sequence[str], options: argparse.Namespace) -> bool:
     """Whether a row holds what is asked for: all sides, as many rounds and calls."""
     times = row["milliseconds"]
-    return (row["case"], row["mode"], row["precision"]) == key and all(
+    return key_of(row) == key and all(
         side in times and [len(calls) for calls in times[side]] == [options.calls] * options.rounds for side in wanted
     )
 
@@ -159,9 +164,10 @@ def main() -> None:
         for mode in options.modes:
             for precision in options.precisions:
                 wanted = [side for side in sides(CASES[name], mode) if side in options.sides]
-                if any(is_of(row, (name, mode, precision), wanted, options) for row in rows):
+                key = (name, mode, precision)
+                if any(is_of(row, key, wanted, options) for row in rows):
                     continue
-                rows = [row for row in rows if (row["case"], row["mode"], row["precision"]) != (name, mode, precision)]
+                rows = [row for row in rows if key_of(row) != key]
                 rows.append(measured(name, mode, precision, wanted, options.rounds, options.calls))
                 write_atomically(kept, json.dumps(rows, indent=1))
                 write_atomically(options.output / "peers.md", table(rows))

@@ -11,15 +11,13 @@ from cases import BANDS, CASES, CLASSES, CLIP, LEARNING_RATE, WEIGHT_DECAY
 
 from lcjax.configs import dfc2020
 from lcjax.engine import experiment as experiments
-from lcjax.models import registry
 from lcjax.ops import losses
 
 
-def _config(case, precision: str, mode: str):
+def _config(case, precision: str, how: str):
     config = dfc2020.get_config(f"model={case.model},size={case.size}" if case.size else f"model={case.model}")
     config.batch_size, config.crop, config.precision = case.batch, case.edge, precision
-    config.data_dir = "nowhere"
-    config.parallel.mode = "pmap" if mode == "pmap" else "jit"
+    config.parallel.mode = how
     return config
 
 
@@ -86,7 +84,6 @@ def _plain(case, precision: str, mode: str):
 def main(name: str, mode: str, precision: str, how: str) -> None:
     """Serves a side of a case."""
     case = CASES[name]
-    assert registry.sized(case.model, case.size), "a network of ours"
     worker.serve(lambda: _plain(case, precision, mode) if how == "step" else _whole(case, precision, how))
 
 

@@ -35,7 +35,7 @@ from lcjax.engine import state as states
 from lcjax.engine import train_step as train_steps
 from lcjax.models import params
 from lcjax.models.kernels import halves
-from lcjax.models.kernels.plans import Attention, Head, Mlp
+from lcjax.models.kernels.plans import Kernel
 from lcjax.ops import augmentation
 from lcjax.parallel import mesh as meshes
 from lcjax.parallel import multihost
@@ -191,7 +191,7 @@ class Experiment:
             implementation=self.implementation,
         )
 
-    def kernels(self) -> list[Attention | Head | Mlp]:
+    def kernels(self) -> list[Kernel]:
         """The kernels that a training step has, as one device sees them, each shape once; nothing is compiled."""
         state, batch = self.shapes()
         if self.config.parallel.mode == "pmap":

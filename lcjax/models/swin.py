@@ -16,11 +16,9 @@ from jax.typing import DTypeLike
 
 from lcjax.models.interfaces import ParameterGroups
 from lcjax.models.kernels import halves
-from lcjax.models.kernels.plans import EPSILON, Attention, Head, Mlp, Windows
+from lcjax.models.kernels.plans import EPSILON, MASKED, Attention, Head, Mlp, Windows
 from lcjax.models.layers import TransformerBlock, linear, norm, run_stage
 from lcjax.models.resample import depth_to_space, is_symbol, next_multiple
-
-_MASKED = -100.0  # added to the logits of token pairs that do not touch; the value of the original
 
 
 def relative_index(window: int) -> np.ndarray:
@@ -47,7 +45,7 @@ def shift_mask(height: int, width: int, window: int, shift: int | jax.Array) -> 
     Computed when it is needed: kept as it is it would take megabytes for each block of a large image.
     """
     region = regions(height, width, window, shift)
-    return jnp.where(region[:, :, None] == region[:, None, :], 0.0, _MASKED)
+    return jnp.where(region[:, :, None] == region[:, None, :], 0.0, MASKED)
 
 
 def roll(x_BxHxWxC: jax.Array, shift: int | jax.Array) -> jax.Array:
@@ -85,6 +83,11 @@ class WindowAttention(nnx.Module):
         self.out = linear(channels, channels, dtype=dtype, rngs=rngs)
         self.bias_table = nnx.Param(jnp.zeros(((2 * window - 1) ** 2, heads), jnp.float32))
 
+    def bias(self) -> jax.Array:
+        """The bias of each pair of tokens of a window: (heads, N, N)."""
+        bias_HxNxN: jax.Array = self.bias_table[...][relative_index(self.window)].transpose(2, 0, 1)
+        return bias_HxNxN
+
     def __call__(self, x_BxGxNxC: jax.Array, mask_GxNxN: jax.Array | None) -> jax.Array:
         """Returns (B, G, N, C): attention among the N tokens of each of G windows; the mask is added to the logits."""
         b, g, n, c = x_BxGxNxC.shape
@@ -92,8 +95,7 @@ class WindowAttention(nnx.Module):
         query, key, value = (qkv[:, :, :, i] for i in range(3))
         query = query * (c // self.heads) ** -0.5
         logits = jnp.einsum("bkqhd,bknhd->bkhqn", query, key, preferred_element_type=jnp.float32)
-        bias_HxNxN = self.bias_table[...][relative_index(self.window)].transpose(2, 0, 1)
-        logits = logits + bias_HxNxN[None, None]
+        logits = logits + self.bias()[None, None]
         if mask_GxNxN is not None:
             logits = logits + mask_GxNxN[None, :, None]
         weights = jax.nn.softmax(logits, axis=-1).astype(value.dtype)
@@ -141,13 +143,12 @@ class SwinBlock(TransformerBlock):
         if kernel is None:
             return super().add_attention(x, noise_BxN)
         inside = self.attention
-        bias_HxNxN = inside.bias_table[...][relative_index(self.window)].transpose(2, 0, 1)
-        weights = (*_values(self.norm1), *_values(inside.qkv), *_values(inside.out), bias_HxNxN)
+        weights = (*_values(self.norm1), *_values(inside.qkv), *_values(inside.out), inside.bias())
         return halves.attention(kernel, self.drop1.factors(x.shape[0], noise_BxN), x, weights)
 
     def _attention_kernel(self, x: jax.Array) -> Attention | None:
         b, h, w, c = x.shape
-        if self.implementation == halves.XLA or is_symbol(b, h, w):
+        if is_symbol(b, h, w):
             return None
         shift = self._shift(next_multiple(h, self.window), next_multiple(w, self.window))
         assert shift is None or isinstance(shift, int), "sizes are no symbols here"
@@ -157,9 +158,7 @@ class SwinBlock(TransformerBlock):
     def add_mlp(self, x: jax.Array, noise_BxN: jax.Array | None) -> jax.Array:
         """The second half, as one kernel where there is one."""
         b, h, w, c = x.shape
-        if self.implementation == halves.XLA or is_symbol(b, h, w):
-            return super().add_mlp(x, noise_BxN)
-        kernel = halves.own(Mlp(b, h, w, c, x.dtype.name), self.implementation)
+        kernel = None if is_symbol(b, h, w) else halves.own(Mlp(b, h, w, c, x.dtype.name), self.implementation)
         if kernel is None:
             return super().add_mlp(x, noise_BxN)
         weights = (*_values(self.norm2), *_values(self.mlp_in), *_values(self.mlp_out))
@@ -369,7 +368,7 @@ class SwinHead(nnx.Module):
 
     def _kernel(self, x: jax.Array) -> Head | None:
         b, h, w, c = x.shape
-        if self.implementation == halves.XLA or is_symbol(b, h, w):
+        if is_symbol(b, h, w):
             return None
         outputs, classes = self.classify.kernel.shape
         return halves.own(Head(b, h, w, c, outputs, self.expand.factor, classes, x.dtype.name), self.implementation)

@@ -45,7 +45,9 @@ def benchmark(config, count: int, devices: Sequence[jax.Device] | None = None) -
     held = _Held(state)
     milliseconds = timing.repeated(lambda: held.step(compiled, batch), count)
     edge = config.crop or experiment.tile
-    figures = about(config, experiment) | rates(milliseconds, config.batch_size, edge, experiment.mesh.size)
+    figures = about(config, experiment, TRAINING, config.batch_size) | rates(
+        milliseconds, config.batch_size, edge, experiment.mesh.size
+    )
     figures["compile_seconds"] = compile_seconds
     needed = experiment.needed_flops()
     figures["flops_per_image"] = needed / config.batch_size
@@ -71,8 +73,8 @@ class _Held:
         return metrics
 
 
-def about(config, experiment: experiments.Experiment, what: str = TRAINING) -> dict:
-    """What is measured, and where."""
+def about(config, experiment: experiments.Experiment, what: str, images: int) -> dict:
+    """What is measured, by how many images at once, and where."""
     device = jax.local_devices()[0]
     return {
         "what": what,
@@ -82,7 +84,7 @@ def about(config, experiment: experiments.Experiment, what: str = TRAINING) -> d
         "model": config.model.name,
         "task": config.task,
         "precision": config.precision,
-        "batch_size": config.batch_size if what == TRAINING else experiment.evaluation_batch_size,
+        "batch_size": images,
         "parameters": int(sum(math.prod(leaf.shape) for leaf in experiment.template.parameters.values())),
     }
 

@@ -11,6 +11,7 @@ import jax
 import numpy as np
 
 from data_pipelines.benchmark import made_up_scene
+from data_pipelines.schema.sensors import S2
 from lcjax.engine import experiment as experiments
 from lcjax.engine import flops, restore
 from lcjax.mapping import scene
@@ -57,7 +58,7 @@ def inference(config, count: int, size: tuple[int, int] | None = None) -> dict:
 
     _log.info(f"measured {places.where()}")
     milliseconds = timing.repeated(lambda: mapper.probabilities(whole), count)
-    figures = benchmark.about(config, experiment, INFERENCE) | {"batch_size": images}
+    figures = benchmark.about(config, experiment, INFERENCE, images)
     figures |= benchmark.rates(milliseconds, images, edge, mapper.devices) | {"compile_seconds": compile_seconds}
     shapes = {name: jax.ShapeDtypeStruct(rows.shape, rows.dtype) for name, rows in whole.items()}
     needed = flops.cost(_forward(trained), trained.parameters, trained.statistics, shapes).flops
@@ -90,7 +91,7 @@ def _way(mapper: Mapper, card: Card) -> dict:
         files = {
             sensor.name: made_up_scene.write(folder / f"{sensor.name}.tif", sensor, _EDGE) for sensor in card.sensors
         }
-        offset = 0.0 if "s2" in files else None  # random numbers tell nothing of a processing baseline
+        offset = 0.0 if S2.name in files else None  # random numbers tell nothing of a processing baseline
         with scene.open_scene(card, files, offset=offset) as opened:
             start = time.perf_counter()
             for first in range(0, _EDGE, _STRIP):

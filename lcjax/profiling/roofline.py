@@ -6,14 +6,13 @@ F operations that moves B bytes takes at least max(F / peak, B / bandwidth) seco
 
 import dataclasses
 import functools
-import time
 from collections.abc import Callable
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
-from lcjax.profiling import topologies
+from lcjax.profiling import timing, topologies
 
 MEASURED, TABLE = "measured here", "data sheet"
 _REPEATS = 5
@@ -65,14 +64,8 @@ def peaks(device: jax.Device, count: int, dtype: str) -> Peaks:
 
 
 def _best(call: Callable[[], jax.Array]) -> float:
-    """Seconds of the quickest of several calls, after one that compiles."""
-    jax.block_until_ready(call())
-    seconds = []
-    for _ in range(_REPEATS):
-        start = time.perf_counter()
-        jax.block_until_ready(call())
-        seconds.append(time.perf_counter() - start)
-    return min(seconds)
+    """Seconds of the quickest of several calls."""
+    return min(timing.repeated(call, _REPEATS)) / 1e3
 
 
 @functools.cache

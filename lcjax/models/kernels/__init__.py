@@ -1,1 +1,1 @@
-"""The two halves of a Swin block, each as one kernel of a TPU: what is between them never reaches main memory."""
+"""Halves of a Swin block, and the head behind all blocks, as kernels of a TPU: what is inside stays in fast memory."""

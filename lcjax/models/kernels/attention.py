@@ -15,7 +15,7 @@ from jax.experimental import pallas as pl
 from jax.experimental.pallas import tpu as pltpu
 
 from lcjax.models.kernels import windows as inside
-from lcjax.models.kernels.calls import Ref, call, dot, of_parts, standardised, standardised_backward, summed
+from lcjax.models.kernels.calls import Ref, begin, call, dot, of_parts, standardised, standardised_backward, summed
 from lcjax.models.kernels.plans import Attention, AttentionPlan
 
 
@@ -127,10 +127,7 @@ def _backward_kernel(plan: AttentionPlan, *refs: Ref) -> None:
     tile, step = pl.program_id(0), pl.program_id(1)
     dtype, windows = plan.of.dtype, plan.of.windows
 
-    @pl.when(step == 0)
-    def _begin() -> None:
-        for ref in sums:
-            ref[...] = jnp.zeros(ref.shape, jnp.float32)
+    begin(step, sums)
 
     def one_round(round_: jax.Array, nothing: None) -> None:
         normed = _project(plan, round_, given, own)

@@ -1,4 +1,4 @@
-"""What both kernels are made of: products, the layer norm and its gradient, and the call of a kernel."""
+"""What all kernels are made of: products, the layer norm and its gradient, and the call of a kernel."""
 
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -38,6 +38,15 @@ def standardised_backward(gradient: jax.Array, standard: jax.Array, inverse: jax
 def summed(x: jax.Array) -> jax.Array:
     """Sum over all but the last axis: (1, C)."""
     return jnp.sum(x.reshape(-1, x.shape[-1]), axis=0, keepdims=True)
+
+
+def begin(step: jax.Array, sums: Sequence[Ref]) -> None:
+    """Sets what is summed up over the steps of a grid to zero in the first of them."""
+
+    @pl.when(step == 0)
+    def _begin() -> None:
+        for ref in sums:
+            ref[...] = jnp.zeros(ref.shape, jnp.float32)
 
 
 def of_parts(results: jax.Array, dtype: str) -> jax.Array:

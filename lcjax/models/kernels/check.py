@@ -11,11 +11,10 @@ import numpy as np
 from flax import nnx
 
 from lcjax.models.kernels import halves
-from lcjax.models.kernels.plans import Attention, Head, Mlp
+from lcjax.models.kernels.plans import Attention, Head, Kernel
 from lcjax.models.swin import SwinBlock, SwinHead
 
 State = Any  # of a module, as Flax splits it
-Kernel = Attention | Head | Mlp
 
 # The largest difference that passes, as a share of the largest number. The interpreter's sums differ by rounding alone;
 # on a TPU factors of products are rounded to bfloat16 whatever the type, and numbers between products in other places.

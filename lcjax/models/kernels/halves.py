@@ -15,7 +15,7 @@ from typing import Any, TypeVar
 import jax
 import jax.numpy as jnp
 
-from lcjax.models.kernels.plans import Attention, Head, Mlp
+from lcjax.models.kernels.plans import Attention, Head, Kernel, Mlp
 
 # Of a block: the compiler's own, these kernels, or these kernels in Pallas' interpreter, on any device, for tests.
 IMPLEMENTATIONS = ("xla", "pallas", "interpret")
@@ -40,9 +40,9 @@ _met: contextvars.ContextVar[list[Any] | None] = contextvars.ContextVar("met", d
 
 
 @contextlib.contextmanager
-def met() -> Iterator[list[Attention | Mlp | Head]]:
+def met() -> Iterator[list[Kernel]]:
     """Yields a list of the halves of blocks that are traced as kernels in the context, each once."""
-    halves: list[Attention | Mlp | Head] = []
+    halves: list[Kernel] = []
     token = _met.set(halves)
     try:
         yield halves
@@ -70,6 +70,11 @@ def own(half: Half, implementation: str) -> Half | None:
     if halves is not None and one not in halves:
         halves.append(one)
     return one
+
+
+def _in_float32(half: Half) -> Half:
+    """The same, with tokens and weights in float32."""
+    return dataclasses.replace(half, dtype="float32")
 
 
 def _mesh() -> Any:
@@ -158,7 +163,7 @@ def _attention_backward(of: Attention, kept: Kept, gradient: jax.Array) -> tuple
 
     factor, x, weights = kept
     # The rearrangement of the weights, and how it is undone; but for their type, so that sums stay float32.
-    _, undo = jax.vjp(lambda *given: _attention_operands(of.in_float32(), *given), *weights)
+    _, undo = jax.vjp(lambda *given: _attention_operands(_in_float32(of), *given), *weights)
 
     def function(factor: jax.Array, x: jax.Array, gradient: jax.Array, *operands: jax.Array) -> Arrays:
         return attentions.backward(of, (factor, x, *operands), gradient)
@@ -252,7 +257,7 @@ def _head_backward(of: Head, kept: tuple[jax.Array, Arrays], gradient: jax.Array
     from lcjax.models.kernels import head as heads  # as above
 
     x, weights = kept
-    _, undo = jax.vjp(lambda *given: _head_operands(of.in_float32(), *given), *weights)
+    _, undo = jax.vjp(lambda *given: _head_operands(_in_float32(of), *given), *weights)
 
     def function(x: jax.Array, gradient: jax.Array, *operands: jax.Array) -> Arrays:
         return heads.backward(of, (x, *operands), gradient)

@@ -13,7 +13,7 @@ import jax.numpy as jnp
 from jax.experimental import pallas as pl
 from jax.experimental.pallas import tpu as pltpu
 
-from lcjax.models.kernels.calls import Ref, call, dot, standardised, standardised_backward, summed
+from lcjax.models.kernels.calls import Ref, begin, call, dot, standardised, standardised_backward, summed
 from lcjax.models.kernels.plans import Head, HeadPlan
 
 
@@ -69,10 +69,7 @@ def _backward_kernel(plan: HeadPlan, *refs: Ref) -> None:
     tokens, places = refs[11:]
     dtype = plan.of.dtype
 
-    @pl.when(pl.program_id(0) == 0)
-    def _begin() -> None:
-        for ref in sums:
-            ref[...] = jnp.zeros(ref.shape, jnp.float32)
+    begin(pl.program_id(0), sums)
 
     def one_round(round_: jax.Array, nothing: None) -> None:
         x = _tokens(plan, given.x, tokens, round_).astype(dtype)

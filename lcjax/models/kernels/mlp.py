@@ -13,7 +13,7 @@ import jax.numpy as jnp
 from jax.experimental import pallas as pl
 from jax.experimental.pallas import tpu as pltpu
 
-from lcjax.models.kernels.calls import Ref, call, dot, of_parts, standardised, standardised_backward, summed
+from lcjax.models.kernels.calls import Ref, begin, call, dot, of_parts, standardised, standardised_backward, summed
 from lcjax.models.kernels.plans import Mlp, MlpPlan
 
 
@@ -99,10 +99,7 @@ def _backward_kernel(plan: MlpPlan, *refs: Ref) -> None:
     dtype, width = plan.of.dtype, plan.of.width
     places[...] = jnp.zeros(places.shape, jnp.float32)
 
-    @pl.when(step == 0)
-    def _begin() -> None:
-        for ref in sums:
-            ref[...] = jnp.zeros(ref.shape, jnp.float32)
+    begin(step, sums)
 
     def one_round(round_: jax.Array, nothing: None) -> None:
         rows = pl.ds(round_ * plan.rows, plan.rows)

@@ -23,6 +23,7 @@ TOKENS = 512  # that go through a product together, about
 _HIDDEN = 512  # hidden channels of an MLP that are held at once, about
 _IMAGES = 8  # of a grid step, at most
 _ABSENT = -1e30  # logit of a place that holds no token
+MASKED = -100.0  # added to the logits of token pairs that do not touch; the value of the original
 _ROUNDS = (8, 4, 2, 1)  # products of a grid step that are tried
 
 Shape = tuple[int, ...]
@@ -48,6 +49,19 @@ def held(shape: tuple[int, ...], itemsize: int) -> int:
     """Bytes of a block in fast memory, whose last two axes fill whole registers."""
     *outer, rows, lanes = shape
     return math.prod(outer) * rounded(rows) * -(-lanes // _LANES) * _LANES * itemsize
+
+
+def _tokens_tried() -> tuple[int, ...]:
+    """Tokens of a product, the best first."""
+    return TOKENS, TOKENS // 2, TOKENS // 4
+
+
+def _row_cuts(rows: int, width: int) -> Iterator[tuple[int, int]]:
+    """Ways to cut rows of so many tokens, the best first: rows of a product, and products of a grid step."""
+    for tokens in _tokens_tried():
+        at_once = divisor(rows, tokens // rounded(width))
+        for rounds in _ROUNDS:
+            yield at_once, divisor(rows // at_once, rounds)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -142,10 +156,6 @@ class Attention:
         """Channels of a head."""
         return self.channels // self.heads
 
-    def in_float32(self) -> "Attention":
-        """The same, with tokens and weights in float32."""
-        return dataclasses.replace(self, dtype="float32")
-
     @property
     def together(self) -> int:
         """Heads of one product."""
@@ -160,7 +170,7 @@ class Attention:
         groups = self.heads // self.together
         even = self.heads % self.together == 0 and self.together * self.size % _LANES == 0
         for tiles in divisors(groups) if even else [1]:
-            for tokens in (TOKENS, TOKENS // 2, TOKENS // 4):
+            for tokens in _tokens_tried():
                 at_once = tokens // (self.windows.across * self.windows.tokens)
                 for images in reversed(divisors(self.batch)):
                     if images <= _IMAGES:
@@ -273,10 +283,8 @@ class Mlp:
         whole, rows = 4 * self.channels, self.batch * self.height
         lanes = [_LANES * part for part in divisors(whole // _LANES)] if whole % _LANES == 0 else []
         for hidden in [whole, *(part for part in reversed(lanes) if part < whole)]:
-            for tokens in (TOKENS, TOKENS // 2, TOKENS // 4):
-                at_once = divisor(rows, tokens // rounded(self.width))
-                for rounds in _ROUNDS:
-                    yield MlpPlan(self, hidden, at_once, divisor(rows // at_once, rounds))
+            for at_once, rounds in _row_cuts(rows, self.width):
+                yield MlpPlan(self, hidden, at_once, rounds)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -373,18 +381,10 @@ class Head:
         """Logits of a token."""
         return self.pixels * self.classes
 
-    def in_float32(self) -> "Head":
-        """The same, with tokens and weights in float32."""
-        return dataclasses.replace(self, dtype="float32")
-
     def plan(self, *, backward: bool) -> "HeadPlan | None":
         """How the work is cut so that it fits in fast memory; None where it does not fit at all."""
-        rows = self.batch * self.height
-        plans = []
-        for tokens in (TOKENS, TOKENS // 2, TOKENS // 4):
-            at_once = divisor(rows, tokens // rounded(self.width))
-            plans += [HeadPlan(self, at_once, divisor(rows // at_once, rounds)) for rounds in _ROUNDS]
-        return _first_that_fits(plans, backward=backward)
+        cuts = _row_cuts(self.batch * self.height, self.width)
+        return _first_that_fits([HeadPlan(self, *cut) for cut in cuts], backward=backward)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -424,6 +424,7 @@ class HeadPlan:
         return 2 * (tokens + logits + weights) + 2 * inside
 
 
+Kernel = Attention | Mlp | Head
 Plan = TypeVar("Plan", AttentionPlan, MlpPlan, HeadPlan)
 
 

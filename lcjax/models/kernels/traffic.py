@@ -16,8 +16,6 @@ from jax.experimental import pallas as pl
 
 MOVED = "moved_bytes"  # name of what a kernel says of its operands and results, in order
 
-Shaped = jax.ShapeDtypeStruct
-
 
 def moves(grid: Sequence[int], index: Callable[..., Any]) -> Iterator[tuple[int, ...]]:
     """Yields the index of each block that moves, in the order of the grid, whose last axis runs fastest."""
@@ -29,7 +27,7 @@ def moves(grid: Sequence[int], index: Callable[..., Any]) -> Iterator[tuple[int,
         before = now
 
 
-def moved_bytes(grid: Sequence[int], spec: pl.BlockSpec, array: Shaped) -> int:
+def moved_bytes(grid: Sequence[int], spec: pl.BlockSpec, array: jax.ShapeDtypeStruct) -> int:
     """Bytes of one operand or result that move in one call; all of it once where it is not cut into blocks."""
     size: int = np.dtype(array.dtype).itemsize
     if spec.block_shape is None or spec.index_map is None:

@@ -11,10 +11,9 @@ import jax.numpy as jnp
 from jax.experimental import pallas as pl
 
 from lcjax.models.kernels.calls import Ref
-from lcjax.models.kernels.plans import AttentionPlan, Windows
+from lcjax.models.kernels.plans import MASKED, AttentionPlan, Windows
 
 Rows = Any  # of the tokens of a window among those of a product
-_MASKED = -100.0  # added to the logits of token pairs that do not touch, as in lcjax.models.swin
 
 
 def place_of(plan: AttentionPlan, round_: jax.Array, strip: int) -> tuple[jax.Array, jax.Array]:
@@ -78,7 +77,7 @@ def _torn(windows: Windows, last_row: jax.Array, last_column: jax.Array) -> jax.
         below, right = (row >= edge).astype(jnp.int32), (column >= edge).astype(jnp.int32)
         return 2 * below * last_row.astype(jnp.int32) + right * last_column.astype(jnp.int32)
 
-    return jnp.where(piece(0) == piece(1), 0.0, _MASKED)
+    return jnp.where(piece(0) == piece(1), 0.0, MASKED)
 
 
 def softmax(
