@@ -245,7 +245,7 @@ FIELDS: dict[str, Field] = {
     ),
     "sampling.name": Field(
         "uniform",
-        "how records are drawn: uniform (each once an epoch), class_presence or rarity",
+        "uniform: each record once an epoch; spread_groups: so, neighbours far apart; class_presence, rarity: by class",
         allowed=Choice(sampling.NAMES),
     ),
     "sampling.strength": Field(

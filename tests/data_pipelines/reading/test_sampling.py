@@ -12,6 +12,7 @@ from data_pipelines.reading.arrays import from_arrays
 from data_pipelines.reading.dataset import open_dataset
 from data_pipelines.schema.errors import InputError
 from data_pipelines.schema.legends import LandClass, Legend
+from data_pipelines.schema.on_disk import Origin
 
 # Labelled pixels of ten records by class: the second is rare, the fourth is in no record, the last record has no label.
 PIXELS = np.array(
@@ -22,7 +23,10 @@ LEGEND = Legend("test", tuple(LandClass(k, name, f"#00000{k}") for k, name in en
 
 
 def dataset_of(pixels=PIXELS):
-    return types.SimpleNamespace(name="own", version="1", legend=LEGEND, record_pixels=lambda spec: pixels)
+    origins = [Origin(group, "", None) for group in "aabbbccccc"]
+    return types.SimpleNamespace(
+        name="own", version="1", legend=LEGEND, record_pixels=lambda spec: pixels, origins=lambda spec: origins
+    )
 
 
 def draws_of(name="rarity", strength=1.0, pixels=PIXELS):
@@ -91,7 +95,7 @@ def stream(draws, batch_size, processes=1, position=0, count=24):
     """The records that `processes` read together, in order, from a position."""
     shares = [
         loader.train_batches(
-            Numbered(), batch_size=batch_size, seed=3, position=position, keys=("image",), draws=draws,
+            Numbered(), batch_size=batch_size, seed=3, position=position, keys=("image",), order=draws,
             process_index=process, process_count=processes, threads=1,
         )
         for process in range(processes)

@@ -23,7 +23,7 @@ def config_of(data_dir, name="rarity"):
 
 def test_off_by_default(data_dir):
     experiment = experiments.build(small(dfc2020.get_config("model=unet,data=sample,tiny=true"), data_dir))
-    assert experiment.draws is None and experiment.card.sampling is None
+    assert experiment.order is None and experiment.card.sampling is None
 
 
 def test_a_run_draws_by_its_table_and_says_so(data_dir, tmp_path, capsys):
@@ -35,8 +35,8 @@ def test_a_run_draws_by_its_table_and_says_so(data_dir, tmp_path, capsys):
     batches.close()
     source = experiment.train_source
     plain = experiments.build(config_of(data_dir, "uniform"))
-    drawn = [loader.record_index(p, len(source), config.seed, experiment.draws) for p in range(16, 24)]
-    assert drawn != [loader.record_index(p, len(source), config.seed, plain.draws) for p in range(16, 24)]
+    drawn = [loader.record_index(p, len(source), config.seed, experiment.order) for p in range(16, 24)]
+    assert drawn != [loader.record_index(p, len(source), config.seed, plain.order) for p in range(16, 24)]
     for row, record in enumerate(drawn):
         top, left = loader.corner(16 + row, source.tile, 32, config.seed)
         np.testing.assert_array_equal(batch["label"][row], source.read(record, ["label"], (top, left), 32)["label"])
@@ -44,7 +44,7 @@ def test_a_run_draws_by_its_table_and_says_so(data_dir, tmp_path, capsys):
     train(config, tmp_path / "run")
     said = capsys.readouterr().out
     card = json.loads((tmp_path / "run" / "card.json").read_text())
-    assert card["sampling"] == experiment.draws.facts
+    assert card["sampling"] == experiment.order.facts
     assert "drawn by rarity of strength 1, with replacement; the most frequent one " in said
     assert f"(table {card['sampling']['table']})" in said and said.index("of drawn pixels") < said.index(
         "step compiled"
@@ -60,7 +60,7 @@ def test_data_in_memory_are_drawn_too():
     config.crop, config.batch_size, config.split.test = 32, 8, "train"
     config.sampling.name, config.sampling.strength = "class_presence", 1.0
     experiment = experiments.build(config, data)
-    np.testing.assert_allclose(experiment.draws.weights[3] / experiment.draws.weights.sum(), 0.5)
+    np.testing.assert_allclose(experiment.order.weights[3] / experiment.order.weights.sum(), 0.5)
     batches = experiment.train_batches(0)
     seen = np.concatenate([next(batches)["label"][:, 0, 0] for _ in range(20)])
     batches.close()
@@ -82,7 +82,7 @@ def test_what_has_no_labels_is_refused(data_dir, tmp_path):
 @pytest.mark.parametrize(
     ("field", "value", "words"),
     [
-        ("name", "rarety", r"config\.sampling\.name='rarety': expected uniform, class_presence or rarity"),
+        ("name", "rarety", r"config\.sampling\.name='rarety': expected uniform, spread_groups, class_presence or rarity"),
         ("strength", 0.0, r"config\.sampling\.strength=0\.0: expected above 0 and at most 4"),
         ("strength", 4.5, r"config\.sampling\.strength=4\.5: expected above 0 and at most 4"),
     ],
