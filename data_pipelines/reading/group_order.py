@@ -3,8 +3,8 @@
 A batch of neighbours is a batch of places that look alike: in contrastive pre-training they are false negatives, and
 anywhere they tell less than places from all over. Each epoch puts the records of a group in a random order, and record
 j of its n at the place (j + u) / n of the epoch, with one random u from 0 to 1 for the group: evenly, as far apart as
-can be. Sorted by place that is a permutation, of which any stretch holds of each group about its share, and no more than
-one or two above it. Nothing of it depends on the batch size.
+can be. Sorted by place that is a permutation, of which any stretch holds of each group about its share, and no more
+than one or two above it. Nothing of it depends on the batch size.
 """
 
 import dataclasses

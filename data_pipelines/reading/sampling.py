@@ -1,7 +1,7 @@
 """Which training record stands where, if not in a plain shuffle: by groups (group_order.py), or drawn by classes.
 
-Records are drawn by the classes that they hold. Every method is one table A (records, classes) of how much a record holds of a class. With n the sums of its columns, a
-record weighs
+Records are drawn by the classes that they hold. Every method is one table A (records, classes) of how much a record
+holds of a class. With n the sums of its columns, a record weighs
 
     w = sum over classes of A · n ** -strength
 

@@ -63,7 +63,9 @@ def _card(card: model_card.Card) -> list[str]:
         lines.append(f"  drawn       by {drawn['name']} of strength {drawn['strength']:g}; of drawn pixels: {shares}")
     if card.order:
         order = card.order
-        lines.append(f"  ordered     by {order['name']}: {order['groups']:,} groups of up to {order['largest']:,} records")
+        lines.append(
+            f"  ordered     by {order['name']}: {order['groups']:,} groups of up to {order['largest']:,} records"
+        )
     lines.append(f"  made with   {', '.join(f'{name} {version}' for name, version in card.versions.items())}")
     return lines
 

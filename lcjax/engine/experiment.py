@@ -104,13 +104,18 @@ class Experiment:
             seed=config.seed,
             position=position,
             keys=self.task.keys,
-            crop=augmentation.window(self.tile, config),
+            crop=self._window,
             order=self.order,
             process_index=jax.process_index(),
             process_count=jax.process_count(),
             threads=config.threads,
             workers=config.workers,
         )
+
+    @property
+    def _window(self) -> int:
+        """Size in pixels of the square of a tile that the loader draws; 0 is all of it."""
+        return 0 if self.task.cuts_on_device else augmentation.window(self.tile, self.config)
 
     def evaluation_batches(self, source: Source) -> Iterator[dict[str, Any]]:
         """This process's part of every record of a source, once."""
@@ -119,7 +124,7 @@ class Experiment:
     def synthetic_batch(self, size: int) -> dict[str, np.ndarray]:
         """Random integers in the shapes of a training batch of `size` examples."""
         generator = np.random.default_rng(self.config.seed)
-        edge = loader.host_size(self.tile, augmentation.window(self.tile, self.config))
+        edge = loader.host_size(self.tile, self._window)
         shape = (size, edge, edge)
         batch = {
             sensor.name: generator.integers(0, 2000, (*shape, len(sensor.bands))).astype(sensor.dtype)

@@ -142,14 +142,14 @@ def test_facts_are_those_of_the_draws():
         np.testing.assert_allclose(one["held"], chances[PIXELS[:, k] > 0].sum(), atol=1e-8)
     np.testing.assert_allclose(facts["most"], 10 * chances.max(), atol=1e-7)
     assert facts["classes"]["2"]["drawn"] > 1.9 * facts["classes"]["2"]["pixels"]
-    first, head, *rows = draws.text().splitlines()
+    first, head, *rows = draws.text(4, 0).splitlines()
     assert "class_presence" in first and "1 of them without a labelled pixel" in first and len(rows) == 4
     assert head.split()[0] == "class" and rows[1].split()[:2] == ["rare", "2"]
 
 
 def test_draws_that_change_next_to_nothing_say_so():
-    assert "all but uniform" in draws_of("class_presence", 1.0, np.full((5, 4), 9)).text()
-    assert "all but uniform" not in draws_of("class_presence", 1.0).text()
+    assert "all but uniform" in draws_of("class_presence", 1.0, np.full((5, 4), 9)).text(4, 0)
+    assert "all but uniform" not in draws_of("class_presence", 1.0).text(4, 0)
 
 
 def test_another_table_has_another_hash():
@@ -177,7 +177,9 @@ def test_a_class_of_one_pixel_in_very_many_records_is_drawn():
 
 
 def test_what_cannot_be_drawn_is_refused():
-    with pytest.raises(InputError, match=r"config\.sampling\.name='rare': expected one of uniform, class_presence, ra"):
+    with pytest.raises(
+        InputError, match=r"config\.sampling\.name='rare': expected one of uniform, spread_groups, class_presence, ra"
+    ):
         draws_of("rare")
     with pytest.raises(InputError, match=r"'rarity': no record of split 'train' of own 1 has a labelled pixel.*unifo"):
         draws_of(pixels=np.zeros((3, 4), np.int64))

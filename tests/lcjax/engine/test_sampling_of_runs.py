@@ -82,7 +82,11 @@ def test_what_has_no_labels_is_refused(data_dir, tmp_path):
 @pytest.mark.parametrize(
     ("field", "value", "words"),
     [
-        ("name", "rarety", r"config\.sampling\.name='rarety': expected uniform, spread_groups, class_presence or rarity"),
+        (
+            "name",
+            "rarety",
+            r"config\.sampling\.name='rarety': expected uniform, spread_groups, class_presence or rarity",
+        ),
         ("strength", 0.0, r"config\.sampling\.strength=0\.0: expected above 0 and at most 4"),
         ("strength", 4.5, r"config\.sampling\.strength=4\.5: expected above 0 and at most 4"),
     ],

@@ -63,6 +63,7 @@ def test_what_the_tasks_declare():
         "segmentation": (True, False, False, True),
         "classification": (False, True, False, True),
         "contrastive": (False, False, True, False),
+        "vicreg": (False, False, True, False),
     }
     for name, task in tasks.TASKS.items():
         assert tasks.named(name) is task
