@@ -6,6 +6,7 @@ import pathlib
 import pkgutil
 import re
 import runpy
+import shutil
 import subprocess
 import sys
 
@@ -126,3 +127,37 @@ def test_the_site_is_built_without_a_fault():
     assert "0 faults" in built.stdout
     page = (ROOT / "build" / "site" / "api" / "lcjax.html").read_text()
     assert "InputError" in page and "FloatingPointError" in page
+
+
+@pytest.mark.slow
+def test_what_stands_in_for_a_worker_answers(tmp_path):
+    """Pages that are opened as files have no workers: their search asks a hidden frame, later and with copies."""
+    if not (browser := shutil.which("chromium")):
+        pytest.skip("no chromium")
+    (script,) = re.findall(r"<script>.*?^</script>", (ROOT / "docs" / "theme" / "main.html").read_text(), re.M | re.S)
+    (tmp_path / "worker.js").write_text(
+        "self.onmessage = m => self.postMessage(m.data instanceof Array ? m.data[0] : 'no')"
+    )
+    (tmp_path / "page.html").write_text(
+        f"<head>{script}</head><body><p></p><script>const w = new Worker('worker.js'); let sync = true;"
+        "w.onmessage = m => document.querySelector('p').append(m.data + (sync ? ' at once ' : ' later '));"
+        "w.postMessage(['first']); setTimeout(() => { sync = true; w.postMessage(['second']); sync = false }, 500);"
+        "sync = false</script></body>"
+    )
+    shown = subprocess.run(
+        [
+            browser,
+            "--headless=new",
+            "--no-sandbox",
+            "--disable-gpu",
+            f"--user-data-dir={tmp_path / 'profile'}",
+            "--virtual-time-budget=3000",
+            "--dump-dom",
+            (tmp_path / "page.html").as_uri(),
+        ],
+        capture_output=True,
+        text=True,
+        check=True,
+        timeout=120,
+    )
+    assert "<p>first later second later </p>" in shown.stdout
