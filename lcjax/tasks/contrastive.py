@@ -18,6 +18,8 @@ class Contrastive(TwoViews):
     The loss is NT-Xent (lcjax/ops/losses/contrastive.py).
     """
 
+    twice = "be its own negative"
+
     def compare(
         self, model: DualEncoder, images: Values, keys_B: jax.Array | None = None, valid_B: jax.Array | None = None
     ) -> tuple[jax.Array, Values]:

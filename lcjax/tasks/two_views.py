@@ -25,7 +25,12 @@ class TwoViews(Task):
     """Learns embeddings from two views of each place (views.py); what of them is compared, a subclass says.
 
     Batches are {sensor: stored integers (B, H, W, bands)}; the network is a DualEncoder.
+
+    Attributes:
+      twice: what a place that is twice in a batch would do.
     """
+
+    twice: ClassVar[str]
 
     can_embed = True
     splits_batches = False
@@ -72,7 +77,7 @@ class TwoViews(Task):
         if self.config.batch_size > len(records):
             raise InputError(
                 f"config.batch_size={self.config.batch_size}: {self.config.split.train!r} holds {len(records)} places, "
-                f"and a place twice in a batch would be its own negative; take at most {len(records)}"
+                f"and a place twice in a batch would {self.twice}; take at most {len(records)}"
             )
 
     def build(self, rngs: nnx.Rngs) -> nnx.Module:

@@ -24,6 +24,7 @@ class VICReg(TwoViews):
     are measured of unit vectors, as those of contrastive runs are.
     """
 
+    twice = "count as two"
     lower_is_better = (*TwoViews.lower_is_better, *_TERMS)
 
     def __init__(self, config: ConfigDict, card: Card):

@@ -1,5 +1,6 @@
 """A run that draws its records: what its card and log say, and what is refused."""
 
+import itertools
 import json
 
 import numpy as np
@@ -12,6 +13,7 @@ from data_pipelines.reading.dataset import open_dataset
 from data_pipelines.schema.errors import InputError
 from lcjax.configs import dfc2020, pretrain, rasters
 from lcjax.engine import experiment as experiments
+from lcjax.runs import model_card as cards
 from lcjax.training.run import train
 
 
@@ -51,6 +53,29 @@ def test_a_run_draws_by_its_table_and_says_so(data_dir, tmp_path, capsys):
     )
 
 
+def test_a_run_is_ordered_by_its_groups_and_says_so(data_dir, tmp_path, capsys, command):
+    """Validation and test are two scenes of the sample: eight records, and four."""
+    config = config_of(data_dir, "spread_groups")
+    config.split.train, config.split.validation = "validation+test", ""
+    config.total = "1 steps"
+    train(config, tmp_path / "run")
+    said = capsys.readouterr().out
+    card = cards.read(tmp_path / "run")
+    assert card.sampling is None
+    assert (card.order["name"], card.order["groups"], card.order["largest"]) == ("spread_groups", 2, 8)
+    assert "12 records, of 2 groups of up to 8, come once an epoch" in said
+    assert said.index(f"(table {card.order['table']})") < said.index("step compiled")
+    experiment = experiments.build(config)
+    source = experiment.train_source
+    wanted = [source.ids[experiment.order.index(position, config.seed)] for position in range(12)]
+    assert sorted(wanted) == sorted(source.ids)
+    assert loader.record_ids(source, range(12), config.seed, experiment.order) == wanted
+    scenes = ["test" in record for record in wanted]
+    assert not any(one and other for one, other in itertools.pairwise(scenes))  # every third, not two in a row
+    code, out, _ = command("info", str(tmp_path / "run"))
+    assert code == 0 and "ordered     by spread_groups: 2 groups of up to 8 records" in out
+
+
 def test_data_in_memory_are_drawn_too():
     rng = np.random.default_rng(0)
     masks = np.zeros((12, 32, 32), np.int64)
@@ -72,6 +97,9 @@ def test_what_has_no_labels_is_refused(data_dir, tmp_path):
     config.sampling.name = "class_presence"
     with pytest.raises(InputError, match=r"config\.sampling\.name='class_presence': no record of split 'unlabelled"):
         experiments.build(config)
+    config.sampling.name, config.split.train = "spread_groups", "unlabelled"  # which needs none
+    assert experiments.build(config).order
+    config.sampling.name = "class_presence"
     config.split.train = "validation"  # which has labels, that the task does not read
     for folder in (data_dir, tmp_path):
         config.data_dir = str(folder)
