@@ -1,11 +1,15 @@
-"""Contrastive pre-training on pairs: the Sentinel-1 and the Sentinel-2 view of one place are pulled together.
+"""Contrastive pre-training on pairs: two views of one place, as of Sentinel-1 and Sentinel-2, are pulled together.
 
   lcjax train --config=pretrain:data=sample,tiny=true --workdir=runs/pretrain --config.data_dir=DIR
 
 Arguments:
   model   family of the encoders: two_stream_swin (one Swin-T per sensor), or any other of dfc2020
   size    as in dfc2020
-  data    sen12ms (180,662 pairs of four seasons), dfc2020 (6,114 pairs) or sample
+  data    sen12ms (180,662 pairs of four seasons), dfc2020 (6,114 pairs), sample, or rasters/NAME: images of your own
+          (docs/own_data.md)
+  sensors  the two that are compared, where the data have more: A+B; dates count as sensors
+  train, validation  the splits that are trained on and that watch; of rasters nine tenths and one tenth of the split
+          unlabelled where they are not given
   recipe  ours, or report or code: as the reference declares pre-training, or as it ran it
           (configs/report2024/recipes.py)
   tiny    true shrinks the networks, the crop and the run
@@ -27,26 +31,42 @@ from data_pipelines.schema.errors import InputError
 from lcjax.configs import arguments, base
 from lcjax.configs.report2024 import recipes
 
-ARGUMENTS = {"model": "two_stream_swin", "size": "", "data": "sen12ms", "recipe": "ours", "tiny": False}
+ARGUMENTS = {
+    "model": "two_stream_swin",
+    "size": "",
+    "data": "sen12ms",
+    "sensors": "",
+    "train": "",
+    "validation": "",
+    "recipe": "ours",
+    "tiny": False,
+}
 
 # What is trained on, and what is watched.
 _SPLITS = {
     "sen12ms": ("official/train", "official/test[:10%]"),
     "dfc2020": ("validation[:90%]+test[:90%]", "validation[90%:]+test[90%:]"),
     "sample": ("unlabelled[:90%]", "unlabelled[90%:]"),
+    "rasters": ("unlabelled[:90%]", "unlabelled[90%:]"),
 }
 
 
 def get_config(argument: str | None = None) -> ml_collections.ConfigDict:
     """The config for the arguments above."""
     args = arguments.parse(argument, ARGUMENTS)
-    data, tiny = args.pop("data"), args["tiny"]
+    data, tiny, sensors = args.pop("data"), args["tiny"], args.pop("sensors")
+    splits = {role: args.pop(role) for role in ("train", "validation")}
     config = base.make(**args, task="contrastive")
     config.dataset = data
-    config.fusion = "late"  # as in the run that takes the encoders over
-    if data not in _SPLITS:
-        raise InputError(f"data={data}: no pairs to train on; expected one of {', '.join(_SPLITS)}")
-    config.split = ml_collections.ConfigDict(dict(zip(("train", "validation"), _SPLITS[data], strict=True)))
+    config.fusion = (
+        f"late:{sensors}" if "+" in sensors else sensors
+    ) or "late"  # as in the run that takes the encoders over
+    known = _SPLITS.get(data.partition("/")[0])
+    if not known:
+        raise InputError(f"data={data}: no pairs to train on; expected one of {', '.join(_SPLITS)}, or rasters/NAME")
+    config.split = ml_collections.ConfigDict(
+        {role: splits[role] or other for role, other in zip(splits, known, strict=True)}
+    )
     # Crops of 64 px, batches of 32 and 600 steps hardly left the collapsed beginning in our trials.
     config.crop = 32 if tiny else 224
     config.batch_size = 64 if tiny else 256
