@@ -29,7 +29,10 @@ def test_the_name_of_a_sensor_is_a_fusion_of_that_sensor_alone():
 
 
 def test_what_is_neither_a_fusion_nor_a_sensor_of_the_data_is_refused():
-    with pytest.raises(InputError, match=r"config\.fusion='planet': expected one of s1, s2, .*early_plus_late$"):
+    with pytest.raises(
+        InputError,
+        match=r"config\.fusion='planet': expected one of early, .*, s1, s2, or some sensors as in early:A\+B",
+    ):
         fusion.sensors_of("planet", [S1, S2])
     with pytest.raises(InputError, match=r"config\.fusion='s2': the data set has no s2; it holds planet; .* planet$"):
         fusion.sensors_of("s2", [PLANET])
