@@ -5,16 +5,16 @@
 Arguments:
   model       family of the encoders: two_stream_swin (one Swin-T per sensor), or any other of dfc2020
   size        as in dfc2020
-  data        sen12ms (180,662 pairs of four seasons), dfc2020 (6,114 pairs), sample, or rasters/NAME: images of your own
-              (docs/own_data.md)
+  data        sen12ms (180,662 pairs of four seasons), dfc2020 (6,114 pairs), sample, or rasters/NAME: images of your
+              own (docs/own_data.md)
   objective   nt_xent (contrastive: other places are pushed away) or vicreg (no place is compared with another one)
   views       what the two views are: sensors, each with an encoder; dates of one sensor, with one encoder for both; or
               augmentations of one image, with one encoder
   sensors     which of the data they are of: A+B, where there are more; dates count as sensors; of augmentations one, A
               (default: s2, or the only one)
   train, validation
-              the splits that are trained on and that watch; of rasters nine tenths and one tenth of the split unlabelled
-              where they are not given
+              the splits that are trained on and that watch; of rasters nine tenths and one tenth of the split
+              unlabelled where they are not given
   recipe      ours, or report or code: as the reference declares pre-training, or as it ran it
               (configs/report2024/recipes.py)
   tiny        true shrinks the networks, the crop and the run

@@ -250,7 +250,8 @@ def _of_ours(other: _Other, card: cards.Card, template: params.Template, values:
     """With the encoders of another network of ours and, where they are the same, its other parts."""
     taken = fusions.taken(card.fusion, card.sensors, other.card.fusion, other.card.sensors, other.source)
     theirs = {sensor.name: sensor.scaling for sensor in other.card.sensors}
-    if differently := [s.name for s in card.sensors if theirs.get(s.name, s.scaling) != s.scaling]:
+    known = {s.name: [one for one in (s.name, *fusions.beginnings(s.name)) if one in theirs] for s in card.sensors}
+    if differently := [s.name for s in card.sensors if known[s.name] and theirs[known[s.name][0]] != s.scaling]:
         _log.warning(
             f"{other.source} learned from other numbers of {', '.join(differently)} than this run is shown: "
             "config.scaling, or the statistics behind it, differ"
