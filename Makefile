@@ -9,6 +9,7 @@
 # make parity    the networks against those of PyTorch libraries, which it installs beside (6 GB); WRITE_ANSWERS=1 keeps
 #                what they answer for `make test`
 # make peers     our networks beside the same ones in PyTorch, by turns, on a machine that does nothing else
+# make docs      the pages as a site, build/site; a dead link or a missing heading fails
 # make pictures  networks and augmentations drawn anew from the code, docs/images
 # make lint      style
 # make venv      only .venv; EXTRAS=test,tpu chooses the extras, PYTHON=python3.12 the interpreter
@@ -26,7 +27,7 @@ STAMP       := .venv/installed-$(VERSION)-$(EXTRAS)
 
 export JAX_PLATFORMS ?= cpu
 
-.PHONY: venv demo tables study rare transfer scaling test soak parity peers pictures lint clean
+.PHONY: venv demo tables study rare transfer scaling test soak parity peers docs pictures lint clean
 venv: $(STAMP)
 
 $(STAMP): setup.cfg pyproject.toml $(CONSTRAINTS)
@@ -55,6 +56,10 @@ parity: .venv-parity/installed-$(VERSION)
 
 peers: .venv-parity/installed-$(VERSION)
 	.venv-parity/bin/python benchmarks/peers/compare.py --output=build/peers
+
+docs:
+	$(MAKE) venv EXTRAS=$(EXTRAS),docs
+	.venv/bin/python docs/build_site.py
 
 pictures: venv
 	.venv/bin/python docs/draw_models.py

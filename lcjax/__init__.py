@@ -35,7 +35,7 @@ logging.getLogger("lcjax").addHandler(logging.NullHandler())
 def config(name: str, **values: Any) -> "ml_collections.ConfigDict":
     """Makes the config of an experiment.
 
-    Example:
+    Examples:
       >>> import lcjax
       >>> config = lcjax.config("dfc2020", model="swin_unet", batch_size=8, **{"optimizer.learning_rate": 1e-4})
       >>> config.model.name, config.batch_size, config.optimizer.learning_rate
@@ -67,7 +67,7 @@ def train(
 ) -> "TrainResult":
     """Trains the network of a config; stopped at any moment, the same call goes on from the last checkpoint.
 
-    Example:
+    Examples:
       >>> import numpy as np
       >>> import lcjax
       >>> images = np.random.default_rng(0).integers(0, 256, (8, 32, 32, 3), np.uint8)
@@ -101,7 +101,7 @@ def train(
 def load(workdir: str | pathlib.Path, checkpoint: str = "best", *, calibrated: bool = True) -> "Network":
     """Loads the network of a run, to ask it for classes, probabilities or maps.
 
-    Example:
+    Examples:
       >>> import numpy as np
       >>> import lcjax
       >>> net = lcjax.load(workdir)
@@ -136,7 +136,7 @@ def evaluate(
 ) -> dict[str, Any]:
     """Scores the network of a run on a split, every pixel once, and writes WORKDIR/evaluation/SPLIT.
 
-    Example:
+    Examples:
       >>> import lcjax
       >>> scores = lcjax.evaluate(workdir)["scores"]
       >>> sorted(scores)[:3]

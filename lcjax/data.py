@@ -26,7 +26,7 @@ def from_arrays(
     The arrays are neither copied nor changed; leave them as they are while the data set is in use. Such a data set
     serves one process. A run remembers a hash of its splits, so that it cannot go on with other arrays.
 
-    Example:
+    Examples:
       >>> import numpy as np
       >>> import lcjax.data
       >>> images = np.random.default_rng(0).integers(0, 256, (10, 64, 64, 3), np.uint8)
@@ -68,7 +68,7 @@ def from_arrays(
 def open(data_dir: str | pathlib.Path, name: str, *, legend: str = "", bands: str = "all") -> "Dataset":
     """Opens a data set that `lcjax prepare` has made.
 
-    Example:
+    Examples:
       >>> import lcjax.data
       >>> data = lcjax.data.open(data_dir, "sample", bands="rgb")
       >>> [(sensor.name, sensor.bands) for sensor in data.sensors]

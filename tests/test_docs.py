@@ -25,7 +25,7 @@ from lcjax.configs import base, registry
 ROOT = pathlib.Path(__file__).parent.parent
 PAGES = sorted(
     path
-    for pattern in ("*.md", "docs/*.md", "deploy/*.md", "data_pipelines/**/*.md", "examples/**/*.md")
+    for pattern in ("*.md", "docs/**/*.md", "deploy/*.md", "data_pipelines/**/*.md", "examples/**/*.md")
     for path in ROOT.glob(pattern)
 )
 FOLDERS = ("benchmarks", "configs", "constraints", "data_pipelines", "deploy", "docs", "examples", "lcjax", "tests")
@@ -254,7 +254,7 @@ def test_the_python_of_the_readme_runs(tmp_path, monkeypatch):
 
 
 def test_the_table_of_arguments_names_those_that_the_configs_have():
-    table = (ROOT / "README.md").read_text().partition("| config | argument |")[2].partition("\n\n")[0]
+    table = (ROOT / "docs" / "verbs.md").read_text().partition("| config | argument |")[2].partition("\n\n")[0]
     told: dict[str, set[str]] = {}
     name = ""
     for line in table.splitlines()[2:]:

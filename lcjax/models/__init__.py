@@ -39,7 +39,7 @@ def create(
 ) -> nnx.Module:
     """Makes a network that gives every pixel a class.
 
-    Example:
+    Examples:
         >>> import jax.numpy as jnp
         >>> import lcjax.models
         >>> model = lcjax.models.create("unet", size="tiny", bands=4, classes=6)
@@ -76,7 +76,7 @@ def create(
 def names() -> list[str]:
     """Returns the names of all networks: ours, and those that installed packages bring along.
 
-    Example:
+    Examples:
         >>> import lcjax.models
         >>> lcjax.models.names()[:3]
         ['unet', 'resnet18_unet', 'resnet34_unet']

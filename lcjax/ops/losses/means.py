@@ -33,7 +33,8 @@ def mean_over_images(losses_B: jax.Array, labels_BxHxW: jax.Array, weights_K: ja
 
     Args:
       losses_B: float32, the loss of each image; of one without a label any finite number.
-      labels_BxHxW, weights_K: as of `mean_over_pixels`.
+      labels_BxHxW: as of `mean_over_pixels`.
+      weights_K: as of `mean_over_pixels`.
     """
     counts_B = image_weights(labels_BxHxW, weights_K)
     total = meshes.psum(jnp.sum(counts_B))
