@@ -69,7 +69,9 @@ class Grid:
         """The grid of the same ground in so many rows and columns."""
         from rasterio import Affine  # training does without
 
-        scaled = self.transform * Affine.scale(self.width / width, self.height / height)
+        a, b, c, d, e, f = tuple(self.transform)[:6]
+        across, down = self.width / width, self.height / height
+        scaled = Affine(a * across, b * down, c, d * across, e * down, f)
         return Grid(self.crs, scaled if self.is_placed else self.transform, height, width)
 
     @property

@@ -110,7 +110,7 @@ def sensors_of(fusion: str, sensors: Iterable[Sensor]) -> tuple[Sensor, ...]:
       InputError: the fusion is unknown, or needs a sensor or a band that is not there.
     """
     held = {sensor.name: sensor for sensor in sensors}
-    known = list(dict.fromkeys((*MODES, *ADAPTED, *held)))
+    known = list(dict.fromkeys((*MODES, *ADAPTED, *SENSORS, *held)))
     mode, colon, listed = fusion.partition(":")
     if (mode if colon else fusion) not in (MODES if colon else known):
         raise InputError(

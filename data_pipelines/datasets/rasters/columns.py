@@ -45,8 +45,8 @@ class Columns:
 def read(path: pathlib.Path, rows: Sequence[Mapping[str, str]]) -> Columns:
     """Tells the columns of images from others.
 
-    A column called image is one. Beside it those are whose name is like that of an image (image2, s1, s2); without it,
-    all that hold files.
+    A column called image is one, and so are those with a name like it (image2, s1, s2) that hold anything. Where
+    none is called image, so are all that hold files.
 
     Args:
       path: of the CSV.
@@ -81,9 +81,10 @@ def read(path: pathlib.Path, rows: Sequence[Mapping[str, str]]) -> Columns:
 def _is_sensor(path: pathlib.Path, column: str, header: Sequence[str], values: Iterable[str]) -> bool:
     if column == IMAGE:
         return True
-    if IMAGE in header:
-        return bool(_LIKE_IMAGE.fullmatch(column))
-    return any(_is_file(path, column, value) for value in values if value)
+    given = [value for value in values if value]
+    if _LIKE_IMAGE.fullmatch(column) or IMAGE in header:
+        return bool(_LIKE_IMAGE.fullmatch(column) and given)
+    return any(_is_file(path, column, value) for value in given)
 
 
 def _is_file(path: pathlib.Path, column: str, value: str) -> bool:

@@ -93,6 +93,7 @@ def inspect(
             "files right, or the paths, which are relative to the CSV"
         )
     _check_255([one.mask.pixels for one in opened if one.pair.mask], legend, csv)
+    found = _without_backwards(found)
     sensors = []
     for name in pairs[0].images:
         sensor, found = _sensor(name, found, csv.name)
@@ -139,6 +140,24 @@ def _of_pair(pair: Pair, found: Opened | Refused, csv: str) -> Opened | Refused:
             "where the part that its row names ends",
         )
     return opened
+
+
+def _without_backwards(found: Sequence[Opened | Refused]) -> list[Opened | Refused]:
+    """What was found, without masks whose palette contradicts the plain numbers of others."""
+    masks_ = [one.mask for one in found if isinstance(one, Opened) and one.pair.mask]
+    plain = any(mask.pixels is not None and not mask.palette for mask in masks_)
+
+    def kept(one: Opened | Refused) -> Opened | Refused:
+        if not (plain and isinstance(one, Opened) and one.pair.mask and one.mask.backwards):
+            return one
+        return Refused(
+            one.pair.mask,
+            "its palette draws the smaller numbers lighter, and other masks have no palette, in which the larger ones "
+            "are: they most likely mean the opposite; give the classes in the legend the greys that they have in those "
+            "(#000000 to 0, #ffffff to 1), and colours decide; or save the mask without a palette",
+        )
+
+    return [kept(one) for one in found]
 
 
 def _check_255(pixels: Sequence[collections.Counter | None], legend: Legend, csv: pathlib.Path) -> None:
