@@ -274,8 +274,14 @@ def _of_ours(other: _Other, card: cards.Card, template: params.Template, values:
             result[path] = np.asarray(other.arrays[path], value.dtype)
             rows.append(Row(path, "taken"))
     told = f"{other.card.model} of lcjax, trained on {other.card.dataset}"
-    unused = dict.fromkeys((path for path in other.arrays if path not in values), "this network has no such part")
-    return result, Arrival(f"config.init={other.source}", other.sha256, told, "", "name", "", tuple(rows), unused)
+    used = tuple(f"encoders/{encoder}/" for one in taken.values() for encoder in one.encoders)
+    spare = (path for path in other.arrays if path not in values and not path.startswith(used))
+    unused = dict.fromkeys(spare, "this network has no such part")
+    begun = [
+        f"encoders/{name} begins with encoders/{one.trunk} there" for name, one in taken.items() if one.trunk != name
+    ]
+    note = "; ".join(begun)
+    return result, Arrival(f"config.init={other.source}", other.sha256, told, "", "name", note, tuple(rows), unused)
 
 
 def _why_not(other: _Other, card: cards.Card, values: Host) -> dict[str, str]:

@@ -64,7 +64,7 @@ class Sensors(Views):
         if len(card.sensors) != 2 or fusions.inputs_of(card.fusion, card.sensors) != whole(self.encoders):
             raise InputError(
                 f"config.fusion={card.fusion!r}: the {config.task} task needs two sensors: fusion='late', an encoder "
-                "for each; or, of one encoder, config.views='augmentations'"
+                "for each, or of more sensors 'late:A+B'; or, of one encoder, config.views='augmentations' or 'dates'"
             )
 
     def of_training(self, batch: Batch, keys_B: jax.Array) -> dict[str, jax.Array]:

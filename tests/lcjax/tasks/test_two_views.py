@@ -13,6 +13,7 @@ from data_pipelines.schema.sensors import S1, S2
 from lcjax import tasks
 from lcjax.configs import pretrain
 from lcjax.engine import experiment as experiments
+from lcjax.engine import initial
 from lcjax.engine.eval_step import evaluation_step
 from lcjax.models import params
 from lcjax.ops import augment, losses
@@ -179,6 +180,25 @@ def test_two_dates_go_through_one_encoder_and_one_head():
     assert np.abs(views["s2_before"] - views["s2_after"]).max() > 1e-3
     width = pooled.shape[1] // 2
     np.testing.assert_allclose(pooled[:, :width], pooled[::-1, width:], atol=1e-5)
+
+
+def test_streams_of_dates_begin_with_the_encoder_of_both_and_say_so():
+    config, card = of_dates()
+    template = params.Template(tasks.make(config, card).build)
+    learned = {path: value + 1 for path, value in (template.initial_values(0)[0]).items()}
+    statistics = {path: value + 1 for path, value in (template.initial_values(0)[1]).items()}
+    other = initial._Other(card, learned | statistics, template.groups, "runs/dates")
+    config = smallest("unet", "late")
+    own_card = experiments.card_without_data(config, card.sensors, CLASSES, 256, "rasters/floods")
+    own = params.Template(tasks.make(config, own_card).build)
+    values = {path: value for part in own.initial_values(1) for path, value in part.items()}
+    found, arrival = initial._of_ours(other, own_card, own, values)
+    for name in ("s2_before", "s2_after"):
+        start = f"encoders/{name}/"
+        for path in (path for path in values if path.startswith(start)):
+            np.testing.assert_array_equal(found[path], other.arrays[f"encoders/s2/{path.removeprefix(start)}"])
+        assert f"encoders/{name} begins with encoders/s2 there" in arrival.note
+    assert {path.split("/")[0] for path in arrival.unused} == {"projections"}
 
 
 @pytest.mark.parametrize(
