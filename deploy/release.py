@@ -64,7 +64,7 @@ def make(output: pathlib.Path) -> list[pathlib.Path]:
 
 
 def _wheel(folder: pathlib.Path, name: str, output: pathlib.Path) -> pathlib.Path:
-    """Builds the wheel of unpacked sources; all its times are that of the commit."""
+    """Builds the wheel of unpacked sources; its times are those of the commit, its modes are not those of this shell."""
     constraint = folder / "builder.txt"
     constraint.write_text(f"{BUILDER}\n")
     env = os.environ | {
@@ -73,7 +73,7 @@ def _wheel(folder: pathlib.Path, name: str, output: pathlib.Path) -> pathlib.Pat
         "PIP_BUILD_CONSTRAINT": str(constraint),
     }
     pip = [sys.executable, "-m", "pip", "--disable-pip-version-check", "wheel", "--quiet", "--no-deps"]
-    subprocess.run([*pip, f"--wheel-dir={output}", str(folder / name)], check=True, env=env)
+    subprocess.run([*pip, f"--wheel-dir={output}", str(folder / name)], check=True, env=env, umask=0o022)
     return output / f"{name}-py3-none-any.whl"
 
 
