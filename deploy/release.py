@@ -64,7 +64,7 @@ def make(output: pathlib.Path) -> list[pathlib.Path]:
 
 
 def _wheel(folder: pathlib.Path, name: str, output: pathlib.Path) -> pathlib.Path:
-    """Builds the wheel of unpacked sources; its times are those of the commit, its modes are not those of this shell."""
+    """Builds the wheel of unpacked sources; its times are those of the commit, its modes no shell's."""
     constraint = folder / "builder.txt"
     constraint.write_text(f"{BUILDER}\n")
     env = os.environ | {
