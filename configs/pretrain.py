@@ -8,8 +8,8 @@ Arguments:
   data    sen12ms (180,662 pairs of four seasons), dfc2020 (6,114 pairs), sample, or rasters/NAME: images of your own
           (docs/own_data.md)
   sensors  the two that are compared, where the data have more: A+B; dates count as sensors
-  train, validation  the splits that are trained on and that watch; of rasters nine tenths and one tenth of the split
-          unlabelled where they are not given
+  train   the split that is trained on; where it is not given, of rasters nine tenths of the split unlabelled
+  validation  the one that watches, of rasters the last tenth
   recipe  ours, or report or code: as the reference declares pre-training, or as it ran it
           (configs/report2024/recipes.py)
   tiny    true shrinks the networks, the crop and the run
