@@ -12,9 +12,8 @@ Arguments:
               augmentations of one image, with one encoder
   sensors     which of the data they are of: A+B, where there are more; dates count as sensors; of augmentations one, A
               (default: s2, or the only one)
-  train, validation
-              the splits that are trained on and that watch; of rasters nine tenths and one tenth of the split
-              unlabelled where they are not given
+  train       the split that is trained on; where it is not given, of rasters nine tenths of the split unlabelled
+  validation  the one that watches, of rasters the last tenth
   recipe      ours, or report or code: as the reference declares pre-training, or as it ran it
               (configs/report2024/recipes.py)
   tiny        true shrinks the networks, the crop and the run

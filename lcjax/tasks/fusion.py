@@ -110,11 +110,11 @@ def sensors_of(fusion: str, sensors: Iterable[Sensor]) -> tuple[Sensor, ...]:
       InputError: the fusion is unknown, or needs a sensor or a band that is not there.
     """
     held = {sensor.name: sensor for sensor in sensors}
-    known = list(dict.fromkeys((*MODES, *ADAPTED, *SENSORS, *held)))
+    known = {*MODES, *ADAPTED, *SENSORS, *held}
     mode, colon, listed = fusion.partition(":")
     if (mode if colon else fusion) not in (MODES if colon else known):
         raise InputError(
-            f"config.fusion={fusion!r}: expected one of {', '.join(known)}, or some sensors as in early:A+B or late:A+B"
+            f"config.fusion={fusion!r}: expected one of {', '.join(_fitting(held))}, or some sensors as in early:A+B"
         )
     wanted = list(dict.fromkeys(n for stream in streams_of(fusion, held.values()).values() for n in stream.sensors))
     if missing := [name for name in wanted if name not in held]:

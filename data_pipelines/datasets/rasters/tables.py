@@ -129,12 +129,12 @@ def read_table(path: pathlib.Path) -> Table:
 
 
 def _check_partners(where: str, pair: Pair, shared: dict[tuple[str, pathlib.Path], Pair]) -> None:
-    """Raises InputError where two sensors of a row are one file, or a file is in rows of two splits."""
-    names: dict[pathlib.Path, str] = {}
+    """Raises InputError where two files of a row are one, or an image is in rows of two splits."""
+    names = {paths.real(pair.mask): "mask"} if pair.mask else {}
     for name, file in pair.images.items():
         real = paths.real(file)
         if (other := names.setdefault(real, name)) != name:
-            raise InputError(f"{where}: {other} and {name} are both {file}; expected a file for each sensor")
+            raise InputError(f"{where}: {other} and {name} are both {file}; expected a file for each")
         earlier = shared.setdefault((name, real), pair)
         if earlier.split != pair.split and earlier.first != pair.first:  # parts of one place are told apart elsewhere
             raise InputError(

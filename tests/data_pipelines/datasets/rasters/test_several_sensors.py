@@ -168,6 +168,7 @@ def test_other_pixels_of_the_same_ground_are_resampled_when_told(tmp_path, place
         ),
         (HEAD + "a.tif,,m.tif,train,\nb.tif,c.tif,n.tif,train,\n", "line 2: no s2_after"),
         (HEAD + "a.tif,a.tif,m.tif,train,\n", "line 2: radar and s2_after are both .*a.tif; expected a file for each"),
+        (HEAD + "a.tif,b.tif,./b.tif,train,\n", "line 2: mask and s2_after are both .*b.tif; expected a file for each"),
         (
             HEAD + "a.tif,c.tif,m.tif,train,\nb.tif,c.tif,n.tif,test,\n",
             "line 3: s2_after .*c.tif is in test here and in",
