@@ -394,7 +394,7 @@ _PROBES: dict[str, Field] = {
 }
 _VIEWS = Field(
     "sensors",
-    "two views of a place: sensors, an encoder each, or dates or augmentations (of one image), one encoder",
+    "two views of a place: sensors, an encoder each; dates, or augmentations of one image: one encoder",
     allowed=Choice(("sensors", "dates", "augmentations")),
 )
 _HEADS, _WEIGHT = Range(0, 2**16), Range(0, 1e6)
