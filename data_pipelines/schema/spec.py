@@ -8,6 +8,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 
+from data_pipelines.schema.downloads import Downloads
 from data_pipelines.schema.errors import InputError
 from data_pipelines.schema.legends import Legend
 from data_pipelines.schema.sensors import Sensor
@@ -226,6 +227,7 @@ class DatasetSpec:
       partitions: {split: its records in order} -> partitions by name.
       groups: {split: its records in order} -> group by id, where that is known only of all records together.
       protocols: published ways to use it.
+      downloads: where its files can be had; None where that is not known.
       scaled_by: the split whose mean and deviation become the scaling of the sensors; empty where they have theirs.
       fingerprint: of all that the data set is made from, where that may change; empty for published files.
       options: flags of `lcjax prepare` that `read` takes, from "max_nodata" (share of pixels without data that one
@@ -253,6 +255,7 @@ class DatasetSpec:
     partitions: Callable[[dict[str, list[Kept]]], dict[str, Partition]] = no_partitions
     groups: Callable[[dict[str, list[Kept]]], dict[str, str]] = no_groups
     protocols: tuple[Protocol, ...] = ()
+    downloads: Downloads | None = None
     scaled_by: str = ""
     fingerprint: str = ""
     options: tuple[str, ...] = ()
