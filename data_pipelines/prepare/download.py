@@ -15,9 +15,8 @@ from data_pipelines.datasets import registry as datasets
 from data_pipelines.prepare import remote_files
 from data_pipelines.prepare.remote_files import Description
 from data_pipelines.schema import files, locks, progress
-from data_pipelines.schema.downloads import Downloads, RemoteFile
 from data_pipelines.schema.errors import InputError, did_you_mean
-from data_pipelines.schema.spec import DatasetFamily, DatasetSpec
+from data_pipelines.schema.spec import DatasetFamily, DatasetSpec, Downloads, RemoteFile
 
 Result = TypeVar("Result")
 

@@ -1,6 +1,6 @@
 """Where DFC2020 can be had: its provider asks for an account."""
 
-from data_pipelines.schema.downloads import Downloads
+from data_pipelines.schema.spec import Downloads
 
 DOWNLOADS = Downloads(
     source="https://ieee-dataport.org/competitions/2020-ieee-grss-data-fusion-contest",

@@ -1,6 +1,6 @@
 """Where FLAIR-1 can be had: IGN's zips of images and of labels. Its zips by domain: README.md."""
 
-from data_pipelines.schema.downloads import Downloads, RemoteFile
+from data_pipelines.schema.spec import Downloads, RemoteFile
 
 _SERVER = "https://storage.gra.cloud.ovh.net/v1/AUTH_366279ce616242ebb14161b7991a8461/defi-ia/flair_data_1"
 

@@ -1,6 +1,6 @@
 """Where SEN12MS can be had: one archive for each season and sensor, at the media library of TU Munich."""
 
-from data_pipelines.schema.downloads import Downloads, RemoteFile
+from data_pipelines.schema.spec import Downloads, RemoteFile
 
 _SEASONS = {"spring": "ROIs1158", "summer": "ROIs1868", "fall": "ROIs1970", "winter": "ROIs2017"}
 # User and password are those that the public record tells everybody.

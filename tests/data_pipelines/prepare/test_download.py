@@ -17,8 +17,8 @@ import pytest
 
 from data_pipelines.datasets import registry as datasets
 from data_pipelines.prepare import download
-from data_pipelines.schema.downloads import Downloads, RemoteFile
 from data_pipelines.schema.errors import InputError
+from data_pipelines.schema.spec import Downloads, RemoteFile
 
 
 def _zip() -> bytes:
