@@ -130,8 +130,7 @@ study: venv
 	$(LCJAX) prepare --dataset=sample --source=$(STUDY)/sample --data_dir=$(STUDY)/data
 	.venv/bin/python benchmarks/few_labels.py --data_dir=$(STUDY)/data --output=$(STUDY)/runs
 
-# Which losses and samplers help a class that is rare in training: docs/losses.md. Some forty minutes on two cores, by
-# estimate.
+# Which losses and samplers help a class that is rare in training: docs/losses.md. Some forty minutes on two cores.
 RARE ?= build/rare
 rare: export JAX_COMPILATION_CACHE_DIR = $(CURDIR)/$(RARE)/compiled
 rare: export JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS = 0

@@ -1,14 +1,17 @@
-"""Contrastive pre-training on pairs: the Sentinel-1 and the Sentinel-2 view of one place are pulled together.
+"""Pre-training on pairs without labels: the Sentinel-1 and the Sentinel-2 view of one place become alike.
 
   lcjax train --config=pretrain:data=sample,tiny=true --workdir=runs/pretrain --config.data_dir=DIR
 
 Arguments:
-  model   family of the encoders: two_stream_swin (one Swin-T per sensor), or any other of dfc2020
-  size    as in dfc2020
-  data    sen12ms (180,662 pairs of four seasons), dfc2020 (6,114 pairs) or sample
-  recipe  ours, or report or code: as the reference declares pre-training, or as it ran it
-          (configs/report2024/recipes.py)
-  tiny    true shrinks the networks, the crop and the run
+  model      family of the encoders: two_stream_swin (one Swin-T per sensor), or any other of dfc2020
+  size       as in dfc2020
+  data       sen12ms (180,662 pairs of four seasons), dfc2020 (6,114 pairs) or sample
+  objective  nt_xent (contrastive: other places are pushed away) or vicreg (no place is compared with another one)
+  views      sensors (Sentinel-1 and Sentinel-2) or augmentations (two of one image: of Sentinel-2, or of Sentinel-1 by
+             --config.fusion=s1)
+  recipe     ours, or report or code: as the reference declares pre-training, or as it ran it
+             (configs/report2024/recipes.py)
+  tiny       true shrinks the networks, the crop and the run
 
 After Scheibenreif et al. 2022: NT-Xent with temperature 0.2 between image embeddings of the two sensors, random crop
 224 of 256, AdamW, cosine schedule. Here with two-layer projection heads, as in the article's figure, and with the
@@ -27,7 +30,26 @@ from data_pipelines.schema.errors import InputError
 from lcjax.configs import arguments, base
 from lcjax.configs.report2024 import recipes
 
-ARGUMENTS = {"model": "two_stream_swin", "size": "", "data": "sen12ms", "recipe": "ours", "tiny": False}
+ARGUMENTS = {
+    "model": "two_stream_swin",
+    "size": "",
+    "data": "sen12ms",
+    "objective": "nt_xent",
+    "views": "sensors",
+    "recipe": "ours",
+    "tiny": False,
+}
+
+_TASKS = {"nt_xent": "contrastive", "vicreg": "vicreg"}
+# By views; "late" as in the run that takes the encoders over.
+_FUSIONS = {"sensors": "late", "augmentations": "s2"}
+# What makes two views of one image differ: a crop of a quarter to all of the square, and radiometry.
+_AUGMENTED = {
+    "augmentation.scale": (1.0, 2.0),
+    "augmentation.contrast": 0.3,
+    "augmentation.brightness": 0.1,
+    "jitter": 0.1,
+}
 
 # What is trained on, and what is watched.
 _SPLITS = {
@@ -40,10 +62,20 @@ _SPLITS = {
 def get_config(argument: str | None = None) -> ml_collections.ConfigDict:
     """The config for the arguments above."""
     args = arguments.parse(argument, ARGUMENTS)
-    data, tiny = args.pop("data"), args["tiny"]
-    config = base.make(**args, task="contrastive")
+    data, objective, views, tiny = args.pop("data"), args.pop("objective"), args.pop("views"), args["tiny"]
+    for name, value, known in (("objective", objective, _TASKS), ("views", views, _FUSIONS)):
+        if value not in known:
+            raise InputError(f"{name}={value}: expected one of {', '.join(known)}")
+    if args["recipe"] != "ours" and (objective, views) != ("nt_xent", "sensors"):
+        raise InputError(
+            f"objective={objective},views={views},recipe={args['recipe']}: the reference has no such run; leave the "
+            "recipe out"
+        )
+    config = base.make(**args, task=_TASKS[objective])
     config.dataset = data
-    config.fusion = "late"  # as in the run that takes the encoders over
+    config.views, config.fusion = views, _FUSIONS[views]
+    if views == "augmentations":
+        base.assign(config, _AUGMENTED)
     if data not in _SPLITS:
         raise InputError(f"data={data}: no pairs to train on; expected one of {', '.join(_SPLITS)}")
     config.split = ml_collections.ConfigDict(dict(zip(("train", "validation"), _SPLITS[data], strict=True)))
