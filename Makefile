@@ -10,6 +10,7 @@
 #                what they answer for `make test`
 # make peers     our networks beside the same ones in PyTorch, by turns, on a machine that does nothing else
 # make docs      the pages as a site, build/site; a dead link or a missing heading fails
+# make release   wheel, sources and checksums of the commit in dist, the same bytes each time
 # make pictures  networks and augmentations drawn anew from the code, docs/images
 # make lint      style
 # make venv      only .venv; EXTRAS=test,tpu chooses the extras, PYTHON=python3.12 the interpreter
@@ -27,7 +28,7 @@ STAMP       := .venv/installed-$(VERSION)-$(EXTRAS)
 
 export JAX_PLATFORMS ?= cpu
 
-.PHONY: venv demo tables study rare transfer scaling test soak parity peers docs pictures lint clean
+.PHONY: venv demo tables study rare transfer scaling test soak parity peers docs release pictures lint clean
 venv: $(STAMP)
 
 $(STAMP): setup.cfg pyproject.toml $(CONSTRAINTS)
@@ -60,6 +61,9 @@ peers: .venv-parity/installed-$(VERSION)
 docs:
 	$(MAKE) venv EXTRAS=$(EXTRAS),docs
 	.venv/bin/python docs/build_site.py
+
+release: venv
+	.venv/bin/python deploy/release.py
 
 pictures: venv
 	.venv/bin/python docs/draw_models.py
@@ -126,8 +130,7 @@ study: venv
 	$(LCJAX) prepare --dataset=sample --source=$(STUDY)/sample --data_dir=$(STUDY)/data
 	.venv/bin/python benchmarks/few_labels.py --data_dir=$(STUDY)/data --output=$(STUDY)/runs
 
-# Which losses and samplers help a class that is rare in training: docs/losses.md. Some forty minutes on two cores, by
-# estimate.
+# Which losses and samplers help a class that is rare in training: docs/losses.md. Some forty minutes on two cores.
 RARE ?= build/rare
 rare: export JAX_COMPILATION_CACHE_DIR = $(CURDIR)/$(RARE)/compiled
 rare: export JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS = 0

@@ -28,6 +28,7 @@ TASKS = {
     "segmentation": "Of `dfc2020`, `flair1` and `rasters`.",
     "classification": "Of `classification`. What they do: [classification.md](classification.md).",
     "contrastive": "Of `pretrain`, which has no `split.test`. How they are used: [pretraining.md](pretraining.md).",
+    "vicreg": "Of `pretrain:objective=vicreg`, as those.",
 }
 
 INTRO = """# The fields of a config

@@ -54,10 +54,13 @@ def card_of(config) -> cards.Card:
     return experiments.card_without_data(config, spec.sensors, spec.legend, spec.tile, spec.name)
 
 
-def smallest(model: str, fusion: str = "", *, task: str = "segmentation", freeze: str = "", **sizes):
+OBJECTIVES = {"contrastive": "nt_xent", "vicreg": "vicreg"}
+
+
+def smallest(model: str, fusion: str = "", *, task: str = "segmentation", freeze: str = "", views="sensors", **sizes):
     """A config of the smallest network of a family; `sizes` replace hyper-parameters of the network."""
-    if task == "contrastive":
-        config = pretrain.get_config(f"model={model},tiny=true")
+    if task in OBJECTIVES:
+        config = pretrain.get_config(f"model={model},objective={OBJECTIVES[task]},views={views},tiny=true")
     elif task == "classification":
         config = classification.get_config(f"model={model},fusion={fusion},freeze={freeze},tiny=true")
     else:

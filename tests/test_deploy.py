@@ -511,6 +511,12 @@ def test_gke_shows_the_manifest(cluster):
     assert not cluster.calls("kubectl")
 
 
+def test_the_linter_of_images_finds_nothing():
+    hadolint = pathlib.Path(sys.executable).parent / "hadolint"
+    found = subprocess.run([hadolint, DEPLOY / "Dockerfile"], capture_output=True, text=True)
+    assert found.returncode == 0, found.stdout
+
+
 def test_the_image_has_all_that_is_installed():
     lines = [line.split() for line in (DEPLOY / "Dockerfile").read_text().splitlines() if line and line[0] != "#"]
     copied = {word for line in lines if line[0] == "COPY" for word in line[1:-1]}

@@ -1,6 +1,6 @@
 """From prepared shards to batches of raw numbers, in an order that one integer describes.
 
-The training stream is infinite: stream position p is record `record_index(p, n, seed, draws)`. Global batch k of a run
+The training stream is infinite: stream position p is record `record_index(p, n, seed, order)`. Global batch k of a run
 that starts at `position` holds the positions [position + k * batch_size, position + (k + 1) * batch_size), and each
 process reads its own contiguous slice of it. To go on after a stop, on any number of hosts, with any number of worker
 processes, the position is all that is needed.
@@ -20,7 +20,7 @@ from absl import flags
 
 from data_pipelines.reading import memory
 from data_pipelines.reading.interfaces import Source
-from data_pipelines.reading.sampling import Draws
+from data_pipelines.reading.sampling import Order
 from data_pipelines.schema.errors import InputError
 from data_pipelines.schema.legends import IGNORE
 
@@ -29,20 +29,20 @@ memory.keep_freed()  # here, so that worker processes do it too
 _CORNER = 1  # tells the draw of an example's corner from that of an epoch's order
 
 
-def record_index(position: int, count: int, seed: int, draws: Draws | None = None) -> int:
+def record_index(position: int, count: int, seed: int, order: Order | None = None) -> int:
     """Which of `count` records stands at a position of the training stream.
 
     Every epoch holds each record once, unless they are drawn (sampling.py): then it is as many draws.
     """
-    if draws:
-        return draws.index(position, seed)
+    if order:
+        return order.index(position, seed)
     epoch, offset = divmod(position, count)
     return int(_permutation(count, seed, epoch)[offset])
 
 
-def record_ids(source: Source, positions: Sequence[int], seed: int, draws: Draws | None = None) -> list[str]:
+def record_ids(source: Source, positions: Sequence[int], seed: int, order: Order | None = None) -> list[str]:
     """The ids of the records at these positions of the training stream, for reports."""
-    return [source.ids[record_index(int(position), len(source), seed, draws)] for position in positions]
+    return [source.ids[record_index(int(position), len(source), seed, order)] for position in positions]
 
 
 def corner(position: int, tile: int, crop: int, seed: int) -> tuple[int, int]:
@@ -69,7 +69,7 @@ def train_batches(
     position: int,
     keys: Sequence[str],
     crop: int = 0,
-    draws: Draws | None = None,
+    order: Order | None = None,
     process_index: int = 0,
     process_count: int = 1,
     threads: int = 2,
@@ -84,7 +84,7 @@ def train_batches(
       position: of the first example in the stream; the number of examples consumed so far.
       keys: the parts of a record that are wanted.
       crop: edge of the random crop; 0 for whole tiles.
-      draws: of these records; None gives every one once an epoch.
+      order: of these records; None shuffles them anew in each epoch.
       threads: that read ahead, in each worker; 0 reads in the caller's thread.
       workers: processes that read and cut; 0 does it in this one. For hosts with many cores.
 
@@ -100,7 +100,7 @@ def train_batches(
     def example(number: int) -> dict[str, Any]:
         batch, offset = divmod(number, local)
         at = first + batch * batch_size + offset
-        index = record_index(at, len(source), seed, draws)
+        index = record_index(at, len(source), seed, order)
         tile = source.tile
         where, size = corner(at, tile, crop, seed), host_size(tile, crop)
         cut = where if size < tile else (0, 0)

@@ -1,7 +1,7 @@
-"""Training records drawn by the classes that they hold: how often each one comes, and which one stands where.
+"""Which training record stands where, if not in a plain shuffle: by groups (group_order.py), or drawn by classes.
 
-Every method is one table A (records, classes) of how much a record holds of a class. With n the sums of its columns, a
-record weighs
+Records are drawn by the classes that they hold. Every method is one table A (records, classes) of how much a record
+holds of a class. With n the sums of its columns, a record weighs
 
     w = sum over classes of A · n ** -strength
 
@@ -13,10 +13,11 @@ import dataclasses
 import functools
 import hashlib
 from collections.abc import Callable, Mapping, Sequence
-from typing import TypedDict
+from typing import Any, Protocol, TypedDict
 
 import numpy as np
 
+from data_pipelines.reading import group_order
 from data_pipelines.reading.interfaces import Dataset
 from data_pipelines.schema.errors import InputError
 from data_pipelines.schema.typed_json import Count, LabelText, Name, Number
@@ -41,7 +42,24 @@ def _shares(pixels_NxK: np.ndarray) -> np.ndarray:
 
 
 METHODS: Mapping[str, Callable[[np.ndarray], np.ndarray]] = {"class_presence": _presence, "rarity": _shares}
-NAMES = (UNIFORM, *METHODS)
+NAMES = (UNIFORM, group_order.NAME, *METHODS)
+
+
+class Order(Protocol):
+    """Which record stands where: what follows from the position, the seed and a table alone."""
+
+    def index(self, position: int, seed: int) -> int:
+        """Returns which record stands at a position of the training stream."""
+        ...
+
+    @property
+    def on_card(self) -> dict[str, Any]:
+        """What the card says of it, by field."""
+        ...
+
+    def text(self, batch_size: int, seed: int) -> str:
+        """Returns what it does, in words and numbers."""
+        ...
 
 
 class ClassDraws(TypedDict):
@@ -94,8 +112,14 @@ class Draws:
     def _ends(self) -> np.ndarray:
         return np.cumsum(self.weights)
 
-    def text(self) -> str:
-        """Returns what is drawn how often, as a line and a table with a line for each class."""
+    @property
+    def on_card(self) -> dict[str, Any]:
+        """The field of a card that tells of it."""
+        return {"sampling": self.facts}
+
+    def text(self, batch_size: int, seed: int) -> str:
+        """Returns what is drawn how often, as a line and a table with a line for each class; of any batch and seed."""
+        del batch_size, seed
         facts = self.facts
         never = f"; {facts['never']:,} of them without a labelled pixel, never" if facts["never"] else ""
         alike = "; all but uniform: the records hold about the same classes" if facts["most"] < _ALIKE else ""
@@ -112,8 +136,8 @@ class Draws:
         return "\n".join(lines)
 
 
-def of_split(dataset: Dataset, spec: str, name: str, strength: float) -> Draws | None:
-    """Returns how the records of a split are drawn; None where every one comes once an epoch.
+def of_split(dataset: Dataset, spec: str, name: str, strength: float) -> Order | None:
+    """Returns the order of the records of a split; None for a plain shuffle.
 
     Args:
       dataset: as it is read: its legend says what is a class.
@@ -122,12 +146,19 @@ def of_split(dataset: Dataset, spec: str, name: str, strength: float) -> Draws |
       strength: 1 draws every class alike; less, those more that there is much of; more, those that are rare.
 
     Raises:
-      InputError: an unknown name, or no record of the split has a labelled pixel.
+      InputError: an unknown name, no record of the split has a labelled pixel to be drawn by, or no two are known to be
+        of one group.
     """
     if name == UNIFORM:
         return None
+    if name == group_order.NAME:
+        return group_order.of_split(dataset, spec)
     if name not in METHODS:
         raise InputError(f"config.sampling.name={name!r}: expected one of {', '.join(NAMES)}")
+    return _draws(dataset, spec, name, strength)
+
+
+def _draws(dataset: Dataset, spec: str, name: str, strength: float) -> Draws:
     pixels = dataset.record_pixels(spec)
     if not pixels.any():
         raise InputError(

@@ -61,6 +61,11 @@ def _card(card: model_card.Card) -> list[str]:
         drawn, names_of = card.sampling, {str(one.id): one.name for one in card.legend.scored}
         shares = ", ".join(f"{names_of.get(key, key)} {one['drawn']:.1%}" for key, one in drawn["classes"].items())
         lines.append(f"  drawn       by {drawn['name']} of strength {drawn['strength']:g}; of drawn pixels: {shares}")
+    if card.order:
+        order = card.order
+        lines.append(
+            f"  ordered     by {order['name']}: {order['groups']:,} groups of up to {order['largest']:,} records"
+        )
     lines.append(f"  made with   {', '.join(f'{name} {version}' for name, version in card.versions.items())}")
     return lines
 

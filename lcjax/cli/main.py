@@ -94,6 +94,7 @@ USAGE = "\n".join(
         "usage: lcjax VERB [--flags]\n",
         *(f"  {name:<10} {verb.line}" for name, verb in VERBS.items()),
         "\n  lcjax VERB --help teaches a verb; lcjax --version tells versions",
+        "  lcjax --completion=SHELL prints a script by which bash, zsh or fish completes verbs, flags and names",
     ]
 )
 # What a score depends on, as `lcjax --version` lists it.
@@ -113,6 +114,8 @@ def main(arguments: list[str] | None = None) -> int:
     if arguments[0] == "--version":
         print(_versions())
         return 0
+    if arguments[0].startswith("--completion"):
+        return _complete(arguments[0].partition("=")[2] or "".join(arguments[1:2]))
     verb, *rest = arguments
     if verb not in VERBS:
         hint = did_you_mean(verb, VERBS)
@@ -180,6 +183,25 @@ def _reader_gone() -> int:
     """Ends quietly, as programs do whose output goes to `head`; what is still to be printed goes nowhere."""
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     return 128 + signal.SIGPIPE
+
+
+def _complete(shell: str) -> int:
+    """Prints the script by which a shell completes the verbs and their flags; returns the exit code."""
+    from lcjax.cli import completion
+
+    verbs = {}
+    for verb, known in VERBS.items():
+        names = _define(importlib.import_module(f"lcjax.cli.{verb}"), verb)
+        own = [completion.Flag(name, flags.FLAGS[name].boolean, flags.FLAGS[name].help) for name in names]
+        verbs[verb] = (known.line, own)
+        for name in names:
+            delattr(flags.FLAGS, name)
+    try:
+        print(completion.script(shell, verbs), end="")
+    except InputError as error:
+        print(f"lcjax: {error}", file=sys.stderr)
+        return 2
+    return 0
 
 
 def _versions() -> str:

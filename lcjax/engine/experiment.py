@@ -19,7 +19,7 @@ from jax.sharding import Mesh, NamedSharding
 
 from data_pipelines.datasets import protocols
 from data_pipelines.datasets import registry as datasets
-from data_pipelines.reading import loader, sampling
+from data_pipelines.reading import group_order, loader, sampling
 from data_pipelines.reading.dataset import open_dataset
 from data_pipelines.reading.interfaces import Dataset, Source
 from data_pipelines.schema import on_disk, paths, splits
@@ -62,7 +62,7 @@ class Experiment:
       length: durations in steps.
       monitor: the score that chooses the best checkpoint.
       tile: size of the records in pixels; that of the card is what the network sees in evaluation.
-      draws: of the training records; None where every one comes once an epoch, and where there are no data.
+      order: of the training records; None where they are shuffled, and where there are no data.
       implementation: of the blocks in a training step, one of halves.IMPLEMENTATIONS; all else takes XLA's.
     """
 
@@ -77,7 +77,7 @@ class Experiment:
     length: durations.RunLength
     monitor: monitors.Monitor
     tile: int
-    draws: sampling.Draws | None = None
+    order: sampling.Order | None = None
     implementation: str = halves.XLA
 
     # ------------------------------------------------------------------ data
@@ -104,13 +104,18 @@ class Experiment:
             seed=config.seed,
             position=position,
             keys=self.task.keys,
-            crop=augmentation.window(self.tile, config),
-            draws=self.draws,
+            crop=self._window,
+            order=self.order,
             process_index=jax.process_index(),
             process_count=jax.process_count(),
             threads=config.threads,
             workers=config.workers,
         )
+
+    @property
+    def _window(self) -> int:
+        """Size in pixels of the square of a tile that the loader draws; 0 is all of it."""
+        return 0 if self.task.cuts_on_device else augmentation.window(self.tile, self.config)
 
     def evaluation_batches(self, source: Source) -> Iterator[dict[str, Any]]:
         """This process's part of every record of a source, once."""
@@ -119,7 +124,7 @@ class Experiment:
     def synthetic_batch(self, size: int) -> dict[str, np.ndarray]:
         """Random integers in the shapes of a training batch of `size` examples."""
         generator = np.random.default_rng(self.config.seed)
-        edge = loader.host_size(self.tile, augmentation.window(self.tile, self.config))
+        edge = loader.host_size(self.tile, self._window)
         shape = (size, edge, edge)
         batch = {
             sensor.name: generator.integers(0, 2000, (*shape, len(sensor.bands))).astype(sensor.dtype)
@@ -252,8 +257,8 @@ def build(
             _check_given(config, dataset)
         config = _with_fusion(config, dataset.sensors)
         source = dataset.source(config.split.train)
-        draws = sampling.of_split(dataset, config.split.train, config.sampling.name, config.sampling.strength)
-        card = dataclasses.replace(make_card(config, dataset), sampling=draws.facts if draws else None)
+        order = sampling.of_split(dataset, config.split.train, config.sampling.name, config.sampling.strength)
+        card = dataclasses.replace(make_card(config, dataset), **(order.on_card if order else {}))
     multihost.agree(json.loads(card.to_json()), "the data")
     meshes.check(config.parallel)
     task = tasks.make(config, card)
@@ -272,7 +277,7 @@ def build(
             _log.warning(f"config.{field}={value!r} with config.init='random': what is frozen has learned nothing")
     _check_together(config, card, task, dataset.tile, dataset.name)
     experiment = _assemble(config, dataset, card, task, length, devices, dataset.tile)
-    return dataclasses.replace(experiment, draws=draws)
+    return dataclasses.replace(experiment, order=order)
 
 
 def _check_together(
@@ -281,10 +286,10 @@ def _check_together(
     """Raises InputError where fields of a config, or the config and the tiles, do not go together; warns of limits."""
     if config.crop > tile:
         raise InputError(f"config.crop={config.crop}: larger than the {tile} px tiles of {name}")
-    if config.sampling.name != sampling.UNIFORM and "label" not in task.keys:
+    if config.sampling.name in sampling.METHODS and "label" not in task.keys:
         raise InputError(
             f"config.sampling.name={config.sampling.name!r}: draws records by their labels, and a {config.task} run "
-            f"reads none; set it to {sampling.UNIFORM}"
+            f"reads none; set it to {sampling.UNIFORM} or {group_order.NAME}"
         )
     schedule.check_plateau(config)
     for warning in silent_fields.warnings(config, reads_labels="label" in task.keys):

@@ -35,7 +35,7 @@ def _is_positive(value: float) -> bool:
 
 
 _NEEDS = (
-    Need("sampling.strength", "sampling.name", lambda name: name != sampling.UNIFORM, " or ".join(sampling.METHODS)),
+    Need("sampling.strength", "sampling.name", lambda name: name in sampling.METHODS, " or ".join(sampling.METHODS)),
     Need("class_weights_rule", "class_weights", _is_positive, "a number above 0"),
     Need("optimizer.clip_by", "optimizer.clip", _is_positive, "a number above 0"),
     Need("optimizer.no_decay", "optimizer.weight_decay", _is_positive, "a number above 0"),

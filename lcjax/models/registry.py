@@ -276,17 +276,22 @@ def dual_encoder(
     model: Mapping[str, Any],
     *,
     channels: Mapping[str, int],
+    views: Mapping[str, str] | None = None,
     projection: int,
     precision: str,
     remat: bool = False,
     rngs: nnx.Rngs,
 ) -> DualEncoder:
-    """Builds the contrastive network: projection heads on the encoders that a late-fusion `segmenter` would have.
+    """Builds the network of pre-training: projection heads on the encoders that a `segmenter` would have.
 
-    With projection=0 there are no heads.
+    Args:
+      model, precision, remat, rngs: as of `segmenter`.
+      channels: name of each encoder -> its bands.
+      views: name of each view -> its encoder; without, there is a view for each, of its name.
+      projection: width of the heads; with 0 there are none.
     """
     _, encoders = _encoders(family(model["name"]), whole(channels), _known(model, precision, remat, rngs))
-    return DualEncoder(encoders, projection=projection, dtype=_dtype(precision), rngs=rngs)
+    return DualEncoder(encoders, views, projection=projection, dtype=_dtype(precision), rngs=rngs)
 
 
 def create(

@@ -164,7 +164,9 @@ _DURATION = "in steps, epochs, examples or percent of the run"
 
 # Of every config. Nested fields have dots in their names.
 FIELDS: dict[str, Field] = {
-    "task": Field("segmentation", "what is learned: segmentation, classification or contrastive (`lcjax info tasks`)"),
+    "task": Field(
+        "segmentation", "what is learned: segmentation, classification, contrastive or vicreg (`lcjax info tasks`)"
+    ),
     "recipe": Field("ours", "whose settings these are: ours, or report or code for a cell of the 2024 report"),
     "cell": Field("", "the cell of the 2024 report's tables that this run is; only a name"),
     "seed": Field(
@@ -245,7 +247,7 @@ FIELDS: dict[str, Field] = {
     ),
     "sampling.name": Field(
         "uniform",
-        "how records are drawn: uniform (each once an epoch), class_presence or rarity",
+        "uniform, spread_groups (each once an epoch, neighbours apart), class_presence or rarity (by class)",
         allowed=Choice(sampling.NAMES),
     ),
     "sampling.strength": Field(
@@ -386,6 +388,16 @@ FIELDS: dict[str, Field] = {
     ),
 }
 
+_PROBES: dict[str, Field] = {
+    "probe.train": Field("", "labelled records that classifiers on the frozen encoders learn from; empty for none"),
+    "probe.test": Field("", "labelled records that these classifiers are scored on"),
+}
+_VIEWS = Field(
+    "sensors",
+    "two views of a place: sensors, one each, or augmentations, two draws of one image, one encoder",
+    allowed=Choice(("sensors", "augmentations")),
+)
+_HEADS, _WEIGHT = Range(0, 2**16), Range(0, 1e6)
 # Beside those, of the configs of a task.
 TASKS: dict[str, dict[str, Field]] = {
     "segmentation": {
@@ -404,14 +416,20 @@ TASKS: dict[str, dict[str, Field]] = {
         ),
     },
     "contrastive": {
+        "views": _VIEWS,
         "temperature": Field(
             0.2, "of the NT-Xent loss; smaller looks at the hardest pairs alone", allowed=Range(0, 1000, open_low=True)
         ),
-        "projection": Field(
-            128, "width of the two-layer projection heads; 0 leaves them out", 32, allowed=Range(0, 2**16)
-        ),
-        "probe.train": Field("", "labelled records that classifiers on the frozen encoders learn from; empty for none"),
-        "probe.test": Field("", "labelled records that these classifiers are scored on"),
+        "projection": Field(128, "width of the two-layer projection heads; 0 leaves them out", 32, allowed=_HEADS),
+        **_PROBES,
+    },
+    "vicreg": {
+        "views": _VIEWS,
+        "vicreg.invariance": Field(25.0, "weight of the mean square of what two views differ by", allowed=_WEIGHT),
+        "vicreg.variance": Field(25.0, "weight of what deviations of dimensions fall short of 1", allowed=_WEIGHT),
+        "vicreg.covariance": Field(1.0, "weight of the squared covariances of dimensions", allowed=_WEIGHT),
+        "projection": Field(2048, "width of the two-layer projection heads; 0 leaves them out", 128, allowed=_HEADS),
+        **_PROBES,
     },
 }
 ALL_FIELDS: dict[str, Field] = FIELDS | {name: field for of_task in TASKS.values() for name, field in of_task.items()}

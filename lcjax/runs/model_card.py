@@ -8,6 +8,7 @@ from typing import Annotated, TypedDict
 
 import msgspec
 
+from data_pipelines.reading.group_order import GroupFacts
 from data_pipelines.reading.sampling import DrawFacts
 from data_pipelines.schema import schema_version, typed_json
 from data_pipelines.schema.legends import Legend
@@ -62,6 +63,7 @@ class Card:
         many were taken, resized, adapted, replaced and missing}.
       sampling: how training records are drawn and which shares the classes have then; None where every record comes
         once an epoch.
+      order: by which groups the training records are ordered in each epoch; None where they are not.
     """
 
     model: Name
@@ -75,6 +77,7 @@ class Card:
     data_in_memory: bool = False
     weights: Origin | None = None
     sampling: DrawFacts | None = None
+    order: GroupFacts | None = None
 
     def to_json(self) -> str:
         """Returns the text of card.json."""

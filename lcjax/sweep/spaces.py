@@ -52,13 +52,16 @@ NOT_SEARCHED = {
     "model.name": "the other fields of config.model belong to one network; make a study of each",
 }
 # Beside those, of one task.
-_NOT_SEARCHED_OF = {
-    "contrastive": {"crop": "places are told apart by their middle of this size; make a study of each"},
+_OF_PAIRS = {
+    "crop": "places are told apart by their middle of this size; make a study of each",
+    "views": "places are told apart by these views; make a study of each",
 }
+_NOT_SEARCHED_OF = {"contrastive": _OF_PAIRS, "vicreg": _OF_PAIRS}
+_OF_VICREG = ("vicreg.invariance", "vicreg.variance", "vicreg.covariance")
 # Fields that make a score another measure, by the score's name up to a "/": what is lower then need not be better.
 _MEASURED_BY = {
-    "loss": ("loss", "class_weights", "class_weights_rule", "class_weights_fixed", "temperature"),
-    **dict.fromkeys(("alignment", "uniformity"), ("temperature",)),  # which trades one for the other
+    "loss": ("loss", "class_weights", "class_weights_rule", "class_weights_fixed", "temperature", *_OF_VICREG),
+    **dict.fromkeys(("alignment", "uniformity"), ("temperature", *_OF_VICREG)),  # which trade one for the other
 }
 _BOOLEANS = {"true": True, "false": False}
 
@@ -185,8 +188,8 @@ def default(config: ml_collections.ConfigDict) -> dict[str, str]:
     fields = config_fields.flat(config)
     if fields["class_weights_rule"] != "power" or fields["class_weights_fixed"]:
         del lines["class_weights"]
-    # A contrastive loss takes no labels: neither weights of classes nor mixed images.
-    labels = "temperature" not in fields
+    # Pre-training takes no labels: neither weights of classes nor mixed images.
+    labels = "projection" not in fields
     of_labels = ("augmentation.cutmix", "class_weights")
     taken = (name for name in lines if name in fields and (labels or name not in of_labels))
     return {name: lines[name] for name in taken if not why_not(name, config)}

@@ -15,6 +15,7 @@ from lcjax.tasks.classification import Classification
 from lcjax.tasks.contrastive import Contrastive
 from lcjax.tasks.segmentation import Segmentation
 from lcjax.tasks.task import Mean, Rows, Task
+from lcjax.tasks.vicreg import VICReg
 
 __all__ = ["REGISTRY", "TASKS", "Mean", "Rows", "Task", "check_config", "check_names", "make", "named"]
 
@@ -22,6 +23,7 @@ TASKS: dict[str, type[Task]] = {
     "segmentation": Segmentation,
     "classification": Classification,
     "contrastive": Contrastive,
+    "vicreg": VICReg,
 }
 REGISTRY = plugins.Registry("config.task", "lcjax.tasks", TASKS)
 

@@ -79,6 +79,8 @@ class Task(abc.ABC):
       can_embed: whether its network makes one vector of each place: what probes learn from. It has `embed` then.
       splits_batches: whether a batch may go through the network in parts (config.accumulate): false where the loss
         compares the examples of a batch.
+      cuts_on_device: whether its loss cuts training tiles itself: they come whole then, and batch["corner"] says
+        nothing.
       augmentations: the fields of config.augmentation that its loss follows; others are refused.
       lower_is_better: scores that are, unlike all others, the better the lower they are.
       monitor: the score that chooses the best checkpoint and stops early, where config.monitor names no other.
@@ -98,6 +100,7 @@ class Task(abc.ABC):
     counts_records: ClassVar[bool] = False
     can_embed: ClassVar[bool] = False
     splits_batches: ClassVar[bool] = True
+    cuts_on_device: bool = False
     augmentations: ClassVar[tuple[str, ...]] = ()
 
     lower_is_better: ClassVar[tuple[str, ...]] = ()

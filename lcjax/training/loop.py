@@ -98,8 +98,9 @@ def train(
         attempt, timer = goodput.begin(folder, started, saver.first), Timer()
         timer.seconds["start"] = max(0.0, time.time() - started)  # somebody may have set the clock
         _log.info(_beginning(experiment, folder, state, saver.first))
-        if experiment.draws:
-            _log.info(f"{folder}: {experiment.draws.text()}")
+        if experiment.order:
+            config = experiment.config
+            _log.info(f"{folder}: {experiment.order.text(config.batch_size, config.seed)}")
         _log.info(f"{folder}: {devices.where()}")
         batches = Batches(experiment, progress.position, timer)
         with (
@@ -229,7 +230,7 @@ def _divergence(error: NotFinite, experiment: Experiment, state: State, saver: S
     config, saved = experiment.config, saver.saved()
     first = (error.step - 1) * config.batch_size
     positions = range(first, first + config.batch_size)
-    ids = loader.record_ids(experiment.train_source, positions, config.seed, experiment.draws)
+    ids = loader.record_ids(experiment.train_source, positions, config.seed, experiment.order)
     with jax.transfer_guard("allow"):  # there is no hurry any more
         metrics = error.metrics | {"parameter_norm": float(params.norm(state.trainable))}
     shown = ", ".join(f"{key} {value:.4g}" for key, value in metrics.items())

@@ -110,19 +110,22 @@ class Saver:
 
     def _check_records(self) -> None:
         began, card = cards.from_json(self.progress.card), self._experiment.card
-        if began.sampling and card.sampling and began.sampling["table"] != card.sampling["table"]:
-            raise InputError(
-                f"{self.workdir}: holds a run that drew its records by the table {began.sampling['table']}, which is "
-                f"{card.sampling['table']} now: the labels are others; put back the data that it began with, or choose "
-                "another --workdir"
-            )
-        before, now = began.splits, card.splits
-        for role in before.keys() & now.keys():
-            if before[role]["id"] != now[role]["id"]:
+        for before, now, what in (
+            (began.sampling, card.sampling, "drew its records by the table {}, which is {} now: the labels are others"),
+            (began.order, card.order, "ordered its records by the table {}, which is {} now: the groups are others"),
+        ):
+            if before and now and before["table"] != now["table"]:
                 raise InputError(
-                    f"{self.workdir}: holds a run whose {role} split {before[role]['spec']!r} held other records "
-                    f"({before[role]['records']}, id {before[role]['id']}) than now ({now[role]['records']}, id "
-                    f"{now[role]['id']}); put back the data that it began with, or choose another --workdir"
+                    f"{self.workdir}: holds a run that {what.format(before['table'], now['table'])}; put back the data "
+                    "that it began with, or choose another --workdir"
+                )
+        for role in began.splits.keys() & card.splits.keys():
+            held, holds = began.splits[role], card.splits[role]
+            if held["id"] != holds["id"]:
+                raise InputError(
+                    f"{self.workdir}: holds a run whose {role} split {held['spec']!r} held other records "
+                    f"({held['records']}, id {held['id']}) than now ({holds['records']}, id "
+                    f"{holds['id']}); put back the data that it began with, or choose another --workdir"
                 )
 
     def forget_later(self) -> None:

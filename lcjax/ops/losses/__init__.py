@@ -10,11 +10,13 @@ from lcjax.ops.losses.interfaces import PixelLoss
 from lcjax.ops.losses.means import mean_over_images, mean_over_pixels, total_weight
 from lcjax.ops.losses.pixels import cross_entropy
 from lcjax.ops.losses.terms import PIXEL_LOSSES, REGISTRY, WeightedSum, check_names, parameters, pixel_loss, shown
+from lcjax.ops.losses.vicreg import Coefficients, vicreg
 
 __all__ = [
     "CLASS_WEIGHTS",
     "PIXEL_LOSSES",
     "REGISTRY",
+    "Coefficients",
     "PixelLoss",
     "WeightedSum",
     "check_names",
@@ -29,4 +31,5 @@ __all__ = [
     "pixel_loss",
     "shown",
     "total_weight",
+    "vicreg",
 ]

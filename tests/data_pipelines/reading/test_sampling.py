@@ -12,6 +12,7 @@ from data_pipelines.reading.arrays import from_arrays
 from data_pipelines.reading.dataset import open_dataset
 from data_pipelines.schema.errors import InputError
 from data_pipelines.schema.legends import LandClass, Legend
+from data_pipelines.schema.on_disk import Origin
 
 # Labelled pixels of ten records by class: the second is rare, the fourth is in no record, the last record has no label.
 PIXELS = np.array(
@@ -22,7 +23,10 @@ LEGEND = Legend("test", tuple(LandClass(k, name, f"#00000{k}") for k, name in en
 
 
 def dataset_of(pixels=PIXELS):
-    return types.SimpleNamespace(name="own", version="1", legend=LEGEND, record_pixels=lambda spec: pixels)
+    origins = [Origin(group, "", None) for group in "aabbbccccc"]
+    return types.SimpleNamespace(
+        name="own", version="1", legend=LEGEND, record_pixels=lambda spec: pixels, origins=lambda spec: origins
+    )
 
 
 def draws_of(name="rarity", strength=1.0, pixels=PIXELS):
@@ -91,7 +95,7 @@ def stream(draws, batch_size, processes=1, position=0, count=24):
     """The records that `processes` read together, in order, from a position."""
     shares = [
         loader.train_batches(
-            Numbered(), batch_size=batch_size, seed=3, position=position, keys=("image",), draws=draws,
+            Numbered(), batch_size=batch_size, seed=3, position=position, keys=("image",), order=draws,
             process_index=process, process_count=processes, threads=1,
         )
         for process in range(processes)
@@ -138,14 +142,14 @@ def test_facts_are_those_of_the_draws():
         np.testing.assert_allclose(one["held"], chances[PIXELS[:, k] > 0].sum(), atol=1e-8)
     np.testing.assert_allclose(facts["most"], 10 * chances.max(), atol=1e-7)
     assert facts["classes"]["2"]["drawn"] > 1.9 * facts["classes"]["2"]["pixels"]
-    first, head, *rows = draws.text().splitlines()
+    first, head, *rows = draws.text(4, 0).splitlines()
     assert "class_presence" in first and "1 of them without a labelled pixel" in first and len(rows) == 4
     assert head.split()[0] == "class" and rows[1].split()[:2] == ["rare", "2"]
 
 
 def test_draws_that_change_next_to_nothing_say_so():
-    assert "all but uniform" in draws_of("class_presence", 1.0, np.full((5, 4), 9)).text()
-    assert "all but uniform" not in draws_of("class_presence", 1.0).text()
+    assert "all but uniform" in draws_of("class_presence", 1.0, np.full((5, 4), 9)).text(4, 0)
+    assert "all but uniform" not in draws_of("class_presence", 1.0).text(4, 0)
 
 
 def test_another_table_has_another_hash():
@@ -173,7 +177,9 @@ def test_a_class_of_one_pixel_in_very_many_records_is_drawn():
 
 
 def test_what_cannot_be_drawn_is_refused():
-    with pytest.raises(InputError, match=r"config\.sampling\.name='rare': expected one of uniform, class_presence, ra"):
+    with pytest.raises(
+        InputError, match=r"config\.sampling\.name='rare': expected one of uniform, spread_groups, class_presence, ra"
+    ):
         draws_of("rare")
     with pytest.raises(InputError, match=r"'rarity': no record of split 'train' of own 1 has a labelled pixel.*unifo"):
         draws_of(pixels=np.zeros((3, 4), np.int64))

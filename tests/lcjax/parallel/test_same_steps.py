@@ -33,6 +33,8 @@ NETWORKS = {
     "swin_unet": (lambda: smallest("swin_unet"), 0.02, 1e-5, 1e-5, 1e-6),
     "resnet50_unet": (lambda: smallest("resnet50_unet"), 1e-4, 1e-4, 1e-2, 1e-4),
     "contrastive": (lambda: smallest("two_stream_swin", task="contrastive"), 0.02, 1e-5, 1e-5, 1e-6),
+    # Of one encoder, with everything that draws two views of an image.
+    "vicreg": (lambda: smallest("two_stream_swin", task="vicreg", views="augmentations"), 0.02, 1e-5, 1e-5, 1e-6),
 }
 # name -> what differs from one device with the whole batch
 WAYS = {
@@ -102,6 +104,7 @@ def distance(one: dict, other: dict) -> float:
     ("network", "way"),
     [
         *((network, way) for network in ("swin_unet", "contrastive") for way in ("eight", "fsdp", "pmap")),
+        *(("vicreg", way) for way in ("eight", "pmap")),
         ("resnet50_unet", "pmap"),
         *(pytest.param("resnet50_unet", way, marks=pytest.mark.slow) for way in ("eight", "fsdp")),
     ],
@@ -141,7 +144,8 @@ for network, way in {cases!r}:
         (2, [("swin_unet", "fsdp 4"), ("contrastive", "eight")]),
         pytest.param(
             4,
-            [("swin_unet", "eight"), ("swin_unet", "pmap"), ("resnet50_unet", "eight"), ("contrastive", "pmap")],
+            [("swin_unet", "eight"), ("swin_unet", "pmap"), ("resnet50_unet", "eight")]
+            + [(network, "pmap") for network in ("contrastive", "vicreg")],
             marks=pytest.mark.slow,
         ),
         pytest.param(

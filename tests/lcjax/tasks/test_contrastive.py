@@ -26,7 +26,7 @@ def places(size=16):
 
 def test_embeddings_have_unit_length(pair):
     task, template, values, statistics = pair
-    run = jax.jit(lambda images: template.merge(values, statistics, train=False)(task._inputs(images)))
+    run = jax.jit(lambda images: template.merge(values, statistics, train=False)(task.views.to_embed(images)))
     found = run({key: places()[key] for key in ("s1", "s2")})
     assert set(found) == {"s1", "s2"}
     for embedding in found.values():
@@ -44,7 +44,7 @@ def test_without_projections_it_is_the_pooled_feature():
 
     def run(images):
         model = template.merge(values, statistics, train=False)
-        floats = task._inputs(images)
+        floats = task.views.to_embed(images)
         features = {name: encoder(floats[name])[-1] for name, encoder in model.encoders.items()}
         return model(floats), task.embed(model, images), features
 
@@ -91,7 +91,7 @@ def test_padding_counts_nothing(pair):
 
     def alone(data):
         cut = augment.centre_crop(data, crop=task.config.crop)
-        return template.merge(values, statistics, train=False)(task._inputs(cut))
+        return template.merge(values, statistics, train=False)(task.views.to_embed(cut))
 
     first, second = jax.jit(alone)({key: data[key] for key in ("s1", "s2")}).values()
     loss, _ = losses.nt_xent(first[:11], second[:11], task.config.temperature)
@@ -124,8 +124,8 @@ def test_one_loss_on_one_and_on_eight_devices(pair):
 
 
 def test_what_it_cannot_do_is_refused():
-    config = smallest("unet", "s2")
-    config.task = "contrastive"
+    config = smallest("unet", task="contrastive")
+    config.fusion = "s2"
     with pytest.raises(InputError, match="the contrastive task needs two sensors: fusion='late'"):
         tasks.make(config, card_of(config))
     config = smallest("unet", task="contrastive")

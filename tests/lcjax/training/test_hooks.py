@@ -204,10 +204,11 @@ def test_a_batch_is_waited_for_once_and_let_go_when_taken():
     assert closed == [7]
 
 
-def card_of(ids: dict[str, str], table: str = "") -> types.SimpleNamespace:
+def card_of(ids: dict[str, str], table: str = "", order: str = "") -> types.SimpleNamespace:
     return types.SimpleNamespace(
         splits={role: {"id": i, "spec": role, "records": 3} for role, i in ids.items()},
         sampling={"table": table} if table else None,
+        order={"table": order} if order else None,
     )
 
 
@@ -226,12 +227,19 @@ def test_a_run_goes_on_with_the_records_that_it_began_with(now, other, monkeypat
     saver.close()
 
 
+@pytest.mark.parametrize(
+    ("what", "words"),
+    [
+        ("table", "drew its records by the table t, which is u now: the labels are others"),
+        ("order", "ordered its records by the table t, which is u now: the groups are others"),
+    ],
+)
 @pytest.mark.parametrize(("began", "now", "refused"), [("t", "t", False), ("t", "u", True), ("", "u", False)])
-def test_a_run_goes_on_with_the_table_that_it_drew_by(began, now, refused, monkeypatch, tmp_path):
-    monkeypatch.setattr(cards, "from_json", lambda text: card_of({"train": "a"}, began))
-    saver = Saver(tmp_path, experiment(card=card_of({"train": "a"}, now)))
+def test_a_run_goes_on_with_the_table_that_it_drew_by(began, now, refused, what, words, monkeypatch, tmp_path):
+    monkeypatch.setattr(cards, "from_json", lambda text: card_of({"train": "a"}, **{what: began}))
+    saver = Saver(tmp_path, experiment(card=card_of({"train": "a"}, **{what: now})))
     if refused:
-        with pytest.raises(InputError, match="drew its records by the table t, which is u now: the labels are others"):
+        with pytest.raises(InputError, match=words):
             saver._check_records()
     else:
         saver._check_records()

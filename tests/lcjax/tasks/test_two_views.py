@@ -1,0 +1,185 @@
+"""Pre-training on two views: VICReg beside NT-Xent on the same embeddings, and two augmentations of one sensor."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from networks import batch, card_of, make, smallest
+
+from data_pipelines.schema.errors import InputError
+from lcjax import tasks
+from lcjax.configs import pretrain
+from lcjax.engine.eval_step import evaluation_step
+from lcjax.ops import augment, losses
+
+SIZE = 8
+
+
+@pytest.fixture(scope="module")
+def vicreg():
+    return make(smallest("unet", task="vicreg"))
+
+
+@pytest.fixture(scope="module")
+def augmented():
+    return make(smallest("unet", task="contrastive", views="augmentations"))
+
+
+def places(config, edge=48):
+    return batch(config, SIZE, edge=edge, seed=5) | {"valid": np.ones(SIZE, bool)}
+
+
+def keys(data, step=3):
+    return augment.example_keys(0, jnp.int32(step), data["example"])
+
+
+def test_vicreg_compares_projections_as_they_are_and_measures_unit_vectors(vicreg):
+    task, template, values, statistics = vicreg
+    assert values["projections/s1/out/kernel"].shape[1] == task.config.projection == 128
+    data = places(task.config)
+    data["valid"][6:] = False
+
+    def run(values, statistics, data):
+        model = template.merge(values, statistics, train=False)
+        images = task.views.of_evaluation(data)
+        return model.projected(images), model(images)
+
+    (z1, z2), units = (list(one.values()) for one in jax.device_get(jax.jit(run)(values, statistics, data)))
+    for z, unit in zip((z1, z2), units, strict=True):
+        np.testing.assert_allclose(unit, z / np.linalg.norm(z, axis=1, keepdims=True), atol=1e-6)
+    sums = jax.device_get(evaluation_step(task, template)(values, statistics, data))
+    scores = task.scores(sums)
+    loss, terms = losses.vicreg(z1[:6], z2[:6], losses.Coefficients(25.0, 25.0, 1.0))
+    contrasted = losses.nt_xent(units[0][:6], units[1][:6], 0.2)[1]
+    assert scores["loss"] == pytest.approx(float(loss), rel=1e-5)
+    for name, value in terms.items():
+        assert scores[name] == pytest.approx(float(value), rel=1e-5)
+    assert scores["retrieval"] == pytest.approx(float(contrasted["hits"].sum() / 12))
+    assert scores["alignment"] == pytest.approx(float(contrasted["distance_sum"] / 6), rel=1e-4)
+    assert task.score_names and set(task.score_names) == set(scores)
+    assert set(task.lower_is_better) < set(scores) and "deviation" not in task.lower_is_better
+
+
+def test_vicreg_over_several_batches_is_their_mean_by_places(vicreg):
+    """A last batch of one place has no deviation, and does not count in the terms; it does in retrieval."""
+    task, template, values, statistics = vicreg
+    step = evaluation_step(task, template)
+    data = places(task.config)
+    full = jax.device_get(step(values, statistics, data))
+    part = jax.device_get(step(values, statistics, data | {"valid": np.arange(SIZE) < 1}))
+    assert (full["compared"], part["compared"], part["anchors"]) == (8, 0, 2)
+    together = task.scores({name: full[name] + part[name] for name in full})
+    for name in ("loss", "invariance", "variance", "covariance", "deviation"):
+        assert together[name] == pytest.approx(task.scores(full)[name], rel=1e-6)
+
+
+def test_vicreg_warns_of_a_collapse_and_of_nothing_else(vicreg):
+    task = vicreg[0]
+    assert task.health_warning({"deviation": 0.7, "uniformity": -0.01}) == ""  # a common offset is no collapse
+    assert "deviation 0.020 of a dimension, where 1 is wanted" in task.health_warning({"deviation": 0.02})
+
+
+def test_two_augmentations_go_through_one_encoder_of_the_sensor_s_name(augmented):
+    task, template, _, _ = augmented
+    assert {path.split("/")[1] for path in template.parameters} == {"s2"}
+    assert {path.split("/")[0] for path in template.parameters} == {"encoders", "projections"}
+    assert (task.keys, task.cuts_on_device) == (("s2",), True)
+    # As those of a run on this sensor alone.
+    other = make(smallest("unet", "s2"))[1]
+    own = {path: one.shape for path, one in template.parameters.items() if path.startswith("encoders")}
+    assert own == {path: one.shape for path, one in other.parameters.items() if path.startswith("encoders")}
+
+
+def test_the_two_views_are_draws_of_their_own_that_follow_from_the_key(augmented):
+    task = augmented[0]
+    data = places(task.config)
+    draw = jax.jit(lambda data, keys: task.views.of_training(data, keys))
+    first, second = draw(data, keys(data)).values()
+    again, after = draw(data, keys(data)), draw(data, keys(data, step=4))
+    assert first.shape == second.shape == (SIZE, 32, 32, 13)
+    for one in range(SIZE):
+        assert np.abs(first[one] - second[one]).max() > 0.05
+        assert np.abs(first[one] - after["first"][one]).max() > 0.01
+    np.testing.assert_array_equal(first, again["first"])
+    # Of each example by its own key, whatever stands beside it.
+    backwards = {key: value[::-1] for key, value in data.items()}
+    np.testing.assert_allclose(draw(backwards, keys(data)[::-1])["second"][::-1], second, atol=1e-6)
+
+
+def test_crops_of_both_views_come_from_anywhere_in_the_tile():
+    config = smallest("unet", task="contrastive", views="augmentations")
+    config.update({"dihedral": False, "jitter": 0.0, "augmentation": {"scale": (1.0, 1.0), "contrast": 0.0}})
+    config.augmentation.brightness = 0.0
+    task = make(config)[0]
+    size, edge = 64, 36
+    ramp = np.broadcast_to(np.arange(edge)[:, None] * 100 + np.arange(edge), (edge, edge))
+    data = {"s2": np.broadcast_to(ramp[None, :, :, None], (size, edge, edge, 13)).astype(np.uint16)}
+    data |= {"corner": np.zeros((size, 2), np.int32), "example": np.arange(size, dtype=np.uint32)}
+    views = jax.jit(lambda data, keys: task.views.of_training(data, keys))(data, keys(data))
+    corners = [np.rint(np.asarray(view)[:, 0, 0, 0] * 10_000).astype(int) for view in views.values()]
+    for one in corners:
+        assert {*(one // 100)} == {*(one % 100)} == set(range(5))  # 36 - 32, and 0
+    assert 0.01 < np.mean(corners[0] == corners[1]) < 0.15  # 1 of 25
+
+
+def test_evaluations_draw_the_same_views_each_time_and_two_different_ones(augmented):
+    task, template, values, statistics = augmented
+    data = places(task.config)
+    images = jax.jit(task.views.of_evaluation)(data)
+    assert np.abs(images["first"] - images["second"]).max() > 0.05
+    data["valid"][6:] = False
+    step = evaluation_step(task, template)
+    once, again = (jax.device_get(step(values, statistics, data)) for _ in range(2))
+    assert {key: value.tolist() for key, value in once.items()} == {key: v.tolist() for key, v in again.items()}
+    assert once["anchors"] == 12
+    assert "retrieval/first to second" in task.scores(once)
+
+
+def test_what_is_embedded_is_the_whole_image_as_it_is_once(augmented):
+    task, template, values, statistics = augmented
+    data = {"s2": places(task.config, edge=32)["s2"]}
+
+    def run(values, statistics, data):
+        model = template.merge(values, statistics, train=False)
+        image = augment.scale(data["s2"], task.card.sensors[0].scaling)
+        return task.embed(model, data), model.encoders["s2"](image)[-1].mean((1, 2))
+
+    found, expected = jax.jit(run)(values, statistics, data)
+    np.testing.assert_allclose(found, expected, atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("fusion", "views", "words"),
+    [
+        ("early", "sensors", r"config\.fusion='early': the contrastive task needs two sensors: fusion='late'"),
+        ("late", "augmentations", r"config\.fusion='late': config\.views='augmentations' has one encoder, .* s1, s2"),
+    ],
+)
+def test_views_and_fusion_must_go_together(fusion, views, words):
+    config = smallest("unet", task="contrastive")
+    config.fusion, config.views = fusion, views
+    with pytest.raises(InputError, match=words):
+        tasks.make(config, card_of(config))
+
+
+def test_both_sensors_side_by_side_are_an_image_of_one_encoder():
+    config = smallest("unet", task="contrastive", views="augmentations")
+    config.fusion = "early"
+    task, template, *_ = make(config)
+    assert template.parameters["encoders/s1_s2/levels/0/conv1/kernel"].shape[2] == 15
+    data = places(config)
+    first, _ = jax.eval_shape(lambda data: task.views.of_training(data, keys(data)), data).values()
+    assert first.shape == (SIZE, 32, 32, 15)
+
+
+@pytest.mark.parametrize(
+    ("argument", "words"),
+    [
+        ("objective=barlow", "objective=barlow: expected one of nt_xent, vicreg"),
+        ("views=crops", "views=crops: expected one of sensors, augmentations"),
+        ("objective=vicreg,recipe=report", "objective=vicreg,views=sensors,recipe=report: the reference has no such"),
+    ],
+)
+def test_other_arguments_are_refused(argument, words):
+    with pytest.raises(InputError, match=words):
+        pretrain.get_config(argument)
