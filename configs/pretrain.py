@@ -1,14 +1,18 @@
-"""Pre-training on pairs without labels: the Sentinel-1 and the Sentinel-2 view of one place become alike.
+"""Pre-training without labels: two views of one place, as of Sentinel-1 and Sentinel-2, become alike.
 
   lcjax train --config=pretrain:data=sample,tiny=true --workdir=runs/pretrain --config.data_dir=DIR
 
 Arguments:
   model      family of the encoders: two_stream_swin (one Swin-T per sensor), or any other of dfc2020
   size       as in dfc2020
-  data       sen12ms (180,662 pairs of four seasons), dfc2020 (6,114 pairs) or sample
+  data       sen12ms (180,662 pairs of four seasons), dfc2020 (6,114 pairs), sample, or rasters/NAME: images of your own
+             (docs/own_data.md)
+  sensors    of rasters those that are seen, A+B, where it has more; dates count as sensors
+  train      the split that is trained on; where it is not given, of rasters nine tenths of the split unlabelled
+  validation  the one that watches; of rasters the last tenth
   objective  nt_xent (contrastive: other places are pushed away) or vicreg (no place is compared with another one)
   views      sensors (Sentinel-1 and Sentinel-2) or augmentations (two of one image: of Sentinel-2, or of Sentinel-1 by
-             --config.fusion=s1)
+             --config.fusion=s1; of rasters of all sensors side by side, or of those that are named)
   recipe     ours, or report or code: as the reference declares pre-training, or as it ran it
              (configs/report2024/recipes.py)
   tiny       true shrinks the networks, the crop and the run
@@ -34,6 +38,9 @@ ARGUMENTS = {
     "model": "two_stream_swin",
     "size": "",
     "data": "sen12ms",
+    "sensors": "",
+    "train": "",
+    "validation": "",
     "objective": "nt_xent",
     "views": "sensors",
     "recipe": "ours",
@@ -56,13 +63,15 @@ _SPLITS = {
     "sen12ms": ("official/train", "official/test[:10%]"),
     "dfc2020": ("validation[:90%]+test[:90%]", "validation[90%:]+test[90%:]"),
     "sample": ("unlabelled[:90%]", "unlabelled[90%:]"),
+    "rasters": ("unlabelled[:90%]", "unlabelled[90%:]"),
 }
 
 
 def get_config(argument: str | None = None) -> ml_collections.ConfigDict:
     """The config for the arguments above."""
     args = arguments.parse(argument, ARGUMENTS)
-    data, objective, views, tiny = args.pop("data"), args.pop("objective"), args.pop("views"), args["tiny"]
+    data, objective, views, sensors = (args.pop(name) for name in ("data", "objective", "views", "sensors"))
+    splits, tiny = {role: args.pop(role) for role in ("train", "validation")}, args["tiny"]
     for name, value, known in (("objective", objective, _TASKS), ("views", views, _FUSIONS)):
         if value not in known:
             raise InputError(f"{name}={value}: expected one of {', '.join(known)}")
@@ -73,12 +82,14 @@ def get_config(argument: str | None = None) -> ml_collections.ConfigDict:
         )
     config = base.make(**args, task=_TASKS[objective])
     config.dataset = data
-    config.views, config.fusion = views, _FUSIONS[views]
+    family = data.partition("/")[0]
+    config.views, config.fusion = views, _fusion(views, sensors, family)
     if views == "augmentations":
         base.assign(config, _AUGMENTED)
-    if data not in _SPLITS:
-        raise InputError(f"data={data}: no pairs to train on; expected one of {', '.join(_SPLITS)}")
-    config.split = ml_collections.ConfigDict(dict(zip(("train", "validation"), _SPLITS[data], strict=True)))
+    if family not in _SPLITS:
+        raise InputError(f"data={data}: no pairs to train on; expected one of {', '.join(_SPLITS)}, or rasters/NAME")
+    usual = dict(zip(splits, _SPLITS[family], strict=True))
+    config.split = ml_collections.ConfigDict({role: given or usual[role] for role, given in splits.items()})
     # Crops of 64 px, batches of 32 and 600 steps hardly left the collapsed beginning in our trials.
     config.crop = 32 if tiny else 224
     config.batch_size = 64 if tiny else 256
@@ -91,3 +102,12 @@ def get_config(argument: str | None = None) -> ml_collections.ConfigDict:
     config.patience = 0
     recipes.set_fields(config, recipes.fields(args["recipe"], f"pretrain/{args['model']}"), tiny)
     return config
+
+
+def _fusion(views: str, sensors: str, family: str) -> str:
+    """How the network sees sensors: each by itself where they are the views, else as one image."""
+    if not sensors:
+        return "" if (views, family) == ("augmentations", "rasters") else _FUSIONS[views]
+    if views == "augmentations" and "+" not in sensors:
+        return sensors
+    return f"{'late' if views == 'sensors' else 'early'}:{sensors}"

@@ -257,7 +257,10 @@ FIELDS: dict[str, Field] = {
     ),
     # Network
     "model.name": Field("", "the network (`lcjax info models`)"),
-    "fusion": Field("", "which bands each encoder takes: s1, s2, early, late, early_plus_late, aerial, image, ..."),
+    "fusion": Field(
+        "",
+        "which bands each encoder takes: a sensor, early, late, early_plus_late, early:A+B, ...; empty: all as one",
+    ),
     "precision": Field(
         "bf16",
         "of the computation: bf16 or f32; parameters, logits and loss are float32",
