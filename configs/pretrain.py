@@ -11,7 +11,7 @@ Arguments:
   views       what the two views are: sensors, each with an encoder; dates of one sensor, with one encoder for both; or
               augmentations of one image, with one encoder
   sensors     which of the data they are of: A+B, where there are more; dates count as sensors; of augmentations one, A
-              (default: s2, or the only one)
+              (default: s2; of rasters the only one, or all side by side)
   train       the split that is trained on; where it is not given, of rasters nine tenths of the split unlabelled
   validation  the one that watches, of rasters the last tenth
   recipe      ours, or report or code: as the reference declares pre-training, or as it ran it

@@ -210,6 +210,58 @@ def no_groups(records: dict[str, list[Kept]]) -> dict[str, str]:
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
+class RemoteFile:
+    """One file at its provider.
+
+    Attributes:
+      part: what people call it, with a slash where parts have parts: "spring/s1" is also a part of "spring".
+      url: address, https, http or ftp; user and password stand in it where the provider publishes them.
+      size: as the provider says it, for people; the server is asked for the bytes.
+      sha256: as the provider publishes it; empty where it does not.
+      on_request: whether it is left out unless it is named.
+    """
+
+    part: str
+    url: str
+    size: str = ""
+    sha256: str = ""
+    on_request: bool = False
+
+    @property
+    def name(self) -> str:
+        """Of the file, without folders."""
+        return self.url.rpartition("/")[2]
+
+    @property
+    def shown(self) -> str:
+        """The address, without what stands before its host."""
+        scheme, _, rest = self.url.partition("://")
+        host, _, path = rest.partition("/")
+        return f"{scheme}://{host.rpartition('@')[2]}/{path}"
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Downloads:
+    """How a data set is downloaded.
+
+    Attributes:
+      files: what can be fetched; none where the provider asks for an account.
+      source: the page that lists the addresses.
+      listed: day on which they were read there, as "2026-11-29".
+      fetched: day on which a download by them was last seen to succeed; empty where none has been.
+      steps: what people do by hand, in order, where nothing can be fetched.
+      note: what else they should know.
+    """
+
+    files: tuple[RemoteFile, ...] = ()
+    source: str
+    listed: str
+    fetched: str = ""
+    steps: tuple[str, ...] = ()
+    note: str = ""
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
 class DatasetSpec:
     """A data set: what it is, and the functions that know its files.
 
@@ -226,6 +278,7 @@ class DatasetSpec:
       partitions: {split: its records in order} -> partitions by name.
       groups: {split: its records in order} -> group by id, where that is known only of all records together.
       protocols: published ways to use it.
+      downloads: where its files can be had; None where that is not known.
       scaled_by: the split whose mean and deviation become the scaling of the sensors; empty where they have theirs.
       fingerprint: of all that the data set is made from, where that may change; empty for published files.
       options: flags of `lcjax prepare` that `read` takes, from "max_nodata" (share of pixels without data that one
@@ -253,6 +306,7 @@ class DatasetSpec:
     partitions: Callable[[dict[str, list[Kept]]], dict[str, Partition]] = no_partitions
     groups: Callable[[dict[str, list[Kept]]], dict[str, str]] = no_groups
     protocols: tuple[Protocol, ...] = ()
+    downloads: Downloads | None = None
     scaled_by: str = ""
     fingerprint: str = ""
     options: tuple[str, ...] = ()

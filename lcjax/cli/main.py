@@ -47,6 +47,12 @@ class Verb:
 
 
 VERBS = {
+    "download": Verb(
+        "the name of a published data set -> its files, as its provider has them",
+        reads_names=False,
+        words=("dataset", "output"),
+        needed=("dataset",),
+    ),
     "prepare": Verb("downloaded files -> checked shards", reads_names=False, needed=("dataset", "source", "data_dir")),
     "train": Verb(
         "a config -> a trained network in a workdir",

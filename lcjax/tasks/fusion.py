@@ -8,6 +8,7 @@ What is shown to encoders of other sensors stands in `ADAPTED`.
 import dataclasses
 from collections.abc import Callable, Iterable, Mapping, Sequence
 
+from data_pipelines.schema import names
 from data_pipelines.schema.band_selection import spectral
 from data_pipelines.schema.errors import InputError
 from data_pipelines.schema.sensors import AERIAL, S2, SENSORS, Sensor
@@ -130,6 +131,8 @@ def sensors_of(fusion: str, sensors: Iterable[Sensor]) -> tuple[Sensor, ...]:
     found = tuple(held[name] for name in wanted)
     if any(stream.in_turn for stream in streams_of(fusion, found).values()):
         _check_dates(fusion, found)
+    for name in (fusion, *streams_of(fusion, found)):  # what cards and checkpoints hold
+        names.check(name, f"config.fusion={fusion[:60]!r}: its name, or that of an encoder")
     bands = [band for sensor in found for band in sensor.bands]
     left_out = [b for stream in streams_of(fusion, found).values() for b in stream.bands if b not in bands]
     if left_out:

@@ -3,6 +3,7 @@
 from data_pipelines.datasets import contest_layout, sentinel_layout
 from data_pipelines.datasets.contest_legend import DFC2020 as LEGEND
 from data_pipelines.datasets.contest_legend import DFC2020_10
+from data_pipelines.datasets.dfc2020.downloads import DOWNLOADS
 from data_pipelines.datasets.dfc2020.protocols import PROTOCOLS
 from data_pipelines.schema import sensors
 from data_pipelines.schema.spec import DatasetSpec
@@ -30,5 +31,6 @@ DFC2020 = DatasetSpec(
     partitions=contest_layout.partitions,
     groups=contest_layout.groups,
     protocols=PROTOCOLS,
+    downloads=DOWNLOADS,
     options=sentinel_layout.OPTIONS,
 )

@@ -11,6 +11,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from data_pipelines.datasets.flair1 import metadata, partitions
+from data_pipelines.datasets.flair1.downloads import DOWNLOADS
 from data_pipelines.datasets.flair1.legend import FLAIR1 as LEGEND
 from data_pipelines.datasets.flair1.legend import FLAIR1_12, FLAIR1_13, FLAIR1_15
 from data_pipelines.datasets.flair1.protocols import PROTOCOLS
@@ -176,5 +177,6 @@ FLAIR1 = DatasetSpec(
     vectors=(metadata.VECTOR,),
     partitions=partitions.partitions,
     protocols=PROTOCOLS,
+    downloads=DOWNLOADS,
     options=("max_nodata",),
 )

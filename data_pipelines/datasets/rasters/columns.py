@@ -5,7 +5,7 @@ import pathlib
 import re
 from collections.abc import Iterable, Mapping, Sequence
 
-from data_pipelines.schema import paths
+from data_pipelines.schema import limits, paths
 from data_pipelines.schema.errors import InputError
 from data_pipelines.schema.sensors import check_name
 
@@ -65,6 +65,8 @@ def read(path: pathlib.Path, rows: Sequence[Mapping[str, str]]) -> Columns:
                 "as an image would have seen the answers; take it out, or give it the name of a sensor"
             )
         check_name(column, f"{path}: column {column!r} holds images, and its name is that of their sensor")
+    if len(found) > limits.MAX_SENSORS:
+        raise InputError(f"{path}: {len(found):,} columns of images; expected at most {limits.MAX_SENSORS}")
     if not found:
         raise InputError(
             f"{path}: no column of images in the header {','.join(rows[0])[:200]}; expected {EXAMPLE}, or a column for "

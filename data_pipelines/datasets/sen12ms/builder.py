@@ -4,6 +4,7 @@ import pathlib
 from collections.abc import Sequence
 
 from data_pipelines.datasets import sentinel_layout
+from data_pipelines.datasets.sen12ms.downloads import DOWNLOADS
 from data_pipelines.datasets.sen12ms.legend import DFC2020_8, IGBP, SIMPLIFIED
 from data_pipelines.datasets.sentinel_layout import SEASONS, PatchId
 from data_pipelines.schema import sensors
@@ -96,5 +97,6 @@ SEN12MS = DatasetSpec(
     members=_FILES,
     partitions=partitions,
     protocols=PROTOCOLS,
+    downloads=DOWNLOADS,
     options=sentinel_layout.OPTIONS,
 )

@@ -24,6 +24,7 @@ def test_without_a_verb_it_names_the_verbs(command, arguments):
 
 
 FLAGS_OF = {
+    "download": ("dataset", "output", "part"),
     "prepare": ("dataset", "source", "data_dir"),
     "train": ("config", "workdir"),
     "evaluate": ("workdir", "split", "checkpoint", "data_dir"),
@@ -58,7 +59,7 @@ def test_help_of_a_verb_shows_its_flags_and_an_example(command, verb):
 @pytest.mark.parametrize(
     ("arguments", "says"),
     [
-        (("trian",), "unknown verb 'trian': did you mean 'train'? expected one of prepare, train, evaluate"),
+        (("trian",), "unknown verb 'trian': did you mean 'train'? expected one of download, prepare, train, evaluate"),
         (("--workdir=x",), "unknown verb '--workdir=x'"),
         (("train", "--confg=x"), "Unknown command line flag 'confg'. Did you mean: config ?"),
         (
@@ -159,7 +160,7 @@ def test_the_command_line_allows_what_it_names(command, monkeypatch, arguments, 
 
 def test_every_verb_that_reads_a_workdir_or_a_config_takes_allow_plugins(command):
     taken = {verb for verb in verbs.VERBS if "--allow_plugins\n" in command(verb, "--help")[1]}
-    assert taken == verbs.VERBS.keys() - {"prepare"}
+    assert taken == verbs.VERBS.keys() - {"download", "prepare"}
 
 
 def test_version_names_what_scores_depend_on(command):

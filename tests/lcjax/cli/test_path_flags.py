@@ -9,6 +9,7 @@ from lcjax.cli import main as verbs
 
 # verb -> its flags that hold paths; each is given as ~/FLAG beside what the verb needs to come so far.
 PATHS = {
+    "download": ("output",),
     "prepare": ("source", "data_dir", "legend"),
     "train": ("workdir", "config", "config.data_dir"),
     "evaluate": ("workdir", "data_dir"),
@@ -55,6 +56,7 @@ CONFIG = "--config=dfc2020:data=sample,tiny=true,model=unet"
 @pytest.mark.parametrize(
     ("words", "named"),
     [
+        (("download", "--dataset=flair1", "--part=toy", "--output=~nobody_of_this_name"), "there is no user"),
         (("prepare", "--dataset=sample", "--source=~/x", "--data_dir=~/data"), "x: no such folder"),
         (("prepare", "--dataset=rasters", "--source=~/x", "--init"), "x: no such folder"),
         (("train", "--config=~/x.py", "--workdir=~/run"), "--config=~/x.py: no such file"),

@@ -95,6 +95,13 @@ def test_what_joins_nothing_is_refused(name, says):
         fusion.sensors_of(name, held)
 
 
+def test_a_name_that_no_card_could_hold_is_refused():
+    many = [dataclasses.replace(RADAR, name=f"radar_of_a_long_campaign_{number}") for number in range(10)]
+    assert len(fusion.sensors_of("late", many)) == 10
+    with pytest.raises(InputError, match="name, or that of an encoder: found 259 letters, expected a name of 1 to 200"):
+        fusion.sensors_of("early", many)
+
+
 def test_an_empty_fusion_is_what_the_data_can_be():
     assert [fusion.resolved("", held) for held in ((PLANET,), (RADAR, PLANET))] == ["planet", "early"]
     assert fusion.resolved("late", (PLANET,)) == "late"
