@@ -259,7 +259,7 @@ FIELDS: dict[str, Field] = {
     "model.name": Field("", "the network (`lcjax info models`)"),
     "fusion": Field(
         "",
-        "which bands each encoder takes: a sensor, early, late, early_plus_late, early:A+B, ...; empty: all as one",
+        "bands of each encoder: a sensor, early, late, early_plus_late, early:A+B, ...; empty: all as one",
     ),
     "precision": Field(
         "bf16",
