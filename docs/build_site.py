@@ -161,7 +161,7 @@ class _Page(html.parser.HTMLParser):
     def handle_starttag(self, tag: str, attributes: list[tuple[str, str | None]]) -> None:
         """Collects what the attributes of an element name."""
         values = {name: value or "" for name, value in attributes}
-        self.anchors |= {values[name] for name in ("id", "name") if name in values}
+        self.anchors |= {values[name] for name in ("id", "name") if name in values and (name == "id" or tag == "a")}
         links = [values[name] for name in ("href", "src", "data", "poster") if name in values]
         self.links += links
         if tag not in ("a", "area") and values.get("rel") != "canonical":
