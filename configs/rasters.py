@@ -4,8 +4,11 @@
 
 Arguments:
   data        rasters, or rasters/NAME: what `lcjax prepare` made
-  model       as in dfc2020, but for two_stream_swin
+  model       as in dfc2020
   size        as in dfc2020
+  fusion      the name of a sensor: it alone; early (the bands of all side by side in one encoder), late (an encoder per
+              sensor) or early_plus_late, of all sensors or of those that early:A+B names; empty takes the only sensor,
+              of several early, and late for two_stream_swin
   validation  the split that chooses the checkpoint, or none: then the last one is taken, and nothing stops early
   test        the split that `lcjax evaluate` scores, or none
   init        random; imagenet, a file of weights or another run (docs/weights.md)
@@ -39,6 +42,7 @@ ARGUMENTS = {
     "data": "rasters",
     "model": "unet",
     "size": "",
+    "fusion": "",
     "validation": "validation",
     "test": "test",
     "init": "random",
@@ -51,12 +55,11 @@ ARGUMENTS = {
 def get_config(argument: str | None = None) -> ml_collections.ConfigDict:
     """The config for the arguments above."""
     args = arguments.parse(argument, ARGUMENTS)
-    if args["model"] == "two_stream_swin":
-        raise InputError("model=two_stream_swin: there is one sensor here; take swin_unet, which has the same blocks")
     network = {name: args[name] for name in ("tiny", "init", "freeze")}
     config = base.make(args["model"], args["size"], **network)
     config.dataset = args["data"]
-    config.fusion = "image"
+    # Of other networks the data decide: one sensor, or all of them as one image.
+    config.fusion = args["fusion"] or ("late" if base.fusion_of(args["model"]) == "late" else "")
     for role in ("validation", "test"):
         config.split[role] = "" if args[role] == "none" else args[role]
     if args["init"] != imagenet.NAME:  # whose scaling is that of the weights

@@ -15,11 +15,11 @@ from flax import nnx
 from stages import Network, Shape, Stage, Step, Stream
 
 from data_pipelines.datasets.contest_legend import DFC2020
-from data_pipelines.schema.sensors import SENSORS
+from data_pipelines.schema.sensors import S1, S2, SENSORS
 from lcjax.configs import dfc2020, pretrain
 from lcjax.engine import flops
 from lcjax.models import backbone_unet, efficientnet, heads, params, registry, resnet, swin, unet, upernet, vit
-from lcjax.tasks.fusion import STREAMS, inputs_of, sensors_of
+from lcjax.tasks.fusion import inputs_of, sensors_of, streams_of
 
 
 def count(*modules) -> int:
@@ -272,7 +272,7 @@ def _looked_at(build: Callable, look: Callable[[Any, dict], Network], images: Ma
 def segmenter(argument: str) -> Network:
     """The segmentation network of `dfc2020:ARGUMENT`."""
     config = dfc2020.get_config(argument)
-    streams = inputs_of(config.fusion, SENSORS.values())
+    streams = inputs_of(config.fusion, (S1, S2))
 
     def build(rngs):
         return registry.segmenter(
@@ -291,7 +291,8 @@ def segmenter(argument: str) -> Network:
             pyramid = encoder(image)
             features = decoder(pyramid)
             last.append(features[-1])
-            found.append(_stream(STREAMS[config.fusion][name].sensors, encoder, pyramid, image, decoder, features))
+            taken = streams_of(config.fusion, (S1, S2))[name].sensors
+            found.append(_stream(taken, encoder, pyramid, image, decoder, features))
         joined = jnp.concatenate(last, axis=-1)
         logits = model.head(joined)
         *before, main = _head_steps(model.head)
@@ -307,8 +308,7 @@ def segmenter(argument: str) -> Network:
         return Network(argument, tuple(found), head, count(model))
 
     images = {
-        sensor.name: (config.crop, config.crop, len(sensor.bands))
-        for sensor in sensors_of(config.fusion, SENSORS.values())
+        sensor.name: (config.crop, config.crop, len(sensor.bands)) for sensor in sensors_of(config.fusion, (S1, S2))
     }
     return _looked_at(build, look, images)
 
@@ -316,7 +316,7 @@ def segmenter(argument: str) -> Network:
 def contrastive(argument: str) -> Network:
     """The network of `pretrain:ARGUMENT`; its head are the projections of one stream."""
     config = pretrain.get_config(argument)
-    channels = {name: len(SENSORS[name].bands) for name in STREAMS[config.fusion]}
+    channels = {name: len(SENSORS[name].bands) for name in streams_of(config.fusion, (S1, S2))}
 
     def build(rngs):
         return registry.dual_encoder(

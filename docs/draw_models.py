@@ -15,8 +15,8 @@ from canvas import GREY, KINDS, STYLE, Canvas, Place
 from matplotlib.patches import Rectangle
 from stages import Network, Stage, shape_text, text
 
-from data_pipelines.schema.sensors import SENSORS
-from lcjax.tasks.fusion import STREAMS
+from data_pipelines.schema.sensors import S1, S2, SENSORS
+from lcjax.tasks.fusion import streams_of
 
 FOLDER = pathlib.Path(__file__).parent / "images" / "models"
 
@@ -224,7 +224,7 @@ def draw_fusion() -> bytes:
     canvas = Canvas(470)
     canvas.title("Fusion of sensors", "--config=dfc2020:fusion=...", "")
     for number, (fusion, words) in enumerate(_FUSIONS.items()):
-        streams = STREAMS[fusion]
+        streams = streams_of(fusion, (S1, S2))
         middle = 138 + 241 * number
         canvas.text(middle, 76, words, 12, weight="bold")
         canvas.text(middle, 93, f"fusion={fusion}", 10, colour=GREY, family="DejaVu Sans Mono")

@@ -14,12 +14,12 @@ __all__ = ["from_arrays", "open"]
 
 
 def from_arrays(
-    splits: "Mapping[str, tuple[np.ndarray, np.ndarray | None]]",
+    splits: "Mapping[str, tuple[np.ndarray | Mapping[str, np.ndarray], np.ndarray | None]]",
     classes: "Legend | Sequence[str | tuple[str, str]]",
     *,
-    bands: Sequence[str] | None = None,
+    bands: Sequence[str] | Mapping[str, Sequence[str]] | None = None,
     sensor: str = "image",
-    nodata: float | None = None,
+    nodata: float | Mapping[str, float] | None = None,
 ) -> "Dataset":
     """Makes a data set of numpy arrays, to train on in this Python session.
 
@@ -44,12 +44,15 @@ def from_arrays(
     Args:
       splits: name of a split -> (images, masks). Images are (N, H, W, C) of uint8, int8, uint16, int16 or float32, all
         square and of one size. Masks are (N, H, W) integers: 0 for the first class, 1 for the second, ..., and 255
-        where there is no label; None for a split without labels.
+        where there is no label; None for a split without labels. Several sensors, or dates, of the same places are
+        ({"s1": images, "s2": images}, masks), the same ones in every split.
       classes: names of the classes, or pairs of a name and a colour such as ("water", "#1c0dff"). A
         `data_pipelines.schema.legends.Legend` gives the classes ids of their own: then masks hold these ids.
-      bands: names of the bands in order; "band1", "band2", ... where they are not given.
-      sensor: what the images are called in configs.
-      nodata: a pixel that is this in any band holds no data: it is not counted, and has no label. NaN for NaN.
+      bands: names of the bands in order, of several sensors {sensor: names}; "band1", "band2", ... where they are not
+        given.
+      sensor: what the images of an only sensor are called in configs.
+      nodata: a pixel that is this in any band holds no data: it is not counted, and has no label. NaN for NaN; of
+        several sensors {sensor: number}.
 
     Returns:
       A data set as `open` returns it, with records "train/0", "train/1", ...

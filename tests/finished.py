@@ -10,7 +10,7 @@ import numpy as np
 
 from data_pipelines.datasets.contest_legend import DFC2020
 from data_pipelines.schema.schema_version import stamp
-from data_pipelines.schema.sensors import SENSORS
+from data_pipelines.schema.sensors import S1, S2
 from lcjax.cli import report as report_verb
 from lcjax.configs import dfc2020, pretrain
 from lcjax.evaluation import intervals
@@ -116,7 +116,7 @@ def make_run(folder: pathlib.Path, seed: int, *, legend=DFC2020, samples=True, b
         return folder
     of_validation = {"spec": "validation", "records": 2, "id": "val-1", "class_pixels": {"1": 9}, "warnings": []}
     splits = {"validation": of_validation}
-    card = Card("unet", "early", sensors_of("early", SENSORS.values()), legend, 256, fields["dataset"], splits, {})
+    card = Card("unet", "early", sensors_of("early", (S1, S2)), legend, 256, fields["dataset"], splits, {})
     (folder / "card.json").write_text(card.to_json())
     write_config(folder, dfc2020.get_config("model=unet,data=sample"))
     write_history(folder, "mIoU_8")

@@ -47,7 +47,9 @@ CLASSES = Legend("rasters", tuple(LandClass(i, f"class_{i}", f"#{i:02x}{40 * i:0
 def card_of(config) -> cards.Card:
     """The card that a run of this config would have, if it had as many pixels of each class."""
     if datasets.entry(config.dataset).needs_preparation:
-        return experiments.card_without_data(config, [RGB], CLASSES, 256, config.dataset)
+        names = ["before", "after"] if config.fusion.startswith(("early", "late")) else [RGB.name]
+        own = [dataclasses.replace(RGB, name=name) for name in names]
+        return experiments.card_without_data(config, own, CLASSES, 256, config.dataset)
     spec = datasets.dataset(config.dataset, legend=config.legend, bands=config.bands)
     return experiments.card_without_data(config, spec.sensors, spec.legend, spec.tile, spec.name)
 

@@ -7,16 +7,21 @@ import numpy as np
 import rasterio
 
 from data_pipelines.datasets.contest_legend import DFC2020
-from data_pipelines.schema.sensors import S1, S2, SENSORS, to_storage
+from data_pipelines.schema.sensors import AERIAL, S1, S2, to_storage
 from lcjax.runs.model_card import Card
-from lcjax.tasks.fusion import sensors_of
+from lcjax.tasks.fusion import ADAPTED, sensors_of
 
 HEIGHT, WIDTH = 75, 90
 
 
+def held(fusion):
+    """The sensors of a data set that such a network learns from."""
+    return (AERIAL,) if fusion in ADAPTED else (S1, S2)
+
+
 def card(fusion="late", tile=32):
     """The card that the rule would have."""
-    return Card("fake", fusion, sensors_of(fusion, SENSORS.values()), DFC2020, tile, "sample 1.0.0", {}, {})
+    return Card("fake", fusion, sensors_of(fusion, held(fusion)), DFC2020, tile, "sample 1.0.0", {}, {})
 
 
 def probabilities(inputs):

@@ -5,14 +5,14 @@ import pathlib
 import numpy as np
 import rasterio
 
-from data_pipelines.schema.sensors import S1, Sensor
+from data_pipelines.schema.sensors import Sensor
 
 
 def write(path: pathlib.Path, sensor: Sensor, edge: int) -> pathlib.Path:
     """Writes a square GeoTIFF of `edge` pixels, with numbers such as files of this sensor hold; returns its path."""
     generator = np.random.default_rng(0)
     slope = np.add.outer(np.linspace(0, 1, edge), np.linspace(0, 1, edge)) / 2
-    decibels = sensor.name == S1.name
+    decibels = "decibels" in sensor.quantities
     low, high = (np.broadcast_to(one, len(sensor.bands)) for one in (sensor.scaling.low, sensor.scaling.high))
     metres = sensor.ground_sampling or 1.0
     profile = {

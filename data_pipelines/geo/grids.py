@@ -65,6 +65,15 @@ class Grid:
         with np.errstate(over="ignore"):
             return bool(np.isfinite(self.matrix).all() and a * e != b * d and not counts_pixels)
 
+    def resized(self, height: int, width: int) -> "Grid":
+        """The grid of the same ground in so many rows and columns."""
+        from rasterio import Affine  # training does without
+
+        a, b, c, d, e, f = tuple(self.transform)[:6]
+        across, down = self.width / width, self.height / height
+        scaled = Affine(a * across, b * down, c, d * across, e * down, f)
+        return Grid(self.crs, scaled if self.is_placed else self.transform, height, width)
+
     @property
     def is_sound(self) -> bool:
         """Whether pixels have two sides: of others, which damaged files have, no place can be told."""
@@ -129,6 +138,20 @@ def difference(grid: Grid, like: Grid, name: str) -> str:
     angle = math.degrees(math.atan2(c, a))
     turned = f"turned by {angle:.3g} degrees against {name}: {far}"
     return turned if abs(math.radians(angle)) * max(grid.width, grid.height) >= TOLERANCE else f"{far} from {name}"
+
+
+def other_pixels(grid: Grid, like: Grid, name: str) -> str:
+    """How the ground of a grid of other pixels is not that of another one, as `difference`; empty where it is.
+
+    Where one of the two has no place, rows and columns decide: the ground has to have the same proportions.
+    """
+    if found := difference(grid.resized(like.height, like.width), like, name):
+        return found
+    if not (grid.is_placed and like.is_placed) and abs(grid.width * like.height / like.width - grid.height) > TOLERANCE:
+        return (
+            f"{grid.width} x {grid.height} pixels, not of the proportions of the {like.width} x {like.height} of {name}"
+        )
+    return ""
 
 
 def _same_size(grid: Grid, like: Grid) -> bool:

@@ -163,6 +163,13 @@ def band_names(dataset: rasterio.DatasetReader) -> tuple[str, ...]:
     return tuple(f"band{number}" for number in range(1, len(indices) + 1))
 
 
+def _expanded(dataset: rasterio.DatasetReader) -> str:
+    """What the palette of a raster makes of it: "gray" or "rgb"."""
+    palettes = [index for index, what in enumerate(colours_of(dataset), 1) if what == ColorInterp.palette]
+    colours = [colour[:3] for index in palettes for colour in dataset.colormap(index).values()]
+    return "rgb" if any(len(set(colour)) > 1 for colour in colours) else "gray"
+
+
 def check_image(dataset: rasterio.DatasetReader, windows: Iterable[Window]) -> None:
     """Raises Refused where the numbers of an image are no intensities, or where a band of data would be lost as alpha.
 
@@ -175,7 +182,7 @@ def check_image(dataset: rasterio.DatasetReader, windows: Iterable[Window]) -> N
         (
             "a palette image, whose numbers are no intensities",
             ColorInterp.palette in colours_of(dataset),
-            "expand it with `gdal_translate -expand rgb`",
+            f"expand it with `gdal_translate -expand {_expanded(dataset)}`",
         ),
         (
             "grey in which 0 is white (MinIsWhite)",

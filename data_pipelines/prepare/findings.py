@@ -51,7 +51,11 @@ def _labels(split: str, of_split: Mapping[str, Any], pixels: Mapping[str, int]) 
         return
     labelled = sum(of_split["class_pixels"].values())
     if not any(pixels.values()):
-        why = "labels there are, but of ignored classes alone" if labelled else "all are 255, nodata or off the legend"
+        why = (
+            "labels there are, but of ignored classes alone"
+            if labelled
+            else "no masks, or all are 255, nodata or off the legend"
+        )
         yield f"{split}: no labelled pixel, so that nothing can be learned or scored by labels ({why})"
     elif counted - labelled > _MUCH * counted:
         yield f"{split}: {1 - labelled / counted:.0%} of the pixels that hold data have no label"

@@ -25,18 +25,19 @@ def prepare(
     beam: str = "",
     legend: pathlib.Path | None = None,
     tile: int | None = None,
+    resample: bool = False,
 ) -> PreparedDataset:
     """Prepares a data set, or finds it prepared, and logs what is there.
 
-    `options` are those that the data set's entry names, `legend` and `tile` are for own imagery. Raises InputError
-    where `source` is not there or holds no record, where an earlier preparation is from another source or from files
-    that have changed, where too many records are refused, and where `data_dir` cannot be written.
+    `options` are those that the data set's entry names, `legend`, `tile` and `resample` are for own imagery. Raises
+    InputError where `source` is not there or holds no record, where an earlier preparation is from another source or
+    from files that have changed, where too many records are refused, and where `data_dir` cannot be written.
     """
     if beam:  # its workers start in other folders
         source, data_dir = source.absolute(), data_dir.absolute()
     entry = datasets.entry(name)
     folder = on_disk.folder_of(entry.name, entry.version, data_dir)
-    described = _described(entry, source, legend, tile)
+    described = _described(entry, source, legend, tile, resample)
     options = _checked(entry, options or {})
     source = described.source
     if (folder / "dataset_info.json").is_file():
@@ -60,11 +61,15 @@ def prepare(
 
 
 def _described(
-    entry: DatasetSpec | DatasetFamily, source: pathlib.Path, legend: pathlib.Path | None, tile: int | None
+    entry: DatasetSpec | DatasetFamily,
+    source: pathlib.Path,
+    legend: pathlib.Path | None,
+    tile: int | None,
+    resample: bool,
 ) -> Described:
     """Returns what is to be prepared. Raises InputError where it cannot be."""
     if isinstance(entry, DatasetFamily):
-        return entry.describe(entry.name, source, legend, tile)
+        return entry.describe(entry.name, source, legend, tile, resample)
     if not source.is_dir():
         what = "is a file, not the folder that holds it" if source.is_file() else "no such folder"
         raise InputError(f"--source={source}: {what}; expected the files or archives: {entry.layout}")
@@ -93,8 +98,8 @@ def _check_same(folder: pathlib.Path, described: Described, options: dict[str, f
         raise InputError(f"{folder}: already prepared from {made['source']}, but --source={source}; {other}, or {anew}")
     if made["fingerprint"] != fingerprint:
         raise InputError(
-            f"{folder}: already prepared from {source}, but a CSV, an image, a mask or --tile has changed since; "
-            f"prepare it under another name (--dataset=rasters/NAME), or {anew}"
+            f"{folder}: already prepared from {source}, but a CSV, an image, a mask, --tile or --resample has changed "
+            f"since; prepare it under another name (--dataset=rasters/NAME), or {anew}"
         )
     if made["options"] != options:
         raise InputError(

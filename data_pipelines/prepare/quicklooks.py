@@ -12,7 +12,7 @@ from data_pipelines.reading.interfaces import Source
 from data_pipelines.schema import display
 from data_pipelines.schema.files import temporary
 from data_pipelines.schema.legends import IGNORE, Legend
-from data_pipelines.schema.sensors import Sensor
+from data_pipelines.schema.sensors import S1, S2, Sensor
 
 DISTRIBUTION = "class_distribution{}.png"  # of the stored splits, and of each partition
 HISTOGRAMS = "band_histograms.png"
@@ -25,7 +25,8 @@ _BINS = 60
 _TAIL = 0.1  # percent of the pixels at either end that the histograms leave out
 _PANELS = 5  # in a row of histograms
 _NO_LABEL = "#d9d9d9"  # snow is white in published palettes, and "other" black
-_UNITS = {"s1": "sigma0 [dB]", "s2": "reflectance [1e-4]"}  # of stored number x scaling.unit; else as it is stored
+# Sensor.meaning -> unit of stored number x scaling.unit; else as it is stored.
+_UNITS = {S1.meaning: "sigma0 [dB]", S2.meaning: "reflectance [1e-4]"}
 _LINES = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#56b4e9", "#e69f00", "#000000")  # Okabe and Ito (2008)
 
 
@@ -152,7 +153,7 @@ def _panel(axis, sensor: Sensor, band: int, values: dict[str, np.ndarray]) -> No
             axis.axvline(bound, color="0.4", linestyle="--", linewidth=1)
     axis.set_title(sensor.bands[band], loc="left", fontsize=9, fontweight="bold")
     axis.set_title(f"clip {clip[0]:,.5g} to {clip[1]:,.5g}", loc="right", fontsize=7, color="0.4")
-    axis.set_xlabel(_UNITS.get(sensor.name, sensor.meaning), fontsize=8)
+    axis.set_xlabel(_UNITS.get(sensor.meaning, sensor.meaning), fontsize=8)
     axis.set_ylim(bottom=0)
     axis.tick_params(labelsize=7)
     axis.spines[["top", "right"]].set_visible(False)

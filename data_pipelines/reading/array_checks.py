@@ -12,8 +12,9 @@ from data_pipelines.schema import names
 from data_pipelines.schema.display import distinct_colours
 from data_pipelines.schema.errors import InputError
 from data_pipelines.schema.legends import IGNORE, MOST_CLASSES, LandClass, Legend
+from data_pipelines.schema.sensors import RESERVED, check_name
 
-_RESERVED = ("id", "label", "corner", "example", "valid", "record")  # what batches call other things than images
+_IMAGES = "images"  # what messages call the images of an only sensor
 _SHOWN = 5  # values named in a message
 
 
@@ -24,7 +25,7 @@ def check_shapes(splits: Mapping[str, Any]) -> None:
     """
     if not isinstance(splits, Mapping) or not splits:
         raise InputError('splits: expected {"train": (images, masks), ...} with one split or more')
-    first = ""
+    first: dict[str, tuple[str, np.ndarray]] = {}
     for name, pair in splits.items():
         if not isinstance(name, str) or not re.fullmatch(r"[A-Za-z0-9_-]+", name):
             raise InputError(f"split {name!r}: expected a name of letters, digits, _ and -, such as 'train'")
@@ -32,36 +33,64 @@ def check_shapes(splits: Mapping[str, Any]) -> None:
             raise InputError(
                 f"split {name!r}: found {_kind(pair)}; expected a pair (images, masks), with None for no masks"
             )
-        images, masks = pair
-        _check_images(name, images)
-        if masks is not None:
-            _check_masks(name, images, masks)
-        first = first or name
-        like = splits[first][0]
-        if (images.shape[1:], images.dtype) != (like.shape[1:], like.dtype):
+        by_sensor = images_of(pair[0])
+        if first and by_sensor.keys() != first.keys():
             raise InputError(
-                f"split {name!r}: images of {_format(images)}, but {_format(like)} in split {first!r}; expected the "
-                "same size, bands and dtype in all splits"
+                f"split {name!r}: images of {_listed(by_sensor)}, but of {_listed(first)} before; expected the same "
+                "sensors in all splits"
+            )
+        for what, images in by_sensor.items():
+            _check_images(name, what, images)
+            earlier, like = first.setdefault(what, (name, images))
+            if (images.shape[1:], images.dtype) != (like.shape[1:], like.dtype):
+                raise InputError(
+                    f"split {name!r}: {what} of {_format(images)}, but {_format(like)} in split {earlier!r}; expected "
+                    "the same size, bands and dtype in all splits"
+                )
+        _check_partners(name, by_sensor)
+        if pair[1] is not None:
+            _check_masks(name, next(iter(by_sensor.values())), pair[1])
+
+
+def images_of(images: Any) -> dict[str, Any]:
+    """The images of a split by sensor; those that are not, under the word that messages have for them."""
+    return dict(images) if isinstance(images, Mapping) else {_IMAGES: images}
+
+
+def _check_partners(split: str, images: Mapping[str, np.ndarray]) -> None:
+    """Raises InputError where the sensors of a split are none, or not of as many places and pixels."""
+    if not images:
+        raise InputError(f"split {split!r}: no images; expected {{sensor: images}} with one sensor or more")
+    (name, first), *others = images.items()
+    for other, array in others:
+        if array.shape[:3] != first.shape[:3]:
+            raise InputError(
+                f"split {split!r}: {other} of shape {array.shape}, but {name} of {first.shape}; expected as many "
+                "places, rows and columns of all sensors; resample them before"
             )
 
 
-def _check_images(split: str, images: Any) -> None:
-    _check_array(split, "images", images)
+def _listed(names: Mapping[str, Any]) -> str:
+    return ", ".join(map(str, names))
+
+
+def _check_images(split: str, what: str, images: Any) -> None:
+    _check_array(split, what, images)
     if images.ndim != 4:
         hint = "; add a band axis with images[..., None]" if images.ndim == 3 else ""
-        raise InputError(f"split {split!r}: images of shape {images.shape}; expected (N, H, W, bands){hint}")
+        raise InputError(f"split {split!r}: {what} of shape {images.shape}; expected (N, H, W, bands){hint}")
     _, height, width, bands = images.shape
     if not images.size:
-        raise InputError(f"split {split!r}: images of shape {images.shape} hold nothing; leave the split out")
+        raise InputError(f"split {split!r}: {what} of shape {images.shape} hold nothing; leave the split out")
     if height != width:
         channels_first = "; for (N, bands, H, W) pass images.transpose(0, 2, 3, 1)" if width == bands else ""
         raise InputError(
-            f"split {split!r}: images {height} pixels high and {width} wide; expected squares; cut them{channels_first}"
+            f"split {split!r}: {what} {height} pixels high and {width} wide; expected squares; cut them{channels_first}"
         )
     if images.dtype.name not in DTYPES:
         fix = "np.uint8" if images.dtype == bool else "np.float32"
         raise InputError(
-            f"split {split!r}: images are {images.dtype}; expected {', '.join(DTYPES)}; convert them, for example with "
+            f"split {split!r}: {what} are {images.dtype}; expected {', '.join(DTYPES)}; convert them, for example with "
             f"images.astype({fix})"
         )
 
@@ -84,22 +113,24 @@ def _check_array(split: str, what: str, array: Any) -> None:
     if isinstance(array, np.ma.MaskedArray):
         raise InputError(
             f"split {split!r}: {what} are a masked array; expected a plain one; fill it with {what}.filled(VALUE)"
-            + (" and pass nodata=VALUE" if what == "images" else f", {IGNORE} where there is no label")
+            + (f", {IGNORE} where there is no label" if what == "masks" else " and pass nodata=VALUE")
         )
     if not isinstance(array, np.ndarray):
         raise InputError(f"split {split!r}: {what} are {_kind(array)}; expected a numpy array; see np.asarray")
 
 
-def check_values(
-    split: str, images: np.ndarray, masks: np.ndarray | None, legend: Legend, nodata: float | None
-) -> None:
-    """Raises InputError for numbers that are not finite and for labels outside the legend; names the record."""
+def check_finite(split: str, images: np.ndarray, nodata: float | None) -> None:
+    """Raises InputError for numbers that are not finite; names the record."""
+    for record, image in enumerate(images if images.dtype.kind == "f" else ()):
+        _check_finite(split, record, image, nodata)
+
+
+def check_labels(split: str, masks: np.ndarray, legend: Legend) -> None:
+    """Raises InputError for labels outside the legend; names the record."""
     stored = (stored for stored, _ in legend.merges)
     known = [*sorted({*legend.allowed_values, *stored} - {legend.nodata}), legend.nodata]
-    for record, image in enumerate(images):
-        if images.dtype.kind == "f":
-            _check_finite(split, record, image, nodata)
-        if masks is not None and (strange := np.setdiff1d(masks[record], known)).size:
+    for record, mask in enumerate(masks):
+        if (strange := np.setdiff1d(mask, known)).size:
             raise InputError(
                 f"split {split!r}: the mask of record {record} holds {_some(strange)}; expected ids of the classes "
                 f"({', '.join(map(str, known[:-1]))}), and {legend.nodata} where there is no label"
@@ -147,9 +178,29 @@ def band_names(bands: Sequence[str] | None, count: int) -> tuple[str, ...]:
 
 def sensor_name(name: str) -> str:
     """The name of the sensor. Raises InputError for one that batches use for something else."""
-    if not isinstance(name, str) or not name.isidentifier() or name in _RESERVED:
-        raise InputError(f"sensor={name!r}: expected a word other than {', '.join(_RESERVED)}, such as 'image'")
+    if not isinstance(name, str) or not name.isidentifier() or name in RESERVED:
+        raise InputError(f"sensor={name!r}: expected a word other than {', '.join(RESERVED)}, such as 'image'")
     return name
+
+
+def sensor_names(images: Any, only: str) -> tuple[str, ...]:
+    """The names of the sensors of a split: its keys, or `only`. Raises InputError for one that no sensor can have."""
+    if not isinstance(images, Mapping):
+        return (sensor_name(only),)
+    return tuple(check_name(str(name), f"sensor {name!r}") for name in images)
+
+
+def of_sensors(value: Any, sensors: Sequence[str], what: str) -> dict[str, Any]:
+    """What was given for each sensor: of several a dictionary, or None for all; `what` is the argument.
+
+    Raises InputError for another value, and for a sensor that is not there.
+    """
+    if len(sensors) == 1 and not isinstance(value, Mapping):
+        return {sensors[0]: value}
+    found = {} if value is None else value
+    if not isinstance(found, Mapping) or not found.keys() <= set(sensors):
+        raise InputError(f"{what}={value!r}: expected a dictionary by sensor, of {', '.join(sensors)}")
+    return {name: found.get(name) for name in sensors}
 
 
 def legend_of(classes: Legend | Sequence[str | tuple[str, str]], name: str) -> Legend:

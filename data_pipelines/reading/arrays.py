@@ -32,12 +32,17 @@ class ArraySplit:
     """The arrays of one split.
 
     Attributes:
-      images: (N, H, W, C).
+      images: (N, H, W, C) of each sensor.
       masks: (N, H, W) integers; None where the split has no labels.
     """
 
-    images: np.ndarray
+    images: dict[str, np.ndarray]
     masks: np.ndarray | None
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Number of records, height and width."""
+        return next(iter(self.images.values())).shape[:3]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -45,14 +50,14 @@ class _Summary:
     """One record in short.
 
     Attributes:
-      digest: a hash of its image and its label as they are read.
+      digest: a hash of its images and its label as they are read.
       pixels: labelled pixels by id of the legend.
-      sums: over its pixels that hold data.
+      sums: of each sensor, over its pixels that hold data.
     """
 
     digest: bytes
     pixels: Counter[int]
-    sums: BandSums
+    sums: dict[str, BandSums]
 
 
 class ArraySource:
@@ -62,9 +67,9 @@ class ArraySource:
       splits: the arrays by split.
       where: for each record the name of its split, and its place there.
       ids: for each record its id.
-      sensor: of the images.
+      sensors: of the images.
       legend: what the masks are read as.
-      nodata: a pixel that is this in any band holds no data; None: all pixels hold data.
+      nodata: of each sensor: a pixel that is this in any band holds no data; None: all pixels hold data.
     """
 
     in_memory = True
@@ -74,52 +79,55 @@ class ArraySource:
         splits: Mapping[str, ArraySplit],
         where: Sequence[tuple[str, int]],
         ids: tuple[str, ...],
-        sensor: Sensor,
+        sensors: Sequence[Sensor],
         legend: Legend,
-        nodata: float | None,
+        nodata: Mapping[str, float | None],
     ):
         self.ids = ids
-        self.tile = next(iter(splits.values())).images.shape[1]
-        self._splits, self._where, self._sensor, self._nodata = splits, where, sensor, nodata
+        self.tile = next(iter(splits.values())).shape[1]
+        self._splits, self._where, self._nodata = splits, where, nodata
+        self._dtypes = {sensor.name: sensor.dtype for sensor in sensors}
         self._read_as = legend.read_as()[legend.id_of_value()]
 
     def __len__(self) -> int:
         return len(self.ids)
 
     def __getitem__(self, index: int) -> dict[str, Any]:
-        return {"id": self.ids[index]} | self.read(index, [self._sensor.name, "label"])
+        return {"id": self.ids[index]} | self.read(index, [*self._dtypes, "label"])
 
     def read(
         self, index: int, keys: Sequence[str], corner: tuple[int, int] = (0, 0), size: int | None = None
     ) -> dict[str, np.ndarray]:
         """Reads these parts of a record; of both the square of `size` pixels whose upper left pixel is `corner`."""
         split, place = self._where[index]
-        image = self._splits[split].images[place]
         masks = self._splits[split].masks
-        valid = self.valid(index)
         window = square(corner, size or self.tile)
 
-        def pixels() -> np.ndarray:
+        def pixels(sensor: str) -> np.ndarray:
             # What is filled is the mean of the whole record, so that every crop of it is filled alike.
+            image, valid = self._splits[split].images[sensor][place], self.valid(index, sensor)
             whole = image if valid is None else filled(image, valid)
-            return whole[window].astype(self._sensor.dtype, copy=False)
+            return whole[window].astype(self._dtypes[sensor], copy=False)
 
         def label() -> np.ndarray:
             if masks is None:
-                return np.full(image[window].shape[:2], IGNORE, np.uint8)
+                return np.full((size or self.tile,) * 2, IGNORE, np.uint8)
             ids = self._read_as[masks[place][window]]
-            return ids if valid is None else np.where(valid[window], ids, np.uint8(IGNORE))
+            for sensor in self._dtypes:
+                if (valid := self.valid(index, sensor)) is not None:
+                    ids = np.where(valid[window], ids, np.uint8(IGNORE))
+            return ids
 
-        parts = {self._sensor.name: pixels, "label": label}
-        return {key: parts[key]() for key in keys}
+        return {key: label() if key == "label" else pixels(key) for key in keys}
 
-    def valid(self, index: int) -> np.ndarray | None:
-        """Where a record holds data, (H, W) bool; None where all of it does."""
-        if self._nodata is None:
+    def valid(self, index: int, sensor: str) -> np.ndarray | None:
+        """Where an image holds data, (H, W) bool; None where all of it does."""
+        nodata = self._nodata[sensor]
+        if nodata is None:
             return None
         split, place = self._where[index]
-        image = self._splits[split].images[place]
-        missing = np.isnan(image) if np.isnan(self._nodata) else image == self._nodata
+        image = self._splits[split].images[sensor][place]
+        missing = np.isnan(image) if np.isnan(nodata) else image == nodata
         return None if not missing.any() else ~missing.any(axis=2)
 
     def has_numbers(self, vector: str) -> bool:
@@ -138,11 +146,17 @@ class ArrayDataset:
     folder: pathlib.Path | None = None
     in_memory = True
 
-    def __init__(self, splits: Mapping[str, ArraySplit], sensor: Sensor, legend: Legend, nodata: float | None):
-        self._arrays, self._sensor, self._nodata = splits, sensor, nodata
+    def __init__(
+        self,
+        splits: Mapping[str, ArraySplit],
+        sensors: tuple[Sensor, ...],
+        legend: Legend,
+        nodata: Mapping[str, float | None],
+    ):
+        self._arrays, self._sensors, self._nodata = splits, sensors, nodata
         self.legend, self.legends = legend, (legend,)
-        self.splits = {name: len(split.images) for name, split in splits.items()}
-        self.tile: int = next(iter(splits.values())).images.shape[1]
+        self.splits = {name: split.shape[0] for name, split in splits.items()}
+        self.tile: int = next(iter(splits.values())).shape[1]
         self.partitions: dict[str, int] = {}
         self._where = {
             f"{name}/{place}": (name, place) for name, count in self.splits.items() for place in range(count)
@@ -153,15 +167,18 @@ class ArrayDataset:
 
     @functools.cached_property
     def sensors(self) -> tuple[Sensor, ...]:
-        """The sensor, scaled by mean and deviation of the split `train`, or of the first one where there is none."""
+        """The sensors, scaled by mean and deviation of the split `train`, or of the first one where there is none."""
         scaled_by = _TRAIN if _TRAIN in self.splits else next(iter(self.splits))
-        return (dataclasses.replace(self._sensor, scaling=self._sums(scaled_by).scaling()),)
+        return tuple(
+            dataclasses.replace(sensor, scaling=self._sums(scaled_by, sensor.name).scaling())
+            for sensor in self._sensors
+        )
 
     def source(self, spec: str) -> ArraySource:
         """Opens the records of a split. Raises InputError for a split that is not there or holds no record."""
         ids = self._names.ids(spec)
         where = [self._where[record_id] for record_id in ids]
-        return ArraySource(self._arrays, where, ids, self._sensor, self.legend, self._nodata)
+        return ArraySource(self._arrays, where, ids, self._sensors, self.legend, self._nodata)
 
     def split_id(self, spec: str) -> str:
         """A short hash of ids, images and labels of a split, in order: other arrays have another one."""
@@ -196,60 +213,73 @@ class ArrayDataset:
 
     def band_statistics(self, spec: str) -> dict[str, dict]:
         """Mean, deviation, extremes and correlation of the bands over the pixels of a split that hold data."""
-        return {self._sensor.name: self._sums(spec).summary()}
+        return {sensor.name: self._sums(spec, sensor.name).summary() for sensor in self._sensors}
 
-    def _sums(self, spec: str) -> BandSums:
-        return functools.reduce(operator.add, (summary.sums for summary in self._summarised(spec)))
+    def _sums(self, spec: str, sensor: str) -> BandSums:
+        return functools.reduce(operator.add, (summary.sums[sensor] for summary in self._summarised(spec)))
 
     def _summarised(self, spec: str) -> list[_Summary]:
         """The summaries of the records of a split, in order; each record is looked at once."""
         source = self.source(spec)
         todo = [index for index, record_id in enumerate(source.ids) if record_id not in self._summaries]
         for index in progress.bar(todo, desc=f"looking at {spec}", unit="record", delay=_QUIET):
-            self._summaries[source.ids[index]] = _summarise(source, index, self._sensor.name)
+            self._summaries[source.ids[index]] = _summarise(source, index, [sensor.name for sensor in self._sensors])
         return [self._summaries[record_id] for record_id in source.ids]
 
 
-def _summarise(source: ArraySource, index: int, sensor: str) -> _Summary:
-    record = source.read(index, [sensor, "label"])
-    image, label = record[sensor], record["label"]
+def _summarise(source: ArraySource, index: int, sensors: Sequence[str]) -> _Summary:
+    record = source.read(index, [*sensors, "label"])
     digest = hashlib.sha256()
-    for array in (image, label):
+    for array in record.values():
         digest.update(f"{array.dtype} {array.shape}\n".encode())
         digest.update(np.ascontiguousarray(array).data)
+    label = record["label"]
     ids, counts = np.unique(label[label != IGNORE], return_counts=True)
     pixels = Counter(dict(zip(ids.tolist(), counts.tolist(), strict=True)))
-    return _Summary(digest.digest(), pixels, BandSums.of(image, source.valid(index)))
+    sums = {name: BandSums.of(record[name], source.valid(index, name)) for name in sensors}
+    return _Summary(digest.digest(), pixels, sums)
 
 
 def from_arrays(
-    splits: Mapping[str, tuple[np.ndarray, np.ndarray | None]],
+    splits: Mapping[str, tuple[np.ndarray | Mapping[str, np.ndarray], np.ndarray | None]],
     classes: Legend | Sequence[str | tuple[str, str]],
     *,
-    bands: Sequence[str] | None = None,
+    bands: Sequence[str] | Mapping[str, Sequence[str]] | None = None,
     sensor: str = "image",
-    nodata: float | None = None,
+    nodata: float | Mapping[str, float] | None = None,
 ) -> ArrayDataset:
     """Makes a data set of numpy arrays: what `lcjax.data.from_arrays`, where the arguments are explained, does."""
     array_checks.check_shapes(splits)
-    arrays = {name: _read_only(*pair) for name, pair in splits.items()}
+    names = array_checks.sensor_names(next(iter(splits.values()))[0], sensor)
+    arrays = {name: _read_only(names, *pair) for name, pair in splits.items()}
     images = next(iter(arrays.values())).images
     legend = array_checks.legend_of(classes, NAME)
-    names = array_checks.band_names(bands, images.shape[3])
-    called = array_checks.sensor_name(sensor)
-    array_checks.check_nodata(nodata, images.dtype)
-    for name, split in arrays.items():
-        array_checks.check_values(name, split.images, split.masks, legend, nodata)
-    nodata = None if nodata is None else float(nodata)
-    return ArrayDataset(arrays, sensor_of(names, images.dtype.name, name=called), legend, nodata)
+    bands_of = array_checks.of_sensors(bands, names, "bands")
+    called = {name: array_checks.band_names(bands_of[name], images[name].shape[3]) for name in names}
+    missing = array_checks.of_sensors(nodata, names, "nodata")
+    for name in names:
+        array_checks.check_nodata(missing[name], images[name].dtype)
+    for split, of_split in arrays.items():
+        for name in names:
+            array_checks.check_finite(split, of_split.images[name], missing[name])
+        if of_split.masks is not None:
+            array_checks.check_labels(split, of_split.masks, legend)
+    sensors = tuple(sensor_of(called[name], images[name].dtype.name, name=name) for name in names)
+    values = {name: None if value is None else float(value) for name, value in missing.items()}
+    return ArrayDataset(arrays, sensors, legend, values)
 
 
-def _read_only(images: np.ndarray, masks: np.ndarray | None) -> ArraySplit:
+def _read_only(
+    names: Sequence[str], images: np.ndarray | Mapping[str, np.ndarray], masks: np.ndarray | None
+) -> ArraySplit:
     """Views of the arrays through which they cannot be changed."""
-    views = [None if array is None else array.view(np.ndarray) for array in (images, masks)]
-    for view in views:
-        if view is not None:
-            view.flags.writeable = False
-    viewed, labels = views
-    assert viewed is not None
-    return ArraySplit(viewed, labels)
+    by_sensor = array_checks.images_of(images)
+    given = by_sensor.values() if len(names) == 1 else (by_sensor[name] for name in names)
+    views = {name: _view(array) for name, array in zip(names, given, strict=True)}
+    return ArraySplit(views, None if masks is None else _view(masks))
+
+
+def _view(array: np.ndarray) -> np.ndarray:
+    view = array.view(np.ndarray)
+    view.flags.writeable = False
+    return view

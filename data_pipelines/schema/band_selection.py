@@ -39,7 +39,8 @@ def chosen(sensors: Sequence[Sensor], text: str) -> tuple[Sensor, ...]:
     """
     if text == _ALL:
         return tuple(sensors)
-    subset = {s.name: s_bands for s in sensors if (s_bands := SUBSETS.get(text, {}).get(s.name))}
+    published = [s for s in sensors if s.is_published]
+    subset = {s.name: s_bands for s in published if (s_bands := SUBSETS.get(text, {}).get(s.name))}
     if not subset and text not in SUBSETS:
         for word in filter(None, (word.strip() for word in text.split("+"))):
             owner = next((s for s in sensors if spelled(s, word)), None)
@@ -50,7 +51,7 @@ def chosen(sensors: Sequence[Sensor], text: str) -> tuple[Sensor, ...]:
             subset[owner.name] = (*subset.get(owner.name, ()), band)
     if not subset:
         held = "; ".join(f"{s.name}: {', '.join(s.bands)}" for s in sensors)
-        named = [name for name, of in SUBSETS.items() if any(s.name in of for s in sensors)]
+        named = [name for name, of in SUBSETS.items() if any(s.name in of for s in published)]
         raise InputError(
             f"config.bands={text!r}: expected {', '.join([_ALL, *named])}, or bands of the data set with + between "
             f"them, each once ({held})"
@@ -79,7 +80,7 @@ def spelled(sensor: Sensor, name: str | None) -> str | None:
 
     Names of published sensors come in many spellings (`canonical`); own imagery keeps its own, in either case.
     """
-    if sensor.name in SENSORS:
+    if sensor.is_published:
         known = canonical(name)
         return known if known in sensor.bands else None
     return next((band for band in sensor.bands if name and band.casefold() == name.strip().casefold()), None)

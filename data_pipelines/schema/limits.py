@@ -8,6 +8,7 @@ them; a test compares.
 
 MAX_PIXELS = 40_000_000_000  # of one raster, width x height: 200,000 x 200,000
 MAX_BANDS = 1024
+MAX_SENSORS = 64  # columns of images in a CSV: each of their files is opened for every place
 MAX_BLOCK_BYTES = 2**29  # of one strip or tile, all that are decoded together: 512 MB
 MAX_EXPANSION = 10_000  # bytes of pixels for each of a file, from `SMALL_BYTES` of pixels on: no codec does more
 SMALL_BYTES = 2**32

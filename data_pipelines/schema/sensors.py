@@ -15,6 +15,10 @@ from data_pipelines.schema.errors import InputError
 from data_pipelines.schema.typed_json import Name, Number, Positive
 
 DTYPES = ("uint8", "int8", "uint16", "int16", "uint32", "int32", "float32")  # of stored numbers
+# What batches call other things than images, and what configs call several sensors: no sensor has such a name.
+_OF_BATCHES = ("id", "label", "corner", "example", "valid", "record")
+_OF_CONFIGS = ("all", "own", "early", "late", "early_plus_late", "dates", "as_sentinel")
+RESERVED = (*_OF_BATCHES, *_OF_CONFIGS)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -86,9 +90,16 @@ class Sensor:
         self.scaling.check(len(self.bands))
 
     @property
+    def is_published(self) -> bool:
+        """Whether it is one of `SENSORS`: own imagery may have its name, and has numbers of its own."""
+        known = SENSORS.get(self.name)
+        return known is not None and known.meaning == self.meaning
+
+    @property
     def quantities(self) -> tuple[str, ...]:
         """What each band measures: "light", "decibels" of backscatter, or "height"; of own imagery light is taken."""
-        return tuple(_QUANTITIES.get((self.name, band), "light") for band in self.bands)
+        known = _QUANTITIES if self.is_published else {}
+        return tuple(known.get((self.name, band), "light") for band in self.bands)
 
     @property
     def groups(self) -> tuple[str, ...]:
@@ -169,6 +180,16 @@ _SPECTRUM = (
 _S2_GROUPS = dict.fromkeys(("B5", "B6", "B7", "B8", "B8A", "B9"), "near infrared") | dict.fromkeys(
     ("B10", "B11", "B12"), "short-wave infrared"
 )
+
+
+def check_name(name: str, what: str) -> str:
+    """Returns a name for a sensor of own imagery. Raises InputError for one that cannot be; `what` says whose it is."""
+    if not re.fullmatch(r"[a-z][a-z0-9_]{0,39}", name) or name in RESERVED:
+        raise InputError(
+            f"{what}: found {name[:60]!a}, expected small letters, digits and _, a letter first, at most 40, and "
+            f"none of {', '.join(RESERVED)}"
+        )
+    return name
 
 
 def _group_of_light(sensor: str, band: str) -> str:

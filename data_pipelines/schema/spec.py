@@ -343,8 +343,8 @@ class DatasetFamily:
     Attributes:
       name: of the family, or of one of its data sets: "rasters/town".
       version: of the way in which they are prepared.
-      describe: (name, source, CSV of classes or None, edge of a tile or None) -> what its owner wrote down. Raises
-        InputError.
+      describe: (name, source, CSV of classes or None, edge of a tile or None, whether sensors of other pixels are
+        resampled) -> what its owner wrote down. Raises InputError.
       begin: (name, folder) -> None; writes what the owner then edits. Raises InputError.
       vectors, options, overlapping: as of a `DatasetSpec`.
     """
@@ -353,7 +353,7 @@ class DatasetFamily:
 
     name: str
     version: str
-    describe: Callable[[str, pathlib.Path, pathlib.Path | None, int | None], Described]
+    describe: Callable[[str, pathlib.Path, pathlib.Path | None, int | None, bool], Described]
     begin: Callable[[str, pathlib.Path], None]
     vectors: tuple[Vector, ...] = ()
     options: tuple[str, ...] = ()

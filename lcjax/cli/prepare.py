@@ -37,6 +37,8 @@ and splits, and a CSV of classes. --init looks for pairs in a folder and writes 
   lcjax prepare --dataset=rasters/town --source=photos --init
   lcjax prepare --dataset=rasters/town --source=photos --data_dir=data
   lcjax prepare --dataset=rasters/town --source=photos/some.csv --legend=classes.csv --tile=512 --data_dir=data
+Several sensors have a column each in place of image, such as s1,s2,mask,split,group; rows without a mask are places
+without labels, in splits of their own.
 Images are cut into tiles of --tile= pixels; every labelled pixel is in one tile. Pixels without data (nodata, NaN,
 mask, alpha) are neither trained on nor scored.
 """
@@ -66,6 +68,10 @@ def define_flags(flags) -> None:
     flags.DEFINE_string("beam", "", "Options of an Apache Beam pipeline that writes the shards (docs/clusters.md).")
     flags.DEFINE_string("legend", None, "For rasters: the CSV of classes, if it is not legend.csv beside the other.")
     flags.DEFINE_integer("tile", None, "For rasters: edge of a tile in pixels; 256 where it is not given.")
+    flags.DEFINE_bool(
+        "resample", False, "For rasters of several sensors: images of other pixels on the same ground are brought onto "
+        "the grid of the first sensor (bilinearly, as `lcjax predict --grid` does); without it they are refused.",
+    )  # fmt: skip
     flags.DEFINE_bool("init", False, "For rasters: only write the two CSVs, for you to edit, into the folder --source.")
 
 
@@ -78,7 +84,7 @@ def run(flags) -> None:
         if not getattr(flags, name):
             raise InputError(f"--{name} is missing; expected for example --{name}={example} (lcjax prepare --help)")
     source = paths.given(flags.source, "--source")
-    own = {name: getattr(flags, name) for name in ("init", "legend", "tile")}
+    own = {name: getattr(flags, name) for name in ("init", "legend", "tile", "resample")}
     plugins.allow_named_in({"dataset": flags.dataset})
     entry = datasets.entry(flags.dataset)
     if not isinstance(entry, DatasetFamily):
@@ -101,4 +107,5 @@ def run(flags) -> None:
         beam=flags.beam,
         legend=paths.given(flags.legend, "--legend") if flags.legend else None,
         tile=flags.tile,
+        resample=flags.resample,
     )

@@ -255,6 +255,7 @@ def build(
             dataset = _opened(config)
         else:
             _check_given(config, dataset)
+        config = _with_fusion(config, dataset.sensors)
         source = dataset.source(config.split.train)
         order = sampling.of_split(dataset, config.split.train, config.sampling.name, config.sampling.strength)
         card = dataclasses.replace(make_card(config, dataset), **(order.on_card if order else {}))
@@ -325,6 +326,15 @@ def _opened(config: ml_collections.ConfigDict) -> Dataset:
     return open_dataset(config.data_dir, config.dataset, legend=config.legend, bands=config.bands)
 
 
+def _with_fusion(config: ml_collections.ConfigDict, sensors: Sequence[Sensor]) -> ml_collections.ConfigDict:
+    """The config with the fusion that is meant, where it leaves that to the data."""
+    if config.fusion:
+        return config
+    found = config.copy_and_resolve_references()
+    found.fusion = fusions.resolved(config.fusion, sensors)
+    return found
+
+
 def _check_given(config: ml_collections.ConfigDict, dataset: Dataset) -> None:
     """Raises InputError for a data set that is not what the config of the run will say of it."""
     if dataset.in_memory:
@@ -369,6 +379,7 @@ def build_without_data(
         data: Any = _opened(config)
     else:
         data = datasets.dataset(config.dataset, legend=config.legend, bands=config.bands)
+    config = _with_fusion(config, data.sensors)
     sensors = [_scaled(config, sensor, _made_up(sensor)) for sensor in data.sensors]
     card = card_without_data(config, sensors, data.legend, data.tile, data.name)
     _check_together(config, card, tasks.make(config, card), data.tile, data.name)
@@ -388,8 +399,9 @@ def card_without_data(
     alike: dict[str, cards.Split] = {
         "train": {"spec": "train", "records": 0, "id": "", "class_pixels": pixels, "warnings": []}
     }
-    taken = fusions.sensors_of(config.fusion, sensors)
-    return cards.Card(config.model.name, config.fusion, taken, legend, config.window or tile, name, alike, {})
+    fusion = fusions.resolved(config.fusion, sensors)
+    taken = fusions.sensors_of(fusion, sensors)
+    return cards.Card(config.model.name, fusion, taken, legend, config.window or tile, name, alike, {})
 
 
 def build_from_card(

@@ -12,7 +12,6 @@ import numpy as np
 
 from data_pipelines.schema import paths
 from data_pipelines.schema.errors import InputError
-from data_pipelines.schema.sensors import SENSORS
 from lcjax import tasks
 from lcjax.engine import restore
 from lcjax.models import params
@@ -156,7 +155,7 @@ def _from_elsewhere(
         for name, known in fusions.known_bands(card.fusion, card.sensors).items()
         if name in names
     }
-    streams = {name: _stream(name, card.fusion, foreign, source) for name in names}
+    streams = {name: _stream(name, card, foreign, source) for name in names}
     plan = Plan(template.groups, bands, streams, config.weights.bands, config.weights.head)
     if config.weights.decoder == "mirrored":
         foreign = layout.mirrored(foreign, {plan.theirs(path) for path in values}, source)
@@ -164,17 +163,17 @@ def _from_elsewhere(
     return arrival.arrive(values, foreign, plan, source, read.sha256)
 
 
-def _stream(name: str, fusion: str, foreign: layout.Foreign, source: str) -> str:
+def _stream(name: str, card: cards.Card, foreign: layout.Foreign, source: str) -> str:
     """The encoder of a file that one of ours takes: that of its name, the only one, or that of its trunk."""
     there = foreign.streams
-    trunk: str = fusions.streams_of(fusion)[name].trunk
+    trunk: str = fusions.streams_of(card.fusion, card.sensors)[name].trunk
     only: tuple[str, ...] = there if len(there) == 1 else ()
     wanted: list[str] = [name, *only, trunk]
     if fitting := [one for one in wanted if one in there]:
         return fitting[0]
     raise InputError(
-        f"{source}: its encoders are for {', '.join(there)}, and config.fusion={fusion!r} needs one for {name}; choose "
-        "another config.fusion, or weights of one encoder"
+        f"{source}: its encoders are for {', '.join(there)}, and config.fusion={card.fusion!r} needs one for {name}; "
+        "choose another config.fusion, or weights of one encoder"
     )
 
 
@@ -184,7 +183,7 @@ def check_scaling(
     """Raises InputError where the network is shown other numbers than those that the weights learned with."""
     if config.weights.scaling == "any":
         return
-    own = [sensor.name for sensor in card.sensors if sensor.name not in SENSORS]
+    own = [sensor.name for sensor in card.sensors if not sensor.is_published]
     for known in arrival.learned(foreign, plan).values():
         # Of own imagery these two are stretched to what its images hold: they are no unit that anybody else has.
         scalings = [name for name in known.scaling if not own or name not in ("sensor", "range")] if known else []
@@ -251,7 +250,8 @@ def _of_ours(other: _Other, card: cards.Card, template: params.Template, values:
     """With the encoders of another network of ours and, where they are the same, its other parts."""
     taken = fusions.taken(card.fusion, card.sensors, other.card.fusion, other.card.sensors, other.source)
     theirs = {sensor.name: sensor.scaling for sensor in other.card.sensors}
-    if differently := [s.name for s in card.sensors if theirs.get(s.name, s.scaling) != s.scaling]:
+    known = {s.name: [one for one in (s.name, *fusions.beginnings(s.name)) if one in theirs] for s in card.sensors}
+    if differently := [s.name for s in card.sensors if known[s.name] and theirs[known[s.name][0]] != s.scaling]:
         _log.warning(
             f"{other.source} learned from other numbers of {', '.join(differently)} than this run is shown: "
             "config.scaling, or the statistics behind it, differ"
@@ -274,8 +274,14 @@ def _of_ours(other: _Other, card: cards.Card, template: params.Template, values:
             result[path] = np.asarray(other.arrays[path], value.dtype)
             rows.append(Row(path, "taken"))
     told = f"{other.card.model} of lcjax, trained on {other.card.dataset}"
-    unused = dict.fromkeys((path for path in other.arrays if path not in values), "this network has no such part")
-    return result, Arrival(f"config.init={other.source}", other.sha256, told, "", "name", "", tuple(rows), unused)
+    used = tuple(f"encoders/{encoder}/" for one in taken.values() for encoder in one.encoders)
+    spare = (path for path in other.arrays if path not in values and not path.startswith(used))
+    unused = dict.fromkeys(spare, "this network has no such part")
+    begun = [
+        f"encoders/{name} begins with encoders/{one.trunk} there" for name, one in taken.items() if one.trunk != name
+    ]
+    note = "; ".join(begun)
+    return result, Arrival(f"config.init={other.source}", other.sha256, told, "", "name", note, tuple(rows), unused)
 
 
 def _why_not(other: _Other, card: cards.Card, values: Host) -> dict[str, str]:

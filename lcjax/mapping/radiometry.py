@@ -119,7 +119,7 @@ _CONVERSIONS = {"s1": _conversion_of_s1, "s2": _conversion_of_s2, "aerial": _con
 
 def conversion_of(sensor: Sensor) -> Callable[..., tuple[np.ndarray, np.ndarray]]:
     """Returns the function that finds what the numbers of a scene mean; own imagery has any name."""
-    return _CONVERSIONS.get(sensor.name, _conversion_of_image)
+    return _CONVERSIONS.get(sensor.name, _conversion_of_image) if sensor.is_published else _conversion_of_image
 
 
 def _conversion_as_stated(sensor, dataset, indices, path) -> tuple[np.ndarray, np.ndarray]:

@@ -16,15 +16,13 @@ from collections.abc import Iterator, Sequence
 
 import numpy as np
 import rasterio
-from rasterio.enums import Resampling
-from rasterio.vrt import WarpedVRT
 from rasterio.windows import Window
 
-from data_pipelines.geo import fill_values, geodesy, grids, raster_io
+from data_pipelines.geo import fill_values, geodesy, grids, raster_io, resampling
 from data_pipelines.geo.grids import Grid
 from data_pipelines.schema.band_selection import band_indices, spelled
 from data_pipelines.schema.errors import InputError
-from data_pipelines.schema.sensors import SENSORS, Sensor, to_storage
+from data_pipelines.schema.sensors import S2, Sensor, to_storage
 from lcjax.mapping.radiometry import conversion_of
 from lcjax.mapping.scene_files import SceneFiles
 from lcjax.runs.model_card import Card
@@ -206,7 +204,7 @@ def _check_options(card: Card, files: dict[str, pathlib.Path], offset: float | N
             f"--scene: files for {', '.join(files) or 'no sensor'}, but the network takes {', '.join(sorted(names))}; "
             f"give --scene={','.join(f'{name}=FILE' for name in sorted(names))}"
         )
-    if offset is not None and "s2" not in names:
+    if offset is not None and not any(sensor.is_published and sensor.name == S2.name for sensor in card.sensors):
         raise InputError(
             f"--offset={offset:g}: only for Sentinel-2, but the network takes {', '.join(names)}; leave it out"
         )
@@ -273,11 +271,9 @@ def _band_names(dataset, sensor, path, listed: Sequence[str], card: Card) -> lis
     image_bands = raster_io.image_bands(dataset)
     count = len(image_bands)
     # Colour interpretations name bands of own imagery only: a published sensor's bands are not just red, green, blue.
-    published = sensor.name in SENSORS
-    names = (
-        [dataset.descriptions[index - 1] for index in image_bands] if published else [*raster_io.band_names(dataset)]
-    )
-    own = [next(filter(None, (spelled(other, name) for other in card.sensors)), None) for name in names]
+    described = [dataset.descriptions[index - 1] for index in image_bands]
+    names = described if sensor.is_published else [*raster_io.band_names(dataset)]
+    own = [next(filter(None, (spelled(other, name) for other in (sensor, *card.sensors))), None) for name in names]
     if listed:
         if len(listed) != count:
             raise InputError(
@@ -309,17 +305,14 @@ def _warped(layer: Layer, target: Layer, stack: contextlib.ExitStack) -> Layer:
     source, grid = layer.dataset, target.dataset
     if (source.crs, source.transform, source.shape) == (grid.crs, grid.transform, grid.shape):
         return layer
-    view = stack.enter_context(
-        WarpedVRT(
-            source,
-            crs=grid.crs,
-            transform=grid.transform,
-            width=grid.width,
-            height=grid.height,
-            resampling=Resampling.bilinear,
-            add_alpha=source.nodata is None and len(raster_io.image_bands(source)) == source.count,
-        )
-    )
+    if raster_io.crs_of(source) is None or raster_io.crs_of(grid) is None:
+        if found := grids.other_pixels(Grid.of(source), Grid.of(grid), str(target.path)):
+            raise InputError(
+                f"{layer.path}: {found}; expected the same ground, for without a place it cannot be warped"
+            )
+        view = stack.enter_context(resampling.resampled(source, *grid.shape))
+    else:
+        view = stack.enter_context(resampling.warped(source, Grid.of(grid)))
     _log.info("%s: warped onto the grid of %s (bilinear)", layer.path, target.path)
     _sample(view, layer.indices, layer.sensor, layer.path)  # refuses a file that covers another place
     return dataclasses.replace(layer, dataset=view)

@@ -133,7 +133,8 @@ def parse_bands(words: Sequence[str], sensors: Sequence[Sensor]) -> list[str]:
       InputError: a word is neither.
     """
     names: list[str] = []
-    known = {sensor.name: sensor for sensor in (*SENSORS.values(), *sensors)}
+    own = {sensor.name: sensor for sensor in sensors}
+    known = own | {name: sensor for name, sensor in SENSORS.items() if name not in own}
     for word in (word.strip() for word in words):
         of_word = next(filter(None, (spelled(sensor, word) for sensor in known.values())), None)
         if word in known:

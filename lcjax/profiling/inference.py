@@ -91,7 +91,8 @@ def _way(mapper: Mapper, card: Card) -> dict:
         files = {
             sensor.name: made_up_scene.write(folder / f"{sensor.name}.tif", sensor, _EDGE) for sensor in card.sensors
         }
-        offset = 0.0 if S2.name in files else None  # random numbers tell nothing of a processing baseline
+        # Random numbers tell nothing of a processing baseline.
+        offset = 0.0 if any(sensor.is_published and sensor.name == S2.name for sensor in card.sensors) else None
         with scene.open_scene(card, files, offset=offset) as opened:
             start = time.perf_counter()
             for first in range(0, _EDGE, _STRIP):

@@ -69,7 +69,7 @@ class Classification(Task):
         """The network."""
         return registry.classifier(
             self.config.model,
-            streams=inputs_of(self.config.fusion, self.card.sensors),
+            streams=inputs_of(self.card.fusion, self.card.sensors),
             classes=len(self.names),
             precision=self.config.precision,
             remat=self.config.remat,

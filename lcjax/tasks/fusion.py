@@ -1,12 +1,14 @@
 """Fusion as data: which bands each encoder of a network takes, and what it takes from the encoders of another run.
 
-A fusion is a name in `STREAMS`, or the name of a sensor: one encoder for all of its bands. So data sets whose sensors
-are not known here need no entry.
+A fusion is the name of a sensor: one encoder for all of its bands; one of `MODES`, which join all sensors of a data set
+in its order; or MODE:SENSOR+SENSOR, which joins those. So data sets whose sensors are not known here need no entry.
+What is shown to encoders of other sensors stands in `ADAPTED`.
 """
 
 import dataclasses
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 
+from data_pipelines.schema import names
 from data_pipelines.schema.band_selection import spectral
 from data_pipelines.schema.errors import InputError
 from data_pipelines.schema.sensors import AERIAL, S2, SENSORS, Sensor
@@ -26,6 +28,7 @@ class Stream:
       like: the sensor whose bands the encoder knows in place of these, one for one; "" is none.
       adapted: a learned 1x1 convolution first makes as many bands as `like` has.
       trunk: the encoder that it goes on from where the other run has none of its name.
+      in_turn: the encoder is shown one of the sensors at a time, all of which have the same bands.
     """
 
     sensors: tuple[str, ...]
@@ -33,25 +36,47 @@ class Stream:
     like: str = ""
     adapted: bool = False
     trunk: str = ""
+    in_turn: bool = False
 
 
-_S1, _S2, _BOTH = Stream(("s1",)), Stream(("s2",)), Stream(("s1", "s2"), trunk="s2")
+Streams = dict[str, Stream]
 
-# config.fusion -> the streams of the network, each with an encoder of its own.
-STREAMS: dict[str, dict[str, Stream]] = {
-    "s1": {"s1": _S1},
-    "s2": {"s2": _S2},
+
+def _early(sensors: Sequence[str]) -> Streams:
+    return {"_".join(sensors): Stream(tuple(sensors), trunk=sensors[-1])}
+
+
+def _late(sensors: Sequence[str]) -> Streams:
+    return {name: Stream((name,)) for name in sensors}
+
+
+def _early_plus_late(sensors: Sequence[str]) -> Streams:
+    """Whatever pre-training gives, beside a network that learns from scratch."""
+    return {OWN: Stream(tuple(sensors), trunk=sensors[-1])} | _late(sensors)
+
+
+def _dates(sensors: Sequence[str]) -> Streams:
+    """One encoder for several dates of a sensor, of the name that theirs begin with; only pre-training has it."""
+    return {_shared_name(sensors): Stream(tuple(sensors), in_turn=True)}
+
+
+# config.fusion -> what makes of the names of two sensors or more, in order, the streams of the network, each with an
+# encoder of its own.
+MODES: dict[str, Callable[[Sequence[str]], Streams]] = {
+    "early": _early,
+    "late": _late,
+    "early_plus_late": _early_plus_late,
+    "dates": _dates,
+}
+
+# config.fusion -> streams of certain sensors.
+ADAPTED: dict[str, Streams] = {
     "aerial": {"aerial": Stream(("aerial",), trunk="s2")},
-    "image": {"image": Stream(("image",))},
-    "early": {"s1_s2": _BOTH},
-    "late": {"s1": _S1, "s2": _S2},
     # Aerial images shown to the encoders of Sentinel-1 and Sentinel-2, as the 2024 report did.
     "as_sentinel": {
         "s1": Stream(("aerial",), ("NIR", "elevation"), like="s1"),
         "s2": Stream(("aerial",), ("R", "G", "B"), like="s2", adapted=True),
     },
-    # Whatever pre-training gives stands beside a network that learns from scratch.
-    "early_plus_late": {OWN: _BOTH, "s1": _S1, "s2": _S2},
 }
 
 # The bands that see nearly the same; None where there is nothing like it.
@@ -61,9 +86,22 @@ _ALIKE: dict[Band, Band | None] = {
 }
 
 
-def streams_of(fusion: str) -> dict[str, Stream]:
-    """Returns the streams of a fusion by name; a name that is none in `STREAMS` is taken for that of a sensor."""
-    return STREAMS.get(fusion) or {fusion: Stream((fusion,))}
+def streams_of(fusion: str, sensors: Iterable[Sensor]) -> Streams:
+    """Returns the streams of a fusion by name.
+
+    Args:
+      fusion: a name that `sensors_of` knows.
+      sensors: of the data set, or those that the fusion takes of it, in order.
+    """
+    mode, _, listed = fusion.partition(":")
+    if mode in MODES:
+        return MODES[mode](listed.split("+") if listed else [sensor.name for sensor in sensors])
+    return ADAPTED.get(fusion) or _late([fusion])
+
+
+def resolved(fusion: str, sensors: Sequence[Sensor]) -> str:
+    """Returns the fusion that a config means: an empty one takes the only sensor, or several as one image."""
+    return fusion or (sensors[0].name if len(sensors) == 1 else "early")
 
 
 def sensors_of(fusion: str, sensors: Iterable[Sensor]) -> tuple[Sensor, ...]:
@@ -73,20 +111,30 @@ def sensors_of(fusion: str, sensors: Iterable[Sensor]) -> tuple[Sensor, ...]:
       InputError: the fusion is unknown, or needs a sensor or a band that is not there.
     """
     held = {sensor.name: sensor for sensor in sensors}
-    known = list(dict.fromkeys((*STREAMS, *held)))
-    if fusion not in known:
-        raise InputError(f"config.fusion={fusion!r}: expected one of {', '.join(known)}")
-    wanted = _names(fusion)
-    missing = [name for name in wanted if name not in held]
-    if missing:
-        fitting = [name for name in known if held.keys() >= set(_names(name))]
+    known = {*MODES, *ADAPTED, *SENSORS, *held}
+    mode, colon, listed = fusion.partition(":")
+    if (mode if colon else fusion) not in (MODES if colon else known):
+        raise InputError(
+            f"config.fusion={fusion!r}: expected one of {', '.join(_fitting(held))}, or some sensors as in early:A+B"
+        )
+    wanted = list(dict.fromkeys(n for stream in streams_of(fusion, held.values()).values() for n in stream.sensors))
+    if missing := [name for name in wanted if name not in held]:
         raise InputError(
             f"config.fusion={fusion!r}: the data set has no {', '.join(missing)}; it holds {', '.join(held)}; "
-            f"expected one of {', '.join(fitting)}"
+            f"expected one of {', '.join(_fitting(held))}"
+        )
+    if mode in MODES and (len(wanted) < 2 or (colon and len(wanted) < len(listed.split("+")))):
+        raise InputError(
+            f"config.fusion={fusion!r}: joins two sensors or more, each once; the data set holds {', '.join(held)}; "
+            f"expected one of {', '.join(_fitting(held))}"
         )
     found = tuple(held[name] for name in wanted)
+    if any(stream.in_turn for stream in streams_of(fusion, found).values()):
+        _check_dates(fusion, found)
+    for name in (fusion, *streams_of(fusion, found)):  # what cards and checkpoints hold
+        names.check(name, f"config.fusion={fusion[:60]!r}: its name, or that of an encoder")
     bands = [band for sensor in found for band in sensor.bands]
-    left_out = [band for stream in streams_of(fusion).values() for band in stream.bands if band not in bands]
+    left_out = [b for stream in streams_of(fusion, found).values() for b in stream.bands if b not in bands]
     if left_out:
         raise InputError(
             f"config.fusion={fusion!r}: it needs {', '.join(left_out)}, which config.bands leaves out of "
@@ -95,16 +143,60 @@ def sensors_of(fusion: str, sensors: Iterable[Sensor]) -> tuple[Sensor, ...]:
     return found
 
 
+def _fitting(held: Mapping[str, Sensor]) -> list[str]:
+    """The fusions that a data set with these sensors can have."""
+    adapted = [
+        name for name, streams in ADAPTED.items() if all(held.keys() >= set(s.sensors) for s in streams.values())
+    ]
+    modes = [mode for mode in MODES if mode != "dates" or _are_dates(list(held.values()))] if len(held) > 1 else []
+    return list(dict.fromkeys((*modes, *adapted, *held)))
+
+
+def beginnings(sensor: str) -> list[str]:
+    """Returns what a sensor can be a date of, by its name: of s2_before s2."""
+    parts = sensor.split("_")
+    return ["_".join(parts[:count]) for count in range(len(parts) - 1, 0, -1)]
+
+
+def _shared_name(sensors: Sequence[str]) -> str:
+    """The longest beginning that the names of all sensors have; empty where there is none."""
+    return next((one for one in beginnings(sensors[0]) if all(one in beginnings(name) for name in sensors)), "")
+
+
+def _are_dates(sensors: Sequence[Sensor]) -> bool:
+    return bool(_shared_name([sensor.name for sensor in sensors])) and len({sensor.bands for sensor in sensors}) == 1
+
+
+def _check_dates(fusion: str, sensors: Sequence[Sensor]) -> None:
+    """Raises InputError for sensors that are not dates of one."""
+    if not _are_dates(sensors):
+        held = "; ".join(f"{sensor.name} ({', '.join(sensor.bands)})" for sensor in sensors)
+        raise InputError(
+            f"config.fusion={fusion!r}: expected dates of one sensor, with the same bands and names that begin alike, "
+            f"such as s2_before and s2_after; found {held}; name two such as dates:A+B"
+        )
+
+
 def inputs_of(fusion: str, sensors: Iterable[Sensor]) -> dict[str, Inputs]:
-    """Returns the inputs of each encoder of a fusion, by name. Raises InputError as `sensors_of`."""
-    held = {sensor.name: sensor.bands for sensor in sensors_of(fusion, sensors)}
+    """Returns the inputs of each encoder of a fusion, by name.
+
+    Raises:
+      InputError: as `sensors_of`; or an encoder of it is shown sensors in turn.
+    """
+    taken_ = sensors_of(fusion, sensors)
+    held = {sensor.name: sensor.bands for sensor in taken_}
 
     def one(stream: Stream) -> Inputs:
+        if stream.in_turn:
+            raise InputError(
+                f"config.fusion={fusion!r}: one encoder for several dates is for pre-training with config.views="
+                "'dates'; take late, an encoder for each, or early"
+            )
         wanted = {name: stream.bands or held[name] for name in stream.sensors}
         places = tuple((name, tuple(map(held[name].index, bands))) for name, bands in wanted.items())
         return Inputs(places, len(SENSORS[stream.like].bands) if stream.adapted else 0)
 
-    return {name: one(stream) for name, stream in streams_of(fusion).items()}
+    return {name: one(stream) for name, stream in streams_of(fusion, taken_).items()}
 
 
 def taken(
@@ -112,8 +204,9 @@ def taken(
 ) -> dict[str, Taken]:
     """Returns, for each encoder that starts from another run, which encoder of that run it starts from.
 
-    That is the encoder of the same name, or else the `trunk` of its stream. For each of its bands it also holds the
-    place of that band, or of the most similar one, among the bands of the other run's encoders.
+    That is the encoder of the same name, or else the `trunk` of its stream, or else that of the sensor that it, or its
+    trunk, is a date of by name. For each of its bands it also holds the place of that band, or of the most similar one,
+    among the bands of the other run's encoders.
 
     Args:
       fusion: of the network that is begun.
@@ -127,17 +220,17 @@ def taken(
     """
     others = {name: bands for name, bands in known_bands(other_fusion, other_sensors).items() if name != OWN}
     places = {band: (name, place, len(bands)) for name, bands in others.items() for place, band in enumerate(bands)}
-    result = {}
+    streams, result = streams_of(fusion, sensors), {}
     for name, bands in known_bands(fusion, sensors).items():
         if name == OWN:
             continue
-        trunk = name if name in others else streams_of(fusion)[name].trunk
-        if trunk not in others:
+        trunk = next((one for one in _trunks(name, streams[name]) if one in others), "")
+        if not trunk:
             raise InputError(
                 f"config.init={origin}: it holds no encoder for {name}; its encoders are {', '.join(others)}: choose "
                 "the config.fusion and config.model that the pre-training run had"
             )
-        alike = {band: band if band in places else _ALIKE.get(band, band) for band in bands}
+        alike = {band: _most_alike(band, places) for band in bands}
         unknown = [" ".join(band) for band, other in alike.items() if other and other not in places]
         if unknown:
             raise InputError(
@@ -148,9 +241,17 @@ def taken(
     return result
 
 
-def _names(fusion: str) -> list[str]:
-    """The names of a fusion's sensors, each once."""
-    return list(dict.fromkeys(name for stream in streams_of(fusion).values() for name in stream.sensors))
+def _trunks(name: str, stream: Stream) -> list[str]:
+    """The encoders that one can go on from, the best one first."""
+    return [name, *filter(None, [stream.trunk]), *beginnings(stream.trunk or stream.sensors[-1])]
+
+
+def _most_alike(band: Band, places: Mapping[Band, object]) -> Band | None:
+    """The band among `places` that sees the same, or the most similar; None where there is nothing like it."""
+    if band in places or band in _ALIKE:
+        return band if band in places else _ALIKE[band]
+    sensor, name = band
+    return next(((one, name) for one in beginnings(sensor) if (one, name) in places), band)
 
 
 def known_bands(fusion: str, sensors: Sequence[Sensor]) -> dict[str, tuple[Band, ...]]:
@@ -160,6 +261,8 @@ def known_bands(fusion: str, sensors: Sequence[Sensor]) -> dict[str, tuple[Band,
     def one(stream: Stream) -> tuple[Band, ...]:
         if stream.like:
             return tuple((stream.like, band) for band in SENSORS[stream.like].bands)
+        if stream.in_turn:
+            return tuple((_shared_name(stream.sensors), band) for band in held[stream.sensors[0]])
         return tuple((name, band) for name in stream.sensors for band in stream.bands or held[name])
 
-    return {name: one(stream) for name, stream in streams_of(fusion).items()}
+    return {name: one(stream) for name, stream in streams_of(fusion, sensors).items()}

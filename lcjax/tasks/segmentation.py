@@ -99,7 +99,7 @@ class Segmentation(Task):
         return registry.network(
             self.config.model,
             bands={sensor.name: len(sensor.bands) for sensor in self.card.sensors},
-            streams=inputs_of(self.config.fusion, self.card.sensors),
+            streams=inputs_of(self.card.fusion, self.card.sensors),
             classes=len(self.names),
             precision=self.config.precision,
             remat=self.config.remat,

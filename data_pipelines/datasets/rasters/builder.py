@@ -5,18 +5,19 @@ import functools
 import hashlib
 import logging
 import pathlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 import rasterio
 from rasterio.windows import Window
 
 from data_pipelines.datasets.rasters import inspect, masks, tables
+from data_pipelines.datasets.rasters.columns import IMAGE
 from data_pipelines.datasets.rasters.tables import Block, Pair
-from data_pipelines.geo import geotiff, packing, raster_io
+from data_pipelines.geo import geotiff, packing, raster_io, resampling
 from data_pipelines.schema import limits
 from data_pipelines.schema.errors import InputError
-from data_pipelines.schema.legends import IGNORE, Legend
+from data_pipelines.schema.legends import IGNORE, LandClass, Legend
 from data_pipelines.schema.sensors import Sensor
 from data_pipelines.schema.spec import Cut, DatasetFamily, DatasetSpec, Item, Record, Refused
 
@@ -27,7 +28,13 @@ _PALETTES = {  # what decided -> what is said
     "colours": "of the legend's colours; read by these",
     "ids": "with none of the legend's colours; their numbers are read as ids",
 }
-LAYOUT = "FOLDER/rasters.csv with the columns image,mask,split,group; `lcjax prepare --init --source=FOLDER` writes one"
+LAYOUT = (
+    "FOLDER/rasters.csv with the columns image,mask,split,group, or one for each sensor in place of image; "
+    "`lcjax prepare --init --source=FOLDER` writes one"
+)
+_TRAIN = "train"
+_OPEN = 16  # files that stay open from tile to tile
+_UNLABELLED = LandClass(0, "unlabelled", "#808080")  # all that the legend of a data set without masks can hold
 
 
 @dataclasses.dataclass(frozen=True)
@@ -37,6 +44,7 @@ class Description:
     Attributes:
       csv: the CSV of pairs.
       fingerprint: changes with the text of the CSVs, the tile, and the size or time of any image or mask.
+      resample: whether images of other pixels are brought onto the grid of the first sensor.
     """
 
     name: str
@@ -45,10 +53,15 @@ class Description:
     legend: Legend
     tile: int
     fingerprint: str
+    resample: bool = False
 
 
-def describe(name: str, source: pathlib.Path, legend: pathlib.Path | None, tile: int) -> Description:
+def describe(
+    name: str, source: pathlib.Path, legend: pathlib.Path | None, tile: int, resample: bool = False
+) -> Description:
     """Reads the two CSVs; `source` is the one of pairs, or the folder where it is called rasters.csv.
+
+    Where no row has a mask the one of classes need not be there.
 
     Raises InputError where either of them cannot be used.
     """
@@ -56,15 +69,21 @@ def describe(name: str, source: pathlib.Path, legend: pathlib.Path | None, tile:
     if not csv.is_file():
         hint = f"; write one with `lcjax prepare --dataset={name} --init --source={source}`" if source.is_dir() else ""
         raise InputError(f"{csv}: no such file; expected a CSV of images and masks{hint}")
-    legend = legend or csv.with_name(tables.LEGEND)
     if not 16 <= tile <= limits.MAX_TILE:
         raise InputError(f"--tile={tile}: expected 16 to {limits.MAX_TILE:,} pixels")
-    pairs, classes = tables.read_pairs(csv), tables.read_legend(legend, name)
-    digest = hashlib.sha256(f"{tile}\n".encode() + csv.read_bytes() + b"\n" + legend.read_bytes())
-    for path in (path for pair in pairs for path in (pair.image, pair.mask)):
+    table = tables.read_table(csv)
+    pairs = table.pairs
+    if table.unread:
+        _log.info(f"{csv}: columns that are not read: {', '.join(table.unread)}")
+    path = legend or csv.with_name(tables.LEGEND)
+    is_needed = legend is not None or path.exists() or any(pair.mask for pair in pairs)
+    classes = tables.read_legend(path, name) if is_needed else Legend(name, (_UNLABELLED,))
+    described = csv.read_bytes() + b"\n" + (path.read_bytes() if is_needed else b"")
+    digest = hashlib.sha256(f"{tile}{' resampled' if resample else ''}\n".encode() + described)
+    for path in (path for pair in pairs for path in pair.files):
         about = path.stat() if path.exists() else None
         digest.update(f"{path} {about and (about.st_size, about.st_mtime_ns)}\n".encode())
-    return Description(name, csv, pairs, classes, tile, digest.hexdigest())
+    return Description(name, csv, pairs, classes, tile, digest.hexdigest(), resample)
 
 
 def spec(description: Description, family: DatasetFamily) -> DatasetSpec:
@@ -72,32 +91,39 @@ def spec(description: Description, family: DatasetFamily) -> DatasetSpec:
 
     Opens every file, and says what a reader of the scores should know.
     """
-    _log.info(f"{description.csv}: looking at {len(description.pairs)} images and their masks")
-    sensor, found = inspect.inspect(description.pairs, description.legend, description.csv)
-    size = description.tile**2 * len(sensor.bands) * np.dtype(sensor.dtype).itemsize
-    if size > limits.RECORD_BYTES:
-        raise InputError(
-            f"--tile={description.tile}: a tile of {len(sensor.bands)} bands of {sensor.dtype} has {size:,} bytes, "
-            f"expected at most {limits.RECORD_BYTES:,}; give a smaller tile"
-        )
-    images = [image for image in found if isinstance(image, inspect.Image)]
-    small = [size for image in images if (size := min(image.block.height, image.block.width)) < description.tile]
+    pairs = description.pairs
+    names = list(pairs[0].images)
+    what = "images" if names == [IMAGE] else f"images of each of {', '.join(names)}"
+    _log.info(f"{description.csv}: looking at {len(pairs)} {what} and their masks")
+    sensors, found = inspect.inspect(pairs, description.legend, description.csv, description.resample)
+    _check_size(sensors, description.tile)
+    opened = [one for one in found if isinstance(one, inspect.Opened)]
+    small = [size for one in opened if (size := min(one.block.height, one.block.width)) < description.tile]
     if small:
         _log.info(
             f"  {len(small)} images are smaller than a tile of {description.tile} px and are filled up by mirroring, "
             f"without labels: much of a batch may hold none; --tile={min(small)} fills none"
         )
-    unnamed = sum(not inspect.same_bands(image.names, sensor.bands) for image in images)
-    if unnamed:
-        _log.info(f"  {unnamed} images do not name their bands; taken as {', '.join(sensor.bands)}, in file order")
+    for sensor in sensors:
+        images = [one.images[sensor.name] for one in opened]
+        of = "" if sensor.name == IMAGE else f" of {sensor.name}"
+        if unnamed := sum(not inspect.same_bands(image.names, sensor.bands) for image in images):
+            bands = ", ".join(sensor.bands)
+            _log.info(f"  {unnamed} images{of} do not name their bands; taken as {bands}, in file order")
+        if resampled := sum(
+            not inspect.same_size(image.grid, one.grid) for image, one in zip(images, opened, strict=True)
+        ):
+            _log.info(f"  {resampled} images{of} are resampled onto the grid of {names[0]} (bilinear)")
     for decided, told in _PALETTES.items():
-        if count := sum(image.mask.palette == decided for image in images):
+        if count := sum(one.mask.palette == decided for one in opened):
             _log.info(f"  {count} masks have a palette {told}")
+    for split in dict.fromkeys(pair.split for pair in pairs if pair.mask is None):
+        _log.info(f"  {split}: no masks, so a split without labels")
     return DatasetSpec(
         name=description.name,
         version=family.version,
         title="Own imagery",
-        sensors=(sensor,),
+        sensors=sensors,
         legends=(description.legend,),
         tile=description.tile,
         licence="",
@@ -105,23 +131,34 @@ def spec(description: Description, family: DatasetFamily) -> DatasetSpec:
         citation="",
         layout=LAYOUT,
         index=lambda _: index(description, found),
-        read=functools.partial(read, sensor=sensor, legend=description.legend, tile=description.tile),
-        scaled_by="train",
+        read=functools.partial(read, sensors=sensors, legend=description.legend, tile=description.tile),
+        scaled_by=_TRAIN if any(pair.split == _TRAIN for pair in pairs) else pairs[0].split,
         fingerprint=description.fingerprint,
         overlapping=family.overlapping,
     )
 
 
-def index(description: Description, found: list[inspect.Image | Refused]) -> dict[str, list[Item]]:
+def _check_size(sensors: Sequence[Sensor], tile: int) -> None:
+    """Raises InputError where a tile would be more than a record can hold."""
+    size = tile**2 * sum(len(sensor.bands) * np.dtype(sensor.dtype).itemsize for sensor in sensors)
+    if size > limits.RECORD_BYTES:
+        bands = " and ".join(f"{len(sensor.bands)} bands of {sensor.dtype}" for sensor in sensors)
+        raise InputError(
+            f"--tile={tile}: a tile of {bands} has {size:,} bytes, expected at most {limits.RECORD_BYTES:,}; give a "
+            "smaller tile"
+        )
+
+
+def index(description: Description, found: list[inspect.Opened | Refused]) -> dict[str, list[Item]]:
     """Every tile of every image, by split, in the order of the CSV and by rows; one item for a pair that is refused."""
     splits: dict[str, list[Item]] = {}
-    for pair, image in zip(description.pairs, found, strict=True):
+    for pair, one in zip(description.pairs, found, strict=True):
         items = splits.setdefault(pair.split, [])
-        files = {"image": pair.image, "label": pair.mask}
-        if isinstance(image, Refused):
-            items.append(Item(pair.name, files, refused=image))
+        files = pair.images | ({"label": pair.mask} if pair.mask else {})
+        if isinstance(one, Refused):
+            items.append(Item(pair.name, files, refused=one))
             continue
-        for cut in cuts(image.block, description.tile):
+        for cut in cuts(one.block, description.tile):
             items.append(Item(f"{pair.name}_r{cut.top}_c{cut.left}", files, cut=cut, group=pair.group))
     return splits
 
@@ -145,50 +182,69 @@ def starts(size: int, tile: int) -> list[tuple[int, int]]:
     return [(min(start, last), start - min(start, last)) for start in range(0, size, tile)]
 
 
-def read(item: Item, *, sensor: Sensor, legend: Legend, tile: int) -> Record:
-    """One tile: image (tile, tile, bands), label (tile, tile) uint8.
+def read(item: Item, *, sensors: Sequence[Sensor], legend: Legend, tile: int) -> Record:
+    """One tile: of each sensor an image (tile, tile, bands), and the label (tile, tile) uint8.
 
-    Labels are 255 where the image holds no data, where the tile before holds the pixel, and beyond the image or the
-    part of it that is used. Pixels without data hold the mean of the others; what is beyond mirrors it. Raises Refused
-    for a file that cannot be read to its end, and where numbers of another scale and offset do not fit into those of
-    the others.
+    Labels are 255 where there is no mask, where an image holds no data, where the tile before holds the pixel, and
+    beyond the image or the part of it that is used. Pixels without data hold the mean of the others of their image;
+    what is beyond mirrors it. Raises Refused for a file that cannot be read to its end, and where numbers of another
+    scale and offset do not fit into those of the others.
     """
     cut = item.cut
     assert cut is not None
-    image = _open(item.files["image"], _stamp(item.files["image"]))
-    mask = _open_mask(item.files["label"], _stamp(item.files["label"]))
     window = Window(cut.left, cut.top, cut.columns, cut.rows)
-    indices = [raster_io.image_bands(image)[k] for k in inspect.order(sensor.bands, raster_io.band_names(image))]
+    first = _open(item.files[sensors[0].name], _stamp(item.files[sensors[0].name]))
     try:
         # A truncated JPEG is only a warning to GDAL, and grey below.
         with rasterio.Env(GDAL_ERROR_ON_LIBJPEG_WARNING=True):
-            raw, valid = raster_io.read_valid(image, indices, window, sensor.zero_is_nodata)
-        label, off = masks.labels(mask, legend, window)
+            images = {sensor.name: _image(item.files[sensor.name], sensor, window, first.shape) for sensor in sensors}
+            label, off = _label(item.files.get("label"), legend, window)
     except Refused:
-        _open.cache_clear()
-        _open_mask.cache_clear()  # what GDAL kept of a read that failed would pass for data the next time
+        for kept in (_open, _open_resampled, _open_mask):
+            kept.cache_clear()  # what GDAL kept of a read that failed would pass for data the next time
         raise
-    stated = packing.stated(item.files["image"], image, indices)
-    raw = packing.converted(item.files["image"], raw, valid, stated, sensor.packing, sensor.dtype)
+    counted = np.logical_and.reduce([valid for _, valid in images.values()])
+    counted[: cut.seen_rows] = False
+    counted[:, : cut.seen_columns] = False
+    label[~counted] = IGNORE
+    edges = (0, tile - cut.rows), (0, tile - cut.columns)
+    parts = {
+        name: np.pad(geotiff.filled(image, valid), (*edges, (0, 0)), mode="symmetric")
+        for name, (image, valid) in images.items()
+    }
+    return Record(
+        parts=parts | {"label": np.pad(label, edges, constant_values=IGNORE)},
+        counted=np.pad(counted, edges, constant_values=False),
+        off_legend=int((off & counted).sum()),
+        extent=geotiff.extent_of(raster_io.crs_of(first), first.transform, cut.top, cut.left, cut.rows, cut.columns),
+    )
+
+
+def _image(path: pathlib.Path, sensor: Sensor, window: Window, shape: tuple[int, int]) -> tuple[np.ndarray, np.ndarray]:
+    """A window of an image, (h, w, bands) in the sensor's numbers, and where it holds data, (h, w) bool.
+
+    Args:
+      shape: rows and columns of the first sensor's image, in which the window is.
+    """
+    dataset = _open(path, _stamp(path))
+    indices = [raster_io.image_bands(dataset)[k] for k in inspect.order(sensor.bands, raster_io.band_names(dataset))]
+    seen = dataset if dataset.shape == shape else _open_resampled(path, _stamp(path), shape)
+    raw, valid = raster_io.read_valid(seen, indices, window, sensor.zero_is_nodata)
+    stated = packing.stated(path, dataset, indices)
+    raw = packing.converted(path, raw, valid, stated, sensor.packing, sensor.dtype)
     if sensor.dtype == "float32":
         with np.errstate(over="ignore"):
             raw = raw.astype(np.float32)
         valid &= np.isfinite(raw).all(0)  # numbers beyond float32
-    counted = valid.copy()
-    counted[: cut.seen_rows] = False
-    counted[:, : cut.seen_columns] = False
-    label[~counted] = IGNORE
-    edges = (0, tile - valid.shape[0]), (0, tile - valid.shape[1])
-    image_HxWxC = np.ascontiguousarray(np.moveaxis(raw, 0, -1))
-    return Record(
-        parts={
-            "image": np.pad(geotiff.filled(image_HxWxC, valid), (*edges, (0, 0)), mode="symmetric"),
-            "label": np.pad(label, edges, constant_values=IGNORE),
-        },
-        counted=np.pad(counted, edges, constant_values=False),
-        off_legend=int((off & counted).sum()),
-        extent=geotiff.extent_of(raster_io.crs_of(image), image.transform, cut.top, cut.left, *valid.shape),
-    )
+    return np.ascontiguousarray(np.moveaxis(raw, 0, -1)), valid
+
+
+def _label(path: pathlib.Path | None, legend: Legend, window: Window) -> tuple[np.ndarray, np.ndarray]:
+    """A window of a mask, as `masks.labels` reads it; without a mask no pixel has a label."""
+    if path is None:
+        size = int(window.height), int(window.width)
+        return np.full(size, IGNORE, np.uint8), np.zeros(size, bool)
+    return masks.labels(_open_mask(path, _stamp(path)), legend, window)
 
 
 def _stamp(path: pathlib.Path) -> tuple[int, int]:
@@ -199,9 +255,14 @@ def _stamp(path: pathlib.Path) -> tuple[int, int]:
     return about.st_size, about.st_mtime_ns
 
 
-@functools.lru_cache(maxsize=2)  # an image and its mask stay open from tile to tile: what GDAL decoded is still there
+@functools.lru_cache(maxsize=_OPEN)  # images stay open from tile to tile: what GDAL decoded is still there
 def _open(path: pathlib.Path, stamp: tuple[int, int]) -> rasterio.DatasetReader:
     return raster_io.opened(path)
+
+
+@functools.lru_cache(maxsize=_OPEN)
+def _open_resampled(path: pathlib.Path, stamp: tuple[int, int], shape: tuple[int, int]) -> rasterio.DatasetReader:
+    return resampling.resampled(_open(path, stamp), *shape)
 
 
 @functools.lru_cache(maxsize=2)  # and what the mask says of itself, its palette above all, is read once

@@ -6,10 +6,12 @@ import pathlib
 from data_pipelines.schema.spec import DatasetFamily, Described
 
 
-def _describe(name: str, source: pathlib.Path, legend: pathlib.Path | None, tile: int | None) -> Described:
+def _describe(
+    name: str, source: pathlib.Path, legend: pathlib.Path | None, tile: int | None, resample: bool
+) -> Described:
     from data_pipelines.datasets.rasters import builder  # here, because other data sets need none of it
 
-    description = builder.describe(name, source, legend, builder.TILE if tile is None else tile)
+    description = builder.describe(name, source, legend, builder.TILE if tile is None else tile, resample)
     return Described(description.csv, description.fingerprint, functools.partial(builder.spec, description, RASTERS))
 
 

@@ -12,7 +12,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from data_pipelines.datasets.rasters import builder, init_blocks, init_legend, tables, vectors
+from data_pipelines.datasets.rasters import builder, init_blocks, init_legend, init_sensors, tables, vectors
+from data_pipelines.datasets.rasters.init_sensors import Place
 from data_pipelines.geo import raster_io
 from data_pipelines.schema import files, paths
 from data_pipelines.schema.errors import InputError
@@ -42,6 +43,25 @@ class Found:
     holder: pathlib.Path
 
 
+@dataclasses.dataclass(frozen=True)
+class Proposal:
+    """What rasters.csv will hold.
+
+    Attributes:
+      columns: its header.
+      rows: in order.
+      splits: of each row.
+      how: the splits were chosen, as a phrase.
+      remarks: what its owner should look at.
+    """
+
+    columns: tuple[str, ...]
+    rows: list[tuple]
+    splits: list[str]
+    how: str
+    remarks: tuple[str, ...] = ()
+
+
 def init_csv(name: str, source: pathlib.Path) -> None:
     """Writes rasters.csv and legend.csv into `source`. Raises InputError where one is there, or nothing is found."""
     if not source.is_dir():
@@ -51,74 +71,120 @@ def init_csv(name: str, source: pathlib.Path) -> None:
         if path.exists():
             raise InputError(f"{path}: there already; --init does not overwrite it: rename or delete it first")
     pairs, alone = find(source)
+    several: list[Place] = []
     if not pairs:
+        several, alone = init_sensors.find(source, _rasters(source), _MASKS)
+    places: Sequence[Found | Place] = pairs or several
+    if not places:
         raise InputError(
             f"--source={source}: no image with a mask found; expected folders images and masks (or labels) side by "
-            f"side with files of the same names, or NAME.tif with NAME_mask.tif; or write {tables.PAIRS} yourself "
-            f"(docs/own_data.md){_vectors(source)}"
+            "side with files of the same names, or NAME.tif with NAME_mask.tif, or a folder for each sensor side by "
+            f"side; or write {tables.PAIRS} yourself (docs/own_data.md){_vectors(source)}"
         )
-    chosen = np.unique(np.linspace(0, len(pairs) - 1, min(len(pairs), _LOOKED_AT)).astype(int))
+    masks = [source / place.mask for place in places if place.mask]
+    chosen = np.unique(np.linspace(0, len(masks) - 1, min(len(masks), _LOOKED_AT)).astype(int))
     with raster_io.anywhere(), concurrent.futures.ThreadPoolExecutor(len(os.sched_getaffinity(0))) as pool:
-        looked = list(pool.map(init_legend.look, [source / pairs[k].mask for k in chosen]))
-        pixels = list(pool.map(_pixels, [source / pair.mask for pair in pairs]))
+        looked = list(pool.map(init_legend.look, [masks[k] for k in chosen]))
+        pixels = list(pool.map(_pixels, masks))
     seen = [one for one in looked if one]
     # Broken masks stay in the CSV: `prepare` names them.
-    if not seen:
-        raise InputError(f"--source={source}: none of the {len(pairs)} masks can be read; expected ids or colours")
-    classes, remarks = init_legend.classes_of(seen)
-    if len(chosen) < len(pairs):
-        remarks.append(f"from {len(chosen)} of the {len(pairs)} masks: a class that is in none of them is missing")
-    columns, rows, how = _rows(source, pairs, pixels)
-    splits = [row[2] for row in rows]
-    if columns == tables.PAIRS_COLUMNS and len(chosen) == len(pairs):
+    if masks and not seen:
+        raise InputError(f"--source={source}: none of the {len(masks)} masks can be read; expected ids or colours")
+    classes, remarks = init_legend.classes_of(seen) if masks else ([], [])
+    if len(chosen) < len(masks):
+        remarks.append(f"from {len(chosen)} of the {len(masks)} masks: a class that is in none of them is missing")
+    proposal = _rows(source, pairs, pixels) if pairs else _rows_of_sensors(several, pixels)
+    if not set(tables.BLOCK_COLUMNS) & set(proposal.columns) and len(chosen) == len(masks):
+        splits = [split for split, place in zip(proposal.splits, places, strict=True) if place.mask]
         remarks += init_legend.missing(classes, seen, [s for s, one in zip(splits, looked, strict=True) if one])
-    write_atomically(targets[0], tables.to_csv(columns, rows))
-    write_atomically(targets[1], tables.to_csv(tables.LEGEND_COLUMNS, classes))
-    _tell_pairs(targets[0], len(pairs), splits, how, alone)
-    _log.info(f"written: {targets[1]}: {len(classes)} classes")
-    for line in remarks:
+    write_atomically(targets[0], tables.to_csv(proposal.columns, proposal.rows))
+    if masks:
+        write_atomically(targets[1], tables.to_csv(tables.LEGEND_COLUMNS, classes))
+    _tell(name, source, proposal, places, [f"{len(classes)} classes", *remarks] if masks else [], alone)
+
+
+def _tell(
+    name: str,
+    source: pathlib.Path,
+    proposal: Proposal,
+    places: Sequence[Found | Place],
+    remarks: Sequence[str],
+    alone: Sequence[pathlib.Path],
+) -> None:
+    """Logs what was written, what to look at, and what to do next; `remarks` are of the classes."""
+    csv, legend = source / tables.PAIRS, source / tables.LEGEND
+    counts = collections.Counter(proposal.splits)
+    shown = ", ".join(f"{counts[split]} {split}" for split in (*_SHARES, init_sensors.UNLABELLED) if counts[split])
+    _log.info(f"written: {csv}: {len(places)} pairs; {shown} ({proposal.how})")
+    if alone:
+        shown = ", ".join(map(str, alone[:3])) + (", ..." if len(alone) > 3 else "")
+        _log.info(f"  left out: {len(alone)} rasters without partner ({shown})")
+    labelled = any(place.mask for place in places)
+    for line in proposal.remarks:
         _log.info(f"  {line}")
-    _log.info(f"now give the classes their names in {targets[1].name}, and ignore=1 to what is no class;")
-    _log.info(f"put what belongs together (one flight, one scene) into one group in {targets[0].name}; then")
+    if labelled:
+        _log.info(f"written: {legend}: {remarks[0]}")
+    for line in remarks[1:]:
+        _log.info(f"  {line}")
+    if labelled:
+        _log.info(f"now give the classes their names in {legend.name}, and ignore=1 to what is no class;")
+    _log.info(f"put what belongs together (one flight, one scene) into one group in {csv.name}; then")
     _log.info(f"  lcjax prepare --dataset={name} --source={source} --data_dir=data")
-    if columns != tables.PAIRS_COLUMNS:
+    if set(tables.BLOCK_COLUMNS) & set(proposal.columns):
         _log.info("blocks of one mosaic are of one place: their scores say nothing about another one")
-    if missing := [split for split in ("validation", "test") if split not in splits]:
+    if labelled and (missing := [split for split in ("validation", "test") if split not in counts]):
         none = ",".join(f"{split}=none" for split in missing)
         _log.info(f"too few groups for a {' and a '.join(missing)} split: train with --config=rasters:{none}")
 
 
-def _tell_pairs(csv: pathlib.Path, pairs: int, splits: Sequence[str], how: str, alone: Sequence[pathlib.Path]) -> None:
-    counts = collections.Counter(splits)
-    shown = ", ".join(f"{counts[split]} {split}" for split in _SHARES if counts[split])
-    _log.info(f"written: {csv}: {pairs} pairs; {shown} ({how})")
-    if alone:
-        shown = ", ".join(map(str, alone[:3])) + (", ..." if len(alone) > 3 else "")
-        _log.info(f"  left out: {len(alone)} rasters without partner ({shown})")
-
-
-def _rows(source: pathlib.Path, pairs: Sequence[Found], pixels: Sequence[int]) -> tuple[tuple[str, ...], list, str]:
-    """Columns and rows of rasters.csv, and how the splits were chosen: one mosaic or two are cut into blocks."""
+def _rows(source: pathlib.Path, pairs: Sequence[Found], pixels: Sequence[int]) -> Proposal:
+    """Of pairs of an image and a mask: one mosaic or two are cut into blocks."""
     groups = groups_of(pairs)
     if len(pairs) <= _FEW and not any(map(_word, pairs)):
         with raster_io.anywhere():
             blocks = init_blocks.propose([source / pair.mask for pair in pairs], _SHARES, builder.TILE)
         if blocks:
-            rows = [
-                (*_files(pairs[number]), split, "", block.left, block.top, block.width, block.height)
+            rows: list[tuple] = [
+                (*_files(pairs[number].image, pairs[number].mask), split, "", *dataclasses.astuple(block))
                 for number, split, block in blocks
             ]
             how = f"in blocks, with {init_blocks.margin_of(builder.TILE)} pixels left out between splits"
-            return (*tables.PAIRS_COLUMNS, *tables.BLOCK_COLUMNS), rows, how
+            return Proposal(
+                (*tables.PAIRS_COLUMNS, *tables.BLOCK_COLUMNS), rows, [split for _, split, _ in blocks], how
+            )
     splits, how = splits_of(pairs, groups, pixels)
-    whole = [(*_files(p), split, group) for p, split, group in zip(pairs, splits, groups, strict=True)]
-    return tables.PAIRS_COLUMNS, whole, how
+    whole: list[tuple] = [
+        (*_files(pair.image, pair.mask), split, group) for pair, split, group in zip(pairs, splits, groups, strict=True)
+    ]
+    return Proposal(tables.PAIRS_COLUMNS, whole, splits, how)
 
 
-def _files(pair: Found) -> tuple[str, ...]:
-    image, mask = (path.as_posix() for path in (pair.image, pair.mask))
+def _rows_of_sensors(places: Sequence[Place], pixels: Sequence[int]) -> Proposal:
+    """Of places with an image of each sensor: those without a mask are a split of their own."""
+    groups, mixed = init_sensors.groups_of(places, groups_of(places))
+    labelled = [place for place in places if place.mask]
+    of_labelled = [group for place, group in zip(places, groups, strict=True) if place.mask]
+    chosen, how = splits_of(labelled, of_labelled, pixels) if labelled else ([], "no masks")
+    left = iter(chosen)
+    splits = [next(left) if place.mask else init_sensors.UNLABELLED for place in places]
+    sensors = list(places[0].images)
+    remarks = [f"sensors: {', '.join(sensors)} (the folders whose files have the same names; all follow the first)"]
+    if mixed:
+        remarks.append(
+            f"{mixed} places without a mask lie in folders with others that have one, and are groups of their own: "
+            "take them out where pre-training may not see what is near the places of the test split"
+        )
+    rows: list[tuple] = [
+        (*_files(*place.images.values(), place.mask), split, group)
+        for place, split, group in zip(places, splits, groups, strict=True)
+    ]
+    return Proposal((*sensors, *tables.PAIRS_COLUMNS[1:]), rows, splits, how, tuple(remarks))
+
+
+def _files(*found: pathlib.Path | None) -> tuple[str, ...]:
+    names = ["" if path is None else path.as_posix() for path in found]
     # "~" alone, and "~anna", would be home folders; below the folder of the CSV they are not.
-    return tuple(f"./{name}" if name.startswith("~") else name for name in (image, mask))
+    return tuple(f"./{name}" if name.startswith("~") else name for name in names)
 
 
 def _vectors(source: pathlib.Path) -> str:
@@ -135,17 +201,23 @@ def find(source: pathlib.Path) -> tuple[list[Found], list[pathlib.Path]]:
     """The pairs below a folder, sorted, and the rasters that have no partner; paths relative to it."""
     images: dict[tuple, list[pathlib.Path]] = {}
     found_masks: dict[tuple, list[pathlib.Path]] = {}
-    for path in (path.relative_to(source) for path in files.below(source)):
-        if path.suffix.lower() in _SUFFIXES:
-            paths.given(source / path, "--source")  # a name that no CSV can hold
-            key, is_mask = _key(path)
-            (found_masks if is_mask else images).setdefault(key, []).append(path)
+    for path in _rasters(source):
+        key, is_mask = _key(path)
+        (found_masks if is_mask else images).setdefault(key, []).append(path)
     # The same key twice (a.tif and a.png) is left to the owner.
     both = [key for key in images if key in found_masks and len(images[key]) == len(found_masks[key]) == 1]
     pairs = [Found(images[key][0], found_masks[key][0], key[0]) for key in both]
     paired = {path for pair in pairs for path in (pair.image, pair.mask)}
     every = [path for group in (*images.values(), *found_masks.values()) for path in group]
     return sorted(pairs, key=lambda pair: pair.image), sorted(set(every) - paired)
+
+
+def _rasters(source: pathlib.Path) -> list[pathlib.Path]:
+    """The rasters below a folder, relative to it. Raises InputError for a name that no CSV can hold."""
+    found = [path.relative_to(source) for path in files.below(source) if path.suffix.lower() in _SUFFIXES]
+    for path in found:
+        paths.given(source / path, "--source")
+    return found
 
 
 def _key(path: pathlib.Path) -> tuple[tuple, bool]:
@@ -165,7 +237,7 @@ def _key(path: pathlib.Path) -> tuple[tuple, bool]:
     return (path.parent, (), stem.lower()), is_mask
 
 
-def groups_of(pairs: Sequence[Found]) -> list[str]:
+def groups_of(pairs: Sequence[Found | Place]) -> list[str]:
     """A group for each pair: the folder that holds images and masks where there are several, else none."""
     holders = [pair.holder.as_posix() for pair in pairs]
     if len(set(holders)) == 1 or any(_word(pair) for pair in pairs):
@@ -173,7 +245,7 @@ def groups_of(pairs: Sequence[Found]) -> list[str]:
     return holders
 
 
-def splits_of(pairs: Sequence[Found], groups: Sequence[str], pixels: Sequence[int]) -> tuple[list[str], str]:
+def splits_of(pairs: Sequence[Found | Place], groups: Sequence[str], pixels: Sequence[int]) -> tuple[list[str], str]:
     """A split for each pair, and how it was chosen.
 
     Folders called train, val, test are followed. Else whole groups, the largest first, go where most is missing of
@@ -204,7 +276,7 @@ def splits_of(pairs: Sequence[Found], groups: Sequence[str], pixels: Sequence[in
     return [chosen[name] for name in names], how
 
 
-def _word(pair: Found) -> str:
+def _word(pair: Found | Place) -> str:
     """The split that a folder on the way to an image is named after, or nothing."""
     return next((_WORDS[part.lower()] for part in pair.image.parent.parts if part.lower() in _WORDS), "")
 

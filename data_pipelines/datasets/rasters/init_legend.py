@@ -7,7 +7,7 @@ import re
 from collections.abc import Sequence
 
 from data_pipelines.datasets.rasters import masks
-from data_pipelines.datasets.rasters.palettes import Palette, colour_of, tells_colours
+from data_pipelines.datasets.rasters.palettes import Palette, colour_of, runs_backwards, tells_colours
 from data_pipelines.geo import raster_io
 from data_pipelines.schema.display import distinct_colours
 from data_pipelines.schema.errors import InputError
@@ -43,6 +43,11 @@ class Seen:
         if not tells_colours(self.palette):
             return {}
         return {number: colour_of(self.palette[number]) for number in self.pixels if number in self.palette}
+
+    @property
+    def is_plain(self) -> bool:
+        """Whether it holds ids without colours."""
+        return not self.coloured and not tells_colours(self.palette)
 
     def by_colours(self) -> "Seen":
         """The same mask with the colours of its palette in place of its ids."""
@@ -158,6 +163,8 @@ def _of_ids(seen: Sequence[Seen]) -> tuple[list[Row], list[str]]:
     declared: collections.Counter = collections.Counter()
     palette: dict[int, str] = {}
     names: dict[int, str] = {}
+    plain = any(one.is_plain and one.pixels for one in seen)
+    backwards = [one for one in seen if plain and runs_backwards(one.palette, one.pixels)]
     for one in seen:
         pixels.update(one.pixels)
         declared.update(one.declared)
@@ -165,6 +172,8 @@ def _of_ids(seen: Sequence[Seen]) -> tuple[list[Row], list[str]]:
             palette = {number: colour_of(rgba) for number, rgba in one.palette.items()} | palette
         names = one.names | names
     palette |= {number: colour for one in seen for number, colour in one.drawn.items()}
+    for one in backwards:  # what is 0 in the others is black in these
+        palette |= dict(zip(sorted(one.drawn), sorted(one.drawn.values()), strict=True))
     everything = max(pixels.total() + declared.total(), 1)
     ids = sorted(number for number in pixels if number != IGNORE)
     if ids and not 0 <= ids[0] <= ids[-1] < IGNORE:
@@ -180,6 +189,12 @@ def _of_ids(seen: Sequence[Seen]) -> tuple[list[Row], list[str]]:
     ]
     shares = {i: (declared if i in lost else pixels)[i] / everything for i in listed}
     remarks = [f"{row[1]}: id {row[0]} {shares[row[0]]:.1%}" for row in rows]
+    if backwards:
+        remarks.append(
+            f"{len(backwards)} of {len(seen)} masks have a palette that draws the smaller numbers lighter, and others "
+            "have none: the classes have its greys in the order of those, so that colours decide; look whether that is "
+            "right"
+        )
     if binary:
         remarks.append(
             f"255 is listed as a class, for the masks hold only {(ids + lost)[0]} beside it; if it means no label, "

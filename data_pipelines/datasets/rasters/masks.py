@@ -11,7 +11,14 @@ import rasterio
 from rasterio.enums import ColorInterp
 from rasterio.windows import Window
 
-from data_pipelines.datasets.rasters.palettes import Contradiction, Palette, colour_of, ids_of_palette, tells_colours
+from data_pipelines.datasets.rasters.palettes import (
+    Contradiction,
+    Palette,
+    colour_of,
+    ids_of_palette,
+    runs_backwards,
+    tells_colours,
+)
 from data_pipelines.geo import raster_io
 from data_pipelines.schema.legends import IGNORE, Legend
 from data_pipelines.schema.spec import Refused
@@ -103,10 +110,12 @@ class Reading:
     Attributes:
       pixels: pixels by id of the legend, those of 255 where that is no label; None of masks of colours.
       palette: what its palette decided: "" (it has none), "ids" (its colours are not the legend's) or "colours".
+      backwards: whether its numbers are read as ids, and its palette draws the larger ones darker.
     """
 
     pixels: collections.Counter | None
     palette: str
+    backwards: bool = False
 
 
 UNREAD = Reading(None, "")  # of a mask that was not looked at yet
@@ -136,7 +145,9 @@ def check(mask: Mask, legend: Legend) -> Reading:
     by_id: collections.Counter = collections.Counter()
     for number, count in pixels.items():
         by_id[ids[number]] += count
-    return Reading(by_id, "colours" if by_palette else "ids" if tells_colours(mask.palette) else "")
+    by_number = all(legend.id_of_value()[number] == ids[number] for number in pixels)
+    backwards = by_number and runs_backwards(mask.palette, pixels)
+    return Reading(by_id, "colours" if by_palette else "ids" if tells_colours(mask.palette) else "", backwards)
 
 
 def _check_declared(mask: Mask, legend: Legend, counts: Counts, ids: dict[int, int]) -> None:

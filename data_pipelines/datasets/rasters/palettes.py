@@ -1,6 +1,7 @@
 """Masks with a palette: whether their numbers are ids, or mean the colours that the palette gives them."""
 
 import collections
+import itertools
 from collections.abc import Collection, Mapping
 
 from data_pipelines.schema.legends import IGNORE, LandClass, Legend
@@ -22,6 +23,16 @@ def tells_colours(palette: Palette) -> bool:
     return any(
         colour_of(rgba) not in (f"#{index:02x}{index:02x}{index:02x}", "#000000") for index, rgba in palette.items()
     )
+
+
+def runs_backwards(palette: Palette, used: Collection[int]) -> bool:
+    """Whether the numbers that a mask uses are greys, and the larger ones darker.
+
+    Programs that make files small number greys as they come: white may be 0, where other masks have 1 or 255 for it.
+    """
+    known = [palette[number] for number in sorted(used) if number in palette]
+    greys = [red for red, green, blue, *_ in known if red == green == blue]
+    return len(greys) == len(known) > 1 and all(one > other for one, other in itertools.pairwise(greys))
 
 
 def ids_of_palette(palette: Palette, used: Collection[int], legend: Legend) -> dict[int, int] | None:

@@ -1,4 +1,4 @@
-"""The two CSVs that describe own imagery: which mask belongs to which image, and what the classes are."""
+"""The two CSVs that describe own imagery: which images and which mask belong together, and what the classes are."""
 
 import csv
 import dataclasses
@@ -6,15 +6,15 @@ import io
 import pathlib
 import re
 
+from data_pipelines.datasets.rasters import columns
+from data_pipelines.datasets.rasters.columns import BLOCK_COLUMNS, ROW_COLUMNS
 from data_pipelines.schema import csv_rows, names, paths
 from data_pipelines.schema.errors import InputError
 from data_pipelines.schema.legends import IGNORE, MOST_CLASSES, LandClass, Legend
 
 PAIRS, LEGEND = "rasters.csv", "legend.csv"
-PAIRS_COLUMNS = ("image", "mask", "split", "group")
-BLOCK_COLUMNS = ("left", "top", "width", "height")  # of a part of an image, in pixels; further columns of the pairs
+PAIRS_COLUMNS = (columns.IMAGE, *ROW_COLUMNS)
 LEGEND_COLUMNS = ("id", "name", "colour", "ignore")
-_SECOND_IMAGE = re.compile(r"images?[ _.-]?[^ ].*|img.*|s1|s2|sentinel.*|(.*[ _.-])image")
 _YES, _NO = ("1", "true", "yes"), ("", "0", "false", "no")
 
 
@@ -36,79 +36,127 @@ class Block:
 
 @dataclasses.dataclass(frozen=True)
 class Pair:
-    """One row: an image or a part of one, its mask, the split they are in, and what keeps neighbours on one side.
+    """One row: the images of one place or a part of them, their mask, their split, and what keeps neighbours together.
 
     Attributes:
-      name: of the image, as the CSV spells it.
+      name: of the first image, as the CSV spells it.
+      images: name of a sensor -> its image, in the order of the columns.
+      mask: None where the row has none.
       group: as the CSV names it; empty where the row is a group of its own.
-      block: the part of image and mask that is used; None for all of them.
+      block: the part of the first image that is used, and of what lies on its grid; None for all of it.
       line: of the CSV, for messages.
     """
 
     name: str
-    image: pathlib.Path
-    mask: pathlib.Path
+    images: dict[str, pathlib.Path]
+    mask: pathlib.Path | None
     split: str
     group: str
     block: Block | None = None
     line: int = 0
 
+    @property
+    def first(self) -> pathlib.Path:
+        """The image of the first sensor, on whose grid all others lie."""
+        return next(iter(self.images.values()))
+
+    @property
+    def files(self) -> tuple[pathlib.Path, ...]:
+        """All of its files: the images in order, and the mask."""
+        return (*self.images.values(), *((self.mask,) if self.mask else ()))
+
+
+@dataclasses.dataclass(frozen=True)
+class Table:
+    """A CSV of pairs: its rows in order, and the columns that are not read."""
+
+    pairs: list[Pair]
+    unread: tuple[str, ...]
+
 
 def read_pairs(path: pathlib.Path) -> list[Pair]:
-    """The rows of a CSV of pairs, in its order.
+    """The rows of a CSV of pairs, in its order; see `read_table`."""
+    return read_table(path).pairs
 
-    Raises InputError where the CSV cannot be used at all: no row, a column or a value is missing, a column that looks
-    like a second image, a split that TFDS could not name, none called train, an image listed twice, parts of an image
-    that overlap, a group in two splits.
+
+def read_table(path: pathlib.Path) -> Table:
+    """Reads a CSV of pairs.
+
+    Raises InputError where it cannot be used at all: no row, a column or a value is missing, a split that TFDS could
+    not name, no split called train where there are masks, a split of which some rows have a mask, an image listed
+    twice, parts of an image that overlap, a group or a file in two splits.
     """
     pairs: list[Pair] = []
-    rows = csv_rows.read(path, PAIRS_COLUMNS[:3], "image,mask,split,group")
-    _check_columns(path, rows[0][1])
+    rows = csv_rows.read(path, ROW_COLUMNS[:2], columns.EXAMPLE)
+    known = columns.read(path, [row for _, row in rows])
     used: dict[pathlib.Path, list[tuple[int, Block | None]]] = {}
-    splits: dict[str, tuple[str, int]] = {}
+    groups: dict[str, tuple[str, int]] = {}
+    shared: dict[tuple[str, pathlib.Path], Pair] = {}
     for line, row in rows:
         where = f"{path}, line {line}"
-        for column in PAIRS_COLUMNS[:3]:
+        for column in (*known.sensors, "split"):
             if not row[column]:
-                raise InputError(f"{where}: no {column}; expected a value in each of image, mask and split")
+                raise InputError(
+                    f"{where}: no {column}; expected a value in each of {', '.join(known.sensors)} and split"
+                )
         split = row["split"]
         if not re.fullmatch("[a-z][a-z0-9_]*", split) or split == "all":
             raise InputError(
                 f"{where}: split {split!r}; expected a name of small letters, digits and _, such as train, validation "
                 "or test"
             )
-        image, mask = (paths.given(row[column], f"{where}: {column}", path.parent) for column in ("image", "mask"))
-        block, before = _block(where, row), used.setdefault(paths.real(image), [])
-        _check_used_once(where, row["image"], block, before)
-        before.append((line, block))
-        if group := row.get("group", ""):
-            known, earlier = splits.setdefault(group, (split, line))
-            if known != split:
+        files = {
+            column: paths.given(row[column], f"{where}: {column}", path.parent)
+            for column in (*known.sensors, "mask")
+            if row[column]
+        }
+        mask = files.pop("mask", None)
+        pair = Pair(row[known.sensors[0]], files, mask, split, row.get("group", ""), _block(where, row), line)
+        before = used.setdefault(paths.real(pair.first), [])
+        _check_used_once(where, pair.name, pair.block, before)
+        before.append((line, pair.block))
+        _check_partners(where, pair, shared)
+        if pair.group:
+            earlier_split, earlier = groups.setdefault(pair.group, (split, line))
+            if earlier_split != split:
                 raise InputError(
-                    f"{where}: group {group!r} is in {split} here and in {known} in line {earlier}; expected every "
-                    "group in one split, or what is scored has been seen in training"
+                    f"{where}: group {pair.group!r} is in {split} here and in {earlier_split} in line {earlier}; "
+                    "expected every group in one split, or what is scored has been seen in training"
                 )
-        pairs.append(Pair(row["image"], image, mask, split, group, block, line))
-    if not any(pair.split == "train" for pair in pairs):
-        found = ", ".join(sorted({pair.split for pair in pairs}))
-        raise InputError(f"{path}: no row of split train, only {found}; expected images to train on")
-    return pairs
+        pairs.append(pair)
+    _check_splits(path, pairs)
+    return Table(pairs, known.unread)
 
 
-def _check_columns(path: pathlib.Path, row: dict[str, str]) -> None:
-    """Raises InputError for a column that looks like a second image, which would be passed over."""
-    for column in row:
-        if _SECOND_IMAGE.fullmatch(column):
+def _check_partners(where: str, pair: Pair, shared: dict[tuple[str, pathlib.Path], Pair]) -> None:
+    """Raises InputError where two files of a row are one, or an image is in rows of two splits."""
+    names = {paths.real(pair.mask): "mask"} if pair.mask else {}
+    for name, file in pair.images.items():
+        real = paths.real(file)
+        if (other := names.setdefault(real, name)) != name:
+            raise InputError(f"{where}: {other} and {name} are both {file}; expected a file for each")
+        earlier = shared.setdefault((name, real), pair)
+        if earlier.split != pair.split and earlier.first != pair.first:  # parts of one place are told apart elsewhere
             raise InputError(
-                f"{path}: column {column!r} looks like a second image of each row, and only the column image is read; "
-                "put all bands into one file (`gdal_merge.py -separate`, or `gdalbuildvrt -separate` where the grids "
-                "are the same), or take the column out"
+                f"{where}: {name} {file} is in {pair.split} here and in {earlier.split} in line {earlier.line}; "
+                "expected every file in one split, or what is scored has been seen in training"
             )
-    given = [column for column in BLOCK_COLUMNS if column in row]
-    if given and len(given) < len(BLOCK_COLUMNS):
-        raise InputError(
-            f"{path}: the columns {', '.join(given)} alone; a part of an image takes all of {', '.join(BLOCK_COLUMNS)}"
-        )
+
+
+def _check_splits(path: pathlib.Path, pairs: list[Pair]) -> None:
+    """Raises InputError for a split of which some rows alone have a mask, and where nothing is there to train on."""
+    first: dict[str, Pair] = {}
+    for pair in pairs:
+        other = first.setdefault(pair.split, pair)
+        if (other.mask is None) != (pair.mask is None):
+            without, with_mask = (pair, other) if pair.mask is None else (other, pair)
+            raise InputError(
+                f"{path}, line {without.line}: no mask, but line {with_mask.line} of the split {pair.split} has one; "
+                "expected one in every row of a split, or in none (then it is unlabelled); give rows without a mask a "
+                "split of their own, such as unlabelled"
+            )
+    if any(pair.mask for pair in pairs) and "train" not in first:
+        raise InputError(f"{path}: no row of split train, only {', '.join(sorted(first))}; expected images to train on")
 
 
 def _block(where: str, row: dict[str, str]) -> Block | None:

@@ -388,9 +388,10 @@ HEAD = "image,mask,split,group\n"
 PAIRS = {
     "empty": ("", "empty; expected a header"),
     "header alone": (HEAD, "a header and no row"),
-    "no header": ("i0.tif,m0.tif,train\n", "line 1: no column image, mask, split in the header"),
+    "no header": ("i0.tif,m0.tif,train\n", "line 1: no column mask, split in the header"),
     "no mask": ("image,split\na,train\n", "line 1: no column mask in the header image,split"),
-    "no value": (HEAD + "i0.tif,,train,\n", "line 2: no mask"),
+    "no value": (HEAD + "i0.tif,,train,\ni1.tif,m1.tif,train,\n", "line 2: no mask, but line 3 of the split train has"),
+    "no image": ("mask,split,note\nm0.tif,train,x\n", "no column of images in the header mask,split,note; expected"),
     "digit first": (HEAD + "i0.tif,m0.tif,2020,\n", "line 2: split '2020'; expected a name of small letters, digits"),
     "split": (HEAD + "i0.tif,m0.tif,Train,\n", "line 2: split 'Train'; expected a name of small letters"),
     "all": (HEAD + "i0.tif,m0.tif,all,\n", "line 2: split 'all'"),
@@ -542,7 +543,15 @@ def test_what_was_put_right_half_way_is_prepared_anew(table, tmp_path, capsys, m
 
 
 def test_flags_of_own_imagery_are_refused_for_others(tmp_path):
-    given = {"dataset": "sample", "source": "a", "data_dir": "b", "init": False, "legend": None, "tile": 128}
+    given = {
+        "dataset": "sample",
+        "source": "a",
+        "data_dir": "b",
+        "init": False,
+        "legend": None,
+        "tile": 128,
+        "resample": False,
+    }
     with pytest.raises(InputError, match="--tile: only for your own imagery"):
         prepare_verb.run(types.SimpleNamespace(**given))
     with pytest.raises(InputError, match="--tile=0: expected 16 to 4,096 pixels"):

@@ -106,8 +106,8 @@ def test_a_program_is_refused_as_image_mask_sidecar_and_source(tmp_path, server,
     assert "a.tif: " in refusal(bad)
     legend = Legend("x", (LandClass(1, "a", "#000000"), LandClass(2, "b", "#ffffff")))
     for image, mask in ((bad, good), (good, bad)):
-        pair = Pair("x", image, mask, "train", "")
-        found = inspect._look(pair, legend)
+        pair = Pair("x", {"image": image}, mask, "train", "")
+        found = inspect._look(pair, legend, resample=False)
         assert isinstance(found, Refused) and found.file in (bad, good)
     assert sorted(os.listdir(tmp_path)) == before
     for sidecar in ("good.tif.msk", "good.tif.ovr", "good.tif.OVR"):

@@ -321,3 +321,76 @@ def test_other_processes_cannot_read_them(splits):
         loader.train_batches(source, **arguments, seed=0, position=0, process_count=2)
     with pytest.raises(InputError, match="arrays of one Python process, but 2 processes share the run"):
         next(loader.eval_batches(source, **arguments, process_count=2))
+
+
+# ---- several sensors ------------------------------------------------------------------------------------------------
+
+
+def pairs(count, seed=0):
+    """({sensor: images}, masks) of a float32 sensor with NaN and of a uint8 one."""
+    radar, masks = drawn(count, "float32", seed, bands=1)
+    radar[0, :2, 3] = np.nan
+    return {"radar": radar, "optical_after": drawn(count, "uint8", seed + 50, bands=3)[0]}, masks
+
+
+def test_several_sensors_are_read_side_by_side():
+    train, unlabelled = pairs(4), pairs(3, seed=9)
+    bands, nodata = {"optical_after": ["red", "green", "blue"]}, {"radar": np.nan}
+    data = from_arrays({"train": train, "more": (unlabelled[0], None)}, CLASSES, bands=bands, nodata=nodata)
+    assert [(s.name, s.bands, s.dtype) for s in data.sensors] == [
+        ("radar", ("band1",), "float32"),
+        ("optical_after", ("red", "green", "blue"), "uint8"),
+    ]
+    np.testing.assert_allclose(data.sensors[0].scaling.offset, np.nanmean(train[0]["radar"].astype(float)))
+    np.testing.assert_allclose(data.sensors[1].scaling.offset, train[0]["optical_after"].mean((0, 1, 2)))
+    record = data.source("train")[0]
+    np.testing.assert_array_equal(record["optical_after"], train[0]["optical_after"][0])
+    assert (record["label"][:2, 3] == 255).all() and np.isfinite(record["radar"]).all()
+    np.testing.assert_array_equal(record["label"][2:], train[1][0, 2:])
+    cut = data.source("more").read(1, ["optical_after", "label"], (1, 2), 4)
+    np.testing.assert_array_equal(cut["optical_after"], unlabelled[0]["optical_after"][1, 1:5, 2:6])
+    assert (cut["label"] == 255).all() and data.class_pixels("more") == {}
+    swapped = {"optical_after": train[0]["optical_after"], "radar": train[0]["radar"]}
+    again = from_arrays({"train": (swapped, train[1])}, CLASSES, nodata=nodata)
+    assert [sensor.name for sensor in again.sensors] == ["optical_after", "radar"]
+
+
+def without(**changes):
+    images, masks = pairs(2)
+    images["radar"] = np.nan_to_num(images["radar"])
+    return {"train": (images, masks), "test": (images | changes, masks)}
+
+
+@pytest.mark.parametrize(
+    ("splits", "options", "message"),
+    [
+        (
+            without(optical_after=np.zeros((2, 6, 6, 3), np.uint8)),
+            {},
+            "split 'test': optical_after of 6 x 6 pixels with 3",
+        ),
+        (
+            without(thermal=np.zeros((2, 12, 12, 1), np.uint8)),
+            {},
+            "split 'test': images of radar, .*thermal, but of radar,",
+        ),
+        ({"train": ({}, None)}, {}, "split 'train': no images; expected"),
+        (
+            {"train": ({"a": np.zeros((2, 8, 8, 1), np.uint8), "b": np.zeros((3, 8, 8, 1), np.uint8)}, None)},
+            {},
+            r"split 'train': b of shape \(3, 8, 8, 1\), but a of \(2, 8, 8, 1\); expected as many places",
+        ),
+        (
+            {"train": ({"late": np.zeros((2, 8, 8, 1), np.uint8)}, None)},
+            {},
+            "sensor 'late': found 'late', expected small",
+        ),
+        (without(), {"bands": ["red"]}, r"bands=\['red'\]: expected a dictionary by sensor, of radar, optical_after"),
+        (without(), {"bands": {"nir": ["a"]}}, "bands={'nir'.*: expected a dictionary by sensor"),
+        (without(), {"nodata": {"optical_after": -1}}, "nodata=-1: expected a whole number from 0 to 255"),
+        ({"train": pairs(2)}, {}, "split 'train': record 0 holds 2 numbers that are NaN"),
+    ],
+)
+def test_sensors_that_are_refused(splits, options, message):
+    with pytest.raises(InputError, match=message):
+        from_arrays(splits, CLASSES, **options)

@@ -5,12 +5,14 @@ import pathlib
 import re
 
 import jax
+import numpy as np
 import pytest
 from networks import small, smallest
 
+from data_pipelines.reading.arrays import from_arrays
 from data_pipelines.schema.errors import InputError
 from data_pipelines.schema.normalization import SCALINGS
-from lcjax.configs import dfc2020
+from lcjax.configs import dfc2020, rasters
 from lcjax.engine import experiment as experiments
 from lcjax.profiling import aot_compile
 from lcjax.profiling.benchmark import benchmark
@@ -157,3 +159,27 @@ def test_what_needs_no_data_is_refused_before_they_are_opened(tmp_path):
         config.update(fields)
         with pytest.raises(InputError, match=says):
             experiments.build(config)
+
+
+@pytest.mark.parametrize(
+    ("argument", "count", "fusion", "taken"),
+    [
+        ("", 1, "b", ["b"]),
+        ("", 3, "early", ["a", "b", "c"]),
+        ("model=two_stream_swin", 3, "late", ["a", "b", "c"]),
+        ("fusion=early_plus_late:c+a", 3, "early_plus_late:c+a", ["c", "a"]),
+        ("fusion=b", 3, "b", ["b"]),
+    ],
+)
+def test_what_own_imagery_is_seen_as_is_the_data_s_to_say(argument, count, fusion, taken):
+    rng = np.random.default_rng(0)
+    names = ["a", "b", "c"] if count == 3 else ["b"]
+    images = {name: rng.integers(0, 255, (8, 64, 64, 2), np.uint8) for name in names}
+    data = from_arrays({"train": (images, rng.integers(0, 2, (8, 64, 64)))}, ["land", "water"])
+    config = rasters.get_config(",".join(filter(None, ["tiny=true,validation=none,test=none", argument])))
+    asked = config.fusion
+    experiment = experiments.build(config, data)
+    assert experiment.config.fusion == experiment.card.fusion == fusion
+    assert [sensor.name for sensor in experiment.card.sensors] == taken
+    assert config.fusion == asked  # the caller's is as it was
+    assert list(experiment.task.keys) == [*taken, "label"]

@@ -7,10 +7,11 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+import worlds
 from networks import RGB, make, smallest, trained
 
 from data_pipelines.schema.errors import InputError
-from data_pipelines.schema.sensors import AERIAL, S1, S2, SENSORS
+from data_pipelines.schema.sensors import AERIAL, S1, S2
 from lcjax.models.interfaces import ParameterGroups
 from lcjax.models.resample import space_to_depth
 from lcjax.models.transfer import Taken, transfer
@@ -45,10 +46,8 @@ def pre_trained(model, **sizes):
     )
 
 
-ALL = tuple(SENSORS.values())
-
-
-def plan_of(fusion, sensors=ALL, other=("late", (S1, S2))):
+def plan_of(fusion, sensors=(), other=("late", (S1, S2))):
+    sensors = sensors or worlds.held(fusion)
     return fusions.taken(fusion, fusions.sensors_of(fusion, sensors), *other, "runs/pretrain")
 
 

@@ -70,8 +70,8 @@ def prepared(path: pathlib.Path, folder: pathlib.Path):
         profile = {"driver": "GTiff", "count": 1, "height": dataset.height, "width": dataset.width, "dtype": "uint8"}
         with rasterio.open(folder / "mask.tif", "w", **profile, **place) as file:
             file.write(ids.astype(np.uint8))
-    pairs = [Pair("x", path, folder / "mask.tif", "train", "")]
-    return inspect.inspect(pairs, LEGEND, pathlib.Path("t.csv"))[0]
+    pairs = [Pair("x", {"image": path}, folder / "mask.tif", "train", "")]
+    return inspect.inspect(pairs, LEGEND, pathlib.Path("t.csv"))[0][0]
 
 
 def check(path: pathlib.Path, folder: pathlib.Path, image: int | str, scene: int | str) -> None:

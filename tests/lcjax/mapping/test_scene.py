@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import rasterio
 import strangers
+import worlds
 from printed import printed
 from rasterio.control import GroundControlPoint
 from rasterio.enums import ColorInterp
@@ -16,7 +17,7 @@ from rasterio.enums import ColorInterp
 from data_pipelines.datasets.contest_legend import DFC2020
 from data_pipelines.datasets.sample.make import FLAIR_CRS
 from data_pipelines.schema.errors import InputError
-from data_pipelines.schema.sensors import S1, S2, SENSORS, Scaling, Sensor
+from data_pipelines.schema.sensors import S1, S2, Scaling, Sensor
 from lcjax.mapping import scene as scenes
 from lcjax.runs.model_card import Card
 from lcjax.tasks.fusion import sensors_of
@@ -33,7 +34,7 @@ GRID = from_origin(500000.25, 5400000.75, 10, 10)
 
 
 def card(fusion="s2", tile=32):
-    return Card("fake", fusion, sensors_of(fusion, SENSORS.values()), DFC2020, tile, "sample 1.0.0", {}, {})
+    return Card("fake", fusion, sensors_of(fusion, worlds.held(fusion)), DFC2020, tile, "sample 1.0.0", {}, {})
 
 
 def digital_numbers(height=40, width=50, dtype="uint16"):

@@ -6,11 +6,11 @@ import pathlib
 import pytest
 
 from data_pipelines.schema.errors import InputError
-from data_pipelines.schema.sensors import SENSORS
+from data_pipelines.schema.sensors import S1, S2
 from lcjax.mapping.scene_list import jobs, parse_bands, parse_scene
 from lcjax.tasks.fusion import sensors_of
 
-ONE, TWO = sensors_of("s2", SENSORS.values()), sensors_of("late", SENSORS.values())
+ONE, TWO = sensors_of("s2", (S1, S2)), sensors_of("late", (S1, S2))
 
 
 def test_scene_texts():

@@ -4,13 +4,14 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+import worlds
 from flax import nnx
 from networks import RGB, make, smallest
 
-from data_pipelines.schema.sensors import SENSORS
+from data_pipelines.schema.sensors import S2
 from lcjax.models import registry, resample
 from lcjax.parallel import mesh as meshes
-from lcjax.tasks.fusion import STREAMS, inputs_of
+from lcjax.tasks.fusion import ADAPTED, MODES, inputs_of
 
 SHAPES = {"s1": 2, "s2": 13, "aerial": 5, "image": 3}
 
@@ -20,11 +21,15 @@ def images(size, edge):
     return {name: generator.standard_normal((size, *edge, bands)).astype(np.float32) for name, bands in SHAPES.items()}
 
 
-@pytest.mark.parametrize("fusion", STREAMS)
+@pytest.mark.parametrize("fusion", [*MODES, *ADAPTED, "s1", "s2", "image"])
 @pytest.mark.parametrize("model", registry.FAMILIES)
 def test_shape_of_the_logits(model, fusion):
     size = smallest(model).model
-    known = {"streams": inputs_of(fusion, (*SENSORS.values(), RGB)), "classes": 8, "precision": "f32"}
+    known = {
+        "streams": inputs_of(fusion, (RGB,) if fusion == "image" else worlds.held(fusion)),
+        "classes": 8,
+        "precision": "f32",
+    }
 
     def forward(inputs):
         return registry.segmenter(size, rngs=nnx.Rngs(0), **known)(inputs)
@@ -37,7 +42,7 @@ def test_shape_of_the_logits(model, fusion):
 @pytest.mark.parametrize("patch", [2, 4])
 def test_a_unet_on_patches_sees_each_pixel_once_and_answers_for_each(patch):
     size = smallest("unet", patch=patch).model
-    known = {"streams": inputs_of("s2", SENSORS.values()), "classes": 8, "precision": "f32"}
+    known = {"streams": inputs_of("s2", (S2,)), "classes": 8, "precision": "f32"}
 
     def forward(inputs):
         network = registry.segmenter(size, rngs=nnx.Rngs(0), **known)

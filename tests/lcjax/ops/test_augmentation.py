@@ -9,7 +9,7 @@ import pytest
 from networks import RGB, batch, card_of, logged, smallest, trained
 
 from data_pipelines.schema.errors import InputError
-from data_pipelines.schema.sensors import SENSORS
+from data_pipelines.schema.sensors import SENSORS, Scaling
 from lcjax import tasks
 from lcjax.configs import base
 from lcjax.ops import augment, augmentation, geometric, mixing, photometric
@@ -205,3 +205,30 @@ def test_images_are_float32_for_networks_in_bf16():
         keys,
     )
     assert {str(image.dtype) for image in floats.values()} == {"float32"} and str(labels.dtype) == "uint8"
+
+
+@pytest.mark.parametrize("axis", [0, 1])
+@pytest.mark.parametrize("fields", [{}, {"scale": (0.5, 2.0), "aspect": 1.33}], ids=["crop", "rescaled"])
+def test_all_sensors_and_the_label_take_every_augmentation_together(fields, axis):
+    """Pixels say where they come from, in each of three sensors in its own way; labels say their row or column."""
+    side, size = 32, 3
+    place = np.stack(np.meshgrid(np.arange(size), np.arange(side), np.arange(side), indexing="ij"), -1)
+    plain = dataclasses.replace(RGB, dtype="float32", scaling=Scaling(1.0, -np.inf, np.inf, 0.0, 1.0))
+    factors = {"radar": 1.0, "s2_before": -2.0, "s2_after": 0.5}
+    sensors = [dataclasses.replace(plain, name=name) for name in factors]
+    images = {name: (factor * place).astype(np.float32) for name, factor in factors.items()}
+    images["label"] = (side * place[..., 0] + place[..., 1 + axis]).astype(np.uint8)
+    config = config_with(crop=8, cutmix=0.5, dihedral=True, **fields)
+    window = augmentation.window(side, config)
+    corner = np.random.default_rng(0).integers(0, side - window + 1, (size, 2)).astype(np.int32)
+    draw = jax.jit(lambda keys: augmentation.augmented(images, corner, keys, sensors, config))
+    seen = set()
+    for seed in range(6):
+        floats, label = jax.device_get(draw(jax.random.split(jax.random.key(seed), size)))
+        for name, factor in factors.items():
+            np.testing.assert_allclose(floats[name], factor * floats["radar"], atol=1e-4)
+        example, at = np.rint(floats["radar"][..., 0]), floats["radar"][..., 1 + axis]
+        np.testing.assert_array_equal(label // side, example)
+        assert np.abs(label % side - at).max() <= 0.5 + 1e-3
+        seen.add(label.tobytes())
+    assert len(seen) == 6

@@ -1,0 +1,263 @@
+"""Own imagery of several sensors: each as it was in its files, all on one grid, or refused by name."""
+
+import re
+
+import numpy as np
+import own
+import pytest
+from rasterio import Affine
+
+from data_pipelines.datasets.rasters import builder, family, init_csv, tables
+from data_pipelines.prepare import prepare
+from data_pipelines.schema import band_selection
+from data_pipelines.schema.errors import InputError
+from data_pipelines.schema.sensors import SENSORS
+
+HEAD = "radar,s2_after,mask,split,group\n"
+PLACE = {"crs": "EPSG:32633"}
+
+
+def folder(root, places=8, labelled=6, place=PLACE):
+    """Places of 40 x 70 pixels: one band of float32, three of uint8, and masks for the first ones."""
+    text = ""
+    for k, name in enumerate("abcdefgh"[:places]):
+        split = ("train", "train", "train", "train", "validation", "test")[k] if k < labelled else "unlabelled"
+        own.write(root / f"radar/{name}.tif", own.picture(k, bands=1, dtype="float32"), **place)
+        own.write(root / f"s2_after/{name}.tif", own.picture(100 + k), **place)
+        if k < labelled:
+            own.write(root / f"mask/{name}.tif", own.ids(k), **place)
+        mask = f"mask/{name}.tif" if k < labelled else ""
+        text += f"radar/{name}.tif,s2_after/{name}.tif,{mask},{split},g{k}\n"
+    (root / "rasters.csv").write_text(HEAD + text)
+    (root / "legend.csv").write_text(own.LEGEND)
+    return root
+
+
+def opened(root, **how):
+    """(data set, its items by split) without a shard being written."""
+    described = builder.describe("rasters/pairs", root, None, 32, **how)
+    spec = builder.spec(described, family.RASTERS)
+    return spec, spec.index([])
+
+
+def refusals(root, **how):
+    """{end of the file's path: reason} of what is refused."""
+    items = [item for some in opened(root, **how)[1].values() for item in some if item.refused]
+    return {"/".join(item.refused.file.parts[-2:]): item.refused.reason for item in items}
+
+
+def make(source, tmp_path, **how):
+    return prepare.prepare("rasters/pairs", source, tmp_path / "data", **{"tile": 32, "workers": 1} | how)
+
+
+@pytest.fixture(scope="module")
+def pairs(tmp_path_factory):
+    root = tmp_path_factory.mktemp("pairs")
+    return make(folder(root / "source"), root)
+
+
+def test_each_sensor_has_bands_numbers_and_scaling_of_its_own(pairs):
+    radar, optical = pairs.sensors
+    assert [(s.name, s.bands, s.dtype) for s in pairs.sensors] == [
+        ("radar", ("gray",), "float32"),
+        ("s2_after", ("red", "green", "blue"), "uint8"),
+    ]
+    assert radar.ground_sampling == optical.ground_sampling == pytest.approx(0.5, rel=1e-3)
+    values = np.stack([own.picture(100 + k) for k in range(4)], 1).reshape(3, -1).astype(float)
+    np.testing.assert_allclose(optical.scaling.offset, values.mean(1), rtol=1e-12)
+    values = np.stack([own.picture(k, bands=1, dtype="float32") for k in range(4)]).astype(float)
+    np.testing.assert_allclose(radar.scaling.scale, values.std(), rtol=1e-9)
+
+
+def test_every_record_is_one_place_of_all_sensors_and_the_mask(pairs):
+    assert pairs.splits == {"train": 24, "validation": 6, "test": 6, "unlabelled": 12}
+    for split in pairs.splits:
+        source = pairs.source(split)
+        for record in (source[index] for index in range(len(source))):
+            name, row, column = record["id"].rsplit("_", 2)
+            k, top, left = "abcdefgh".index(name[6]), int(row[1:]), int(column[1:])
+            part = np.s_[top : top + 32, left : left + 32]
+            radar, optical = own.picture(k, bands=1, dtype="float32"), own.picture(100 + k)
+            height, width = radar[0][part].shape
+            np.testing.assert_array_equal(record["radar"][:height, :width, 0], radar[0][part])
+            np.testing.assert_array_equal(record["s2_after"][:height, :width], np.moveaxis(optical, 0, -1)[part])
+            known = record["label"][:height, :width] != 255
+            assert known.any() == (split != "unlabelled")
+            np.testing.assert_array_equal(record["label"][:height, :width][known], own.ids(k)[0][part][known])
+
+
+def test_parts_of_an_unlabelled_split_have_statistics(pairs):
+    whole, part = (pairs.band_statistics(spec)["s2_after"] for spec in ("unlabelled", "unlabelled[:50%]"))
+    assert whole["pixels"] == 2 * 40 * 70
+    assert part["pixels"] == 6 * 32 * 32  # of the first place, overlaps and what is mirrored among them
+    np.testing.assert_allclose(part["mean"], own.picture(106).mean((1, 2)), rtol=0.01)
+
+
+def test_what_holds_no_data_in_one_sensor_has_no_label_and_its_own_mean(tmp_path):
+    radar = own.picture(0, bands=1, dtype="float32")
+    radar[0, :5, :7] = np.nan
+    root = folder(tmp_path / "source", places=6)
+    own.write(root / "radar/a.tif", radar, **PLACE)
+    spec, items = opened(root)
+    record = spec.read(items["train"][0]).parts
+    assert (record["label"][:5, :7] == 255).all() and (record["label"] != 255).sum() == 32 * 32 - 35
+    seen = radar[0, :32, :32]
+    np.testing.assert_allclose(record["radar"][:5, :7, 0], np.nanmean(seen.astype(float)), rtol=1e-6)
+    np.testing.assert_array_equal(record["s2_after"], np.moveaxis(own.picture(100), 0, -1)[:32, :32])
+
+
+NORTH = {"crs": "EPSG:32632"}
+REFUSED = {
+    "rows": ((own.picture(100, height=39), PLACE), r"pixels of 0\.5 x 0\.4875 m, expected 0\.5 x 0\.5 m as in a\.tif"),
+    "shape": ((own.picture(100, height=39), {}), r"70 x 39 pixels, not of the proportions of the 70 x 40 of a\.tif"),
+    "coarse": ((own.picture(100, height=20, width=35), {}), "35 x 20 pixels, expected 70 x 40 as in .* --resample"),
+    "crs": ((own.picture(100), NORTH), r"CRS EPSG:32632, expected EPSG:32633 as in a\.tif"),
+    "dates": ((own.picture(100, bands=6), PLACE), r"6 bands, expected 3 as most of s2_after in rasters\.csv"),
+    "dtype": ((own.picture(100, dtype="uint16"), PLACE), "dtype uint16, expected uint8 as most of s2_after"),
+}
+
+
+@pytest.mark.parametrize(("image", "reason"), REFUSED.values(), ids=REFUSED)
+def test_a_partner_that_does_not_fit_is_refused_by_name(tmp_path, image, reason):
+    root = folder(tmp_path / "source", places=6)
+    own.write(root / "s2_after/a.tif", image[0], **image[1])
+    ((file, told),) = refusals(root).items()
+    assert file == "s2_after/a.tif"
+    assert re.search(reason, told), told
+
+
+def test_of_three_the_one_that_differs_is_refused_whichever_it_is(tmp_path):
+    """The first sensor's image is the odd one; the other sensor and the mask agree."""
+    root = folder(tmp_path / "source", places=6)
+    own.write(root / "radar/a.tif", own.picture(0, bands=1, dtype="float32"), **NORTH)
+    ((file, told),) = refusals(root).items()
+    assert file == "radar/a.tif" and told.startswith("CRS EPSG:32632, expected EPSG:32633 as in a.tif")
+
+
+@pytest.mark.parametrize("place", [{}, PLACE], ids=["nowhere", "placed"])
+def test_other_pixels_of_the_same_ground_are_resampled_when_told(tmp_path, place):
+    """A plane stays a plane: bilinear, on the right pixels, whatever tile it is read for."""
+    rows, columns = np.mgrid[0:40, 0:70] + 0.5
+    root = folder(tmp_path / "source", places=6, place=place)
+    fine = (columns + 2 * rows).astype(np.float32)[None]
+    coarse = fine.reshape(1, 20, 2, 35, 2).mean((2, 4))
+    for name in "abcdef":
+        own.write(root / f"radar/{name}.tif", fine, **place)
+        moved = {"transform": Affine(1, 0, 500_000, 0, -1, 5_000_000)} if place else {}
+        own.write(root / f"s2_after/{name}.tif", np.repeat(coarse, 3, 0), **place | moved)
+    with pytest.raises(InputError, match=r"expected 70 x 40 as in a\.tif; if it covers .*`lcjax prepare --resample`"):
+        opened(root)
+    spec, items = opened(root, resample=True)
+    assert [sensor.ground_sampling for sensor in spec.sensors] == [pytest.approx(0.5, rel=1e-3) if place else None] * 2
+    for item in items["train"][:3]:
+        record, cut = spec.read(item).parts, item.cut
+        near = [1 if start == 0 else 0 for start in (cut.top, cut.left)]  # at its edge an image has no neighbour
+        end = [-1 if start + 32 >= size else None for start, size in ((cut.top, 40), (cut.left, 70))]
+        inside = np.s_[near[0] : end[0], near[1] : end[1]]
+        expected = np.repeat(record["radar"][inside], 3, -1)
+        np.testing.assert_allclose(record["s2_after"][inside], expected, atol=1e-3, err_msg=item.id)
+    assert builder.describe("x", root, None, 32, True).fingerprint != builder.describe("x", root, None, 32).fingerprint
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        (
+            HEAD + "a.tif,,m.tif,train,\nb.tif,c.tif,n.tif,train,\n",
+            "line 2: no s2_after; expected a value in each of radar, s2_after and split",
+        ),
+        (HEAD + "a.tif,,m.tif,train,\nb.tif,c.tif,n.tif,train,\n", "line 2: no s2_after"),
+        (HEAD + "a.tif,a.tif,m.tif,train,\n", "line 2: radar and s2_after are both .*a.tif; expected a file for each"),
+        (HEAD + "a.tif,b.tif,./b.tif,train,\n", "line 2: mask and s2_after are both .*b.tif; expected a file for each"),
+        (
+            HEAD + "a.tif,c.tif,m.tif,train,\nb.tif,c.tif,n.tif,test,\n",
+            "line 3: s2_after .*c.tif is in test here and in",
+        ),
+        (
+            HEAD.replace("radar", "early") + "a.tif,b.tif,m.tif,train,\n",
+            "column 'early' holds images, and its name .* none",
+        ),
+        (HEAD.replace("radar", "2020") + "a.tif,b.tif,m.tif,train,\n", "column '2020' holds images"),
+        ("s1,labels,mask,split\na.tif,b.tif,m.tif,train\n", "column 'labels' holds files and looks like a second mask"),
+        ("s1,s2,split\na.tif,b.tif,train\n", "no column mask in the header s1,s2,split"),
+    ],
+)
+def test_a_csv_of_sensors_that_cannot_be_used(tmp_path, text, says):
+    (tmp_path / "rasters.csv").write_text(text)
+    with pytest.raises(InputError, match=says):
+        tables.read_pairs(tmp_path / "rasters.csv")
+
+
+def test_notes_are_told_and_not_read(tmp_path):
+    (tmp_path / "rasters.csv").write_text("s1,note,s2,mask,split\na.tif,cloudy. I think,b.png,,train\n")
+    table = tables.read_table(tmp_path / "rasters.csv")
+    assert table.unread == ("note",)
+    assert list(table.pairs[0].images) == ["s1", "s2"] and table.pairs[0].mask is None
+
+
+def test_without_any_mask_no_legend_is_needed(tmp_path):
+    root = folder(tmp_path / "source", labelled=0, places=3)
+    (root / "legend.csv").unlink()
+    spec, items = opened(root)
+    assert {split: len(some) for split, some in items.items()} == {"unlabelled": 18}
+    assert (spec.scaled_by, [c.name for c in spec.legend.scored]) == ("unlabelled", ["unlabelled"])
+    assert (spec.read(items["unlabelled"][0]).parts["label"] == 255).all()
+
+
+def test_a_sensor_may_have_a_published_name_and_numbers_of_its_own(tmp_path):
+    root = folder(tmp_path / "source", places=6)
+    table = root / "rasters.csv"
+    table.write_text(table.read_text().replace("radar,s2_after,", "s1,s2,", 1))
+    s1, s2 = opened(root)[0].sensors
+    assert (s1.name, s2.name) == ("s1", "s2") and not s1.is_published and not s2.is_published
+    assert all(sensor.is_published for sensor in SENSORS.values())
+    assert band_selection.chosen([s1, s2], "red+blue")[1].bands == ("red", "blue")
+    with pytest.raises(InputError, match=r"config\.bands='rgb': expected all, or bands of the data set"):
+        band_selection.chosen([s1, s2], "rgb")  # these names are of the published sensor
+
+
+def test_init_proposes_sensors_from_folders_side_by_side(tmp_path, capsys):
+    root = folder(tmp_path / "source")
+    for name in ("rasters.csv", "legend.csv"):
+        (root / name).unlink()
+    (root / "radar" / "z.tif").write_bytes((root / "radar" / "a.tif").read_bytes())
+    init_csv.init_csv("rasters/pairs", root)
+    said = " ".join(capsys.readouterr().out.split())
+    assert "8 pairs; 4 train, 1 validation, 1 test, 2 unlabelled (by whole images)" in said
+    assert "sensors: radar, s2_after" in said and "left out: 1 rasters without partner (radar/z.tif)" in said
+    pairs = tables.read_pairs(root / "rasters.csv")
+    assert [list(pair.images) for pair in pairs] == [["radar", "s2_after"]] * 8
+    assert [pair.split for pair in pairs if pair.mask is None] == ["unlabelled"] * 2
+    assert len(opened(root)[1]["unlabelled"]) == 12
+
+
+def test_init_of_places_without_masks(tmp_path, capsys):
+    root = folder(tmp_path / "source", labelled=0, places=3)
+    for name in ("rasters.csv", "legend.csv"):
+        (root / name).unlink()
+    init_csv.init_csv("rasters/pairs", root)
+    assert "3 pairs; 3 unlabelled (no masks)" in capsys.readouterr().out
+    assert not (root / "legend.csv").exists()
+    assert len(opened(root)[1]["unlabelled"]) == 18
+
+
+WHITE_IS_0 = {0: (255, 255, 255, 255), 1: (0, 0, 0, 255)}
+
+
+def test_a_palette_that_runs_backwards_is_not_taken_for_plain_numbers(tmp_path, capsys):
+    """As programs write that make files small: white, the 1 of the other masks, is number 0."""
+    values = [np.random.default_rng(k).integers(0, 2, (1, 40, 70), np.uint8) for k in range(6)]
+    root = folder(tmp_path / "source", places=6)
+    for k, name in enumerate("abcdef"):
+        own.write(root / f"mask/{name}.tif", values[k], **PLACE)
+    own.write(root / "mask/a.tif", 1 - values[0], palette=WHITE_IS_0, **PLACE)
+    (root / "legend.csv").write_text("id,name,colour\n0,dry,#8b5a2b\n1,flooded,#1f77b4\n")
+    ((file, told),) = refusals(root).items()
+    assert file == "mask/a.tif" and told.startswith("its palette draws the smaller numbers lighter")
+    for name in ("rasters.csv", "legend.csv"):
+        (root / name).unlink()
+    init_csv.init_csv("rasters/pairs", root)
+    assert "1 of 6 masks have a palette that draws the smaller numbers lighter" in capsys.readouterr().out
+    spec, items = opened(root)
+    first = next(item for some in items.values() for item in some if item.id == "radar/a.tif_r0_c0")
+    np.testing.assert_array_equal(spec.read(first).parts["label"], values[0][0, :32, :32])
