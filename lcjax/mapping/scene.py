@@ -85,15 +85,12 @@ class Scene:
     Attributes:
       layers: of each sensor.
       files: what GDAL reads for them.
+      grid: the dataset whose CRS, transform, width and height the map takes over: a file, and no view of one.
     """
 
     layers: tuple[Layer, ...]
     files: SceneFiles
-
-    @property
-    def grid(self) -> rasterio.DatasetReader:
-        """The dataset whose CRS, transform, width and height the map takes over."""
-        return self.layers[0].dataset
+    grid: rasterio.DatasetReader
 
     @property
     def tags(self) -> dict[str, str]:
@@ -165,15 +162,14 @@ def open_scene(
     with contextlib.ExitStack() as stack:
         stack.enter_context(rasterio.Env(GDAL_CACHEMAX=_CACHE))
         scene_files = SceneFiles.of(files[sensor.name] for sensor in card.sensors)  # before anything is read of them
-        layers = []
+        layers, listed_of = [], _listed(bands, card.sensors)
         for sensor in card.sensors:
             path = files[sensor.name]
             dataset = stack.enter_context(_open(path, sensor))
             if grid in ("", sensor.name):
                 _check_ground_sampling(dataset, sensor, path)
-            listed = bands if len(files) == 1 else [band for band in bands if band in sensor.bands]
             image_bands = raster_io.image_bands(dataset)
-            names = _band_names(dataset, sensor, path, listed, card)
+            names = _band_names(dataset, sensor, path, listed_of[sensor.name], card)
             indices = tuple(image_bands[index] for index in band_indices(sensor, names, str(path)))
             sample = _sample(dataset, indices, sensor, path)
             gain, shift = conversion_of(sensor)(sensor, dataset, indices, sample, path, offset)
@@ -181,17 +177,19 @@ def open_scene(
                 _log.warning("%s: %s", path, fill_values.warning(*fill))
             digest = hashlib.sha256(sample.tobytes()).hexdigest()
             layers.append(Layer(sensor, path, dataset, indices, gain, shift, digest))
+        target = next((layer for layer in layers if layer.sensor.name == grid), layers[0])
         if grid:
-            target = next(layer for layer in layers if layer.sensor.name == grid)
+            _warn_of_size(layers, target)
             layers = [_warped(layer, target, stack) for layer in layers]
-        _check_same_grid(layers)
-        height, width = layers[0].dataset.shape
+        else:
+            _check_same_grid(layers)
+        height, width = target.dataset.shape
         if min(height, width) < card.tile:
             _log.info(
                 "%s: %d x %d pixels, smaller than a tile of %d; mapped as one piece",
-                *(layers[0].path, width, height, card.tile),
+                *(target.path, width, height, card.tile),
             )
-        yield Scene(tuple(layers), scene_files)
+        yield Scene(tuple(layers), scene_files, target.dataset)
 
 
 # ---- opening and checking -------------------------------------------------------------------------------------------
@@ -266,6 +264,28 @@ def _check_ground_sampling(dataset: rasterio.DatasetReader, sensor: Sensor, path
         )
 
 
+def _listed(bands: Sequence[str], sensors: Sequence[Sensor]) -> dict[str, Sequence[str]]:
+    """Returns what --bands lists for the file of each sensor.
+
+    Of several sensors each takes the names that are its own. Where they have names in common, as dates have, the first
+    one takes those up to the first that is not its own or comes again, and so on in the order of the sensors; what is
+    listed once is meant for all.
+    """
+    if len(sensors) == 1:
+        return {sensors[0].name: bands}
+    own: dict[str, Sequence[str]] = {s.name: [band for band in bands if band in s.bands] for s in sensors}
+    if all(len(set(names)) == len(names) for names in own.values()):
+        return own
+    rest = list(bands)
+    listed: dict[str, Sequence[str]] = {}
+    for sensor in sensors:
+        taken: list[str] = []
+        while rest and rest[0] in sensor.bands and rest[0] not in taken:
+            taken.append(rest.pop(0))
+        listed[sensor.name] = taken or own[sensor.name]
+    return own if rest else listed
+
+
 def _band_names(dataset, sensor, path, listed: Sequence[str], card: Card) -> list[str | None]:
     """Returns the names of the file's bands without alpha, in order: those of --bands, else those of the file."""
     image_bands = raster_io.image_bands(dataset)
@@ -318,13 +338,26 @@ def _warped(layer: Layer, target: Layer, stack: contextlib.ExitStack) -> Layer:
     return dataclasses.replace(layer, dataset=view)
 
 
+def _warn_of_size(layers: Sequence[Layer], target: Layer) -> None:
+    """Warns where pixels are brought to another size, and no file tells whether the network learned from that."""
+    first = layers[0]  # whose pixels preparation keeps, of own imagery
+    sized = [layer for layer in (first, target) if layer.sensor.ground_sampling is None]
+    if len(sized) == 2 and first.dataset.shape != target.dataset.shape:
+        _log.warning(
+            "%s: the map gets its %d x %d pixels, and nothing tells whether the network learned from pixels of that "
+            "size; most likely from those of %s: --grid=%s",
+            *(target.path, *target.dataset.shape[::-1], first.sensor.name, first.sensor.name),
+        )
+
+
 def _check_same_grid(layers: Sequence[Layer]) -> None:
     first = layers[0]
     for other in layers[1:]:
         if found := grids.difference(Grid.of(other.dataset), Grid.of(first.dataset), str(first.path)):
+            advised = other.sensor if other.sensor.is_published else first.sensor
             raise InputError(
                 f"{other.path}: {found}; have the sensors warped onto the grid of one of them, e.g. with "
-                f"--grid={other.sensor.name}"
+                f"--grid={advised.name}"
             )
 
 

@@ -1,5 +1,6 @@
 """Scenes are opened as the card wants them or refused in one line."""
 
+import dataclasses
 import os
 import re
 import socket
@@ -19,6 +20,7 @@ from data_pipelines.datasets.sample.make import FLAIR_CRS
 from data_pipelines.schema.errors import InputError
 from data_pipelines.schema.sensors import S1, S2, Scaling, Sensor
 from lcjax.mapping import scene as scenes
+from lcjax.mapping import scene_list
 from lcjax.runs.model_card import Card
 from lcjax.tasks.fusion import sensors_of
 
@@ -246,6 +248,23 @@ def test_two_sensors_share_one_list_of_bands(tmp_path):
     np.testing.assert_array_equal(inputs["s2"], np.moveaxis(digital_numbers()[:, 3:20], 0, -1))
 
 
+@pytest.mark.parametrize(
+    ("words", "before", "after"),
+    [
+        ("B4,B3,B2,B3,B2,B4", "B4,B3,B2", "B3,B2,B4"),
+        ("before,after", "B4,B3,B2", "B4,B3,B2"),  # what refusals advise
+        ("B2,B3,B4", "B2,B3,B4", "B2,B3,B4"),  # once, for both
+        ("", "", ""),
+        ("B4,B4,B4", "B4,B4,B4", "B4,B4,B4"),  # nonsense, which is refused by its number
+    ],
+)
+def test_dates_of_one_sensor_share_a_list_of_bands_in_their_order(words, before, after):
+    dates = [dataclasses.replace(S2, name=name, bands=("B4", "B3", "B2")) for name in ("before", "after")]
+    listed = scene_list.parse_bands(words.split(",") if words else [], dates)
+    found = {name: ",".join(bands) for name, bands in scenes._listed(listed, dates).items()}
+    assert found == {"before": before, "after": after}
+
+
 def test_files_for_other_sensors_are_refused(tmp_path):
     path = write(tmp_path / "s.tif", digital_numbers(), S2.bands)
     with pytest.raises(InputError, match="--scene=s1=FILE,s2=FILE"), scenes.open_scene(card("late"), {"s2": path}):
@@ -467,6 +486,34 @@ def test_bands_of_own_imagery_are_found_by_name(tmp_path):
     assert not valid[5, 6] and valid.sum() == valid.size - 1
     np.testing.assert_array_equal(found[5, 6], [100, 100])  # what scales to zero
     np.testing.assert_array_equal(found[valid], np.moveaxis(values[[2, 1]], 0, -1)[valid])
+
+
+def test_a_map_of_rasters_without_a_place_lies_nowhere_whatever_the_grid(tmp_path):
+    """Of the other sensor there is a view in more or fewer pixels, in a plane that is no place."""
+    sensors = tuple(dataclasses.replace(own().sensors[0], name=name) for name in ("fine", "coarse"))
+    both = dataclasses.replace(own(), fusion="late", sensors=sensors)
+    image = np.random.default_rng(0).integers(1, 200, (3, 80, 96)).astype("uint8")
+    files = {}
+    for name, values in {"fine": image, "coarse": image[:, ::2, ::2]}.items():
+        files[name] = tmp_path / f"{name}.png"
+        with warnings.catch_warnings(action="ignore"):
+            profile = {"driver": "PNG", "count": 3, "height": values.shape[1], "width": values.shape[2]}
+            with rasterio.open(files[name], "w", dtype="uint8", **profile) as png:
+                png.write(values)
+    with (
+        pytest.raises(InputError, match=r"coarse\.png: 48 x 40 pixels, .* e\.g\. with --grid=fine"),
+        scenes.open_scene(both, files),
+    ):
+        pass
+    for name, shape, told in (("fine", (80, 96), False), ("coarse", (40, 48), True)):
+        with printed() as said, scenes.open_scene(both, files, grid=name) as scene:
+            assert scene.grid.crs is None and scene.grid.transform.is_identity
+            inputs, valid = scene.read(0, shape[0])
+            assert valid.all() and {one.shape for one in inputs.values()} == {(*shape, 3)}
+            np.testing.assert_array_equal(
+                inputs[name], np.moveaxis(image if name == "fine" else image[:, ::2, ::2], 0, -1)
+            )
+        assert ("nothing tells whether the network learned from pixels of that size" in said.text) == told
 
 
 def test_the_other_sensor_is_warped_where_told(tmp_path):
