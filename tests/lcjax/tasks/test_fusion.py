@@ -98,7 +98,7 @@ def test_what_joins_nothing_is_refused(name, says):
 def test_a_name_that_no_card_could_hold_is_refused():
     many = [dataclasses.replace(RADAR, name=f"radar_of_a_long_campaign_{number}") for number in range(10)]
     assert len(fusion.sensors_of("late", many)) == 10
-    with pytest.raises(InputError, match="name, or that of an encoder: found 259 letters, expected a name of 1 to 200"):
+    with pytest.raises(InputError, match="name, or that of an encoder: found 269 letters, expected a name of 1 to 200"):
         fusion.sensors_of("early", many)
 
 
