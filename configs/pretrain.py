@@ -1,21 +1,22 @@
-"""Pre-training without labels: two views of one place, as of Sentinel-1 and Sentinel-2, become alike.
+"""Pre-training without labels: two views of one place, such as of Sentinel-1 and Sentinel-2, become alike.
 
   lcjax train --config=pretrain:data=sample,tiny=true --workdir=runs/pretrain --config.data_dir=DIR
 
 Arguments:
-  model      family of the encoders: two_stream_swin (one Swin-T per sensor), or any other of dfc2020
-  size       as in dfc2020
-  data       sen12ms (180,662 pairs of four seasons), dfc2020 (6,114 pairs), sample, or rasters/NAME: images of your own
-             (docs/own_data.md)
-  sensors    of rasters those that are seen, A+B, where it has more; dates count as sensors
-  train      the split that is trained on; where it is not given, of rasters nine tenths of the split unlabelled
-  validation  the one that watches; of rasters the last tenth
-  objective  nt_xent (contrastive: other places are pushed away) or vicreg (no place is compared with another one)
-  views      sensors (Sentinel-1 and Sentinel-2) or augmentations (two of one image: of Sentinel-2, or of Sentinel-1 by
-             --config.fusion=s1; of rasters of all sensors side by side, or of those that are named)
-  recipe     ours, or report or code: as the reference declares pre-training, or as it ran it
-             (configs/report2024/recipes.py)
-  tiny       true shrinks the networks, the crop and the run
+  model       family of the encoders: two_stream_swin (one Swin-T per sensor), or any other of dfc2020
+  size        as in dfc2020
+  data        sen12ms (180,662 pairs of four seasons), dfc2020 (6,114 pairs), sample, or rasters/NAME: images of your
+              own (docs/own_data.md)
+  objective   nt_xent (contrastive: other places are pushed away) or vicreg (no place is compared with another one)
+  views       what the two views are: sensors, each with an encoder; dates of one sensor, with one encoder for both; or
+              augmentations of one image, with one encoder
+  sensors     which of the data they are of: A+B, where there are more; dates count as sensors; of augmentations one, A
+              (default: s2; of rasters the only one, or all side by side)
+  train       the split that is trained on; where it is not given, of rasters nine tenths of the split unlabelled
+  validation  the one that watches, of rasters the last tenth
+  recipe      ours, or report or code: as the reference declares pre-training, or as it ran it
+              (configs/report2024/recipes.py)
+  tiny        true shrinks the networks, the crop and the run
 
 After Scheibenreif et al. 2022: NT-Xent with temperature 0.2 between image embeddings of the two sensors, random crop
 224 of 256, AdamW, cosine schedule. Here with two-layer projection heads, as in the article's figure, and with the
@@ -38,18 +39,18 @@ ARGUMENTS = {
     "model": "two_stream_swin",
     "size": "",
     "data": "sen12ms",
+    "objective": "nt_xent",
+    "views": "sensors",
     "sensors": "",
     "train": "",
     "validation": "",
-    "objective": "nt_xent",
-    "views": "sensors",
     "recipe": "ours",
     "tiny": False,
 }
 
 _TASKS = {"nt_xent": "contrastive", "vicreg": "vicreg"}
-# By views; "late" as in the run that takes the encoders over.
-_FUSIONS = {"sensors": "late", "augmentations": "s2"}
+# How several sensors are joined, by views; late as in the run that takes the encoders over.
+_MODES = {"sensors": "late", "dates": "dates", "augmentations": "early"}
 # What makes two views of one image differ: a crop of a quarter to all of the square, and radiometry.
 _AUGMENTED = {
     "augmentation.scale": (1.0, 2.0),
@@ -71,8 +72,9 @@ def get_config(argument: str | None = None) -> ml_collections.ConfigDict:
     """The config for the arguments above."""
     args = arguments.parse(argument, ARGUMENTS)
     data, objective, views, sensors = (args.pop(name) for name in ("data", "objective", "views", "sensors"))
-    splits, tiny = {role: args.pop(role) for role in ("train", "validation")}, args["tiny"]
-    for name, value, known in (("objective", objective, _TASKS), ("views", views, _FUSIONS)):
+    splits = {role: args.pop(role) for role in ("train", "validation")}
+    tiny = args["tiny"]
+    for name, value, known in (("objective", objective, _TASKS), ("views", views, _MODES)):
         if value not in known:
             raise InputError(f"{name}={value}: expected one of {', '.join(known)}")
     if args["recipe"] != "ours" and (objective, views) != ("nt_xent", "sensors"):
@@ -80,16 +82,17 @@ def get_config(argument: str | None = None) -> ml_collections.ConfigDict:
             f"objective={objective},views={views},recipe={args['recipe']}: the reference has no such run; leave the "
             "recipe out"
         )
+    family = data.partition("/")[0]
+    if family not in _SPLITS:
+        raise InputError(f"data={data}: no images to train on; expected one of {', '.join(_SPLITS)}, or rasters/NAME")
     config = base.make(**args, task=_TASKS[objective])
     config.dataset = data
-    family = data.partition("/")[0]
     config.views, config.fusion = views, _fusion(views, sensors, family)
     if views == "augmentations":
         base.assign(config, _AUGMENTED)
-    if family not in _SPLITS:
-        raise InputError(f"data={data}: no pairs to train on; expected one of {', '.join(_SPLITS)}, or rasters/NAME")
-    usual = dict(zip(splits, _SPLITS[family], strict=True))
-    config.split = ml_collections.ConfigDict({role: given or usual[role] for role, given in splits.items()})
+    config.split = ml_collections.ConfigDict(
+        {role: splits[role] or other for role, other in zip(splits, _SPLITS[family], strict=True)}
+    )
     # Crops of 64 px, batches of 32 and 600 steps hardly left the collapsed beginning in our trials.
     config.crop = 32 if tiny else 224
     config.batch_size = 64 if tiny else 256
@@ -105,9 +108,9 @@ def get_config(argument: str | None = None) -> ml_collections.ConfigDict:
 
 
 def _fusion(views: str, sensors: str, family: str) -> str:
-    """How the network sees sensors: each by itself where they are the views, else as one image."""
-    if not sensors:
-        return "" if (views, family) == ("augmentations", "rasters") else _FUSIONS[views]
-    if views == "augmentations" and "+" not in sensors:
-        return sensors
-    return f"{'late' if views == 'sensors' else 'early'}:{sensors}"
+    """What the network sees of the sensors that were named; of own imagery the only one, where none were."""
+    if "+" in sensors:
+        return f"{_MODES[views]}:{sensors}"
+    if sensors or views != "augmentations":
+        return sensors or _MODES[views]
+    return "" if family == "rasters" else "s2"

@@ -68,9 +68,13 @@ def lay_out(target: pathlib.Path) -> None:
     """Writes all pages, and the pictures and sources that they link to, into a new folder.
 
     Raises:
-      FileNotFoundError: a page links to what is not there.
-      ValueError: a page links to a folder, which has no page in the site.
+      ValueError: a page links to what is not there, or to a folder, which has no page in the site; or the navigation
+        names other pages than there are.
     """
+    if odd := set(places().values()) ^ {page for page, _ in named(config()["nav"])}:
+        raise ValueError(
+            f"zensical.toml: {', '.join(sorted(odd))}: in the navigation, or in the folders, but not in both"
+        )
     shutil.rmtree(target, ignore_errors=True)
     titles = dict(named(config()["nav"]))
     for origin, place in places().items():
@@ -89,6 +93,8 @@ def _relinked(text: str, origin: str, target: pathlib.Path, titles: dict[str, st
         if "://" in address or not address:
             return link[0]
         file = (ROOT / origin).parent.joinpath(address).resolve()
+        if not file.is_file():
+            raise ValueError(f"{origin}: {address}: no such file")
         name = str(file.relative_to(ROOT))
         there = places().get(name) or _copied(file, name, target)
         title = titles.get(there, said) if name.endswith(said) else said
@@ -103,8 +109,6 @@ def _relinked(text: str, origin: str, target: pathlib.Path, titles: dict[str, st
 
 def _copied(file: pathlib.Path, name: str, target: pathlib.Path) -> str:
     """Puts a picture, or a page that shows a source, into the site; returns its place."""
-    if file.is_dir():
-        raise ValueError(f"{name}: a link to a folder, which has no page")
     if file.suffix in PICTURES:
         place = name.removeprefix("docs/")
         (target / place).parent.mkdir(parents=True, exist_ok=True)
@@ -157,7 +161,7 @@ class _Page(html.parser.HTMLParser):
     def handle_starttag(self, tag: str, attributes: list[tuple[str, str | None]]) -> None:
         """Collects what the attributes of an element name."""
         values = {name: value or "" for name, value in attributes}
-        self.anchors |= {values[name] for name in ("id", "name") if name in values}
+        self.anchors |= {values[name] for name in ("id", "name") if name in values and (name == "id" or tag == "a")}
         links = [values[name] for name in ("href", "src", "data", "poster") if name in values]
         self.links += links
         if tag not in ("a", "area") and values.get("rel") != "canonical":
@@ -202,7 +206,11 @@ def main() -> int:
     """Builds the site; returns the exit code, 0 where nothing is wrong with it."""
     project = config()
     pages, site = ROOT / project["docs_dir"], ROOT / project["site_dir"]
-    lay_out(pages)
+    try:
+        lay_out(pages)
+    except ValueError as error:
+        print(error, file=sys.stderr)
+        return 1
     shutil.rmtree(site, ignore_errors=True)
     built = subprocess.run([sys.executable, "-m", "zensical", "build", "--clean", "--strict"], cwd=ROOT, check=False)
     if built.returncode:

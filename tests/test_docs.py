@@ -5,6 +5,7 @@ that lcjax writes, are not looked at.
 """
 
 import ast
+import configparser
 import doctest
 import pathlib
 import pkgutil
@@ -262,6 +263,14 @@ def test_the_table_of_arguments_names_those_that_the_configs_have():
         name = config or name
         told.setdefault(name, set()).update(arguments.replace("`", "").split(", "))
     assert told == {name: set(registry.find(name).arguments) for name in registry.REGISTRY.built_in}
+
+
+def test_the_table_of_extras_names_those_that_there_are():
+    table = (ROOT / "docs" / "install.md").read_text().partition("| extra | for |")[2].partition("\n\n")[0]
+    told = {name for row in table.splitlines()[2:] for name in re.findall(r"`(\w+)`", row.split("|")[1])}
+    setup = configparser.ConfigParser()
+    setup.read(ROOT / "setup.cfg")
+    assert told == set(setup["options.extras_require"])
 
 
 def test_the_rooms_are_told_in_their_order():

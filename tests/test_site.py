@@ -117,6 +117,15 @@ def test_a_build_finds_what_is_wrong(tmp_path):
     ]
 
 
+@pytest.mark.parametrize(
+    ("link", "said"),
+    [("nowhere.md", "docs/maps.md: nowhere.md: no such file"), ("../lcjax", "docs/maps.md: ../lcjax: no such file")],
+)
+def test_a_link_that_leads_nowhere_is_named_with_its_page(link, said, tmp_path):
+    with pytest.raises(ValueError, match=re.escape(said)):
+        SITE["_relinked"](f"See [it]({link}).", "docs/maps.md", tmp_path, {})
+
+
 @pytest.mark.slow
 def test_the_site_is_built_without_a_fault():
     pytest.importorskip("zensical", reason="the extra docs is not installed: make docs")

@@ -17,7 +17,7 @@ from data_pipelines.schema.typed_json import Name, Number, Positive
 DTYPES = ("uint8", "int8", "uint16", "int16", "uint32", "int32", "float32")  # of stored numbers
 # What batches call other things than images, and what configs call several sensors: no sensor has such a name.
 _OF_BATCHES = ("id", "label", "corner", "example", "valid", "record")
-_OF_CONFIGS = ("all", "own", "early", "late", "early_plus_late", "as_sentinel")
+_OF_CONFIGS = ("all", "own", "early", "late", "early_plus_late", "dates", "as_sentinel")
 RESERVED = (*_OF_BATCHES, *_OF_CONFIGS)
 
 

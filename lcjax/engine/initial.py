@@ -250,7 +250,8 @@ def _of_ours(other: _Other, card: cards.Card, template: params.Template, values:
     """With the encoders of another network of ours and, where they are the same, its other parts."""
     taken = fusions.taken(card.fusion, card.sensors, other.card.fusion, other.card.sensors, other.source)
     theirs = {sensor.name: sensor.scaling for sensor in other.card.sensors}
-    if differently := [s.name for s in card.sensors if theirs.get(s.name, s.scaling) != s.scaling]:
+    known = {s.name: [one for one in (s.name, *fusions.beginnings(s.name)) if one in theirs] for s in card.sensors}
+    if differently := [s.name for s in card.sensors if known[s.name] and theirs[known[s.name][0]] != s.scaling]:
         _log.warning(
             f"{other.source} learned from other numbers of {', '.join(differently)} than this run is shown: "
             "config.scaling, or the statistics behind it, differ"
@@ -273,8 +274,14 @@ def _of_ours(other: _Other, card: cards.Card, template: params.Template, values:
             result[path] = np.asarray(other.arrays[path], value.dtype)
             rows.append(Row(path, "taken"))
     told = f"{other.card.model} of lcjax, trained on {other.card.dataset}"
-    unused = dict.fromkeys((path for path in other.arrays if path not in values), "this network has no such part")
-    return result, Arrival(f"config.init={other.source}", other.sha256, told, "", "name", "", tuple(rows), unused)
+    used = tuple(f"encoders/{encoder}/" for one in taken.values() for encoder in one.encoders)
+    spare = (path for path in other.arrays if path not in values and not path.startswith(used))
+    unused = dict.fromkeys(spare, "this network has no such part")
+    begun = [
+        f"encoders/{name} begins with encoders/{one.trunk} there" for name, one in taken.items() if one.trunk != name
+    ]
+    note = "; ".join(begun)
+    return result, Arrival(f"config.init={other.source}", other.sha256, told, "", "name", note, tuple(rows), unused)
 
 
 def _why_not(other: _Other, card: cards.Card, values: Host) -> dict[str, str]:

@@ -259,7 +259,7 @@ FIELDS: dict[str, Field] = {
     "model.name": Field("", "the network (`lcjax info models`)"),
     "fusion": Field(
         "",
-        "which bands each encoder takes: a sensor, early, late, early_plus_late, early:A+B, ...; empty: all as one",
+        "bands of each encoder: a sensor, early, late, early_plus_late, early:A+B, ...; empty: all as one",
     ),
     "precision": Field(
         "bf16",
@@ -394,8 +394,8 @@ _PROBES: dict[str, Field] = {
 }
 _VIEWS = Field(
     "sensors",
-    "two views of a place: sensors, one each, or augmentations, two draws of one image, one encoder",
-    allowed=Choice(("sensors", "augmentations")),
+    "two views of a place: sensors, an encoder each; dates, or augmentations of one image: one encoder",
+    allowed=Choice(("sensors", "dates", "augmentations")),
 )
 _HEADS, _WEIGHT = Range(0, 2**16), Range(0, 1e6)
 # Beside those, of the configs of a task.

@@ -28,6 +28,7 @@ class Stream:
       like: the sensor whose bands the encoder knows in place of these, one for one; "" is none.
       adapted: a learned 1x1 convolution first makes as many bands as `like` has.
       trunk: the encoder that it goes on from where the other run has none of its name.
+      in_turn: the encoder is shown one of the sensors at a time, all of which have the same bands.
     """
 
     sensors: tuple[str, ...]
@@ -35,6 +36,7 @@ class Stream:
     like: str = ""
     adapted: bool = False
     trunk: str = ""
+    in_turn: bool = False
 
 
 Streams = dict[str, Stream]
@@ -53,12 +55,18 @@ def _early_plus_late(sensors: Sequence[str]) -> Streams:
     return {OWN: Stream(tuple(sensors), trunk=sensors[-1])} | _late(sensors)
 
 
+def _dates(sensors: Sequence[str]) -> Streams:
+    """One encoder for several dates of a sensor, of the name that theirs begin with; only pre-training has it."""
+    return {_shared_name(sensors): Stream(tuple(sensors), in_turn=True)}
+
+
 # config.fusion -> what makes of the names of two sensors or more, in order, the streams of the network, each with an
 # encoder of its own.
 MODES: dict[str, Callable[[Sequence[str]], Streams]] = {
     "early": _early,
     "late": _late,
     "early_plus_late": _early_plus_late,
+    "dates": _dates,
 }
 
 # config.fusion -> streams of certain sensors.
@@ -121,6 +129,8 @@ def sensors_of(fusion: str, sensors: Iterable[Sensor]) -> tuple[Sensor, ...]:
             f"expected one of {', '.join(_fitting(held))}"
         )
     found = tuple(held[name] for name in wanted)
+    if any(stream.in_turn for stream in streams_of(fusion, found).values()):
+        _check_dates(fusion, found)
     for name in (fusion, *streams_of(fusion, found)):  # what cards and checkpoints hold
         names.check(name, f"config.fusion={fusion[:60]!r}: its name, or that of an encoder")
     bands = [band for sensor in found for band in sensor.bands]
@@ -138,15 +148,50 @@ def _fitting(held: Mapping[str, Sensor]) -> list[str]:
     adapted = [
         name for name, streams in ADAPTED.items() if all(held.keys() >= set(s.sensors) for s in streams.values())
     ]
-    return list(dict.fromkeys((*(MODES if len(held) > 1 else ()), *adapted, *held)))
+    modes = [mode for mode in MODES if mode != "dates" or _are_dates(list(held.values()))] if len(held) > 1 else []
+    return list(dict.fromkeys((*modes, *adapted, *held)))
+
+
+def beginnings(sensor: str) -> list[str]:
+    """Returns what a sensor can be a date of, by its name: of s2_before s2."""
+    parts = sensor.split("_")
+    return ["_".join(parts[:count]) for count in range(len(parts) - 1, 0, -1)]
+
+
+def _shared_name(sensors: Sequence[str]) -> str:
+    """The longest beginning that the names of all sensors have; empty where there is none."""
+    return next((one for one in beginnings(sensors[0]) if all(one in beginnings(name) for name in sensors)), "")
+
+
+def _are_dates(sensors: Sequence[Sensor]) -> bool:
+    return bool(_shared_name([sensor.name for sensor in sensors])) and len({sensor.bands for sensor in sensors}) == 1
+
+
+def _check_dates(fusion: str, sensors: Sequence[Sensor]) -> None:
+    """Raises InputError for sensors that are not dates of one."""
+    if not _are_dates(sensors):
+        held = "; ".join(f"{sensor.name} ({', '.join(sensor.bands)})" for sensor in sensors)
+        raise InputError(
+            f"config.fusion={fusion!r}: expected dates of one sensor, with the same bands and names that begin alike, "
+            f"such as s2_before and s2_after; found {held}; name two such as dates:A+B"
+        )
 
 
 def inputs_of(fusion: str, sensors: Iterable[Sensor]) -> dict[str, Inputs]:
-    """Returns the inputs of each encoder of a fusion, by name. Raises InputError as `sensors_of`."""
+    """Returns the inputs of each encoder of a fusion, by name.
+
+    Raises:
+      InputError: as `sensors_of`; or an encoder of it is shown sensors in turn.
+    """
     taken_ = sensors_of(fusion, sensors)
     held = {sensor.name: sensor.bands for sensor in taken_}
 
     def one(stream: Stream) -> Inputs:
+        if stream.in_turn:
+            raise InputError(
+                f"config.fusion={fusion!r}: one encoder for several dates is for pre-training with config.views="
+                "'dates'; take late, an encoder for each, or early"
+            )
         wanted = {name: stream.bands or held[name] for name in stream.sensors}
         places = tuple((name, tuple(map(held[name].index, bands))) for name, bands in wanted.items())
         return Inputs(places, len(SENSORS[stream.like].bands) if stream.adapted else 0)
@@ -159,8 +204,9 @@ def taken(
 ) -> dict[str, Taken]:
     """Returns, for each encoder that starts from another run, which encoder of that run it starts from.
 
-    That is the encoder of the same name, or else the `trunk` of its stream. For each of its bands it also holds the
-    place of that band, or of the most similar one, among the bands of the other run's encoders.
+    That is the encoder of the same name, or else the `trunk` of its stream, or else that of the sensor that it, or its
+    trunk, is a date of by name. For each of its bands it also holds the place of that band, or of the most similar one,
+    among the bands of the other run's encoders.
 
     Args:
       fusion: of the network that is begun.
@@ -178,13 +224,13 @@ def taken(
     for name, bands in known_bands(fusion, sensors).items():
         if name == OWN:
             continue
-        trunk = name if name in others else streams[name].trunk
-        if trunk not in others:
+        trunk = next((one for one in _trunks(name, streams[name]) if one in others), "")
+        if not trunk:
             raise InputError(
                 f"config.init={origin}: it holds no encoder for {name}; its encoders are {', '.join(others)}: choose "
                 "the config.fusion and config.model that the pre-training run had"
             )
-        alike = {band: band if band in places else _ALIKE.get(band, band) for band in bands}
+        alike = {band: _most_alike(band, places) for band in bands}
         unknown = [" ".join(band) for band, other in alike.items() if other and other not in places]
         if unknown:
             raise InputError(
@@ -195,6 +241,19 @@ def taken(
     return result
 
 
+def _trunks(name: str, stream: Stream) -> list[str]:
+    """The encoders that one can go on from, the best one first."""
+    return [name, *filter(None, [stream.trunk]), *beginnings(stream.trunk or stream.sensors[-1])]
+
+
+def _most_alike(band: Band, places: Mapping[Band, object]) -> Band | None:
+    """The band among `places` that sees the same, or the most similar; None where there is nothing like it."""
+    if band in places or band in _ALIKE:
+        return band if band in places else _ALIKE[band]
+    sensor, name = band
+    return next(((one, name) for one in beginnings(sensor) if (one, name) in places), band)
+
+
 def known_bands(fusion: str, sensors: Sequence[Sensor]) -> dict[str, tuple[Band, ...]]:
     """Returns the bands that each encoder knows: those of its stream, or those that they stand for."""
     held = {sensor.name: sensor.bands for sensor in sensors}
@@ -202,6 +261,8 @@ def known_bands(fusion: str, sensors: Sequence[Sensor]) -> dict[str, tuple[Band,
     def one(stream: Stream) -> tuple[Band, ...]:
         if stream.like:
             return tuple((stream.like, band) for band in SENSORS[stream.like].bands)
+        if stream.in_turn:
+            return tuple((_shared_name(stream.sensors), band) for band in held[stream.sensors[0]])
         return tuple((name, band) for name in stream.sensors for band in stream.bands or held[name])
 
     return {name: one(stream) for name, stream in streams_of(fusion, sensors).items()}

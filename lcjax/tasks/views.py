@@ -61,10 +61,10 @@ class Sensors(Views):
         super().__init__(config, card)
         self.encoders = {sensor.name: len(sensor.bands) for sensor in card.sensors}
         self.encoder_of = {sensor.name: sensor.name for sensor in card.sensors}
-        if len(card.sensors) != 2 or fusions.inputs_of(config.fusion, card.sensors) != whole(self.encoders):
+        if len(card.sensors) != 2 or fusions.inputs_of(card.fusion, card.sensors) != whole(self.encoders):
             raise InputError(
-                f"config.fusion={config.fusion!r}: the {config.task} task needs two sensors: fusion='late', an encoder "
-                "for each; or, of one encoder, config.views='augmentations'"
+                f"config.fusion={card.fusion!r}: the {config.task} task needs two sensors: fusion='late', an encoder "
+                "for each, or of more sensors 'late:A+B'; or, of one encoder, config.views='augmentations' or 'dates'"
             )
 
     def of_training(self, batch: Batch, keys_B: jax.Array) -> dict[str, jax.Array]:
@@ -80,6 +80,22 @@ class Sensors(Views):
         return self._scaled(batch)
 
 
+class Dates(Sensors):
+    """Each of two dates of one sensor is a view; both go through one encoder."""
+
+    def __init__(self, config: ConfigDict, card: Card):
+        Views.__init__(self, config, card)
+        streams = fusions.streams_of(card.fusion, card.sensors)
+        (name, stream), *others = streams.items()
+        if others or not stream.in_turn or len(card.sensors) != 2:
+            raise InputError(
+                f"config.fusion={card.fusion!r}: config.views='dates' compares two dates of one sensor; name them as "
+                "dates:A+B, such as dates:s2_before+s2_after"
+            )
+        self.encoders = {name: len(card.sensors[0].bands)}
+        self.encoder_of = {sensor.name: name for sensor in card.sensors}
+
+
 class Augmentations(Views):
     """Two draws of crop, flip and all other augmentation of one image, through one encoder (Chen et al. 2020)."""
 
@@ -87,11 +103,11 @@ class Augmentations(Views):
 
     def __init__(self, config: ConfigDict, card: Card):
         super().__init__(config, card)
-        streams = fusions.inputs_of(config.fusion, card.sensors)
+        streams = fusions.inputs_of(card.fusion, card.sensors)
         (name, self._stream), *others = streams.items()
         if others or self._stream.adapter:
             raise InputError(
-                f"config.fusion={config.fusion!r}: config.views='augmentations' has one encoder, and this fusion has "
+                f"config.fusion={card.fusion!r}: config.views='augmentations' has one encoder, and this fusion has "
                 f"{', '.join(streams)}; name one sensor, or early, or take views='sensors'"
             )
         self.encoders = {name: self._stream.bands}
@@ -127,7 +143,7 @@ class Augmentations(Views):
         return views
 
 
-VIEWS: dict[str, type[Views]] = {"sensors": Sensors, "augmentations": Augmentations}
+VIEWS: dict[str, type[Views]] = {"sensors": Sensors, "dates": Dates, "augmentations": Augmentations}
 
 
 def of_run(config: ConfigDict, card: Card) -> Views:

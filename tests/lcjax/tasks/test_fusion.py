@@ -113,8 +113,8 @@ def test_early_goes_on_from_the_last_sensor_and_late_from_each():
     assert fusion.taken("early", held, "late", held, "runs/x") == {"radar_planet": Taken("planet", of_both)}
     taken = fusion.taken("early_plus_late", held, "late", held, "runs/x")
     assert {name: one.trunk for name, one in taken.items()} == {"radar": "radar", "planet": "planet"}
-    with pytest.raises(InputError, match="it holds no encoder for planet_after; its encoders are radar, planet"):
-        fusion.taken("late", (RADAR, AFTER), "late", held, "runs/x")
+    with pytest.raises(InputError, match="it holds no encoder for s2; its encoders are radar, planet"):
+        fusion.taken("late", (RADAR, S2), "late", held, "runs/x")
 
 
 def test_no_sensor_can_be_called_like_a_fusion():
@@ -130,3 +130,50 @@ def test_encoders_of_any_name_are_frozen_and_their_own_is_not(sensors):
     encoders = {path.split("/")[1]: template.is_frozen(path) for path in template.parameters if "encoders/" in path}
     assert encoders == {OWN: False} | dict.fromkeys([sensor.name for sensor in sensors], True)
     assert sorted(template.groups) == sorted(f"encoders/{sensor.name}" for sensor in sensors)  # of layer-wise rates
+
+
+S2_BEFORE, S2_AFTER = (dataclasses.replace(S2, name=name) for name in ("s2_before", "s2_after"))
+
+
+def test_dates_of_a_sensor_share_an_encoder_that_late_and_early_and_others_go_on_from():
+    assert fusion.sensors_of("dates:s2_before+s2_after", [S1, S2_AFTER, S2_BEFORE]) == (S2_BEFORE, S2_AFTER)
+    dates = ("dates", [S2_BEFORE, S2_AFTER])
+    assert fusion.known_bands(*dates) == {"s2": tuple(("s2", band) for band in S2.bands)}
+    every = Taken("s2", tuple(("s2", place, 13) for place in range(13)))
+    assert fusion.taken("late", [S2_BEFORE, S2_AFTER], *dates, "runs/x") == {"s2_before": every, "s2_after": every}
+    twice = Taken("s2", every.bands * 2)
+    assert fusion.taken("early", [S2_BEFORE, S2_AFTER], *dates, "runs/x") == {"s2_before_s2_after": twice}
+    assert fusion.taken("s2", [S2], *dates, "runs/x") == {"s2": every} == fusion.taken(*dates, "s2", [S2], "runs/x")
+    # A date is a date of what another run calls by the beginning of its name; never the other way round.
+    assert fusion.taken("s2_after", [S2_AFTER], "late", [S1, S2], "runs/x") == {"s2_after": every}
+    with pytest.raises(InputError, match=r"it holds no encoder for s2; its encoders are s2_after"):
+        fusion.taken("s2", [S2], "s2_after", [S2_AFTER], "runs/x")
+    # An encoder of its own comes first.
+    own = Taken("s2_after", tuple(("s2_after", place, 13) for place in range(13)))
+    assert fusion.taken("s2_after", [S2_AFTER], "late", [S2, S2_AFTER], "runs/x") == {"s2_after": own}
+
+
+@pytest.mark.parametrize(
+    ("sensors", "found"),
+    [
+        ([S1, S2], r"found s1 \(VV, VH\); s2 \(B1, "),
+        ([S2_BEFORE, dataclasses.replace(PLANET, name="s2_after")], r"; s2_after \(blue, green, red, nir\)"),
+    ],
+)
+def test_what_are_no_dates_of_one_sensor_share_no_encoder(sensors, found):
+    with pytest.raises(InputError, match=rf"config\.fusion='dates': expected dates of one sensor, .*{found}"):
+        fusion.sensors_of("dates", sensors)
+    with pytest.raises(InputError, match=r"holds s1, s2; expected one of early, late, early_plus_late, s1, s2$"):
+        fusion.sensors_of("aerial", [S1, S2])
+
+
+def test_an_encoder_for_dates_is_of_pre_training_alone():
+    with pytest.raises(
+        InputError, match=r"one encoder for several dates is for pre-training with config\.views='dates'"
+    ):
+        fusion.inputs_of("dates", [S2_BEFORE, S2_AFTER])
+
+
+def test_a_name_tells_what_it_is_a_date_of():
+    assert fusion.beginnings("s2_before_flood") == ["s2_before", "s2"]
+    assert fusion.beginnings("planet") == []

@@ -1,15 +1,21 @@
 """Pre-training on two views: VICReg beside NT-Xent on the same embeddings, and two augmentations of one sensor."""
 
+import dataclasses
+
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from networks import batch, card_of, make, smallest
+from networks import CLASSES, batch, card_of, make, smallest
 
 from data_pipelines.schema.errors import InputError
+from data_pipelines.schema.sensors import S1, S2
 from lcjax import tasks
 from lcjax.configs import pretrain
+from lcjax.engine import experiment as experiments
+from lcjax.engine import initial
 from lcjax.engine.eval_step import evaluation_step
+from lcjax.models import params
 from lcjax.ops import augment, losses
 
 SIZE = 8
@@ -148,6 +154,85 @@ def test_what_is_embedded_is_the_whole_image_as_it_is_once(augmented):
     np.testing.assert_allclose(found, expected, atol=1e-5)
 
 
+def of_dates(fusion="dates:s2_before+s2_after", views="dates"):
+    config = smallest("unet", task="contrastive")
+    config.fusion, config.views = fusion, views
+    dates = [dataclasses.replace(S2, name=name) for name in ("s2_before", "s2_after")]
+    return config, experiments.card_without_data(config, [S1, *dates], CLASSES, 256, "rasters/floods")
+
+
+def test_two_dates_go_through_one_encoder_and_one_head():
+    config, card = of_dates()
+    task = tasks.make(config, card)
+    template = params.Template(task.build)
+    assert {tuple(path.split("/")[:2]) for path in template.parameters} == {("encoders", "s2"), ("projections", "s2")}
+    assert task.keys == ("s2_before", "s2_after")
+    images = places(smallest("unet", "s2"), edge=32)["s2"]
+    batch = {"s2_before": images, "s2_after": images[::-1], "valid": np.ones(SIZE, bool)}
+    values, statistics = template.initial_values(0)
+
+    def run(values, statistics, batch):
+        model = template.merge(values, statistics, train=False)
+        return model(task.views.of_evaluation(batch)), task.embed(model, batch)
+
+    views, pooled = jax.jit(run)(values, statistics, batch)
+    np.testing.assert_allclose(views["s2_before"], views["s2_after"][::-1], atol=1e-5)
+    assert np.abs(views["s2_before"] - views["s2_after"]).max() > 1e-3
+    width = pooled.shape[1] // 2
+    np.testing.assert_allclose(pooled[:, :width], pooled[::-1, width:], atol=1e-5)
+
+
+def test_streams_of_dates_begin_with_the_encoder_of_both_and_say_so():
+    config, card = of_dates()
+    template = params.Template(tasks.make(config, card).build)
+    learned = {path: value + 1 for path, value in (template.initial_values(0)[0]).items()}
+    statistics = {path: value + 1 for path, value in (template.initial_values(0)[1]).items()}
+    other = initial._Other(card, learned | statistics, template.groups, "runs/dates")
+    config = smallest("unet", "late")
+    own_card = experiments.card_without_data(config, card.sensors, CLASSES, 256, "rasters/floods")
+    own = params.Template(tasks.make(config, own_card).build)
+    values = {path: value for part in own.initial_values(1) for path, value in part.items()}
+    found, arrival = initial._of_ours(other, own_card, own, values)
+    for name in ("s2_before", "s2_after"):
+        start = f"encoders/{name}/"
+        for path in (path for path in values if path.startswith(start)):
+            np.testing.assert_array_equal(found[path], other.arrays[f"encoders/s2/{path.removeprefix(start)}"])
+        assert f"encoders/{name} begins with encoders/s2 there" in arrival.note
+    assert {path.split("/")[0] for path in arrival.unused} == {"projections"}
+
+
+@pytest.mark.parametrize(
+    ("fusion", "views", "words"),
+    [
+        (
+            "late:s2_before+s2_after",
+            "dates",
+            "config.views='dates' compares two dates of one sensor; name them as dates",
+        ),
+        ("s2_after", "dates", "config.views='dates' compares two dates of one sensor"),
+        ("dates:s2_before+s2_after", "sensors", "one encoder for several dates is for pre-training with config.views="),
+        ("dates:s2_before+s2_after", "augmentations", "one encoder for several dates is for pre-training"),
+    ],
+)
+def test_dates_and_fusion_must_go_together(fusion, views, words):
+    with pytest.raises(InputError, match=words):
+        tasks.make(*of_dates(fusion, views))
+
+
+def test_the_arguments_of_the_config_name_the_fusion():
+    fusions = {
+        "": "late",
+        "sensors=a+b": "late:a+b",
+        "views=dates,sensors=a+b": "dates:a+b",
+        "views=dates": "dates",
+        "views=augmentations": "s2",
+        "views=augmentations,sensors=s1": "s1",
+        "views=augmentations,sensors=a+b": "early:a+b",
+        "views=augmentations,data=rasters/town": "",
+    }
+    assert {argument: pretrain.get_config(argument).fusion for argument in fusions} == fusions
+
+
 @pytest.mark.parametrize(
     ("fusion", "views", "words"),
     [
@@ -176,7 +261,7 @@ def test_both_sensors_side_by_side_are_an_image_of_one_encoder():
     ("argument", "words"),
     [
         ("objective=barlow", "objective=barlow: expected one of nt_xent, vicreg"),
-        ("views=crops", "views=crops: expected one of sensors, augmentations"),
+        ("views=crops", "views=crops: expected one of sensors, dates, augmentations"),
         ("objective=vicreg,recipe=report", "objective=vicreg,views=sensors,recipe=report: the reference has no such"),
     ],
 )
