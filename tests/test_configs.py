@@ -11,12 +11,13 @@ import pathlib
 
 import ml_collections
 import pytest
-from networks import card_of
+from networks import CLASSES, RGB, card_of
 
 from data_pipelines.schema.errors import InputError
 from lcjax import tasks
 from lcjax.configs import arguments, base, classification, dfc2020, flair1, pretrain, rasters
 from lcjax.configs.report2024 import cells, recipes
+from lcjax.engine import experiment as experiments
 from lcjax.engine import optimizer as optimizers
 from lcjax.models import params
 from lcjax.models.interfaces import ParameterGroups
@@ -250,8 +251,14 @@ def test_tiny_is_a_size_of_its_own(file):
 
 
 def test_two_streams_need_two_sensors():
-    with pytest.raises(InputError, match="there is one sensor here"):
-        rasters.get_config("model=two_stream_swin")
+    """How many there are the data tell: of one it is refused before anything is trained, or a single stream by name."""
+    config = rasters.get_config("model=two_stream_swin")
+    assert config.fusion == "late"
+    with pytest.raises(
+        InputError, match=r"config\.fusion='late': joins two sensors or more, .* expected one of image$"
+    ):
+        experiments.card_without_data(config, [RGB], CLASSES, 256, "rasters")
+    assert rasters.get_config("model=two_stream_swin,fusion=image").fusion == "image"
 
 
 @pytest.mark.parametrize("recipe", recipes.NAMES)

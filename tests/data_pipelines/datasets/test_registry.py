@@ -95,7 +95,14 @@ def test_what_cannot_stand_beside_ours_is_refused(outside, name, says):
 
 def test_a_data_set_of_another_package_is_prepared_and_read_by_its_name(outside, source, tmp_path):
     name, data_dir = "outside_data:ELSEWHERE", tmp_path / "data"
-    flags = {"dataset": name, "source": str(source), "data_dir": str(data_dir), "init": False, "legend": None}
+    flags = {
+        "dataset": name,
+        "source": str(source),
+        "data_dir": str(data_dir),
+        "init": False,
+        "legend": None,
+        "resample": False,
+    }
     flags |= {"tile": None, "workers": 1, "max_refused": 0.0, "max_nodata": 0.0, "offset": 0, "beam": ""}
     with pytest.raises(InputError, match="--offset=-1000: not for elsewhere, whose files are read with neither"):
         prepare_verb.run(types.SimpleNamespace(**flags | {"offset": -1000}))

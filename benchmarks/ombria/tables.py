@@ -1,0 +1,155 @@
+"""Tables and figure of the study of OMBRIA: flood IoU and mIoU by arm, labelled places and part of the test."""
+
+import csv
+import io
+import statistics
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+from scipy import stats
+
+# (arm, arm that it is compared with), seed by seed.
+PAIRS = (
+    ("finetuned", "scratch"),
+    ("frozen", "scratch"),
+    ("beside", "beside_random"),
+    ("beside", "early"),
+    ("unet_finetuned", "unet_scratch"),
+    ("resnet18_finetuned", "resnet18_scratch"),
+    ("finetuned", "random_forest"),
+)
+DRAWN = {
+    "scratch": "#d55e00",
+    "finetuned": "#0072b2",
+    "frozen": "#009e73",
+    "beside": "#cc79a7",
+    "random_forest": "#666666",
+}
+
+
+def flood_iou(counts: np.ndarray) -> float:
+    """IoU of the flooded class of confusion counts (2, 2), rows = truth; 0 where nothing is flooded."""
+    either = counts[1].sum() + counts[0, 1]
+    return float(counts[1, 1] / either) if either else 0.0
+
+
+def mean_iou(counts: np.ndarray) -> float:
+    """Mean IoU of both classes."""
+    return (flood_iou(counts) + flood_iou(counts[::-1, ::-1])) / 2
+
+
+def scores_of(rows: Sequence[Mapping], pool: Sequence[str]) -> list[dict]:
+    """A row for each run and part of the test: held_out (what is of the pool), each event and all events."""
+    found = []
+    for one in rows:
+        counts = {group: np.array(matrix) for group, matrix in one["counts"].items()}
+        events = sorted(group for group in counts if group not in pool)
+        parts = {"held_out": [group for group in pool if group in counts]}
+        parts |= {group.removeprefix("events/"): [group] for group in events} | {"events": events}
+        for part, groups in parts.items():
+            if groups:
+                total = np.sum([counts[group] for group in groups], axis=0)
+                about = {key: one[key] for key in ("arm", "places", "seed")}
+                found.append(about | {"part": part, "flood_IoU": flood_iou(total), "mIoU": mean_iou(total)})
+    return found
+
+
+def sheet(found: Sequence[Mapping]) -> str:
+    """CSV: the rows of `scores`."""
+    text = io.StringIO()
+    writer = csv.DictWriter(text, list(found[0]), lineterminator="\n")
+    writer.writeheader()
+    writer.writerows({k: f"{v:.6g}" if isinstance(v, float) else v for k, v in one.items()} for one in found)
+    return text.getvalue()
+
+
+def interval(values: Sequence[float]) -> tuple[float, float, float]:
+    """Mean over the seeds, and its 95 % interval by Student's t; infinitely wide of one alone."""
+    mean, count = statistics.mean(values), len(values)
+    if count < 2:
+        return mean, -float("inf"), float("inf")
+    half = float(stats.t.ppf(0.975, count - 1)) * statistics.stdev(values) / count**0.5
+    return mean, mean - half, mean + half
+
+
+def by_seed(found: Sequence[Mapping], arm: str, part: str, places: int, score: str = "flood_IoU") -> dict[int, float]:
+    """Scores of an arm by seed."""
+    return {one["seed"]: one[score] for one in found if (one["arm"], one["part"], one["places"]) == (arm, part, places)}
+
+
+def counts_in(found: Sequence[Mapping]) -> list[int]:
+    """The numbers of labelled places, all of them (0) last."""
+    return sorted({one["places"] for one in found}, key=lambda count: (count == 0, count))
+
+
+def table(found: Sequence[Mapping], titles: Mapping[str, str]) -> str:
+    """Markdown: for each part of the test each arm by labelled places; then differences seed by seed."""
+    counts = counts_in(found)
+    header = " | ".join(str(count or "all") for count in counts)
+    parts = list(dict.fromkeys(one["part"] for one in found))
+    lines = ["IoU of the flooded class (mIoU in brackets), mean of the seeds, by number of labelled places:", ""]
+    for part in parts:
+        lines += [f"**{part}**", "", f"| arm | {header} |", "|---|" + "--:|" * len(counts)]
+        for arm, title in titles.items():
+            cells = []
+            for count in counts:
+                flood, both = (by_seed(found, arm, part, count, score) for score in ("flood_IoU", "mIoU"))
+                mean = [f"{statistics.mean(values.values()):.3f}" for values in (flood, both) if values]
+                cells.append(f"{mean[0]} ({mean[1]})" if mean else "")
+            lines += [f"| {title} | {' | '.join(cells)} |"] if any(cells) else []
+        lines.append("")
+    lines += ["Differences of flood IoU, seed by seed, with the 95 % interval of Student's t over the seeds:", ""]
+    lines += [f"| arm | less | part | {header} |", "|---|---|---|" + "--:|" * len(counts)]
+    for one, other in PAIRS:
+        for part in parts:
+            cells = [_difference(by_seed(found, one, part, c), by_seed(found, other, part, c)) for c in counts]
+            lines += [f"| {titles[one]} | {titles[other]} | {part} | {' | '.join(cells)} |"] if any(cells) else []
+    return "\n".join(lines) + "\n"
+
+
+def _difference(ours: Mapping[int, float], theirs: Mapping[int, float]) -> str:
+    differences = [ours[seed] - theirs[seed] for seed in ours if seed in theirs]
+    if not differences:
+        return ""
+    mean, low, high = interval(differences)
+    return f"{mean:+.3f}" + (f" ({low:+.3f} to {high:+.3f})" if len(differences) > 1 else "")
+
+
+def choices_table(told: Mapping[str, Mapping]) -> str:
+    """Markdown: what was chosen, on which arm, and the scores of every fold."""
+    lines = [
+        "Chosen on parts of the training groups, one field after the other, before the test was scored; flood IoU:",
+        "",
+        "| field | arm | value | folds | mean | |",
+        "|---|---|--:|---|--:|---|",
+    ]
+    for field, one in told.items():
+        for value, folds in one["scores"].items():
+            shown = ", ".join(f"{score:.3f}" for score in folds)
+            taken = "chosen" if value == str(one["chosen"]) else ""
+            lines.append(f"| {field} | {one['arm']} | {value} | {shown} | {statistics.mean(folds):.3f} | {taken} |")
+    return "\n".join(lines) + "\n"
+
+
+def draw(found: Sequence[Mapping], titles: Mapping[str, str]) -> bytes:
+    """Flood IoU by labelled places: points for the seeds, lines through their means, for the two whole parts."""
+    counts = counts_in(found)
+    figure = Figure(figsize=(9.6, 4.2), dpi=144, layout="constrained")
+    FigureCanvasAgg(figure)
+    for axes, part in zip(figure.subplots(1, 2, sharey=True), ("held_out", "events"), strict=True):
+        for arm, colour in DRAWN.items():
+            values = {place: by_seed(found, arm, part, count) for place, count in enumerate(counts)}
+            known = {place: list(of_seeds.values()) for place, of_seeds in values.items() if of_seeds}
+            axes.plot(list(known), [statistics.mean(one) for one in known.values()], color=colour, label=titles[arm])
+            for place, one in known.items():
+                axes.plot([place] * len(one), one, ".", color=colour)
+        axes.set_xticks(range(len(counts)), [str(count or "all") for count in counts])
+        axes.set(title=part.replace("_", " "), xlabel="labelled places")
+        axes.spines[["top", "right"]].set_visible(False)
+    figure.axes[0].set_ylabel("IoU of the flooded class")
+    figure.axes[0].legend(frameon=False, fontsize=8)
+    stream = io.BytesIO()
+    figure.savefig(stream, format="png", metadata={"Software": None})
+    return stream.getvalue()

@@ -1,0 +1,198 @@
+"""The study of real pairs: who is held out, what is chosen and on what, what has run, and the published layout."""
+
+import importlib
+import pathlib
+import types
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from data_pipelines.geo import raster_io
+from lcjax.configs import registry
+
+FOLDER = pathlib.Path(__file__).parent.parent / "benchmarks" / "ombria"
+PLACES = {f"{number:04}": f"g{number // 7}" for number in range(70)} | {
+    f"albania_{k}": "events/albania" for k in range(5)
+}
+
+
+@pytest.fixture
+def study(monkeypatch):
+    monkeypatch.syspath_prepend(str(FOLDER))
+    return importlib.import_module("study")
+
+
+@pytest.fixture
+def options(tmp_path):
+    return types.SimpleNamespace(
+        output=tmp_path, seeds=[0, 1], counts=[10, 25], arms=["scratch", "unet_scratch"], trial=0
+    )
+
+
+@pytest.fixture
+def commands(study, monkeypatch):
+    found: list[tuple[str, ...]] = []
+    monkeypatch.setattr(study, "run", lambda *command: found.append(command))
+    return found
+
+
+def test_no_group_is_on_two_sides(study):
+    parts = study.sources.parts_of(PLACES)
+    assert {split: len(groups) for split, groups in parts.items()} == {"train": 8, "held_out": 2, "events": 1}
+    everything = [place for groups in parts.values() for members in groups.values() for place in members]
+    assert sorted(everything) == sorted(PLACES)
+    scored = []
+    for fold in range(study.FOLDS):
+        learned, held = study.sources.fold_of(parts["train"], fold)
+        assert not {PLACES[place] for place in learned} & {PLACES[place] for place in held}
+        assert sorted(learned + held) == sorted(place for members in parts["train"].values() for place in members)
+        scored += held
+    assert sorted(scored) == sorted(learned + held)  # each place in one fold
+    assert study.sources.fold_of(parts["train"], -1)[1] == []
+
+
+def test_labels_are_drawn_group_by_group_and_fewer_are_among_more(study):
+    pool = [place for place in PLACES if not place.startswith("albania")]
+    few, more, every = (study.sources.drawn(pool, PLACES, count, 3) for count in (10, 25, 0))
+    assert more[:10] == few and every[:25] == more and sorted(every) == sorted(pool)
+    assert len({PLACES[place] for place in few}) == 10
+    assert study.sources.drawn(pool, PLACES, 10, 4) != few
+
+
+def test_sensors_are_stacked_and_palettes_are_what_they_draw(study, tmp_path):
+    grey = np.arange(256, dtype=np.uint8).reshape(16, 16)
+    for part in ("s1_before", "s1_after", "s2_before", "s2_after", "mask"):
+        (tmp_path / part).mkdir()
+        values = np.stack([grey] * 3, -1) if part.startswith("s2") else grey
+        Image.fromarray(values).save(tmp_path / part / "0001.png")
+    turned = Image.fromarray(255 - grey, "P")  # number k is drawn as 255 - k
+    turned.putpalette([255 - k for k in range(256) for _ in range(3)])
+    turned.save(tmp_path / "s1_after" / "0001.png")
+    flooded = Image.fromarray((grey >= 100).astype(np.uint8), "P")
+    flooded.putpalette([255, 255, 255, 0, 0, 0])  # white, the flood, is number 0
+    flooded.save(tmp_path / "mask" / "0001.png")
+    np.testing.assert_array_equal(study.sources.stacked(tmp_path, "0001", "s1"), np.stack([grey, grey]))
+    assert study.sources.stacked(tmp_path, "0001", "s2").shape == (6, 16, 16)
+    study.sources.write(tmp_path, tmp_path / "out", {"0001": "g0"})
+    with raster_io.anywhere(), raster_io.opened(tmp_path / "out" / "mask" / "0001.tif") as file:
+        np.testing.assert_array_equal(file.read(1), grey < 100)
+    with raster_io.anywhere(), raster_io.opened(tmp_path / "out" / "s2" / "0001.tif") as file:
+        assert file.descriptions[:4] == ("B11_before", "B8_before", "B3_before", "B11_after")
+
+
+@pytest.mark.parametrize("arm", ["scratch", "finetuned", "frozen", "beside", "unet_finetuned", "resnet18_scratch"])
+def test_arms_are_what_the_configs_make_of_them(study, options, commands, arm):
+    one = study.Run(arm, 25, 1, -1, study.DEFAULTS)
+    study.network(options, one, "list:some.txt", "held_out+events", "runs/before")
+    train, evaluate = commands
+    assert evaluate[2] == "evaluate"
+    (text,) = (part.removeprefix("--config=") for part in train if part.startswith("--config="))
+    config = registry.parse(text)
+    assert (config.dataset, config.split.validation) == (study.NAME, "")
+    assert config.init == ("runs/before" if study.ARMS[arm].is_pretrained else "random")
+    assert config.freeze == ("encoder" if arm in ("frozen", "beside") else "")
+    assert any("layer_decay" in part for part in train) == (arm in ("finetuned", "unet_finetuned"))
+    assert "--config.scaling=sensor" in train and "--config.split.train=list:some.txt" in train
+
+
+def test_pretraining_sees_no_label_and_no_place_that_is_scored(study, options, commands, monkeypatch):
+    monkeypatch.setattr(study, "seconds_of", lambda folder: 60.0)
+    learned, scored = study.sources.fold_of(study.sources.parts_of(PLACES)["train"], 1)
+    one = study.Run("finetuned", 25, 0, 1, study.DEFAULTS)
+    (options.output / "runs" / one.pretrained).mkdir(parents=True)
+    assert study.pretrain(options, one, learned) == study.pretrain(options, one, learned)
+    (train,) = commands  # once
+    text = next(part.removeprefix("--config=") for part in train if part.startswith("--config="))
+    assert registry.parse(text).task == "contrastive"
+    (listed,) = (part.partition("=list:")[2] for part in train if "=list:" in part)
+    ids = pathlib.Path(listed).read_text().split()
+    assert len(ids) == len(learned) and not [place for place in scored if f"s1/{place}.tif_r0_c0" in ids]
+
+
+def test_choices_are_made_once_before_any_test_and_on_folds_alone(study, options, monkeypatch):
+    asked = []
+
+    def row(options, one, places):
+        asked.append(one)
+        hits = 90 if one.values["crop"] == 128 else 50
+        return {"counts": {"g1": [[100, 10], [100 - hits, hits]]}}
+
+    monkeypatch.setattr(study, "row", row)
+    values = study.choose(options, PLACES)
+    assert values == study.DEFAULTS | {"crop": 128}  # of equals the first
+    assert {one.fold for one in asked} == {0, 1, 2} and {one.count for one in asked} == {study.FOLD_LABELS}
+    assert (
+        "| crop | scratch | 128 | 0.818, 0.818, 0.818 | 0.818 | chosen |" in (options.output / "choices.md").read_text()
+    )
+    asked.clear()
+    assert study.choose(options, PLACES) == values and not asked
+
+
+def test_what_has_run_does_not_run_again_and_other_values_are_refused(study, options, monkeypatch):
+    ran = []
+    monkeypatch.setattr(study, "network", lambda *arguments: ran.append(arguments))
+    monkeypatch.setattr(study, "counts_of", lambda folder: {"g2": np.array([[5, 1], [2, 8]])})
+    one = study.Run("scratch", 10, 0, -1, study.DEFAULTS)
+    (options.output / "runs" / one.name).mkdir(parents=True)
+    assert study.row(options, one, PLACES) == study.row(options, one, PLACES)
+    assert len(ran) == 1 and ran[0][3] == "held_out+events"
+    with pytest.raises(SystemExit, match="take another --output"):
+        study.row(options, study.Run("scratch", 10, 0, -1, study.DEFAULTS | {"rate": 1.0}), PLACES)
+    assert [one.name for one in study.tests_of(options, study.DEFAULTS)][:3] == [
+        "test_scratch_10_0", "test_scratch_25_0", "test_unet_scratch_25_0",
+    ]  # fmt: skip
+    assert "network" in study.plan(options) and "0.0 minutes each" not in study.plan(options).splitlines()[0]
+    options.trial = 20
+    assert {one.fold for one in study.tests_of(options, study.DEFAULTS)} == {0}  # looks at no test
+
+
+def test_tables_tell_iou_by_part_and_differences_by_seed(study):
+    tables = study.tables
+    counts = np.array([[70, 10], [5, 15]])
+    assert tables.flood_iou(counts) == 15 / 30 and tables.mean_iou(counts) == (15 / 30 + 70 / 85) / 2
+    better = {"g2": [[80, 0], [0, 20]], "events/albania": [[70, 10], [5, 15]], "events/france": [[75, 5], [5, 15]]}
+    worse = {"g2": [[70, 10], [5, 15]], "events/albania": [[70, 10], [10, 10]]}
+    rows = [
+        {"arm": arm, "places": 25, "seed": seed, "counts": made}
+        for arm, made in (("finetuned", better), ("scratch", worse))
+        for seed in (0, 1)
+    ]
+    found = tables.scores_of(rows, ["g2"])
+    assert [one["part"] for one in found[:4]] == ["held_out", "albania", "france", "events"]
+    assert found[3]["flood_IoU"] == 30 / 55  # pooled, not the mean of both
+    titles = {name: arm.title for name, arm in study.ARMS.items()}
+    text = tables.table(found, titles)
+    assert (
+        "| Swin, two streams, fine-tuned | Swin, two streams, scratch | held_out | +0.500 (+0.500 to +0.500) |" in text
+    )
+    assert tables.sheet(found).startswith("arm,places,seed,part,flood_IoU,mIoU\n")
+    assert tables.draw(found, titles).startswith(b"\x89PNG")
+
+
+def test_the_published_layout_is_found_and_neighbours_are_of_one_group(study, tmp_path):
+    layout = importlib.import_module("layout")
+    for sensor in ("S1", "S2"):
+        for date in ("before", "after", "mask"):
+            for number, part in ((1, "train"), (2, "test"), (3, "train")):
+                path = tmp_path / f"Ombria{sensor}/{part}/{date.upper()}/{sensor}_{date}_{number:04}.png"
+                path.parent.mkdir(parents=True, exist_ok=True)
+                path.touch()
+    (tmp_path / "OmbriaS2/train/AFTER/S2_after_0003.png").unlink()
+    for date, name in (("BEFORE", "imbefore"), ("AFTER", "imafter")):
+        for sensor in ("Sentinel1", "Sentinel2"):
+            (tmp_path / f"2021/FRANCE/{sensor}/{date}").mkdir(parents=True)
+            (tmp_path / f"2021/FRANCE/{sensor}/{date}/{name}_7.png").touch()
+    (tmp_path / "2021/FRANCE/Sentinel2/MASK").mkdir(parents=True)
+    (tmp_path / "2021/FRANCE/Sentinel2/MASK/gt_7.png").touch()
+    files = layout.find(tmp_path)
+    assert list(files) == ["0001", "0002", "france_7"]  # 3 lacks an image
+    assert files["france_7"]["mask"].parts[-3] == "Sentinel2"
+    ground = np.random.default_rng(0).normal(100, 40, (64, 96, 3)).cumsum(1).clip(-1e6, 1e6)
+    tiles = {"0001": ground[:32, :32], "0002": ground[:32, 32:64], "0004": ground[:32, 64:]}
+    tiles = {name: np.concatenate([tile, tile], -1) for name, tile in tiles.items()}
+    tiles |= {"0003": np.random.default_rng(1).normal(0, 1, (32, 32, 6))}  # between two of a group by number
+    tiles |= {"0009": np.random.default_rng(2).normal(0, 1, (32, 32, 6))}
+    assert layout.groups_of(dict(sorted(tiles.items()))) == dict.fromkeys(["0001", "0002", "0003", "0004"], "g00") | {
+        "0009": "g01"
+    }
