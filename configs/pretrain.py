@@ -7,10 +7,11 @@ Arguments:
   size        as in dfc2020
   data        sen12ms (180,662 pairs of four seasons), dfc2020 (6,114 pairs), sample, or rasters/NAME: images of your
               own (docs/own_data.md)
-  objective   nt_xent (contrastive: other places are pushed away) or vicreg (no place is compared with another one)
+  objective   nt_xent (contrastive: other places are pushed away), vicreg (no place is compared with another one), or
+              masked: hidden parts of one image are imagined
   views       what the two views are: sensors, each with an encoder; dates of one sensor, with one encoder for both; or
               augmentations of one image, with one encoder
-  sensors     which of the data they are of: A+B, where there are more; dates count as sensors; of augmentations one, A
+  sensors     which of the data they are of: A+B, where there are more; dates count as sensors; of one image one, A
               (default: s2; of rasters the only one, or all side by side)
   train       the split that is trained on; where it is not given, of rasters nine tenths of the split unlabelled
   validation  the one that watches, of rasters the last tenth
@@ -48,7 +49,7 @@ ARGUMENTS = {
     "tiny": False,
 }
 
-_TASKS = {"nt_xent": "contrastive", "vicreg": "vicreg"}
+_TASKS = {"nt_xent": "contrastive", "vicreg": "vicreg", "masked": "masked"}
 # How several sensors are joined, by views; late as in the run that takes the encoders over.
 _MODES = {"sensors": "late", "dates": "dates", "augmentations": "early"}
 # What makes two views of one image differ: a crop of a quarter to all of the square, and radiometry.
@@ -87,7 +88,13 @@ def get_config(argument: str | None = None) -> ml_collections.ConfigDict:
         raise InputError(f"data={data}: no images to train on; expected one of {', '.join(_SPLITS)}, or rasters/NAME")
     config = base.make(**args, task=_TASKS[objective])
     config.dataset = data
-    config.views, config.fusion = views, _fusion(views, sensors, family)
+    if "views" in config:
+        config.views = views
+    elif views != ARGUMENTS["views"]:
+        raise InputError(
+            f"objective={objective},views={views}: it is shown one image, and compares no views; leave views out"
+        )
+    config.fusion = _fusion(_MODES[config.get("views", "augmentations")], sensors, family)
     if views == "augmentations":
         base.assign(config, _AUGMENTED)
     config.split = ml_collections.ConfigDict(
@@ -107,10 +114,10 @@ def get_config(argument: str | None = None) -> ml_collections.ConfigDict:
     return config
 
 
-def _fusion(views: str, sensors: str, family: str) -> str:
-    """What the network sees of the sensors that were named; of own imagery the only one, where none were."""
+def _fusion(mode: str, sensors: str, family: str) -> str:
+    """What the network sees of the sensors that were named, and of which data where none were."""
     if "+" in sensors:
-        return f"{_MODES[views]}:{sensors}"
-    if sensors or views != "augmentations":
-        return sensors or _MODES[views]
+        return f"{mode}:{sensors}"
+    if sensors or mode != "early":
+        return sensors or mode
     return "" if family == "rasters" else "s2"

@@ -29,6 +29,7 @@ TASKS = {
     "classification": "Of `classification`. What they do: [classification.md](classification.md).",
     "contrastive": "Of `pretrain`, which has no `split.test`. How they are used: [pretraining.md](pretraining.md).",
     "vicreg": "Of `pretrain:objective=vicreg`, as those.",
+    "masked": "Of `pretrain:objective=masked`, as those.",
 }
 
 INTRO = """# The fields of a config

@@ -54,7 +54,7 @@ def card_of(config) -> cards.Card:
     return experiments.card_without_data(config, spec.sensors, spec.legend, spec.tile, spec.name)
 
 
-OBJECTIVES = {"contrastive": "nt_xent", "vicreg": "vicreg"}
+OBJECTIVES = {"contrastive": "nt_xent", "vicreg": "vicreg", "masked": "masked"}
 
 
 def smallest(model: str, fusion: str = "", *, task: str = "segmentation", freeze: str = "", views="sensors", **sizes):

@@ -13,12 +13,12 @@ from data_pipelines.schema.errors import InputError
 from data_pipelines.schema.plugins import Registry
 from lcjax.models import outside, presets
 from lcjax.models.backbone_unet import BackboneDecoder
-from lcjax.models.dual_encoder import DualEncoder
 from lcjax.models.efficientnet import EfficientNetEncoder
 from lcjax.models.heads import ConvHead, LinearHead
 from lcjax.models.interfaces import Encoder, Inputs, whole
 from lcjax.models.metadata import MetadataBranch
 from lcjax.models.params import Template
+from lcjax.models.pretraining import DualEncoder, MaskedAutoencoder
 from lcjax.models.resnet import ResNetEncoder
 from lcjax.models.segmenter import Classifier, Segmenter
 from lcjax.models.swin import SwinDecoder, SwinEncoder, SwinHead
@@ -292,6 +292,20 @@ def dual_encoder(
     """
     _, encoders = _encoders(family(model["name"]), whole(channels), _known(model, precision, remat, rngs))
     return DualEncoder(encoders, views, projection=projection, dtype=_dtype(precision), rngs=rngs)
+
+
+def masked_autoencoder(
+    model: Mapping[str, Any],
+    *,
+    streams: Mapping[str, Inputs],
+    precision: str,
+    remat: bool = False,
+    rngs: nnx.Rngs,
+) -> MaskedAutoencoder:
+    """Builds the network of masked reconstruction on the encoder that a `segmenter` of one stream would have."""
+    _, encoders = _encoders(family(model["name"]), streams, _known(model, precision, remat, rngs))
+    (given,) = streams.values()
+    return MaskedAutoencoder(encoders, given.bands, dtype=_dtype(precision), rngs=rngs)
 
 
 def create(

@@ -165,7 +165,8 @@ _DURATION = "in steps, epochs, examples or percent of the run"
 # Of every config. Nested fields have dots in their names.
 FIELDS: dict[str, Field] = {
     "task": Field(
-        "segmentation", "what is learned: segmentation, classification, contrastive or vicreg (`lcjax info tasks`)"
+        "segmentation",
+        "what is learned: segmentation, classification, contrastive, vicreg or masked (`lcjax info tasks`)",
     ),
     "recipe": Field("ours", "whose settings these are: ours, or report or code for a cell of the 2024 report"),
     "cell": Field("", "the cell of the 2024 report's tables that this run is; only a name"),
@@ -429,6 +430,11 @@ TASKS: dict[str, dict[str, Field]] = {
         "vicreg.variance": Field(25.0, "weight of what deviations of dimensions fall short of 1", allowed=_WEIGHT),
         "vicreg.covariance": Field(1.0, "weight of the squared covariances of dimensions", allowed=_WEIGHT),
         "projection": Field(2048, "width of the two-layer projection heads; 0 leaves them out", 128, allowed=_HEADS),
+        **_PROBES,
+    },
+    "masked": {
+        "masked.square": Field(32, "size in pixels of the squares that are hidden", 8, allowed=_COUNT),
+        "masked.share": Field(0.6, "share of the squares that is hidden", allowed=Range(0, 1, True, True)),
         **_PROBES,
     },
 }

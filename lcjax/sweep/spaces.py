@@ -56,11 +56,25 @@ _OF_PAIRS = {
     "crop": "places are told apart by their middle of this size; make a study of each",
     "views": "places are told apart by these views; make a study of each",
 }
-_NOT_SEARCHED_OF = {"contrastive": _OF_PAIRS, "vicreg": _OF_PAIRS}
+_NOT_SEARCHED_OF = {
+    "contrastive": _OF_PAIRS,
+    "vicreg": _OF_PAIRS,
+    "masked": {"crop": "what is imagined is of this size; make a study of each"},
+}
+_OF_MASKED = ("masked.square", "masked.share")
 _OF_VICREG = ("vicreg.invariance", "vicreg.variance", "vicreg.covariance")
 # Fields that make a score another measure, by the score's name up to a "/": what is lower then need not be better.
 _MEASURED_BY = {
-    "loss": ("loss", "class_weights", "class_weights_rule", "class_weights_fixed", "temperature", *_OF_VICREG),
+    "loss": (
+        "loss",
+        "class_weights",
+        "class_weights_rule",
+        "class_weights_fixed",
+        "temperature",
+        *_OF_VICREG,
+        *_OF_MASKED,
+    ),
+    "skill": _OF_MASKED,
     **dict.fromkeys(("alignment", "uniformity"), ("temperature", *_OF_VICREG)),  # which trade one for the other
 }
 _BOOLEANS = {"true": True, "false": False}
@@ -189,7 +203,7 @@ def default(config: ml_collections.ConfigDict) -> dict[str, str]:
     if fields["class_weights_rule"] != "power" or fields["class_weights_fixed"]:
         del lines["class_weights"]
     # Pre-training takes no labels: neither weights of classes nor mixed images.
-    labels = "projection" not in fields
+    labels = "probe.train" not in fields
     of_labels = ("augmentation.cutmix", "class_weights")
     taken = (name for name in lines if name in fields and (labels or name not in of_labels))
     return {name: lines[name] for name in taken if not why_not(name, config)}

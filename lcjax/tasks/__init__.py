@@ -13,6 +13,7 @@ from lcjax.ops import losses
 from lcjax.runs.model_card import Card
 from lcjax.tasks.classification import Classification
 from lcjax.tasks.contrastive import Contrastive
+from lcjax.tasks.masked import Masked
 from lcjax.tasks.segmentation import Segmentation
 from lcjax.tasks.task import Mean, Rows, Task
 from lcjax.tasks.vicreg import VICReg
@@ -24,6 +25,7 @@ TASKS: dict[str, type[Task]] = {
     "classification": Classification,
     "contrastive": Contrastive,
     "vicreg": VICReg,
+    "masked": Masked,
 }
 REGISTRY = plugins.Registry("config.task", "lcjax.tasks", TASKS)
 

@@ -4,7 +4,7 @@ from typing import Any
 
 import jax
 
-from lcjax.models.dual_encoder import DualEncoder
+from lcjax.models.pretraining import DualEncoder
 from lcjax.ops import losses
 from lcjax.tasks.task import Values
 from lcjax.tasks.two_views import TwoViews

@@ -14,7 +14,7 @@ from ml_collections import ConfigDict
 from data_pipelines.reading.interfaces import Source
 from data_pipelines.schema.errors import InputError
 from lcjax.models import registry
-from lcjax.models.dual_encoder import DualEncoder
+from lcjax.models.pretraining import DualEncoder
 from lcjax.ops import augmentation
 from lcjax.runs.model_card import Card
 from lcjax.tasks import views

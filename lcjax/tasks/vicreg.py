@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 from ml_collections import ConfigDict
 
-from lcjax.models.dual_encoder import DualEncoder, unit
+from lcjax.models.pretraining import DualEncoder, unit
 from lcjax.ops import losses
 from lcjax.runs.model_card import Card
 from lcjax.tasks.task import Values

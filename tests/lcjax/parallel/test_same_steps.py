@@ -34,6 +34,7 @@ NETWORKS = {
     "resnet50_unet": (lambda: smallest("resnet50_unet"), 1e-4, 1e-4, 1e-2, 1e-4),
     "contrastive": (lambda: smallest("two_stream_swin", task="contrastive"), 0.02, 1e-5, 1e-5, 1e-6),
     # Of one encoder, with everything that draws two views of an image.
+    "masked": (lambda: smallest("two_stream_swin", task="masked"), 0.02, 1e-5, 1e-5, 1e-6),
     "vicreg": (lambda: smallest("two_stream_swin", task="vicreg", views="augmentations"), 0.02, 1e-5, 1e-5, 1e-6),
 }
 # name -> what differs from one device with the whole batch
@@ -105,6 +106,8 @@ def distance(one: dict, other: dict) -> float:
     [
         *((network, way) for network in ("swin_unet", "contrastive") for way in ("eight", "fsdp", "pmap")),
         *(("vicreg", way) for way in ("eight", "pmap")),
+        ("masked", "pmap"),
+        pytest.param("masked", "eight", marks=pytest.mark.slow),
         ("resnet50_unet", "pmap"),
         *(pytest.param("resnet50_unet", way, marks=pytest.mark.slow) for way in ("eight", "fsdp")),
     ],

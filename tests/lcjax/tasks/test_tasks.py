@@ -64,6 +64,7 @@ def test_what_the_tasks_declare():
         "classification": (False, True, False, True),
         "contrastive": (False, False, True, False),
         "vicreg": (False, False, True, False),
+        "masked": (False, False, True, True),
     }
     for name, task in tasks.TASKS.items():
         assert tasks.named(name) is task

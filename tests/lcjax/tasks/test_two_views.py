@@ -260,8 +260,9 @@ def test_both_sensors_side_by_side_are_an_image_of_one_encoder():
 @pytest.mark.parametrize(
     ("argument", "words"),
     [
-        ("objective=barlow", "objective=barlow: expected one of nt_xent, vicreg"),
+        ("objective=barlow", "objective=barlow: expected one of nt_xent, vicreg, masked"),
         ("views=crops", "views=crops: expected one of sensors, dates, augmentations"),
+        ("objective=masked,views=dates", "objective=masked,views=dates: it is shown one image, and compares no views"),
         ("objective=vicreg,recipe=report", "objective=vicreg,views=sensors,recipe=report: the reference has no such"),
     ],
 )

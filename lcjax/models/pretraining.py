@@ -1,6 +1,7 @@
-"""The network of pre-training: two views of a place, encoded, pooled, and projected to one space.
+"""The networks of pre-training: encoders, and the heads that only pre-training has.
 
-By default one encoder per sensor (Scheibenreif et al. 2022).
+`DualEncoder` embeds two views of a place, by default with an encoder for each sensor (Scheibenreif et al. 2022);
+`MaskedAutoencoder` imagines hidden parts of one image (Xie et al. 2022).
 """
 
 from collections.abc import Mapping
@@ -92,3 +93,51 @@ def unit(x_BxC: jax.Array) -> jax.Array:
     """Divides vectors by their lengths."""
     unit_BxC: jax.Array = x_BxC / jnp.maximum(jnp.linalg.norm(x_BxC, axis=-1, keepdims=True), 1e-6)
     return unit_BxC
+
+
+class Hidden(nnx.Module):
+    """What stands where pixels are hidden: a learned number for each band."""
+
+    def __init__(self, bands: int, *, rngs: nnx.Rngs):
+        self.bias = nnx.Param(jnp.zeros(bands, jnp.float32))
+        del rngs
+
+    def __call__(self, image_BxHxWxC: jax.Array, hidden_BxHxW: jax.Array) -> jax.Array:
+        """Returns the image with what is hidden replaced."""
+        value = jnp.asarray(self.bias[...], image_BxHxWxC.dtype)[None, None, None]
+        return jnp.where(hidden_BxHxW[..., None], value, image_BxHxWxC)
+
+
+class MaskedAutoencoder(nnx.Module):
+    """One encoder, and a dense layer that makes of each place of its last feature the pixels there (Xie et al. 2022).
+
+    The encoder bears the name that a Segmenter gives it.
+    """
+
+    def __init__(self, encoders: Mapping[str, Encoder], bands: int, *, dtype: DTypeLike, rngs: nnx.Rngs):
+        self.encoders = nnx.Dict(**encoders)
+        (self._name, encoder), *_ = encoders.items()
+        self._stride, self._bands = encoder.strides[-1], bands
+        self.hidden = Hidden(bands, rngs=rngs)
+        self.pixels = nnx.Linear(encoder.channels[-1], self._stride**2 * bands, dtype=dtype, rngs=rngs)
+
+    @property
+    def parameter_groups(self) -> dict[str, ParameterGroups]:
+        """Those of the encoder, by its path."""
+        return {f"encoders/{name}": encoder.parameter_groups for name, encoder in self.encoders.items()}
+
+    def __call__(self, image_BxHxWxC: jax.Array, hidden_BxHxW: jax.Array, keys_B: jax.Array | None = None) -> jax.Array:
+        """Returns the whole image (B, H, W, bands) float32 as it is imagined from what is not hidden."""
+        height, width = image_BxHxWxC.shape[1:3]
+        feature = self.pixels(self._feature(self.hidden(image_BxHxWxC, hidden_BxHxW), keys_B))
+        rows, columns = feature.shape[1:3]
+        blocks = feature.reshape(-1, rows, columns, self._stride, self._stride, self._bands).transpose(0, 1, 3, 2, 4, 5)
+        image = blocks.reshape(-1, rows * self._stride, columns * self._stride, self._bands)
+        return image[:, :height, :width].astype(jnp.float32)
+
+    def pooled(self, image_BxHxWxC: jax.Array) -> jax.Array:
+        """Returns the encoder's last feature of whole images, averaged over space: (B, C) float32."""
+        return global_mean(self._feature(image_BxHxWxC, None))
+
+    def _feature(self, image_BxHxWxC: jax.Array, keys_B: jax.Array | None) -> jax.Array:
+        return self.encoders[self._name](padded(image_BxHxWxC, self._stride), branch_noise(keys_B, 1)[0])[-1]
