@@ -45,13 +45,16 @@ class Masked(Task):
                 )
         self.config, self.card = config, card
         self.keys = tuple(sensor.name for sensor in card.sensors)
-        self._size = config.crop or card.tile
-        self._squares, rest = divmod(self._size, config.masked.square)
+        if not config.crop:
+            raise InputError(
+                f"config.crop=0: the {config.task} task hides squares of a crop; set its size, such as 224"
+            )
+        self._squares, rest = divmod(config.crop, config.masked.square)
         self._count = round(config.masked.share * self._squares**2)
         if rest or not 0 < self._count < self._squares**2:
             raise InputError(
                 f"config.masked.square={config.masked.square}, share={config.masked.share}: expected squares that fill "
-                f"{self._size} px (config.crop) and a share that hides some of them, and not all"
+                f"{config.crop} px (config.crop) and a share that hides some of them, and not all"
             )
 
     def build(self, rngs: nnx.Rngs) -> nnx.Module:

@@ -146,6 +146,7 @@ def test_pixels_are_put_where_they_belong(model):
     ("field", "value", "words"),
     [
         ("masked.square", 5, r"masked\.square=5, share=0\.6: expected squares that fill 32 px"),
+        ("crop", 0, r"config\.crop=0: the masked task hides squares of a crop"),
         ("masked.square", 32, r"a share that hides some of them, and not all"),
         ("masked.share", 0.01, r"share=0\.01: expected squares"),
         ("fusion", "late", r"config\.fusion='late': the masked task has one encoder, and this fusion has s1, s2"),
