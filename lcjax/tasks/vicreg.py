@@ -1,4 +1,4 @@
-"""Pre-training by VICReg: two views of one place become alike, and what keeps places apart are no other places."""
+"""VICReg pre-training: make two views of one place alike, without pushing other places away."""
 
 from collections.abc import Callable
 from typing import Any
