@@ -63,7 +63,7 @@ def find(
     for (holder, _), folders in of_place.items():
         found = {folder: paths[0] for folder, paths in folders.items() if len(paths) == 1}
         masks = [path for folder, path in found.items() if folder.lower() in mask_folders]
-        if called and found.keys() >= called.keys() and len(masks) <= 1:
+        if len(called) > 1 and found.keys() >= called.keys() and len(masks) <= 1:
             of_sensors = {name: found[folder] for folder, name in called.items()}
             places.append(Place(of_sensors, masks[0] if masks else None, holder))
             used.update((*of_sensors.values(), *masks))

@@ -74,11 +74,6 @@ class Table:
     unread: tuple[str, ...]
 
 
-def read_pairs(path: pathlib.Path) -> list[Pair]:
-    """The rows of a CSV of pairs, in its order; see `read_table`."""
-    return read_table(path).pairs
-
-
 def read_table(path: pathlib.Path) -> Table:
     """Reads a CSV of pairs.
 

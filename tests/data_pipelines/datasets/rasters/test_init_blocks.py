@@ -71,7 +71,7 @@ def test_one_mosaic_is_written_in_blocks_that_can_be_prepared(tmp_path, monkeypa
     with (tmp_path / "rasters.csv").open(newline="") as file:
         rows = list(csv.DictReader(file))
     assert {row["image"] for row in rows} == {"images/a.tif"}
-    pairs = tables.read_pairs(tmp_path / "rasters.csv")
+    pairs = tables.read_table(tmp_path / "rasters.csv").pairs
     dataset = prepare.prepare("rasters", tmp_path, tmp_path / "data")
     assert set(dataset.splits) == set(SHARES)
     for split in SHARES:

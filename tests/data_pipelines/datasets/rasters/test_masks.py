@@ -209,7 +209,7 @@ ROWS = {
 def test_parts_that_cannot_be(tmp_path, rows, words):
     (tmp_path / "rasters.csv").write_text(HEAD + rows)
     with pytest.raises(InputError) as caught:
-        tables.read_pairs(tmp_path / "rasters.csv")
+        tables.read_table(tmp_path / "rasters.csv")
     assert words in str(caught.value) and "\n" not in str(caught.value)
 
 
@@ -226,13 +226,13 @@ def test_a_second_image_is_not_passed_over(tmp_path, column):
     (tmp_path / "rasters.csv").write_text(f"image,{column},mask,split\na.tif,b.tif,m.tif,train\n")
     if " " in column:
         with pytest.raises(InputError, match=r"column 'image 2' holds images, .* expected small letters, digits and _"):
-            tables.read_pairs(tmp_path / "rasters.csv")
+            tables.read_table(tmp_path / "rasters.csv")
         return
-    (pair,) = tables.read_pairs(tmp_path / "rasters.csv")
+    (pair,) = tables.read_table(tmp_path / "rasters.csv").pairs
     assert pair.images == {"image": tmp_path / "a.tif", column.lower(): tmp_path / "b.tif"}
 
 
 @pytest.mark.parametrize("column", ["note", "date", "sensor", "imagination", "crs", "s3_path"])
 def test_other_columns_are_left_alone(tmp_path, column):
     (tmp_path / "rasters.csv").write_text(f"image,{column},mask,split\na.tif,b,m.tif,train\n")
-    assert len(tables.read_pairs(tmp_path / "rasters.csv")) == 1
+    assert len(tables.read_table(tmp_path / "rasters.csv").pairs) == 1

@@ -185,7 +185,7 @@ def test_other_pixels_of_the_same_ground_are_resampled_when_told(tmp_path, place
 def test_a_csv_of_sensors_that_cannot_be_used(tmp_path, text, says):
     (tmp_path / "rasters.csv").write_text(text)
     with pytest.raises(InputError, match=says):
-        tables.read_pairs(tmp_path / "rasters.csv")
+        tables.read_table(tmp_path / "rasters.csv")
 
 
 def test_notes_are_told_and_not_read(tmp_path):
@@ -225,7 +225,7 @@ def test_init_proposes_sensors_from_folders_side_by_side(tmp_path, capsys):
     said = " ".join(capsys.readouterr().out.split())
     assert "8 pairs; 4 train, 1 validation, 1 test, 2 unlabelled (by whole images)" in said
     assert "sensors: radar, s2_after" in said and "left out: 1 rasters without partner (radar/z.tif)" in said
-    pairs = tables.read_pairs(root / "rasters.csv")
+    pairs = tables.read_table(root / "rasters.csv").pairs
     assert [list(pair.images) for pair in pairs] == [["radar", "s2_after"]] * 8
     assert [pair.split for pair in pairs if pair.mask is None] == ["unlabelled"] * 2
     assert len(opened(root)[1]["unlabelled"]) == 12
