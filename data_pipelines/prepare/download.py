@@ -248,8 +248,7 @@ def _begun(part: pathlib.Path, file: RemoteFile) -> Description:
         return Description()
     try:
         found = typed_json.read(note, _Note, "it is written anew")
-    except InputError as error:
-        _log.warning("%s", error)
+    except InputError:  # that a beginning is worth nothing is said where there is one
         return Description()
     return Description(found.length, found.etag, found.changed) if found.url == file.shown else Description()
 

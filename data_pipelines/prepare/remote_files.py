@@ -149,12 +149,24 @@ def _read_by_http(file: RemoteFile, start: int) -> Iterator[Answer]:
             yield Answer(said._replace(length=_total(answer)), start, iter(()), ended=True)
             return
         if answer.status != http.HTTPStatus.PARTIAL_CONTENT:  # some servers know no parts
-            yield Answer(said, 0, iter(lambda: answer.read(_CHUNK), b""))
+            yield Answer(said, 0, _chunks(answer))
             return
         found = answer.headers.get("Content-Range", "")
         if not found.startswith(f"bytes {start}-"):
             raise InputError(f"{file.shown}: found {found[:_LONGEST]!r}; expected bytes from {start} on")
-        yield Answer(said._replace(length=_total(answer)), start, iter(lambda: answer.read(_CHUNK), b""))
+        yield Answer(said._replace(length=_total(answer)), start, _chunks(answer))
+
+
+def _chunks(answer: Any) -> Iterator[bytes]:
+    while True:
+        try:
+            chunk = answer.read(_CHUNK)
+        except http.client.IncompleteRead as error:
+            yield error.partial
+            raise
+        if not chunk:
+            return
+        yield chunk
 
 
 def _described(file: RemoteFile, answer: Any) -> Description:
