@@ -162,7 +162,7 @@ def _check_there(file: RemoteFile, path: pathlib.Path, wait: Callable[[float], N
         except InputError as error:
             _log.warning("%s: is there already, and could not be compared: %s", path, error)
             return
-        if length < 0:
+        if length <= 0:  # some servers say 0 where they send nothing but headers
             _log.warning("%s: is there already, and could not be compared: the server does not say its length", path)
         elif size != length:
             found = f"found {size:,} bytes; expected {length:,}, as the server says"

@@ -77,7 +77,9 @@ class Handler(http.server.BaseHTTPRequestHandler):
         headers |= {"ETag": server.etag} if server.etag else {}
         self.tell(headers | server.also | (server.head if self.command == "HEAD" else {}))
         if self.command == "GET":
-            self.wfile.write(server.data[start : start + (server.cuts.pop(0) if server.cuts else server.most)])
+            sent = server.data[start : start + (server.cuts.pop(0) if server.cuts else server.most)]
+            chunked = "Transfer-Encoding" in server.also
+            self.wfile.write(b"%x\r\n%s\r\n" % (len(sent), sent) if chunked else sent)
 
     def tell(self, headers):
         for name, value in headers.items():
@@ -227,6 +229,12 @@ def test_without_a_length_archives_are_read_to_their_end(server, tmp_path, caplo
         fetched(remote(server, "other.tar.gz"), tmp_path)
     fetched(remote(server, "data.tif"), tmp_path)
     assert "neither length nor sum is known" in caplog.text
+
+
+def test_chunks_without_the_last_one_are_kept(server, tmp_path):
+    server.tells_length, server.also, server.cuts = False, {"Transfer-Encoding": "chunked"}, [2_000_000]
+    assert fetched(remote(server), tmp_path) == ZIP
+    assert got(server) == [None, "bytes=2000000-", f"bytes={len(ZIP)}-"]
 
 
 @pytest.mark.parametrize("behind", [0, 5])
