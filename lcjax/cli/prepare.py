@@ -38,7 +38,8 @@ and splits, and a CSV of classes. --init looks for pairs in a folder and writes 
   lcjax prepare --dataset=rasters/town --source=photos --data_dir=data
   lcjax prepare --dataset=rasters/town --source=photos/some.csv --legend=classes.csv --tile=512 --data_dir=data
 Several sensors have a column each in place of image, such as s1,s2,mask,split,group; rows without a mask are places
-without labels, in splits of their own.
+without labels, in splits of their own. Where sensors have other pixels on the same ground, --resample brings them onto
+the grid of the first.
 Images are cut into tiles of --tile= pixels; every labelled pixel is in one tile. Pixels without data (nodata, NaN,
 mask, alpha) are neither trained on nor scored.
 """

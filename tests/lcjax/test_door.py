@@ -43,7 +43,7 @@ def test_opening_it_imports_nothing_heavy_and_touches_no_device():
 def test_every_name_has_a_docstring_with_arguments_and_errors():
     for name in ("config", "train", "load", "evaluate"):
         text = inspect.getdoc(getattr(lcjax, name))
-        assert all(part in text for part in ("Example:", "Args:", "Raises:")), name
+        assert all(part in text for part in ("Examples:", "Args:", "Raises:")), name
 
 
 @pytest.fixture(scope="module")

@@ -47,7 +47,7 @@ def town(root: pathlib.Path) -> None:
 
 def first_item(name: str, root: pathlib.Path) -> tuple[Item, DatasetSpec]:
     entry = registry.entry(name)
-    spec = entry if isinstance(entry, DatasetSpec) else entry.describe(name, root, None, 32).open()
+    spec = entry if isinstance(entry, DatasetSpec) else entry.describe(name, root, None, 32, False).open()
     return next(iter(spec.index([root]).values()))[0], spec
 
 

@@ -60,10 +60,10 @@ def test_help_and_flags_agree():
     define = lambda name, default, text, **bounds: defined.append(name)  # noqa: E731
     kinds = ("string", "integer", "float", "bool")
     prepare_verb.define_flags(types.SimpleNamespace(**{f"DEFINE_{kind}": define for kind in kinds}))
-    own = {"legend", "tile", "init"}
+    own, switches = {"legend", "tile", "init", "resample"}, {"init", "resample"}
     common = {"dataset", "source", "data_dir", "workers", "max_refused", "max_nodata", "offset", "beam"}
     assert set(defined) == own | common
-    assert all((f"--{name}" if name == "init" else f"--{name}=") in prepare_verb.HELP for name in defined)
+    assert all((f"--{name}" if name in switches else f"--{name}=") in prepare_verb.HELP for name in defined)
 
 
 def test_what_a_kill_left_in_a_finished_data_set_is_removed(source, tmp_path):

@@ -10,6 +10,7 @@ from networks import make, smallest
 
 from lcjax.models import layers, params, registry, swin
 from lcjax.models.interfaces import whole
+from lcjax.models.kernels.plans import MASKED
 
 
 def test_merge_is_the_inverse_of_partition():
@@ -48,7 +49,7 @@ def test_shift_mask(height, width, window, shift):
         for one in range(window**2):
             for two in range(window**2):
                 together = np.array_equal(tokens[one] - tokens[two], place[one] - place[two])
-                assert found[k, one, two] == (0 if together else swin._MASKED)
+                assert found[k, one, two] == (0 if together else MASKED)
 
 
 def test_attention_does_not_cross_what_the_roll_tore_apart():

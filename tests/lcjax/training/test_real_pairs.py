@@ -20,7 +20,10 @@ SEASON, EDGE = "ROIs1158_spring", 224
 
 
 def layout(root: pathlib.Path, target: pathlib.Path) -> None:
-    """Pairs under names of SEN12MS: three places as they are, and both dates of a fourth, cut to the same size."""
+    """Pairs under names of SEN12MS: three places as they are, and both dates of a fourth, cut to the same size.
+
+    The radar images of the fourth have pixels of another size than the optical ones.
+    """
     for sensor in ("s1", "s2"):
         labelled = sorted((root / "sentinel_dfc2020").rglob(f"*_{sensor}_*.tif"))
         dates = sorted((root / "ssl4eo_pairs").glob(f"{sensor}_*.tif"))
@@ -38,12 +41,14 @@ def layout(root: pathlib.Path, target: pathlib.Path) -> None:
 @pytest.mark.skipif(not REAL, reason="LCJAX_REAL_DATA names no folder of real imagery")
 def test_pretraining_on_real_pairs(tmp_path):
     layout(pathlib.Path(REAL), tmp_path / "source")
-    prepare("sample", tmp_path / "source", tmp_path / "data")
+    data = prepare("sample", tmp_path / "source", tmp_path / "data", max_refused=0.4)
+    refused = (data.folder / "refused.csv").read_text().splitlines()[1:]
+    assert len(refused) == 2 and all("corners up to" in line for line in refused)
     config = pretrain.get_config("data=sample,tiny=true")
     config.data_dir = str(tmp_path / "data")
     config.split.train = config.split.validation = "unlabelled"
     config.parallel.data = 1
-    config.batch_size = config.evaluation_batch_size = 5
+    config.batch_size = config.evaluation_batch_size = 3
     config.total, config.log_every, config.evaluate_every = "20 steps", "10 steps", "10 steps"
     train(config, tmp_path / "run")
     lines = [json.loads(line) for line in (tmp_path / "run" / "metrics.jsonl").read_text().splitlines()]
