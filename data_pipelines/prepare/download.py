@@ -115,8 +115,10 @@ def download(
     _check_names(wanted)
     if output.exists() and not output.is_dir():
         raise InputError(f"{output}: found a file; expected a folder, or a name for one")
-    with _disk(output):
+    try:
         output.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise InputError(f"{output}: {error.strerror}; expected a folder, or a place where one can be made") from error
     with locks.held(output / ".download.lock", output, doing="downloading into", instead="name another --output"):
         missing = []
         for file in wanted:
@@ -178,11 +180,9 @@ def _other_sum(file: RemoteFile, path: pathlib.Path) -> str:
         return ""
     with path.open("rb") as opened:
         found = hashlib.file_digest(opened, "sha256").hexdigest()
-    return (
-        ""
-        if found == file.sha256.lower()
-        else f"found the SHA-256 {found}; expected {file.sha256}, as its provider publishes it"
-    )
+    if found == file.sha256.lower():
+        return ""
+    return f"found the SHA-256 {found}; expected {file.sha256}, as its provider publishes it"
 
 
 @contextlib.contextmanager

@@ -191,6 +191,15 @@ def _number(text: str) -> int:
 class Redirects(urllib.request.HTTPRedirectHandler):
     """Follows to other servers, but not out of encryption, nor to other kinds of addresses."""
 
+    def http_error_302(self, req, fp, code, msg, headers):  # type: ignore[no-untyped-def]
+        """Returns the answer of the next server; None where none is led to."""
+        try:
+            return super().http_error_302(req, fp, code, msg, headers)
+        except ValueError:  # not an address
+            return None
+
+    http_error_301 = http_error_303 = http_error_307 = http_error_308 = http_error_302
+
     def redirect_request(self, req, fp, code, msg, headers, newurl):  # type: ignore[no-untyped-def]
         """Returns the next request; None where there shall be none."""
         target = urllib.parse.urlsplit(newurl)
@@ -219,6 +228,8 @@ def _http(file: RemoteFile, method: str = "GET", headers: dict[str, str] | None 
                 if error.code != http.HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE or "Range" not in asked:
                     raise
                 answer = opened.enter_context(error)
+            except (http.client.InvalidURL, ValueError) as error:  # its words hold the address
+                raise InputError(f"{file.shown}: leads to what is not an address; expected the file") from error
             yield answer
     except urllib.error.HTTPError as error:
         error.close()
@@ -227,12 +238,10 @@ def _http(file: RemoteFile, method: str = "GET", headers: dict[str, str] | None 
             raise ConnectionError(said) from error
         where = ""
         if 300 <= error.code < 400:
-            where = " and leads in a circle, out of https, or to another kind of address"
+            where = " and leads in a circle, out of https, or to no address or another kind of one"
         raise InputError(f"{file.shown}: {said}{where}; expected the file") from error
     except urllib.error.URLError as error:
         raise ConnectionError(str(error.reason)) from error
-    except (http.client.InvalidURL, UnicodeError) as error:  # its words hold the address
-        raise InputError(f"{file.shown}: leads to what is not an address; expected the file") from error
 
 
 def _phrase(code: int) -> str:
@@ -261,14 +270,14 @@ def _ftp(file: RemoteFile) -> Iterator[tuple[ftplib.FTP, str]]:
 def _described_by_ftp(server: ftplib.FTP, path: str) -> Description:
     """What a server says of a file: SIZE and MDTM are not known to all."""
     length = _asked(server, f"SIZE {path}")
-    return Description(_number(length.removeprefix("213")), changed=_asked(server, f"MDTM {path}"))
+    return Description(_number(length.removeprefix("213")), changed=_asked(server, f"MDTM {path}", also="550"))
 
 
-def _asked(server: ftplib.FTP, command: str) -> str:
-    """What a server answers; empty where it does not know the command."""
+def _asked(server: ftplib.FTP, command: str, also: str = "") -> str:
+    """What a server answers; empty where it does not know the command, or answers with the code `also`."""
     try:
         return server.sendcmd(command)
     except ftplib.error_perm as error:
-        if str(error)[:3] in ("500", "501", "502", "504"):
+        if str(error)[:3] in ("500", "501", "502", "504", also):
             return ""
         raise

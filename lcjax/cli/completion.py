@@ -81,7 +81,7 @@ _lcjax() {{
     local line=${{COMP_LINE:0:COMP_POINT}} flags="" values=""
     local word=${{line##*[[:space:]]}}
     # What is quoted would need its quotes again
-    if [[ ${{COMP_WORDS[COMP_CWORD]}} == *[\\\\\\"\\']* ]]; then
+    if [[ ${{COMP_WORDS[COMP_CWORD]}} == *[\\\\\\"\\']* || ${{line%"$word"}} == *\\\\[[:space:]] ]]; then
         COMPREPLY=()
         return
     fi

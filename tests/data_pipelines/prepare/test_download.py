@@ -267,7 +267,15 @@ def test_a_server_may_send_on_to_another_one(server, tmp_path):
 @pytest.mark.parametrize("to", ["file:///etc/passwd", "ftp://h/x.zip?SECRET", "http://me:SECRET@h/x.zip", "/data.zip"])
 def test_a_server_may_not_send_on_to_other_kinds_of_addresses(to, server, tmp_path):
     server.to = to
-    with pytest.raises(InputError, match="302 Found and leads in a circle, out of https, or to another") as told:
+    with pytest.raises(InputError, match="302 Found and leads in a circle, out of https, or to no") as told:
+        fetched(remote(server), tmp_path)
+    assert "SECRET" not in str(told.value)
+
+
+@pytest.mark.parametrize("to", ["http://[SECRET/x.zip", "http://h:SECRET/x.zip"])
+def test_a_server_that_leads_to_no_address(to, server, tmp_path):
+    server.to = to
+    with pytest.raises(InputError, match=r"leads .* address") as told:
         fetched(remote(server), tmp_path)
     assert "SECRET" not in str(told.value)
 
@@ -297,6 +305,8 @@ def test_the_folder_must_be_one(server, tmp_path):
     (tmp_path / "file").touch()
     with pytest.raises(InputError, match="file: found a file; expected a folder"):
         fetched(remote(server), tmp_path / "file")
+    with pytest.raises(InputError, match="Not a directory; expected a folder"):
+        fetched(remote(server), tmp_path / "file" / "below")
 
 
 @pytest.mark.parametrize(
