@@ -1,6 +1,7 @@
 """The study of real pairs: who is held out, what is chosen and on what, what has run, and the published layout."""
 
 import importlib
+import json
 import pathlib
 import types
 
@@ -168,6 +169,37 @@ def test_tables_tell_iou_by_part_and_differences_by_seed(study):
     )
     assert tables.sheet(found).startswith("arm,places,seed,part,flood_IoU,mIoU\n")
     assert tables.draw(found, titles).startswith(b"\x89PNG")
+
+
+def test_a_trial_leaves_the_tables_of_the_study_and_takes_no_row_of_other_values(study, options):
+    def keep(one, counts):
+        folder = options.output / "runs" / one.name
+        folder.mkdir(parents=True)
+        told = {"arm": one.arm, "places": one.count, "seed": one.seed, "values": dict(one.values)}
+        (folder / "row.json").write_text(json.dumps(told | {"counts": {"g2": counts}}))
+
+    short = study.DEFAULTS | {"steps": 20}
+    keep(study.Run("scratch", 10, 0, -1, study.DEFAULTS), [[70, 10], [5, 15]])
+    keep(study.Run("scratch", 10, 0, 0, study.DEFAULTS), [[9, 1], [1, 9]])  # of the choices
+    keep(study.Run("scratch", 10, 0, 0, short), [[80, 0], [0, 20]])
+    study.write_tables(options, study.DEFAULTS, ["g2"])
+    of_study = {path.name: path.read_bytes() for path in options.output.glob("ombria.*")}
+    assert sorted(of_study) == ["ombria.csv", "ombria.md", "ombria.png"]
+    options.trial = 20
+    study.write_tables(options, short, ["g2"])
+    assert of_study == {path.name: path.read_bytes() for path in options.output.glob("ombria.*")}
+    lines = (options.output / "trial.csv").read_text().splitlines()
+    assert len(lines) == 2 and lines[1].startswith("scratch,10,0,held_out,1")
+    assert {path.name for path in options.output.glob("trial.*")} == {"trial.csv", "trial.md", "trial.png"}
+
+
+def test_a_file_of_another_size_is_named_with_its_size(study, tmp_path):
+    layout = importlib.import_module("layout")
+    files = {part: tmp_path / f"{part}.png" for part in ("s1_before", "mask")}
+    for path, size in zip(files.values(), ((256, 256), (255, 200)), strict=True):
+        Image.new("L", size).save(path)
+    with pytest.raises(SystemExit, match=r"mask\.png: 255 x 200 pixels; expected 256 x 256$"):
+        layout.write({"0001": files}, tmp_path / "out")
 
 
 def test_the_published_layout_is_found_and_neighbours_are_of_one_group(study, tmp_path):

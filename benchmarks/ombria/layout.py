@@ -105,8 +105,10 @@ def write(files: Files, output: pathlib.Path) -> list[tuple[str, str, str]]:
     rows = []
     for place, parts in files.items():
         values = {part: pixels(path, part) for part, path in parts.items()}
-        if odd := [str(parts[part]) for part, image in values.items() if image.shape[:2] != (EDGE, EDGE)]:
-            sys.exit(f"layout: {odd[0]}: {values[next(iter(values))].shape}; expected {EDGE} x {EDGE} pixels")
+        for part, image in values.items():
+            if image.shape[:2] != (EDGE, EDGE):
+                height, width = image.shape[:2]
+                sys.exit(f"layout: {parts[part]}: {width} x {height} pixels; expected {EDGE} x {EDGE}")
         for part, image in values.items():
             stream = io.BytesIO()
             Image.fromarray(image).save(stream, "png")

@@ -18,7 +18,8 @@ classifiers of single pixels on the same places.
 
 Writes ombria.csv, a row for each run and part of the test (held_out, each event, events), ombria.md and ombria.png.
 Stopped and started again with the same command it goes on where it was; --output is for one version of the configs.
---plan only says what would run, and how long, by what runs like it took; --trial=20 runs a little, and scores no test.
+--plan only says what would run, and how long, by what runs like it took; --trial=20 runs a little, scores no test, and
+writes trial.csv, trial.md and trial.png.
 """
 
 import argparse
@@ -296,6 +297,23 @@ def plan(options: argparse.Namespace) -> str:
     return "\n".join([*lines, f"{total / 3600:.1f} hours in all"])
 
 
+def write_tables(options: argparse.Namespace, values: Mapping[str, object], pool: Sequence[str]) -> None:
+    """Writes the tables and the figure of what has run with these values; those of a trial under names of its own.
+
+    Args:
+      options: of the command line.
+      values: of the fields of `CHOICES`; runs of the choices, and of other trials, have others.
+      pool: its groups.
+    """
+    kind, name = ("fold_0", "trial") if options.trial else ("test", "ombria")
+    kept = [json.loads(path.read_text()) for path in sorted(options.output.glob(f"runs/{kind}_*/row.json"))]
+    scores = tables.scores_of([one for one in kept if one["values"] == dict(values)], pool)
+    titles = {key: arm.title for key, arm in ARMS.items()}
+    write_atomically(options.output / f"{name}.csv", tables.sheet(scores))
+    write_atomically(options.output / f"{name}.md", tables.table(scores, titles))
+    write_atomically(options.output / f"{name}.png", tables.draw(scores, titles))
+
+
 def main() -> None:
     """Runs the study, or what is left of it, and writes its tables and its figure."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -333,13 +351,7 @@ def main() -> None:
     parts = sources.parts_of(places)
     for one in tests_of(options, values):
         row(options, one, places)
-        kind = "fold_0" if options.trial else "test"
-        rows = [json.loads(path.read_text()) for path in sorted(options.output.glob(f"runs/{kind}_*/row.json"))]
-        scores = tables.scores_of(rows, [group for groups in (parts["train"], parts["held_out"]) for group in groups])
-        titles = {name: arm.title for name, arm in ARMS.items()}
-        write_atomically(options.output / "ombria.csv", tables.sheet(scores))
-        write_atomically(options.output / "ombria.md", tables.table(scores, titles))
-        write_atomically(options.output / "ombria.png", tables.draw(scores, titles))
+        write_tables(options, values, [group for groups in (parts["train"], parts["held_out"]) for group in groups])
 
 
 if __name__ == "__main__":

@@ -17,7 +17,8 @@ A scene is a GeoTIFF of any size (your own imagery also JPEG or PNG) with about 
 trained on. --scene=FOLDER maps every raster in a folder, --scene=LIST.csv every row of a list with a column for each
 sensor (s1,s2; of your own imagery image); then --output is a folder, and one bad scene does not stop the others. Two
 sensors are two files on one grid; where their grids differ, --grid=s2 warps the other sensor onto that of s2. Bands
-are found by the names in the file; where it names none, give them with --bands. Sentinel-2 comes as digital numbers
+are found by the names in the file; where it names none, give them with --bands (a sensor named there, as in
+--bands=before,after, has its own bands in their order). Sentinel-2 comes as digital numbers
 (reflectance x 10000), Sentinel-1 as dB. Numbers of Sentinel-2 products since January 2022 (processing baseline 04.00)
 lie 1000 too high for networks trained on SEN12MS or DFC2020: it is taken off where the metadata tells of it or
 --offset=-1000 does, and a scene that looks so and says nothing is refused.

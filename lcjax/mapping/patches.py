@@ -3,7 +3,7 @@
 import contextlib
 import dataclasses
 import pathlib
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 import jax
@@ -136,7 +136,7 @@ def _restored(workdir: pathlib.Path, checkpoint: str) -> restore.Trained:
 
 @contextlib.contextmanager
 def _tiles(
-    card: Card, listed: scene_list.Listed, bands: Sequence[str], options: SceneOptions
+    card: Card, listed: scene_list.Listed, bands: Mapping[str, Sequence[str]], options: SceneOptions
 ) -> Iterator[tuple[SceneTiles, list[on_disk.Origin]]]:
     """The tiles of a scene and where they come from, for the time of the context."""
     last = listed.files[card.sensors[-1].name]  # a scene is called as its last file, as maps are

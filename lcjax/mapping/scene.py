@@ -12,7 +12,7 @@ import hashlib
 import json
 import logging
 import pathlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 import numpy as np
 import rasterio
@@ -139,7 +139,7 @@ def open_scene(
     card: Card,
     files: dict[str, pathlib.Path],
     *,
-    bands: Sequence[str] = (),
+    bands: Mapping[str, Sequence[str]] | None = None,
     offset: float | None = None,
     grid: str = "",
 ) -> Iterator[Scene]:
@@ -148,7 +148,7 @@ def open_scene(
     Args:
       card: names the sensors, their bands and ground sampling, and the tile.
       files: sensor name -> GeoTIFF, one for each sensor of the card.
-      bands: band names in file order, for files that name none; of several files, the names of all of them.
+      bands: sensor name -> its file's band names in file order, for files that name none.
       offset: number added to the digital numbers of Sentinel-2; None takes it from the metadata.
       grid: name of the sensor onto whose grid the others are warped; "" expects that all have one grid.
 
@@ -162,14 +162,14 @@ def open_scene(
     with contextlib.ExitStack() as stack:
         stack.enter_context(rasterio.Env(GDAL_CACHEMAX=_CACHE))
         scene_files = SceneFiles.of(files[sensor.name] for sensor in card.sensors)  # before anything is read of them
-        layers, listed_of = [], _listed(bands, card.sensors)
+        layers = []
         for sensor in card.sensors:
             path = files[sensor.name]
             dataset = stack.enter_context(_open(path, sensor))
             if grid in ("", sensor.name):
-                _check_ground_sampling(dataset, sensor, path)
+                _check_ground_sampling(dataset, sensor, path, card)
             image_bands = raster_io.image_bands(dataset)
-            names = _band_names(dataset, sensor, path, listed_of[sensor.name], card)
+            names = _band_names(dataset, sensor, path, (bands or {}).get(sensor.name, ()), card)
             indices = tuple(image_bands[index] for index in band_indices(sensor, names, str(path)))
             sample = _sample(dataset, indices, sensor, path)
             gain, shift = conversion_of(sensor)(sensor, dataset, indices, sample, path, offset)
@@ -244,7 +244,7 @@ def _check_place(dataset: rasterio.DatasetReader, path: pathlib.Path) -> None:
             )
 
 
-def _check_ground_sampling(dataset: rasterio.DatasetReader, sensor: Sensor, path: pathlib.Path) -> None:
+def _check_ground_sampling(dataset: rasterio.DatasetReader, sensor: Sensor, path: pathlib.Path, card: Card) -> None:
     expected = sensor.ground_sampling
     if expected is None:
         return
@@ -257,33 +257,14 @@ def _check_ground_sampling(dataset: rasterio.DatasetReader, sensor: Sensor, path
             "`rio warp --dst-crs EPSG:32633`"
         ) from error
     if any(not 1 / 1.5 <= metres / expected <= 1.5 for metres in actual):
+        advised = f"resample it first, e.g. `gdalwarp -tr {expected:.3g} {expected:.3g} -r bilinear` in a CRS of metres"
+        if sensor is not card.sensors[0]:  # onto whose pixels preparation brings those of other sensors
+            first = card.sensors[0].name
+            advised = f"have it warped onto the grid of {first} with --grid={first}"
         raise InputError(
             f"{path}: pixels of {actual[0]:.3g} x {actual[1]:.3g} m, but the network knows {sensor.name} at "
-            f"{expected:.3g} m; resample it first, e.g. `gdalwarp -tr {expected:.3g} {expected:.3g} -r bilinear` in a "
-            "CRS of metres"
+            f"{expected:.3g} m; {advised}"
         )
-
-
-def _listed(bands: Sequence[str], sensors: Sequence[Sensor]) -> dict[str, Sequence[str]]:
-    """Returns what --bands lists for the file of each sensor.
-
-    Of several sensors each takes the names that are its own. Where they have names in common, as dates have, the first
-    one takes those up to the first that is not its own or comes again, and so on in the order of the sensors; what is
-    listed once is meant for all.
-    """
-    if len(sensors) == 1:
-        return {sensors[0].name: bands}
-    own: dict[str, Sequence[str]] = {s.name: [band for band in bands if band in s.bands] for s in sensors}
-    if all(len(set(names)) == len(names) for names in own.values()):
-        return own
-    rest = list(bands)
-    listed: dict[str, Sequence[str]] = {}
-    for sensor in sensors:
-        taken: list[str] = []
-        while rest and rest[0] in sensor.bands and rest[0] not in taken:
-            taken.append(rest.pop(0))
-        listed[sensor.name] = taken or own[sensor.name]
-    return own if rest else listed
 
 
 def _band_names(dataset, sensor, path, listed: Sequence[str], card: Card) -> list[str | None]:

@@ -122,29 +122,89 @@ def parse_scene(text: str, sensors: Sequence[Sensor]) -> dict[str, pathlib.Path]
     return {name: paths.given(path, f"--scene={name}") for name, path in pairs}
 
 
-def parse_bands(words: Sequence[str], sensors: Sequence[Sensor]) -> list[str]:
-    """Returns band names as the sensors spell them.
+def parse_bands(words: Sequence[str], sensors: Sequence[Sensor]) -> dict[str, list[str]]:
+    """Returns what --bands lists for the file of each sensor: its band names as it spells them, in file order.
+
+    Of several sensors, one that is named by itself has its own bands in their order. The other names are those of the
+    one sensor that is left, or of each of several the names that are its own. Where a name comes more than once, as
+    dates have the same, the list is cut into one run for each sensor.
 
     Args:
       words: names of bands in any spelling, or of sensors, which stand for all their bands.
       sensors: of the network; the published ones are known besides.
 
+    Returns:
+      {sensor: names}; none for a sensor of which nothing is listed.
+
     Raises:
-      InputError: a word is neither.
+      InputError: a word is neither, or nothing tells whose band it is.
     """
+    listed: dict[str, list[str]] = {sensor.name: [] for sensor in sensors}
     names: list[str] = []
-    own = {sensor.name: sensor for sensor in sensors}
-    known = own | {name: sensor for name, sensor in SENSORS.items() if name not in own}
+    known = {sensor.name: sensor for sensor in sensors}
+    known |= {name: sensor for name, sensor in SENSORS.items() if name not in known}
     for word in (word.strip() for word in words):
-        of_word = next(filter(None, (spelled(sensor, word) for sensor in known.values())), None)
-        if word in known:
+        of_word = next(filter(None, (spelled(sensor, word) for sensor in (*sensors, *SENSORS.values()))), None)
+        if word in listed and len(sensors) > 1:
+            listed[word] += known[word].bands
+        elif word in known:
             names += known[word].bands
         elif of_word:
             names.append(of_word)
         else:
             tables = "; ".join(f"{sensor.name} = {','.join(sensor.bands)}" for sensor in known.values())
             raise InputError(f"--bands: {word!r} is no band; expected names in file order, of: {tables}")
-    return names
+    left = [sensor for sensor in sensors if not listed[sensor.name]]
+    if names and not left:
+        raise InputError(
+            f"--bands: {names[0]} beside {', '.join(listed)}, which stand for all their bands; leave it out"
+        )
+    return listed | ({left[0].name: names} if len(left) == 1 else _shared(names, left))
+
+
+def _shared(names: Sequence[str], sensors: Sequence[Sensor]) -> dict[str, list[str]]:
+    """Returns {sensor: names} of names that stand there without their sensors."""
+    own = {s.name: [band for band in (spelled(s, name) for name in names) if band] for s in sensors}
+    if stray := [name for name in names if not any(spelled(sensor, name) for sensor in sensors)]:
+        raise InputError(
+            f"--bands: {', '.join(stray)} is a band of none of {', '.join(own)}; name the sensors by themselves whose "
+            "files hold their bands in the order of the network, so that one is left that the others are of"
+        )
+    if all(len(set(bands)) == len(bands) for bands in own.values()):
+        return own
+    runs = _runs(names, [sensor for sensor in sensors if own[sensor.name]])
+    if len(runs) > 1:
+        first, other = ("; ".join(f"{name} {','.join(bands)}" for name, bands in one.items()) for one in runs)
+        raise InputError(
+            f"--bands={','.join(names)}: may mean {first}, or {other}; name a sensor by itself where its file holds "
+            f"its bands in the order of the network, e.g. --bands={','.join(own)}, or write the names into the files"
+        )
+    return own | next(iter(runs), {})
+
+
+def _runs(names: Sequence[str], sensors: Sequence[Sensor]) -> list[dict[str, list[str]]]:
+    """Returns the first two ways to cut names into one run for each sensor, which holds each of its bands once.
+
+    Sensors may stand in any order; of two orders that give the same, one is returned. At most two are looked for.
+    """
+    if not names or not sensors:
+        return [] if names or sensors else [{}]
+    found: list[dict[str, list[str]]] = []
+    tried: dict[frozenset[str], tuple[str, list[dict[str, list[str]]]]] = {}
+    for sensor in sensors:
+        run = [spelled(sensor, name) or name for name in names[: len(sensor.bands)]]
+        bands = frozenset(sensor.bands)
+        if bands in tried:  # the ways of a sensor with the same bands, and the two change places: of 20 dates 20! do
+            twin, of_twin = tried[bands]
+            ways = [way | {twin: way[sensor.name], sensor.name: way[twin]} for way in of_twin]
+        elif sorted(run) == sorted(sensor.bands):
+            rest = [other for other in sensors if other is not sensor]
+            ways = [{sensor.name: run} | way for way in _runs(names[len(run) :], rest)]
+            tried[bands] = sensor.name, ways
+        else:
+            continue
+        found += [way for way in ways if way not in found]
+    return found[:2]
 
 
 def _of_folders(folders: dict[str, pathlib.Path]) -> dict[str, dict[str, pathlib.Path]]:

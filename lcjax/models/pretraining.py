@@ -98,9 +98,8 @@ def unit(x_BxC: jax.Array) -> jax.Array:
 class Hidden(nnx.Module):
     """What stands where pixels are hidden: a learned number for each band."""
 
-    def __init__(self, bands: int, *, rngs: nnx.Rngs):
+    def __init__(self, bands: int):
         self.bias = nnx.Param(jnp.zeros(bands, jnp.float32))
-        del rngs
 
     def __call__(self, image_BxHxWxC: jax.Array, hidden_BxHxW: jax.Array) -> jax.Array:
         """Returns the image with what is hidden replaced."""
@@ -118,7 +117,7 @@ class MaskedAutoencoder(nnx.Module):
         self.encoders = nnx.Dict(**encoders)
         (self._name, encoder), *_ = encoders.items()
         self._stride, self._bands = encoder.strides[-1], bands
-        self.hidden = Hidden(bands, rngs=rngs)
+        self.hidden = Hidden(bands)
         self.pixels = nnx.Linear(encoder.channels[-1], self._stride**2 * bands, dtype=dtype, rngs=rngs)
 
     @property

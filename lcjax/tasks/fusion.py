@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from data_pipelines.schema import names
 from data_pipelines.schema.band_selection import spectral
 from data_pipelines.schema.errors import InputError
-from data_pipelines.schema.sensors import AERIAL, S2, SENSORS, Sensor
+from data_pipelines.schema.sensors import AERIAL, RESERVED, S2, SENSORS, Sensor
 from lcjax.models.interfaces import OWN, Inputs
 from lcjax.models.transfer import Taken
 
@@ -113,7 +113,7 @@ def sensors_of(fusion: str, sensors: Iterable[Sensor]) -> tuple[Sensor, ...]:
     held = {sensor.name: sensor for sensor in sensors}
     known = {*MODES, *ADAPTED, *SENSORS, *held}
     mode, colon, listed = fusion.partition(":")
-    if (mode if colon else fusion) not in (MODES if colon else known):
+    if (mode if colon else fusion) not in (MODES if colon else known) or (colon and not listed):
         raise InputError(
             f"config.fusion={fusion!r}: expected one of {', '.join(_fitting(held))}, or some sensors as in early:A+B"
         )
@@ -129,10 +129,19 @@ def sensors_of(fusion: str, sensors: Iterable[Sensor]) -> tuple[Sensor, ...]:
             f"expected one of {', '.join(_fitting(held))}"
         )
     found = tuple(held[name] for name in wanted)
+    if fusion not in held and fusion in ADAPTED and (own := [s.name for s in found if not s.is_published]):
+        raise InputError(
+            f"config.fusion={fusion!r}: knows the numbers of published imagery alone, and {', '.join(own)} of the data "
+            f"set is imagery of your own; expected one of {', '.join(_fitting(held))}"
+        )
     if any(stream.in_turn for stream in streams_of(fusion, found).values()):
         _check_dates(fusion, found)
     for name in (fusion, *streams_of(fusion, found)):  # what cards and checkpoints hold
-        names.check(name, f"config.fusion={fusion[:60]!r}: its name, or that of an encoder")
+        if problem := names.wrong(name):
+            raise InputError(
+                f"config.fusion={fusion[:60]!r}: its name, or that of an encoder: {problem}; join fewer sensors, as in "
+                "early:A+B, or take late, which has an encoder for each"
+            )
     bands = [band for sensor in found for band in sensor.bands]
     left_out = [b for stream in streams_of(fusion, found).values() for b in stream.bands if b not in bands]
     if left_out:
@@ -145,9 +154,8 @@ def sensors_of(fusion: str, sensors: Iterable[Sensor]) -> tuple[Sensor, ...]:
 
 def _fitting(held: Mapping[str, Sensor]) -> list[str]:
     """The fusions that a data set with these sensors can have."""
-    adapted = [
-        name for name, streams in ADAPTED.items() if all(held.keys() >= set(s.sensors) for s in streams.values())
-    ]
+    published = {sensor.name for sensor in held.values() if sensor.is_published}
+    adapted = [name for name, streams in ADAPTED.items() if all(published >= set(s.sensors) for s in streams.values())]
     modes = [mode for mode in MODES if mode != "dates" or _are_dates(list(held.values()))] if len(held) > 1 else []
     return list(dict.fromkeys((*modes, *adapted, *held)))
 
@@ -164,11 +172,18 @@ def _shared_name(sensors: Sequence[str]) -> str:
 
 
 def _are_dates(sensors: Sequence[Sensor]) -> bool:
-    return bool(_shared_name([sensor.name for sensor in sensors])) and len({sensor.bands for sensor in sensors}) == 1
+    shared = _shared_name([sensor.name for sensor in sensors])
+    return bool(shared) and shared not in RESERVED and len({sensor.bands for sensor in sensors}) == 1
 
 
 def _check_dates(fusion: str, sensors: Sequence[Sensor]) -> None:
-    """Raises InputError for sensors that are not dates of one."""
+    """Raises InputError for sensors that are not dates of one, or whose encoder would have a name that is taken."""
+    if (shared := _shared_name([sensor.name for sensor in sensors])) in RESERVED:
+        raise InputError(
+            f"config.fusion={fusion!r}: the names of {', '.join(sensor.name for sensor in sensors)} begin with "
+            f"{shared}, which means something else here; expected none of {', '.join(RESERVED)}; name the sensors "
+            "otherwise, and prepare again"
+        )
     if not _are_dates(sensors):
         held = "; ".join(f"{sensor.name} ({', '.join(sensor.bands)})" for sensor in sensors)
         raise InputError(

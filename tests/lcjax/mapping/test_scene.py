@@ -94,20 +94,20 @@ def test_unnamed_bands_need_the_option_and_follow_it(tmp_path):
     message = refusal(path)
     assert "13 bands without known names" in message and "--bands=s2" in message
     turned = write(tmp_path / "t.tif", values[::-1])
-    np.testing.assert_array_equal(read_all(turned, bands=S2.bands[::-1])[0], np.moveaxis(values, 0, -1))
+    np.testing.assert_array_equal(read_all(turned, bands={"s2": S2.bands[::-1]})[0], np.moveaxis(values, 0, -1))
 
 
 def test_wrong_band_counts_are_refused(tmp_path):
     path = write(tmp_path / "s.tif", digital_numbers()[:12])
     assert "12 bands without known names" in refusal(path) and "13 of s2" in refusal(path)
-    assert "12 bands, but --bands lists 13" in refusal(path, bands=S2.bands)
+    assert "12 bands, but --bands lists 13" in refusal(path, bands={"s2": S2.bands})
     named = write(tmp_path / "n.tif", digital_numbers()[:12], S2.bands[:12])
     assert "missing: B12" in refusal(named)
 
 
 def test_bands_that_contradict_the_file_are_followed_and_said(tmp_path):
     path = write(tmp_path / "s.tif", digital_numbers(), S2.bands)
-    _, _, said = read_all(path, bands=S2.bands[::-1])
+    _, _, said = read_all(path, bands={"s2": S2.bands[::-1]})
     assert len(said) == 1 and "--bands has been followed" in said[0]
 
 
@@ -240,7 +240,7 @@ def test_sensors_on_different_grids_are_refused(tmp_path, change, words):
 def test_two_sensors_share_one_list_of_bands(tmp_path):
     radar = write(tmp_path / "s1.tif", decibels()[::-1], ["bands", "bands"])
     optical = write(tmp_path / "s2.tif", digital_numbers())
-    files, bands = {"s1": radar, "s2": optical}, [*S2.bands, "VH", "VV"]
+    files, bands = {"s1": radar, "s2": optical}, scene_list.parse_bands([*S2.bands, "VH", "VV"], (S1, S2))
     with scenes.open_scene(card("early"), files, bands=bands) as scene:
         inputs, valid = scene.read(3, 20)
     assert inputs["s1"].dtype == np.int16 and inputs["s1"].shape == (17, 50, 2) and valid.shape == (17, 50)
@@ -248,21 +248,21 @@ def test_two_sensors_share_one_list_of_bands(tmp_path):
     np.testing.assert_array_equal(inputs["s2"], np.moveaxis(digital_numbers()[:, 3:20], 0, -1))
 
 
-@pytest.mark.parametrize(
-    ("words", "before", "after"),
-    [
-        ("B4,B3,B2,B3,B2,B4", "B4,B3,B2", "B3,B2,B4"),
-        ("before,after", "B4,B3,B2", "B4,B3,B2"),  # what refusals advise
-        ("B2,B3,B4", "B2,B3,B4", "B2,B3,B4"),  # once, for both
-        ("", "", ""),
-        ("B4,B4,B4", "B4,B4,B4", "B4,B4,B4"),  # nonsense, which is refused by its number
-    ],
-)
-def test_dates_of_one_sensor_share_a_list_of_bands_in_their_order(words, before, after):
-    dates = [dataclasses.replace(S2, name=name, bands=("B4", "B3", "B2")) for name in ("before", "after")]
-    listed = scene_list.parse_bands(words.split(",") if words else [], dates)
-    found = {name: ",".join(bands) for name, bands in scenes._listed(listed, dates).items()}
-    assert found == {"before": before, "after": after}
+def test_sensors_named_in_any_order_are_read_by_their_names(tmp_path):
+    """The bands of a second date are not those that another order of the sensors would give it."""
+    bands = {"after": ("NIR", "R", "G", "B"), "before": ("R", "G", "B")}
+    sensors = tuple(dataclasses.replace(own(of, "uint16").sensors[0], name=name) for name, of in bands.items())
+    image = np.random.default_rng(0).integers(1, 200, (4, 20, 20)).astype("uint16")
+    files = {"after": write(tmp_path / "after.tif", image), "before": write(tmp_path / "before.tif", image[:3])}
+    for order in (sensors, sensors[::-1]):
+        both = dataclasses.replace(own(), fusion="late", sensors=order)
+        for words in ("before,after", "after,before", "R,G,B,after"):
+            listed = scene_list.parse_bands(words.split(","), order)
+            with scenes.open_scene(both, files, bands=listed) as scene:
+                assert {one.sensor.name: one.indices for one in scene.layers} == {
+                    "after": (1, 2, 3, 4),
+                    "before": (1, 2, 3),
+                }
 
 
 def test_files_for_other_sensors_are_refused(tmp_path):
@@ -474,7 +474,7 @@ def test_own_scenes_of_another_kind_are_refused(tmp_path):
     ):
         path = write(tmp_path / "s.tif", values, photometric="minisblack")
         with pytest.raises(InputError, match=words) as caught:
-            open_own(fits, path, bands=fits.sensors[0].bands if len(values) == 3 else ())
+            open_own(fits, path, bands={"image": fits.sensors[0].bands} if len(values) == 3 else None)
         assert "\n" not in str(caught.value)
 
 
@@ -545,6 +545,26 @@ def test_the_other_sensor_is_warped_where_told(tmp_path):
     for grid, words in (("s3", "expected one of several sensors"),):
         with pytest.raises(InputError, match=words), scenes.open_scene(card("late"), files, grid=grid):
             pass
+
+
+def test_a_sensor_of_coarser_pixels_is_to_be_warped_as_preparation_did(tmp_path):
+    sensors = tuple(dataclasses.replace(own(ground=10.0).sensors[0], name=name) for name in ("fine", "coarse"))
+    both = dataclasses.replace(own(), fusion="late", sensors=sensors)
+    image = np.random.default_rng(0).integers(1, 200, (3, 80, 80)).astype("uint8")
+    names = ("red", "green", "blue")
+    files = {"fine": write(tmp_path / "fine.tif", image, names)}
+    wide = from_origin(GRID.c, GRID.f, 20, 20)
+    files["coarse"] = write(tmp_path / "coarse.tif", image[:, ::2, ::2], names, transform=wide)
+    for grid in ("", "coarse"):
+        with (
+            pytest.raises(
+                InputError, match=r"knows coarse at 10 m; have it warped onto the grid of fine .*--grid=fine$"
+            ),
+            scenes.open_scene(both, files, grid=grid),
+        ):
+            pass
+    with scenes.open_scene(both, files, grid="fine") as scene:
+        assert scene.grid.shape == (80, 80)
 
 
 def test_beyond_the_warped_sensor_there_is_no_data(tmp_path):

@@ -1,5 +1,6 @@
 """The texts of --scene, --output and --bands become scenes with their maps, or one clear line."""
 
+import dataclasses
 import os
 import pathlib
 
@@ -25,10 +26,83 @@ def test_scene_texts():
 
 
 def test_band_texts():
-    assert parse_bands(["s1", " b02", "B8a"], TWO) == ["VV", "VH", "B2", "B8A"]
-    assert parse_bands([], TWO) == []
+    assert parse_bands(["s1", " b02", "B8a"], TWO) == {"s1": ["VV", "VH"], "s2": ["B2", "B8A"]}
+    assert parse_bands(["b02", "vh", "VV"], TWO) == {"s1": ["VH", "VV"], "s2": ["B2"]}
+    assert parse_bands(["s2", "VV"], ONE) == {"s2": [*S2.bands, "VV"]}
+    assert parse_bands([], TWO) == {"s1": [], "s2": []}
     with pytest.raises(InputError, match=r"--bands: 'B99' is no band.*s2 = B1,B2"):
         parse_bands(["B1", "B99"], ONE)
+    with pytest.raises(InputError, match=r"--bands: B1 beside s1, s2, which stand for all their bands"):
+        parse_bands(["s1", "B1", "s2"], TWO)
+    few = (S1, S2.with_bands(["B4", "B3", "B2"]))  # a file may hold more than the network takes
+    assert parse_bands(["s1", "B1", "B2", "B3", "B4"], few)["s2"] == ["B1", "B2", "B3", "B4"]
+    with pytest.raises(InputError, match=r"--bands: B1 is a band of none of s1, s2; name the sensors by themselves"):
+        parse_bands(["VV", "VH", "B1", "B2"], few)
+
+
+AFTER, BEFORE = (
+    dataclasses.replace(S2, name=name, bands=bands, display=("R", "G", "B"))
+    for name, bands in (("after", ("NIR", "R", "G", "B")), ("before", ("R", "G", "B")))
+)
+ONE_BAND, TWO_BANDS = (
+    dataclasses.replace(S2, name=name, bands=bands, display=("band1",))
+    for name, bands in (("b", ("band1",)), ("a", ("band1", "band2")))
+)
+SAME = [dataclasses.replace(S2, name=name, bands=("B4", "B3", "B2")) for name in ("before", "after")]
+
+
+@pytest.mark.parametrize("sensors", [(AFTER, BEFORE), (BEFORE, AFTER)])
+@pytest.mark.parametrize("words", ["before,after", "after,before", "before,NIR,R,G,B", "R,G,B,after"])
+def test_a_sensor_named_by_itself_has_its_own_bands_in_any_order_of_the_sensors(sensors, words):
+    found = parse_bands(words.split(","), sensors)
+    assert found == {"after": ["NIR", "R", "G", "B"], "before": ["R", "G", "B"]}
+
+
+@pytest.mark.parametrize(
+    ("words", "before", "after"),
+    [
+        ("before,B3,B2,B4", "B4,B3,B2", "B3,B2,B4"),
+        ("before,after", "B4,B3,B2", "B4,B3,B2"),  # what refusals advise
+        ("B2,B3,B4", "B2,B3,B4", "B2,B3,B4"),  # once, for both
+        ("B3,B2,B4,B3,B2,B4", "B3,B2,B4", "B3,B2,B4"),  # of each the same
+        ("before", "B4,B3,B2", ""),
+        ("", "", ""),
+        ("B4,B4,B4", "B4,B4,B4", "B4,B4,B4"),  # nonsense, which is refused by its number
+    ],
+)
+def test_dates_of_one_sensor_share_a_list_of_bands(words, before, after):
+    found = parse_bands(words.split(",") if words else [], SAME)
+    assert {name: ",".join(bands) for name, bands in found.items()} == {"before": before, "after": after}
+
+
+@pytest.mark.parametrize(
+    ("words", "sensors", "says"),
+    [
+        (
+            "R,G,B,NIR,R,G,B",
+            (AFTER, BEFORE),
+            "mean after R,G,B,NIR; before R,G,B, or before R,G,B; after NIR",
+        ),
+        ("band1,band2,band1", (ONE_BAND, TWO_BANDS), "may mean b band1; a band2,band1, or a band1,band2; b band1"),
+        ("B4,B3,B2,B3,B2,B4", SAME, r"may mean before B4,B3,B2; .*name a sensor by itself .*--bands=before,after, or"),
+    ],
+)
+def test_a_list_that_another_order_of_the_sensors_reads_otherwise_is_refused(words, sensors, says):
+    for order in (sensors, sensors[::-1]):
+        with pytest.raises(InputError, match=says if order is sensors else "may mean"):
+            parse_bands(words.split(","), order)
+
+
+def test_many_dates_are_listed_at_once():
+    dates = [dataclasses.replace(SAME[0], name=f"d{number}") for number in range(20)]
+    assert set(map(tuple, parse_bands(["B3", "B2", "B4"] * 20, dates).values())) == {("B3", "B2", "B4")}
+    with pytest.raises(InputError, match="may mean"):
+        parse_bands(["B3", "B2", "B4"] * 19 + ["B2", "B3", "B4"], dates)
+
+
+def test_a_list_that_only_one_order_fits_is_cut_by_it():
+    words = ["R", "B", "G", "R", "NIR", "G", "B"]
+    assert parse_bands(words, (AFTER, BEFORE)) == {"before": ["R", "B", "G"], "after": ["R", "NIR", "G", "B"]}
 
 
 @pytest.fixture

@@ -84,7 +84,8 @@ def test_some_of_the_sensors_are_joined_in_the_order_named():
         ("early:planet", "joins two sensors or more, each once; .*expected one of early, late, early_plus_late, radar"),
         ("late:planet+planet", "joins two sensors or more, each once"),
         ("late:planet+optical", "the data set has no optical; it holds radar, planet"),
-        ("late:", "joins two sensors or more"),
+        ("late:", "expected one of radar, or some sensors as in early:A"),
+        ("early:", "expected one of early, .*, or some sensors as in early:A"),
         ("both:planet+radar", "expected one of early, .*, or some sensors as in early:A"),
         ("", "expected one of early"),
     ],
@@ -98,7 +99,8 @@ def test_what_joins_nothing_is_refused(name, says):
 def test_a_name_that_no_card_could_hold_is_refused():
     many = [dataclasses.replace(RADAR, name=f"radar_of_a_long_campaign_{number}") for number in range(10)]
     assert len(fusion.sensors_of("late", many)) == 10
-    with pytest.raises(InputError, match="name, or that of an encoder: found 269 letters, expected a name of 1 to 200"):
+    says = r"name, or that of an encoder: found 269 letters, expected a name of 1 to 200 .*early:A\+B, or take late"
+    with pytest.raises(InputError, match=says):
         fusion.sensors_of("early", many)
 
 
@@ -165,6 +167,27 @@ def test_what_are_no_dates_of_one_sensor_share_no_encoder(sensors, found):
         fusion.sensors_of("dates", sensors)
     with pytest.raises(InputError, match=r"holds s1, s2; expected one of early, late, early_plus_late, s1, s2$"):
         fusion.sensors_of("aerial", [S1, S2])
+
+
+def test_dates_whose_encoder_would_have_a_name_that_is_taken_are_refused():
+    own = [dataclasses.replace(PLANET, name=name) for name in ("own_1", "own_2")]
+    with pytest.raises(InputError, match=r"'dates': the names of own_1, own_2 begin with own, which means something"):
+        fusion.sensors_of("dates", own)
+    with pytest.raises(InputError, match="expected one of early, late, early_plus_late, own_1, own_2, or"):
+        fusion.sensors_of("", own)
+    with pytest.raises(
+        InputError, match="expected one of early, late, early_plus_late, dates, s2_before, s2_after, or"
+    ):
+        fusion.sensors_of("", [S2_BEFORE, S2_AFTER])
+
+
+def test_what_is_shown_to_other_encoders_is_published_imagery():
+    own = dataclasses.replace(PLANET, name="aerial", meaning="numbers of the files")
+    assert shown("aerial", (own,)) == {"aerial": {"aerial": places(own)}}
+    for sensors in ((own,), (dataclasses.replace(AERIAL, meaning="numbers of the files"),)):
+        with pytest.raises(InputError, match=r"aerial of the data set is imagery of your own; expected one of aerial$"):
+            fusion.sensors_of("as_sentinel", sensors)
+    assert fusion.sensors_of("as_sentinel", (AERIAL,)) == (AERIAL,)
 
 
 def test_an_encoder_for_dates_is_of_pre_training_alone():
