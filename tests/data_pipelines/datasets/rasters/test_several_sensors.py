@@ -1,5 +1,6 @@
 """Own imagery of several sensors: each as it was in its files, all on one grid, or refused by name."""
 
+import os
 import re
 
 import numpy as np
@@ -8,12 +9,14 @@ import pytest
 from rasterio import Affine
 
 from data_pipelines.datasets.rasters import builder, family, init_csv, tables
+from data_pipelines.geo import raster_io
 from data_pipelines.prepare import prepare
 from data_pipelines.schema import band_selection
 from data_pipelines.schema.errors import InputError
 from data_pipelines.schema.sensors import SENSORS
 
 HEAD = "radar,s2_after,mask,split,group\n"
+BLOCKS = "radar,s2_after,mask,split,left,top,width,height\n"
 PLACE = {"crs": "EPSG:32633"}
 
 
@@ -174,6 +177,18 @@ def test_other_pixels_of_the_same_ground_are_resampled_when_told(tmp_path, place
             "line 3: s2_after .*c.tif is in test here and in",
         ),
         (
+            HEAD + "a.tif,b.tif,m.tif,train,\nb.tif,c.tif,n.tif,test,\n",
+            "line 3: radar .*b.tif is in test here and in train in line 2; expected every file in one split",
+        ),
+        (
+            HEAD + "a.tif,b.tif,m.tif,train,\nc.tif,d.tif,m.tif,test,\n",
+            "line 3: mask .*m.tif is in test here and in train in line 2",
+        ),
+        (
+            BLOCKS + "a.tif,d.tif,,train,0,0,8,8\na.tif,d.tif,,test,9,0,8,8\nb.tif,d.tif,,train,0,0,8,8\n",
+            "line 4: s2_after .*d.tif is in train here and in test in line 3",
+        ),
+        (
             HEAD.replace("radar", "early") + "a.tif,b.tif,m.tif,train,\n",
             "column 'early' holds images, and its name .* none",
         ),
@@ -186,6 +201,44 @@ def test_a_csv_of_sensors_that_cannot_be_used(tmp_path, text, says):
     (tmp_path / "rasters.csv").write_text(text)
     with pytest.raises(InputError, match=says):
         tables.read_table(tmp_path / "rasters.csv")
+
+
+def test_parts_of_one_place_are_in_several_splits_and_a_file_in_many_rows_of_one(tmp_path):
+    parts = (("train", 0), ("test", 9), ("train", 18))
+    path = tmp_path / "rasters.csv"
+    path.write_text(BLOCKS + "".join(f"a.tif,b.tif,m.tif,{split},{left},0,8,8\n" for split, left in parts))
+    assert [pair.split for pair in tables.read_table(path).pairs] == ["train", "test", "train"]
+    path.write_text(HEAD + "a.tif,b.tif,m.tif,train,\nb.tif,c.tif,m.tif,train,\nd.tif,c.tif,n.tif,train,\n")
+    assert len(tables.read_table(path).pairs) == 3
+
+
+def test_links_are_followed_and_each_folder_is_looked_up_once(tmp_path, monkeypatch):
+    (tmp_path / "x").mkdir()
+    for name in ("a", "b"):
+        (tmp_path / f"x/{name}.tif").touch()
+    (tmp_path / "x/c.tif").symlink_to("b.tif")
+    (tmp_path / "y").symlink_to("x")
+    path = tmp_path / "rasters.csv"
+    path.write_text(HEAD + "x/a.tif,x/b.tif,,train,\nx/d.tif,y/c.tif,,test,\n")
+    with pytest.raises(InputError, match=r"line 3: s2_after .*y/c\.tif is in test here and in train in line 2"):
+        tables.read_table(path)
+    asked, realpath = [], os.path.realpath
+    monkeypatch.setattr(os.path, "realpath", lambda file: asked.append(file) or realpath(file))
+    path.write_text(HEAD + "".join(f"x/{k}.tif,z/{k}.tif,m/{k}.tif,train,\n" for k in range(50)))
+    assert len(tables.read_table(path).pairs) == 50 and len(asked) == 3
+
+
+def test_files_of_more_sensors_stay_open_from_tile_to_tile(tmp_path, monkeypatch):
+    names = [f"x{k}" for k in range(20)]
+    for k, name in enumerate(names):
+        own.write(tmp_path / f"{name}.tif", own.picture(k, bands=1))
+    row = ",".join(f"{name}.tif" for name in names)
+    (tmp_path / "rasters.csv").write_text(f"{','.join(names)},mask,split\n{row},,unlabelled\n")
+    spec, items = opened(tmp_path)
+    made, really = [], raster_io.opened
+    monkeypatch.setattr(raster_io, "opened", lambda path: made.append(path) or really(path))
+    assert len([spec.read(item) for item in items["unlabelled"]]) > 4
+    assert len(made) == 20
 
 
 def test_notes_are_told_and_not_read(tmp_path):
