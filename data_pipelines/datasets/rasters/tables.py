@@ -153,8 +153,9 @@ def _check_partners(
             raise InputError(f"{where}: {other} and {name} are both {pair.images[name]}; expected a file for each")
         before = shared.setdefault(file, [])
         if earlier := next((one for one in before if one.split != use.split and one.place != use.place), None):
+            told = pair.images.get(name, pair.mask)
             raise InputError(
-                f"{where}: {name} {pair.images.get(name, pair.mask)} is in {use.split} here and in {earlier.split} in line {earlier.line}; "
+                f"{where}: {name} {told} is in {use.split} here and in {earlier.split} in line {earlier.line}; "
                 "expected every file in one split, or what is scored has been seen in training"
             )
         if not before or (len(before) == 1 and (before[0].split, before[0].place) != (use.split, use.place)):

@@ -6,9 +6,10 @@ import re
 import numpy as np
 import own
 import pytest
+from PIL import Image
 from rasterio import Affine
 
-from data_pipelines.datasets.rasters import builder, family, init_csv, tables
+from data_pipelines.datasets.rasters import builder, family, init_csv, palettes, tables
 from data_pipelines.geo import raster_io
 from data_pipelines.prepare import prepare
 from data_pipelines.schema import band_selection
@@ -314,3 +315,52 @@ def test_a_palette_that_runs_backwards_is_not_taken_for_plain_numbers(tmp_path, 
     spec, items = opened(root)
     first = next(item for some in items.values() for item in some if item.id == "radar/a.tif_r0_c0")
     np.testing.assert_array_equal(spec.read(first).parts["label"], values[0][0, :32, :32])
+
+
+@pytest.mark.parametrize(
+    ("number", "palette"),
+    [(0, {0: (255, 255, 255, 255)}), (1, {0: (255, 255, 255, 255), 1: (0, 0, 0, 255)})],
+    ids=["white", "black"],
+)
+def test_a_palette_of_a_mask_that_holds_one_number_is_not_taken_for_plain_numbers(tmp_path, capsys, number, palette):
+    """A mask of nothing but white, which is number 0 of its palette, and 1 in the others."""
+    root = folder(tmp_path / "source", places=6)
+    for k, name in enumerate("abcdef"):
+        own.write(root / f"mask/{name}.tif", np.random.default_rng(k).integers(0, 2, (1, 40, 70), np.uint8), **PLACE)
+    (root / "mask/a.tif").unlink()
+    drawn = Image.fromarray(np.full((40, 70), number, np.uint8))
+    drawn.putpalette([value for rgba in palette.values() for value in rgba[:3]])
+    drawn.save(root / "mask/a.png")
+    table = root / "rasters.csv"
+    table.write_text(table.read_text().replace("mask/a.tif", "mask/a.png"))
+    (root / "legend.csv").write_text("id,name,colour\n0,dry,#8b5a2b\n1,flooded,#1f77b4\n")
+    ((file, told),) = refusals(root).items()
+    assert file == "mask/a.png" and told.startswith("its palette draws the smaller numbers lighter")
+    for name in ("rasters.csv", "legend.csv"):
+        (root / name).unlink()
+    init_csv.init_csv("rasters/pairs", root)
+    assert "1 of 6 masks have a palette that draws the smaller numbers lighter" in capsys.readouterr().out
+    spec, items = opened(root)
+    first = next(item for some in items.values() for item in some if item.id == "radar/a.tif_r0_c0")
+    assert (spec.read(first).parts["label"] == 1 - number).all()
+
+
+GREYS = {
+    "white alone": ({0: 255}, 0, True),
+    "filled up with black": ({0: 255} | dict.fromkeys(range(1, 256), 0), 0, True),
+    "dark, and darker": ({0: 100, 1: 50, 2: 0}, 0, True),
+    "black, 0 is white": ({0: 255, 1: 0}, 1, True),
+    "grey, 0 is white": ({0: 255, 1: 128, 2: 0}, 1, True),
+    "black alone": ({0: 0}, 0, False),
+    "black of two": ({0: 0, 1: 255}, 0, False),
+    "white of two": ({0: 0, 1: 255}, 1, False),
+    "a ramp": ({k: k for k in range(256)}, 1, False),
+    "stretched": ({0: 0, 1: 60, 2: 120}, 1, False),
+}
+
+
+@pytest.mark.parametrize(("greys", "number", "backwards"), GREYS.values(), ids=GREYS)
+def test_which_palettes_draw_their_only_number_backwards(greys, number, backwards):
+    palette = {index: (grey, grey, grey, 255) for index, grey in greys.items()}
+    assert palettes.runs_backwards(palette, {number}) == backwards
+    assert not palettes.runs_backwards(palette | {9: (200, 0, 0, 255)}, {number})  # a palette of colours
