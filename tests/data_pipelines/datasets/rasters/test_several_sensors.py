@@ -195,6 +195,9 @@ def test_other_pixels_of_the_same_ground_are_resampled_when_told(tmp_path, place
         ),
         (HEAD.replace("radar", "2020") + "a.tif,b.tif,m.tif,train,\n", "column '2020' holds images"),
         ("s1,labels,mask,split\na.tif,b.tif,m.tif,train\n", "column 'labels' holds files and looks like a second mask"),
+        ("s1,lc,mask,split\na.tif,b.tif,m.tif,train\n", "column 'lc' holds files and looks like a second mask"),
+        ("s1,target,mask,split\na.tif,b.tif,m.tif,train\n", "column 'target' holds files and looks like a second"),
+        ("left,right,mask,split\na.tif,b.tif,,train\n", "column 'left' holds files, .* such as image_left"),
         ("s1,s2,split\na.tif,b.tif,train\n", "no column mask in the header s1,s2,split"),
     ],
 )
@@ -293,6 +296,60 @@ def test_init_of_places_without_masks(tmp_path, capsys):
     assert "3 pairs; 3 unlabelled (no masks)" in capsys.readouterr().out
     assert not (root / "legend.csv").exists()
     assert len(opened(root)[1]["unlabelled"]) == 18
+
+
+NO_SENSORS = {
+    "a folder for each place": ("a/image", "a/mask", "b/image", "b/mask", "c/image", "c/mask"),
+    "bands": ("scene1/B02", "scene1/B8A", "scene1/red", "scene2/B02", "scene2/B8A", "scene2/red"),
+    "polarisations": ("scene1/VV", "scene1/VH", "scene2/VV", "scene2/VH"),
+    "landcover": ("x/lc", "x/s1", "y/lc", "y/s1"),
+    "splits": ("train/000", "train/001", "test/000", "test/001"),
+}
+
+
+@pytest.mark.parametrize("names", NO_SENSORS.values(), ids=NO_SENSORS)
+def test_init_takes_no_folders_of_places_or_splits_for_sensors(tmp_path, names):
+    for k, name in enumerate(names):
+        own.write(tmp_path / f"{name}.tif", own.picture(k, bands=1))
+    with pytest.raises(InputError, match="no image with a mask found") as told:
+        init_csv.init_csv("rasters", tmp_path)
+    assert not (tmp_path / "rasters.csv").exists()
+    assert ("a folder for each place is not read" in str(told.value)) == (names != NO_SENSORS["splits"])
+
+
+@pytest.mark.parametrize("folder_of_masks", ["lc", "LandCover", "segmentation", "target", "reference", "Ground Truth"])
+def test_init_takes_what_is_called_like_masks_for_masks(tmp_path, folder_of_masks):
+    for k, name in enumerate("abcdef"):
+        own.write(tmp_path / f"s1/{name}.tif", own.picture(k, bands=1))
+        own.write(tmp_path / f"lc08/{name}.tif", own.picture(k))
+        own.write(tmp_path / f"{folder_of_masks}/{name}.tif", own.ids(k))
+    init_csv.init_csv("rasters", tmp_path)
+    pairs = tables.read_table(tmp_path / "rasters.csv").pairs
+    assert {tuple(pair.images) for pair in pairs} == {("lc08", "s1")}
+    assert {pair.mask.parent.name for pair in pairs} == {folder_of_masks}
+
+
+def test_init_says_which_folder_may_be_of_masks(tmp_path, capsys):
+    for k, name in enumerate("ab"):
+        own.write(tmp_path / f"s1/{name}.tif", own.picture(k, bands=1))
+        own.write(tmp_path / f"s2/{name}.tif", own.picture(k))
+        own.write(tmp_path / f"osm/{name}.tif", own.ids(k))
+    init_csv.init_csv("rasters", tmp_path)
+    assert "no folder of masks was found, but osm may be one" in " ".join(capsys.readouterr().out.split())
+
+
+def test_what_init_writes_is_read_whatever_the_folders_are_called(tmp_path):
+    """Folders called as columns that mean something else."""
+    folders = ("left", "top", "width", "height", "group", "split", "image", "label 2", "s2")
+    for folder in folders:
+        for k, name in enumerate("abcdef"):
+            own.write(tmp_path / f"{folder}/{name}.tif", own.ids(k) if "label" in folder else own.picture(k))
+    init_csv.init_csv("rasters", tmp_path)
+    table = tables.read_table(tmp_path / "rasters.csv")
+    assert len(table.pairs) == 6 and not table.unread
+    named = {name: path.parent.name for name, path in table.pairs[0].images.items()}
+    assert named == {"s2": "s2"} | {f"image_{folder}": folder for folder in folders[:-2]}
+    assert all(pair.mask and not pair.block for pair in table.pairs)
 
 
 WHITE_IS_0 = {0: (255, 255, 255, 255), 1: (0, 0, 0, 255)}
