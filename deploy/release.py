@@ -25,6 +25,15 @@ def git(*words: str) -> bytes:
     return subprocess.run(["git", *words], cwd=ROOT, check=True, capture_output=True).stdout
 
 
+def is_checkout() -> bool:
+    """Whether the folder of this script's project is a checkout of git with a commit, and not a part of another one."""
+    try:
+        git("rev-parse", "--verify", "HEAD")
+        return pathlib.Path(git("rev-parse", "--show-toplevel").decode().strip()).resolve() == ROOT
+    except (subprocess.CalledProcessError, FileNotFoundError):
+        return False
+
+
 def version() -> str:
     """Returns the version of the commit."""
     (found,) = re.findall(r'__version__ = "([^"]+)"', git("show", "HEAD:lcjax/version.py").decode())
@@ -43,18 +52,24 @@ def hindrance() -> str:
     return ""
 
 
+def archive(name: str) -> bytes:
+    """Returns the sources of the commit as a tar file; whatever the user's settings of git are."""
+    own = ("-c", "tar.umask=0002", "-c", "core.autocrlf=false")
+    return git(*own, "archive", "--format=tar", f"--prefix={name}/", "HEAD")
+
+
 def make(output: pathlib.Path) -> list[pathlib.Path]:
     """Makes the files of the commit in a folder; returns them."""
     name = f"lcjax-{version()}"
     output.mkdir(parents=True, exist_ok=True)
     sources = output / f"{name}.tar.gz"
-    archive = git("archive", "--format=tar", f"--prefix={name}/", "HEAD")
+    packed_up = archive(name)
     packed = io.BytesIO()
     with gzip.GzipFile(filename="", mode="wb", fileobj=packed, mtime=0) as file:
-        file.write(archive)
+        file.write(packed_up)
     sources.write_bytes(packed.getvalue())
     with tempfile.TemporaryDirectory() as folder:
-        with tarfile.open(fileobj=io.BytesIO(archive)) as tar:
+        with tarfile.open(fileobj=io.BytesIO(packed_up)) as tar:
             tar.extractall(folder, filter="data")
         wheel = _wheel(pathlib.Path(folder), name, output)
     made = [sources, wheel]
@@ -83,6 +98,9 @@ def main(words: list[str] | None = None) -> int:
     parser.add_argument("--output", type=pathlib.Path, default=ROOT / "dist", help="folder (default: dist)")
     parser.add_argument("--trial", action="store_true", help="of a commit that is not ready: what would be released")
     asked = parser.parse_args(words)
+    if not is_checkout():
+        print(f"release: {ROOT}: found no checkout of git; expected one, as `git clone` makes it", file=sys.stderr)
+        return 2
     if (found := hindrance()) and not asked.trial:
         print(f"release: {found}; or give --trial", file=sys.stderr)
         return 2

@@ -60,6 +60,28 @@ def test_what_is_not_committed_is_not_released(tmp_path):
     assert ended.returncode == 2 and "lcjax/other.py: found changes that are not committed" in ended.stderr
 
 
+def test_without_a_checkout_nothing_is_released(tmp_path):
+    clone = committed(tmp_path / "clone", f"## [7.1.0] - {TODAY}\n")
+    git(clone, "init", "--quiet", str(tmp_path))  # a checkout, but of something else
+    shutil.rmtree(clone / ".git")
+    ended = released(clone, "--trial", f"--output={tmp_path / 'dist'}")
+    assert ended.returncode == 2 and ended.stderr.count("\n") == 1
+    assert "clone: found no checkout of git; expected one" in ended.stderr
+
+
+def test_the_settings_of_a_user_change_no_byte(tmp_path):
+    clone = committed(tmp_path / "clone", f"## [7.1.0] - {TODAY}\n")
+    code = "import sys; sys.path.insert(0, 'deploy'); import release; sys.stdout.buffer.write(release.archive('x'))"
+
+    def archive() -> bytes:
+        return subprocess.run([sys.executable, "-B", "-c", code], cwd=clone, capture_output=True, check=True).stdout
+
+    plain = archive()
+    git(clone, "config", "tar.umask", "0077")
+    git(clone, "config", "core.autocrlf", "true")
+    assert archive() == plain and b"7.1.0" in plain
+
+
 @pytest.mark.slow
 def test_the_same_commit_gives_the_same_bytes(tmp_path):
     if not (ROOT / ".git").exists():

@@ -1,5 +1,8 @@
 """Fetches the files of a published data set: each goes on where it was broken off, and is checked once it is whole."""
 
+import contextlib
+import dataclasses
+import gzip
 import hashlib
 import json
 import logging
@@ -8,13 +11,15 @@ import pathlib
 import shutil
 import time
 import zipfile
-from collections.abc import Callable, Sequence
+import zlib
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
 from typing import TypeVar
 
 from data_pipelines.datasets import registry as datasets
 from data_pipelines.prepare import remote_files
-from data_pipelines.prepare.remote_files import Description
-from data_pipelines.schema import files, locks, progress
+from data_pipelines.prepare.remote_files import Answer, Description
+from data_pipelines.schema import files, locks, progress, typed_json
 from data_pipelines.schema.errors import InputError, did_you_mean
 from data_pipelines.schema.spec import DatasetFamily, DatasetSpec, Downloads, RemoteFile
 
@@ -26,7 +31,19 @@ TRIES = 8  # in a row, without a byte between them
 _FIRST_TRIES = 3  # to reach a server at all
 _LONGEST_WAIT = 120.0  # seconds
 _GZIP = b"\x1f\x8b"  # how such a file begins
+_GZIPPED = (".gz", ".tgz")
+_CHUNK = 1 << 20  # bytes
 _SPARE = 2**30  # bytes of the disk that stay free: 1 GB
+
+
+@dataclasses.dataclass(frozen=True)
+class _Note:
+    """What the beginning of a file is a beginning of, in the file beside it; as `Description`, with the address."""
+
+    url: str
+    length: int
+    etag: str
+    changed: str
 
 
 def known(name: str) -> tuple[DatasetSpec, Downloads]:
@@ -65,6 +82,10 @@ def chosen(name: str, downloads: Downloads, parts: Sequence[str]) -> list[Remote
     Raises:
       InputError: there is no such part, or the provider asks for an account.
     """
+    if not downloads.files and not downloads.steps:
+        raise InputError(
+            f"{name}: lists neither files nor steps; expected some in its Downloads; see its page, {downloads.source}"
+        )
     if not downloads.files:
         raise InputError(f"{name}: its provider asks for an account; expected a download by hand, in the steps above")
     if not parts:
@@ -80,7 +101,7 @@ def chosen(name: str, downloads: Downloads, parts: Sequence[str]) -> list[Remote
 def download(
     wanted: Sequence[RemoteFile], output: pathlib.Path, wait: Callable[[float], None] = time.sleep
 ) -> list[pathlib.Path]:
-    """Downloads files into a folder; returns them. Those that are there are left alone.
+    """Downloads files into a folder; returns them. Those that are there are compared with what is known, and stay.
 
     Args:
       wanted: what is fetched.
@@ -88,15 +109,23 @@ def download(
       wait: sleeps so many seconds between tries.
 
     Raises:
-      InputError: a server has not what was expected or cannot be reached, the disk is too small, or another process
-        downloads into the folder.
+      InputError: a server has not what was expected or cannot be reached, the disk is too small, a file that is there
+        is another one, or another process downloads into the folder.
     """
-    output.mkdir(parents=True, exist_ok=True)
-    with locks.held(output / ".download.lock", output, doing="downloading into it", instead="name another --output"):
-        missing = [file for file in wanted if not (output / file.name).exists()]
+    _check_names(wanted)
+    if output.exists() and not output.is_dir():
+        raise InputError(f"{output}: found a file; expected a folder, or a name for one")
+    try:
+        output.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise InputError(f"{output}: {error.strerror}; expected a folder, or a place where one can be made") from error
+    with locks.held(output / ".download.lock", output, doing="downloading into", instead="name another --output"):
+        missing = []
         for file in wanted:
-            if file not in missing:
-                _log.info("%s: is there already", output / file.name)
+            if os.path.lexists(output / file.name):
+                _check_there(file, output / file.name, wait)
+            else:
+                missing.append(file)
         said = {file: _described(file, wait) for file in missing}
         _check_room(output, said)
         for file in missing:
@@ -104,8 +133,69 @@ def download(
     return [output / file.name for file in wanted]
 
 
+def _check_names(wanted: Sequence[RemoteFile]) -> None:
+    times = Counter(file.name for file in wanted)
+    for file in wanted:
+        if file.name in ("", ".", ".."):
+            raise InputError(f"{file.shown}: found no name of a file at its end; expected as in https://host/file.zip")
+        if times[file.name] > 1:
+            raise InputError(
+                f"{file.shown}: found {times[file.name]} files called {file.name!r}; expected names of their own in "
+                "one folder: fetch them with one --part and --output after the other"
+            )
+
+
+def _check_there(file: RemoteFile, path: pathlib.Path, wait: Callable[[float], None]) -> None:
+    """Compares a file that is there with what is known of it.
+
+    Raises:
+      InputError: it is another one.
+    """
+    if not path.is_file():
+        raise InputError(f"{path}: found no file; expected one, or nothing by that name: move it away")
+    found = ""
+    if file.sha256:
+        _log.info("%s: is there already; comparing its SHA-256", path)
+        found = _other_sum(file, path)
+    else:
+        size = path.stat().st_size
+        try:
+            length = _described(file, wait).length
+        except InputError as error:
+            _log.warning("%s: is there already, and could not be compared: %s", path, error)
+            return
+        if length <= 0:  # some servers say 0 where they send nothing but headers
+            _log.warning("%s: is there already, and could not be compared: the server does not say its length", path)
+        elif size != length:
+            found = f"found {size:,} bytes; expected {length:,}, as the server says"
+        else:
+            _log.info("%s: is there already, with the length that the server says", path)
+    if found:
+        raise InputError(f"{path}: is there already: {found}; move it away and give the command again")
+
+
+def _other_sum(file: RemoteFile, path: pathlib.Path) -> str:
+    """In which way a file has not its provider's sum; empty where it has it or none is known."""
+    if not file.sha256:
+        return ""
+    with path.open("rb") as opened:
+        found = hashlib.file_digest(opened, "sha256").hexdigest()
+    if found == file.sha256.lower():
+        return ""
+    return f"found the SHA-256 {found}; expected {file.sha256}, as its provider publishes it"
+
+
+@contextlib.contextmanager
+def _disk(path: pathlib.Path) -> Iterator[None]:
+    """Says of the disk what would else look as if it were of the connection."""
+    try:
+        yield
+    except OSError as error:
+        raise InputError(f"{path}: {error.strerror}; the same command goes on with what is there") from error
+
+
 def _described(file: RemoteFile, wait: Callable[[float], None]) -> Description:
-    return _again(file, lambda: remote_files.describe(file.url), wait, _FIRST_TRIES)
+    return _again(file, lambda: remote_files.describe(file), wait, _FIRST_TRIES)
 
 
 def _check_room(output: pathlib.Path, said: dict[RemoteFile, Description]) -> None:
@@ -130,15 +220,19 @@ def _part(output: pathlib.Path, file: RemoteFile) -> pathlib.Path:
 def _fetch(file: RemoteFile, said: Description, output: pathlib.Path, wait: Callable[[float], None]) -> None:
     """Downloads one file, from where an earlier try has ended."""
     part = _part(output, file)
-    _begin(part, file, said)
-    start = part.stat().st_size
+    with _disk(part), part.open("ab"):  # there is one
+        start = part.stat().st_size
+    known = _begun(part, file)
     total = said.length if said.length >= 0 else None
+    size = "of unknown size" if total is None else f"{total / 1e9:.3g} GB"
+    _log.info("fetching %s, %s, from byte %s", file.name, size, f"{start:,}")
     with progress.bar(total=total, initial=start, desc=file.name, unit="B", unit_scale=True) as bar:
-        if said.length < 0 or start < said.length:
+        if not start or start != known.length or known.differs(said):
             _again(file, lambda: _append(file, said, part, bar.update), wait, TRIES, lambda: part.stat().st_size)
-    _check(file, said, part)
-    os.replace(part, output / file.name)
-    _note(part).unlink()
+    _check(file, _begun(part, file), part)
+    with _disk(part):
+        os.replace(part, output / file.name)
+        _note(part).unlink()
     _log.info("written: %s", output / file.name)
 
 
@@ -147,30 +241,61 @@ def _note(part: pathlib.Path) -> pathlib.Path:
     return part.with_name(f"{part.name}.json")
 
 
-def _begin(part: pathlib.Path, file: RemoteFile, said: Description) -> None:
-    """Keeps the beginning of a file if it is of the file that the server has now; else begins anew."""
-    now = json.dumps({"url": file.shown, "length": said.length, "identity": said.identity})
+def _begun(part: pathlib.Path, file: RemoteFile) -> Description:
+    """What the server said when it sent the beginning of a file; nothing where that is not known."""
     note = _note(part)
-    known_part = said.identity and note.exists() and files.read_whole(note, 2**20).decode(errors="replace") == now
-    if not part.exists() or not known_part or part.stat().st_size > said.length >= 0:
-        if part.exists() and part.stat().st_size:
-            _log.warning("%s: is the beginning of another file than the server has now; beginning anew", part)
-        part.write_bytes(b"")
-    files.write_atomically(note, now)
+    if not note.exists():
+        return Description()
+    try:
+        found = typed_json.read(note, _Note, "it is written anew")
+    except InputError:  # that a beginning is worth nothing is said where there is one
+        return Description()
+    return Description(found.length, found.etag, found.changed) if found.url == file.shown else Description()
 
 
 def _append(file: RemoteFile, said: Description, part: pathlib.Path, tell: Callable[[int], object]) -> None:
-    with part.open("ab") as out:
-        for chunk in remote_files.read(file.url, out.tell(), said):
-            try:
-                out.write(chunk)
-                out.flush()
-            except OSError as error:  # of the disk, not of the connection
-                raise InputError(f"{part}: {error.strerror}; the same command goes on with what is there") from error
-            tell(len(chunk))
-        os.fsync(out.fileno())
-        if out.tell() < said.length:
-            raise ConnectionError(f"the connection ended after {out.tell():,} of {said.length:,} bytes")
+    """Goes on with the beginning of a file where it surely is of the one that the server has now; else begins anew."""
+    start, known = part.stat().st_size, _begun(part, file)
+    if start and not known.etag and not known.changed:
+        _log.warning("%s: nothing tells whether the server's file is still the one this began; beginning anew", part)
+        start = 0
+    with remote_files.read(file, start) as answer:
+        same = known.is_surely(answer.said)
+        if answer.ended:  # such an answer need not say of which file
+            same = answer.said.length == start and (same or known.is_surely(said))
+        if start and not same:
+            _log.warning("%s: is the beginning of another file than the server has now; beginning anew", part)
+            start = 0
+        if start or not answer.start:
+            _receive(file, answer, part, start, tell)
+            return
+    with remote_files.read(file, 0) as answer:
+        _receive(file, answer, part, 0, tell)
+
+
+def _receive(file: RemoteFile, answer: Answer, part: pathlib.Path, start: int, tell: Callable[[int], object]) -> None:
+    """Writes what comes behind the first `start` bytes of a file, which are there."""
+    tell(start - part.stat().st_size)
+    skipped = start - answer.start
+    with contextlib.ExitStack() as opened:
+        with _disk(part):
+            out = opened.enter_context(part.open("r+b", buffering=0))  # nothing is left to be written at its end
+            out.seek(out.truncate(start))
+            if not start:
+                note = _Note(file.shown, *answer.said)
+                files.write_atomically(_note(part), json.dumps(dataclasses.asdict(note)))
+        for chunk in answer.chunks:
+            new = memoryview(chunk)[skipped:]
+            skipped -= len(chunk) - len(new)
+            tell(len(new))
+            while new:
+                with _disk(part):
+                    new = new[out.write(new) :]
+        with _disk(part):
+            os.fsync(out.fileno())
+            end = out.tell()
+    if end < answer.said.length:
+        raise ConnectionError(f"the connection ended after {end:,} of {answer.said.length:,} bytes")
 
 
 def _again(
@@ -188,8 +313,8 @@ def _again(
         except InputError:
             raise
         except remote_files.BROKEN as error:
-            tries, before = (1 if reached() > before else tries + 1), reached()
-            reason = str(error) or type(error).__name__
+            tries, before = (1 if reached() > before else tries + 1), max(before, reached())
+            reason = remote_files.plain(error)
             if tries >= most:
                 raise InputError(
                     f"{file.shown}: {reason}; expected an answer in {most} tries; the same command goes on from here"
@@ -199,25 +324,50 @@ def _again(
             wait(pause)
 
 
-def _check(file: RemoteFile, said: Description, part: pathlib.Path) -> None:
+def _check(file: RemoteFile, known: Description, part: pathlib.Path) -> None:
     """Looks at a whole file; what is wrong is removed, so that the next command begins anew.
 
     Raises:
       InputError: it is of another length, kind or sum than expected.
     """
-    found = ""
     size = part.stat().st_size
-    kind = pathlib.PurePath(file.name).suffix
-    with part.open("rb") as opened:
-        first = opened.read(16)
-        opened.seek(0)
-        if said.length >= 0 and size != said.length:
-            found = f"found {size:,} bytes; expected {said.length:,}"
-        elif (kind == ".zip" and not zipfile.is_zipfile(part)) or (kind == ".gz" and not first.startswith(_GZIP)):
-            found = f"begins with {first!r}; expected an archive, and this may be a page that says why there is none"
-        elif file.sha256 and (sum_ := hashlib.file_digest(opened, "sha256").hexdigest()) != file.sha256:
-            found = f"found the SHA-256 {sum_}; expected {file.sha256}, as its provider publishes it"
+    if known.length >= 0 and size != known.length:
+        found = f"found {size:,} bytes; expected {known.length:,}"
+    else:
+        found = _other_kind(file, part) or _other_sum(file, part)
+    if not found and not file.sha256 and known.length < 0:
+        found = _cut_short(file, part)
     if found:
         part.unlink()
         _note(part).unlink()
         raise InputError(f"{file.shown}: {found}; it is removed: give the command again, or fetch it by hand")
+
+
+def _other_kind(file: RemoteFile, part: pathlib.Path) -> str:
+    """In which way a file is not of the kind that its name says; empty where it is, or the name says none."""
+    with part.open("rb") as opened:
+        first = opened.read(16)
+    if file.name.endswith(".zip"):
+        archive = zipfile.is_zipfile(part)
+    else:
+        archive = not file.name.endswith(_GZIPPED) or first.startswith(_GZIP)
+    return (
+        ""
+        if archive
+        else f"begins with {first!r}; expected an archive, and this may be a page that says why there is none"
+    )
+
+
+def _cut_short(file: RemoteFile, part: pathlib.Path) -> str:
+    """In which way a file of unknown length is not whole; empty where it is, or where nothing tells."""
+    if file.name.endswith(_GZIPPED):
+        _log.info("%s: the server does not say its length; reading it to its end", file.name)
+        try:
+            with gzip.open(part) as unpacked:
+                while unpacked.read(_CHUNK):
+                    pass
+        except (EOFError, OSError, zlib.error) as error:
+            return f"found {part.stat().st_size:,} bytes that cannot be unpacked ({error}); expected a whole archive"
+    elif not file.name.endswith(".zip"):  # its end holds the list of files, which has been looked at
+        _log.warning("%s: is there, but neither length nor sum is known by which to check that it is whole", file.name)
+    return ""

@@ -10,10 +10,12 @@ from collections.abc import Iterator
 from typing import Any, NamedTuple
 
 from data_pipelines.schema.errors import InputError
+from data_pipelines.schema.spec import RemoteFile
 
 _CHUNK = 1 << 20  # bytes
 _SILENCE = 60.0  # seconds without a byte, after which a connection counts as broken
 _BUSY = (408, 429, 500, 502, 503, 504)  # answers that may be others in a while
+_LONGEST = 200  # letters of a server's words that are shown
 # What a connection fails with that may go well the next time.
 BROKEN = (
     OSError,
@@ -30,86 +32,229 @@ class Description(NamedTuple):
 
     Attributes:
       length: bytes; -1 where it does not say.
-      identity: changes where the file does (ETag or time); empty where it does not say.
+      etag: of HTTP: changes where the file does; empty where it does not say.
+      changed: when, in the server's words; empty where it does not say.
     """
 
-    length: int
-    identity: str
+    length: int = -1
+    etag: str = ""
+    changed: str = ""
+
+    def differs(self, other: "Description") -> bool:
+        """Whether the two are of different files, as far as both say the same things."""
+        if self.length >= 0 and other.length >= 0 and self.length != other.length:
+            return True
+        return any(mine != its for mine, its in self._told_by_both(other))
+
+    def is_surely(self, other: "Description") -> bool:
+        """Whether the two are of the same file by what both say beside the length."""
+        return bool(self._told_by_both(other)) and not self.differs(other)
+
+    def _told_by_both(self, other: "Description") -> list[tuple[str, str]]:
+        pairs = [(self.etag, other.etag), (self.changed, other.changed)]
+        return [pair for pair in pairs if all(pair)]
 
 
-def describe(url: str) -> Description:
+class Answer(NamedTuple):
+    """A file that a server is about to send.
+
+    Attributes:
+      said: of the whole file.
+      start: place of the first byte that comes; not after the one asked for.
+      chunks: the bytes from there. Where the connection ends early they just end: count them.
+      ended: whether the server says that nothing lies behind the place asked for.
+    """
+
+    said: Description
+    start: int
+    chunks: Iterator[bytes]
+    ended: bool = False
+
+
+def describe(file: RemoteFile) -> Description:
     """Asks a server for a file's length and identity.
 
     Raises:
       InputError: the server has no such file, or the address is of another kind.
       BROKEN: the connection failed.
     """
-    if _scheme(url) == "ftp":
-        with _ftp(url) as (server, path):
-            length = server.size(path)
-            return Description(-1 if length is None else length, _changed(server, path))
-    with _http(url, method="HEAD") as answer:
-        return _described(answer)
+    if _parts(file).scheme == "ftp":
+        with _ftp(file) as (server, path):
+            return _described_by_ftp(server, path)
+    with _http(file, method="HEAD") as answer:
+        return _described(file, answer)
 
 
-def read(url: str, start: int, known: Description) -> Iterator[bytes]:
-    """Yields the bytes of a file from `start` on.
+def read(file: RemoteFile, start: int) -> contextlib.AbstractContextManager[Answer]:
+    """Asks for the bytes of a file from `start` on; what comes may begin earlier, or belong to another file by now.
 
     Raises:
-      InputError: the server has no such file, or another one than it has described.
-      BROKEN: the connection failed. One that ends early says nothing: count the bytes.
+      InputError: the server has no such file, or not as it is.
+      BROKEN: the connection failed.
     """
-    if _scheme(url) == "ftp":
-        with _ftp(url) as (server, path), contextlib.closing(server.transfercmd(f"RETR {path}", rest=start)) as data:
-            while chunk := data.recv(_CHUNK):
-                yield chunk
-        return
-    headers = {"Range": f"bytes={start}-"} if start else {}
-    with _http(url, headers=headers) as answer:
-        if _described(answer).identity != known.identity:
-            raise InputError(f"{url}: the file has just changed at its provider; give the command again")
-        partly = answer.status == http.HTTPStatus.PARTIAL_CONTENT
-        if partly and not answer.headers.get("Content-Range", "").startswith(f"bytes {start}-"):
-            raise InputError(f"{url}: found {answer.headers.get('Content-Range')!r}; expected bytes from {start} on")
-        skipped = 0 if partly else start  # where a server knows no parts, it sends the whole file again
-        while chunk := answer.read(_CHUNK):
-            if len(chunk) > skipped:
-                yield chunk[skipped:]
-            skipped = max(skipped - len(chunk), 0)
+    return _read_by_ftp(file, start) if _parts(file).scheme == "ftp" else _read_by_http(file, start)
 
 
-def _described(answer: Any) -> Description:
-    identity = answer.headers.get("ETag") or answer.headers.get("Last-Modified") or ""
-    return Description(int(answer.headers.get("Content-Length", -1)), identity)
+def plain(error: BaseException) -> str:
+    """Returns what an error says, as far as it can be shown: much of it is in a stranger's words."""
+    text = str(error) or type(error).__name__
+    return "".join(letter if letter.isprintable() else "?" for letter in text)[:_LONGEST]
 
 
-def _scheme(url: str) -> str:
-    scheme = urllib.parse.urlsplit(url).scheme
-    if scheme not in ("https", "http", "ftp"):
-        raise InputError(f"{url}: found an address of the kind {scheme!r}; expected https, http or ftp")
-    return scheme
+def _parts(file: RemoteFile) -> urllib.parse.SplitResult:
+    """An address in parts, if it is one that can be asked for."""
+    try:
+        parts = urllib.parse.urlsplit(file.url)
+        host, _ = parts.hostname, parts.port
+    except ValueError as error:  # its words hold the address
+        raise InputError(f"{file.shown}: not an address; expected as in https://host/file.zip") from error
+    if parts.scheme not in ("https", "http", "ftp"):
+        raise InputError(f"{file.shown}: found an address of the kind {parts.scheme!r}; expected https, http or ftp")
+    if not host or not urllib.parse.unquote(file.url).isprintable() or " " in file.url:
+        raise InputError(f"{file.shown}: not an address; expected a host, and signs and blanks written as in %20")
+    if parts.scheme != "ftp" and "@" in parts.netloc:
+        raise InputError(f"{file.shown}: found a user before the host; expected that of ftp only: fetch it by hand")
+    return parts
 
 
 @contextlib.contextmanager
-def _http(url: str, method: str = "GET", headers: dict[str, str] | None = None) -> Iterator[Any]:
+def _read_by_ftp(file: RemoteFile, start: int) -> Iterator[Answer]:
+    with _ftp(file) as (server, path):
+        said = _described_by_ftp(server, path)
+        try:
+            data = server.transfercmd(f"RETR {path}", rest=start or None)
+        except ftplib.error_perm:
+            if not start:
+                raise
+            start = 0  # some servers know no REST
+            data = server.transfercmd(f"RETR {path}")
+
+        def chunks() -> Iterator[bytes]:
+            while chunk := data.recv(_CHUNK):
+                yield chunk
+            if said.length < 0:
+                data.close()
+                server.voidresp()  # the only word on whether that was all
+
+        with contextlib.closing(data):
+            yield Answer(said, start, chunks())
+
+
+@contextlib.contextmanager
+def _read_by_http(file: RemoteFile, start: int) -> Iterator[Answer]:
+    headers = {"Range": f"bytes={start}-"} if start else {}
+    with _http(file, headers=headers) as answer:
+        said = _described(file, answer)
+        if answer.status == http.HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE:
+            yield Answer(said._replace(length=_total(answer)), start, iter(()), ended=True)
+            return
+        if answer.status != http.HTTPStatus.PARTIAL_CONTENT:  # some servers know no parts
+            yield Answer(said, 0, _chunks(answer))
+            return
+        found = answer.headers.get("Content-Range", "")
+        if not found.startswith(f"bytes {start}-"):
+            raise InputError(f"{file.shown}: found {found[:_LONGEST]!r}; expected bytes from {start} on")
+        yield Answer(said._replace(length=_total(answer)), start, _chunks(answer))
+
+
+def _chunks(answer: Any) -> Iterator[bytes]:
+    while True:
+        try:
+            chunk = answer.read(_CHUNK)
+        except http.client.IncompleteRead as error:
+            yield error.partial
+            raise
+        if not chunk:
+            return
+        yield chunk
+
+
+def _described(file: RemoteFile, answer: Any) -> Description:
+    packed = answer.headers.get("Content-Encoding", "identity").strip().lower()
+    if packed not in ("", "identity"):
+        raise InputError(
+            f"{file.shown}: the server sends it packed as {packed[:20]!r}; expected the file as it is: fetch it by hand"
+        )
+    length = _number(answer.headers.get("Content-Length", ""))
+    return Description(length, answer.headers.get("ETag", ""), answer.headers.get("Last-Modified", ""))
+
+
+def _total(answer: Any) -> int:
+    return _number(answer.headers.get("Content-Range", "").rpartition("/")[2])
+
+
+def _number(text: str) -> int:
+    text = text.strip()
+    return int(text) if text.isascii() and text.isdigit() and len(text) < 20 else -1
+
+
+class Redirects(urllib.request.HTTPRedirectHandler):
+    """Follows to other servers, but not out of encryption, nor to other kinds of addresses."""
+
+    def http_error_302(self, req, fp, code, msg, headers):  # type: ignore[no-untyped-def]
+        """Returns the answer of the next server; None where none is led to."""
+        try:
+            return super().http_error_302(req, fp, code, msg, headers)
+        except ValueError:  # not an address
+            return None
+
+    http_error_301 = http_error_303 = http_error_307 = http_error_308 = http_error_302
+
+    def redirect_request(self, req, fp, code, msg, headers, newurl):  # type: ignore[no-untyped-def]
+        """Returns the next request; None where there shall be none."""
+        target = urllib.parse.urlsplit(newurl)
+        allowed = ("https",) if req.type == "https" else ("https", "http")
+        if target.scheme not in allowed or "@" in target.netloc:
+            return None
+        asked = super().redirect_request(req, fp, code, msg, headers, newurl)
+        if asked is not None:
+            asked.method = req.get_method()
+        return asked
+
+
+_OPENER = urllib.request.build_opener(Redirects)
+
+
+@contextlib.contextmanager
+def _http(file: RemoteFile, method: str = "GET", headers: dict[str, str] | None = None) -> Iterator[Any]:
     # identity: some servers compress on the way, and then say another length
     asked = {"User-Agent": "lcjax", "Accept-Encoding": "identity", **(headers or {})}
-    request = urllib.request.Request(url, method=method, headers=asked)
     try:
-        with urllib.request.urlopen(request, timeout=_SILENCE) as answer:
+        with contextlib.ExitStack() as opened:
+            try:
+                request = urllib.request.Request(file.url.partition("#")[0], method=method, headers=asked)
+                answer = opened.enter_context(_OPENER.open(request, timeout=_SILENCE))
+            except urllib.error.HTTPError as error:
+                if error.code != http.HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE or "Range" not in asked:
+                    raise
+                answer = opened.enter_context(error)
+            except (http.client.InvalidURL, ValueError) as error:  # its words hold the address
+                raise InputError(f"{file.shown}: leads to what is not an address; expected the file") from error
             yield answer
     except urllib.error.HTTPError as error:
-        said = f"the server answers {error.code} {error.reason}"
+        error.close()
+        said = f"the server answers {_phrase(error.code)}"
         if error.code in _BUSY:
             raise ConnectionError(said) from error
-        raise InputError(f"{url}: {said}; expected the file") from error
+        where = ""
+        if 300 <= error.code < 400:
+            where = " and leads in a circle, out of https, or to no address or another kind of one"
+        raise InputError(f"{file.shown}: {said}{where}; expected the file") from error
     except urllib.error.URLError as error:
         raise ConnectionError(str(error.reason)) from error
 
 
+def _phrase(code: int) -> str:
+    """A status in the words of the standard: those of the server may hold anything."""
+    try:
+        return f"{code} {http.HTTPStatus(code).phrase}"
+    except ValueError:
+        return str(code)
+
+
 @contextlib.contextmanager
-def _ftp(url: str) -> Iterator[tuple[ftplib.FTP, str]]:
-    parts = urllib.parse.urlsplit(url)
+def _ftp(file: RemoteFile) -> Iterator[tuple[ftplib.FTP, str]]:
+    parts = _parts(file)
     server = ftplib.FTP(timeout=_SILENCE)
     try:
         server.connect(parts.hostname or "", parts.port or ftplib.FTP_PORT)
@@ -117,14 +262,22 @@ def _ftp(url: str) -> Iterator[tuple[ftplib.FTP, str]]:
         server.voidcmd("TYPE I")
         yield server, urllib.parse.unquote(parts.path.removeprefix("/"))
     except ftplib.error_perm as error:
-        raise InputError(f"{parts.hostname}{parts.path}: the server answers {error}; expected the file") from error
+        raise InputError(f"{file.shown}: the server answers {plain(error)}; expected the file") from error
     finally:
         server.close()
 
 
-def _changed(server: ftplib.FTP, path: str) -> str:
-    """When a file was last changed; empty where the server does not know."""
+def _described_by_ftp(server: ftplib.FTP, path: str) -> Description:
+    """What a server says of a file: SIZE and MDTM are not known to all."""
+    length = _asked(server, f"SIZE {path}")
+    return Description(_number(length.removeprefix("213")), changed=_asked(server, f"MDTM {path}", also="550"))
+
+
+def _asked(server: ftplib.FTP, command: str, also: str = "") -> str:
+    """What a server answers; empty where it does not know the command, or answers with the code `also`."""
     try:
-        return server.sendcmd(f"MDTM {path}")
-    except ftplib.error_perm:
-        return ""
+        return server.sendcmd(command)
+    except ftplib.error_perm as error:
+        if str(error)[:3] in ("500", "501", "502", "504", also):
+            return ""
+        raise

@@ -219,22 +219,25 @@ class PreparedDataset:
         }
 
     def _summed(self, spec: str) -> dict[str, dict]:
+        """The statistics of a part of the stored splits.
+
+        Tiles of own images overlap and go beyond them, and pixels without data were filled: what of a record must not
+        be counted twice, or at all, has no label. Of a split without labels nothing tells; then the statistics are
+        those of the whole splits that the records are of, which were counted pixel by pixel.
+        """
         source = dataclasses.replace(self, sensors=self.stored).source(spec)
+        partly = [self.overlapping or record_id in self._records.filled for record_id in source.ids]
+        stored = [self._where[record_id][0] for record_id in source.ids]
+        labelled = {s: any(self.statistics["splits"][s]["class_pixels"].values()) for s in dict.fromkeys(stored)}
+        if any(some and not labelled[split] for some, split in zip(partly, stored, strict=True)):
+            return self._added(list(labelled))
         sums = {sensor.name: band_statistics.BandSums.of_none(len(sensor.bands)) for sensor in self.stored}
-        labelled = [self._is_labelled(self._where[record_id][0]) for record_id in source.ids]
         for index in progress.bar(range(len(source)), desc=f"statistics of {self.name} {spec}", unit="record"):
             record = source[index]
-            # Tiles of own images overlap and go beyond them, and pixels without data were filled: what of a record must
-            # not be counted twice, or at all, has no label.
-            partly = self.overlapping or source.ids[index] in self._records.filled
-            # Of a split without labels nothing tells: then what overlaps is counted as often as it is seen.
-            counted = record["label"] != IGNORE if partly and labelled[index] else None
+            counted = record["label"] != IGNORE if partly[index] else None
             for name in sums:
                 sums[name] += band_statistics.BandSums.of(record[name], counted)
         return {name: of_sensor.summary() for name, of_sensor in sums.items()}
-
-    def _is_labelled(self, split: str) -> bool:
-        return any(self.statistics["splits"][split]["class_pixels"].values())
 
     def _check_known(self, split: str) -> None:
         if split not in self._builder.info.splits:

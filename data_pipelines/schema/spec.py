@@ -230,14 +230,20 @@ class RemoteFile:
     @property
     def name(self) -> str:
         """Of the file, without folders."""
-        return self.url.rpartition("/")[2]
+        return re.split("[?#]", self._rest)[0].rpartition("/")[2] if "/" in self._rest else ""
 
     @property
     def shown(self) -> str:
-        """The address, without what stands before its host."""
-        scheme, _, rest = self.url.partition("://")
-        host, _, path = rest.partition("/")
-        return f"{scheme}://{host.rpartition('@')[2]}/{path}"
+        """The address without user, password and query, which may be secrets; with its signs that cannot be shown."""
+        text = f"{self.url.partition('://')[0]}://{re.split('[?#]', self._rest)[0]}"
+        return "".join(letter if letter.isprintable() else "?" for letter in text)
+
+    @property
+    def _rest(self) -> str:
+        """From the host on. A password may hold any sign, unescaped, too: what has one ends at the last @."""
+        rest = self.url.partition("://")[2]
+        has_user = not re.fullmatch(r"(\[[0-9a-fA-F:.]+\]|[^:@]*)(:\d*)?", re.split("[/?#]", rest)[0])
+        return rest.rpartition("@")[2] if has_user else rest
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

@@ -42,20 +42,36 @@ def script(shell: str, verbs: Verbs) -> str:
     return _SHELLS[shell](verbs)
 
 
-def _values() -> dict[str, list[str]]:
-    """What flags can be, where that is a name and not a path."""
-    return {"config": list(configs.REGISTRY.names()), "dataset": list(datasets.REGISTRY.names())}
+def _values(verb: str) -> dict[str, list[str]]:
+    """What flags of a verb can be, where that is a name and not a path."""
+    names = list(datasets.REGISTRY.names())
+    if verb == "download":
+        names = [name for name in names if name not in datasets.DATASETS or datasets.DATASETS[name].downloads]
+    if verb == "prepare":
+        names += [f"{family}/" for family in datasets.FAMILIES]
+    return {"config": list(configs.REGISTRY.names()), "dataset": names}
+
+
+_EARLY = 12  # letters
 
 
 def _plain(text: str) -> str:
     """How a text begins, up to its first stop, without what shells read as more than letters."""
-    first = re.split(r"[;:(]|[.] ", text.replace("->", "to"))[0].strip().rstrip(".")
-    return re.sub(r"[^\w ,./%-]", "", first)[:80]
+    text = re.sub(r"\s*\|\s*", " or ", text.replace("->", "to"))
+    # What stands before an early colon says little by itself
+    stop = re.search(rf"[;(]|[.] |(?<=.{{{_EARLY}}}):", text)
+    first = text[: stop.start()] if stop else text
+    return re.sub(r"[^\w ,./%-]", "", first.strip().rstrip(".").replace(":", ","))[:80]
 
 
 def _bash(verbs: Verbs) -> str:
     flags = [f'        {verb}) flags="{" ".join(flag.written for flag in its)}" ;;' for verb, (_, its) in verbs.items()]
-    values = [f'        --{name}=*) values="{" ".join(names)}" ;;' for name, names in _values().items()]
+    values = [
+        f'        "{verb} --{name}="*) values="{" ".join(names)}" ;;'
+        for verb, (_, its) in verbs.items()
+        for name, names in _values(verb).items()
+        if name in {flag.name for flag in its}
+    ]
     return _BASH.format(verbs=" ".join(verbs), flags="\n".join(flags), values="\n".join(values))
 
 
@@ -64,6 +80,11 @@ _BASH = """# lcjax --completion=bash > ~/.local/share/bash-completion/completion
 _lcjax() {{
     local line=${{COMP_LINE:0:COMP_POINT}} flags="" values=""
     local word=${{line##*[[:space:]]}}
+    # What is quoted would need its quotes again
+    if [[ ${{COMP_WORDS[COMP_CWORD]}} == *[\\\\\\"\\']* || ${{line%"$word"}} == *\\\\[[:space:]] ]]; then
+        COMPREPLY=()
+        return
+    fi
     if ((COMP_CWORD == 1)); then
         mapfile -t COMPREPLY < <(compgen -W "{verbs}" -- "$word")
         return
@@ -71,11 +92,12 @@ _lcjax() {{
     case ${{COMP_WORDS[1]}} in
 {flags}
     esac
-    case $word in
+    case "${{COMP_WORDS[1]}} $word" in
 {values}
     esac
     if [[ $word == --*=* && $values ]]; then
         mapfile -t COMPREPLY < <(compgen -W "$values" -- "${{word#*=}}")
+        [[ ${{COMPREPLY[0]}} != */ ]] || compopt -o nospace 2>/dev/null
     elif [[ $word == --*=* || $word != -* ]]; then
         compopt -o filenames 2>/dev/null
         mapfile -t COMPREPLY < <(compgen -f -- "${{word#--*=}}")
@@ -89,14 +111,16 @@ complete -F _lcjax lcjax
 
 
 def _zsh(verbs: Verbs) -> str:
-    values = {name: f"({' '.join(names)})" for name, names in _values().items()}
 
-    def shown(flag: Flag) -> str:
-        takes = "" if flag.boolean else f":{flag.name}:{values.get(flag.name, '_files')}"
+    def shown(verb: str, flag: Flag) -> str:
+        names = _values(verb).get(flag.name)
+        takes = "" if flag.boolean else f":{flag.name}:" + (f"({' '.join(names)})" if names else "_files")
         return f"'{flag.written}[{_plain(flag.help)}]{takes}'"
 
     lines = [f"    '{verb}:{_plain(line)}'" for verb, (line, _) in verbs.items()]
-    cases = [f"    {verb}) flags=({' '.join(map(shown, its))}) ;;" for verb, (_, its) in verbs.items()]
+    cases = [
+        f"    {verb}) flags=({' '.join(shown(verb, flag) for flag in its)}) ;;" for verb, (_, its) in verbs.items()
+    ]
     return _ZSH.format(verbs="\n".join(lines), cases="\n".join(cases))
 
 
@@ -123,9 +147,9 @@ _lcjax "$@"
 
 
 def _fish(verbs: Verbs) -> str:
-    values = _values()
     lines = ["# lcjax --completion=fish > ~/.config/fish/completions/lcjax.fish"]
     for verb, (line, its) in verbs.items():
+        values = _values(verb)
         lines.append(f"complete -c lcjax -n __fish_use_subcommand -f -a {verb} -d '{_plain(line)}'")
         for flag in its:
             names = f" -x -a '{' '.join(values[flag.name])}'" if flag.name in values else " -r"

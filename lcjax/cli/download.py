@@ -13,7 +13,8 @@ HELP = """Downloads the files of a published data set from its provider, as `lcj
 Before the first byte the servers are asked how long the files are, and the disk whether there is room. A file is called
 NAME.part until it is whole. Broken off, stopped or killed, the same command goes on in the middle of it, if the server
 still has the same file. Whole, its length and kind are checked, and its SHA-256 where the provider publishes one; what
-is in archives `lcjax prepare` checks. Files that are there are left alone.
+is in archives `lcjax prepare` checks. Files that are there are compared with the sum, or else with the length that the
+server says, and stay.
 
 The licence is between you and the provider; the command shows where its terms are. Where a provider asks for an
 account, as that of dfc2020 does, it shows the steps that people take. Beside the addresses stands when they were read,

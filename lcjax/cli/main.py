@@ -120,7 +120,7 @@ def main(arguments: list[str] | None = None) -> int:
     if arguments[0] == "--version":
         print(_versions())
         return 0
-    if arguments[0].startswith("--completion"):
+    if arguments[0].partition("=")[0] == "--completion":
         return _complete(arguments[0].partition("=")[2] or "".join(arguments[1:2]))
     verb, *rest = arguments
     if verb not in VERBS:

@@ -28,7 +28,7 @@ from data_pipelines.schema.legends import Legend
 from data_pipelines.schema.normalization import SCALINGS
 from data_pipelines.schema.sensors import Sensor
 from lcjax import tasks
-from lcjax.engine import durations, eval_step, flops, initial, schedule, silent_fields
+from lcjax.engine import durations, eval_step, flops, initial, schedule, shared_images, silent_fields
 from lcjax.engine import monitor as monitors
 from lcjax.engine import optimizer as optimizers
 from lcjax.engine import state as states
@@ -265,8 +265,12 @@ def build(
     for role in ("train", "validation"):
         if role in card.splits:
             check_labels(task, card, role)
-    for warning in dict.fromkeys(text for split in card.splits.values() for text in split["warnings"]):
-        _log.warning(warning)
+    warnings = [text for split in card.splits.values() for text in split["warnings"]]
+    for warning in dict.fromkeys(
+        [*warnings, shared_images.warning(dataset, config.split.train, config.split.validation)]
+    ):
+        if warning:
+            _log.warning(warning)
     task.check(source, dataset.folder or dataset.name)
     length = durations.of_run(config, len(source))
     asked = {"freeze": config.freeze, "freeze_statistics": config.freeze_statistics}

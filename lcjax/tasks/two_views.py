@@ -79,6 +79,12 @@ class TwoViews(Task):
                 f"config.batch_size={self.config.batch_size}: {self.config.split.train!r} holds {len(records)} places, "
                 f"and a place twice in a batch would {self.twice}; take at most {len(records)}"
             )
+        watching = self.card.splits.get("validation")
+        if watching and watching["records"] < 2:
+            raise InputError(
+                f"config.split.validation={watching['spec']!r}: it holds {watching['records']} places, and one alone "
+                "has no other to be told from; expected two or more, or '' to do without"
+            )
 
     def build(self, rngs: nnx.Rngs) -> nnx.Module:
         """The network."""

@@ -6,6 +6,7 @@ import sys
 
 import pytest
 
+from lcjax.cli import completion
 from lcjax.cli import main as verbs
 
 FLAGS = {"train": {"--config=", "--workdir=", "--profile="}, "predict": {"--scene=", "--tta", "--confidence"}}
@@ -35,7 +36,7 @@ def printed(shell: str) -> str:
 
 def offered(script, line: str, folder) -> set[str]:
     """What bash offers at the end of a line; it breaks words at = and :, as it does for people."""
-    words = re.findall(r"[^\s=:]+|[=:]", line) + ([""] if line.endswith((" ", "=")) else [])
+    words = re.findall(r"(?:\\ |[^\s=:])+|[=:]", line) + ([""] if line.endswith((" ", "=")) else [])
     quoted = " ".join(f"'{word}'" for word in words)
     code = (
         f"source {script}; COMP_LINE='{line}'; COMP_POINT={len(line)}; COMP_WORDS=({quoted}); "
@@ -64,6 +65,27 @@ def test_names_and_files_are_offered_as_values(script, tmp_path):
     assert offered(script, "lcjax info sc", tmp_path) == {"scene.tif", "scenes"}
 
 
+def test_names_are_those_that_the_verb_takes(script, tmp_path):
+    assert offered(script, "lcjax prepare --dataset=", tmp_path) >= {"sample", "dfc2020", "rasters/"}
+    download = offered(script, "lcjax download --dataset=", tmp_path)
+    assert "dfc2020" in download and not download & {"sample", "rasters/"}
+
+
+def test_paths_with_quoted_blanks_are_left_alone(script, tmp_path):
+    (tmp_path / "my scenes").mkdir()
+    (tmp_path / "scenes").mkdir()
+    assert offered(script, "lcjax predict --scene=m", tmp_path) == {"my scenes"}
+    for begun in ("my\\ sc", '"sc', '"'):
+        assert not offered(script, f"lcjax predict --scene={begun}", tmp_path)
+
+
+def test_what_a_flag_says_of_itself_keeps_its_sense():
+    flag = completion.Flag("over", False, "One of: a|b | c (of three)")
+    assert "--over=[One of, a or b or c]" in completion.script("zsh", {"verb": ("x -> y", [flag])})
+    flag = completion.Flag("over", False, "What is taken over: all of it")
+    assert "--over=[What is taken over]" in completion.script("zsh", {"verb": ("x -> y", [flag])})
+
+
 @pytest.mark.parametrize(("shell", "written"), [("zsh", "--{}["), ("fish", "-l {} ")])
 def test_other_shells_get_every_verb_and_flag(shell, written, script):
     text = printed(shell)
@@ -77,3 +99,5 @@ def test_other_shells_get_every_verb_and_flag(shell, written, script):
 def test_a_shell_that_is_not_known_is_refused(capsys):
     assert verbs.main(["--completion=tcsh"]) == 2
     assert "--completion=tcsh: expected one of bash, zsh, fish" in capsys.readouterr().err
+    assert verbs.main(["--completionbash"]) == 2
+    assert "unknown verb '--completionbash'" in capsys.readouterr().err

@@ -85,6 +85,19 @@ def test_vicreg_warns_of_a_collapse_and_of_nothing_else(vicreg):
     assert "deviation 0.020 of a dimension, where 1 is wanted" in task.health_warning({"deviation": 0.02})
 
 
+@pytest.mark.parametrize(("records", "words"), [(1, "it holds 1 places"), (0, "it holds 0 places"), (2, "")])
+def test_one_place_alone_cannot_watch(augmented, records, words):
+    task = augmented[0]
+    split = {"spec": "unlabelled[90%:]", "records": records}
+    there = tasks.make(task.config, dataclasses.replace(task.card, splits=task.card.splits | {"validation": split}))
+    learned = range(task.config.batch_size)
+    if not words:
+        there.check(learned, "data")
+        return
+    with pytest.raises(InputError, match=rf"config.split.validation='unlabelled\[90%:\]': {words}"):
+        there.check(learned, "data")
+
+
 def test_two_augmentations_go_through_one_encoder_of_the_sensor_s_name(augmented):
     task, template, _, _ = augmented
     assert {path.split("/")[1] for path in template.parameters} == {"s2"}
