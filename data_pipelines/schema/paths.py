@@ -35,9 +35,18 @@ def given(path: str | os.PathLike[str], what: str, below: pathlib.Path | None = 
     return found if below is None else below / found
 
 
-def real(path: pathlib.Path) -> pathlib.Path:
-    """Where a path leads, links followed. One that leads to itself, which `Path.resolve` raises for, stays as it is."""
-    return pathlib.Path(os.path.realpath(path))
+def real(path: pathlib.Path, folders: dict[pathlib.Path, pathlib.Path] | None = None) -> pathlib.Path:
+    """Where a path leads, links followed. One that leads to itself, which `Path.resolve` raises for, stays as it is.
+
+    Args:
+      path: of a file or folder.
+      folders: where folders lead, as found before; filled here. For many files of few folders.
+    """
+    if folders is None or path.name in ("", "..") or path.is_symlink():
+        return pathlib.Path(os.path.realpath(path))
+    if path.parent not in folders:
+        folders[path.parent] = pathlib.Path(os.path.realpath(path.parent))
+    return folders[path.parent] / path.name
 
 
 def several(text: str | Sequence[str] | None, what: str) -> list[str]:

@@ -182,9 +182,14 @@ _S2_GROUPS = dict.fromkeys(("B5", "B6", "B7", "B8", "B8A", "B9"), "near infrared
 )
 
 
+def is_name(name: str) -> bool:
+    """Whether a sensor of own imagery may have this name."""
+    return bool(re.fullmatch(r"[a-z][a-z0-9_]{0,39}", name)) and name not in RESERVED
+
+
 def check_name(name: str, what: str) -> str:
     """Returns a name for a sensor of own imagery. Raises InputError for one that cannot be; `what` says whose it is."""
-    if not re.fullmatch(r"[a-z][a-z0-9_]{0,39}", name) or name in RESERVED:
+    if not is_name(name):
         raise InputError(
             f"{what}: found {name[:60]!a}, expected small letters, digits and _, a letter first, at most 40, and "
             f"none of {', '.join(RESERVED)}"

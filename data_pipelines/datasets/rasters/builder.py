@@ -33,7 +33,7 @@ LAYOUT = (
     "`lcjax prepare --init --source=FOLDER` writes one"
 )
 _TRAIN = "train"
-_OPEN = 16  # files that stay open from tile to tile
+_OPEN = limits.MAX_SENSORS  # files that stay open from tile to tile: one for each sensor of a place
 _UNLABELLED = LandClass(0, "unlabelled", "#808080")  # all that the legend of a data set without masks can hold
 
 

@@ -26,7 +26,11 @@ SUFFIXES = (
 )  # of files that are surely meant as images
 # Beside a column called image, a column that holds files may be a thumbnail: only its name can say that it is an image.
 _LIKE_IMAGE = re.compile(r"images?[ _.-]?[^ ].*|img.*|s1|s2|sentinel.*|(.*[ _.-])image")
-_LIKE_MASK = re.compile(r"(.*[ _.-])?(masks?|labels?|msk|gt|truth|annotations?)([ _.-].*|\d+)?")
+MASK_WORD = re.compile(  # lc08 is no land cover: so products of Landsat 8 are called
+    r"masks?|labels?|msks?|gt|(ground[ _.-]?)?truth|annotations?|lc(?!\d)|lulc|land[ _.-]?(use|cover)|targets?|"
+    r"references?|segmentations?|class(es)?"
+)
+_LIKE_MASK = re.compile(rf"(.*[ _.-])?({MASK_WORD.pattern})([ _.-].*|\d+)?")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -54,12 +58,19 @@ def read(path: pathlib.Path, rows: Sequence[Mapping[str, str]]) -> Columns:
 
     Raises:
       InputError: there is no column of images, one has a name that no sensor can have, or looks like a second mask; or
-        some of the columns of a part of an image are there and others not.
+        some of the columns of a part of an image are there and others not, or hold files.
     """
+    given = [column for column in BLOCK_COLUMNS if column in rows[0]]
+    for column in given:
+        if any(row[column].lower().endswith(SUFFIXES) for row in rows):
+            raise InputError(
+                f"{path}: column {column!r} holds files, but is that of a part of an image, in pixels; give it another "
+                f"name, such as image_{column}"
+            )
     header = [column for column in rows[0] if column and column not in (*ROW_COLUMNS, *BLOCK_COLUMNS)]
     found = [column for column in header if _is_sensor(path, column, header, (row[column] for row in rows))]
     for column in found:
-        if _LIKE_MASK.fullmatch(column):
+        if looks_like_mask(column):
             raise InputError(
                 f"{path}: column {column!r} holds files and looks like a second mask, and a network that is shown it "
                 "as an image would have seen the answers; take it out, or give it the name of a sensor"
@@ -72,12 +83,21 @@ def read(path: pathlib.Path, rows: Sequence[Mapping[str, str]]) -> Columns:
             f"{path}: no column of images in the header {','.join(rows[0])[:200]}; expected {EXAMPLE}, or a column for "
             f"each sensor, such as {_EXAMPLE_OF_SEVERAL}"
         )
-    given = [column for column in BLOCK_COLUMNS if column in rows[0]]
     if given and len(given) < len(BLOCK_COLUMNS):
         raise InputError(
             f"{path}: the columns {', '.join(given)} alone; a part of an image takes all of {', '.join(BLOCK_COLUMNS)}"
         )
     return Columns(tuple(found), tuple(column for column in header if column not in found))
+
+
+def looks_like_mask(name: str) -> bool:
+    """Whether a column or folder, in small letters, is called as masks are."""
+    return bool(_LIKE_MASK.fullmatch(name))
+
+
+def is_free(name: str) -> bool:
+    """Whether a column may have this name among those of several sensors, and be taken for nothing else."""
+    return name not in (IMAGE, *ROW_COLUMNS, *BLOCK_COLUMNS)
 
 
 def _is_sensor(path: pathlib.Path, column: str, header: Sequence[str], values: Iterable[str]) -> bool:

@@ -12,7 +12,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from data_pipelines.datasets.rasters import builder, init_blocks, init_legend, init_sensors, tables, vectors
+from data_pipelines.datasets.rasters import builder, init_blocks, init_legend, init_names, init_sensors, tables, vectors
+from data_pipelines.datasets.rasters.init_names import IMAGES, MASKS, SPLITS
 from data_pipelines.datasets.rasters.init_sensors import Place
 from data_pipelines.geo import raster_io
 from data_pipelines.schema import files, paths
@@ -23,12 +24,8 @@ from data_pipelines.schema.spec import Refused
 _log = logging.getLogger("lcjax.data")
 
 _SUFFIXES = (".tif", ".tiff", ".jpg", ".jpeg", ".png", ".jp2")
-_IMAGES = ("images", "image", "imgs", "img", "imagery", "sat")
-_MASKS = ("masks", "mask", "labels", "label", "msk", "msks", "gt", "annotations")
 _IMAGE_END = re.compile(r"[_-](image|img|sat)$", re.IGNORECASE)
 _MASK_END = re.compile(r"[_-](masks?|labels?|msk|gt)$", re.IGNORECASE)
-_WORDS = {"train": "train", "training": "train", "val": "validation", "valid": "validation"}
-_WORDS |= {"validation": "validation", "test": "test", "testing": "test"}
 _SHARES = {"train": 0.6, "validation": 0.2, "test": 0.2}
 _FEW = 2  # pairs, too few for splits of whole images
 _LOOKED_AT = 300  # masks from which the legend is made
@@ -73,13 +70,13 @@ def init_csv(name: str, source: pathlib.Path) -> None:
     pairs, alone = find(source)
     several: list[Place] = []
     if not pairs:
-        several, alone = init_sensors.find(source, _rasters(source), _MASKS)
+        several, alone = init_sensors.find(source, _rasters(source))
     places: Sequence[Found | Place] = pairs or several
     if not places:
         raise InputError(
             f"--source={source}: no image with a mask found; expected folders images and masks (or labels) side by "
             "side with files of the same names, or NAME.tif with NAME_mask.tif, or a folder for each sensor side by "
-            f"side; or write {tables.PAIRS} yourself (docs/own_data.md){_vectors(source)}"
+            f"side; or write {tables.PAIRS} yourself (docs/own_data.md){_folders_of_places(source)}{_vectors(source)}"
         )
     masks = [source / place.mask for place in places if place.mask]
     chosen = np.unique(np.linspace(0, len(masks) - 1, min(len(masks), _LOOKED_AT)).astype(int))
@@ -93,7 +90,7 @@ def init_csv(name: str, source: pathlib.Path) -> None:
     classes, remarks = init_legend.classes_of(seen) if masks else ([], [])
     if len(chosen) < len(masks):
         remarks.append(f"from {len(chosen)} of the {len(masks)} masks: a class that is in none of them is missing")
-    proposal = _rows(source, pairs, pixels) if pairs else _rows_of_sensors(several, pixels)
+    proposal = _rows(source, pairs, pixels) if pairs else _rows_of_sensors(source, several, pixels)
     if not set(tables.BLOCK_COLUMNS) & set(proposal.columns) and len(chosen) == len(masks):
         splits = [split for split, place in zip(proposal.splits, places, strict=True) if place.mask]
         remarks += init_legend.missing(classes, seen, [s for s, one in zip(splits, looked, strict=True) if one])
@@ -159,7 +156,7 @@ def _rows(source: pathlib.Path, pairs: Sequence[Found], pixels: Sequence[int]) -
     return Proposal(tables.PAIRS_COLUMNS, whole, splits, how)
 
 
-def _rows_of_sensors(places: Sequence[Place], pixels: Sequence[int]) -> Proposal:
+def _rows_of_sensors(source: pathlib.Path, places: Sequence[Place], pixels: Sequence[int]) -> Proposal:
     """Of places with an image of each sensor: those without a mask are a split of their own."""
     groups, mixed = init_sensors.groups_of(places, groups_of(places))
     labelled = [place for place in places if place.mask]
@@ -169,6 +166,8 @@ def _rows_of_sensors(places: Sequence[Place], pixels: Sequence[int]) -> Proposal
     splits = [next(left) if place.mask else init_sensors.UNLABELLED for place in places]
     sensors = list(places[0].images)
     remarks = [f"sensors: {', '.join(sensors)} (the folders whose files have the same names; all follow the first)"]
+    if not labelled:
+        remarks += init_sensors.without_masks(source, places[0])
     if mixed:
         remarks.append(
             f"{mixed} places without a mask lie in folders with others that have one, and are groups of their own: "
@@ -185,6 +184,18 @@ def _files(*found: pathlib.Path | None) -> tuple[str, ...]:
     names = ["" if path is None else path.as_posix() for path in found]
     # "~" alone, and "~anna", would be home folders; below the folder of the CSV they are not.
     return tuple(f"./{name}" if name.startswith("~") else name for name in names)
+
+
+def _folders_of_places(source: pathlib.Path) -> str:
+    """What to add where no mask was found and each folder is a place, by the names of the files; or nothing."""
+    names = collections.Counter(path.stem for path in _rasters(source) if init_names.is_no_place(path.stem))
+    found = [name for name, count in names.items() if count > 1]
+    if not found:
+        return ""
+    return (
+        f"; several folders hold files called {', '.join(sorted(found)[:3])}, and a folder for each place is not read: "
+        "call files after their place, in folders by what they are, bands stacked (`rio stack`)"
+    )
 
 
 def _vectors(source: pathlib.Path) -> str:
@@ -228,8 +239,8 @@ def _key(path: pathlib.Path) -> tuple[tuple, bool]:
     parts = path.parent.parts
     for depth in reversed(range(len(parts))):
         word = parts[depth].lower()
-        if word in _IMAGES or word in _MASKS:
-            is_mask = word in _MASKS
+        if word in IMAGES or word in MASKS:
+            is_mask = word in MASKS
             stem = (_MASK_END if is_mask else _IMAGE_END).sub("", path.stem)
             return (pathlib.Path(*parts[:depth]), parts[depth + 1 :], stem.lower()), is_mask
     is_mask = bool(_MASK_END.search(path.stem))
@@ -278,7 +289,7 @@ def splits_of(pairs: Sequence[Found | Place], groups: Sequence[str], pixels: Seq
 
 def _word(pair: Found | Place) -> str:
     """The split that a folder on the way to an image is named after, or nothing."""
-    return next((_WORDS[part.lower()] for part in pair.image.parent.parts if part.lower() in _WORDS), "")
+    return next((SPLITS[part.lower()] for part in pair.image.parent.parts if part.lower() in SPLITS), "")
 
 
 def _pixels(path: pathlib.Path) -> int:

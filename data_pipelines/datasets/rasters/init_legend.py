@@ -168,11 +168,12 @@ def _of_ids(seen: Sequence[Seen]) -> tuple[list[Row], list[str]]:
     for one in seen:
         pixels.update(one.pixels)
         declared.update(one.declared)
-        if tells_colours(one.palette):
+        if tells_colours(one.palette) and one not in backwards:
             palette = {number: colour_of(rgba) for number, rgba in one.palette.items()} | palette
         names = one.names | names
-    palette |= {number: colour for one in seen for number, colour in one.drawn.items()}
-    for one in backwards:  # what is 0 in the others is black in these
+    palette |= {number: colour for one in seen if one not in backwards for number, colour in one.drawn.items()}
+    several = [one for one in backwards if len(one.drawn) > 1]
+    for one in several:  # what is 0 in the others is black in these
         palette |= dict(zip(sorted(one.drawn), sorted(one.drawn.values()), strict=True))
     everything = max(pixels.total() + declared.total(), 1)
     ids = sorted(number for number in pixels if number != IGNORE)
@@ -181,6 +182,8 @@ def _of_ids(seen: Sequence[Seen]) -> tuple[list[Row], list[str]]:
     lost = sorted(number for number in declared if number not in ids and 0 <= number < IGNORE)
     binary = len(ids) + len(lost) == 1 and pixels[IGNORE] > 0
     listed = sorted({*ids, *lost, *([IGNORE] if binary else [])})
+    if backwards and not several and len(listed) == 2:  # each of them is all black or all white
+        palette |= dict(zip(listed, ("#000000", "#ffffff"), strict=True))
     # With one other id alone, what the masks call nodata must be the second class.
     ignored = set(lost) if len(listed) - len(lost) > 1 else set()
     rows: list[Row] = [

@@ -3,15 +3,16 @@
 import collections
 import dataclasses
 import pathlib
-import re
 from collections.abc import Iterable, Sequence
 
+from data_pipelines.datasets.rasters import columns, init_legend, init_names
 from data_pipelines.geo import raster_io
 from data_pipelines.schema.errors import InputError
-from data_pipelines.schema.sensors import check_name
+from data_pipelines.schema.sensors import is_name
 from data_pipelines.schema.spec import Refused
 
 UNLABELLED = "unlabelled"  # the split of places without a mask
+_FEW_VALUES = 64  # whole numbers that an image of one band holds, which may be a mask
 
 
 @dataclasses.dataclass(frozen=True)
@@ -34,18 +35,16 @@ class Place:
         return next(iter(self.images.values()))
 
 
-def find(
-    source: pathlib.Path, rasters: Iterable[pathlib.Path], mask_folders: Sequence[str]
-) -> tuple[list[Place], list[pathlib.Path]]:
+def find(source: pathlib.Path, rasters: Iterable[pathlib.Path]) -> tuple[list[Place], list[pathlib.Path]]:
     """The places whose images lie in folders side by side, sorted; and the rasters that are of none of them.
 
     Of each place there is an image in every folder that holds any; a mask may be missing. No place is found where there
-    are fewer than two such folders.
+    are fewer than two such folders. Folders named after splits are of no sensor, and files named after a mask, an image
+    or a band are no place: there each folder is one.
 
     Args:
       source: the folder.
       rasters: below it, relative to it.
-      mask_folders: what folders of masks are called, in small letters.
     """
     of_place: dict[tuple, dict[str, list[pathlib.Path]]] = {}
     for path in rasters:
@@ -53,17 +52,19 @@ def find(
         key = path.parent.parent, path.stem.lower()
         of_place.setdefault(key, {}).setdefault(folder, []).append(path)
     names: collections.Counter[str] = collections.Counter()
-    for folders in of_place.values():
-        images = [folder for folder in folders if folder and folder.lower() not in mask_folders]
+    for (_, stem), folders in of_place.items():
+        images = [folder for folder in folders if _is_of_sensor(folder) and not init_names.is_no_place(stem)]
         names.update(images if len(images) > 1 else ())
     most = max(names.values(), default=0)
     called = _called(sorted(name for name, count in names.items() if 2 * count >= most))  # not what few places have
     places: list[Place] = []
     used: set[pathlib.Path] = set()
-    for (holder, _), folders in of_place.items():
+    for (holder, stem), folders in of_place.items():
         found = {folder: paths[0] for folder, paths in folders.items() if len(paths) == 1}
-        masks = [path for folder, path in found.items() if folder.lower() in mask_folders]
-        if len(called) > 1 and found.keys() >= called.keys() and len(masks) <= 1:
+        like = {folder: path for folder, path in found.items() if init_names.is_of_masks(folder)}
+        masks = [path for folder, path in like.items() if folder.lower() in init_names.MASKS] or list(like.values())
+        is_whole = len(called) > 1 and found.keys() >= called.keys() and len(masks) <= 1
+        if is_whole and not init_names.is_no_place(stem):
             of_sensors = {name: found[folder] for folder, name in called.items()}
             places.append(Place(of_sensors, masks[0] if masks else None, holder))
             used.update((*of_sensors.values(), *masks))
@@ -72,14 +73,16 @@ def find(
     return sorted(places, key=lambda place: place.image), sorted(alone)
 
 
+def _is_of_sensor(folder: str) -> bool:
+    return bool(folder) and not init_names.is_of_masks(folder) and folder.lower() not in init_names.SPLITS
+
+
 def _called(folders: Sequence[str]) -> dict[str, str]:
     """Folder -> the name of its sensor. Raises InputError for two folders of one name."""
     called: dict[str, str] = {}
     for folder in folders:
-        name = re.sub(r"[^a-z0-9]+", "_", folder.lower()).strip("_")
-        try:
-            check_name(name, folder)
-        except InputError:
+        name = init_names.sensor_name(folder)
+        if not (columns.is_free(name) and is_name(name)):
             name = f"image_{name}"[:40].rstrip("_")
         if name in called.values():
             raise InputError(
@@ -116,3 +119,17 @@ def groups_of(places: Sequence[Place], groups: Sequence[str]) -> tuple[list[str]
     labelled = {group for place, group in zip(places, groups, strict=True) if place.mask}
     mixed = [group in labelled and bool(group) and not place.mask for place, group in zip(places, groups, strict=True)]
     return ["" if both else group for both, group in zip(mixed, groups, strict=True)], sum(mixed)
+
+
+def without_masks(source: pathlib.Path, place: Place) -> list[str]:
+    """A remark where no folder of masks was found, and folders that may be one: of one band of few whole numbers."""
+    with raster_io.anywhere():
+        looked = {path.parent.name: init_legend.look(source / path) for path in place.images.values()}
+    like = [name for name, seen in looked.items() if seen and not seen.coloured and len(seen.pixels) <= _FEW_VALUES]
+    if not like:
+        return []
+    return [
+        f"no folder of masks was found, but {', '.join(like)} may be one: its images hold few whole numbers. A network "
+        "that is shown masks as images has seen the answers; if it is one, rename it to masks, delete the CSV, and try "
+        "again"
+    ]

@@ -2,11 +2,12 @@
 
 import collections
 import itertools
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 
 from data_pipelines.schema.legends import IGNORE, LandClass, Legend
 
 Palette = Mapping[int, tuple[int, int, int, int]]  # index -> red, green, blue, alpha, as rasterio has it
+_MID_GREY = 127
 
 
 class Contradiction(ValueError):
@@ -29,10 +30,31 @@ def runs_backwards(palette: Palette, used: Collection[int]) -> bool:
     """Whether the numbers that a mask uses are greys, and the larger ones darker.
 
     Programs that make files small number greys as they come: white may be 0, where other masks have 1 or 255 for it.
+    Of a mask that holds one number, all of its palette is asked (`_is_drawn_backwards`).
     """
-    known = [palette[number] for number in sorted(used) if number in palette]
-    greys = [red for red, green, blue, *_ in known if red == green == blue]
+    known = [number for number in sorted(used) if number in palette]
+    greys = _greys(palette, known)
+    if len(known) == 1:
+        return _is_drawn_backwards(palette, known[0])
     return len(greys) == len(known) > 1 and all(one > other for one, other in itertools.pairwise(greys))
+
+
+def _is_drawn_backwards(palette: Palette, number: int) -> bool:
+    """Whether a palette of greys draws a number as one would draw its opposite.
+
+    That is 0 where it is light, or lighter than what comes next; and any other number where it is darker than 0.
+    """
+    greys = _greys(palette, sorted(palette))
+    if 0 not in palette or len(greys) < len(palette):
+        return False  # colours, or a legend that has no 0
+    if number > 0:
+        return greys[0] > palette[number][0]
+    return greys[0] > _MID_GREY or (len(greys) > 1 and all(one > other for one, other in itertools.pairwise(greys)))
+
+
+def _greys(palette: Palette, numbers: Sequence[int]) -> list[int]:
+    """How light those of the numbers are that are grey, in order."""
+    return [palette[number][0] for number in numbers if len(set(palette[number][:3])) == 1]
 
 
 def ids_of_palette(palette: Palette, used: Collection[int], legend: Legend) -> dict[int, int] | None:

@@ -79,14 +79,15 @@ def read_table(path: pathlib.Path) -> Table:
 
     Raises InputError where it cannot be used at all: no row, a column or a value is missing, a split that TFDS could
     not name, no split called train where there are masks, a split of which some rows have a mask, an image listed
-    twice, parts of an image that overlap, a group or a file in two splits.
+    twice, parts of an image that overlap, a group or a file in two splits, whatever column names it.
     """
     pairs: list[Pair] = []
     rows = csv_rows.read(path, ROW_COLUMNS[:2], columns.EXAMPLE)
     known = columns.read(path, [row for _, row in rows])
     used: dict[pathlib.Path, list[tuple[int, Block | None]]] = {}
     groups: dict[str, tuple[str, int]] = {}
-    shared: dict[tuple[str, pathlib.Path], Pair] = {}
+    shared: dict[pathlib.Path, list[_Use]] = {}
+    folders: dict[pathlib.Path, pathlib.Path] = {}
     for line, row in rows:
         where = f"{path}, line {line}"
         for column in (*known.sensors, "split"):
@@ -107,10 +108,11 @@ def read_table(path: pathlib.Path) -> Table:
         }
         mask = files.pop("mask", None)
         pair = Pair(row[known.sensors[0]], files, mask, split, row.get("group", ""), _block(where, row), line)
-        before = used.setdefault(paths.real(pair.first), [])
+        real = {name: paths.real(file, folders) for name, file in (({"mask": mask} if mask else {}) | files).items()}
+        before = used.setdefault(real[known.sensors[0]], [])
         _check_used_once(where, pair.name, pair.block, before)
         before.append((line, pair.block))
-        _check_partners(where, pair, shared)
+        _check_partners(where, pair, real, shared)
         if pair.group:
             earlier_split, earlier = groups.setdefault(pair.group, (split, line))
             if earlier_split != split:
@@ -123,19 +125,41 @@ def read_table(path: pathlib.Path) -> Table:
     return Table(pairs, known.unread)
 
 
-def _check_partners(where: str, pair: Pair, shared: dict[tuple[str, pathlib.Path], Pair]) -> None:
-    """Raises InputError where two files of a row are one, or an image is in rows of two splits."""
-    names = {paths.real(pair.mask): "mask"} if pair.mask else {}
-    for name, file in pair.images.items():
-        real = paths.real(file)
-        if (other := names.setdefault(real, name)) != name:
-            raise InputError(f"{where}: {other} and {name} are both {file}; expected a file for each")
-        earlier = shared.setdefault((name, real), pair)
-        if earlier.split != pair.split and earlier.first != pair.first:  # parts of one place are told apart elsewhere
+@dataclasses.dataclass(frozen=True)
+class _Use:
+    """A row that has a file: its split, its place (the real path of its first image), and its line."""
+
+    split: str
+    place: pathlib.Path
+    line: int
+
+
+def _check_partners(
+    where: str, pair: Pair, real: dict[str, pathlib.Path], shared: dict[pathlib.Path, list[_Use]]
+) -> None:
+    """Raises InputError where two files of a row are one, or a file is in rows of two splits, whatever its column.
+
+    Args:
+      where: the row is, for messages.
+      pair: the row.
+      real: where each of its files leads.
+      shared: of each file the rows before that have it: the first, and the first of another split or place. That is
+        enough: rows that passed are all of one split, or all of one place, whose parts are told apart elsewhere.
+    """
+    use = _Use(pair.split, real[next(iter(pair.images))], pair.line)
+    names: dict[pathlib.Path, str] = {}
+    for name, file in real.items():
+        if (other := names.setdefault(file, name)) != name:
+            raise InputError(f"{where}: {other} and {name} are both {pair.images[name]}; expected a file for each")
+        before = shared.setdefault(file, [])
+        if earlier := next((one for one in before if one.split != use.split and one.place != use.place), None):
+            told = pair.images.get(name, pair.mask)
             raise InputError(
-                f"{where}: {name} {file} is in {pair.split} here and in {earlier.split} in line {earlier.line}; "
+                f"{where}: {name} {told} is in {use.split} here and in {earlier.split} in line {earlier.line}; "
                 "expected every file in one split, or what is scored has been seen in training"
             )
+        if not before or (len(before) == 1 and (before[0].split, before[0].place) != (use.split, use.place)):
+            before.append(use)
 
 
 def _check_splits(path: pathlib.Path, pairs: list[Pair]) -> None:

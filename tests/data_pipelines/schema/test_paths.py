@@ -30,6 +30,18 @@ def test_a_tilde_is_the_home_folder(home):
     assert paths.given("a.tif", "LIST.csv, line 2", home / "list") == home / "list" / "a.tif"
 
 
+def test_real_is_the_same_from_what_was_found_of_folders(home):
+    pathlib.Path("x/sub").mkdir(parents=True)
+    pathlib.Path("x/a").touch()
+    for link, target in (("x/b", "a"), ("y", "x/sub"), ("x/loop", "loop")):
+        pathlib.Path(link).symlink_to(target)
+    folders: dict = {}
+    for text in ("x/a", "x/b", "y/c", "x/none", "x/loop", "y/..", ".", "x/../x/a", "/", "y/../a"):
+        path = pathlib.Path(text)
+        assert paths.real(path, folders) == paths.real(path) == pathlib.Path(os.path.realpath(text)), text
+    assert len(folders) < 8
+
+
 def test_a_folder_that_is_called_so_is_meant_by_its_path(home):
     found = paths.given("./~/x", "--x")
     assert found == pathlib.Path.cwd() / "~" / "x"

@@ -1,20 +1,24 @@
 """Own imagery of several sensors: each as it was in its files, all on one grid, or refused by name."""
 
+import os
 import re
 
 import numpy as np
 import own
 import pytest
 import rasterio
+from PIL import Image
 from rasterio import Affine
 
-from data_pipelines.datasets.rasters import builder, family, init_csv, tables
+from data_pipelines.datasets.rasters import builder, family, init_csv, palettes, tables
+from data_pipelines.geo import raster_io
 from data_pipelines.prepare import prepare
 from data_pipelines.schema import band_selection
 from data_pipelines.schema.errors import InputError
 from data_pipelines.schema.sensors import SENSORS
 
 HEAD = "radar,s2_after,mask,split,group\n"
+BLOCKS = "radar,s2_after,mask,split,left,top,width,height\n"
 PLACE = {"crs": "EPSG:32633"}
 
 
@@ -185,11 +189,26 @@ def test_other_pixels_of_the_same_ground_are_resampled_when_told(tmp_path, place
             "line 3: s2_after .*c.tif is in test here and in",
         ),
         (
+            HEAD + "a.tif,b.tif,m.tif,train,\nb.tif,c.tif,n.tif,test,\n",
+            "line 3: radar .*b.tif is in test here and in train in line 2; expected every file in one split",
+        ),
+        (
+            HEAD + "a.tif,b.tif,m.tif,train,\nc.tif,d.tif,m.tif,test,\n",
+            "line 3: mask .*m.tif is in test here and in train in line 2",
+        ),
+        (
+            BLOCKS + "a.tif,d.tif,,train,0,0,8,8\na.tif,d.tif,,test,9,0,8,8\nb.tif,d.tif,,train,0,0,8,8\n",
+            "line 4: s2_after .*d.tif is in train here and in test in line 3",
+        ),
+        (
             HEAD.replace("radar", "early") + "a.tif,b.tif,m.tif,train,\n",
             "column 'early' holds images, and its name .* none",
         ),
         (HEAD.replace("radar", "2020") + "a.tif,b.tif,m.tif,train,\n", "column '2020' holds images"),
         ("s1,labels,mask,split\na.tif,b.tif,m.tif,train\n", "column 'labels' holds files and looks like a second mask"),
+        ("s1,lc,mask,split\na.tif,b.tif,m.tif,train\n", "column 'lc' holds files and looks like a second mask"),
+        ("s1,target,mask,split\na.tif,b.tif,m.tif,train\n", "column 'target' holds files and looks like a second"),
+        ("left,right,mask,split\na.tif,b.tif,,train\n", "column 'left' holds files, .* such as image_left"),
         ("s1,s2,split\na.tif,b.tif,train\n", "no column mask in the header s1,s2,split"),
     ],
 )
@@ -197,6 +216,44 @@ def test_a_csv_of_sensors_that_cannot_be_used(tmp_path, text, says):
     (tmp_path / "rasters.csv").write_text(text)
     with pytest.raises(InputError, match=says):
         tables.read_table(tmp_path / "rasters.csv")
+
+
+def test_parts_of_one_place_are_in_several_splits_and_a_file_in_many_rows_of_one(tmp_path):
+    parts = (("train", 0), ("test", 9), ("train", 18))
+    path = tmp_path / "rasters.csv"
+    path.write_text(BLOCKS + "".join(f"a.tif,b.tif,m.tif,{split},{left},0,8,8\n" for split, left in parts))
+    assert [pair.split for pair in tables.read_table(path).pairs] == ["train", "test", "train"]
+    path.write_text(HEAD + "a.tif,b.tif,m.tif,train,\nb.tif,c.tif,m.tif,train,\nd.tif,c.tif,n.tif,train,\n")
+    assert len(tables.read_table(path).pairs) == 3
+
+
+def test_links_are_followed_and_each_folder_is_looked_up_once(tmp_path, monkeypatch):
+    (tmp_path / "x").mkdir()
+    for name in ("a", "b"):
+        (tmp_path / f"x/{name}.tif").touch()
+    (tmp_path / "x/c.tif").symlink_to("b.tif")
+    (tmp_path / "y").symlink_to("x")
+    path = tmp_path / "rasters.csv"
+    path.write_text(HEAD + "x/a.tif,x/b.tif,,train,\nx/d.tif,y/c.tif,,test,\n")
+    with pytest.raises(InputError, match=r"line 3: s2_after .*y/c\.tif is in test here and in train in line 2"):
+        tables.read_table(path)
+    asked, realpath = [], os.path.realpath
+    monkeypatch.setattr(os.path, "realpath", lambda file: asked.append(file) or realpath(file))
+    path.write_text(HEAD + "".join(f"x/{k}.tif,z/{k}.tif,m/{k}.tif,train,\n" for k in range(50)))
+    assert len(tables.read_table(path).pairs) == 50 and len(asked) == 3
+
+
+def test_files_of_more_sensors_stay_open_from_tile_to_tile(tmp_path, monkeypatch):
+    names = [f"x{k}" for k in range(20)]
+    for k, name in enumerate(names):
+        own.write(tmp_path / f"{name}.tif", own.picture(k, bands=1))
+    row = ",".join(f"{name}.tif" for name in names)
+    (tmp_path / "rasters.csv").write_text(f"{','.join(names)},mask,split\n{row},,unlabelled\n")
+    spec, items = opened(tmp_path)
+    made, really = [], raster_io.opened
+    monkeypatch.setattr(raster_io, "opened", lambda path: made.append(path) or really(path))
+    assert len([spec.read(item) for item in items["unlabelled"]]) > 4
+    assert len(made) == 20
 
 
 def test_notes_are_told_and_not_read(tmp_path):
@@ -252,6 +309,60 @@ def test_init_of_places_without_masks(tmp_path, capsys):
     assert len(opened(root)[1]["unlabelled"]) == 18
 
 
+NO_SENSORS = {
+    "a folder for each place": ("a/image", "a/mask", "b/image", "b/mask", "c/image", "c/mask"),
+    "bands": ("scene1/B02", "scene1/B8A", "scene1/red", "scene2/B02", "scene2/B8A", "scene2/red"),
+    "polarisations": ("scene1/VV", "scene1/VH", "scene2/VV", "scene2/VH"),
+    "landcover": ("x/lc", "x/s1", "y/lc", "y/s1"),
+    "splits": ("train/000", "train/001", "test/000", "test/001"),
+}
+
+
+@pytest.mark.parametrize("names", NO_SENSORS.values(), ids=NO_SENSORS)
+def test_init_takes_no_folders_of_places_or_splits_for_sensors(tmp_path, names):
+    for k, name in enumerate(names):
+        own.write(tmp_path / f"{name}.tif", own.picture(k, bands=1))
+    with pytest.raises(InputError, match="no image with a mask found") as told:
+        init_csv.init_csv("rasters", tmp_path)
+    assert not (tmp_path / "rasters.csv").exists()
+    assert ("a folder for each place is not read" in str(told.value)) == (names != NO_SENSORS["splits"])
+
+
+@pytest.mark.parametrize("folder_of_masks", ["lc", "LandCover", "segmentation", "target", "reference", "Ground Truth"])
+def test_init_takes_what_is_called_like_masks_for_masks(tmp_path, folder_of_masks):
+    for k, name in enumerate("abcdef"):
+        own.write(tmp_path / f"s1/{name}.tif", own.picture(k, bands=1))
+        own.write(tmp_path / f"lc08/{name}.tif", own.picture(k))
+        own.write(tmp_path / f"{folder_of_masks}/{name}.tif", own.ids(k))
+    init_csv.init_csv("rasters", tmp_path)
+    pairs = tables.read_table(tmp_path / "rasters.csv").pairs
+    assert {tuple(pair.images) for pair in pairs} == {("lc08", "s1")}
+    assert {pair.mask.parent.name for pair in pairs} == {folder_of_masks}
+
+
+def test_init_says_which_folder_may_be_of_masks(tmp_path, capsys):
+    for k, name in enumerate("ab"):
+        own.write(tmp_path / f"s1/{name}.tif", own.picture(k, bands=1))
+        own.write(tmp_path / f"s2/{name}.tif", own.picture(k))
+        own.write(tmp_path / f"osm/{name}.tif", own.ids(k))
+    init_csv.init_csv("rasters", tmp_path)
+    assert "no folder of masks was found, but osm may be one" in " ".join(capsys.readouterr().out.split())
+
+
+def test_what_init_writes_is_read_whatever_the_folders_are_called(tmp_path):
+    """Folders called as columns that mean something else."""
+    folders = ("left", "top", "width", "height", "group", "split", "image", "label 2", "s2")
+    for folder in folders:
+        for k, name in enumerate("abcdef"):
+            own.write(tmp_path / f"{folder}/{name}.tif", own.ids(k) if "label" in folder else own.picture(k))
+    init_csv.init_csv("rasters", tmp_path)
+    table = tables.read_table(tmp_path / "rasters.csv")
+    assert len(table.pairs) == 6 and not table.unread
+    named = {name: path.parent.name for name, path in table.pairs[0].images.items()}
+    assert named == {"s2": "s2"} | {f"image_{folder}": folder for folder in folders[:-2]}
+    assert all(pair.mask and not pair.block for pair in table.pairs)
+
+
 WHITE_IS_0 = {0: (255, 255, 255, 255), 1: (0, 0, 0, 255)}
 
 
@@ -272,3 +383,52 @@ def test_a_palette_that_runs_backwards_is_not_taken_for_plain_numbers(tmp_path, 
     spec, items = opened(root)
     first = next(item for some in items.values() for item in some if item.id == "radar/a.tif_r0_c0")
     np.testing.assert_array_equal(spec.read(first).parts["label"], values[0][0, :32, :32])
+
+
+@pytest.mark.parametrize(
+    ("number", "palette"),
+    [(0, {0: (255, 255, 255, 255)}), (1, {0: (255, 255, 255, 255), 1: (0, 0, 0, 255)})],
+    ids=["white", "black"],
+)
+def test_a_palette_of_a_mask_that_holds_one_number_is_not_taken_for_plain_numbers(tmp_path, capsys, number, palette):
+    """A mask of nothing but white, which is number 0 of its palette, and 1 in the others."""
+    root = folder(tmp_path / "source", places=6)
+    for k, name in enumerate("abcdef"):
+        own.write(root / f"mask/{name}.tif", np.random.default_rng(k).integers(0, 2, (1, 40, 70), np.uint8), **PLACE)
+    (root / "mask/a.tif").unlink()
+    drawn = Image.fromarray(np.full((40, 70), number, np.uint8))
+    drawn.putpalette([value for rgba in palette.values() for value in rgba[:3]])
+    drawn.save(root / "mask/a.png")
+    table = root / "rasters.csv"
+    table.write_text(table.read_text().replace("mask/a.tif", "mask/a.png"))
+    (root / "legend.csv").write_text("id,name,colour\n0,dry,#8b5a2b\n1,flooded,#1f77b4\n")
+    ((file, told),) = refusals(root).items()
+    assert file == "mask/a.png" and told.startswith("its palette draws the smaller numbers lighter")
+    for name in ("rasters.csv", "legend.csv"):
+        (root / name).unlink()
+    init_csv.init_csv("rasters/pairs", root)
+    assert "1 of 6 masks have a palette that draws the smaller numbers lighter" in capsys.readouterr().out
+    spec, items = opened(root)
+    first = next(item for some in items.values() for item in some if item.id == "radar/a.tif_r0_c0")
+    assert (spec.read(first).parts["label"] == 1 - number).all()
+
+
+GREYS = {
+    "white alone": ({0: 255}, 0, True),
+    "filled up with black": ({0: 255} | dict.fromkeys(range(1, 256), 0), 0, True),
+    "dark, and darker": ({0: 100, 1: 50, 2: 0}, 0, True),
+    "black, 0 is white": ({0: 255, 1: 0}, 1, True),
+    "grey, 0 is white": ({0: 255, 1: 128, 2: 0}, 1, True),
+    "black alone": ({0: 0}, 0, False),
+    "black of two": ({0: 0, 1: 255}, 0, False),
+    "white of two": ({0: 0, 1: 255}, 1, False),
+    "a ramp": ({k: k for k in range(256)}, 1, False),
+    "stretched": ({0: 0, 1: 60, 2: 120}, 1, False),
+}
+
+
+@pytest.mark.parametrize(("greys", "number", "backwards"), GREYS.values(), ids=GREYS)
+def test_which_palettes_draw_their_only_number_backwards(greys, number, backwards):
+    palette = {index: (grey, grey, grey, 255) for index, grey in greys.items()}
+    assert palettes.runs_backwards(palette, {number}) == backwards
+    assert not palettes.runs_backwards(palette | {9: (200, 0, 0, 255)}, {number})  # a palette of colours
