@@ -1,7 +1,8 @@
 """A convolution of each channel by itself, and how it is computed: on CPUs as a sum of shifted images.
 
 XLA has one loop for all grouped convolutions on a CPU, and with it a training step of EfficientNet-Lite0 takes four
-times as long as with what is written here (docs/models.md). Accelerators have kernels of their own and keep the convolution.
+times as long as with what is written here (docs/models.md). Accelerators have kernels of their own and keep the
+convolution.
 """
 
 import functools
