@@ -28,7 +28,7 @@ from data_pipelines.schema.spec import Downloads, RemoteFile
 def _zip() -> bytes:
     packed = io.BytesIO()
     with zipfile.ZipFile(packed, "w") as archive:
-        archive.writestr("image.tif", np.random.default_rng(0).bytes(3_000_000))
+        archive.writestr(zipfile.ZipInfo("image.tif"), np.random.default_rng(0).bytes(3_000_000))
     return packed.getvalue()
 
 
