@@ -416,6 +416,10 @@ class Ftp(socketserver.ThreadingTCPServer):
 
 class FtpHandler(socketserver.StreamRequestHandler):
     def handle(self):
+        with contextlib.ExitStack() as opened:
+            self.converse(opened)
+
+    def converse(self, opened):
         self.answer("220 hello")
         start, passive = 0, None
         for line in self.rfile:
@@ -424,7 +428,7 @@ class FtpHandler(socketserver.StreamRequestHandler):
             if word == "PASV":
                 if passive:
                     passive.server_close()
-                passive = socketserver.TCPServer(("127.0.0.1", 0), None)
+                passive = opened.enter_context(socketserver.TCPServer(("127.0.0.1", 0), None))
                 self.answer(
                     f"227 Entering (127,0,0,1,{passive.server_address[1] // 256},{passive.server_address[1] % 256})"
                 )

@@ -94,6 +94,7 @@ def test_data_in_memory_are_drawn_too():
 
 def test_what_has_no_labels_is_refused(data_dir, tmp_path):
     config = small(pretrain.get_config("data=sample,tiny=true"), data_dir)
+    config.split.validation = "unlabelled"  # of which a tenth is one place here
     config.sampling.name = "class_presence"
     with pytest.raises(InputError, match=r"config\.sampling\.name='class_presence': no record of split 'unlabelled"):
         experiments.build(config)
