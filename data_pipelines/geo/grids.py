@@ -96,7 +96,7 @@ def check_same(grids: Mapping[pathlib.Path, Grid], remedy: str = ANEW) -> None:
     like = min(standards, key=lambda b: sum(bool(differing[a, b]) for a in names if a != b))
     for path in names:
         if path != like and (found := differing[path, like]):
-            end = remedy.format(file=path.name, like=like.name) if _same_size(grids[path], grids[like]) else ""
+            end = remedy.format(file=path.name, like=like.name) if same_size(grids[path], grids[like]) else ""
             raise Refused(path, found + end)
 
 
@@ -113,7 +113,7 @@ def difference(grid: Grid, like: Grid, name: str) -> str:
       like: is what was expected.
       name: of the file of `like`.
     """
-    if not _same_size(grid, like):
+    if not same_size(grid, like):
         return f"{grid.width} x {grid.height} pixels, expected {like.width} x {like.height} as in {name}"
     if not (grid.is_placed and like.is_placed):
         return ""
@@ -154,7 +154,8 @@ def other_pixels(grid: Grid, like: Grid, name: str) -> str:
     return ""
 
 
-def _same_size(grid: Grid, like: Grid) -> bool:
+def same_size(grid: Grid, like: Grid) -> bool:
+    """Whether two grids have as many rows and columns."""
     return (grid.height, grid.width) == (like.height, like.width)
 
 

@@ -195,6 +195,11 @@ def open_scene(
 # ---- opening and checking -------------------------------------------------------------------------------------------
 
 
+def has_offset(card: Card) -> bool:
+    """Whether a network takes Sentinel-2, whose numbers may have an offset, and not own imagery of that name."""
+    return any(sensor.is_published and sensor.name == S2.name for sensor in card.sensors)
+
+
 def _check_options(card: Card, files: dict[str, pathlib.Path], offset: float | None, grid: str) -> None:
     names = {sensor.name for sensor in card.sensors}
     if set(files) != names:
@@ -202,7 +207,7 @@ def _check_options(card: Card, files: dict[str, pathlib.Path], offset: float | N
             f"--scene: files for {', '.join(files) or 'no sensor'}, but the network takes {', '.join(sorted(names))}; "
             f"give --scene={','.join(f'{name}=FILE' for name in sorted(names))}"
         )
-    if offset is not None and not any(sensor.is_published and sensor.name == S2.name for sensor in card.sensors):
+    if offset is not None and not has_offset(card):
         raise InputError(
             f"--offset={offset:g}: only for Sentinel-2, but the network takes {', '.join(names)}; leave it out"
         )

@@ -17,6 +17,9 @@ from data_pipelines.schema.errors import InputError
 from data_pipelines.schema.sensors import Scaling, Sensor
 from lcjax.ops import photometric
 from lcjax.ops.photometric import Photometric
+from lcjax.parallel import mesh as meshes
+
+_NO_STEP = -1  # of evaluations: no step of training is called so
 
 _NOTHING = Photometric()
 _PERTURBATION = 2  # first number folded into the keys of speckle and jitter; flips and dropout use smaller ones
@@ -140,6 +143,14 @@ def example_keys(seed: int, step: jax.Array, example_B: jax.Array) -> jax.Array:
     key = jax.random.fold_in(jax.random.key(seed), step)
     keys: jax.Array = jax.vmap(lambda example: jax.random.fold_in(key, example))(example_B)
     return keys
+
+
+def evaluation_keys(seed: int, size: int) -> jax.Array:
+    """Folds one random key per example of an evaluation from the seed and its place in the batch, for `size` of them.
+
+    They are the same ones in every evaluation, and none that training has.
+    """
+    return example_keys(seed, jnp.int32(_NO_STEP), meshes.batch_offset(size) + jnp.arange(size))
 
 
 def crop_and_dihedral(

@@ -11,7 +11,6 @@ import jax
 import numpy as np
 
 from data_pipelines.benchmark import made_up_scene
-from data_pipelines.schema.sensors import S2
 from lcjax.engine import experiment as experiments
 from lcjax.engine import flops, restore
 from lcjax.mapping import scene
@@ -92,7 +91,7 @@ def _way(mapper: Mapper, card: Card) -> dict:
             sensor.name: made_up_scene.write(folder / f"{sensor.name}.tif", sensor, _EDGE) for sensor in card.sensors
         }
         # Random numbers tell nothing of a processing baseline.
-        offset = 0.0 if any(sensor.is_published and sensor.name == S2.name for sensor in card.sensors) else None
+        offset = 0.0 if scene.has_offset(card) else None
         with scene.open_scene(card, files, offset=offset) as opened:
             start = time.perf_counter()
             for first in range(0, _EDGE, _STRIP):

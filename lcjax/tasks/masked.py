@@ -9,13 +9,11 @@ from data_pipelines.schema.errors import InputError
 from lcjax.models import registry
 from lcjax.models.pretraining import MaskedAutoencoder
 from lcjax.ops import augment, augmentation, losses
-from lcjax.parallel import mesh as meshes
 from lcjax.runs.model_card import Card
 from lcjax.tasks import fusion as fusions
 from lcjax.tasks.task import Batch, Mean, Task, Values
 
 _DRAW = 202  # of what is hidden: folded into the keys of examples, as no other draw is
-_NO_STEP = -1  # for keys of evaluations, which no step of training has
 
 
 class Masked(Task):
@@ -81,9 +79,7 @@ class Masked(Task):
         """Returns evaluation sums of the middle of each tile; what is hidden follows from the place in the batch."""
         assert isinstance(model, MaskedAutoencoder)
         cut = augment.centre_crop({key: batch[key] for key in self.keys}, crop=self.config.crop)
-        size = len(batch["valid"])
-        rows_B = meshes.batch_offset(size) + jnp.arange(size)
-        hidden = self.hidden(augment.example_keys(self.config.seed, jnp.int32(_NO_STEP), rows_B))
+        hidden = self.hidden(augment.evaluation_keys(self.config.seed, len(batch["valid"])))
         image = self._image(cut)
         return losses.masked_l1(model(image, hidden), image, hidden, batch["valid"])[1]
 

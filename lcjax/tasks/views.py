@@ -4,19 +4,16 @@ import abc
 from collections.abc import Mapping
 
 import jax
-import jax.numpy as jnp
 from ml_collections import ConfigDict
 
 from data_pipelines.schema.errors import InputError
 from lcjax.models.interfaces import whole
 from lcjax.ops import augment, augmentation
-from lcjax.parallel import mesh as meshes
 from lcjax.runs.model_card import Card
 from lcjax.tasks import fusion as fusions
 from lcjax.tasks.task import Batch
 
 _DRAWS = (200, 201)  # of the two views: folded into the keys of examples, as no draw of lcjax/ops is
-_NO_STEP = -1  # for keys of evaluations, which no step of training has
 
 
 class Views(abc.ABC):
@@ -122,9 +119,7 @@ class Augmentations(Views):
 
         Of the same image twice nothing could be measured.
         """
-        size = len(batch["valid"])
-        rows_B = meshes.batch_offset(size) + jnp.arange(size)
-        return self._drawn(batch, augment.example_keys(self.config.seed, jnp.int32(_NO_STEP), rows_B))
+        return self._drawn(batch, augment.evaluation_keys(self.config.seed, len(batch["valid"])))
 
     def to_embed(self, batch: Batch) -> dict[str, jax.Array]:
         """The image, once."""

@@ -14,7 +14,7 @@ from rasterio.windows import Window
 from data_pipelines.datasets.rasters import inspect, masks, tables
 from data_pipelines.datasets.rasters.columns import IMAGE
 from data_pipelines.datasets.rasters.tables import Block, Pair
-from data_pipelines.geo import geotiff, packing, raster_io, resampling
+from data_pipelines.geo import geotiff, grids, packing, raster_io, resampling
 from data_pipelines.schema import limits
 from data_pipelines.schema.errors import InputError
 from data_pipelines.schema.legends import IGNORE, LandClass, Legend
@@ -111,7 +111,7 @@ def spec(description: Description, family: DatasetFamily) -> DatasetSpec:
             bands = ", ".join(sensor.bands)
             _log.info(f"  {unnamed} images{of} do not name their bands; taken as {bands}, in file order")
         if resampled := sum(
-            not inspect.same_size(image.grid, one.grid) for image, one in zip(images, opened, strict=True)
+            not grids.same_size(image.grid, one.grid) for image, one in zip(images, opened, strict=True)
         ):
             _log.info(f"  {resampled} images{of} are resampled onto the grid of {names[0]} (bilinear)")
     for decided, told in _PALETTES.items():

@@ -189,11 +189,6 @@ def same_bands(one: tuple[str, ...], other: tuple[str, ...]) -> bool:
     return sorted(map(str.casefold, one)) == sorted(map(str.casefold, other))
 
 
-def same_size(grid: Grid, other: Grid) -> bool:
-    """Whether two grids have as many rows and columns."""
-    return (grid.height, grid.width) == (other.height, other.width)
-
-
 def _look(pair: Pair, legend: Legend, resample: bool) -> Opened | Refused:
     try:
         if pair.mask and vectors.are_vectors(pair.mask):
@@ -220,7 +215,7 @@ def _on_first(images: dict[str, Image], resample: bool) -> tuple[dict[str, Image
     brought, ground = {name: first}, {first.path: first.grid}
     size = first.grid.height, first.grid.width
     for name, image in others:
-        if same_size(image.grid, first.grid):
+        if grids.same_size(image.grid, first.grid):
             brought[name], ground[image.path] = image, image.grid
             continue
         if found := grids.other_pixels(image.grid, first.grid, first.path.name):

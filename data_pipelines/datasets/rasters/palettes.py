@@ -36,7 +36,7 @@ def runs_backwards(palette: Palette, used: Collection[int]) -> bool:
     greys = _greys(palette, known)
     if len(known) == 1:
         return _is_drawn_backwards(palette, known[0])
-    return len(greys) == len(known) > 1 and all(one > other for one, other in itertools.pairwise(greys))
+    return len(greys) == len(known) and _darkens(greys)
 
 
 def _is_drawn_backwards(palette: Palette, number: int) -> bool:
@@ -49,12 +49,17 @@ def _is_drawn_backwards(palette: Palette, number: int) -> bool:
         return False  # colours, or a legend that has no 0
     if number > 0:
         return greys[0] > palette[number][0]
-    return greys[0] > _MID_GREY or (len(greys) > 1 and all(one > other for one, other in itertools.pairwise(greys)))
+    return greys[0] > _MID_GREY or _darkens(greys)
 
 
 def _greys(palette: Palette, numbers: Sequence[int]) -> list[int]:
     """How light those of the numbers are that are grey, in order."""
     return [palette[number][0] for number in numbers if len(set(palette[number][:3])) == 1]
+
+
+def _darkens(greys: Sequence[int]) -> bool:
+    """Whether each of several greys is darker than the one before."""
+    return len(greys) > 1 and all(one > other for one, other in itertools.pairwise(greys))
 
 
 def ids_of_palette(palette: Palette, used: Collection[int], legend: Legend) -> dict[int, int] | None:

@@ -363,6 +363,17 @@ def test_what_init_writes_is_read_whatever_the_folders_are_called(tmp_path):
     assert all(pair.mask and not pair.block for pair in table.pairs)
 
 
+def first_label_by_colours(root, capsys):
+    """The first label, by the CSVs that --init proposes of masks of which one has a palette that runs backwards."""
+    for name in ("rasters.csv", "legend.csv"):
+        (root / name).unlink()
+    init_csv.init_csv("rasters/pairs", root)
+    assert "1 of 6 masks have a palette that draws the smaller numbers lighter" in capsys.readouterr().out
+    spec, items = opened(root)
+    first = next(item for some in items.values() for item in some if item.id == "radar/a.tif_r0_c0")
+    return spec.read(first).parts["label"]
+
+
 WHITE_IS_0 = {0: (255, 255, 255, 255), 1: (0, 0, 0, 255)}
 
 
@@ -376,13 +387,7 @@ def test_a_palette_that_runs_backwards_is_not_taken_for_plain_numbers(tmp_path, 
     (root / "legend.csv").write_text("id,name,colour\n0,dry,#8b5a2b\n1,flooded,#1f77b4\n")
     ((file, told),) = refusals(root).items()
     assert file == "mask/a.tif" and told.startswith("its palette draws the smaller numbers lighter")
-    for name in ("rasters.csv", "legend.csv"):
-        (root / name).unlink()
-    init_csv.init_csv("rasters/pairs", root)
-    assert "1 of 6 masks have a palette that draws the smaller numbers lighter" in capsys.readouterr().out
-    spec, items = opened(root)
-    first = next(item for some in items.values() for item in some if item.id == "radar/a.tif_r0_c0")
-    np.testing.assert_array_equal(spec.read(first).parts["label"], values[0][0, :32, :32])
+    np.testing.assert_array_equal(first_label_by_colours(root, capsys), values[0][0, :32, :32])
 
 
 @pytest.mark.parametrize(
@@ -404,13 +409,7 @@ def test_a_palette_of_a_mask_that_holds_one_number_is_not_taken_for_plain_number
     (root / "legend.csv").write_text("id,name,colour\n0,dry,#8b5a2b\n1,flooded,#1f77b4\n")
     ((file, told),) = refusals(root).items()
     assert file == "mask/a.png" and told.startswith("its palette draws the smaller numbers lighter")
-    for name in ("rasters.csv", "legend.csv"):
-        (root / name).unlink()
-    init_csv.init_csv("rasters/pairs", root)
-    assert "1 of 6 masks have a palette that draws the smaller numbers lighter" in capsys.readouterr().out
-    spec, items = opened(root)
-    first = next(item for some in items.values() for item in some if item.id == "radar/a.tif_r0_c0")
-    assert (spec.read(first).parts["label"] == 1 - number).all()
+    assert (first_label_by_colours(root, capsys) == 1 - number).all()
 
 
 GREYS = {
