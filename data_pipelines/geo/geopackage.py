@@ -55,7 +55,7 @@ def write(
       InputError: pyogrio is not installed.
       OSError: the file cannot be written, or does not hold what was written.
     """
-    pyogrio = _pyogrio(path)
+    pyogrio = installed(path)
     begun = path.with_name(temporary(path).name + path.suffix)  # GDAL warns of names that do not end in .gpkg
     names, data, masks = list(columns), [], []
     for values in columns.values():
@@ -68,7 +68,7 @@ def write(
     shapes[:] = geometries
     try:
         begun.unlink(missing_ok=True)  # GDAL adds to what is there
-        with _warnings_logged(path):
+        with warnings_logged(path):
             pyogrio.raw.write(
                 begun, shapes, data, names, masks, layer=layer, driver="GPKG", geometry_type=kind, crs=crs,
                 promote_to_multi=False,
@@ -100,23 +100,25 @@ def read(path: pathlib.Path, layer: str, columns: Sequence[str]) -> tuple[dict[s
       InputError: pyogrio is not installed, the file is no GeoPackage, computes what it holds, or lacks the layer or a
         column.
     """
-    pyogrio = _pyogrio(path)
-    _check(path)
+    pyogrio = installed(path)
+    if not is_geopackage(path):
+        raise InputError(f"{path}: no GeoPackage by its first bytes; expected one, or a CSV whose name ends in .csv")
+    check_stored(path, limits.TABLE_BYTES)
     try:
-        with _warnings_logged(path):
+        with warnings_logged(path):
             layers = [str(name) for name, kind in pyogrio.list_layers(path) if kind is not None]
         chosen = layer if layer in layers or len(layers) != 1 else layers[0]
         if chosen not in layers:
             told = ", ".join(layers[:20]) or "none"
             raise InputError(f"{path}: found the layers {told}; expected one called {layer}")
-        with _warnings_logged(path):
+        with warnings_logged(path):
             there = [str(name) for name in pyogrio.read_info(path, layer=chosen)["fields"]]
         if missing := [name for name in columns if name not in there]:
             raise InputError(
                 f"{path}: no column {', '.join(missing)} in the layer {chosen}; found "
                 f"{', '.join(there)[:200] or 'none'}"
             )
-        with _warnings_logged(path):
+        with warnings_logged(path):
             meta, _, shapes, data = pyogrio.raw.read(
                 path, layer=chosen, columns=list(columns), max_features=_MOST_ROWS + 1
             )
@@ -126,7 +128,7 @@ def read(path: pathlib.Path, layer: str, columns: Sequence[str]) -> tuple[dict[s
     if len(shapes if shapes is not None else ()) > _MOST_ROWS:
         raise InputError(f"{path}: more than {_MOST_ROWS:,} features; expected fewer; is it the right file?")
     fields = [str(name) for name in meta["fields"]]
-    found = {name: _values(data[fields.index(name)]) for name in columns}
+    found = {name: values_of(data[fields.index(name)]) for name in columns}
     count = len(next(iter(found.values()), ()))
     return found, [None if wkb is None else bytes(wkb) for wkb in (shapes if shapes is not None else [None] * count)]
 
@@ -163,24 +165,25 @@ def is_geopackage(path: pathlib.Path) -> bool:
     return head.startswith(_MAGIC) and head[where] in known
 
 
-def check_installed(path: pathlib.Path) -> None:
-    """Raises InputError where the package that writes GeoPackages is missing; `path` is what would be written."""
-    _pyogrio(path)
+def installed(path: pathlib.Path, what: str = "a GeoPackage", instead: str = ", or use a CSV") -> Any:
+    """The package that reads and writes vectors.
 
+    Args:
+      path: what is to be read or written, `what` it is, and how one may go without, for the message.
 
-def _pyogrio(path: pathlib.Path) -> Any:
+    Raises:
+      InputError: it is not installed.
+    """
     try:
         import pyogrio.errors
         import pyogrio.raw
     except ImportError as error:
-        raise InputError(
-            f"{path}: a GeoPackage needs the package pyogrio: pip install 'lcjax[vector]', or use a CSV"
-        ) from error
+        raise InputError(f"{path}: {what} needs the package pyogrio: pip install 'lcjax[vector]'{instead}") from error
     return pyogrio
 
 
 @contextlib.contextmanager
-def _warnings_logged(path: pathlib.Path) -> Iterator[None]:
+def warnings_logged(path: pathlib.Path) -> Iterator[None]:
     """Logs what GDAL warns of, unless it ends in an error, which says more."""
     with warnings.catch_warnings(record=True) as heard:
         warnings.simplefilter("always")
@@ -190,11 +193,10 @@ def _warnings_logged(path: pathlib.Path) -> Iterator[None]:
             _log.warning(f"{path}: {text}")
 
 
-def _check(path: pathlib.Path) -> None:
-    if not is_geopackage(path):
-        raise InputError(f"{path}: no GeoPackage by its first bytes; expected one, or a CSV whose name ends in .csv")
-    if (size := path.stat().st_size) > limits.TABLE_BYTES:
-        raise InputError(f"{path}: {size:,} bytes; expected at most {limits.TABLE_BYTES:,}; is it the right file?")
+def check_stored(path: pathlib.Path, most: int) -> None:
+    """Raises InputError for a GeoPackage of more than `most` bytes, and for one that computes what it holds."""
+    if (size := path.stat().st_size) > most:
+        raise InputError(f"{path}: {size:,} bytes; expected at most {most:,}; is it the right file?")
     try:  # not its log, and no file is made beside it
         with contextlib.closing(sqlite3.connect(f"file:{quote(str(path.absolute()))}?immutable=1", uri=True)) as base:
             computed = next(_computed(base), None)
@@ -218,7 +220,8 @@ def _computed(base: sqlite3.Connection) -> Iterator[str]:
             yield f"the generated column {str(name)[:60]!a} of the table {str(table)[:60]!a}"
 
 
-def _values(array: np.ndarray) -> list[Value]:
+def values_of(array: np.ndarray) -> list[Value]:
+    """The values of a column as Python has them, None where there is none."""
     missing = (array != array) if array.dtype.kind == "f" else np.zeros(len(array), bool)
     return [None if absent else value for value, absent in zip(array.tolist(), missing, strict=True)]
 
