@@ -44,17 +44,17 @@ class Drawing:
         return max(self.buffer, 0) * _SCALE / min(pixel) + 1
 
 
-_PLAIN = Drawing()
+PLAIN = Drawing()
 
 
-def covered(placed: Placed, window: Window, drawing: Drawing = _PLAIN) -> np.ndarray:
+def covered(placed: Placed, window: Window, drawing: Drawing = PLAIN) -> np.ndarray:
     """Which pixels of a window any of the shapes covers, (h, w) bool."""
     values = np.ones(placed.shapes.owners.max(initial=0) + 1, np.int16)
     return burned(placed, values, window, 0, drawing) == 1
 
 
 def burned(
-    placed: Placed, values: np.ndarray, window: Window, outside: int, drawing: Drawing = _PLAIN, tie: int = 0
+    placed: Placed, values: np.ndarray, window: Window, outside: int, drawing: Drawing = PLAIN, tie: int = 0
 ) -> np.ndarray:
     """Draws the value of each shape into a window of the image.
 

@@ -9,10 +9,11 @@ ring of fewer than three points) is left out; both are counted in `Features.rema
 coordinates that are no numbers) is named and refused.
 """
 
+import contextlib
 import dataclasses
 import math
 import pathlib
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 from rasterio.crs import CRS
@@ -137,22 +138,13 @@ def read(path: pathlib.Path, layer: str = "", column: str = "", kinds: Sequence[
         coordinates that are no numbers.
     """
     pyogrio = geopackage.installed(path, "a file of polygons", "")
-    _check_file(path)
-    try:
-        with geopackage.warnings_logged(path):
-            layer = _layer(path, layer, [str(name) for name, kind in pyogrio.list_layers(path) if kind is not None])
-            info = pyogrio.read_info(path, layer=layer)
-        if info["driver"] not in FORMATS.values():
-            raise InputError(f"{path}: found {info['driver']}; expected {_EXPECTED}; export it as one of them")
-        column = _column(path, layer, column, [str(name) for name in info["fields"]])
-        with geopackage.warnings_logged(path):
-            meta, _, geometries, data = pyogrio.raw.read(
-                path, layer=layer, columns=[column] if column else [], force_2d=True,
-                max_features=limits.VECTOR_FEATURES + 1,
-            )  # fmt: skip
-    except (*_errors(pyogrio), UnicodeDecodeError) as error:
-        reason = " ".join(str(error).split())
-        raise InputError(f"{path}: cannot be read ({reason}); damaged, or none of its kind; export it anew") from error
+    with _told(pyogrio, path):
+        layer, there = _looked_into(pyogrio, path, layer)
+        column = _column(path, layer, column, there)
+        meta, _, geometries, data = pyogrio.raw.read(
+            path, layer=layer, columns=[column] if column else [], force_2d=True,
+            max_features=limits.VECTOR_FEATURES + 1,
+        )  # fmt: skip
     if geometries is None or not len(geometries):
         what = "no geometries" if len(data and data[0]) else "no features"
         raise InputError(f"{path}: {what} in the layer {layer}; expected polygons; is it the right file, or layer?")
@@ -167,9 +159,36 @@ def read(path: pathlib.Path, layer: str = "", column: str = "", kinds: Sequence[
     return Features(path, layer, crs, shapes, values, (*remarks, *_crossing(shapes)))
 
 
-def _errors(pyogrio) -> tuple[type[Exception], ...]:
+def columns(path: pathlib.Path, layer: str = "") -> list[str]:
+    """The columns of a layer. Raises InputError as `read`."""
+    pyogrio = geopackage.installed(path, "a file of polygons", "")
+    with _told(pyogrio, path):
+        return _looked_into(pyogrio, path, layer)[1]
+
+
+@contextlib.contextmanager
+def _told(pyogrio, path: pathlib.Path) -> Iterator[None]:
+    """Raises InputError for what GDAL cannot read, and logs what it warns of."""
     known = pyogrio.errors
-    return known.DataSourceError, known.DataLayerError, known.FieldError, known.FeatureError, known.GeometryError
+    try:
+        with geopackage.warnings_logged(path):
+            yield
+    except (
+        known.DataSourceError, known.DataLayerError, known.FieldError, known.FeatureError, known.GeometryError,
+        UnicodeDecodeError,
+    ) as error:  # fmt: skip
+        reason = " ".join(str(error).split())
+        raise InputError(f"{path}: cannot be read ({reason}); damaged, or none of its kind; export it anew") from error
+
+
+def _looked_into(pyogrio, path: pathlib.Path, layer: str) -> tuple[str, list[str]]:
+    """The layer that is meant, and its columns."""
+    _check_file(path)
+    layer = _layer(path, layer, [str(name) for name, kind in pyogrio.list_layers(path) if kind is not None])
+    info = pyogrio.read_info(path, layer=layer)
+    if info["driver"] not in FORMATS.values():
+        raise InputError(f"{path}: found {info['driver']}; expected {_EXPECTED}; export it as one of them")
+    return layer, [str(name) for name in info["fields"]]
 
 
 def _check_file(path: pathlib.Path) -> None:

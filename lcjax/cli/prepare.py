@@ -92,7 +92,7 @@ def run(flags) -> None:
         for name in [name for name, value in own.items() if value]:
             raise InputError(f"--{name}: only for your own imagery (--dataset=rasters/NAME); leave it out")
     elif flags.init:
-        entry.begin(entry.name, source)
+        entry.begin(entry.name, source, flags.tile)
         return
     for name in ("max_refused", "max_nodata"):
         if math.isnan(getattr(flags, name)):
