@@ -77,8 +77,8 @@ class Shapes:
         points = np.repeat(rings, np.diff(self.rings))
         return Shapes(
             self.points[points],
-            _offsets(np.diff(self.rings)[rings]),
-            _offsets(np.diff(self.parts)[parts]),
+            offsets(np.diff(self.rings)[rings]),
+            offsets(np.diff(self.parts)[parts]),
             self.kinds[parts],
             self.owners[parts],
         )
@@ -307,8 +307,8 @@ def _taken_apart(path: pathlib.Path, geometries: Sequence[bytes | None], kinds: 
     remarks += [f"{flat} polygons of fewer than three points are left out"] if flat else []
     shapes = Shapes(
         np.concatenate(points),
-        _offsets(np.array([len(ring) for ring in points])),
-        _offsets(np.array(rings_of_part)),
+        offsets(np.array([len(ring) for ring in points])),
+        offsets(np.array(rings_of_part)),
         np.array(kind_of_part),
         np.array(owners),
     )
@@ -327,7 +327,8 @@ def _goes_around(ring: np.ndarray) -> bool:
     return len(ring) >= 3 and len(np.unique(ring, axis=0)) >= 3
 
 
-def _offsets(lengths: np.ndarray) -> np.ndarray:
+def offsets(lengths: np.ndarray) -> np.ndarray:
+    """Where each of several runs begins, and the end, (n + 1,)."""
     return np.concatenate([[0], np.cumsum(lengths, dtype=np.int64)])
 
 
@@ -481,4 +482,4 @@ def _divided(near: Shapes, shapes: Shapes, crs: CRS, grid: Grid) -> Shapes:
     there = near.points[at[new]] * (1 - share[new]) + near.points[after[new]] * share[new]
     moved = _pixels(grid, _moved(crs, grid.crs, there))
     points[new] = np.where(np.isnan(moved), points[new], moved)
-    return dataclasses.replace(shapes, points=points, rings=_offsets(pieces)[shapes.rings])
+    return dataclasses.replace(shapes, points=points, rings=offsets(pieces)[shapes.rings])

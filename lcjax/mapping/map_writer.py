@@ -29,6 +29,7 @@ from lcjax.ops.reliability import PROBABILITY_SCALE
 
 COMPRESSIONS = ("deflate", "lzw")
 ERRORS = (OSError, rasterio.errors.RasterioError, CPLE_BaseError)  # that writing may raise
+POLYGONS = "polygons"
 BESIDE = ("confidence", "probabilities", "conformal")  # kinds of the rasters that may lie beside the map of classes
 SETS = ("number of classes in the set", "classes in the set, one bit each")  # bands of the conformal sets
 _OVERVIEWS = {"classes": "MODE", "conformal": "NEAREST"}  # both bands of a set must be of one pixel
@@ -40,11 +41,11 @@ _PLAN_TAG, _SCENE_TAG, _FILES_TAG = "LCJAX_PLAN", "LCJAX_SCENE", "LCJAX_FILES"
 
 @dataclasses.dataclass(frozen=True)
 class Product:
-    """One GeoTIFF of a map.
+    """One GeoTIFF of a map, or its polygons.
 
     Attributes:
-      kind: "classes" (ids of the legend), "confidence" (probability of the mapped class), "probabilities" or
-        "conformal" (sets of classes).
+      kind: "classes" (ids of the legend), "confidence" (probability of the mapped class), "probabilities",
+        "conformal" (sets of classes) or `POLYGONS`, which are made of the classes and have no bands.
       bands: description of each band.
       planes: bytes of a pixel while it is on its way, of which `numbers` makes those of the file.
       dtype: of the file.
@@ -57,6 +58,8 @@ class Product:
 
     def path(self, output: pathlib.Path) -> pathlib.Path:
         """Returns the path of this product of the map `output`."""
+        if self.kind == POLYGONS:
+            return output.with_suffix(".gpkg")
         return output.with_name(f"{output.stem}_{self.kind}{output.suffix}") if self.kind in BESIDE else output
 
     def nodata(self, legend: Legend) -> int:
@@ -74,15 +77,21 @@ class Product:
 
 
 def products(
-    legend: Legend, *, confidence: bool = False, probabilities: bool = False, conformal: bool = False
+    legend: Legend,
+    *,
+    confidence: bool = False,
+    probabilities: bool = False,
+    conformal: bool = False,
+    vector: bool = False,
 ) -> tuple[Product, ...]:
-    """Returns the GeoTIFFs of a map, the classes first."""
+    """Returns the GeoTIFFs of a map, the classes first, and its polygons."""
     names = tuple(f"probability of {land_class.name}" for land_class in legend.scored)
     wanted = {
         Product("classes", ("land cover",), 1): True,
         Product("confidence", ("probability of the mapped class",), 1): confidence,
         Product("probabilities", names, len(names)): probabilities,
         Product("conformal", SETS, 1 + _MASK_BYTES, "uint32"): conformal,
+        Product(POLYGONS, (), 0): vector,
     }
     return tuple(product for product, is_wanted in wanted.items() if is_wanted)
 
@@ -100,7 +109,7 @@ def summary(legend: Legend, wanted: Sequence[Product], least: Sequence[float] = 
       probabilities that make the class, then those that are told.
     """
     ids, classes = legend.value_of_index(), len(legend.scored)
-    kinds = [product.kind for product in wanted]
+    kinds = [product.kind for product in wanted if product.bands]
 
     def layers(probabilities_KxHxW: jax.Array) -> jax.Array:
         best = jnp.argmax(probabilities_KxHxW[:classes], axis=0)
@@ -213,7 +222,7 @@ def write_products(
     """
     place = {"crs": raster_io.crs_of(grid), "transform": grid.transform, "width": grid.width, "height": grid.height}
     first = 0
-    for product in wanted:
+    for product in (one for one in wanted if one.bands):
         count = len(product.bands)
         planes = slice(first, first + product.planes)
         path, plain = product.path(draft.files / draft.output.name), draft.plain

@@ -17,7 +17,7 @@ from data_pipelines.schema.errors import InputError
 from data_pipelines.schema.files import write_atomically
 from data_pipelines.schema.legends import IGNORE, Legend
 from lcjax.engine import restore
-from lcjax.mapping import areas, drafts, map_writer, outputs, preview, qgis_styles, stac
+from lcjax.mapping import areas, drafts, map_writer, outputs, polygons, preview, qgis_styles, stac
 from lcjax.mapping.scene import Scene
 from lcjax.ops.tiling import BLENDS, TileNetwork, Tiling, blended_strips, strip_bytes
 from lcjax.parallel import mesh as meshes
@@ -41,6 +41,7 @@ class Options:
       probabilities: whether to write the probability of every class, too.
       conformal: coverage of the sets of classes that are written, too: 0.5 to 0.99 in whole percents; 0 for none.
       calibrated: whether what is written of probabilities is calibrated, where calibration.json is there.
+      vector: whether to write the map as polygons, too.
       compress: compression of the GeoTIFFs, one of `map_writer.COMPRESSIONS`.
       batch_size: largest number of tiles in a call of the network on a device; the map does not depend on it.
       max_memory: bytes that one row of tiles may take.
@@ -52,6 +53,7 @@ class Options:
     probabilities: bool = False
     conformal: float = 0.0
     calibrated: bool = True
+    vector: bool = False
     compress: str = "deflate"
     batch_size: int = 8
     max_memory: float = limits.STRIP_BYTES
@@ -62,9 +64,13 @@ class Options:
         return self.confidence or self.probabilities or bool(self.conformal)
 
     def products(self, legend: Legend) -> tuple[map_writer.Product, ...]:
-        """Returns the GeoTIFFs of a map with these options."""
+        """Returns the GeoTIFFs of a map with these options, and its polygons."""
         return map_writer.products(
-            legend, confidence=self.confidence, probabilities=self.probabilities, conformal=bool(self.conformal)
+            legend,
+            confidence=self.confidence,
+            probabilities=self.probabilities,
+            conformal=bool(self.conformal),
+            vector=self.vector,
         )
 
     def check(self, tile: int, classes: int = 1) -> int:
@@ -236,7 +242,12 @@ class Mapper:
 
     def _plan(self, scene: Scene, options: Options, time: datetime.datetime | None) -> dict:
         """Returns all that the bytes of a map depend on, but for the files of the scene."""
-        without = ("batch_size", "max_memory", "calibrated", *([] if options.conformal else ["conformal"]))
+        without = (
+            "batch_size",
+            "max_memory",
+            "calibrated",
+            *(name for name in ("conformal", "vector") if not getattr(options, name)),
+        )
         told = {"calibration": self.calibration.digest} if self.calibration and options.tells else {}
         return told | {
             "lcjax": __version__,
@@ -308,7 +319,10 @@ class Mapper:
         write_atomically(files["classes_style"], qgis_styles.class_qml(legend))
         pixels = {row["id"]: row["pixels"] for row in rows}
         write_atomically(files["names"], qgis_styles.sidecar(legend, pixels, scene.files.stamp))
-        for product in wanted[1:]:
+        if "polygons" in files:
+            crs = raster_io.crs_of(grid)
+            polygons.write(files["polygons"], files["classes"], legend, crs, grid.transform)
+        for product in (one for one in wanted[1:] if one.bands):
             is_set = product.kind == "conformal"
             style = qgis_styles.set_qml(len(legend.scored)) if is_set else qgis_styles.probability_qml()
             write_atomically(files[f"{product.kind}_style"], style)

@@ -7,6 +7,7 @@ import logging
 import pathlib
 from collections.abc import Callable, Sequence
 
+from data_pipelines.geo import geopackage
 from data_pipelines.schema.errors import InputError
 from lcjax.engine import restore
 from lcjax.mapping import acquisition, outputs, scene, scene_list
@@ -83,6 +84,8 @@ def check(card: Card, jobs: Sequence[Job], options: Options, scene_options: Scen
     if scene_options.date:
         acquisition.check_time(scene_options.date)
     outputs.check(jobs, options.products(card.legend))
+    if options.vector:
+        geopackage.installed(jobs[0].output.with_suffix(".gpkg"), "--vector", "")
 
 
 def check_calibration(workdir: pathlib.Path, options: Options) -> bool:

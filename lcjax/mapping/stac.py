@@ -26,6 +26,7 @@ ASSETS = {  # key: (title, media type, roles)
     "confidence": ("Probability of the mapped class", _COG, ["data", "confidence"]),
     "probabilities": ("Probability of each class", _COG, ["data", "probabilities"]),
     "conformal": ("Sets of classes: their number, and a bit for each class", _COG, ["data"]),
+    "polygons": ("Land cover as polygons", "application/geopackage+sqlite3", ["data"]),
     "preview": ("Scene and map", "image/png", ["thumbnail", "overview"]),
     "areas": ("Pixels and hectares of each class", "text/csv", ["metadata"]),
     "style": ("Style for QGIS", "application/xml", ["metadata", "style"]),
