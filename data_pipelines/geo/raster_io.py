@@ -257,6 +257,11 @@ def read_valid(
     return raw, valid
 
 
+def read_raw(dataset: rasterio.DatasetReader, window: Window) -> np.ndarray:
+    """All bands of a window as they are stored, (bands, h, w). Raises Refused where they cannot be read to the end."""
+    return _read(dataset, list(dataset.indexes), window)
+
+
 def _is(band: np.ndarray, nodata: float) -> np.ndarray:
     """Where a band holds this value, as near as its numbers can hold it (as GDAL: to two steps of float32)."""
     if band.dtype != np.float32 or not np.isfinite(nodata):
