@@ -156,7 +156,7 @@ def read(path: pathlib.Path, layer: str = "", column: str = "", kinds: Sequence[
     crs = _crs(path, layer, meta["crs"])
     _check_degrees(path, crs, shapes)
     values = geopackage.values_of(data[0]) if column else []
-    return Features(path, layer, crs, shapes, values, (*remarks, *_crossing(shapes)))
+    return Features(path, layer, crs, shapes, values, (*remarks, *crossing(shapes)))
 
 
 def columns(path: pathlib.Path, layer: str = "") -> list[str]:
@@ -332,7 +332,7 @@ def offsets(lengths: np.ndarray) -> np.ndarray:
     return np.concatenate([[0], np.cumsum(lengths, dtype=np.int64)])
 
 
-def _crossing(shapes: Shapes) -> list[str]:
+def crossing(shapes: Shapes) -> list[str]:
     """A sentence on polygons with edges that cross each other; empty where none do, or it would take long to tell."""
     starts, ends, part = _edges(shapes)
     left, right = np.minimum(starts[:, 0], ends[:, 0]), np.maximum(starts[:, 0], ends[:, 0])

@@ -1,5 +1,6 @@
 """Own imagery as a data set: images and masks that a CSV pairs, cut into tiles. What it may hold: docs/own_data.md."""
 
+import contextlib
 import dataclasses
 import functools
 import hashlib
@@ -12,12 +13,13 @@ import numpy as np
 import rasterio
 from rasterio.windows import Window
 
-from data_pipelines.datasets.rasters import class_table, exclusions, inspect, masks, tables, vector_labels
+from data_pipelines.datasets.rasters import class_table, inspect, masks, tables, vector_labels
 from data_pipelines.datasets.rasters.class_table import Classes
 from data_pipelines.datasets.rasters.columns import EXCLUDE, IMAGE
 from data_pipelines.datasets.rasters.tables import Block, Pair
 from data_pipelines.datasets.rasters.vector_labels import Options, VectorLabels
-from data_pipelines.geo import geotiff, grids, packing, raster_io, resampling
+from data_pipelines.geo import exclusions, geotiff, grids, packing, raster_io, resampling
+from data_pipelines.geo.exclusions import Excluded, Exclusion
 from data_pipelines.geo.grids import Grid
 from data_pipelines.schema import limits
 from data_pipelines.schema.errors import InputError
@@ -124,7 +126,7 @@ def spec(description: Description, family: DatasetFamily) -> DatasetSpec:
     _tell_of_vectors(opened, description.tile)
     for split in dict.fromkeys(pair.split for pair in pairs if pair.mask is None):
         _log.info(f"  {split}: no masks, so a split without labels")
-    drawn = {(pair.first, pair.mask): pair.drawn for pair in pairs if pair.mask and pair.drawn}
+    ways = {pair.key: pair for pair in pairs if pair.drawn or pair.exclude}
     return DatasetSpec(
         name=description.name,
         version=family.version,
@@ -137,7 +139,7 @@ def spec(description: Description, family: DatasetFamily) -> DatasetSpec:
         citation="",
         layout=LAYOUT,
         index=lambda _: index(description, found),
-        read=functools.partial(read, sensors=sensors, classes=description.classes, tile=description.tile, drawn=drawn),
+        read=functools.partial(read, sensors=sensors, classes=description.classes, tile=description.tile, ways=ways),
         scaled_by=_TRAIN if any(pair.split == _TRAIN for pair in pairs) else pairs[0].split,
         fingerprint=description.fingerprint,
         overlapping=family.overlapping,
@@ -174,7 +176,7 @@ def index(description: Description, found: list[inspect.Opened | Refused]) -> di
     for pair, one in zip(description.pairs, found, strict=True):
         items = splits.setdefault(pair.split, [])
         files = pair.images | ({"label": pair.mask} if pair.mask else {})
-        files |= {EXCLUDE: pair.exclude} if pair.exclude else {}
+        files |= {EXCLUDE: pair.exclude.path} if pair.exclude else {}
         if isinstance(one, Refused):
             items.append(Item(pair.name, files, refused=one))
             continue
@@ -224,7 +226,7 @@ def read(
     sensors: Sequence[Sensor],
     classes: Classes,
     tile: int,
-    drawn: Mapping[tuple[pathlib.Path, pathlib.Path], Options] = types.MappingProxyType({}),
+    ways: Mapping[tuple[pathlib.Path, pathlib.Path | None], Pair] = types.MappingProxyType({}),
 ) -> Record:
     """One tile: of each sensor an image (tile, tile, bands), and the label (tile, tile) uint8.
 
@@ -235,18 +237,20 @@ def read(
     """
     cut = item.cut
     assert cut is not None
-    window, path = _window(cut), item.files[sensors[0].name]
+    window, path, mask = _window(cut), item.files[sensors[0].name], item.files.get("label")
+    way = ways.get((path, mask))
     first = _open(path, _stamp(path))
     try:
         # A truncated JPEG is only a warning to GDAL, and grey below.
         with rasterio.Env(GDAL_ERROR_ON_LIBJPEG_WARNING=True):
             images = {sensor.name: _image(item.files[sensor.name], sensor, window, first.shape) for sensor in sensors}
-            label, off = _label(item.files.get("label"), classes, window, path, drawn)
-            if exclude := item.files.get(EXCLUDE):
-                usable = ~exclusions.excluded(exclude, _stamp(exclude), Grid.of(first), path, window)
+            label, off = _label(mask, classes, window, path, way and way.drawn)
+            if way and way.exclude:
+                of_file = _stamp(way.exclude.path)
+                usable = ~_open_excluded(way.exclude, of_file, path, _stamp(path))[0].read(window)[0]
                 images = {name: (image, valid & usable) for name, (image, valid) in images.items()}
     except Refused:
-        for kept in (_open, _open_resampled, _open_mask, exclusions.opened):
+        for kept in (_open, _open_resampled, _open_mask, _open_excluded):
             kept.cache_clear()  # what GDAL kept of a read that failed would pass for data the next time
         raise
     counted = np.logical_and.reduce([valid for _, valid in images.values()])
@@ -290,13 +294,13 @@ def _label(
     classes: Classes,
     window: Window,
     image: pathlib.Path,
-    drawn: Mapping[tuple[pathlib.Path, pathlib.Path], Options],
+    how: Options | None,
 ) -> tuple[np.ndarray, np.ndarray]:
     """A window of a mask, as `masks.labels` reads it or polygons are drawn; without a mask no pixel has a label."""
     size = int(window.height), int(window.width)
     if path is None:
         return np.full(size, IGNORE, np.uint8), np.zeros(size, bool)
-    if how := drawn.get((image, path)):
+    if how:
         label = _draw(path, _stamp(path), how, classes.written, image, _stamp(image)).read(window)
         return classes.merged[label], np.zeros(size, bool)
     label, off = masks.labels(_open_mask(path, _stamp(path)), classes.written, window)
@@ -336,3 +340,13 @@ def _draw(
     stamp_of_image: tuple[int, int],
 ) -> VectorLabels:
     return vector_labels.opened(path, how, legend, Grid.of(_open(image, stamp_of_image)), image)
+
+
+@functools.lru_cache(maxsize=2)
+def _open_excluded(
+    exclusion: Exclusion, stamp: tuple[int, int], image: pathlib.Path, stamp_of_image: tuple[int, int]
+) -> tuple[Excluded, contextlib.ExitStack]:
+    """What is not to be used of an image, and what keeps it open."""
+    stack = contextlib.ExitStack()
+    with vector_labels.refusing(exclusion.path):
+        return stack.enter_context(exclusions.opened(exclusion, Grid.of(_open(image, stamp_of_image)), image)), stack

@@ -3,6 +3,7 @@
 import contextlib
 import dataclasses
 import pathlib
+import re
 from collections import Counter
 from collections.abc import Iterator, Sequence
 
@@ -69,9 +70,9 @@ def find(source: pathlib.Path, masks: Sequence[pathlib.Path]) -> Drawn:
     named = [by_name[name] for name in _NAMES if name in by_name]
     values = {}
     for column in named[:1] or shared:
-        features = [vector_labels.read(path, Options(column=column)) for path in files]
-        found = vector_labels.texts_of(features)
-        if named or 2 <= len(found) <= min(_GUESSED, sum(len(one.values) for one in features) // 2):
+        labelled = [vector_labels.read(path, Options(column=column)) for path in files]
+        found = vector_labels.texts_of(labelled)
+        if named or 2 <= len(found) <= min(_GUESSED, sum(len(one.which) for one in labelled) // 2):
             values[column] = found
     if len(values) != 1:
         told = ", ".join(shared)[:300] or "none that all files have"
@@ -85,9 +86,9 @@ def find(source: pathlib.Path, masks: Sequence[pathlib.Path]) -> Drawn:
             f"{files[0]}: {len(texts)} classes in the column {column}; expected 1 to {_MOST_CLASSES}; is it the one of "
             "the class?"
         )
-    as_ids = all(text.isdigit() and int(text) < IGNORE for text in texts)
+    as_ids = all(re.fullmatch(r"0|[1-9]\d{0,2}", text, re.ASCII) and int(text) < IGNORE for text in texts)
     ids = [int(text) for text in texts] if as_ids else list(range(1, len(texts) + 1))
-    names = [f"class_{number}" for number in ids] if as_ids else [" ".join(text.split()) for text in texts]
+    names = [f"class_{number}" for number in ids] if as_ids else texts
     rows: list[Row] = [
         (number, name, colour, "") for number, name, colour in zip(ids, names, distinct_colours(len(ids)), strict=True)
     ]

@@ -11,13 +11,13 @@ from collections.abc import Callable, Sequence
 import numpy as np
 import rasterio
 
-from data_pipelines.datasets.rasters import exclusions, masks, vector_labels
+from data_pipelines.datasets.rasters import masks, vector_labels
 from data_pipelines.datasets.rasters.class_table import same_colour
 from data_pipelines.datasets.rasters.columns import IMAGE
 from data_pipelines.datasets.rasters.sensor import DTYPES, sensor_of
 from data_pipelines.datasets.rasters.tables import Block, Pair
 from data_pipelines.datasets.rasters.vector_labels import VectorLabels
-from data_pipelines.geo import geodesy, grids, packing, raster_io
+from data_pipelines.geo import exclusions, geodesy, grids, packing, raster_io
 from data_pipelines.geo.grids import Grid
 from data_pipelines.schema.errors import InputError
 from data_pipelines.schema.legends import IGNORE, Legend
@@ -199,7 +199,8 @@ def _look(pair: Pair, legend: Legend, resample: bool) -> Opened | Refused:
         images, ground = _on_first(images, resample)
         reading, labels, grid = masks.UNREAD, None, ground[pair.first]
         if pair.exclude:
-            exclusions.check(pair.exclude, grid, pair.first)
+            with vector_labels.refusing(pair.exclude.path), exclusions.opened(pair.exclude, grid, pair.first):
+                pass  # only whether it can be
         if pair.mask and pair.drawn:
             grids.check_same(ground, grids.WARP)
             labels = vector_labels.opened(pair.mask, pair.drawn, legend, grid, pair.first)

@@ -9,7 +9,8 @@ import re
 from data_pipelines.datasets.rasters import columns, vector_labels
 from data_pipelines.datasets.rasters.columns import BLOCK_COLUMNS, EXCLUDE, ROW_COLUMNS
 from data_pipelines.datasets.rasters.vector_labels import Options
-from data_pipelines.geo import vectors
+from data_pipelines.geo import exclusions, vectors
+from data_pipelines.geo.exclusions import Exclusion
 from data_pipelines.schema import csv_rows, paths
 from data_pipelines.schema.errors import InputError
 
@@ -44,7 +45,7 @@ class Pair:
       group: as the CSV names it; empty where the row is a group of its own.
       block: the part of the first image that is used, and of what lies on its grid; None for all of it.
       line: of the CSV, for messages.
-      exclude: what is not to be used of the images, a mask or polygons; None for nothing.
+      exclude: what is not to be used of the images; None for nothing.
       drawn: how the mask is drawn; None where it is a raster, or where there is none.
     """
 
@@ -55,7 +56,7 @@ class Pair:
     group: str
     block: Block | None = None
     line: int = 0
-    exclude: pathlib.Path | None = None
+    exclude: Exclusion | None = None
     drawn: Options | None = None
 
     @property
@@ -64,9 +65,14 @@ class Pair:
         return next(iter(self.images.values()))
 
     @property
+    def key(self) -> tuple[pathlib.Path, pathlib.Path | None]:
+        """Its first image and its mask: rows that share both are parts of an image, and read alike."""
+        return self.first, self.mask
+
+    @property
     def files(self) -> tuple[pathlib.Path, ...]:
         """All of its files: the images in order, the mask, and what is not to be used."""
-        return (*self.images.values(), *(path for path in (self.mask, self.exclude) if path))
+        return (*self.images.values(), *(path for path in (self.mask, self.exclude and self.exclude.path) if path))
 
 
 @dataclasses.dataclass(frozen=True)
@@ -91,7 +97,7 @@ def read_table(path: pathlib.Path) -> Table:
     groups: dict[str, tuple[str, int]] = {}
     shared: dict[pathlib.Path, list[_Use]] = {}
     folders: dict[pathlib.Path, pathlib.Path] = {}
-    ways: dict[tuple[pathlib.Path, pathlib.Path], Pair] = {}
+    ways: dict[tuple[pathlib.Path, pathlib.Path | None], Pair] = {}
     for line, row in rows:
         where = f"{path}, line {line}"
         for column in (*known.sensors, "split"):
@@ -107,15 +113,17 @@ def read_table(path: pathlib.Path) -> Table:
             )
         files = {
             column: paths.given(row[column], f"{where}: {column}", path.parent)
-            for column in (*known.sensors, "mask", EXCLUDE)
-            if row.get(column)
+            for column in (*known.sensors, "mask")
+            if row[column]
         }
-        mask, exclude = files.pop("mask", None), files.pop(EXCLUDE, None)
+        mask = files.pop("mask", None)
+        excluded = row.get(EXCLUDE, "")
+        exclude = exclusions.parse(excluded, f"{where}: {EXCLUDE}", path.parent) if excluded else None
         drawn = vector_labels.options(where, row) if mask and vectors.are_vectors(mask) else None
         pair = Pair(
             row[known.sensors[0]], files, mask, split, row.get("group", ""), _block(where, row), line, exclude, drawn
         )
-        _check_drawn_alike(where, pair, ways)
+        _check_read_alike(where, pair, ways)
         masks = {"mask": mask} if mask and not drawn else {}  # polygons may be of a whole country
         real = {name: paths.real(file, folders) for name, file in (masks | files).items()}
         before = used.setdefault(real[known.sensors[0]], [])
@@ -171,12 +179,13 @@ def _check_partners(
             before.append(use)
 
 
-def _check_drawn_alike(where: str, pair: Pair, ways: dict[tuple[pathlib.Path, pathlib.Path], Pair]) -> None:
-    """Raises InputError where two parts of an image are told to draw the same polygons in two ways."""
-    if pair.mask and (other := ways.setdefault((pair.first, pair.mask), pair)).drawn != pair.drawn:
+def _check_read_alike(where: str, pair: Pair, ways: dict[tuple[pathlib.Path, pathlib.Path | None], Pair]) -> None:
+    """Raises InputError where two parts of an image are told to draw the same mask in two ways, or exclude others."""
+    other = ways.setdefault(pair.key, pair)
+    if (other.drawn, other.exclude) != (pair.drawn, pair.exclude):
         raise InputError(
-            f"{where}: {', '.join(columns.VECTOR_COLUMNS)}: not all as in line {other.line}, of the same image and "
-            "mask; expected the same in all parts of an image"
+            f"{where}: {', '.join((*columns.VECTOR_COLUMNS, EXCLUDE))}: not all as in line {other.line}, of the same "
+            "image and mask; expected the same in all parts of an image"
         )
 
 

@@ -1,11 +1,12 @@
 """Masks that are polygons, lines or points: how a row of the CSV says that they are drawn, and their labels."""
 
+import contextlib
 import dataclasses
 import functools
 import pathlib
 import re
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 import numpy as np
 from rasterio.windows import Window
@@ -109,41 +110,64 @@ def opened(path: pathlib.Path, how: Options, legend: Legend, grid: Grid, image: 
     Raises:
       Refused: names the file where `vectors.read` and `vectors.onto` refuse it, and where a class is not in the legend.
     """
-    features = read(path, how)
-    placed = vectors.onto(features, grid, image)
-    placed = vectors.onto(features, grid, image, how.drawing.margin(placed.pixel)) if how.drawing.buffer else placed
-    known = _ids_by_text(legend)
-    texts = [text_of(value) for value in features.values]
-    for number, text in enumerate(texts, 1):
-        if text.casefold() not in known:
-            shown = ", ".join(f"{land_class.value} ({land_class.name})" for land_class in legend.classes)
-            raise Refused(
-                path,
-                f"{how.column} {text[:60]!r} of feature {number} is not in the legend; {did_you_mean(text, known)}"
-                f"expected an id or a name: {shown[:300]}; add a row for it, with ignore 1 if it is no class",
-            )
-    if how.outside.casefold() not in known:
+    labelled = read(path, how)
+    placed = vectors.onto(labelled.features, grid, image)
+    if how.drawing.buffer:
+        placed = vectors.onto(labelled.features, grid, image, how.drawing.margin(placed.pixel))
+    id_of = [_id_of(text, legend) for text in labelled.texts]
+    if None in id_of:
+        text, number = labelled.texts[id_of.index(None)], int((labelled.which == id_of.index(None)).argmax()) + 1
+        shown = ", ".join(f"{land_class.value} ({land_class.name})" for land_class in legend.classes)
+        near = did_you_mean(text, [land_class.name for land_class in legend.classes])
+        raise Refused(
+            path,
+            f"{how.column} {text[:60]!r} of feature {number} is not in the legend; {near}expected an id or a name: "
+            f"{shown[:300]}; add a row for it, with ignore 1 if it is no class",
+        )
+    outside = _id_of(how.outside, legend)
+    if outside is None:
         raise Refused(
             path,
             f"outside of its polygons is to be {how.outside!r}, which is not in the legend; expected the id or the "
             "name of a class, or nothing: then there is no label",
         )
-    ids = np.array([known[text.casefold()] for text in texts], np.int16)
-    return VectorLabels(placed, ids, known[how.outside.casefold()], how.drawing, features.remarks)
+    ids = np.array(id_of, np.int16)[labelled.which]
+    return VectorLabels(placed, ids, outside, how.drawing, labelled.features.remarks)
 
 
-def read(path: pathlib.Path, how: Options) -> Features:
+@dataclasses.dataclass(frozen=True)
+class Labelled:
+    """The features of a file, and the class of each as a text.
+
+    Attributes:
+      features: of the file.
+      texts: the classes that its column holds, each once; "" where a feature has none.
+      which: (features,) the place of the class of each in `texts`.
+    """
+
+    features: Features
+    texts: list[str]
+    which: np.ndarray
+
+
+def read(path: pathlib.Path, how: Options) -> Labelled:
     """The features of a file with their classes; a file that is of many images is read once.
 
     Raises:
       Refused: names the file where it cannot be used.
     """
-    try:
+    with refusing(path), _READING:
         about = path.stat()
-        with _READING:
-            return _read(path, how.column, how.layer, how.drawing.buffer > 0, (about.st_size, about.st_mtime_ns))
+        return _read(path, how.column, how.layer, how.drawing.buffer > 0, (about.st_size, about.st_mtime_ns))
+
+
+@contextlib.contextmanager
+def refusing(path: pathlib.Path) -> Iterator[None]:
+    """Raises Refused, which is of one row, in place of any other InputError on a file, and where it is not there."""
+    try:
+        yield
     except OSError as error:
-        raise Refused(path, f"{error.strerror}; expected a file of polygons") from error
+        raise Refused(path, f"{error.strerror}; expected a file of polygons, or a mask") from error
     except Refused:
         raise
     except InputError as error:
@@ -151,29 +175,36 @@ def read(path: pathlib.Path, how: Options) -> Features:
 
 
 @functools.lru_cache(maxsize=4)
-def _read(path: pathlib.Path, column: str, layer: str, lines: bool, stamp: tuple[int, int]) -> Features:
+def _read(path: pathlib.Path, column: str, layer: str, lines: bool, stamp: tuple[int, int]) -> Labelled:
     kinds = (wkb.POLYGON, wkb.POINT, *((wkb.LINE,) if lines else ()))
-    return vectors.read(path, layer, column, kinds)
+    features = vectors.read(path, layer, column, kinds)
+    place: dict[str, int] = {}
+    which = [place.setdefault(_text_of(value), len(place)) for value in features.values]
+    return Labelled(features, list(place), np.array(which, np.int64))
 
 
-def _ids_by_text(legend: Legend) -> dict[str, int]:
-    """What a class may be called in a column, in small letters -> its id; names come before numbers.
+def _id_of(text: str, legend: Legend) -> int | None:
+    """The id of a class by its name, else by a name that differs in capitals alone, else by its number; or None.
 
     No text is no label: a polygon of no class hides what lies below it.
     """
-    none = {"": IGNORE} | ({str(IGNORE): IGNORE} if legend.nodata == IGNORE else {})
-    by_name = {land_class.name.casefold(): land_class.id for land_class in legend.classes}
-    return none | {str(land_class.value): land_class.id for land_class in legend.classes} | by_name
+    if not text:
+        return IGNORE
+    named = [c.id for c in legend.classes if c.name == text]
+    folded = [c.id for c in legend.classes if c.name.casefold() == text.casefold()]
+    numbered = [c.id for c in legend.classes if str(c.value) == text]
+    numbered += [IGNORE] if text == str(IGNORE) == str(legend.nodata) else []
+    return next((ids[0] for ids in (named, folded, numbered) if len(ids) == 1), None)
 
 
-def text_of(value: Value) -> str:
+def _text_of(value: Value) -> str:
     """The class of a feature as a text: whole numbers without a decimal point, "" for none."""
     if isinstance(value, float) and value.is_integer():
         value = int(value)
-    return "" if value is None else str(value).strip()
+    return "" if value is None else " ".join(str(value).split())
 
 
-def texts_of(features: Sequence[Features]) -> list[str]:
+def texts_of(labelled: Sequence[Labelled]) -> list[str]:
     """The classes that columns hold, each once: numbers by size, then names."""
-    found = {text for one in features for value in one.values if (text := text_of(value))}
-    return sorted(found, key=lambda text: (not text.isdigit(), int(text) if text.isdigit() else 0, text))
+    found = {text for one in labelled for text in one.texts if text}
+    return sorted(found, key=lambda text: (not text.isdecimal(), int(text) if text.isdecimal() else 0, text))

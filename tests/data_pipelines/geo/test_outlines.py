@@ -1,0 +1,123 @@
+"""Outlines of areas: every pixel counted, nothing overlaps, no gaps, and smooth by the rule."""
+
+import collections
+import itertools
+
+import numpy as np
+import own
+import pytest
+import scipy.ndimage
+from rasterio import Affine
+from rasterio.crs import CRS
+
+from data_pipelines.geo import outlines, raster_io, vectors
+from data_pipelines.geo.outlines import Areas
+
+
+def blobs(height, width, classes, sigma, seed):
+    rng = np.random.default_rng(seed)
+    return np.argmax(
+        [scipy.ndimage.gaussian_filter(rng.normal(size=(height, width)), sigma) for _ in range(classes)], axis=0
+    ).astype(np.uint8)
+
+
+def noise(height, width, classes, seed):
+    return np.random.default_rng(seed).integers(0, classes, (height, width)).astype(np.uint8)
+
+
+def found(tmp_path, values, nodata=255) -> list[Areas]:
+    own.write(tmp_path / "map.tif", values[None])
+    with raster_io.anywhere():
+        return list(outlines.areas(tmp_path / "map.tif", nodata))
+
+
+def rings(shapes) -> list[list[np.ndarray]]:
+    return [[shapes.ring(r) for r in range(a, b)] for a, b in itertools.pairwise(shapes.parts)]
+
+
+def shoelace(ring) -> float:
+    after = np.roll(ring, -1, axis=0)
+    return abs(float((ring[:, 0] * after[:, 1] - after[:, 0] * ring[:, 1]).sum())) / 2
+
+
+RAGGED = [noise(40, 50, 2, 0), noise(40, 50, 3, 1), noise(31, 17, 6, 2)]
+SMOOTH = [blobs(90, 120, 4, sigma, k) for k, sigma in enumerate((0.8, 1.5, 3, 8))]
+
+
+@pytest.mark.parametrize("values", [*RAGGED, *SMOOTH], ids=lambda values: f"{values.shape}")
+def test_outlines_fit_together(tmp_path, values):
+    """Each line is of two areas, or lies on the edge of the raster; together they cover all; none crosses itself."""
+    (areas,) = found(tmp_path, values)
+    counted = collections.Counter(dict.fromkeys(np.unique(values).tolist(), 0))
+    for value, pixels in zip(areas.values.tolist(), areas.pixels.tolist(), strict=True):
+        counted[value] += pixels
+    assert counted == {v: (values == v).sum() for v in np.unique(values)}
+    (height, width), lines, area = values.shape, collections.Counter(), 0.0
+    for outer, *holes in rings(areas.smooth):
+        area += shoelace(outer) - sum(map(shoelace, holes))
+        for ring in (outer, *holes):
+            assert len(ring) >= 3 and shoelace(ring) > 0
+            for one, other in zip(ring.tolist(), np.roll(ring, -1, axis=0).tolist(), strict=True):
+                lines[tuple(sorted([tuple(one), tuple(other)]))] += 1
+    assert area == values.size
+    alone = [line for line, times in lines.items() if times == 1]
+    assert max(lines.values()) == 2
+    assert all(any(a[k] == b[k] and a[k] in (0, (width, height)[k]) for k in (0, 1)) for a, b in alone)
+    # As one polygon all lines are asked whether they cross: of a partition none do.
+    every = np.array(sorted(lines))
+    together = vectors.Shapes(
+        every.reshape(-1, 2), vectors.offsets(np.full(len(every), 2)), np.array([0, len(every)]),
+        np.array([vectors.wkb.POLYGON]), np.array([0]),
+    )  # fmt: skip
+    assert not vectors.crossing(together)
+
+
+def test_slopes_become_lines_and_fields_keep_their_corners(tmp_path):
+    rows, columns = np.mgrid[:60, :80]
+    (slope,) = found(tmp_path, (columns > rows + 5).astype(np.uint8))
+    assert sorted(len(ring) for polygon in rings(slope.smooth) for ring in polygon) == [4, 5]
+    assert len(slope.exact.points) > 200
+    field = np.zeros((60, 80), np.uint8)
+    field[10:30, 20:50] = 1
+    (areas,) = found(tmp_path, field)
+    of_field = rings(areas.smooth)[areas.values.tolist().index(1)][0]
+    assert of_field.shape == (8, 2) and shoelace(of_field) == 600 - 4 * 0.125
+
+
+def test_no_data_has_no_outline_and_its_neighbours_fit(tmp_path):
+    values = blobs(50, 60, 3, 2, 7)
+    values[:, :17] = 255
+    (areas,) = found(tmp_path, values)
+    assert 255 not in areas.values and areas.pixels.sum() == 50 * 43
+    assert found(tmp_path, np.full((5, 6), 255, np.uint8)) == []
+    (alone,) = found(tmp_path, np.full((5, 6), 3, np.uint8))
+    assert rings(alone.smooth)[0][0].tolist() == rings(alone.exact)[0][0].tolist()
+
+
+def test_batches_and_strips_change_nothing(tmp_path, monkeypatch):
+    values = blobs(90, 60, 4, 1, 3)
+    (whole,) = found(tmp_path, values)
+    monkeypatch.setattr(outlines, "_BATCH", 7)
+    strips = raster_io.strips
+    monkeypatch.setattr(raster_io, "strips", lambda dataset: strips(dataset, rows=11))
+    parts = found(tmp_path, values)
+    assert len(parts) > 10
+    np.testing.assert_array_equal(np.concatenate([one.smooth.points for one in parts]), whole.smooth.points)
+
+
+def test_square_metres_are_those_of_the_ground(tmp_path):
+    """In degrees, against the area between parallels on a sphere of the same area, and in UTM against the plane."""
+    values = np.zeros((40, 30), np.uint8)
+    values[10:, :] = 1
+    values[20:25, 5:9] = 2
+    (areas,) = found(tmp_path, values)
+    degree = outlines.square_metres(areas.exact, CRS.from_epsg(4326), Affine(0.1, 0, 178, 0, -0.1, 62))
+    radius = 6_371_007.1809  # of the sphere with the area of WGS84; latitudes are authalic there to 0.13 degrees
+    bands = [(62, 61, 3.0), (61, 58, 3.0), (60, 59.5, 0.4)]
+    sphere = [radius**2 * np.radians(w) * (np.sin(np.radians(a)) - np.sin(np.radians(b))) for a, b, w in bands]
+    sphere[1] -= sphere[2]
+    by_value = dict(zip(areas.values.tolist(), degree.tolist(), strict=True))
+    for value, expected in enumerate(sphere):
+        assert by_value[value] == pytest.approx(expected, rel=0.005)
+    metres = outlines.square_metres(areas.exact, CRS.from_epsg(32633), Affine(10, 0, 5e5, 0, -10, 5e6))
+    np.testing.assert_allclose(metres, areas.pixels * 100 / 0.9996**2, rtol=1e-5)
