@@ -74,7 +74,7 @@ def burned(
     if drawing.overlap == FIRST:
         order = order[::-1]
     elif drawing.overlap == SMALLEST:
-        order = np.argsort(-_areas(shapes, len(values))[shapes.owners], kind="stable")
+        order = np.argsort(-_areas(placed.shapes, len(values))[shapes.owners], kind="stable")
     if drawing.overlap != NONE and not drawing.buffer:
         drawn = _drawn(shapes, [(part, values[shapes.owners[part]]) for part in order], size, drawing.all_touched)
     else:
@@ -96,7 +96,7 @@ def _near(placed: Placed, window: Window, drawing: Drawing) -> Shapes:
     """What reaches into a window, in its pixels. Rings lose their turns far from it, which change nothing in it."""
     margin = drawing.margin(placed.pixel)
     size = np.array([window.width, window.height])
-    boxes = placed.shapes.boxes() - (window.col_off, window.row_off) * 2
+    boxes = placed.shapes.boxes - (window.col_off, window.row_off) * 2
     near = placed.shapes.chosen((boxes[:, :2] <= size + margin).all(1) & (boxes[:, 2:] >= -margin).all(1))
     points = near.points - (window.col_off, window.row_off)
     rings = [_trimmed(points[a:b], size, margin) for a, b in itertools.pairwise(near.rings)]
@@ -116,7 +116,7 @@ def _trimmed(ring: np.ndarray, size: np.ndarray, margin: float) -> np.ndarray:
 
 
 def _areas(shapes: Shapes, features: int) -> np.ndarray:
-    """The area of each feature in pixels, (features,); of points and lines 0."""
+    """The area of each feature in pixels, of its parts near the image, (features,); of points and lines 0."""
     x, y = shapes.points.T
     turns = x[:-1] * y[1:] - x[1:] * y[:-1]
     turns[shapes.rings[1:-1] - 1] = 0  # from one ring to the next

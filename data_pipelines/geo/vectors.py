@@ -6,11 +6,12 @@ checked without an image; `onto` brings it onto the pixels of an image. `data_pi
 What is not valid by the letter is read by one rule: a pixel is in a polygon if an odd number of its rings go around it,
 so that rings may cross themselves, and each part of a multipolygon counts for itself. What has no place (no geometry, a
 ring of fewer than three points) is left out; both are counted in `Features.remarks`. What else there is (curves,
-coordinates that are no numbers) is named and refused.
+coordinates that are no places) is named and refused.
 """
 
 import contextlib
 import dataclasses
+import functools
 import math
 import pathlib
 from collections.abc import Iterator, Sequence
@@ -36,6 +37,7 @@ FORMATS = {  # what a file begins with, blanks and a byte order mark taken away 
 SUFFIXES = (".gpkg", ".geojson", ".json", ".shp", ".fgb")
 _EXPECTED = "a GeoPackage, GeoJSON, Shapefile or FlatGeobuf"
 _BESIDE = (".shx", ".dbf", ".prj", ".cpg", ".qix", ".sbn", ".sbx", ".idm", ".ind")  # what GDAL reads with a Shapefile
+_FARTHEST = 1e10  # of a coordinate in any unit: the Earth is 4e7 metres around
 _EXACT = 1024  # steps of a pixel to which places are rounded, so that a part of an image is drawn as the whole
 _BEND = 0.1  # pixels by which a straight edge of one CRS may be bent in another before it is divided
 _PIECES = 64  # that an edge is divided into, at most
@@ -64,6 +66,7 @@ class Shapes:
         """The points of a ring, (n, 2)."""
         return self.points[self.rings[number] : self.rings[number + 1]]
 
+    @functools.cached_property
     def boxes(self) -> np.ndarray:
         """Least x and y, and largest x and y, of each part, (P, 4)."""
         begins = self.rings[self.parts[:-1]]
@@ -123,6 +126,14 @@ def are_vectors(path: pathlib.Path) -> bool:
     return path.suffix.lower() in SUFFIXES
 
 
+def files_of(path: pathlib.Path) -> list[pathlib.Path]:
+    """The files that hold what a file of features does: of a Shapefile, its columns are in another one."""
+    beside = [path.with_suffix(suffix) for suffix in (*_BESIDE, *map(str.upper, _BESIDE))]
+    if path.suffix.lower() != ".shp":
+        beside = [path.with_name(f"{path.name}-wal")]  # of a GeoPackage that is open elsewhere
+    return [path, *(other for other in beside if other.exists())]
+
+
 def read(path: pathlib.Path, layer: str = "", column: str = "", kinds: Sequence[int] = (wkb.POLYGON,)) -> Features:
     """Reads a layer of points, lines or polygons, with all checks that need no image.
 
@@ -135,7 +146,7 @@ def read(path: pathlib.Path, layer: str = "", column: str = "", kinds: Sequence[
     Raises:
       InputError: pyogrio is not installed; the file is none of the four formats, damaged or too large; there is no such
         layer or no such column; no features, or none with a place; no CRS; something of another kind, curves, or
-        coordinates that are no numbers.
+        coordinates that are no places.
     """
     pyogrio = geopackage.installed(path, "a file of polygons", "")
     with _told(pyogrio, path):
@@ -177,7 +188,7 @@ def _told(pyogrio, path: pathlib.Path) -> Iterator[None]:
         known.DataSourceError, known.DataLayerError, known.FieldError, known.FeatureError, known.GeometryError,
         UnicodeDecodeError,
     ) as error:  # fmt: skip
-        reason = " ".join(str(error).split())
+        reason = " ".join(str(error).split()).partition(" It might help")[0].strip("; ")
         raise InputError(f"{path}: cannot be read ({reason}); damaged, or none of its kind; export it anew") from error
 
 
@@ -211,9 +222,8 @@ def _check_file(path: pathlib.Path) -> None:
     elif known == "ESRI Shapefile":
         if path.suffix.lower() != ".shp":
             raise InputError(f"{path}: a Shapefile under another name; expected NAME.shp with NAME.dbf beside it")
-        for suffix in (*_BESIDE, *map(str.upper, _BESIDE)):
-            if (other := path.with_suffix(suffix)).exists():
-                open_regular(other).close()
+        for other in files_of(path):
+            open_regular(other).close()
         if not any(path.with_suffix(suffix).exists() for suffix in (".shx", ".SHX")):
             raise InputError(f"{path}: no {path.stem}.shx beside it; expected all files of the Shapefile: copy it anew")
 
@@ -288,8 +298,8 @@ def _taken_apart(path: pathlib.Path, geometries: Sequence[bytes | None], kinds: 
         for kind, rings in parts:
             if kind not in kinds:
                 raise InputError(f"{where} is a {wkb.KINDS[kind]}; expected {expected}; {_REMEDY[kind]}")
-            if not all(np.isfinite(ring).all() for ring in rings):
-                raise InputError(f"{where} has coordinates that are no numbers; draw it anew, or take it out")
+            if not all((np.abs(ring) < _FARTHEST).all() for ring in rings):  # NaN is not
+                raise InputError(f"{where} has coordinates that are no places; draw it anew, or take it out")
             kept = [ring for ring in rings if kind != wkb.POLYGON or _goes_around(ring)]
             if not kept or (kind == wkb.POLYGON and kept[0] is not rings[0]):
                 flat += 1
@@ -413,7 +423,7 @@ def onto(features: Features, grid: Grid, image: pathlib.Path, margin: float = 0)
     if features.crs != grid.crs:
         shapes = _divided(near, shapes, features.crs, grid)
     shapes = dataclasses.replace(shapes, points=np.round(shapes.points * _EXACT) / _EXACT)
-    boxes, size = shapes.boxes(), (grid.width, grid.height)
+    boxes, size = shapes.boxes, (grid.width, grid.height)
     meets = (boxes[:, :2] <= np.add(size, margin)).all(1) & (boxes[:, 2:] >= -margin).all(1)
     return Placed(shapes.chosen(meets), pixel)
 
@@ -429,7 +439,7 @@ def _may_meet(features: Features, grid: Grid, margin: float) -> np.ndarray:
     if not (np.isfinite(x).all() and np.isfinite(y).all()):
         return everything  # what it lies in there cannot be told
     low, high = np.array([x.min(), y.min()]), np.array([x.max(), y.max()])
-    boxes = features.shapes.boxes()
+    boxes = features.shapes.boxes
     more = (high - low) * (0.05 + margin / min(grid.width, grid.height))  # edges are bent, too
     meets = (boxes[:, :2] <= high + more).all(1) & (boxes[:, 2:] >= low - more).all(1)
     layer_low, layer_high = boxes[:, :2].min(0), boxes[:, 2:].max(0)

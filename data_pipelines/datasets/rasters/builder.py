@@ -18,7 +18,7 @@ from data_pipelines.datasets.rasters.class_table import Classes
 from data_pipelines.datasets.rasters.columns import EXCLUDE, IMAGE
 from data_pipelines.datasets.rasters.tables import Block, Pair
 from data_pipelines.datasets.rasters.vector_labels import Options, VectorLabels
-from data_pipelines.geo import exclusions, geotiff, grids, packing, raster_io, resampling
+from data_pipelines.geo import exclusions, geotiff, grids, packing, raster_io, resampling, vectors
 from data_pipelines.geo.exclusions import Excluded, Exclusion
 from data_pipelines.geo.grids import Grid
 from data_pipelines.schema import limits
@@ -86,7 +86,7 @@ def describe(
     known = class_table.read(path, name) if is_needed else class_table.plain(Legend(name, (_UNLABELLED,)))
     described = csv.read_bytes() + b"\n" + (path.read_bytes() if is_needed else b"")
     digest = hashlib.sha256(f"{tile}{' resampled' if resample else ''}\n".encode() + described)
-    for path in (path for pair in pairs for path in pair.files):
+    for path in (one for pair in pairs for path in pair.files for one in vectors.files_of(path)):
         about = path.stat() if path.exists() else None
         digest.update(f"{path} {about and (about.st_size, about.st_mtime_ns)}\n".encode())
     return Description(name, csv, pairs, known, tile, digest.hexdigest(), resample)

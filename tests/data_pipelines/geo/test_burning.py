@@ -72,7 +72,9 @@ def test_overlaps_and_buffers(tmp_path, overlap, buffer):
     assert told.mean() > 0.9 and len(np.unique(expected)) >= 4
 
 
-@pytest.mark.parametrize("drawing", [Drawing(), Drawing(all_touched=True), Drawing(buffer=2), Drawing(overlap="none")])
+@pytest.mark.parametrize(
+    "drawing", [Drawing(), Drawing(True), Drawing(buffer=2), Drawing(overlap="none"), Drawing(overlap="smallest")]
+)
 def test_a_part_is_drawn_as_the_whole(tmp_path, drawing):
     features = polygons(stars(9, 5)) + [
         ({}, {"type": "Point", "coordinates": shapes.at(*at)}) for at in ((3, 4.5), (66, 9))

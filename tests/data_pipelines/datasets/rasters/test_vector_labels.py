@@ -10,7 +10,7 @@ import pytest
 import shapes
 from rasterio.warp import transform_geom
 
-from data_pipelines.datasets.rasters import init_csv, tables
+from data_pipelines.datasets.rasters import builder, init_csv, tables
 from data_pipelines.geo import burning
 from data_pipelines.prepare import prepare, quicklooks
 from data_pipelines.schema.errors import InputError
@@ -254,6 +254,19 @@ def test_one_bad_file_of_several_is_refused_by_name(tmp_path):
     with (dataset.folder / "refused.csv").open(newline="") as file:
         (row,) = csv.DictReader(file)
     assert row["file"].endswith("bad.geojson") and "no column class in the layer bad" in row["reason"]
+
+
+def test_a_class_that_changes_in_a_shapefile_is_seen(tmp_path):
+    """Its columns stand in another file than its shapes."""
+    table = town(tmp_path)
+    table.write_text(table.read_text().replace(".gpkg", ".shp"))
+    squares = list(SQUARES.values())
+    shapes.written(tmp_path / "fields.shp", ["water", "forest", "other"], squares, "ESRI Shapefile")
+    before = builder.describe(NAME, table, None, TILE).fingerprint
+    assert builder.describe(NAME, table, None, TILE).fingerprint == before
+    shapes.written(tmp_path / "b.shp", ["water", "water", "other"], squares, "ESRI Shapefile")
+    (tmp_path / "b.dbf").replace(tmp_path / "fields.dbf")
+    assert builder.describe(NAME, table, None, TILE).fingerprint != before
 
 
 def test_parts_of_an_image_are_drawn_alike(tmp_path):
