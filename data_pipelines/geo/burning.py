@@ -96,7 +96,7 @@ def _near(placed: Placed, window: Window, drawing: Drawing) -> Shapes:
     """What reaches into a window, in its pixels. Rings lose their turns far from it, which change nothing in it."""
     margin = drawing.margin(placed.pixel)
     size = np.array([window.width, window.height])
-    boxes = placed.shapes.boxes - (window.col_off, window.row_off) * 2
+    boxes = placed.shapes.boxes() - (window.col_off, window.row_off) * 2
     near = placed.shapes.chosen((boxes[:, :2] <= size + margin).all(1) & (boxes[:, 2:] >= -margin).all(1))
     points = near.points - (window.col_off, window.row_off)
     rings = [_trimmed(points[a:b], size, margin) for a, b in itertools.pairwise(near.rings)]

@@ -66,9 +66,12 @@ class Shapes:
         """The points of a ring, (n, 2)."""
         return self.points[self.rings[number] : self.rings[number + 1]]
 
-    @functools.cached_property
     def boxes(self) -> np.ndarray:
         """Least x and y, and largest x and y, of each part, (P, 4)."""
+        return self._boxes
+
+    @functools.cached_property
+    def _boxes(self) -> np.ndarray:
         begins = self.rings[self.parts[:-1]]
         if not len(begins):
             return np.empty((0, 4))
@@ -423,7 +426,7 @@ def onto(features: Features, grid: Grid, image: pathlib.Path, margin: float = 0)
     if features.crs != grid.crs:
         shapes = _divided(near, shapes, features.crs, grid)
     shapes = dataclasses.replace(shapes, points=np.round(shapes.points * _EXACT) / _EXACT)
-    boxes, size = shapes.boxes, (grid.width, grid.height)
+    boxes, size = shapes.boxes(), (grid.width, grid.height)
     meets = (boxes[:, :2] <= np.add(size, margin)).all(1) & (boxes[:, 2:] >= -margin).all(1)
     return Placed(shapes.chosen(meets), pixel)
 
@@ -439,7 +442,7 @@ def _may_meet(features: Features, grid: Grid, margin: float) -> np.ndarray:
     if not (np.isfinite(x).all() and np.isfinite(y).all()):
         return everything  # what it lies in there cannot be told
     low, high = np.array([x.min(), y.min()]), np.array([x.max(), y.max()])
-    boxes = features.shapes.boxes
+    boxes = features.shapes.boxes()
     more = (high - low) * (0.05 + margin / min(grid.width, grid.height))  # edges are bent, too
     meets = (boxes[:, :2] <= high + more).all(1) & (boxes[:, 2:] >= low - more).all(1)
     layer_low, layer_high = boxes[:, :2].min(0), boxes[:, 2:].max(0)

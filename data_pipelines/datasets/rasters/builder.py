@@ -86,9 +86,9 @@ def describe(
     known = class_table.read(path, name) if is_needed else class_table.plain(Legend(name, (_UNLABELLED,)))
     described = csv.read_bytes() + b"\n" + (path.read_bytes() if is_needed else b"")
     digest = hashlib.sha256(f"{tile}{' resampled' if resample else ''}\n".encode() + described)
-    for path in (one for pair in pairs for path in pair.files for one in vectors.files_of(path)):
-        about = path.stat() if path.exists() else None
-        digest.update(f"{path} {about and (about.st_size, about.st_mtime_ns)}\n".encode())
+    for file in (file for pair in pairs for path in pair.files for file in vectors.files_of(path)):
+        about = file.stat() if file.exists() else None
+        digest.update(f"{file} {about and (about.st_size, about.st_mtime_ns)}\n".encode())
     return Description(name, csv, pairs, known, tile, digest.hexdigest(), resample)
 
 

@@ -93,7 +93,7 @@ class VectorLabels:
         if self.outside != IGNORE:
             return True
         margin = self.drawing.margin(self.placed.pixel)
-        boxes = self.placed.shapes.boxes - (window.col_off, window.row_off) * 2
+        boxes = self.placed.shapes.boxes() - (window.col_off, window.row_off) * 2
         size = (window.width, window.height)
         return bool(((boxes[:, :2] <= np.add(size, margin)).all(1) & (boxes[:, 2:] >= -margin).all(1)).any())
 

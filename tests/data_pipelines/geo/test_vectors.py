@@ -48,7 +48,7 @@ def test_four_formats_are_read_alike(tmp_path, name, driver):
     features = vectors.read(path, column="CLASS")
     assert (features.values, features.layer, features.remarks) == (["a", "b"], "a", ())
     placed = vectors.onto(features, GRID, IMAGE)
-    assert sorted(placed.shapes.boxes.tolist()) == BOXES
+    assert sorted(placed.shapes.boxes().tolist()) == BOXES
     assert vectors.are_vectors(path) and not vectors.are_vectors(IMAGE)
     assert vectors.columns(path) == ["class"]
 
@@ -140,7 +140,7 @@ def test_other_kinds_and_curves(tmp_path):
     assert "feature 2 is a line; expected polygons; give it an area" in said(path)
     features = vectors.read(path, kinds=(wkb.POLYGON, wkb.LINE, wkb.POINT))
     assert features.shapes.kinds.tolist() == [wkb.POLYGON, wkb.LINE, wkb.POINT]
-    assert features.shapes.boxes[2].tolist() == [*shapes.at(3.5, 4.5), *shapes.at(3.5, 4.5)]
+    assert features.shapes.boxes()[2].tolist() == [*shapes.at(3.5, 4.5), *shapes.at(3.5, 4.5)]
 
 
 def test_what_is_no_such_file(tmp_path, monkeypatch):
