@@ -132,7 +132,7 @@ def _geometry(shapes: Shapes, part: int) -> dict[str, Any]:
     """A part as GeoJSON, whose rings have the four points that it asks for."""
     rings = [shapes.ring(number) for number in range(shapes.parts[part], shapes.parts[part + 1])]
     if (kind := shapes.kinds[part]) == wkb.POINT:
-        return {"type": "Point", "coordinates": rings[0][0]}
+        return {"type": "Point", "coordinates": tuple(rings[0][0])}
     if kind == wkb.LINE:
         return {"type": "LineString", "coordinates": rings[0]}
     closed = [np.concatenate([ring, np.repeat(ring[:1], max(1, 4 - len(ring)), axis=0)]) for ring in rings]
@@ -149,6 +149,7 @@ def _drawn(shapes: Shapes, parts: Sequence[tuple[int, int]], size: tuple[int, in
         fill=_FREE,
         all_touched=all_touched,
         dtype="int16",
+        skip_invalid=False,
     )
 
 

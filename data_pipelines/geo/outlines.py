@@ -55,17 +55,19 @@ def areas(path: pathlib.Path, nodata: int) -> Iterator[Areas]:
     """
     with raster_io.opened(path) as dataset:
         nodes = _Nodes.of(dataset)
-        shapes = rasterio.features.shapes(rasterio.band(dataset, 1), connectivity=4, transform=Affine.identity())
+        # GDAL gives the outlines of a file in its coordinates: they are turned back into columns and rows.
+        shapes = rasterio.features.shapes(rasterio.band(dataset, 1), connectivity=4, transform=dataset.transform)
         found = ((geometry["coordinates"], int(value)) for geometry, value in shapes if value != nodata)
         while batch := list(itertools.islice(found, _BATCH)):
-            yield _areas(batch, nodes)
+            yield _areas(batch, nodes, ~dataset.transform)
 
 
-def _areas(batch: Sequence[tuple[list, int]], nodes: "_Nodes") -> Areas:
-    rings = [np.array(ring[:-1], np.int64) for polygon, _ in batch for ring in polygon]
+def _areas(batch: Sequence[tuple[list, int]], nodes: "_Nodes", to_pixels: Affine) -> Areas:
+    rings = [np.array(ring[:-1]) for polygon, _ in batch for ring in polygon]
     count = len(batch)
+    points = np.stack(geodesy.positions(to_pixels, *np.concatenate(rings).T), axis=1)
     exact = Shapes(
-        np.concatenate(rings),
+        np.rint(points).astype(np.int64),
         offsets(np.array([len(ring) for ring in rings])),
         offsets(np.array([len(polygon) for polygon, _ in batch])),
         np.full(count, wkb.POLYGON),

@@ -48,7 +48,7 @@ def write(path: pathlib.Path, classes: pathlib.Path, legend: Legend, crs: CRS | 
             hectares: list[Value] = [None] * len(areas.values)
             if crs is not None and geodesy.is_earthly(crs):
                 ground = outlines.square_metres(areas.exact, crs, transform) / HECTARE
-                hectares = [round(number, 4) if np.isfinite(number) else None for number in ground.tolist()]
+                hectares = [round(number, 6) if np.isfinite(number) else None for number in ground.tolist()]
             values = areas.values.tolist()
             yield (
                 _columns(values, [names[value] for value in values], hectares, areas.pixels.tolist()),

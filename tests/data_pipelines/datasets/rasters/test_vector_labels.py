@@ -30,7 +30,7 @@ def town(root: pathlib.Path, header="", values="", legend=LEGEND, count=2) -> pa
     rows = [f"image,mask,split,group{header}\n"]
     for k in range(count):
         own.write(root / f"i{k}.tif", own.picture(k), crs=shapes.CRS)
-        rows.append(f"i{k}.tif,fields.gpkg,{('train', 'test')[k]},{values}\n")
+        rows.append(f"i{k}.tif,fields.gpkg,{('train', 'test', 'train')[k]},{values}\n")
     (root / "rasters.csv").write_text("".join(rows))
     (root / "legend.csv").write_text(legend)
     if not (root / "fields.gpkg").exists():
@@ -95,7 +95,7 @@ def test_another_crs_ids_in_place_of_names_and_points(tmp_path):
     ]
     shapes.geojson(tmp_path / "utm.geojson", listed)
     for text in ("utm.geojson", "degrees.geojson"):
-        table = town(tmp_path / text, ",class_column,buffer", ",Code,0.5")
+        table = town(tmp_path / f"with {text}", ",class_column,buffer", ",Code,0.5")
         table.write_text(table.read_text().replace("fields.gpkg", f"../{text}"))
         if text == "degrees.geojson":
             in_degrees(tmp_path / "utm.geojson", tmp_path / text)
@@ -247,9 +247,9 @@ def test_names_that_differ_in_capitals_alone_are_told_apart(tmp_path):
 
 
 def test_one_bad_file_of_several_is_refused_by_name(tmp_path):
-    table = town(tmp_path)
+    table = town(tmp_path, count=3)
     shapes.geojson(tmp_path / "bad.geojson", [({"kind": "water"}, shapes.polygon(shapes.square(1, 1, 4)))])
-    table.write_text(table.read_text().replace("i1.tif,fields.gpkg", "i1.tif,bad.geojson"))
+    table.write_text(table.read_text().replace("i2.tif,fields.gpkg", "i2.tif,bad.geojson"))
     _, dataset = prepared(table, max_refused=0.5)
     with (dataset.folder / "refused.csv").open(newline="") as file:
         (row,) = csv.DictReader(file)
