@@ -70,11 +70,11 @@ def burned(
     """
     size = int(window.height), int(window.width)
     shapes = _near(placed, window, drawing)
-    order = np.arange(len(shapes.kinds))
+    order = list(range(len(shapes.kinds)))
     if drawing.overlap == FIRST:
         order = order[::-1]
     elif drawing.overlap == SMALLEST:
-        order = np.argsort(-_areas(placed.shapes, len(values))[shapes.owners], kind="stable")
+        order = np.argsort(-_areas(placed.shapes, len(values))[shapes.owners], kind="stable").tolist()
     if drawing.overlap != NONE and not drawing.buffer:
         drawn = _drawn(shapes, [(part, values[shapes.owners[part]]) for part in order], size, drawing.all_touched)
     else:

@@ -444,7 +444,7 @@ def _may_meet(features: Features, grid: Grid, margin: float) -> np.ndarray:
     low, high = np.array([x.min(), y.min()]), np.array([x.max(), y.max()])
     boxes = features.shapes.boxes()
     more = (high - low) * (0.05 + margin / min(grid.width, grid.height))  # edges are bent, too
-    meets = (boxes[:, :2] <= high + more).all(1) & (boxes[:, 2:] >= low - more).all(1)
+    meets = np.all(boxes[:, :2] <= high + more, axis=1) & np.all(boxes[:, 2:] >= low - more, axis=1)
     layer_low, layer_high = boxes[:, :2].min(0), boxes[:, 2:].max(0)
     if not ((layer_low <= high).all() and (layer_high >= low).all()):
         lies, there = (
