@@ -14,8 +14,9 @@ import numpy as np
 import rasterio.features
 from rasterio.windows import Window
 
-from data_pipelines.geo import wkb
-from data_pipelines.geo.vectors import Placed, Shapes
+from data_pipelines.geo.geometry import wkb
+from data_pipelines.geo.geometry.shapes import Shapes
+from data_pipelines.geo.vectors import Placed
 
 # Which of several shapes a pixel belongs to: the last or the first in the file, the one of the feature with the
 # smallest area, or none of them where their values differ.
