@@ -273,7 +273,7 @@ def find(source: pathlib.Path) -> tuple[list[Found], list[pathlib.Path]]:
     drawn = _files_of(source, init_vectors.SUFFIXES)
     for path in _rasters(source) + drawn:
         key, is_mask = _key(path)
-        (found_masks if is_mask or path in drawn else images).setdefault(key, []).append(path)
+        (found_masks if is_mask or vectors.are_vectors(path) else images).setdefault(key, []).append(path)
     # The same key twice (a.tif and a.png) is left to the owner.
     both = [key for key in images if key in found_masks and len(images[key]) == len(found_masks[key]) == 1]
     pairs = [Found(images[key][0], found_masks[key][0], key[0]) for key in both]
