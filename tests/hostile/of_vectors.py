@@ -62,7 +62,7 @@ def _asked(place: Place, name: str, change: Callable, must: str) -> Asked:
 
 def _damaged(name: str) -> Callable[[Place], Asked]:
     def make(place: Place) -> Asked:
-        how = damage.LIST[place.rng.integers(len(damage.LIST))]
+        how = damage.TEXT[place.rng.integers(len(damage.TEXT))]
         return _asked(place, name, lambda path: how(path, place.rng), "either")
 
     return make

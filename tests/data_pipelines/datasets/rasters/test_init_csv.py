@@ -248,11 +248,10 @@ def test_classes_that_a_split_lacks_are_named(tmp_path, capsys):
     assert "validation: no pixel of class_7" in said and "test: no pixel of class_7" in said and "train: no" not in said
 
 
-def test_vectors_alone_say_how_to_rasterise_them(tmp_path):
+def test_a_file_of_polygons_that_is_none_is_named(tmp_path):
     own.write(tmp_path / "images/a.tif", own.picture(0), crs="EPSG:32633")
     (tmp_path / "masks").mkdir()
     (tmp_path / "masks/a.gpkg").write_bytes(b"x")
-    with pytest.raises(
-        InputError, match=r"no image with a mask found.*a\.gpkg holds vectors, .* `gdal_rasterize -a .* -ts 70"
-    ):
+    with pytest.raises(InputError, match=r"masks/a\.gpkg: none by its first bytes; expected a GeoPackage, GeoJSON"):
         init_csv.init_csv("rasters", tmp_path)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["images", "masks"]

@@ -1,7 +1,5 @@
 """Masks whose numbers are easily lost: 255 as a class, a class that the file calls nodata, black among colours."""
 
-import json
-
 import numpy as np
 import own
 import pytest
@@ -150,16 +148,6 @@ def test_transparent_colours_are_no_label(table, clear):
     save([1, *clear])
     with pytest.raises(InputError, match=r"m3\.png: the file declares 1 to be nodata, .* it is the class water"):
         prepare.prepare("rasters/other", table, table.parent / "data", tile=128)
-
-
-def test_a_mask_of_vectors_says_how_to_rasterise_it(table):
-    own.write(table.parent / "i0.tif", own.picture(0), crs="EPSG:32633")
-    (table.parent / "roads.geojson").write_text(json.dumps({"type": "FeatureCollection", "features": []}))
-    table.write_text(table.read_text().replace("m0.tif", "roads.geojson"))
-    with pytest.raises(InputError) as caught:
-        make(table)
-    command = "gdal_rasterize -a CLASS_ID -ot Byte -init 255 -ts 70 40 -te 500000 4999980 500035 5000000 roads.geojson"
-    assert "roads.geojson: vectors; expected a raster" in str(caught.value) and command in str(caught.value)
 
 
 # ---- parts of an image ----------------------------------------------------------------------------------------------
