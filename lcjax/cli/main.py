@@ -116,7 +116,7 @@ def main(arguments: list[str] | None = None) -> int:
     if arguments is None:
         arguments = sys.argv[1:]
         if arguments and arguments[0] in VERBS and VERBS[arguments[0]].computes:
-            cpu.begin_with_huge_pages()
+            cpu.begin_with_large_pages()
     if not arguments or arguments[0] in ("help", "-h", "--help"):
         print(USAGE)
         return 0

@@ -10,7 +10,7 @@ from flax import nnx
 from jax.typing import DTypeLike
 
 from lcjax.models.convolution import conv_general_dilated
-from lcjax.models.gelu import gelu
+from lcjax.models.kernels.gelu import gelu
 from lcjax.models.resample import depth_to_space
 
 Activation = Callable[[jax.Array], jax.Array]

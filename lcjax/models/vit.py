@@ -8,8 +8,8 @@ import numpy as np
 from flax import nnx
 from jax.typing import DTypeLike
 
-from lcjax.models.gelu import gelu
 from lcjax.models.interfaces import ParameterGroups, numbered
+from lcjax.models.kernels.gelu import gelu
 from lcjax.models.layers import TransformerBlock, UpConv, linear, norm, run_stage
 from lcjax.models.resample import max_pool, resized_table
 

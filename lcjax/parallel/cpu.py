@@ -15,8 +15,8 @@ _FLAG = "--xla_cpu_experimental_ynn_fusion_type"
 _VALUE = "-individual_convolution"
 _TRIED = ("0.10.",)  # of jaxlib; another one may not know the flag, and would end the process
 _PLUGINS = ("jax_plugins", "libtpu")  # packages that bring accelerators
-_TUNABLES = "GLIBC_TUNABLES"
-_HUGE = "glibc.malloc.hugetlb=1"
+_TUNABLES, _HUGE = "GLIBC_TUNABLES", "glibc.malloc.hugetlb=1"
+LARGE_PAGES = {_TUNABLES: _HUGE}  # environment in which the C library asks for pages of 2 MB
 # Which programs have pages of 2 MB: "always", those that ask ("madvise"), "never".
 _POLICY = pathlib.Path("/sys/kernel/mm/transparent_hugepage/enabled")
 
@@ -32,14 +32,14 @@ def set_flags(environment: MutableMapping[str, str]) -> None:
     environment["XLA_FLAGS"] = f"{given} {_FLAG}={_VALUE}".strip()
 
 
-def begin_with_huge_pages() -> None:
+def begin_with_large_pages() -> None:
     """Starts this program again, as the same process, with memory in pages of 2 MB, where the system offers them.
 
     A step allocates its arrays anew each time; in pages of 4 KB a good third of it goes into getting them. The C
     library reads how when a program begins, and then only.
     """
     if sys.platform == "linux" and _TUNABLES not in os.environ and _on_request(_POLICY):
-        os.execve(sys.executable, sys.orig_argv, os.environ | {_TUNABLES: _HUGE})
+        os.execve(sys.executable, sys.orig_argv, os.environ | LARGE_PAGES)
 
 
 def told(environment: Mapping[str, str], policy: pathlib.Path = _POLICY) -> list[str]:

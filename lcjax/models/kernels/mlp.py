@@ -12,7 +12,7 @@ import jax.numpy as jnp
 from jax.experimental import pallas as pl
 from jax.experimental.pallas import tpu as pltpu
 
-from lcjax.models import gelu
+from lcjax.models.kernels import gelu
 from lcjax.models.kernels.calls import Ref, begin, call, dot, of_parts, standardised, standardised_backward, summed
 from lcjax.models.kernels.plans import Mlp, MlpPlan
 

@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from lcjax.models import gelu
+from lcjax.models.kernels import gelu
 
 X = np.linspace(-9, 9, 721)
 EXPECTED = np.array([x * 0.5 * (1 + math.erf(x / math.sqrt(2))) for x in X])

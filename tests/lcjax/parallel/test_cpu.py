@@ -59,12 +59,12 @@ def test_program_begins_again_where_large_pages_are_on_request(monkeypatch, tmp_
     monkeypatch.setattr(sys, "platform", "linux")
     monkeypatch.delenv("GLIBC_TUNABLES", raising=False)
     monkeypatch.setattr("os.execve", lambda program, words, environment: started.append((words, environment)))
-    cpu.begin_with_huge_pages()
+    cpu.begin_with_large_pages()
     assert [words for words, _ in started] == ([sys.orig_argv] if begins else [])
     for _, environment in started:
         assert environment["GLIBC_TUNABLES"] == "glibc.malloc.hugetlb=1"
         monkeypatch.setenv("GLIBC_TUNABLES", environment["GLIBC_TUNABLES"])
-        cpu.begin_with_huge_pages()  # and then it goes on
+        cpu.begin_with_large_pages()  # and then it goes on
     assert len(started) == begins
 
 
