@@ -133,7 +133,7 @@ def run(flags) -> None:
 
 def _classify(flags, workdir: pathlib.Path, output: pathlib.Path) -> None:
     """Writes the table of a classification run."""
-    from lcjax.mapping import patches  # here, because maps do without what reads prepared data
+    from lcjax.mapping.classification import patches  # here, because maps do without what reads prepared data
     from lcjax.mapping.predict import SceneOptions
 
     for name, (silent, why) in _OF_MAPS.items():
