@@ -10,6 +10,7 @@ coordinates that are no numbers) is named and refused.
 """
 
 import dataclasses
+import hashlib
 import math
 import pathlib
 from collections.abc import Sequence
@@ -116,10 +117,28 @@ class Placed:
     shapes: Shapes
     pixel: tuple[float, float]
 
+    @property
+    def digest(self) -> str:
+        """A short hash of the shapes: where it is the same, so are the pixels that they cover."""
+        total = hashlib.sha256()
+        for name in ("points", "rings", "parts", "kinds"):
+            total.update(np.ascontiguousarray(getattr(self.shapes, name)).tobytes())
+        return total.hexdigest()[:16]
+
+
+class Elsewhere(Refused):
+    """No feature of a layer meets an image."""
+
 
 def are_vectors(path: pathlib.Path) -> bool:
     """Whether the name of a file says that it holds points, lines or polygons."""
     return path.suffix.lower() in SUFFIXES
+
+
+def files_of(path: pathlib.Path) -> list[pathlib.Path]:
+    """The files that a layer is read from: that itself, and what lies beside a Shapefile."""
+    beside = [path.with_suffix(suffix) for suffix in (*_BESIDE, *map(str.upper, _BESIDE))]
+    return [path, *(other for other in beside if path.suffix.lower() == ".shp" and other.is_file())]
 
 
 def read(path: pathlib.Path, layer: str = "", column: str = "", kinds: Sequence[int] = (wkb.POLYGON,)) -> Features:
@@ -374,8 +393,8 @@ def onto(features: Features, grid: Grid, image: pathlib.Path, margin: float = 0)
       The features that meet the image, in order; none, where the layer surrounds the image and leaves it free.
 
     Raises:
-      Refused: names the image where it lies nowhere, and the file where all of it lies elsewhere, or where the CRS of
-        the image does not reach it.
+      Elsewhere: all of the layer lies elsewhere.
+      Refused: names the image where it lies nowhere, and the file where the CRS of the image does not reach it.
     """
     if not geodesy.is_earthly(grid.crs) or grid.transform.is_identity:
         raise Refused(image, f"has no CRS, or no transform; expected a place, which {features.path.name} has")
@@ -418,7 +437,7 @@ def _may_meet(features: Features, grid: Grid, margin: float) -> np.ndarray:
             f"x {one[0]:,.7g} to {other[0]:,.7g}, y {one[1]:,.7g} to {other[1]:,.7g}"
             for one, other in ((layer_low, layer_high), (low, high))
         )
-        raise Refused(
+        raise Elsewhere(
             features.path,
             f"all of its features lie elsewhere ({lies}; the image {there}; both in "
             f"{geodesy.codes(features.crs)[0] or 'its CRS'}); expected some on it; is it the right file, and its CRS "
