@@ -29,12 +29,8 @@ from lcjax.ops.reliability import PROBABILITY_SCALE
 
 COMPRESSIONS = ("deflate", "lzw")
 ERRORS = (OSError, rasterio.errors.RasterioError, CPLE_BaseError)  # that writing may raise
-BESIDE = (
-    "confidence",
-    "probabilities",
-    "conformal",
-    "mutual_information",
-)  # kinds of the rasters that may lie beside the map of classes
+# Kinds of the rasters that may lie beside the map of classes.
+BESIDE = ("confidence", "probabilities", "conformal", "mutual_information", "scene")
 SETS = ("number of classes in the set", "classes in the set, one bit each")  # bands of the conformal sets
 # Both bands of a set must be of one pixel, and numbers of scenes have no mean.
 _OVERVIEWS = {"classes": "MODE", "conformal": "NEAREST", "scene": "NEAREST"}

@@ -133,6 +133,10 @@ class Mapper:
         Raises:
           InputError: the map cannot be written, another process is writing it, or the scene has changed meanwhile.
         """
+        if options.mosaic:
+            raise InputError(
+                f"mosaic={options.mosaic!r}: of many scenes, and this is one; take `lcjax predict --mosaic`"
+            )
         time = date or stac.acquired(scene.tags, scene.layers[-1].path.name)
         mapped = map_files.Mapped(
             grid=scene.grid,
@@ -189,7 +193,15 @@ class Mapper:
     def compute(
         self, scene: Scene, draft: drafts.Draft, drafted: Sequence[map_writer.Product], options: Options, timer: Timer
     ) -> None:
-        """Computes the rows that a draft lacks of a scene: the planes of the products `drafted`."""
+        """Computes the rows that a draft lacks of a scene: the planes of the products `drafted`.
+
+        Raises InputError where the options ask for what one network does not tell, or leave out what several do.
+        """
+        if options.mutual_information != (self.members > 1):
+            raise InputError(
+                f"mutual_information={options.mutual_information}: found {self.members} networks; it is written of "
+                "several, and of them always"
+            )
         tiling = self._tiling(scene, options)
         columns = len(tiling.columns[0])
         if draft.continued:

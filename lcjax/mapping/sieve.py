@@ -1,7 +1,8 @@
 """Takes small regions out of a map: those of fewer pixels than a user wants to see get a class that is beside them.
 
 A region is what hangs together by the sides of pixels and has one class. One that is too small takes the class of its
-largest neighbour, where that is large enough; where none is, as of an island in no data, it stays. This is the sieve of
+largest neighbour, or where that is too small itself of that one's, and so on; where none is large enough, as of an
+island in no data, it stays. This is the sieve of
 GDAL (`gdal_sieve.py -4`), over the whole map at once: what it needs of memory grows with the number of regions. The
 rows themselves stay on disk.
 """
@@ -32,7 +33,7 @@ def check(pixels: int) -> None:
 
 def told(pixels: int) -> str:
     """What was done, in words."""
-    return f"regions of fewer than {pixels:,} pixels took the class of their largest neighbour"
+    return f"regions of fewer than {pixels:,} pixels took the class of a larger neighbour"
 
 
 def reader(
@@ -42,13 +43,14 @@ def reader(
 
     Args:
       draft: with all its rows.
-      drafted: the products whose planes they hold; the probabilities among them where the confidence is.
+      drafted: the products whose planes they hold; the probabilities among them where the confidence is wanted.
       legend: of the map.
       shape: rows and columns of the map.
       pixels: that a region has at least.
 
     Returns:
-      A function as `Draft.read`, whose classes are sieved, and whose confidence is the probability of the new class.
+      A function as `Draft.read`, whose classes are sieved, and whose confidence, where the probabilities are there, is
+      that of the new class.
     """
     draft.scratch.mkdir(exist_ok=True)
     ids, valid, out = (
@@ -65,7 +67,7 @@ def reader(
     def read(first: int, end: int) -> np.ndarray:
         rows, sieved = draft.read(first, end), np.asarray(out[first:end])
         rows[:, planes["classes"].start] = sieved
-        if "confidence" in planes:
+        if planes.keys() >= {"confidence", "probabilities"}:
             index = np.where(sieved == legend.nodata, 0, index_of[sieved])
             levels = rows[:, planes["probabilities"]]
             rows[:, planes["confidence"].start] = np.take_along_axis(levels, index[:, None], 1)[:, 0]

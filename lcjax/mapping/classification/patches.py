@@ -86,6 +86,11 @@ def write_scenes(
         card = trained.card
         with multihost.raise_on_all():
             listed = scene_list.listed(scenes, card.sensors)
+            if masked := next((one for one in listed if one.mask), None):
+                raise InputError(
+                    f"{masked.origin}: mask: {workdir} is a classification run, whose table holds every tile; take the "
+                    "column out"
+                )
             bands = scene_list.parse_bands(options.bands, card.sensors)
         network = _network(trained)
         found: list[patch_table.Row] = []

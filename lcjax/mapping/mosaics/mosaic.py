@@ -74,9 +74,8 @@ def look(
     Raises:
       InputError: a scene cannot be opened, lies on another grid or elsewhere, or nothing tells its date.
     """
-    files = SceneFiles.of(
-        path for job in jobs for path in (*job.files.values(), *([job.mask.path] if job.mask else []))
-    )
+    masks = [job.mask.path for job in jobs if job.mask]  # of many scenes it may be one
+    files = SceneFiles.of(dict.fromkeys([*(path for job in jobs for path in job.files.values()), *masks]))
     sources = []
     for job in jobs:
         with raster_io.opened(job.files[last]) as dataset:
