@@ -44,17 +44,17 @@ class Drawing:
         return max(self.buffer, 0) * _SCALE / min(pixel) + 1
 
 
-_PLAIN = Drawing()
+PLAIN = Drawing()
 
 
-def covered(placed: Placed, window: Window, drawing: Drawing = _PLAIN) -> np.ndarray:
+def covered(placed: Placed, window: Window, drawing: Drawing = PLAIN) -> np.ndarray:
     """Which pixels of a window any of the shapes covers, (h, w) bool."""
     values = np.ones(placed.shapes.owners.max(initial=0) + 1, np.int16)
     return burned(placed, values, window, 0, drawing) == 1
 
 
 def burned(
-    placed: Placed, values: np.ndarray, window: Window, outside: int, drawing: Drawing = _PLAIN, tie: int = 0
+    placed: Placed, values: np.ndarray, window: Window, outside: int, drawing: Drawing = PLAIN, tie: int = 0
 ) -> np.ndarray:
     """Draws the value of each shape into a window of the image.
 
@@ -74,7 +74,7 @@ def burned(
     if drawing.overlap == FIRST:
         order = order[::-1]
     elif drawing.overlap == SMALLEST:
-        order = np.argsort(-_areas(shapes, len(values))[shapes.owners], kind="stable")
+        order = np.argsort(-_areas(placed.shapes, len(values))[shapes.owners], kind="stable")
     if drawing.overlap != NONE and not drawing.buffer:
         drawn = _drawn(shapes, [(part, values[shapes.owners[part]]) for part in order], size, drawing.all_touched)
     else:
@@ -116,7 +116,7 @@ def _trimmed(ring: np.ndarray, size: np.ndarray, margin: float) -> np.ndarray:
 
 
 def _areas(shapes: Shapes, features: int) -> np.ndarray:
-    """The area of each feature in pixels, (features,); of points and lines 0."""
+    """The area of each feature in pixels, of its parts near the image, (features,); of points and lines 0."""
     x, y = shapes.points.T
     turns = x[:-1] * y[1:] - x[1:] * y[:-1]
     turns[shapes.rings[1:-1] - 1] = 0  # from one ring to the next
@@ -132,7 +132,7 @@ def _geometry(shapes: Shapes, part: int) -> dict[str, Any]:
     """A part as GeoJSON, whose rings have the four points that it asks for."""
     rings = [shapes.ring(number) for number in range(shapes.parts[part], shapes.parts[part + 1])]
     if (kind := shapes.kinds[part]) == wkb.POINT:
-        return {"type": "Point", "coordinates": rings[0][0]}
+        return {"type": "Point", "coordinates": tuple(rings[0][0])}
     if kind == wkb.LINE:
         return {"type": "LineString", "coordinates": rings[0]}
     closed = [np.concatenate([ring, np.repeat(ring[:1], max(1, 4 - len(ring)), axis=0)]) for ring in rings]
@@ -149,6 +149,7 @@ def _drawn(shapes: Shapes, parts: Sequence[tuple[int, int]], size: tuple[int, in
         fill=_FREE,
         all_touched=all_touched,
         dtype="int16",
+        skip_invalid=False,
     )
 
 

@@ -215,7 +215,11 @@ def check_image(dataset: rasterio.DatasetReader, windows: Iterable[Window]) -> N
 
 def strips(dataset: rasterio.DatasetReader, part: Window | None = None, rows: int = 512) -> Iterator[Window]:
     """All of a raster, or a part of it, some rows at a time."""
-    whole = part or Window(0, 0, dataset.width, dataset.height)
+    return parts(part or Window(0, 0, dataset.width, dataset.height), rows)
+
+
+def parts(whole: Window, rows: int = 512) -> Iterator[Window]:
+    """A window, some rows at a time."""
     for top in range(0, whole.height, rows):
         yield Window(whole.col_off, whole.row_off + top, whole.width, min(rows, whole.height - top))
 

@@ -6,14 +6,16 @@ checked without an image; `onto` brings it onto the pixels of an image. `data_pi
 What is not valid by the letter is read by one rule: a pixel is in a polygon if an odd number of its rings go around it,
 so that rings may cross themselves, and each part of a multipolygon counts for itself. What has no place (no geometry, a
 ring of fewer than three points) is left out; both are counted in `Features.remarks`. What else there is (curves,
-coordinates that are no numbers) is named and refused.
+coordinates that are no places) is named and refused.
 """
 
+import contextlib
 import dataclasses
+import functools
 import hashlib
 import math
 import pathlib
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 from rasterio.crs import CRS
@@ -36,6 +38,7 @@ FORMATS = {  # what a file begins with, blanks and a byte order mark taken away 
 SUFFIXES = (".gpkg", ".geojson", ".json", ".shp", ".fgb")
 _EXPECTED = "a GeoPackage, GeoJSON, Shapefile or FlatGeobuf"
 _BESIDE = (".shx", ".dbf", ".prj", ".cpg", ".qix", ".sbn", ".sbx", ".idm", ".ind")  # what GDAL reads with a Shapefile
+_FARTHEST = 1e10  # of a coordinate in any unit: the Earth is 4e7 metres around
 _EXACT = 1024  # steps of a pixel to which places are rounded, so that a part of an image is drawn as the whole
 _BEND = 0.1  # pixels by which a straight edge of one CRS may be bent in another before it is divided
 _PIECES = 64  # that an edge is divided into, at most
@@ -66,6 +69,10 @@ class Shapes:
 
     def boxes(self) -> np.ndarray:
         """Least x and y, and largest x and y, of each part, (P, 4)."""
+        return self._boxes
+
+    @functools.cached_property
+    def _boxes(self) -> np.ndarray:
         begins = self.rings[self.parts[:-1]]
         if not len(begins):
             return np.empty((0, 4))
@@ -77,8 +84,8 @@ class Shapes:
         points = np.repeat(rings, np.diff(self.rings))
         return Shapes(
             self.points[points],
-            _offsets(np.diff(self.rings)[rings]),
-            _offsets(np.diff(self.parts)[parts]),
+            offsets(np.diff(self.rings)[rings]),
+            offsets(np.diff(self.parts)[parts]),
             self.kinds[parts],
             self.owners[parts],
         )
@@ -136,9 +143,11 @@ def are_vectors(path: pathlib.Path) -> bool:
 
 
 def files_of(path: pathlib.Path) -> list[pathlib.Path]:
-    """The files that a layer is read from: that itself, and what lies beside a Shapefile."""
+    """The files that hold what a file of features does: of a Shapefile, its columns are in another one."""
     beside = [path.with_suffix(suffix) for suffix in (*_BESIDE, *map(str.upper, _BESIDE))]
-    return [path, *(other for other in beside if path.suffix.lower() == ".shp" and other.is_file())]
+    if path.suffix.lower() != ".shp":
+        beside = [path.with_name(f"{path.name}-wal")]  # of a GeoPackage that is open elsewhere
+    return [path, *(other for other in beside if other.exists())]
 
 
 def read(path: pathlib.Path, layer: str = "", column: str = "", kinds: Sequence[int] = (wkb.POLYGON,)) -> Features:
@@ -153,25 +162,16 @@ def read(path: pathlib.Path, layer: str = "", column: str = "", kinds: Sequence[
     Raises:
       InputError: pyogrio is not installed; the file is none of the four formats, damaged or too large; there is no such
         layer or no such column; no features, or none with a place; no CRS; something of another kind, curves, or
-        coordinates that are no numbers.
+        coordinates that are no places.
     """
     pyogrio = geopackage.installed(path, "a file of polygons", "")
-    _check_file(path)
-    try:
-        with geopackage.warnings_logged(path):
-            layer = _layer(path, layer, [str(name) for name, kind in pyogrio.list_layers(path) if kind is not None])
-            info = pyogrio.read_info(path, layer=layer)
-        if info["driver"] not in FORMATS.values():
-            raise InputError(f"{path}: found {info['driver']}; expected {_EXPECTED}; export it as one of them")
-        column = _column(path, layer, column, [str(name) for name in info["fields"]])
-        with geopackage.warnings_logged(path):
-            meta, _, geometries, data = pyogrio.raw.read(
-                path, layer=layer, columns=[column] if column else [], force_2d=True,
-                max_features=limits.VECTOR_FEATURES + 1,
-            )  # fmt: skip
-    except (*_errors(pyogrio), UnicodeDecodeError) as error:
-        reason = " ".join(str(error).split())
-        raise InputError(f"{path}: cannot be read ({reason}); damaged, or none of its kind; export it anew") from error
+    with _told(pyogrio, path):
+        layer, there = _looked_into(pyogrio, path, layer)
+        column = _column(path, layer, column, there)
+        meta, _, geometries, data = pyogrio.raw.read(
+            path, layer=layer, columns=[column] if column else [], force_2d=True,
+            max_features=limits.VECTOR_FEATURES + 1,
+        )  # fmt: skip
     if geometries is None or not len(geometries):
         what = "no geometries" if len(data and data[0]) else "no features"
         raise InputError(f"{path}: {what} in the layer {layer}; expected polygons; is it the right file, or layer?")
@@ -183,12 +183,39 @@ def read(path: pathlib.Path, layer: str = "", column: str = "", kinds: Sequence[
     crs = _crs(path, layer, meta["crs"])
     _check_degrees(path, crs, shapes)
     values = geopackage.values_of(data[0]) if column else []
-    return Features(path, layer, crs, shapes, values, (*remarks, *_crossing(shapes)))
+    return Features(path, layer, crs, shapes, values, (*remarks, *crossing(shapes)))
 
 
-def _errors(pyogrio) -> tuple[type[Exception], ...]:
+def columns(path: pathlib.Path, layer: str = "") -> list[str]:
+    """The columns of a layer. Raises InputError as `read`."""
+    pyogrio = geopackage.installed(path, "a file of polygons", "")
+    with _told(pyogrio, path):
+        return _looked_into(pyogrio, path, layer)[1]
+
+
+@contextlib.contextmanager
+def _told(pyogrio, path: pathlib.Path) -> Iterator[None]:
+    """Raises InputError for what GDAL cannot read, and logs what it warns of."""
     known = pyogrio.errors
-    return known.DataSourceError, known.DataLayerError, known.FieldError, known.FeatureError, known.GeometryError
+    try:
+        with geopackage.warnings_logged(path):
+            yield
+    except (
+        known.DataSourceError, known.DataLayerError, known.FieldError, known.FeatureError, known.GeometryError,
+        UnicodeDecodeError,
+    ) as error:  # fmt: skip
+        reason = " ".join(str(error).split()).partition(" It might help")[0].strip("; ")
+        raise InputError(f"{path}: cannot be read ({reason}); damaged, or none of its kind; export it anew") from error
+
+
+def _looked_into(pyogrio, path: pathlib.Path, layer: str) -> tuple[str, list[str]]:
+    """The layer that is meant, and its columns."""
+    _check_file(path)
+    layer = _layer(path, layer, [str(name) for name, kind in pyogrio.list_layers(path) if kind is not None])
+    info = pyogrio.read_info(path, layer=layer)
+    if info["driver"] not in FORMATS.values():
+        raise InputError(f"{path}: found {info['driver']}; expected {_EXPECTED}; export it as one of them")
+    return layer, [str(name) for name in info["fields"]]
 
 
 def _check_file(path: pathlib.Path) -> None:
@@ -211,9 +238,8 @@ def _check_file(path: pathlib.Path) -> None:
     elif known == "ESRI Shapefile":
         if path.suffix.lower() != ".shp":
             raise InputError(f"{path}: a Shapefile under another name; expected NAME.shp with NAME.dbf beside it")
-        for suffix in (*_BESIDE, *map(str.upper, _BESIDE)):
-            if (other := path.with_suffix(suffix)).exists():
-                open_regular(other).close()
+        for other in files_of(path):
+            open_regular(other).close()
         if not any(path.with_suffix(suffix).exists() for suffix in (".shx", ".SHX")):
             raise InputError(f"{path}: no {path.stem}.shx beside it; expected all files of the Shapefile: copy it anew")
 
@@ -288,8 +314,8 @@ def _taken_apart(path: pathlib.Path, geometries: Sequence[bytes | None], kinds: 
         for kind, rings in parts:
             if kind not in kinds:
                 raise InputError(f"{where} is a {wkb.KINDS[kind]}; expected {expected}; {_REMEDY[kind]}")
-            if not all(np.isfinite(ring).all() for ring in rings):
-                raise InputError(f"{where} has coordinates that are no numbers; draw it anew, or take it out")
+            if not all((np.abs(ring) < _FARTHEST).all() for ring in rings):  # NaN is not
+                raise InputError(f"{where} has coordinates that are no places; draw it anew, or take it out")
             kept = [ring for ring in rings if kind != wkb.POLYGON or _goes_around(ring)]
             if not kept or (kind == wkb.POLYGON and kept[0] is not rings[0]):
                 flat += 1
@@ -307,8 +333,8 @@ def _taken_apart(path: pathlib.Path, geometries: Sequence[bytes | None], kinds: 
     remarks += [f"{flat} polygons of fewer than three points are left out"] if flat else []
     shapes = Shapes(
         np.concatenate(points),
-        _offsets(np.array([len(ring) for ring in points])),
-        _offsets(np.array(rings_of_part)),
+        offsets(np.array([len(ring) for ring in points])),
+        offsets(np.array(rings_of_part)),
         np.array(kind_of_part),
         np.array(owners),
     )
@@ -327,11 +353,12 @@ def _goes_around(ring: np.ndarray) -> bool:
     return len(ring) >= 3 and len(np.unique(ring, axis=0)) >= 3
 
 
-def _offsets(lengths: np.ndarray) -> np.ndarray:
+def offsets(lengths: np.ndarray) -> np.ndarray:
+    """Where each of several runs begins, and the end, (n + 1,)."""
     return np.concatenate([[0], np.cumsum(lengths, dtype=np.int64)])
 
 
-def _crossing(shapes: Shapes) -> list[str]:
+def crossing(shapes: Shapes) -> list[str]:
     """A sentence on polygons with edges that cross each other; empty where none do, or it would take long to tell."""
     starts, ends, part = _edges(shapes)
     left, right = np.minimum(starts[:, 0], ends[:, 0]), np.maximum(starts[:, 0], ends[:, 0])
@@ -481,4 +508,4 @@ def _divided(near: Shapes, shapes: Shapes, crs: CRS, grid: Grid) -> Shapes:
     there = near.points[at[new]] * (1 - share[new]) + near.points[after[new]] * share[new]
     moved = _pixels(grid, _moved(crs, grid.crs, there))
     points[new] = np.where(np.isnan(moved), points[new], moved)
-    return dataclasses.replace(shapes, points=points, rings=_offsets(pieces)[shapes.rings])
+    return dataclasses.replace(shapes, points=points, rings=offsets(pieces)[shapes.rings])

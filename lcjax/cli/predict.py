@@ -49,7 +49,8 @@ map MAP.tif (a cloud-optimised GeoTIFF with the legend's ids, names and colours)
   MAP_conformal.tif      with --conformal=0.9: how many and which classes a pixel may be of, with a coverage of 90 %
   MAP_mutual_information.tif  of several --workdir: how far the networks disagree, 0 to 250 for 0 to 1
   MAP_scene.tif          with --mosaic: the number of the scene that a pixel is of, told in MAP.scenes.csv
-After `lcjax evaluate --calibrate` the last three are calibrated, and the map itself stays what it was
+  MAP.gpkg               with --vector: the areas as polygons, with class, name and hectares, in the legend's colours
+After `lcjax evaluate --calibrate` probabilities and sets are calibrated, and the map itself stays what it was
 (docs/calibration.md). None of them replaces a scene, a file that a scene is read from, or a file that lcjax did not
 write with this map.
 
@@ -76,6 +77,7 @@ _OF_MAPS = {
     "aoi": (None, "whose table holds every tile"),
     "mask": (None, "whose table holds every tile"),
     "compress": ("deflate", "which writes no GeoTIFF"),
+    "vector": (False, "whose table may be a GeoPackage: --output=NAME.gpkg"),
     "date": (None, "whose table tells no date"),
     "batch_size": (8, "whose config.evaluation_batch_size says how many tiles are shown at once"),
     "max_memory": (limits.STRIP_BYTES / 1e9, "which keeps no row of tiles"),
@@ -125,6 +127,7 @@ def define_flags(flags) -> None:
     flags.DEFINE_enum(
         "calibration", "auto", ["auto", "off"], "Whether probabilities are calibrated: where the run is, or never."
     )
+    flags.DEFINE_bool("vector", False, "Write the map as polygons, too: a GeoPackage beside it.")
     flags.DEFINE_enum("compress", "deflate", ["deflate", "lzw"], "Compression of the GeoTIFFs.")
     flags.DEFINE_enum("checkpoint", "best", ["best", "last"], "Which checkpoint of the run.")
     flags.DEFINE_integer("batch_size", 8, "Tiles in one call of the network, for each device.")
@@ -207,6 +210,7 @@ def _map(flags, workdirs: Sequence[pathlib.Path], output: pathlib.Path) -> None:
         mosaic=flags.mosaic or "",
         sieve=flags.sieve,
         calibrated=flags.calibration == "auto",
+        vector=flags.vector,
         compress=flags.compress,
         batch_size=flags.batch_size,
         max_memory=flags.max_memory * 1e9,

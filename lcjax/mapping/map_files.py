@@ -14,7 +14,7 @@ import numpy as np
 from data_pipelines.geo import raster_io
 from data_pipelines.schema.errors import InputError
 from data_pipelines.schema.files import write_atomically
-from lcjax.mapping import areas, drafts, map_writer, outputs, preview, qgis_styles, sieve, stac
+from lcjax.mapping import areas, drafts, map_writer, outputs, polygons, preview, qgis_styles, sieve, stac
 from lcjax.mapping.map_writer import Product
 from lcjax.mapping.options import Options
 from lcjax.mapping.scene_files import SceneFiles
@@ -161,6 +161,8 @@ def _write(
     _write_styles(files, card, wanted, mapped.styles)
     pixels = {row["id"]: row["pixels"] for row in rows}
     write_atomically(files["names"], qgis_styles.sidecar(legend, pixels, mapped.files.stamp))
+    if "polygons" in files:
+        polygons.write(files["polygons"], files["classes"], legend, raster_io.crs_of(grid), grid.transform)
     ids = map_writer.read_map(files["classes"], preview.LONGEST)
     preview.save(files["preview"], ids, mapped.picture(*ids.shape), card, rows, output.name)
     if mapped.times is not None:
@@ -181,7 +183,7 @@ def _write_styles(
         "classes": qgis_styles.class_qml(card.legend),
         "conformal": qgis_styles.set_qml(len(card.legend.scored)),
     }
-    for product in wanted:
+    for product in (one for one in wanted if one.bands):
         style = of_kind.get(product.kind) or qgis_styles.probability_qml()
         write_atomically(files[f"{product.kind}_style"], style)
 

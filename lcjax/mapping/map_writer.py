@@ -29,6 +29,7 @@ from lcjax.ops.reliability import PROBABILITY_SCALE
 
 COMPRESSIONS = ("deflate", "lzw")
 ERRORS = (OSError, rasterio.errors.RasterioError, CPLE_BaseError)  # that writing may raise
+POLYGONS = "polygons"
 # Kinds of the rasters that may lie beside the map of classes.
 BESIDE = ("confidence", "probabilities", "conformal", "mutual_information", "scene")
 SETS = ("number of classes in the set", "classes in the set, one bit each")  # bands of the conformal sets
@@ -42,12 +43,12 @@ _PLAN_TAG, _SCENE_TAG, _FILES_TAG = "LCJAX_PLAN", "LCJAX_SCENE", "LCJAX_FILES"
 
 @dataclasses.dataclass(frozen=True)
 class Product:
-    """One GeoTIFF of a map.
+    """One GeoTIFF of a map, or its polygons.
 
     Attributes:
       kind: "classes" (ids of the legend), "confidence" (probability of the mapped class), "probabilities",
-        "conformal" (sets of classes), "mutual_information" (how far the members of an ensemble disagree) or "scene"
-        (number of the scene of a mosaic).
+        "conformal" (sets of classes), "mutual_information" (how far the members of an ensemble disagree), "scene"
+        (number of the scene of a mosaic) or `POLYGONS`, which are made of the classes and have no bands.
       bands: description of each band.
       planes: bytes of a pixel while it is on its way, of which `numbers` makes those of the file.
       dtype: of the file.
@@ -60,6 +61,8 @@ class Product:
 
     def path(self, output: pathlib.Path) -> pathlib.Path:
         """Returns the path of this product of the map `output`."""
+        if self.kind == POLYGONS:
+            return output.with_suffix(".gpkg")
         return output.with_name(f"{output.stem}_{self.kind}{output.suffix}") if self.kind in BESIDE else output
 
     def nodata(self, legend: Legend) -> int:
@@ -86,8 +89,9 @@ def products(
     conformal: bool = False,
     mutual_information: bool = False,
     scene: bool = False,
+    vector: bool = False,
 ) -> tuple[Product, ...]:
-    """Returns the GeoTIFFs of a map, the classes first."""
+    """Returns the GeoTIFFs of a map, the classes first, and its polygons."""
     names = tuple(f"probability of {land_class.name}" for land_class in legend.scored)
     wanted = {
         Product("classes", ("land cover",), 1): True,
@@ -96,6 +100,7 @@ def products(
         Product("conformal", SETS, 1 + _MASK_BYTES, "uint32"): conformal,
         Product("mutual_information", ("mutual information of class and member, 1 at most",), 1): mutual_information,
         Product("scene", ("number of the scene that a pixel is of",), 2, "uint16"): scene,
+        Product(POLYGONS, (), 0): vector,
     }
     return tuple(product for product, is_wanted in wanted.items() if is_wanted)
 
@@ -127,7 +132,7 @@ def summary(legend: Legend, wanted: Sequence[Product], least: Sequence[float] = 
       is wanted.
     """
     ids, classes = legend.value_of_index(), len(legend.scored)
-    kinds = [product.kind for product in wanted]
+    kinds = [product.kind for product in wanted if product.bands]
 
     def layers(probabilities_KxHxW: jax.Array) -> jax.Array:
         best = jnp.argmax(probabilities_KxHxW[:classes], axis=0)
@@ -246,7 +251,7 @@ def write_products(
     """
     place = {"crs": raster_io.crs_of(grid), "transform": grid.transform, "width": grid.width, "height": grid.height}
     read, planes_by_kind = read or draft.read, planes_of(drafted or wanted)
-    for product in wanted:
+    for product in (one for one in wanted if one.bands):
         count, planes = len(product.bands), planes_by_kind[product.kind]
         path, plain = product.path(draft.files / draft.output.name), draft.plain
         profile = {

@@ -6,7 +6,7 @@ from data_pipelines.schema import limits
 from data_pipelines.schema.errors import InputError
 from data_pipelines.schema.legends import Legend
 from lcjax.mapping import map_writer, sieve
-from lcjax.mapping.mosaics.rules import CONFIDENCE, RULES
+from lcjax.mapping.combining.rules import CONFIDENCE, RULES
 from lcjax.ops.tiling import BLENDS
 from lcjax.runs.calibration import OFF, percent
 
@@ -22,9 +22,10 @@ class Options:
       probabilities: whether to write the probability of every class, too.
       conformal: coverage of the sets of classes that are written, too: 0.5 to 0.99 in whole percents; 0 for none.
       mutual_information: whether to write how far the members of an ensemble disagree, too.
-      mosaic: name of the rule by which many scenes become one map, in `mosaics.rules.RULES`; "" maps each alone.
+      mosaic: name of the rule by which many scenes become one map, in `combining.rules.RULES`; "" maps each alone.
       sieve: pixels that a region of one class has at least, smaller ones being taken out; 0 keeps all.
       calibrated: whether what is written of probabilities is calibrated, where calibration.json is there.
+      vector: whether to write the map as polygons, too.
       compress: compression of the GeoTIFFs, one of `map_writer.COMPRESSIONS`.
       batch_size: largest number of tiles in a call of the network on a device; the map does not depend on it.
       max_memory: bytes that one row of tiles may take.
@@ -39,6 +40,7 @@ class Options:
     mosaic: str = ""
     sieve: int = 0
     calibrated: bool = True
+    vector: bool = False
     compress: str = "deflate"
     batch_size: int = 8
     max_memory: float = limits.STRIP_BYTES
@@ -49,7 +51,7 @@ class Options:
         return self.confidence or self.probabilities or bool(self.conformal) or self.mutual_information
 
     def products(self, legend: Legend) -> tuple[map_writer.Product, ...]:
-        """Returns the GeoTIFFs of a map with these options."""
+        """Returns the GeoTIFFs of a map with these options, and its polygons."""
         return map_writer.products(
             legend,
             confidence=self.confidence,
@@ -57,6 +59,7 @@ class Options:
             conformal=bool(self.conformal),
             mutual_information=self.mutual_information,
             scene=bool(self.mosaic),
+            vector=self.vector,
         )
 
     def drafted(self, legend: Legend) -> tuple[map_writer.Product, ...]:
@@ -72,7 +75,9 @@ class Options:
     def plan(self) -> dict:
         """The options that the bytes of a map depend on; those that are off are left out, as if there were none."""
         without = {"batch_size", "max_memory", "calibrated"}
-        off = {name for name in ("conformal", "mutual_information", "mosaic", "sieve") if not getattr(self, name)}
+        off = {
+            name for name in ("conformal", "mutual_information", "mosaic", "sieve", "vector") if not getattr(self, name)
+        }
         return {name: value for name, value in dataclasses.asdict(self).items() if name not in without | off}
 
     def check(self, tile: int, classes: int = 1) -> int:

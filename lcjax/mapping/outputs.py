@@ -27,14 +27,14 @@ def files_of(output: pathlib.Path, wanted: Sequence[Product]) -> dict[str, pathl
 
     Args:
       output: the map.
-      wanted: its GeoTIFFs, the classes first.
+      wanted: its GeoTIFFs, the classes first, and its polygons.
 
     Returns:
-      Role -> path: "classes" and the kinds of the other products, each also with "_style"; "names", "areas",
+      Role -> path: "classes" and the kinds of the other products, rasters also with "_style"; "names", "areas",
       "preview", "scenes" of a mosaic, and "item", which is written only where the date of the scene is known.
     """
     rasters = {product.kind: product.path(output) for product in wanted}
-    styles = {f"{kind}_style": path.with_suffix(".qml") for kind, path in rasters.items()}
+    styles = {f"{product.kind}_style": rasters[product.kind].with_suffix(".qml") for product in wanted if product.bands}
     beside = {"areas": ".areas.csv", "preview": ".png", "item": ".json"}
     if "scene" in rasters:
         beside["scenes"] = ".scenes.csv"

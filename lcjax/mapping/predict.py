@@ -8,12 +8,12 @@ import logging
 import pathlib
 from collections.abc import Callable, Sequence
 
-from data_pipelines.geo import vectors
+from data_pipelines.geo import geopackage, vectors
 from data_pipelines.geo.vectors import Features
 from data_pipelines.schema.errors import InputError
-from lcjax.mapping import acquisition, ensemble, outputs, scene, scene_list
+from lcjax.mapping import acquisition, outputs, scene, scene_list
+from lcjax.mapping.combining import ensemble, mosaic
 from lcjax.mapping.mapper import Mapper
-from lcjax.mapping.mosaics import mosaic
 from lcjax.mapping.options import Options
 from lcjax.mapping.scene_list import Job
 from lcjax.parallel import devices, multihost
@@ -116,6 +116,8 @@ def check(card: Card, jobs: Sequence[Job], options: Options, scene_options: Scen
         also_read |= {path: "one of the scenes" for job in jobs for path in job.files.values()}
         jobs = jobs[:1]  # for they have one map
     outputs.check(jobs, options.products(card.legend), also_read)
+    if options.vector:
+        geopackage.installed(jobs[0].output.with_suffix(".gpkg"), "--vector", "")
 
 
 def check_calibration(workdir: pathlib.Path, options: Options) -> bool:

@@ -31,6 +31,34 @@ def class_qml(legend: Legend) -> str:
     return _palette_qml((c.value, c.name, c.colour) for c in legend.scored)
 
 
+def polygon_qml(legend: Legend, column: str) -> str:
+    """Returns the QML of a layer of polygons that are drawn in the colours of the classes that a column holds."""
+    categories, symbols = [], []
+    for number, c in enumerate(legend.scored):
+        label = saxutils.quoteattr(c.name)
+        categories.append(f'   <category value="{c.value}" label={label} symbol="{number}" render="true" type="long"/>')
+        colour = ",".join(str(part) for part in bytes.fromhex(c.colour[1:])) + ",255"
+        symbols.append(
+            f'   <symbol name="{number}" type="fill" alpha="1" clip_to_extent="1" force_rhr="0">'
+            '<layer class="SimpleFill" enabled="1" locked="0" pass="0"><Option type="Map">'
+            f'<Option name="color" type="QString" value="{colour}"/>'
+            '<Option name="style" type="QString" value="solid"/>'
+            '<Option name="outline_style" type="QString" value="no"/></Option></layer></symbol>'
+        )
+    return f"""<!DOCTYPE qgis PUBLIC 'http://mrcc.com/qgis.dtd' 'SYSTEM'>
+<qgis version="3.22.0" styleCategories="Symbology">
+ <renderer-v2 type="categorizedSymbol" attr="{column}" forceraster="0" symbollevels="0">
+  <categories>
+{chr(10).join(categories)}
+  </categories>
+  <symbols>
+{chr(10).join(symbols)}
+  </symbols>
+ </renderer-v2>
+</qgis>
+"""
+
+
 def probability_qml() -> str:
     """Returns the QML of band 1 of a raster of probabilities, with a legend in percent.
 

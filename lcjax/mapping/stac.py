@@ -30,6 +30,7 @@ ASSETS = {  # key: (title, media type, roles)
     "mutual_information": ("Disagreement of the ensemble: mutual information, 1 at most", _COG, ["data"]),
     "scene": ("Number of the scene that a pixel is of", _COG, ["data"]),
     "scenes": ("The scenes by number, and how many pixels are of each", "text/csv", ["metadata"]),
+    "polygons": ("Land cover as polygons", "application/geopackage+sqlite3", ["data"]),
     "preview": ("Scene and map", "image/png", ["thumbnail", "overview"]),
     "areas": ("Pixels and hectares of each class", "text/csv", ["metadata"]),
     "style": ("Style for QGIS", "application/xml", ["metadata", "style"]),

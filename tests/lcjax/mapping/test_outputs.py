@@ -26,11 +26,12 @@ from lcjax.mapping.options import Options
 from lcjax.mapping.scene_list import Job
 
 CLASSES = map_writer.products(DFC2020)
-ALL = map_writer.products(DFC2020, confidence=True, probabilities=True)
+ALL = map_writer.products(DFC2020, confidence=True, probabilities=True, vector=True)
 NAMES = [
     "map.tif",
     "map_confidence.tif",
     "map_probabilities.tif",
+    "map.gpkg",
     "map.qml",
     "map_confidence.qml",
     "map_probabilities.qml",

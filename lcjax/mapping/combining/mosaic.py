@@ -22,9 +22,9 @@ from data_pipelines.geo.grids import Grid
 from data_pipelines.schema.errors import InputError
 from data_pipelines.schema.legends import Legend
 from lcjax.mapping import areas, drafts, map_files, map_writer, preview, qgis_styles, stac
+from lcjax.mapping.combining import rules
+from lcjax.mapping.combining.places import Source, joined
 from lcjax.mapping.mapper import Mapper
-from lcjax.mapping.mosaics import rules
-from lcjax.mapping.mosaics.places import Source, joined
 from lcjax.mapping.options import Options
 from lcjax.mapping.scene import Scene
 from lcjax.mapping.scene_files import SceneFiles

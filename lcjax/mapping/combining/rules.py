@@ -7,7 +7,7 @@ import numpy as np
 
 from data_pipelines.schema.errors import InputError
 from data_pipelines.schema.legends import Legend
-from lcjax.mapping.mosaics.places import Source
+from lcjax.mapping.combining.places import Source
 
 NEWEST, CONFIDENCE = RULES = ("newest", "confidence")
 NONE = 65_535  # the number of pixels of no scene

@@ -20,9 +20,9 @@ from data_pipelines.schema.sensors import S1, S2
 from lcjax.engine import restore
 from lcjax.mapping import predict, scene_area
 from lcjax.mapping.acquisition import parse_date
+from lcjax.mapping.combining import places, rules
+from lcjax.mapping.combining.places import Source
 from lcjax.mapping.mapper import Mapper
-from lcjax.mapping.mosaics import places, rules
-from lcjax.mapping.mosaics.places import Source
 from lcjax.mapping.options import Options
 from lcjax.mapping.scene_list import Job
 

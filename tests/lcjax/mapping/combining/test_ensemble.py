@@ -16,9 +16,10 @@ from pystac.validation.stac_validator import JsonSchemaSTACValidator
 from data_pipelines.datasets.contest_legend import DFC2020
 from data_pipelines.schema.errors import InputError
 from lcjax.engine import restore
-from lcjax.mapping import ensemble, scene_list
 from lcjax.mapping import scene as scenes
+from lcjax.mapping import scene_list
 from lcjax.mapping.acquisition import parse_date
+from lcjax.mapping.combining import ensemble
 from lcjax.mapping.mapper import Mapper
 from lcjax.mapping.options import Options
 from lcjax.ops import reliability
