@@ -145,7 +145,8 @@ def _write(
     names = [path.name for path in files.values()]
     marked = map_writer.marks(mapped.plan, draft, names)
     counted = areas.Areas(legend, raster_io.crs_of(grid), grid.transform, grid.width)
-    tags, read = dict(mapped.tags), draft.read
+    tags = dict(mapped.tags)
+    read: Callable[[int, int], np.ndarray] = draft.read
     if options.sieve:
         tags["LCJAX_SIEVE"] = sieve.told(options.sieve)
         read = sieve.reader(draft, drafted, legend, grid.shape, options.sieve)

@@ -144,7 +144,7 @@ class Mapper:
             plan=self.plan(scene, options, time),
             tags=self.tags | (scene.area.tags if scene.area else {}),
             told=self.told(options),
-            times=time and (time, time),
+            times=(time, time) if time else None,
             picture=scene.picture,
         )
         wanted, drafted = options.products(self.card.legend), options.drafted(self.card.legend)
@@ -162,7 +162,8 @@ class Mapper:
         )
 
     def _tiling(self, scene: Scene, options: Options) -> Tiling:
-        return Tiling(*scene.grid.shape, self.card.tile, options.check(self.card.tile), options.blend)
+        height, width = scene.grid.shape
+        return Tiling(height, width, self.card.tile, options.check(self.card.tile), options.blend)
 
     def boundaries(self, scene: Scene, options: Options) -> Sequence[int]:
         """The rows of a scene at which its map can be resumed, and the end."""

@@ -229,7 +229,8 @@ def _origin(path: pathlib.Path, tags: Mapping[str, str], crs: Any, size: str) ->
         again = "move it away, or map the scene again"
         read = typed_json.read(item, _Item, again, foreign=True, expected="a STAC item", limit=_MOST_BYTES)
         told = read["properties"]
-        first, last = (told["datetime"] or told.get(name, "") for name in ("start_datetime", "end_datetime"))
+        first = told["datetime"] or told.get("start_datetime", "")
+        last = told["datetime"] or told.get("end_datetime", "")
         yield f"scene of {first[:10]}" if first == last else f"scenes from {first[:10]} to {last[:10]}"
     said = {tag: names.check(tags[tag], f"{path}: the tag {tag}") for tag in _TAGS if tag in tags}
     if "LCJAX_MODEL" in said:
