@@ -88,6 +88,9 @@ def _placed(source: Source, first: Source) -> Source:
     left, top = np.rint(corner.clip(-(2**40), 2**40)).astype(int).tolist() if np.isfinite(corner).all() else (0, 0)
     here = like.transform @ type(like.transform).translation(left, top)
     if found := grids.difference(grid, Grid(like.crs, here, grid.height, grid.width), first.path.name):
+        if grid.crs != like.crs:  # how far apart they are is told of their own places
+            there = Grid(like.crs, like.transform, grid.height, grid.width)
+            found = grids.difference(grid, there, first.path.name)
         code = geodesy.codes(like.crs)[0] or "that CRS"
         across, down = np.hypot(*like.matrix[:2, :2])
         raise InputError(

@@ -234,7 +234,10 @@ def test_what_cannot_be_one_map_is_said_before_any_is_mapped(folder, network):
     network["answer"] = never
     output = folder / "map.tif"
     for change, words in (
-        ({"crs": "EPSG:32735"}, r"d.tif: CRS EPSG:32735, expected EPSG:32736 as in a_20200101.tif .*gdalwarp"),
+        (
+            {"crs": "EPSG:32735"},
+            r"d.tif: CRS EPSG:32735, expected EPSG:32736 as in a_20200101.tif .*; expected the CRS .*gdalwarp",
+        ),
         ({"transform": STEP @ rasterio.Affine.scale(1.2)}, r"d.tif: pixels of 12 x 12 m, expected 10 x 10 m as in a_"),
         ({"transform": STEP @ rasterio.Affine.translation(1e9, 0)}, r"pixels from .* expected at most 40,000,000,000"),
         ({}, r"d.tif: neither tags nor name tell when it was taken, and --mosaic=newest asks for it"),
