@@ -14,8 +14,9 @@ import numpy as np
 import rasterio.features
 from rasterio.windows import Window
 
-from data_pipelines.geo import wkb
-from data_pipelines.geo.vectors import Placed, Shapes
+from data_pipelines.geo.geometry import wkb
+from data_pipelines.geo.geometry.shapes import Shapes
+from data_pipelines.geo.vectors import Placed
 
 # Which of several shapes a pixel belongs to: the last or the first in the file, the one of the feature with the
 # smallest area, or none of them where their values differ.
@@ -70,11 +71,11 @@ def burned(
     """
     size = int(window.height), int(window.width)
     shapes = _near(placed, window, drawing)
-    order = np.arange(len(shapes.kinds))
+    order = list(range(len(shapes.kinds)))
     if drawing.overlap == FIRST:
         order = order[::-1]
     elif drawing.overlap == SMALLEST:
-        order = np.argsort(-_areas(placed.shapes, len(values))[shapes.owners], kind="stable")
+        order = np.argsort(-_areas(placed.shapes, len(values))[shapes.owners], kind="stable").tolist()
     if drawing.overlap != NONE and not drawing.buffer:
         drawn = _drawn(shapes, [(part, values[shapes.owners[part]]) for part in order], size, drawing.all_touched)
     else:

@@ -7,10 +7,11 @@ from collections.abc import Iterator, Mapping, Sequence
 
 import numpy as np
 
-from data_pipelines.geo import geodesy, geopackage, outlines
+from data_pipelines.geo import geodesy, geopackage
 from data_pipelines.geo.geodesy import CRS, HECTARE, Affine
+from data_pipelines.geo.geometry import outlines
+from data_pipelines.geo.geometry.outlines import Areas
 from data_pipelines.geo.geopackage import Value
-from data_pipelines.geo.outlines import Areas
 from data_pipelines.schema.legends import Legend
 from lcjax.mapping import qgis_styles
 

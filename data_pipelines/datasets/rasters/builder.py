@@ -244,7 +244,7 @@ def read(
         # A truncated JPEG is only a warning to GDAL, and grey below.
         with rasterio.Env(GDAL_ERROR_ON_LIBJPEG_WARNING=True):
             images = {sensor.name: _image(item.files[sensor.name], sensor, window, first.shape) for sensor in sensors}
-            label, off = _label(mask, classes, window, path, way and way.drawn)
+            label, off = _label(mask, classes, window, path, way.drawn if way else None)
             if way and way.exclude:
                 of_file = _stamp(way.exclude.path)
                 usable = ~_open_excluded(way.exclude, of_file, path, _stamp(path))[0].read(window)[0]

@@ -109,6 +109,8 @@ def init_csv(name: str, source: pathlib.Path, tile: int = builder.TILE) -> None:
         pixels = list(pool.map(_pixels, [source / place.image for place in labelled] if drawn else masks))
     seen = [one for one in looked if one]
     # Broken masks stay in the CSV: `prepare` names them.
+    if masks and not seen and drawn:
+        drawn.look(source / labelled[0].image, masks[0])  # says why
     if masks and not seen:
         raise InputError(f"--source={source}: none of the {len(masks)} masks can be read; expected ids or colours")
     classes, remarks = _classes(seen, drawn) if masks else ([], [])

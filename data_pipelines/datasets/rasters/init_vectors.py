@@ -21,8 +21,17 @@ from data_pipelines.schema.errors import InputError
 from data_pipelines.schema.legends import IGNORE, LandClass, Legend
 
 SUFFIXES = tuple(suffix for suffix in vectors.SUFFIXES if suffix != ".json")  # those beside images are mostly of others
-_NAMES = ("class", "class_name", "class_id", "classname", "label", "landcover", "land_cover", "landuse", "lulc", "lc")
-_NAMES += ("category", "code", "type")
+_NAMES: tuple[str, ...] = (
+    "class",
+    "class_name",
+    "class_id",
+    "classname",
+    "label",
+    "landcover",
+    "land_cover",
+    "landuse",
+)
+_NAMES += ("lulc", "lc", "category", "code", "type")
 _MOST_CLASSES = 254
 _GUESSED = 40  # values of a column with another name that may be one of classes
 

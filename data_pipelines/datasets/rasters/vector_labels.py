@@ -12,8 +12,9 @@ import numpy as np
 from rasterio.windows import Window
 
 from data_pipelines.datasets.rasters.columns import NO, YES
-from data_pipelines.geo import burning, vectors, wkb
+from data_pipelines.geo import burning, vectors
 from data_pipelines.geo.burning import Drawing
+from data_pipelines.geo.geometry import wkb
 from data_pipelines.geo.geopackage import Value
 from data_pipelines.geo.grids import Grid
 from data_pipelines.geo.vectors import Features, Placed

@@ -9,8 +9,9 @@ from rasterio import Affine
 from rasterio.crs import CRS
 from rasterio.windows import Window
 
-from data_pipelines.geo import burning, geopackage, vectors, wkb
+from data_pipelines.geo import burning, geopackage, vectors
 from data_pipelines.geo.burning import Drawing
+from data_pipelines.geo.geometry import wkb
 from data_pipelines.geo.grids import Grid
 from data_pipelines.geo.vectors import Placed
 

@@ -14,7 +14,8 @@ import shapes
 from rasterio import Affine
 from rasterio.crs import CRS
 
-from data_pipelines.geo import vectors, wkb
+from data_pipelines.geo import vectors
+from data_pipelines.geo.geometry import wkb
 from data_pipelines.geo.grids import Grid
 from data_pipelines.schema import limits
 from data_pipelines.schema.errors import InputError

@@ -332,6 +332,14 @@ def test_init_finds_the_column_or_asks(tmp_path):
         init_csv.init_csv(NAME, tmp_path)
 
 
+def test_init_says_why_polygons_cannot_be_drawn(tmp_path):
+    own.write(tmp_path / "a.tif", own.picture(0))
+    shapes.written(tmp_path / "a.gpkg", ["x", "y"], [shapes.square(1, 1, 4)] * 2, "GPKG")
+    with pytest.raises(InputError, match=r"a\.tif: has no CRS, or no transform; expected a place, which a\.gpkg has"):
+        init_csv.init_csv(NAME, tmp_path)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["a.gpkg", "a.tif"]
+
+
 def test_codes_above_254_become_names(tmp_path):
     """The numbers of the legend are then others, and what a column holds is the name of a class before it is one."""
     own.write(tmp_path / "a.tif", own.picture(0), crs=shapes.CRS)

@@ -23,8 +23,9 @@ import rasterio.features
 from rasterio import Affine
 from rasterio.crs import CRS
 
-from data_pipelines.geo import geodesy, raster_io, wkb
-from data_pipelines.geo.vectors import Shapes, offsets
+from data_pipelines.geo import geodesy, raster_io
+from data_pipelines.geo.geometry import wkb
+from data_pipelines.geo.geometry.shapes import Shapes, offsets
 
 _TOLERANCE = 0.35  # pixels: less than half of the distance of two lines, which is the root of a half
 _BATCH = 20_000  # polygons that are worked on together

@@ -5,7 +5,8 @@ import struct
 import numpy as np
 import pytest
 
-from data_pipelines.geo import geopackage, wkb
+from data_pipelines.geo import geopackage
+from data_pipelines.geo.geometry import wkb
 
 RING = np.array([(0.0, 0), (4, 0), (4, 4), (0, 0)])
 HOLE = np.array([(1.0, 0.5), (2, 0.5), (2, 1), (1, 0.5)])

@@ -10,8 +10,9 @@ import scipy.ndimage
 from rasterio import Affine
 from rasterio.crs import CRS
 
-from data_pipelines.geo import outlines, raster_io, vectors
-from data_pipelines.geo.outlines import Areas
+from data_pipelines.geo import raster_io
+from data_pipelines.geo.geometry import outlines, shapes, wkb
+from data_pipelines.geo.geometry.outlines import Areas
 
 
 def blobs(height, width, classes, sigma, seed):
@@ -65,11 +66,11 @@ def test_outlines_fit_together(tmp_path, values):
     assert all(any(a[k] == b[k] and a[k] in (0, (width, height)[k]) for k in (0, 1)) for a, b in alone)
     # As one polygon all lines are asked whether they cross: of a partition none do.
     every = np.array(sorted(lines))
-    together = vectors.Shapes(
-        every.reshape(-1, 2), vectors.offsets(np.full(len(every), 2)), np.array([0, len(every)]),
-        np.array([vectors.wkb.POLYGON]), np.array([0]),
+    together = shapes.Shapes(
+        every.reshape(-1, 2), shapes.offsets(np.full(len(every), 2)), np.array([0, len(every)]),
+        np.array([wkb.POLYGON]), np.array([0]),
     )  # fmt: skip
-    assert not vectors.crossing(together)
+    assert not shapes.crossing(together)
 
 
 def test_slopes_become_lines_and_fields_keep_their_corners(tmp_path):
