@@ -214,6 +214,8 @@ class Mosaic:
         own = draft.scratch / f"scene{number}.tif"
         drafts.folder_of(own).mkdir(parents=True, exist_ok=True)
         with self._opened(source.job) as scene:
+            if Grid.of(scene.grid) != source.grid:
+                raise InputError(f"{source.path}: has changed meanwhile; run the same command again")
             self._mapper.check_memory(scene, self._options)
             part = drafts.Draft(
                 own,
