@@ -343,7 +343,7 @@ def onto(features: Features, grid: Grid, image: pathlib.Path, margin: float = 0)
         shapes = _divided(near, shapes, features.crs, grid)
     shapes = dataclasses.replace(shapes, points=np.round(shapes.points * _EXACT) / _EXACT)
     boxes, size = shapes.boxes(), (grid.width, grid.height)
-    meets = (boxes[:, :2] <= np.add(size, margin)).all(1) & (boxes[:, 2:] >= -margin).all(1)
+    meets = np.all(boxes[:, :2] <= np.add(size, margin), axis=1) & np.all(boxes[:, 2:] >= -margin, axis=1)
     return Placed(shapes.chosen(meets), pixel)
 
 

@@ -16,9 +16,9 @@ def _describe(
 
 
 def _begin(name: str, source: pathlib.Path, tile: int | None) -> None:
-    from data_pipelines.datasets.rasters import builder, init_csv
+    from data_pipelines.datasets.rasters import init_csv
 
-    init_csv.init_csv(name, source, builder.TILE if tile is None else tile)
+    init_csv.init_csv(name, source, tile)
 
 
 RASTERS = DatasetFamily(name="rasters", version="1.0.0", describe=_describe, begin=_begin, overlapping=True)

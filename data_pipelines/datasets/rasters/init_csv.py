@@ -70,17 +70,18 @@ class Proposal:
     remarks: tuple[str, ...] = ()
 
 
-def init_csv(name: str, source: pathlib.Path, tile: int = builder.TILE) -> None:
+def init_csv(name: str, source: pathlib.Path, tile: int | None = None) -> None:
     """Writes rasters.csv and legend.csv into `source`.
 
     Args:
       name: of the data set, for what is said.
       source: the folder with images and masks.
-      tile: edge of the tiles that will be cut: the parts of one mosaic hold one at least.
+      tile: edge of the tiles that will be cut, None for the usual one: the parts of one mosaic hold one at least.
 
     Raises:
       InputError: one of the two is there already, or nothing is found.
     """
+    tile = builder.TILE if tile is None else tile
     if not source.is_dir():
         raise InputError(f"--source={source}: no such folder; expected the folder with your images and masks")
     targets = source / tables.PAIRS, source / class_table.LEGEND
@@ -272,7 +273,7 @@ def find(source: pathlib.Path) -> tuple[list[Found], list[pathlib.Path]]:
     drawn = _files_of(source, init_vectors.SUFFIXES)
     for path in _rasters(source) + drawn:
         key, is_mask = _key(path)
-        (found_masks if is_mask or path in drawn else images).setdefault(key, []).append(path)
+        (found_masks if is_mask or vectors.are_vectors(path) else images).setdefault(key, []).append(path)
     # The same key twice (a.tif and a.png) is left to the owner.
     both = [key for key in images if key in found_masks and len(images[key]) == len(found_masks[key]) == 1]
     pairs = [Found(images[key][0], found_masks[key][0], key[0]) for key in both]
