@@ -55,11 +55,11 @@ class Excluded:
 
     Attributes:
       read: gives a window of the image: excluded (h, w) bool, and (h, w) bool where the file tells anything.
-      exclusion: that it is.
+      digest: of polygons, a short hash of what they cover; of a raster "": its bytes and numbers tell.
     """
 
     read: Callable[[Window], tuple[np.ndarray, np.ndarray]]
-    exclusion: Exclusion
+    digest: str = ""
 
 
 def parse(text: str, what: str, below: pathlib.Path | None = None) -> Exclusion:
@@ -128,7 +128,7 @@ def opened(exclusion: Exclusion, grid: Grid, image: pathlib.Path) -> Iterator[Ex
             inside = burning.covered(placed, window)
             return inside, np.ones_like(inside)
 
-        yield Excluded(drawn, exclusion)
+        yield Excluded(drawn, placed.digest)
         return
     with raster_io.opened(exclusion.path) as dataset, contextlib.ExitStack() as stack:
         _check(dataset, exclusion.path)
@@ -140,7 +140,7 @@ def opened(exclusion: Exclusion, grid: Grid, image: pathlib.Path) -> Iterator[Ex
             known = alpha[0] != 0 if alpha else np.ones(numbers.shape, bool)
             return _is_excluded(numbers, exclusion, declared, known) & known, known
 
-        yield Excluded(read, exclusion)
+        yield Excluded(read)
 
 
 def _check(dataset, path: pathlib.Path) -> None:

@@ -11,6 +11,7 @@ coordinates that are no places) is named and refused.
 
 import contextlib
 import dataclasses
+import hashlib
 import math
 import pathlib
 from collections.abc import Iterator, Sequence
@@ -76,6 +77,18 @@ class Placed:
 
     shapes: Shapes
     pixel: tuple[float, float]
+
+    @property
+    def digest(self) -> str:
+        """A short hash of the shapes: where it is the same, so are the pixels that they cover."""
+        total = hashlib.sha256()
+        for name in ("points", "rings", "parts", "kinds"):
+            total.update(np.ascontiguousarray(getattr(self.shapes, name)).tobytes())
+        return total.hexdigest()[:16]
+
+
+class Elsewhere(Refused):
+    """No feature of a layer meets an image."""
 
 
 def are_vectors(path: pathlib.Path) -> bool:
@@ -310,8 +323,8 @@ def onto(features: Features, grid: Grid, image: pathlib.Path, margin: float = 0)
       The features that meet the image, in order; none, where the layer surrounds the image and leaves it free.
 
     Raises:
-      Refused: names the image where it lies nowhere, and the file where all of it lies elsewhere, or where the CRS of
-        the image does not reach it.
+      Elsewhere: all of the layer lies elsewhere.
+      Refused: names the image where it lies nowhere, and the file where the CRS of the image does not reach it.
     """
     if not geodesy.is_earthly(grid.crs) or grid.transform.is_identity:
         raise Refused(image, f"has no CRS, or no transform; expected a place, which {features.path.name} has")
@@ -354,7 +367,7 @@ def _may_meet(features: Features, grid: Grid, margin: float) -> np.ndarray:
             f"x {one[0]:,.7g} to {other[0]:,.7g}, y {one[1]:,.7g} to {other[1]:,.7g}"
             for one, other in ((layer_low, layer_high), (low, high))
         )
-        raise Refused(
+        raise Elsewhere(
             features.path,
             f"all of its features lie elsewhere ({lies}; the image {there}; both in "
             f"{geodesy.codes(features.crs)[0] or 'its CRS'}); expected some on it; is it the right file, and its CRS "

@@ -1,7 +1,8 @@
 """Styles that QGIS loads with a raster of the same name, and class names for GDAL."""
 
+import colorsys
 import pathlib
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from xml.sax import saxutils
 
 from data_pipelines.schema import limits
@@ -19,6 +20,7 @@ _COLUMNS = (
     ("Blue", 0, 8),
     ("Alpha", 0, 9),
 )
+_GOLDEN = 0.618034  # steps of this part of the circle put each hue far from those before
 _EMPTY_SET = "#d7191c"  # red: none of the classes is likely enough
 # Viridis (Smith & van der Walt 2015) at five even steps: its lightness rises evenly, for any colour vision.
 _RAMP = ("#440154", "#3b528b", "#21918c", "#5ec962", "#fde725")
@@ -83,6 +85,13 @@ def probability_qml() -> str:
    </rastershader>
   </rasterrenderer>"""
     )
+
+
+def scene_qml(labels: Sequence[str]) -> str:
+    """Returns the QML of a raster of the numbers of scenes, from 1: neighbours in the list differ in hue."""
+    hues = [(number * _GOLDEN) % 1 for number in range(len(labels))]
+    colours = ["#" + bytes(round(255 * part) for part in colorsys.hsv_to_rgb(hue, 0.55, 0.85)).hex() for hue in hues]
+    return _palette_qml(zip(range(1, len(labels) + 1), labels, colours, strict=True))
 
 
 def set_qml(classes: int) -> str:
