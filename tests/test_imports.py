@@ -88,6 +88,7 @@ FLOORS = (
     ("data_pipelines.reading",),
     ("data_pipelines.datasets",),
     ("data_pipelines.geo",),
+    ("data_pipelines.remote",),
     ("data_pipelines.schema",),
 )
 FLOOR_OF = {room: floor for floor, rooms in enumerate(FLOORS) for room in rooms}

@@ -6,7 +6,7 @@ from rasterio.crs import CRS
 from rasterio.enums import Resampling
 from rasterio.vrt import WarpedVRT
 
-from data_pipelines.geo import raster_io
+from data_pipelines.geo import raster_io, virtual
 from data_pipelines.geo.grids import Grid
 
 _PIXELS = CRS.from_epsg(3857)  # any plane will do where only rows and columns count
@@ -34,4 +34,9 @@ def resampled(dataset: rasterio.DatasetReader, height: int, width: int) -> Warpe
 
 def _view(dataset: rasterio.DatasetReader, **grid) -> WarpedVRT:
     no_alpha = len(raster_io.image_bands(dataset)) == dataset.count
-    return WarpedVRT(dataset, resampling=Resampling.bilinear, add_alpha=dataset.nodata is None and no_alpha, **grid)
+    add_alpha = dataset.nodata is None and no_alpha
+    view = virtual.within(
+        dataset, lambda: WarpedVRT(dataset, resampling=Resampling.bilinear, add_alpha=add_alpha, **grid)
+    )
+    virtual.follow(view, dataset)
+    return view

@@ -11,6 +11,7 @@ from collections.abc import Hashable, Iterable, Sequence
 
 import numpy as np
 
+from data_pipelines.remote.addresses import Address
 from data_pipelines.schema import paths
 from data_pipelines.schema.errors import InputError
 from lcjax.mapping import drafts, map_writer, qgis_styles, scene_files
@@ -149,7 +150,9 @@ def _check_scenes(jobs: Sequence[Job], wanted: Sequence[Product]) -> None:
     read: dict[Hashable, tuple[pathlib.Path, pathlib.Path]] = {}
     folders: dict[pathlib.Path, pathlib.Path] = {}
     for raster in dict.fromkeys(raster for job in jobs for raster in job.files.values()):
-        for file in scene_files.listed(raster):
+        if isinstance(raster, Address) and raster.is_remote:  # nothing is written on servers
+            continue
+        for file in (file for file in scene_files.listed(raster) if not isinstance(file, Address)):
             read |= {key: (file, raster) for key in _keys(file) if key not in read}
             folders |= dict.fromkeys(paths.real(file).parents, file)
     for job in jobs:

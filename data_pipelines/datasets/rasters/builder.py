@@ -14,7 +14,8 @@ from rasterio.windows import Window
 from data_pipelines.datasets.rasters import inspect, masks, tables
 from data_pipelines.datasets.rasters.columns import IMAGE
 from data_pipelines.datasets.rasters.tables import Block, Pair
-from data_pipelines.geo import geotiff, grids, packing, raster_io, resampling
+from data_pipelines.geo import composites, geotiff, grids, packing, raster_io, resampling
+from data_pipelines.remote.addresses import Address
 from data_pipelines.schema import limits
 from data_pipelines.schema.errors import InputError
 from data_pipelines.schema.legends import IGNORE, LandClass, Legend
@@ -80,10 +81,28 @@ def describe(
     classes = tables.read_legend(path, name) if is_needed else Legend(name, (_UNLABELLED,))
     described = csv.read_bytes() + b"\n" + (path.read_bytes() if is_needed else b"")
     digest = hashlib.sha256(f"{tile}{' resampled' if resample else ''}\n".encode() + described)
+    held: dict[pathlib.Path, pathlib.Path] = {}
     for path in (path for pair in pairs for path in pair.files):
+        if isinstance(path, Address):
+            held[path] = held.get(path) or _held(path)
+            digest.update(f"{held[path]} {held[path].version}\n".encode())
+            continue
         about = path.stat() if path.exists() else None
         digest.update(f"{path} {about and (about.st_size, about.st_mtime_ns)}\n".encode())
+    # What is read of a server later must be what was looked at here.
+    pairs = [
+        dataclasses.replace(pair, images={name: held.get(path, path) for name, path in pair.images.items()})
+        for pair in pairs
+    ]
     return Description(name, csv, pairs, classes, tile, digest.hexdigest(), resample)
+
+
+def _held(path: Address) -> Address:
+    """The address, held to what it is now; one that cannot be used stays as it is, to be refused by name."""
+    try:
+        return Address.of(path.text, composites.version(path))
+    except Refused:
+        return path
 
 
 def spec(description: Description, family: DatasetFamily) -> DatasetSpec:
@@ -248,6 +267,8 @@ def _label(path: pathlib.Path | None, legend: Legend, window: Window) -> tuple[n
 
 
 def _stamp(path: pathlib.Path) -> tuple[int, int]:
+    if isinstance(path, Address):  # each part of it is held to its version
+        return 0, 0
     try:
         about = path.stat()
     except OSError as error:

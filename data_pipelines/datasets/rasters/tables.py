@@ -8,6 +8,8 @@ import re
 
 from data_pipelines.datasets.rasters import columns
 from data_pipelines.datasets.rasters.columns import BLOCK_COLUMNS, ROW_COLUMNS
+from data_pipelines.remote import addresses
+from data_pipelines.remote.addresses import Address
 from data_pipelines.schema import csv_rows, names, paths
 from data_pipelines.schema.errors import InputError
 from data_pipelines.schema.legends import IGNORE, MOST_CLASSES, LandClass, Legend
@@ -102,13 +104,16 @@ def read_table(path: pathlib.Path) -> Table:
                 "or test"
             )
         files = {
-            column: paths.given(row[column], f"{where}: {column}", path.parent)
+            column: (paths if column == "mask" else addresses).given(row[column], f"{where}: {column}", path.parent)
             for column in (*known.sensors, "mask")
             if row[column]
         }
         mask = files.pop("mask", None)
         pair = Pair(row[known.sensors[0]], files, mask, split, row.get("group", ""), _block(where, row), line)
-        real = {name: paths.real(file, folders) for name, file in (({"mask": mask} if mask else {}) | files).items()}
+        real = {
+            name: file if isinstance(file, Address) else paths.real(file, folders)
+            for name, file in (({"mask": mask} if mask else {}) | files).items()
+        }
         before = used.setdefault(real[known.sensors[0]], [])
         _check_used_once(where, pair.name, pair.block, before)
         before.append((line, pair.block))
