@@ -45,8 +45,12 @@ class Item:
     properties: dict[str, Any]
 
     def tags(self) -> dict[str, str]:
-        """What goes on as tags of its rasters."""
-        found = {key: str(value)[:200] for key, value in self.properties.items() if _TAGS.fullmatch(key) and value}
+        """What goes on as tags of its rasters; GDAL would cut names at a colon."""
+        found = {
+            key.replace(":", "_"): str(value)[:200]
+            for key, value in self.properties.items()
+            if _TAGS.fullmatch(key) and value
+        }
         if self.properties.get(_OFFSET_TAKEN_OFF) is True:
             return {key: value for key, value in found.items() if "baseline" not in key}
         return found

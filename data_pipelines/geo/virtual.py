@@ -107,6 +107,11 @@ def path_of(dataset: rasterio.DatasetReader) -> pathlib.Path:
     return folder.path if folder else pathlib.Path(dataset.name)
 
 
+def is_virtual(dataset: rasterio.DatasetReader) -> bool:
+    """Whether a dataset is one of a virtual folder."""
+    return dataset in _folders
+
+
 def length(dataset: rasterio.DatasetReader) -> int | None:
     """Bytes of the files of a virtual dataset; None of others."""
     folder = _folders.get(dataset)

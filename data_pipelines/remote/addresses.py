@@ -159,6 +159,11 @@ def given(text: object, what: str, below: pathlib.Path | None = None) -> pathlib
     return found
 
 
+def shown(text: str) -> str:
+    """A text that may hold addresses, without their queries, which can be secrets."""
+    return re.sub(r"(://[^?,#]*)\?[^,#]*", r"\1", text)
+
+
 def remote_text(text: str) -> str:
     """A text as an address of https or http; empty where it names no server."""
     for start, scheme in _GDAL.items():

@@ -178,7 +178,8 @@ def beginning(address: Address, size: int) -> bytes:
 
 def _rule_of(file: RemoteFile) -> servers.Rule:
     def check(url: str) -> None:
-        hosts.check(url, file.shown if url == file.url else f"{file.shown}: leads to {RemoteFile('', url).shown}")
+        target = RemoteFile(part="", url=url)
+        hosts.check(url, file.shown if url == file.url else f"{file.shown}: leads to {target.shown}")
 
     return check
 

@@ -123,7 +123,7 @@ def parse_scene(text: str, sensors: Sequence[Sensor]) -> dict[str, pathlib.Path]
     named = [name for name, _ in pairs]
     if sorted(named) != sorted(wanted) or not all(path for _, path in pairs):
         raise InputError(
-            f"--scene={text}: expected a file for each sensor that the network takes; "
+            f"--scene={addresses.shown(text)}: expected a file for each sensor that the network takes; "
             f"give --scene={','.join(f'{name}=FILE' for name in wanted)}"
         )
     return {name: addresses.given(path, f"--scene={name}") for name, path in pairs}

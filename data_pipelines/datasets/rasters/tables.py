@@ -41,7 +41,7 @@ class Pair:
     """One row: the images of one place or a part of them, their mask, their split, and what keeps neighbours together.
 
     Attributes:
-      name: of the first image, as the CSV spells it.
+      name: of the first image, as the CSV spells it; of an address what of it may be shown.
       images: name of a sensor -> its image, in the order of the columns.
       mask: None where the row has none.
       group: as the CSV names it; empty where the row is a group of its own.
@@ -109,7 +109,9 @@ def read_table(path: pathlib.Path) -> Table:
             if row[column]
         }
         mask = files.pop("mask", None)
-        pair = Pair(row[known.sensors[0]], files, mask, split, row.get("group", ""), _block(where, row), line)
+        first = files[known.sensors[0]]
+        name = str(first) if isinstance(first, Address) else row[known.sensors[0]]  # a query can be a secret
+        pair = Pair(name, files, mask, split, row.get("group", ""), _block(where, row), line)
         real = {
             name: file if isinstance(file, Address) else paths.real(file, folders)
             for name, file in (({"mask": mask} if mask else {}) | files).items()

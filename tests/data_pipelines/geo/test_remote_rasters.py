@@ -99,9 +99,11 @@ def test_a_view_of_it_is_that_of_the_file(address, tmp_path, file_server):
 def test_a_broken_connection_in_the_middle_is_mended(address, file_server, monkeypatch):
     monkeypatch.setattr(ranges, "_BLOCK", 2**12)
     with printed() as said, raster_io.opened(address) as dataset:
-        file_server.cuts, file_server.statuses = [100, None, 5], [0, 0, 500, 0, 503]
-        np.testing.assert_array_equal(raster_io.read_valid(dataset, (1, 2, 3), WHOLE, False)[0], IMAGE)
-    assert said.text.count("trying again") >= 3
+        file_server.cuts, file_server.statuses = [100, None, 5], [0, 0, 500, 0, 0, 503]
+        parts = [Window(0, top, 300, 50) for top in range(0, 200, 50)]
+        raw = np.concatenate([raster_io.read_valid(dataset, (1, 2, 3), part, False)[0] for part in parts], 1)
+        np.testing.assert_array_equal(raw, IMAGE)
+    assert said.text.count("trying again") == 4
 
 
 @pytest.mark.parametrize("after", [1, 2, 3])
@@ -266,7 +268,8 @@ def test_a_stack_of_assets(stack):
     with raster_io.opened(stack) as dataset:
         assert dataset.descriptions == ("B11", "red") and dataset.shape == (200, 300)
         assert dataset.crs == "EPSG:32632" and dataset.transform == rasterio.Affine(10, 0, 500_000, 0, -10, 5_000_000)
-        assert dataset.tags() == {"datetime": "2020-08-23T10:15:59Z", "s2:processing_baseline": "05.09"}
+        told = {"datetime": "2020-08-23T10:15:59Z", "s2_processing_baseline": "05.09"}
+        assert told.items() <= dataset.tags().items()
         assert dataset.nodatavals == (None, 0)
         raw, _ = raster_io.read_valid(dataset, (1, 2), WHOLE, False)
         np.testing.assert_array_equal(raw[1], FINE[0])

@@ -78,7 +78,7 @@ def test_what_of_an_item_goes_on_as_tags(tmp_path):
     told = {"s2:processing_baseline": "05.09", "title": "x", "created": "2021-01-01"}
     (tmp_path / "i.json").write_text(json.dumps(item(IMAGE, **told)))
     found = stac_items.read(tmp_path / "i.json")
-    assert found.tags() == {"datetime": "2020-08-23T10:15:59Z", "s2:processing_baseline": "05.09"}
+    assert found.tags() == {"datetime": "2020-08-23T10:15:59Z", "s2_processing_baseline": "05.09"}
     off = dataclasses.replace(found, properties=found.properties | {"earthsearch:boa_offset_applied": True})
     assert off.tags() == {"datetime": "2020-08-23T10:15:59Z"}
 

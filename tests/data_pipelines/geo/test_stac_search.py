@@ -26,7 +26,8 @@ def api(file_server):
     ]
     links = [{"rel": rel, "href": url(path)} for rel, path in (("self", ""), ("root", ""), ("search", "search"))]
     file_server.files[""] = {
-        "type": "Catalog", "stac_version": "1.0.0", "id": "api", "description": "x", "conformsTo": conforms, "links": links,
+        "type": "Catalog", "stac_version": "1.0.0", "id": "api", "description": "x", "conformsTo": conforms,
+        "links": links,
     }  # fmt: skip
     next_page = {"rel": "next", "href": url("page2"), "method": "GET"}
     file_server.files["search"] = {

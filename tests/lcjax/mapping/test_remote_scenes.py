@@ -130,7 +130,7 @@ def test_a_stac_item_is_a_scene(world, tmp_path, file_server):
     text = f"s1={file_server.url('s1.tif')},s2={file_server.url('d/scene.json')}"
     said = draw(text, tmp_path / "map.tif")
     np.testing.assert_array_equal(ids(tmp_path / "map.tif"), world.truth)
-    assert "-1000 added to the digital numbers, from the tag s2:processing_baseline=05.09" in said
+    assert "-1000 added to the digital numbers, from the tag s2_processing_baseline=05.09" in said
     assert json.loads((tmp_path / "map.json").read_text())["properties"]["datetime"].startswith("2020-08-23T10:15:59")
     del assets["asset-B10"]
     file_server.files["d/scene.json"] = item(assets)

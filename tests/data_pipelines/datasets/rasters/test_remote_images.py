@@ -1,4 +1,4 @@
-"""Images of one's own on servers: prepared as the files would be; a change is noticed, a missing one refused by name."""
+"""Images of one's own on servers: prepared as the files would be; a change is noticed, a missing one is refused."""
 
 import csv
 
