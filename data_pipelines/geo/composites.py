@@ -8,6 +8,7 @@
 GDAL sees each as a virtual folder (`data_pipelines.geo.virtual`), fetched by parts, and nothing else.
 """
 
+import contextlib
 import dataclasses
 import logging
 import pathlib
@@ -17,6 +18,7 @@ from xml.etree import ElementTree
 import numpy as np
 import rasterio
 from rasterio.enums import ColorInterp, MaskFlags
+from rasterio.errors import RasterioError
 
 from data_pipelines.geo import formats, grids, stac_items, virtual, vrt
 from data_pipelines.geo.grids import Grid
@@ -34,7 +36,7 @@ _TYPES = {  # dtype -> what GDAL calls it
     "float32": "Float32", "float64": "Float64",
 }  # fmt: skip
 
-Open = Callable[[pathlib.Path], rasterio.DatasetReader]  # the one that checks: `raster_io.opened`
+Check = Callable[[pathlib.Path, rasterio.DatasetReader], None]  # raises Refused for a raster that is too large
 
 
 class _Local:
@@ -59,79 +61,100 @@ class _Parts:
     """What a raster consists of.
 
     Attributes:
-      files: by their paths; a VRT is the first of its own.
-      named: the names in a VRT -> paths.
+      places: of its files; a VRT is the first of its own.
+      held: those that were asked for already.
+      named: the names in a VRT -> places.
       item: the STAC item that has them; None where there is none.
     """
 
-    files: dict[pathlib.Path, Bytes]
+    places: list[pathlib.Path]
+    held: dict[pathlib.Path, Bytes] = dataclasses.field(default_factory=dict)
     named: dict[tuple[str, bool], pathlib.Path] = dataclasses.field(default_factory=dict)
     item: stac_items.Item | None = None
 
-    @property
-    def version(self) -> str:
-        """Changes where a file does, as far as that can be known."""
-        return "; ".join(file.version for file in self.files.values())
+    def files(self) -> dict[pathlib.Path, Bytes]:
+        """The files by their places, as they are now."""
+        return {place: self.held.get(place) or _bytes(place) for place in self.places}
 
 
-def opened(path: pathlib.Path, open_one: Open) -> rasterio.DatasetReader:
+def opened(path: pathlib.Path, check: Check) -> rasterio.DatasetReader:
     """An open raster of an address, or of a VRT that names files on servers.
 
     Args:
       path: of it.
-      open_one: opens and checks one raster; it is used for each part.
+      check: is asked about each part.
 
     Raises:
       InputError: a part cannot be had, is no GeoTIFF, does not fit the others, or is not what it was.
     """
     parts = _parts(path)
-    if isinstance(path, Address) and path.version and path.version != parts.version:
+    files = parts.files()
+    if isinstance(path, Address) and path.version and path.version != _version(files):
         raise InputError(f"{path}: {ranges.CHANGED}")
-    sources = [place for place in parts.files if place != path]
-    for place in sources or parts.files:
-        formats.check_geotiff(place, parts.files[place].parts([(0, formats.HEAD)])[0])
+    sources = [place for place in files if place != path]
+    for place in sources or files:
+        formats.check_geotiff(place, files[place].parts([(0, formats.HEAD)])[0])
     if not sources:
-        return virtual.opened(path, {"it.tif": parts.files[path]}, "it.tif", "GTiff")
-    for place in sources:
-        open_one(place).close()
+        return _one(path, files[path], check)
     names = {place: f"{number}.tif" for number, place in enumerate(sources)}
-    if parts.item:
-        content = _stack(path, parts.item, names, open_one)
-    else:
-        (content,) = parts.files[path].parts([(0, parts.files[path].length)])
-        content = vrt.renamed(content, {key: names[place] for key, place in parts.named.items()})
-    files = {name: parts.files[place] for place, name in names.items()}
-    return virtual.opened(path, files | {_VRT: Held(content)}, _VRT, "VRT")
+    with contextlib.ExitStack() as stack:
+        datasets = {place: stack.enter_context(_one(place, files[place], check)) for place in sources}
+        if parts.item and isinstance(path, Address):
+            content = _stack(path.assets, parts.item, names, datasets)
+        else:
+            content = files[path].parts([(0, files[path].length)])[0]
+            content = vrt.renamed(content, {key: names[place] for key, place in parts.named.items()})
+    whole = {name: files[place] for place, name in names.items()} | {_VRT: Held(content)}
+    return virtual.opened(path, whole, _VRT, "VRT")
 
 
 def files_of(path: pathlib.Path) -> list[pathlib.Path]:
-    """The files of an address, or of a VRT that names files on servers. Raises InputError where they cannot be had."""
-    return list(_parts(path).files)
+    """The files of an address, or of a VRT that names files on servers. Raises InputError where they are not known."""
+    return _parts(path).places
 
 
 def version(path: Address) -> str:
     """What an address is now, for `Address.of`. Raises InputError where it cannot be had."""
-    return _parts(path).version
+    return _version(_parts(path).files())
+
+
+def _version(files: dict[pathlib.Path, Bytes]) -> str:
+    """Changes where a file does, as far as that can be known."""
+    return "; ".join(file.version for file in files.values())
 
 
 def _parts(path: pathlib.Path) -> _Parts:
     if isinstance(path, Address) and path.assets:
         item = stac_items.read(path)
-        return _Parts({place: _bytes(place) for place in [item.located(a.key) for a in path.assets]}, item=item)
+        return _Parts(list(dict.fromkeys(item.located(asset.key) for asset in path.assets)), item=item)
     if isinstance(path, Address):
         if not path.is_remote:
             raise Refused(path, "names no asset of the STAC item; expected some, as in ITEM.json#red,green,blue")
         file = Ranged(path)
         (head,) = file.parts([(0, formats.HEAD)])
         if b"<VRTDataset" not in head or head.startswith(tuple(formats.FORMATS)):
-            return _Parts({path: file})
+            return _Parts([path], {path: file})
     content = vrt.content_of(path)
     named = vrt.named(path, content)
-    return _Parts({path: Held(content)} | {place: _bytes(place) for place in named.values()}, named)
+    return _Parts([path, *dict.fromkeys(named.values())], {path: Held(content)}, named)
 
 
 def _bytes(path: pathlib.Path) -> Bytes:
     return Ranged(path) if isinstance(path, Address) else _Local(path)
+
+
+def _one(path: pathlib.Path, file: Bytes, check: Check) -> rasterio.DatasetReader:
+    """One GeoTIFF, open and checked."""
+    try:
+        dataset = virtual.opened(path, {"it.tif": file}, "it.tif", "GTiff")
+    except RasterioError as error:
+        raise formats.unreadable(path, error) from error
+    try:
+        check(path, dataset)
+    except BaseException:
+        dataset.close()
+        raise
+    return dataset
 
 
 # ---- STAC items -----------------------------------------------------------------------------------------------------
@@ -162,31 +185,33 @@ class _Band:
     grid: Grid
 
 
-def _stack(path: pathlib.Path, item: stac_items.Item, names: dict[pathlib.Path, str], open_one: Open) -> bytes:
-    """The VRT of a STAC item's assets, whose files have these names."""
+def _stack(
+    assets: Sequence[Asset],
+    item: stac_items.Item,
+    names: dict[pathlib.Path, str],
+    datasets: dict[pathlib.Path, rasterio.DatasetReader],
+) -> bytes:
+    """The VRT of a STAC item's assets, whose files have these names, and are open."""
     bands: list[_Band] = []
-    masked: list[pathlib.Path] = []
-    for asset in path.assets if isinstance(path, Address) else ():
+    for asset in assets:
         place = item.located(asset.key)
-        with open_one(place) as dataset:
-            bands += _bands(dataset, names[place], item, asset)
-            if any({MaskFlags.per_dataset, MaskFlags.alpha} & set(flags) for flags in dataset.mask_flag_enums):
-                masked.append(place)
+        bands += _bands(datasets[place], names[place], item, asset)
+    hidden = {MaskFlags.per_dataset, MaskFlags.alpha}
+    masked = [p for p, dataset in datasets.items() if any(hidden & set(flags) for flags in dataset.mask_flag_enums)]
     if masked and len(names) > 1:
         raise Refused(
             masked[0],
             "has a mask or an alpha band, which would not hold for the bands of other assets; expected none, or one "
             "asset alone",
         )
-    finest = min(bands, key=lambda band: abs(band.grid.transform.determinant))
-    places = {name: place for place, name in names.items()}
-    like, grid = places[finest.file], finest.grid
-    for place, other in {places[band.file]: band.grid for band in bands}.items():
-        if different := grids.other_pixels(other, grid, like.name):
+    grid_of = {place: Grid.of(dataset) for place, dataset in datasets.items()}
+    like = min(grid_of, key=lambda place: abs(grid_of[place].transform.determinant))
+    for place, grid in grid_of.items():
+        if different := grids.other_pixels(grid, grid_of[like], like.name):
             raise Refused(place, f"{different}; expected assets of the same ground")
-        if not grids.same_size(other, grid):
+        if not grids.same_size(grid, grid_of[like]):
             _log.info("%s: brought to the pixels of %s (bilinear)", place, like.name)
-    return _text(bands, grid, item.tags(), bool(masked))
+    return _text(bands, grid_of[like], item.tags(), bool(masked))
 
 
 def _bands(dataset: rasterio.DatasetReader, file: str, item: stac_items.Item, asset: Asset) -> list[_Band]:

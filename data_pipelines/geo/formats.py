@@ -78,6 +78,12 @@ _TEXTS: tuple[str, ...] = (
 _TEXTS += (".txt", ".xml")
 
 
+def unreadable(path: pathlib.Path, error: BaseException | None) -> Refused:
+    """What to say of a file that GDAL cannot open, or not read to its end."""
+    reason = " ".join(str((error and error.__cause__) or error).split())
+    return Refused(path, f"cannot be read ({reason}); damaged, truncated or no raster; copy or download it again")
+
+
 def drivers_of(path: pathlib.Path) -> tuple[str, ...]:
     """The drivers of GDAL that may open a file, after a look at it and at every file that GDAL would draw in with it.
 

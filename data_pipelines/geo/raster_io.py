@@ -32,7 +32,7 @@ from data_pipelines.schema.sensors import holds_data
 from data_pipelines.schema.spec import Refused
 
 _UNKNOWN = (ColorInterp.undefined, ColorInterp.palette)
-anywhere = quiet.anywhere
+anywhere, unreadable = quiet.anywhere, formats.unreadable
 
 
 def opened(path: pathlib.Path) -> rasterio.DatasetReader:
@@ -65,7 +65,7 @@ def opened(path: pathlib.Path) -> rasterio.DatasetReader:
 
 def _opened_virtually(path: pathlib.Path) -> rasterio.DatasetReader:
     try:
-        dataset = composites.opened(path, opened)
+        dataset = composites.opened(path, _check_size)
     except (rasterio.errors.RasterioError, rasterio.errors.CRSError, UnicodeDecodeError) as error:
         raise unreadable(path, error) from error
     try:
@@ -74,12 +74,6 @@ def _opened_virtually(path: pathlib.Path) -> rasterio.DatasetReader:
         dataset.close()
         raise
     return dataset
-
-
-def unreadable(path: pathlib.Path, error: BaseException | None) -> Refused:
-    """What to say of a file that GDAL cannot open, or not read to its end."""
-    reason = " ".join(str((error and error.__cause__) or error).split())
-    return Refused(path, f"cannot be read ({reason}); damaged, truncated or no raster; copy or download it again")
 
 
 def _check_size(path: pathlib.Path, dataset: rasterio.DatasetReader) -> None:

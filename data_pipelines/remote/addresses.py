@@ -176,4 +176,4 @@ def remote_text(text: str) -> str:
     if scheme in _BUCKETS:  # a key may hold any sign
         key, sharp, assets = key.partition("#")
         return _BUCKETS[scheme].format(bucket=bucket) + urllib.parse.quote(key, safe="/%") + sharp + assets
-    return f"{scheme}://{rest}"
+    return f"{scheme}://" + urllib.parse.quote(rest, safe="%/:?#[]@!$&'()*+,;=~")

@@ -36,7 +36,7 @@ def followed(source: pathlib.Path, name: str, what: str, *, relative: bool = Tru
         raise Refused(source, f"{what} is {shown}, no plain file; {aside}")
     if plain or on_server:
         if isinstance(source, Address) and source.is_remote:
-            plain = plain or urllib.parse.urljoin(source.file.url, name)
+            plain = plain or remote_text(urllib.parse.urljoin(source.file.url, name))
         address = Address.of(plain.partition("#")[0])
         try:
             hosts.check(address.file.url, f"{what} {address}")

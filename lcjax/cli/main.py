@@ -293,7 +293,7 @@ def _define(module, verb: str) -> list[str]:
 def _parse(verb: str, rest: list[str]) -> list[str]:
     """Parses the flags; returns the words that are none, of a verb that takes them."""
     words = as_flags(verb, rest)
-    for word in words:
+    for word in words if VERBS[verb].remote else rest:
         name, equals, _ = word.lstrip("-").partition("=")
         for part in re.split("[=,]", word) if not equals or name not in VERBS[verb].remote else ():
             paths.refuse_buckets(part, word)
