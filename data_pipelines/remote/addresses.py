@@ -96,6 +96,14 @@ class Address(pathlib.PosixPath):
         )
         return Address.of(f"{self.item.text}#{told}")
 
+    def __eq__(self, other: object) -> bool:
+        """Whether two are the same, with all that is not shown."""
+        return isinstance(other, Address) and self.parts == other.parts
+
+    def __hash__(self) -> int:
+        """Of all of it."""
+        return hash(self.parts)
+
     def __str__(self) -> str:
         """The address as it may be shown: a query can be a secret."""
         if not self.is_remote:

@@ -1,5 +1,6 @@
 """Own imagery as a data set: images and masks that a CSV pairs, cut into tiles. What it may hold: docs/own_data.md."""
 
+import concurrent.futures
 import dataclasses
 import functools
 import hashlib
@@ -34,6 +35,7 @@ LAYOUT = (
     "`lcjax prepare --init --source=FOLDER` writes one"
 )
 _TRAIN = "train"
+_AT_ONCE = 8  # servers' files that are asked for
 _OPEN = limits.MAX_SENSORS  # files that stay open from tile to tile: one for each sensor of a place
 _UNLABELLED = LandClass(0, "unlabelled", "#808080")  # all that the legend of a data set without masks can hold
 
@@ -81,17 +83,20 @@ def describe(
     classes = tables.read_legend(path, name) if is_needed else Legend(name, (_UNLABELLED,))
     described = csv.read_bytes() + b"\n" + (path.read_bytes() if is_needed else b"")
     digest = hashlib.sha256(f"{tile}{' resampled' if resample else ''}\n".encode() + described)
-    held: dict[pathlib.Path, pathlib.Path] = {}
+    addresses = list(dict.fromkeys(path for pair in pairs for path in pair.files if isinstance(path, Address)))
+    with concurrent.futures.ThreadPoolExecutor(_AT_ONCE) as pool:
+        held = dict(zip(addresses, pool.map(_held, addresses), strict=True))
     for path in (path for pair in pairs for path in pair.files):
         if isinstance(path, Address):
-            held[path] = held.get(path) or _held(path)
             digest.update(f"{held[path]} {held[path].version}\n".encode())
             continue
         about = path.stat() if path.exists() else None
         digest.update(f"{path} {about and (about.st_size, about.st_mtime_ns)}\n".encode())
     # What is read of a server later must be what was looked at here.
     pairs = [
-        dataclasses.replace(pair, images={name: held.get(path, path) for name, path in pair.images.items()})
+        dataclasses.replace(
+            pair, images={k: held[path] if isinstance(path, Address) else path for k, path in pair.images.items()}
+        )
         for pair in pairs
     ]
     return Description(name, csv, pairs, classes, tile, digest.hexdigest(), resample)
