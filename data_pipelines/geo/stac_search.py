@@ -94,7 +94,7 @@ def _answers(address: Address, root: str, asked: dict[str, Any]) -> list[dict[st
     try:
         with api.session:
             client = pystac_client.Client.open(root, stac_io=api)
-            found = list(client.search(**asked, max_items=most).items_as_dicts())
+            found = list(client.search(**asked, max_items=most, method="GET").items_as_dicts())
     except InputError:
         raise
     except (APIError, requests.RequestException, NotImplementedError, KeyError, TypeError, ValueError) as error:

@@ -292,13 +292,13 @@ def _define(module, verb: str) -> list[str]:
 
 def _parse(verb: str, rest: list[str]) -> list[str]:
     """Parses the flags; returns the words that are none, of a verb that takes them."""
-    words = as_flags(verb, rest)
-    for word in words if VERBS[verb].remote else rest:
+    given_flags = as_flags(verb, rest)
+    for word in given_flags if VERBS[verb].remote else rest:
         name, equals, _ = word.lstrip("-").partition("=")
         for part in re.split("[=,]", word) if not equals or name not in VERBS[verb].remote else ():
             paths.refuse_buckets(part, word)
     try:
-        leftover = flags.FLAGS([f"lcjax {verb}", *words])[1:]
+        leftover = flags.FLAGS([f"lcjax {verb}", *given_flags])[1:]
     # A field that the config does not have, or a value of another type, surfaces as one of these.
     except (flags.Error, AttributeError, KeyError, TypeError, ValueError) as error:
         raise InputError(_unknown_field(rest, error) or _one_line(_cause(error))) from error

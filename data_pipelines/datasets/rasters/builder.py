@@ -88,10 +88,11 @@ def describe(
         held = dict(zip(addresses, pool.map(_held, addresses), strict=True))
     for path in (path for pair in pairs for path in pair.files):
         if isinstance(path, Address):
-            digest.update(f"{held[path]} {held[path].version}\n".encode())
-            continue
-        about = path.stat() if path.exists() else None
-        digest.update(f"{path} {about and (about.st_size, about.st_mtime_ns)}\n".encode())
+            told: object = held[path].version
+        else:
+            about = path.stat() if path.exists() else None
+            told = about and (about.st_size, about.st_mtime_ns)
+        digest.update(f"{path} {told}\n".encode())
     # What is read of a server later must be what was looked at here.
     pairs = [
         dataclasses.replace(

@@ -52,7 +52,7 @@ def test_records_are_those_of_the_files(here, tmp_path, file_server):
 def test_an_image_that_is_not_there_is_refused_by_name(here, tmp_path, file_server):
     del file_server.files["i1.tif"]
     made = prepare("rasters/there", here, tmp_path / "data", tile=32, max_refused=0.5)
-    (row,) = csv.DictReader((made.folder / "refused.csv").open())
+    (row,) = csv.DictReader((made.folder / "refused.csv").read_text().splitlines())
     assert "the server answers 404 Not Found" in row["reason"] and row["file"] == file_server.url("i1.tif")
 
 
