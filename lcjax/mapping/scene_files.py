@@ -8,7 +8,7 @@ import json
 import pathlib
 from collections.abc import Iterable, Sequence
 
-from data_pipelines.geo import composites, raster_io, virtual
+from data_pipelines.geo import composites, raster_io, vectors, virtual
 from data_pipelines.remote.addresses import Address
 from data_pipelines.remote.ranges import Ranged
 from data_pipelines.schema import progress
@@ -21,12 +21,14 @@ _LARGE = 2**30  # bytes that take seconds to read: worth a bar
 def listed(raster: pathlib.Path) -> list[pathlib.Path]:
     """Every file that GDAL reads for a raster, that itself first: sidecars, the sources of a VRT and what they need.
 
-    Of what cannot be opened it is that file alone.
+    Of what cannot be opened it is that file alone. Polygons, which a mask may be, are asked for theirs.
     """
     if isinstance(raster, Address):
         with contextlib.suppress(InputError):
             return composites.files_of(raster)
         return [raster]
+    if vectors.are_vectors(raster):
+        return vectors.files_of(raster)
     found, todo = {raster: None}, [raster]
     while todo:
         with contextlib.suppress(InputError), raster_io.opened(todo.pop()) as dataset:
