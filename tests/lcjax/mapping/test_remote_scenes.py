@@ -169,3 +169,6 @@ def test_the_verb_asks_only_whom_it_is_told(command, trained, world, file_server
     assert not file_server.asked
     code, _, lines = command(*words, "--remote=https://x/")
     assert code == 2 and "expected names of servers" in lines[-1]
+    code, said, lines = command(*words, f"--remote={file_server.host}")
+    assert code == 0 and "90 x 75 pixels mapped" in said and "SECRET" not in said, lines
+    assert ids(world.folder / "verb.tif").shape == (75, 90)
