@@ -551,6 +551,7 @@ def test_flags_of_own_imagery_are_refused_for_others(tmp_path):
         "legend": None,
         "tile": 128,
         "resample": False,
+        "remote": [],
     }
     with pytest.raises(InputError, match="--tile: only for your own imagery"):
         prepare_verb.run(types.SimpleNamespace(**given))
