@@ -33,7 +33,7 @@ def run(flags, *words: str) -> None:
     if words:
         print("\n\n".join(_of(word) for word in words))
         return
-    from lcjax.cli import environment
+    from lcjax.cli.inventory import environment
 
     print(environment.text())
     if flags.check:
@@ -46,13 +46,13 @@ def run(flags, *words: str) -> None:
 
 def _of(word: str) -> str:
     """What there is to say of a word: one of the lists, a folder, or else a config."""
-    from lcjax.cli import choices
+    from lcjax.cli.inventory import choices
 
     if word in choices.KINDS:
         return choices.text(word)
     folder = pathlib.Path(word) if choices.is_config(word) else paths.given(word, "info")
     if folder.is_dir() and not choices.is_config(word):
-        from lcjax.cli import contents
+        from lcjax.cli.inventory import contents
 
         return contents.text(folder)
     if folder.is_file() and not choices.is_config(word):
