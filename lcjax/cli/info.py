@@ -9,7 +9,7 @@ HELP = """Tells what there is.
 
   lcjax info                          versions, devices, memory, and the extras that are not installed
   lcjax info --check                  the same, tried out, with what to do about what is missing
-  lcjax info models                   what config.model.name can be; also datasets, tasks, losses and configs
+  lcjax info models                   what config.model.name can be; also datasets, tasks, losses, configs and trackers
   lcjax info protocols                published splits and classes, which --config=NAME:protocol=... takes
   lcjax info dfc2020:model=unet       a config: its arguments, and every field with its value and meaning
   lcjax info runs/unet                a workdir: network, data, steps, scores
