@@ -26,8 +26,8 @@ class MLflow(Tracker):
         """Raises InputError where the package is missing."""
         if importlib.util.find_spec("mlflow") is None:
             raise InputError(
-                "config.trackers='mlflow': needs the package mlflow, which is not installed: pip install "
-                "'lcjax[mlflow]'"
+                "config.trackers='mlflow': needs the package mlflow-skinny (or mlflow), which is not installed: pip "
+                "install 'lcjax[mlflow]'"
             )
 
     def __init__(self, run: Run):
@@ -84,7 +84,7 @@ class MLflow(Tracker):
         from mlflow.entities import Metric
 
         now = int(1000 * time.time())
-        self._client.log_batch(self.id, [Metric(_key(name), value, now, step) for name, value in values.items()])
+        self._client.log_batch(self.id, [Metric(metric_key(name), value, now, step) for name, value in values.items()])
 
     def picture(self, step: int, picture: Picture) -> None:
         """Logs a picture of the step."""
@@ -98,6 +98,6 @@ class MLflow(Tracker):
         self._client.set_terminated(self.id, "FINISHED" if ended else "KILLED")
 
 
-def _key(name: str) -> str:
+def metric_key(name: str) -> str:
     """A name as MLflow takes it; of two names, two."""
     return _OTHER.sub(lambda one: f":{ord(one[0]):x}:", name)

@@ -17,6 +17,9 @@ from lcjax.engine import restore
 from lcjax.evaluation import evaluate
 from lcjax.hub import manifest, pull, push
 
+# The library uploads large files by a name of its HTTP client that is deprecated.
+pytestmark = pytest.mark.filterwarnings("ignore:Use 'content=:DeprecationWarning")
+
 REPO = "organisation/network"
 TO = f"hf:{REPO}"
 

@@ -2,6 +2,8 @@
 
 import json
 import pathlib
+import re
+import shutil
 import struct
 
 import pytest
@@ -12,6 +14,7 @@ from data_pipelines.schema import plugins
 from data_pipelines.schema.errors import InputError
 from lcjax.configs import dfc2020
 from lcjax.training.run import train
+from lcjax.training.trackers import mlflow_tracker
 
 
 def tracked(data_dir, trackers, steps=4, **fields):
@@ -119,3 +122,117 @@ def test_the_tracker_of_the_docs_works(data_dir, tmp_path, monkeypatch):
     table = (tmp_path / "run" / "table.csv").read_text().splitlines()
     losses = {str(row["step"]): row["loss"] for row in history(tmp_path / "run") if row["split"] == "train"}
     assert {row.split(",")[0]: float(row.split(",")[2]) for row in table if ",train/loss," in row} == losses
+
+
+def killed_and_gone_on(config, folder: pathlib.Path) -> None:
+    """Trains to the end, takes the last checkpoint away as if it had been killed before, and goes on."""
+    train(config, folder)
+    steps = sorted(int(path.name) for path in (folder / "checkpoints" / "last").iterdir() if path.name.isdigit())
+    shutil.rmtree(folder / "checkpoints" / "last" / str(steps[-1]))
+    train(config, folder)
+
+
+def wanted(workdir: pathlib.Path, split: str) -> dict[int, dict[str, float]]:
+    """What a tracker must hold of a split: step -> values by name."""
+    rows = [row for row in history(workdir) if row["split"] == split]
+    return {
+        row["step"]: {
+            f"{split}/{key}": one for key, one in row.items() if key not in ("step", "split") and one is not None
+        }
+        for row in rows
+    }
+
+
+@pytest.mark.parametrize("store", ["sqlite:///{}/mlflow.db", "file://{}/mlruns"])
+def test_mlflow_holds_a_run_that_was_killed_once_and_each_step_once(store, data_dir, tmp_path, monkeypatch):
+    from mlflow.tracking import MlflowClient
+
+    uri = store.format(tmp_path)
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", uri)
+    killed_and_gone_on(tracked(data_dir, ["mlflow"], tracked_images=1), tmp_path / "run")
+    client = MlflowClient(uri)
+    experiment = client.get_experiment_by_name("lcjax")
+    (run,) = client.search_runs([experiment.experiment_id])
+    assert run.info.run_name == "run" and run.info.status == "FINISHED"
+    assert run.data.params["optimizer.name"] == "adamw" and "data_dir" not in run.data.params
+    for split in ("train", "validation"):
+        for key in next(iter(wanted(tmp_path / "run", split).values())):
+            told = [
+                (point.step, point.value)
+                for point in client.get_metric_history(run.info.run_id, mlflow_tracker.metric_key(key))
+            ]
+            there = [(step, values[key]) for step, values in wanted(tmp_path / "run", split).items() if key in values]
+            assert told == pytest.approx(there), key
+
+
+def test_names_that_mlflow_does_not_take_stay_apart():
+    names = ["IoU/a&b", "IoU/a+b", "IoU/a:26:b", "IoU/Wälder (nass)", "IoU/a b.c_d-e"]
+    keys = [mlflow_tracker.metric_key(name) for name in names]
+    assert len(set(keys)) == len(names) and keys[-1] == names[-1]
+    assert all(re.fullmatch(r"[/\w.\- :]+", key, re.ASCII) for key in keys)
+
+
+@pytest.fixture
+def offline(monkeypatch):
+    for name in ("WANDB_PROJECT", "WANDB_API_KEY", "WANDB_RUN_ID"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("WANDB_MODE", "offline")
+
+
+def offline_rows(folder: pathlib.Path) -> tuple[str, list[dict]]:
+    """The id of the run in an offline folder of Weights & Biases, and what was logged, in order."""
+    from wandb.proto import wandb_internal_pb2
+    from wandb.sdk.internal.datastore import DataStore
+
+    (path,) = folder.glob("run-*.wandb")
+    store = DataStore()
+    store.open_for_scan(str(path))
+    rows, name = [], ""
+    while (content := store.scan_data()) is not None:
+        record = wandb_internal_pb2.Record()
+        record.ParseFromString(content)
+        kind = record.WhichOneof("record_type")
+        name = record.run.run_id if kind == "run" else name
+        if kind == "history":
+            rows.append(
+                {item.key or "/".join(item.nested_key): json.loads(item.value_json) for item in record.history.item}
+            )
+    return name, rows
+
+
+def test_weights_and_biases_offline_each_folder_holds_the_whole_run_under_one_id(offline, data_dir, tmp_path):
+    killed_and_gone_on(tracked(data_dir, ["wandb"], tracked_images=1), tmp_path / "run")
+    folders = sorted((tmp_path / "run" / "wandb").glob("offline-run-*"))
+    assert len(folders) == 2
+    ids = set()
+    for folder in folders:
+        name, rows = offline_rows(folder)
+        ids.add(name)
+        assert [row["_step"] for row in rows] == sorted({row["_step"] for row in rows})  # each once
+        for split in ("train", "validation"):
+            told = {row["_step"]: {k: v for k, v in row.items() if k.startswith(f"{split}/")} for row in rows}
+            told = {step: {k: v for k, v in values.items() if not isinstance(v, dict)} for step, values in told.items()}
+            assert {step: values for step, values in told.items() if values} == {
+                step: pytest.approx(values) for step, values in wanted(tmp_path / "run", split).items()
+            }
+    assert len(ids) == 1
+    assert list(folders[0].glob("files/media/images/validation/*.png"))
+
+
+def test_a_server_that_nobody_is_logged_in_to_loses_no_run(data_dir, tmp_path, monkeypatch, capsys):
+    monkeypatch.setenv("WANDB_MODE", "online")
+    monkeypatch.setenv("WANDB_BASE_URL", "http://127.0.0.1:9")  # where nobody listens
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.delenv("WANDB_API_KEY", raising=False)
+    train(tracked(data_dir, ["wandb"], steps=2), tmp_path / "run")
+    out = capsys.readouterr().out
+    assert out.count("warning: tracker wandb: nobody is logged in; run `wandb login`") == 1
+    assert len(history(tmp_path / "run")) == 4
+
+
+def test_a_server_that_does_not_answer_loses_no_run(data_dir, tmp_path, monkeypatch, capsys):
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://127.0.0.1:9")
+    monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
+    train(tracked(data_dir, ["mlflow"], steps=2), tmp_path / "run")
+    assert capsys.readouterr().out.count("warning: tracker mlflow: MlflowException: ") == 1
+    assert len(history(tmp_path / "run")) == 4
