@@ -24,7 +24,7 @@ from lcjax.training.batches import Batches
 from lcjax.training.evaluator import Evaluator
 from lcjax.training.metrics_writer import MetricsWriter, NotFinite
 from lcjax.training.profiler import Trace
-from lcjax.training.record import Record
+from lcjax.training.record import Record, tell_missed
 from lcjax.training.saver import Saver
 from lcjax.training.trackers import registry as trackers
 
@@ -95,6 +95,7 @@ def train(
         if progress.ended:
             _log.info(f"{folder}: already ended at step {saver.first}: {progress.ended}")
             saver.mend_best(state)
+            tell_missed(folder, experiment, saver.first, followed_by)
             return _result(experiment, folder, saver.first, progress)
         storage.try_out(folder, experiment.mesh)
         workdir.write(folder, experiment.config, saver.card)

@@ -9,8 +9,32 @@ from lcjax.engine.experiment import Experiment
 from lcjax.parallel import multihost
 from lcjax.runs import config_fields, workdir
 from lcjax.runs.progress import Progress
-from lcjax.training.trackers.dispatch import Trackers
+from lcjax.training.trackers import dispatch
 from lcjax.training.trackers.interface import Picture, Run, Tracker
+
+
+def tell_missed(folder: pathlib.Path, experiment: Experiment, step: int, found: Mapping[str, type[Tracker]]) -> None:
+    """Tells the trackers of a run that has ended what they have missed; all processes call it.
+
+    Args:
+      folder: the workdir.
+      experiment: of the run.
+      step: its last.
+      found: its trackers by name.
+
+    Raises:
+      InputError: what the run left is damaged.
+    """
+    with multihost.raise_on_all() as is_main:
+        history = workdir.read_metrics(folder) if is_main else []
+        missing = dispatch.behind(found, folder, history)
+        dispatch.Trackers(missing, _followed(folder, experiment, step), history).close(ended=True)
+
+
+def _followed(folder: pathlib.Path, experiment: Experiment, step: int) -> Run:
+    """What trackers are told of a run."""
+    fields = {name: one for name, one in config_fields.flat(experiment.config).items() if name != "data_dir"}
+    return Run(folder.absolute(), fields, experiment.monitor.name, step)
 
 
 class Record:
@@ -37,11 +61,10 @@ class Record:
           InputError: what an earlier start left is damaged.
         """
         self._progress, self._held = progress, contextlib.ExitStack()
-        fields = {name: one for name, one in config_fields.flat(experiment.config).items() if name != "data_dir"}
-        run = Run(folder.absolute(), fields, experiment.monitor.name, step)
+        run = _followed(folder, experiment, step)
         with multihost.raise_on_all() as is_main:
             self._log = self._held.enter_context(workdir.Log(folder, step, progress.evaluated))
-            self._trackers = Trackers(found if is_main else {}, run, self._log.kept)
+            self._trackers = dispatch.Trackers(found if is_main else {}, run, self._log.kept)
 
     def write(
         self,

@@ -9,7 +9,7 @@ import queue
 import threading
 import time
 from collections.abc import Mapping, Sequence
-from typing import Annotated, NamedTuple, TypedDict
+from typing import Annotated, Any, NamedTuple, TypedDict
 
 import msgspec
 
@@ -29,10 +29,14 @@ _REMEDY = "put back what it was, or delete it: trackers then begin the run anew"
 
 
 class Known(TypedDict):
-    """What a tracker is known to hold of a run: the run's id there, and split -> last step that it was told."""
+    """What a tracker is known to hold of a run.
+
+    The run's id there, split -> last step that it was told, and whether that is in a record of that start alone.
+    """
 
     id: Annotated[str, msgspec.Meta(max_length=200)]
     told: dict[str, Count]
+    alone: bool
 
 
 class _Fields(TypedDict):
@@ -101,6 +105,25 @@ class Trackers:
                 line.give_up(f"has not taken everything within {PATIENCE:.0f} s")
 
 
+def behind(found: Mapping[str, type[Tracker]], folder: pathlib.Path, history: Sequence[Mapping]) -> dict[str, Any]:
+    """The trackers that were not told all rows of a run, by name.
+
+    Args:
+      found: of `registry.named`.
+      folder: the workdir.
+      history: the rows of metrics.jsonl.
+
+    Raises:
+      InputError: trackers.json is damaged.
+    """
+    notes = _Notes(folder / FILE)
+    return {
+        name: tracker
+        for name, tracker in found.items()
+        if not tracker.rewinds and any(row["step"] > notes.of(name)["told"].get(row["split"], -1) for row in history)
+    }
+
+
 def _named(split: str, values: Mapping[str, float]) -> dict[str, float]:
     return {f"{split}/{name}": value for name, value in values.items()}
 
@@ -116,7 +139,7 @@ class _Notes:
 
     def of(self, name: str) -> Known:
         """What is noted of a tracker."""
-        return self._known.get(name) or Known(id="", told={})
+        return self._known.get(name) or Known(id="", told={}, alone=False)
 
     def note(self, name: str, known: Known) -> None:
         """Writes what a tracker holds now."""
@@ -177,14 +200,14 @@ class _Line(threading.Thread):
     def _follow(self) -> None:
         known = self._notes.of(self._label)
         tracker = self._tracker(dataclasses.replace(self._followed, id=known["id"]))
-        same = tracker.id == known["id"] and not tracker.begins_anew
+        same = tracker.id == known["id"] and not (tracker.begins_anew or known["alone"])
         told = {**known["told"], **tracker.holds} if same else {}
         if tracker.where:
             _log.info(f"tracker {self._label}: {tracker.where}")
         if (most := max(told.values(), default=0)) > self._followed.step:
             _log.info(f"tracker {self._label}: holds steps to {most} already, which it is not told again")
         if not tracker.rewinds:
-            self._notes.note(self._label, Known(id=tracker.id, told=told))
+            self._note(tracker, told)
             for row in self._history:
                 self._tell(tracker, told, _of_history(row))
         while not self._gone and (next_row := self._waiting.get()) is not None:
@@ -198,11 +221,14 @@ class _Line(threading.Thread):
             return
         finite = {name: value for name, value in row.values.items() if tracker.rewinds or math.isfinite(value)}
         tracker.scalars(row.step, finite)
-        for picture in row.pictures:
-            tracker.picture(row.step, picture)
         if not tracker.rewinds:
             told[row.split] = row.step
-            self._notes.note(self._label, Known(id=tracker.id, told=dict(told)))
+            self._note(tracker, told)
+        for picture in row.pictures:
+            tracker.picture(row.step, picture)
+
+    def _note(self, tracker: Tracker, told: Mapping[str, int]) -> None:
+        self._notes.note(self._label, Known(id=tracker.id, told=dict(told), alone=tracker.begins_anew))
 
 
 def _of_history(row: Mapping) -> _Row:

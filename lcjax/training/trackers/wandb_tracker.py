@@ -2,6 +2,7 @@
 
 import importlib.util
 import io
+import secrets
 from collections.abc import Mapping
 from typing import Any
 
@@ -28,12 +29,12 @@ class WeightsAndBiases(Tracker):
 
         settings = wandb.setup().settings
         offline = settings.mode in ("offline", "dryrun")
-        # It would ask at the terminal, in the middle of a run.
-        if settings.mode not in ("offline", "dryrun", "disabled") and not wandb.api.api_key:
+        # Else it would ask at the terminal, in the middle of a run.
+        if settings.mode not in ("offline", "dryrun", "disabled") and not wandb.login(prompt=False, verify=False):
             raise InputError("nobody is logged in; run `wandb login`, set WANDB_API_KEY, or WANDB_MODE=offline")
         self._run: Any = wandb.init(
             project=settings.project or _PROJECT,
-            id=run.id or wandb.util.generate_id(),
+            id=run.id or secrets.token_hex(4),
             name=run.workdir.name,
             dir=run.workdir,
             config=dict(run.config),

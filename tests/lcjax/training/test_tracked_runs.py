@@ -112,10 +112,15 @@ def test_a_package_that_is_missing_is_said_before_anything_begins(name, data_dir
     assert not (tmp_path / "run").exists()
 
 
-def test_the_tracker_of_the_docs_works(data_dir, tmp_path, monkeypatch):
+def own_table() -> str:
+    """The tracker of the docs."""
     page = (pathlib.Path(__file__).parents[3] / "docs" / "extending.md").read_text()
     (text,) = (block for block in page.split("```python\n")[1:] if block.startswith('"""A tracker'))
-    (tmp_path / "own_table.py").write_text(text.partition("```")[0])
+    return text.partition("```")[0]
+
+
+def test_the_tracker_of_the_docs_works(data_dir, tmp_path, monkeypatch):
+    (tmp_path / "own_table.py").write_text(own_table())
     monkeypatch.syspath_prepend(str(tmp_path))
     monkeypatch.setattr(plugins, "_allowed", {"own_table"})
     train(tracked(data_dir, ["own_table:Table"], steps=2), tmp_path / "run")
@@ -180,23 +185,29 @@ def offline(monkeypatch):
 
 
 def offline_rows(folder: pathlib.Path) -> tuple[str, list[dict]]:
-    """The id of the run in an offline folder of Weights & Biases, and what was logged, in order."""
+    """The id of the run in an offline folder of Weights & Biases, and what was logged, in order.
+
+    The file is a log as LevelDB has it: 7 bytes of its own, then blocks of 32 kB that begin with them, of parts with a
+    checksum, a length and a kind (whole, first, middle, last).
+    """
     from wandb.proto import wandb_internal_pb2
-    from wandb.sdk.internal.datastore import DataStore
 
     (path,) = folder.glob("run-*.wandb")
-    store = DataStore()
-    store.open_for_scan(str(path))
-    rows, name = [], ""
-    while (content := store.scan_data()) is not None:
-        record = wandb_internal_pb2.Record()
-        record.ParseFromString(content)
-        kind = record.WhichOneof("record_type")
-        name = record.run.run_id if kind == "run" else name
-        if kind == "history":
-            rows.append(
-                {item.key or "/".join(item.nested_key): json.loads(item.value_json) for item in record.history.item}
-            )
+    content, at, record, rows, name = path.read_bytes(), 7, b"", [], ""
+    while at + 7 <= len(content):
+        if 32768 - at % 32768 < 7:
+            at += 32768 - at % 32768
+            continue
+        _, length, kind = struct.unpack("<IHB", content[at : at + 7])
+        record += content[at + 7 : at + 7 + length]
+        at += 7 + length
+        if kind not in (1, 4):
+            continue
+        found, record = wandb_internal_pb2.Record.FromString(record), b""
+        name = found.run.run_id or name
+        if found.WhichOneof("record_type") == "history":
+            items = found.history.item
+            rows.append({item.key or "/".join(item.nested_key): json.loads(item.value_json) for item in items})
     return name, rows
 
 
@@ -228,6 +239,22 @@ def test_a_server_that_nobody_is_logged_in_to_loses_no_run(data_dir, tmp_path, m
     out = capsys.readouterr().out
     assert out.count("warning: tracker wandb: nobody is logged in; run `wandb login`") == 1
     assert len(history(tmp_path / "run")) == 4
+
+
+def test_a_run_that_has_ended_tells_what_was_missed(data_dir, tmp_path, monkeypatch, capsys):
+    """By the same command again, to a tracker that could not be reached, or is named only now; and then no more."""
+    folder = tmp_path / "run"
+    (tmp_path / "own_table.py").write_text(own_table())
+    monkeypatch.syspath_prepend(str(tmp_path))
+    monkeypatch.setattr(plugins, "_allowed", {"own_table"})
+    config = tracked(data_dir, [], steps=2)
+    train(config, folder)
+    config.trackers = ["tensorboard", "own_table:Table"]
+    for _ in range(2):
+        train(config, folder)
+        lines = (folder / "table.csv").read_text().splitlines()
+        assert sum(",train/loss," in line for line in lines) == 2
+    assert not (folder / "tensorboard").exists()
 
 
 def test_a_server_that_does_not_answer_loses_no_run(data_dir, tmp_path, monkeypatch, capsys):

@@ -127,6 +127,31 @@ def test_a_tracker_that_begins_anew_is_told_the_whole_run(tmp_path):
     assert [step for step, _ in Kept.server[tmp_path]] == [1, "ended", 1, 2, "ended"]
 
 
+def test_one_that_goes_from_a_record_of_its_own_to_a_common_one_is_told_the_whole_run(tmp_path):
+    """As from offline to online: nobody may have sent what was written offline."""
+
+    class Anew(Kept):
+        begins_anew = True
+
+    follow(Anew, tmp_path, [(1, {"loss": 1.0})])
+    history = [{"step": 1, "split": "train", "loss": 1.0}]
+    follow(Kept, tmp_path, [(2, {"loss": 1.0})], history=history, step=1)
+    follow(Kept, tmp_path, [(3, {"loss": 1.0})], history=[*history, history[0] | {"step": 2}], step=2)
+    assert [step for step, _ in Kept.server[tmp_path]] == [1, "ended", 1, 2, "ended", 3, "ended"]
+
+
+def test_who_is_behind(tmp_path):
+    follow(Kept, tmp_path, [(2, {"loss": 1.0})])
+    rows = [{"step": step, "split": "train", "loss": 1.0} for step in (1, 2, 3)]
+    assert dispatch.behind({"kept": Kept, "other": Kept}, tmp_path, rows[:2]) == {"other": Kept}
+    assert dispatch.behind({"kept": Kept}, tmp_path, rows) == {"kept": Kept}
+
+    class Rewinding(Kept):
+        rewinds = True
+
+    assert not dispatch.behind({"new": Rewinding}, tmp_path, rows)
+
+
 def test_one_that_rewinds_is_told_as_it_comes_and_nothing_is_noted(tmp_path):
     class Rewinding(Kept):
         rewinds = True
