@@ -37,7 +37,7 @@ def text(
         _front(licence, card, config),
         f"# {_plain(name)}: {_plain(card.model)} for {_plain(card.dataset)}\n",
         f"A land-cover network of [lcjax](https://pypi.org/project/lcjax/), task {_plain(config['task'])}: {step}.\n",
-        _use(address, name, maps=config["task"] == "segmentation"),
+        _use(address, name, card, maps=config["task"] == "segmentation"),
         _inputs(card),
         _classes(card),
         _scores(evaluations, calibrated),
@@ -59,8 +59,10 @@ def _front(licence: str, card: Card, config: Mapping[str, Any]) -> str:
     return "\n".join(["---", *(f"{key}: {json.dumps(value)}" for key, value in fields.items()), "---", ""])
 
 
-def _use(address: str, name: str, *, maps: bool) -> str:
-    mapped = [f"lcjax predict --workdir={name} --scene=scene.tif --output=map.tif"] if maps else []
+def _use(address: str, name: str, card: Card, *, maps: bool) -> str:
+    several = len(card.sensors) > 1
+    scene = ",".join(f"{s.name}={s.name}.tif" for s in card.sensors) if several else "scene.tif"
+    mapped = [f"lcjax predict --workdir={name} --scene={scene} --output=map.tif"] if maps else []
     lines = [
         "## How to use it",
         "",

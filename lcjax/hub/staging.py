@@ -53,7 +53,7 @@ def write(folder: pathlib.Path, out: pathlib.Path, kind: manifest.Kind, address:
         )
     text = readme.text(address, licence, card, fields, checkpoint, plain_paths.without(scored), calibrated)
     write_atomically(out / manifest.README, text)
-    about = manifest.About(run=folder.name, licence=licence, network=trained.fingerprint, **checkpoint)
+    about = manifest.About(run=folder.name, licence=licence, network=trained.fingerprint, kind=kind, step=trained.step)
     manifest.write(out, about)
 
 

@@ -100,6 +100,7 @@ def test_the_card_that_people_read(scored, pushed):
     card = restore.card_of(scored)
     front, _, body = text.removeprefix("---\n").partition("\n---\n")
     assert 'license: "cc-by-4.0"' in front and "lcjax pull hf:organisation/network --workdir=network" in body
+    assert "--scene=s1=s1.tif,s2=s2.tif --output=map.tif" in body  # as this network sees both
     low, high = fields["intervals"]["scores"]["OA"]
     assert f"| OA | {fields['scores']['OA']:.4f} | {low:.3f} to {high:.3f} |" in body
     for name in fields["class_set"]:
