@@ -76,18 +76,10 @@ def test_without_the_extra(trained, tmp_path, monkeypatch):
     assert not (tmp_path / "exported").exists()
 
 
-FAMILIES = (
-    *("unet", "resnet18_unet", "efficientnet_lite0_unet", "swin_unet", "two_stream_swin", "swin_upernet"),
-    "vit_pyramid",
-)
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("model", FAMILIES)
-def test_networks_of_every_family_answer_alike(model):
+def as_onnx(model: str) -> bytes:
+    """The smallest network of a family, as ONNX."""
     pytest.importorskip("jax2onnx", reason="the extra onnx is not installed")
-    config = smallest(model, "" if model == "two_stream_swin" else "s2")
-    task, template, values, statistics = make(config)
+    task, template, values, statistics = make(smallest(model, "" if model == "two_stream_swin" else "s2"))
     sensors = task.card.sensors
 
     def logits(inputs):
@@ -95,4 +87,20 @@ def test_networks_of_every_family_answer_alike(model):
         return net({s.name: augment.scale(inputs[s.name], s.scaling) for s in sensors})
 
     shapes = {s.name: jax.ShapeDtypeStruct((1, 64, 64, len(s.bands)), s.dtype) for s in sensors}
-    assert len(onnx_format.converted(logits, shapes, model)) > 10_000
+    return onnx_format.converted(logits, shapes, model)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("model", ["unet", "swin_unet", "two_stream_swin", "swin_upernet", "vit_pyramid"])
+def test_these_networks_answer_alike(model):
+    assert len(as_onnx(model)) > 10_000
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("model", "why"), [("resnet18_unet", "Unsupported pooling size"), ("efficientnet_lite0_unet", "platform_index")]
+)
+def test_these_are_refused(model, why):
+    """When one of them answers alike, the page of exports has to say so."""
+    with pytest.raises(InputError, match=rf"^{model}, --onnx: this network cannot be written as ONNX .*{why}"):
+        as_onnx(model)
