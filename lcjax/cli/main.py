@@ -72,6 +72,7 @@ VERBS = {
         needed=("workdir", "scene", "output"),
         computes=True,
     ),
+    "view": Verb("a map -> a page to look at it, whatever its size", words=("map",), needed=("map",)),
     "assess": Verb("a map -> points to label; labels -> accuracy and areas, with intervals", words=("map",)),
     "export": Verb(
         "a workdir -> a network that runs without lcjax",
