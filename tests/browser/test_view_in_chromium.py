@@ -39,8 +39,9 @@ def at(tab, pane: int, *places: tuple[int, int]) -> list[tuple[int, ...]]:
         """([pane, places]) => {
           const viewer = window.shown[0].viewer, one = viewer.panes[pane], view = viewer.view(one);
           const context = one.canvas.getContext("2d");
-          return places.map(([row, column]) => [...context.getImageData(
-            Math.floor((column + 0.5 - view.x) * view.scale), Math.floor((row + 0.5 - view.y) * view.scale), 1, 1).data]);
+          const shown = (at, origin) => Math.floor((at + 0.5 - origin) * view.scale);
+          return places.map(([row, column]) =>
+            [...context.getImageData(shown(column, view.x), shown(row, view.y), 1, 1).data]);
         }""",
         [pane, [list(place) for place in places]],
     )

@@ -84,7 +84,7 @@ class Legend {
       return button;
     });
     this.element = make("fieldset", { className: "legend" }, make("legend", {}, "Classes"),
-      ...this.boxes.map(({ label }) => label), ...buttons, ...more);
+      ...this.boxes.map(({ label }) => label), make("span", { className: "all" }, ...buttons), ...more);
   }
 }
 
