@@ -15,6 +15,7 @@ from lcjax.reporting.run_reader import Evaluation
 from lcjax.reporting.tables import Table
 
 SAMPLE_ROWS = 6
+_STEP = 5  # of 250: confidence is shown in steps of 2 %, which a page holds in half the space
 
 
 def section(table: Table) -> Markup:
@@ -29,7 +30,8 @@ def section(table: Table) -> Markup:
     for e, rows in zip(having, picked, strict=True):
         maps = {"prediction": [packed(one) for one in e.samples["prediction"][rows]]}
         if "confidence" in e.samples:
-            maps["confidence"] = [packed(one) for one in e.samples["confidence"][rows]]
+            levels = e.samples["confidence"][rows].astype(np.uint16)
+            maps["confidence"] = [packed((one + _STEP // 2) // _STEP * _STEP) for one in levels]
         runs.append({"name": e.run, **maps})
     data = {
         "height": truth.shape[1],

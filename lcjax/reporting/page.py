@@ -29,6 +29,7 @@ from lcjax.reporting.run_reader import Evaluation, Run
 from lcjax.reporting.tables import MEANS, PER_CLASS, Table, checkpoint, number_text
 
 COLUMNS = 8  # runs side by side in one picture; more would be too small to see
+FEW = 4  # columns that have room to be large
 
 
 def html(
@@ -241,7 +242,9 @@ def _samples(table: Table) -> Markup:
     predictions = {e.run: e.samples["prediction"][rows] for e, rows in zip(having, picked, strict=True)}
     image, truth = (first[name][picked[0]] for name in ("image", "truth"))
     drawn = [
-        figures.samples(shared, image, labels, explorer_section.classes(table))
+        figures.samples(
+            shared, image, labels, explorer_section.classes(table), side=1.6 if len(labels) <= FEW else 1.15
+        )
         for labels in _columns(truth, predictions)
     ]
     caption = "The same records for every run, best run first."

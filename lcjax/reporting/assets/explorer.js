@@ -22,7 +22,7 @@
       this.record = this.run = 0;
       const { width, height, classes } = this.data;
       const confident = this.data.runs.some(({ confidence }) => confidence);
-      this.legend = new Legend(this.present(classes), () => this.recoloured(), [
+      this.legend = new Legend(classes, () => this.recoloured(), [
         ...[[WRONG, "wrong"], [NOT_SCORED, "not scored"]].map(([colour, name]) => this.key(colour, name)),
         ...(confident ? [this.confidenceKey()] : [])]);
       this.viewer = new Viewer(root, {
@@ -34,11 +34,6 @@
         this.choice("tile", this.data.records, (index) => { this.record = index; }),
         this.choice("run", this.data.runs.map(({ name }) => name), (index) => { this.run = index; }));
       root.append(this.legend.element);
-    }
-
-    /** All classes: which occur is known when all tiles are unpacked, and switches that come and go help nobody. */
-    present(classes) {
-      return classes;
     }
 
     key(colour, name) {
@@ -75,7 +70,7 @@
         unpacked(text).then((bytes) => {
           this.bytes.set(text, bytes);
           this.viewer.draw();
-        });
+        }).catch((error) => { this.viewer.readout.textContent = `The pictures cannot be unpacked: ${error.message}`; });
       }
       return this.bytes.get(text);
     }
@@ -84,8 +79,8 @@
       const { data, record } = this;
       const truth = () => this.pixels(data.truth[record]);
       const layers = [
-        this.drawn({ key: "image", name: "image", group: "" }, () => this.photo(this.pixels(data.image[record]))),
-        this.drawn({ key: "truth", name: "truth", group: "" }, () => this.mapped(truth())),
+        this.drawn({ key: "image", name: "image", smooth: true }, () => this.photo(this.pixels(data.image[record]))),
+        this.drawn({ key: "truth", name: "truth" }, () => this.mapped(truth())),
       ];
       data.runs.forEach((run, index) => {
         const predicted = () => this.pixels(run.prediction[record]);
@@ -105,7 +100,7 @@
         forget: () => { canvas = null; },
         paint: (context, view) => {
           canvas = canvas || draw();
-          if (canvas) place(context, view, canvas, 0, 0, this.data.width, this.data.height);
+          if (canvas) place(context, view, canvas, 0, 0, this.data.width, this.data.height, layer.smooth);
         },
       };
     }
@@ -144,19 +139,25 @@
       return coloured(kinds, width, height, palette(colours, new Set()));
     }
 
+    /** The runs that are seen: that which is chosen, and those under the swipe. */
+    seen() {
+      const { swiped, swipe } = this.viewer;
+      const under = swiped ? swipe.map((key) => parseInt(key, 10)).filter((index) => !Number.isNaN(index)) : [];
+      return [...new Set(under.length ? under : [this.run])].map((index) => this.data.runs[index]);
+    }
+
     describe(x, y) {
-      const at = y * this.data.width + x;
       const { data, record } = this;
-      const run = data.runs[this.run];
-      const [rgb, truth, predicted] = [data.image[record], data.truth[record], run.prediction[record]].map(
-        (text) => this.pixels(text));
-      if (!rgb || !truth || !predicted) return "";
-      const name = (id) => this.names.get(id) || "not labelled";
-      const told = [
-        `column ${x}, row ${y}`, `image ${rgb.slice(3 * at, 3 * at + 3).join(" ")}`, `truth ${name(truth[at])}`,
-        `${run.name} ${name(predicted[at])}`];
-      const levels = run.confidence && this.pixels(run.confidence[record]);
-      if (levels) told.push(`confidence ${((100 * levels[at]) / data.scale).toFixed(0)} %`);
+      const at = y * data.width + x;
+      const name = (ids) => ids && (this.names.get(ids[at]) || "not labelled");
+      const rgb = this.pixels(data.image[record]);
+      const told = [`column ${x}, row ${y}`, `image ${rgb ? rgb.slice(3 * at, 3 * at + 3).join(" ") : ""}`,
+        `truth ${name(this.pixels(data.truth[record]))}`];
+      for (const run of this.seen()) {
+        const levels = run.confidence && this.pixels(run.confidence[record]);
+        const sure = levels ? ` (confidence ${((100 * levels[at]) / data.scale).toFixed(0)} %)` : "";
+        told.push(`${run.name} ${name(this.pixels(run.prediction[record]))}${sure}`);
+      }
       return told.join("  ·  ");
     }
   }

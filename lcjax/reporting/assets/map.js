@@ -73,7 +73,8 @@
       const canvas = this.canvas(level, column, row);
       const step = this.map.data.tile * 2 ** level;
       if (canvas) {
-        place(context, view, canvas, column * step, row * step, canvas.width * 2 ** level, canvas.height * 2 ** level);
+        place(context, view, canvas, column * step, row * step, canvas.width * 2 ** level, canvas.height * 2 ** level,
+          this.kind === "image");
         return;
       }
       // Until it comes: the part of a coarser tile that is there.

@@ -11,8 +11,10 @@ function make(tag, fields, ...children) {
   return element;
 }
 
-/** Draws an image over columns x to x + width and rows y to y + height of the ground, on whole pixels of the canvas. */
-function place(context, view, image, x, y, width, height) {
+/** Draws an image over columns x to x + width and rows y to y + height of the ground, on whole pixels of the canvas;
+    `smooth` where it is shrunk: of photographs, never of classes, whose mixed colours would be other classes. */
+function place(context, view, image, x, y, width, height, smooth = false) {
+  context.imageSmoothingEnabled = smooth && view.scale < 1;
   const [left, right] = [x, x + width].map((column) => Math.round((column - view.x) * view.scale));
   const [top, bottom] = [y, y + height].map((row) => Math.round((row - view.y) * view.scale));
   context.drawImage(image, left, top, right - left, bottom - top);
@@ -186,7 +188,7 @@ class Viewer {
     for (const name of ["pointerup", "pointercancel"]) {
       canvas.addEventListener(name, (event) => this.pointers.delete(event.pointerId));
     }
-    canvas.addEventListener("pointerleave", () => this.tell(null));
+    canvas.addEventListener("pointerleave", (event) => event.pointerType === "mouse" && this.tell(null));
     canvas.addEventListener("wheel", (event) => this.roll(event, pane), { passive: false });
     return pane;
   }
@@ -247,7 +249,6 @@ class Viewer {
     if (canvas.width !== width || canvas.height !== height) Object.assign(canvas, { width, height });
     const context = canvas.getContext("2d", { willReadFrequently: true });
     context.clearRect(0, 0, width, height);
-    context.imageSmoothingEnabled = view.scale < 1;
     const cut = pane.divider ? Math.round(this.split * width) : width;
     pane.layers.forEach((layer, index) => {
       context.save();
@@ -335,8 +336,8 @@ class Viewer {
 
   /** Enlarges by a factor; a place of the ground, else the middle, stays where it is. */
   enlarge(factor, around = this.centre) {
-    const most = (64 * Math.max(this.width, this.height)) / 256;
-    const zoom = Math.min(Math.max(this.zoom * factor, 0.5), Math.max(most, 16));
+    const most = (64 * this.zoom) / this.view(this.panes[0], 1).scale; // 64 pixels of the screen for one of the ground
+    const zoom = Math.min(Math.max(this.zoom * factor, 0.5), Math.max(most, 4));
     const share = 1 - this.zoom / zoom;
     this.zoom = zoom;
     this.shift((around[0] - this.centre[0]) * share, (around[1] - this.centre[1]) * share);

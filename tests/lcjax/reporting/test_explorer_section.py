@@ -45,7 +45,8 @@ def test_pixels_are_those_that_the_runs_kept(tmp_path):
     assert found["records"] == ["p1"] and (found["height"], found["width"]) == (16, 16)
     runs = {run["name"]: run for run in found["runs"]}
     np.testing.assert_array_equal(unpacked(runs["a"]["prediction"][0]), kept["prediction"][1].ravel())
-    np.testing.assert_array_equal(unpacked(runs["a"]["confidence"][0]), levels[1].ravel())
+    shown = unpacked(runs["a"]["confidence"][0]).astype(int)
+    assert abs(shown - levels[1].ravel()).max() <= 2 and set(shown.tolist()) <= set(range(0, 251, 5))
     np.testing.assert_array_equal(unpacked(runs["b"]["prediction"][0]), other["prediction"][0].ravel())
     assert "confidence" not in runs["b"]
     assert {"id": 3, "name": "Savanna (not scored)", "colour": "#fbff13"} in found["classes"]
