@@ -28,7 +28,7 @@
     });
     const figure = new Bokeh.Plotting.Figure({
       title: panel.title, height: 280, sizing_mode: "stretch_width", x_axis_label: "step", y_axis_label: panel.unit,
-      tools: [hover, ...["pan", "box_zoom", "wheel_zoom", "save", "reset"].map((name) => Bokeh.Tool.from_string(name))],
+      tools: [hover, "pan", "box_zoom", "wheel_zoom", "save", "reset"],
       active_drag: coarse ? null : "auto", active_scroll: null, toolbar_location: "above",
     });
     figure.toolbar.logo = null;
