@@ -20,6 +20,14 @@
     for (const grid of figure.grids) grid.grid_line_color = line;
   }
 
+  /** Lower and upper end of the vertical axis: from 0 on where nothing lies below. */
+  function ends(panel) {
+    const values = panel.curves.flatMap((curve) => curve.values).filter((value) => value !== null);
+    const [low, high] = [Math.min(...values), Math.max(...values)];
+    const start = low >= 0 ? 0 : low - 0.05 * (high - low);
+    return [start, high > start ? high + 0.05 * (high - start) : start + 1];
+  }
+
   function drawn(panel, styles) {
     const coarse = matchMedia("(pointer: coarse)").matches; // fingers scroll the page
     const hover = new Bokeh.HoverTool({
@@ -28,6 +36,7 @@
     });
     const figure = new Bokeh.Plotting.Figure({
       title: panel.title, height: 280, sizing_mode: "stretch_width", x_axis_label: "step", y_axis_label: panel.unit,
+      y_range: ends(panel),
       tools: [hover, "pan", "box_zoom", "wheel_zoom", "save", "reset"],
       active_drag: coarse ? null : "auto", active_scroll: null, toolbar_location: "above",
     });

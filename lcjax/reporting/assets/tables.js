@@ -1,7 +1,15 @@
 "use strict";
 /* Tables: sorted by a click on a heading, filtered by words; confusion matrices tell their cells. */
 {
-  const MANY = 8; // rows from which on a table can be filtered
+  const MANY = 12; // rows from which on a table can be filtered; one of runs can always be
+
+  /** Puts something before or after a table, together with which it is laid out. */
+  function beside(table, before, after) {
+    const scroll = table.parentElement;
+    const block = document.createElement("div");
+    scroll.replaceWith(block);
+    block.append(...[before, scroll, after].filter(Boolean));
+  }
 
   /** What a cell is sorted by: its number in a column of numbers, else its words. Spreads and badges do not count. */
   function key(row, column, numeric) {
@@ -53,7 +61,7 @@
     const told = document.createElement("output");
     label.className = "filter";
     label.append("Show rows with", input, told);
-    table.parentElement.before(label);
+    beside(table, label, null);
     input.addEventListener("input", () => {
       const wanted = input.value.toLocaleLowerCase().split(/\s+/).filter(Boolean);
       const rows = [...table.tBodies[0].rows];
@@ -68,7 +76,7 @@
   /** Lets the cursor, or the arrow keys, tell each cell of a confusion matrix. */
   function telling(table) {
     const told = Object.assign(document.createElement("output"), { className: "told" });
-    table.parentElement.after(told);
+    beside(table, null, told);
     const rows = [...table.tBodies[0].rows];
     const cells = rows.flatMap((row) => [...row.cells].slice(1));
     for (const cell of cells) {
@@ -104,6 +112,7 @@
   for (const table of document.querySelectorAll("main table")) {
     if (table.classList.contains("confusion")) telling(table);
     else if (table.tBodies[0].rows.length > 1) sortable(table);
-    if (!table.classList.contains("confusion") && table.tBodies[0].rows.length >= MANY) filterable(table);
+    const least = table.classList.contains("scores") ? 2 : MANY;
+    if (!table.classList.contains("confusion") && table.tBodies[0].rows.length >= least) filterable(table);
   }
 }
