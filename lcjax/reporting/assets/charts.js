@@ -23,7 +23,8 @@
   /** Lower and upper end of the vertical axis: from 0 on where nothing lies below. */
   function ends(panel) {
     const values = panel.curves.flatMap((curve) => curve.values).filter((value) => value !== null);
-    const [low, high] = [Math.min(...values), Math.max(...values)];
+    const low = values.reduce((least, value) => Math.min(least, value), Infinity);
+    const high = values.reduce((most, value) => Math.max(most, value), -Infinity);
     const start = low >= 0 ? 0 : low - 0.05 * (high - low);
     return [start, high > start ? high + 0.05 * (high - start) : start + 1];
   }
