@@ -15,7 +15,8 @@ from lcjax.reporting.run_reader import Evaluation
 from lcjax.reporting.tables import Table
 
 SAMPLE_ROWS = 6
-_STEP = 5  # of 250: confidence is shown in steps of 2 %, which a page holds in half the space
+# What nobody sees takes half the space of a page: shades come in steps of 4 of 256, confidence in steps of 2 %.
+_SHADES, _LEVELS = 4, 5
 
 
 def section(table: Table) -> Markup:
@@ -31,13 +32,13 @@ def section(table: Table) -> Markup:
         maps = {"prediction": [packed(one) for one in e.samples["prediction"][rows]]}
         if "confidence" in e.samples:
             levels = e.samples["confidence"][rows].astype(np.uint16)
-            maps["confidence"] = [packed((one + _STEP // 2) // _STEP * _STEP) for one in levels]
+            maps["confidence"] = [packed((one + _LEVELS // 2) // _LEVELS * _LEVELS) for one in levels]
         runs.append({"name": e.run, **maps})
     data = {
         "height": truth.shape[1],
         "width": truth.shape[2],
         "records": records,
-        "image": [packed(one) for one in image],
+        "image": [packed(one // _SHADES * _SHADES + _SHADES // 2) for one in image],
         "truth": [packed(one) for one in truth],
         "runs": runs,
         "classes": [{"id": i, "name": name, "colour": colour} for i, name, colour in classes(table)],

@@ -94,7 +94,7 @@ def test_pictures_are_those_of_the_files(opened, made):
     samples = made[1]
     names = opened.page.locator(".explorer figcaption").all_inner_texts()
     assert names == ["image", "truth", "alpha: prediction", "alpha: errors", "alpha: confidence"]
-    np.testing.assert_array_equal(pixels(opened, 0)[..., :3], samples["image"][0])
+    assert abs(pixels(opened, 0)[..., :3].astype(int) - samples["image"][0]).max() <= 2  # in steps of 4
     np.testing.assert_array_equal(pixels(opened, 1), coloured(samples["truth"][0]))
     np.testing.assert_array_equal(pixels(opened, 2), coloured(samples["prediction"][0]))
     wrong = (pixels(opened, 3)[..., :3] == (0xC1, 0x12, 0x1F)).all(-1)
@@ -170,7 +170,7 @@ def test_all_panes_move_together_by_keys_and_by_hand(opened, made):
           return [...canvas.getContext("2d").getImageData(at, Math.floor(canvas.height * 0.56), 1, 1).data];
         })"""
     )
-    assert middle[0][:3] == image[8, 8].tolist() and middle[1] == truth[8, 8].tolist()
+    assert abs(np.array(middle[0][:3]) - image[8, 8]).max() <= 2 and middle[1] == truth[8, 8].tolist()
     before = [pixels(opened, pane) for pane in (0, 1)]
     box = opened.page.locator(".explorer .sight").nth(1).bounding_box()
     opened.page.mouse.move(box["x"] + 100, box["y"] + 100)
@@ -195,7 +195,8 @@ def test_the_cursor_tells_what_the_files_hold(opened, made):
     assert f"alpha {name[samples['prediction'][0, 5, 3]]}" in told
     sure = int(told.partition("confidence ")[2].partition(" %")[0])
     assert abs(sure - samples["confidence"][0, 5, 3] / 2.5) <= 1  # in steps of 2 %
-    assert " ".join(map(str, samples["image"][0, 5, 3])) in told
+    shades = told.partition("image ")[2].split()[:3]
+    assert abs(np.array(shades, int) - samples["image"][0, 5, 3]).max() <= 2
 
 
 def test_tables_are_sorted_and_filtered(opened, made):
