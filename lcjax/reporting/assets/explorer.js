@@ -24,7 +24,7 @@
       const confident = this.data.runs.some(({ confidence }) => confidence);
       this.legend = new Legend(classes, () => this.recoloured(), [
         ...[[WRONG, "wrong"], [NOT_SCORED, "not scored"]].map(([colour, name]) => this.key(colour, name)),
-        ...(confident ? [this.confidenceKey()] : [])]);
+        ...(confident ? [rampKey("confidence")] : [])]);
       this.viewer = new Viewer(root, {
         width, height, classes, legend: this.legend, layers: this.layers(), side: this.side(),
         swipe: ["image", "0 prediction"], swiped: false, title: root.dataset.title, file: "tiles.png",
@@ -40,12 +40,6 @@
       const swatch = make("span", { className: "swatch" });
       swatch.style.background = colour;
       return make("span", { className: "soft" }, swatch, " ", name);
-    }
-
-    confidenceKey() {
-      const bar = make("span", { className: "ramp" });
-      bar.style.background = "linear-gradient(90deg, #440154, #3b528b, #21918c, #5ec962, #fde725)";
-      return make("span", { className: "soft" }, "confidence 0 ", bar, " 1");
     }
 
     choice(name, values, act) {

@@ -103,7 +103,8 @@
       this.asked = 0;
       this.opacity = 1;
       this.names = new Map(this.data.classes.map(({ id, name }) => [id, name]));
-      this.legend = new Legend(this.data.classes, () => this.recoloured());
+      this.legend = new Legend(this.data.classes, () => this.recoloured(),
+        this.data.layers.confidence ? [rampKey("confidence")] : []);
       this.tiles = Object.fromEntries(
         Object.entries(this.data.layers).map(([name, kind]) => [name, new Tiles(this, name, kind)]));
       const others = ["scene", "truth", "confidence"].filter((name) => this.tiles[name]);

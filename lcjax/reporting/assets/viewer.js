@@ -42,9 +42,18 @@ function coloured(numbers, width, height, colours) {
   return canvas;
 }
 
-/** Colours of shares from 0 to 1 in 256 steps of `numbers`, of which `scale` is 1 and what lies above is clear: viridis. */
+const VIRIDIS = ["#440154", "#3b528b", "#21918c", "#5ec962", "#fde725"];
+
+/** What the colours of `ramp` say. */
+function rampKey(words) {
+  const bar = make("span", { className: "ramp" });
+  bar.style.background = `linear-gradient(90deg, ${VIRIDIS.join(", ")})`;
+  return make("span", { className: "soft" }, `${words} 0 `, bar, " 1");
+}
+
+/** Colours of shares from 0 to 1: (256,) for numbers of which `scale` stands for 1; what lies above is clear. */
 function ramp(scale) {
-  const stops = ["#440154", "#3b528b", "#21918c", "#5ec962", "#fde725"].map((c) => parseInt(c.slice(1), 16));
+  const stops = VIRIDIS.map((colour) => parseInt(colour.slice(1), 16));
   const colours = new Uint32Array(256);
   const bytes = new Uint8Array(colours.buffer);
   for (let i = 0; i <= scale; i++) {
