@@ -8,7 +8,7 @@ import numpy as np
 import rasterio
 import rasterio.shutil
 from rasterio.enums import Resampling
-from rasterio.warp import calculate_default_transform, reproject
+from rasterio.warp import reproject, transform_bounds
 
 HEIGHT, WIDTH, NODATA = 600, 700, 255
 CLASSES = [(1, "Forest", "#1b7837"), (2, "Water", "#2166ac"), (9, "Built & <b>", "#b2182b")]
@@ -78,8 +78,9 @@ def _write_areas(path: pathlib.Path, ids: np.ndarray) -> None:
 
 def _write_elsewhere(path: pathlib.Path, labels: np.ndarray) -> None:
     """Writes labels in degrees, of 255 where there are none."""
-    bounds = rasterio.transform.array_bounds(HEIGHT, WIDTH, TRANSFORM)
-    transform, width, height = calculate_default_transform(PLACE["crs"], "EPSG:4326", WIDTH, HEIGHT, *bounds)
+    west, south, east, north = transform_bounds(PLACE["crs"], "EPSG:4326", *_bounds())
+    width, height = 780, 520
+    transform = rasterio.Affine((east - west) / width, 0, west, 0, (south - north) / height, north)
     moved = np.full((height, width), 255, np.uint8)
     reproject(
         labels, moved, src_transform=TRANSFORM, src_crs=PLACE["crs"], dst_transform=transform, dst_crs="EPSG:4326",
@@ -88,3 +89,8 @@ def _write_elsewhere(path: pathlib.Path, labels: np.ndarray) -> None:
     profile = {"count": 1, "height": height, "width": width, "dtype": "uint8", "nodata": 255}
     with rasterio.open(path, "w", driver="GTiff", crs="EPSG:4326", transform=transform, **profile) as out:
         out.write(moved, 1)
+
+
+def _bounds() -> tuple[float, float, float, float]:
+    t = TRANSFORM
+    return t.c, t.f + HEIGHT * t.e, t.c + WIDTH * t.a, t.f

@@ -12,6 +12,7 @@ import json
 import logging
 import re
 import secrets
+import sys
 import urllib.parse
 from collections.abc import Callable
 
@@ -52,6 +53,11 @@ class Server(http.server.ThreadingHTTPServer):
                 "without --port one is found"
             ) from error
 
+    def handle_error(self, request: object, client_address: object) -> None:
+        """Says nothing of readers that are gone; the rest is a defect, and shown whole."""
+        if not isinstance(sys.exception(), ConnectionError):
+            super().handle_error(request, client_address)  # type: ignore[arg-type]
+
     @property
     def url(self) -> str:
         """The address of the page."""
@@ -66,8 +72,7 @@ class _Handler(http.server.BaseHTTPRequestHandler):
 
     def do_GET(self) -> None:
         """Answers with the page, a tile, or the values of a pixel."""
-        host = urllib.parse.urlsplit(f"//{self.headers.get('Host', '')}")
-        if _hostname(host) not in HOSTS:
+        if _hostname(self.headers.get("Host", "")) not in HOSTS:
             return self._refuse(403, "another host is asked for")
         if self.headers.get("Sec-Fetch-Site", "none") not in ("none", "same-origin"):
             return self._refuse(403, "another page asks")
@@ -126,9 +131,10 @@ class _Handler(http.server.BaseHTTPRequestHandler):
         """Says nothing of what is asked for."""
 
 
-def _hostname(host: urllib.parse.SplitResult) -> str:
+def _hostname(host: str) -> str:
+    """The name in a Host header, without the port; "" of what is none."""
     try:
-        return host.hostname or ""
+        return urllib.parse.urlsplit(f"//{host}").hostname or ""
     except ValueError:
         return ""
 

@@ -56,8 +56,13 @@ class Tab:
 
     def settle(self) -> None:
         """Waits until what was asked for is drawn."""
-        self.page.wait_for_load_state("networkidle")
-        self.page.evaluate("() => new Promise((done) => requestAnimationFrame(() => requestAnimationFrame(done)))")
+        drawn = (
+            "() => new Promise((done) => requestAnimationFrame(() => setTimeout(() => requestAnimationFrame(done))))"
+        )
+        quiet = 0
+        while quiet < 2:  # what is drawn may lack something, and ask for it
+            self.page.evaluate(drawn)
+            quiet = 0 if self.page.locator("[aria-busy=true]").count() else quiet + 1
 
 
 @contextlib.contextmanager

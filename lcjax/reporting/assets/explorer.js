@@ -61,10 +61,10 @@
     pixels(text) {
       if (!this.bytes.has(text)) {
         this.bytes.set(text, null);
-        unpacked(text).then((bytes) => {
-          this.bytes.set(text, bytes);
-          this.viewer.draw();
-        }).catch((error) => { this.viewer.readout.textContent = `The pictures cannot be unpacked: ${error.message}`; });
+        this.viewer.awaits(1);
+        unpacked(text).then((bytes) => this.bytes.set(text, bytes))
+          .catch((error) => { this.viewer.readout.textContent = `The pictures cannot be unpacked: ${error.message}`; })
+          .finally(() => this.viewer.awaits(-1));
       }
       return this.bytes.get(text);
     }

@@ -163,9 +163,10 @@
     async ask({ tiles, key }) {
       if (tiles.kept.has(key)) return;
       this.asked++;
+      this.viewer.awaits(1);
       await tiles.fetch(key);
       this.asked--;
-      this.viewer.draw();
+      this.viewer.awaits(-1);
     }
 
     recoloured() {

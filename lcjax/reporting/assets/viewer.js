@@ -146,6 +146,13 @@ class Viewer {
       this.button("Show all", "", () => this.showAll()), this.button("Save PNG", "", () => this.save()));
   }
 
+  /** Notes that something that is shown is on its way (1), or has come (-1). */
+  awaits(change) {
+    this.awaited = (this.awaited || 0) + change;
+    this.stage.setAttribute("aria-busy", String(this.awaited > 0));
+    if (change < 0) this.draw();
+  }
+
   /** Takes other layers; those that are shown keep their keys. */
   setLayers(layers, side) {
     Object.assign(this, { layers, side });

@@ -32,7 +32,7 @@ def test_the_address_is_printed_and_served_until_it_is_interrupted(world):
         ([], "--map is missing; expected a map, e.g. lcjax view"),
         (["none.tif"], "--map=none.tif: no such file; expected a map of class ids"),
         (["{map}", "--bands=B4"], "--bands=B4: are of --scene, which is missing"),
-        (["{map}", "--port=99999"], "flag --port=99999: value 99999 outside"),
+        (["{map}", "--port=99999"], "flag --port=99999: 99999 is not an integer in the range [0, 65535]"),
         (["{map}", "--scene={map}"], "a palette image, whose numbers are no intensities"),
         (["{truth}"], "has no legend"),
         (["s3://bucket/map.tif"], "buckets are not opened"),

@@ -7,7 +7,7 @@ import pytest
 import rasterio
 from looked_at import CLASSES, HEIGHT, NODATA, WIDTH, make
 from rasterio.enums import Resampling
-from rasterio.warp import reproject
+from rasterio.vrt import WarpedVRT
 
 from data_pipelines.schema.errors import InputError
 from lcjax.viewing import ground, page
@@ -54,11 +54,9 @@ def test_no_tile_lies_beyond_the_map(shown):
 
 def test_truth_in_another_crs_is_laid_on_the_map_as_gdal_does(shown, world):
     with rasterio.open(world.truth) as truth, rasterio.open(world.map) as target:
-        expected = np.full((HEIGHT, WIDTH), 255, np.uint8)
-        reproject(
-            truth.read(1), expected, src_transform=truth.transform, src_crs=truth.crs, src_nodata=255,
-            dst_transform=target.transform, dst_crs=target.crs, dst_nodata=255, resampling=Resampling.nearest,
-        )  # fmt: skip
+        grid = {"crs": target.crs, "transform": target.transform, "width": WIDTH, "height": HEIGHT}
+        with WarpedVRT(truth, resampling=Resampling.nearest, tolerance=0, **grid) as view:  # each pixel by itself
+            expected = view.read(1)
     found = whole(shown, "truth", 0)[..., 0]
     expected = np.where(expected == 77, shown.strange, np.where(expected == 255, NODATA, expected))
     assert (found == expected).mean() > 0.999  # places on the edge of two pixels
@@ -121,7 +119,7 @@ def test_what_does_not_fit_is_told_in_a_line(world, tmp_path):
 
 
 def test_a_map_without_a_place_is_shown_alone(world, tmp_path):
-    lost = tmp_path / "lost.tif"
+    lost, nowhere = tmp_path / "lost.tif", tmp_path / "nowhere.tif"
     with rasterio.open(world.map) as source:
         profile = source.profile | {"crs": None, "transform": None, "driver": "GTiff"}
         with pytest.warns(rasterio.errors.NotGeoreferencedWarning), rasterio.open(lost, "w", **profile) as out:
@@ -132,7 +130,11 @@ def test_a_map_without_a_place_is_shown_alone(world, tmp_path):
     assert shown.place(3, 3) is None and shown.areas == {}
     np.testing.assert_array_equal(whole(shown, "map", 0)[..., 0], world.ids)
     refused(r"has no place \(CRS and transform\), by which --scene could be laid", lost, world.scene)
-    refused(r"has no place \(CRS and transform\); expected an image", world.map, lost)
+    with rasterio.open(world.scene) as source:
+        profile = source.profile | {"crs": None, "transform": None, "driver": "GTiff"}
+        with pytest.warns(rasterio.errors.NotGeoreferencedWarning), rasterio.open(nowhere, "w", **profile) as out:
+            out.write(source.read())
+    refused(r"has no place \(CRS and transform\); expected an image", world.map, nowhere)
     refused(r"has no place \(CRS and transform\); expected a raster of the map's ground", world.map, truth=lost)
 
 
