@@ -167,7 +167,6 @@ def test_no_folder_holds_more_than_twenty_modules(top):
                 "data_pipelines/geo/geotiff.py",
                 "data_pipelines/geo/geodesy.py",
                 "data_pipelines/geo/grids.py",
-                "data_pipelines/geo/nearest.py",
                 "data_pipelines/geo/raster_io.py",
                 "data_pipelines/geo/resampling.py",
                 "data_pipelines/datasets/rasters/builder.py",

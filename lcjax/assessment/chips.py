@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from data_pipelines.geo import geodesy, nearest, raster_io
+from data_pipelines.geo import geodesy, raster_io, resampling
 from data_pipelines.geo.geodesy import CRS, Affine
 from data_pipelines.schema.errors import InputError
 from data_pipelines.schema.spec import Refused
@@ -128,7 +128,7 @@ def _picture(image: Image, crs: CRS, transform: Affine, row: int, column: int, s
     if crs != image.crs:
         x, y = geodesy.transformed(crs, image.crs, x, y)
     try:
-        raw, valid = nearest.read(image.dataset, image.bands, *np.broadcast_arrays(x, y), 2 * _SIDE, True)
+        raw, valid = resampling.nearest(image.dataset, image.bands, *np.broadcast_arrays(x, y), 2 * _SIDE, True)
     except Refused as refusal:
         raise InputError(f"--scene={image.path}: {refusal.reason}") from refusal
     grey = (np.moveaxis(raw, 0, -1).astype(np.float64) - image.low) / (image.high - image.low)

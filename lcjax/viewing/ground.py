@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from data_pipelines.geo import geodesy, nearest, raster_io
+from data_pipelines.geo import geodesy, raster_io, resampling
 from data_pipelines.geo.geodesy import CRS, Affine
 from data_pipelines.schema.errors import InputError
 from data_pipelines.schema.legends import Legend
@@ -179,7 +179,7 @@ class Ground:
             x, y = geodesy.transformed(self.crs, layer.crs, x, y)
         x, y = np.broadcast_arrays(x, y)
         with layer.pool.dataset() as dataset:
-            return nearest.read(dataset, layer.bands, x, y, TILE, zero_is_nodata=layer.kind == "image")
+            return resampling.nearest(dataset, layer.bands, x, y, TILE, zero_is_nodata=layer.kind == "image")
 
     def _classes(self, raw: np.ndarray, valid: np.ndarray) -> np.ndarray:
         """Numbers of the legend of what a raster holds."""
