@@ -187,6 +187,7 @@ def test_all_panes_move_together_by_keys_and_by_hand(opened, made):
 
 def test_the_cursor_tells_what_the_files_hold(opened, made):
     samples = made[1]
+    opened.page.locator(".explorer .stage").scroll_into_view_if_needed()
     box = opened.page.locator(".explorer .sight").nth(1).bounding_box()
     opened.page.mouse.move(box["x"] + box["width"] * 3.5 / SIDE, box["y"] + box["height"] * 5.5 / SIDE)
     told = opened.page.locator(".explorer .readout").inner_text()
@@ -240,9 +241,12 @@ def test_curves_tell_values_and_runs_can_be_switched_off(opened):
     for share in np.linspace(0.15, 0.95, 30).tolist():
         for high in (0.3, 0.5, 0.7):
             opened.page.mouse.move(box["x"] + share * box["width"], box["y"] + high * box["height"])
-            tips = chart.locator(".bk-Tooltip:visible")
-            told = told or (tips.first.inner_text() if tips.count() else "")
-    assert "step" in told and "loss" in told
+            opened.page.wait_for_timeout(15)
+            tips = opened.page.locator(".bk-tooltip-content:visible")
+            told = told or (" ".join(tips.first.inner_text().split()) if tips.count() else "")
+    step = int(told.partition("step: ")[2].split()[0])
+    run, _, loss = told.removeprefix("run: ").partition(f" step: {step} loss: ")
+    assert run in ("alpha", "<i>beta & <b>") and float(loss) == pytest.approx(3 / step, rel=1e-5)
     opened.page.mouse.move(1, 1)
     before = opened.seen(".chart .live")
     chart.get_by_label("alpha").uncheck()

@@ -114,10 +114,12 @@ def test_enlarged_it_shows_single_pixels_of_the_file(opened, served):
 
 
 def test_the_cursor_tells_what_the_files_hold(opened, served):
+    from playwright.sync_api import expect
+
     _, world = served
     box = opened.page.locator(".map .sight").bounding_box()
     opened.page.mouse.move(box["x"] + box["width"] / 2, box["y"] + box["height"] / 2)
-    opened.page.wait_for_function("document.querySelector('.readout').textContent.includes('confidence')")
+    expect(opened.page.locator(".readout")).to_contain_text("confidence")
     told = opened.page.locator(".readout").inner_text()
     column, row = (int(word) for word in told.partition("  ·  ")[0].replace("column", "").replace("row", "").split(","))
     names = {number: name for number, name, _ in CLASSES}
