@@ -118,10 +118,10 @@ def test_the_cursor_tells_what_the_files_hold(opened, served):
 
     _, world = served
     box = opened.page.locator(".map .sight").bounding_box()
-    opened.page.mouse.move(box["x"] + box["width"] / 2, box["y"] + box["height"] / 2)
+    opened.page.mouse.move(box["x"] + box["width"] * 0.4, box["y"] + box["height"] * 0.4)
     expect(opened.page.locator(".readout")).to_contain_text("confidence")
     told = opened.page.locator(".readout").inner_text()
-    column, row = (int(word) for word in told.partition("  ·  ")[0].replace("column", "").replace("row", "").split(","))
+    column, row = (int(word) for word in told.partition(" · ")[0].replace("column", "").replace("row", "").split(","))
     names = {number: name for number, name, _ in CLASSES}
     assert f"map {names[world.ids[row, column]]}" in told
     assert f"confidence {100 * world.confidence[row, column] / 250:.0f} %" in told
