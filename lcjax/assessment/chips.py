@@ -127,8 +127,9 @@ def _picture(image: Image, crs: CRS, transform: Affine, row: int, column: int, s
     x, y = geodesy.positions(transform, column + 0.5 + steps[None, :], row + 0.5 + steps[:, None])
     if crs != image.crs:
         x, y = geodesy.transformed(crs, image.crs, x, y)
+    x, y = np.broadcast_arrays(x, y)
     try:
-        raw, valid = resampling.nearest(image.dataset, image.bands, *np.broadcast_arrays(x, y), 2 * _SIDE, True)
+        raw, valid = resampling.nearest(image.dataset, image.bands, x, y, 2 * _SIDE, zero_is_nodata=True)
     except Refused as refusal:
         raise InputError(f"--scene={image.path}: {refusal.reason}") from refusal
     grey = (np.moveaxis(raw, 0, -1).astype(np.float64) - image.low) / (image.high - image.low)

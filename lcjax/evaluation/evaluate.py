@@ -335,8 +335,8 @@ def write_samples(
     path: pathlib.Path,
     sensor,
     records: list[dict],
-    predictions: Sequence[np.ndarray],
-    confidences: Sequence[np.ndarray] = (),
+    predictions: Sequence[np.ndarray] | np.ndarray,
+    confidences: Sequence[np.ndarray] | np.ndarray = (),
 ) -> None:
     """Writes samples.npz: the id of each record, an image, truth and prediction.
 
