@@ -127,7 +127,6 @@ def _picture(image: Image, crs: CRS, transform: Affine, row: int, column: int, s
     x, y = geodesy.positions(transform, column + 0.5 + steps[None, :], row + 0.5 + steps[:, None])
     if crs != image.crs:
         x, y = geodesy.transformed(crs, image.crs, x, y)
-    x, y = np.broadcast_arrays(x, y)
     try:
         raw, valid = resampling.nearest(image.dataset, image.bands, x, y, 2 * _SIDE, zero_is_nodata=True)
     except Refused as refusal:

@@ -177,7 +177,6 @@ class Ground:
         x, y = geodesy.positions(self.transform, columns, rows)
         if self.crs is not None and layer.crs is not None and layer.crs != self.crs:
             x, y = geodesy.transformed(self.crs, layer.crs, x, y)
-        x, y = np.broadcast_arrays(x, y)
         with layer.pool.dataset() as dataset:
             return resampling.nearest(dataset, layer.bands, x, y, TILE, zero_is_nodata=layer.kind == "image")
 
@@ -278,7 +277,7 @@ def _check_place(ground: Ground, name: str) -> None:
     layer = ground.layers[name]
     columns = np.linspace(0.5, ground.width - 0.5, min(_PROBES, ground.width))[None, :]
     rows = np.linspace(0.5, ground.height - 0.5, min(_PROBES, ground.height))[:, None]
-    x, y = np.broadcast_arrays(*geodesy.positions(ground.transform, columns, rows))
+    x, y = geodesy.positions(ground.transform, columns, rows)
     if ground.crs is not None and layer.crs is not None:
         x, y = geodesy.transformed(ground.crs, layer.crs, x, y)
     with layer.pool.dataset() as dataset:
