@@ -124,7 +124,7 @@ def test_the_cursor_tells_what_the_files_hold(opened, served):
     column, row = (int(word) for word in told.partition(" · ")[0].replace("column", "").replace("row", "").split(","))
     names = {number: name for number, name, _ in CLASSES}
     assert f"map {names[world.ids[row, column]]}" in told
-    assert f"confidence {100 * world.confidence[row, column] / 250:.0f} %" in told
+    assert f"confidence {100 * int(world.confidence[row, column]) / 250:.0f} %" in told
     assert f"B4 {world.bands[2][row, column]}, B3 {world.bands[1][row, column]}" in told
     assert "47.8" in told and "°" in told
 
