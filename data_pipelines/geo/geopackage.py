@@ -4,13 +4,14 @@ Written and read by pyogrio, the extra `vector`. Geometries are WKB, as OGC 06-1
 """
 
 import contextlib
+import hashlib
 import logging
 import os
 import pathlib
 import sqlite3
 import struct
 import warnings
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 from urllib.parse import quote
 
@@ -26,6 +27,7 @@ Value = str | int | float | None
 _MAGIC = b"SQLite format 3\0"
 _APPLICATION = slice(68, 72), (b"GPKG", b"GP10", b"GP11")  # bytes of the file's header, and what they may be
 _MOST_ROWS = 5_000_000
+_AT_ONCE = 100_000  # features that are read back together
 _DTYPES: dict[type, Any] = {str: object, int: np.int64, float: np.float64}
 _EMPTY: dict[type, Value] = {str: None, int: 0, float: np.nan}
 _STYLES = "layer_styles"  # the table in which QGIS keeps the styles of a GeoPackage's layers
@@ -55,34 +57,85 @@ def write(
       InputError: pyogrio is not installed.
       OSError: the file cannot be written, or does not hold what was written.
     """
-    pyogrio = _pyogrio(path)
+    write_parts(path, layer, [(columns, geometries)], kind, crs, style)
+
+
+def write_parts(
+    path: pathlib.Path,
+    layer: str,
+    parts: Iterable[tuple[Mapping[str, Sequence[Value]], Sequence[bytes]]],
+    kind: str,
+    crs: str | None,
+    style: str = "",
+) -> int:
+    """Writes a GeoPackage as `write`, of features that come some at a time, and returns how many they are.
+
+    Args:
+      path, layer, kind, crs, style: as of `write`.
+      parts: columns and geometries of some features, the same columns in each; at least one part, which may hold none.
+
+    Raises:
+      InputError, OSError: as `write`.
+    """
+    pyogrio = installed(path)
     begun = path.with_name(temporary(path).name + path.suffix)  # GDAL warns of names that do not end in .gpkg
-    names, data, masks = list(columns), [], []
-    for values in columns.values():
-        kind_of = next((type(value) for value in values if value is not None), str)
-        array = np.empty(len(values), _DTYPES[kind_of])
-        array[:] = [_EMPTY[kind_of] if value is None else value for value in values]
-        data.append(array)
-        masks.append(np.array([value is None for value in values], bool))
-    shapes = np.empty(len(geometries), object)
-    shapes[:] = geometries
+    written, names, count = hashlib.sha256(), list[str](), 0
     try:
         begun.unlink(missing_ok=True)  # GDAL adds to what is there
-        with _warnings_logged(path):
-            pyogrio.raw.write(
-                begun, shapes, data, names, masks, layer=layer, driver="GPKG", geometry_type=kind, crs=crs,
-                promote_to_multi=False,
-            )  # fmt: skip
+        with warnings_logged(path):
+            for columns, geometries in parts:
+                names, shapes = list(columns), np.empty(len(geometries), object)
+                shapes[:] = geometries
+                data, masks = zip(*map(_stored, columns.values()), strict=True)
+                pyogrio.raw.write(
+                    begun, shapes, list(data), names, list(masks), layer=layer, driver="GPKG", geometry_type=kind,
+                    crs=crs, promote_to_multi=False, append=begun.exists(),
+                )  # fmt: skip
+                _count_in(written, columns, geometries)
+                count += len(geometries)
             if style:
                 _write_style(pyogrio, begun, layer, style)
-        found, there = read(begun, layer, names)
-        if there != list(geometries) or any(found[name] != list(values) for name, values in columns.items()):
+        there = hashlib.sha256()
+        for first in range(0, max(count, 1), _AT_ONCE):
+            _count_in(there, *_read(pyogrio, begun, layer, names, first, min(_AT_ONCE, count)))
+        if there.digest() != written.digest():
             raise OSError(f"{path}: what was written cannot be read back")
         begun.replace(path)
     except (pyogrio.errors.DataSourceError, pyogrio.errors.DataLayerError) as error:
         raise OSError(f"{path}: {' '.join(str(error).split())}") from error
     finally:
         begun.unlink(missing_ok=True)
+    return count
+
+
+def _stored(values: Sequence[Value]) -> tuple[np.ndarray, np.ndarray]:
+    """A column as an array, and where there is no value."""
+    kind = next((type(value) for value in values if value is not None), str)
+    array = np.empty(len(values), _DTYPES[kind])
+    array[:] = [_EMPTY[kind] if value is None else value for value in values]
+    return array, np.array([value is None for value in values], bool)
+
+
+def _count_in(digest: Any, columns: Mapping[str, Sequence[Value]], geometries: Sequence[bytes | None]) -> None:
+    """Adds features to a hash, one after the other: it is the same however they come in parts."""
+    for *values, geometry in zip(*columns.values(), geometries, strict=True):
+        # Whole numbers of a column with gaps are read as others.
+        same = [value if value is None or isinstance(value, str) else float(value) for value in values]
+        digest.update(repr((same, geometry)).encode())
+
+
+def _read(
+    pyogrio: Any, path: pathlib.Path, layer: str, columns: Sequence[str], first: int, most: int
+) -> tuple[dict[str, list[Value]], list[bytes | None]]:
+    """Reads some features: column -> values, and WKB."""
+    with warnings_logged(path):
+        meta, _, shapes, data = pyogrio.raw.read(
+            path, layer=layer, columns=list(columns), skip_features=first, max_features=most
+        )
+    fields = [str(name) for name in meta["fields"]]
+    found = {name: values_of(data[fields.index(name)]) for name in columns}
+    count = len(next(iter(found.values()), ()))
+    return found, [None if wkb is None else bytes(wkb) for wkb in (shapes if shapes is not None else [None] * count)]
 
 
 def read(path: pathlib.Path, layer: str, columns: Sequence[str]) -> tuple[dict[str, list[Value]], list[bytes | None]]:
@@ -100,35 +153,31 @@ def read(path: pathlib.Path, layer: str, columns: Sequence[str]) -> tuple[dict[s
       InputError: pyogrio is not installed, the file is no GeoPackage, computes what it holds, or lacks the layer or a
         column.
     """
-    pyogrio = _pyogrio(path)
-    _check(path)
+    pyogrio = installed(path)
+    if not is_geopackage(path):
+        raise InputError(f"{path}: no GeoPackage by its first bytes; expected one, or a CSV whose name ends in .csv")
+    check_stored(path, limits.TABLE_BYTES)
     try:
-        with _warnings_logged(path):
+        with warnings_logged(path):
             layers = [str(name) for name, kind in pyogrio.list_layers(path) if kind is not None]
         chosen = layer if layer in layers or len(layers) != 1 else layers[0]
         if chosen not in layers:
             told = ", ".join(layers[:20]) or "none"
             raise InputError(f"{path}: found the layers {told}; expected one called {layer}")
-        with _warnings_logged(path):
+        with warnings_logged(path):
             there = [str(name) for name in pyogrio.read_info(path, layer=chosen)["fields"]]
         if missing := [name for name in columns if name not in there]:
             raise InputError(
                 f"{path}: no column {', '.join(missing)} in the layer {chosen}; found "
                 f"{', '.join(there)[:200] or 'none'}"
             )
-        with _warnings_logged(path):
-            meta, _, shapes, data = pyogrio.raw.read(
-                path, layer=chosen, columns=list(columns), max_features=_MOST_ROWS + 1
-            )
+        found, shapes = _read(pyogrio, path, chosen, columns, 0, _MOST_ROWS + 1)
     except (pyogrio.errors.DataSourceError, pyogrio.errors.DataLayerError, UnicodeDecodeError) as error:
         reason = " ".join(str(error).split())
         raise InputError(f"{path}: cannot be read ({reason}); damaged, or no GeoPackage; copy it anew") from error
-    if len(shapes if shapes is not None else ()) > _MOST_ROWS:
+    if len(shapes) > _MOST_ROWS:
         raise InputError(f"{path}: more than {_MOST_ROWS:,} features; expected fewer; is it the right file?")
-    fields = [str(name) for name in meta["fields"]]
-    found = {name: _values(data[fields.index(name)]) for name in columns}
-    count = len(next(iter(found.values()), ()))
-    return found, [None if wkb is None else bytes(wkb) for wkb in (shapes if shapes is not None else [None] * count)]
+    return found, shapes
 
 
 def point(x: float, y: float) -> bytes:
@@ -136,9 +185,10 @@ def point(x: float, y: float) -> bytes:
     return struct.pack("<BIdd", 1, 1, x, y)
 
 
-def polygon(ring: Sequence[tuple[float, float]]) -> bytes:
-    """Returns the WKB of a polygon without holes; the ring ends where it begins."""
-    return struct.pack("<BIII", 1, 3, 1, len(ring)) + b"".join(struct.pack("<dd", x, y) for x, y in ring)
+def polygon(*rings: Sequence[tuple[float, float]] | np.ndarray) -> bytes:
+    """Returns the WKB of a polygon, its outer ring first, then its holes; each ring ends where it begins."""
+    parts = [struct.pack("<I", len(ring)) + np.asarray(ring, "<f8").tobytes() for ring in rings]
+    return struct.pack("<BII", 1, 3, len(rings)) + b"".join(parts)
 
 
 def point_of(wkb: bytes) -> tuple[float, float] | None:
@@ -163,24 +213,25 @@ def is_geopackage(path: pathlib.Path) -> bool:
     return head.startswith(_MAGIC) and head[where] in known
 
 
-def check_installed(path: pathlib.Path) -> None:
-    """Raises InputError where the package that writes GeoPackages is missing; `path` is what would be written."""
-    _pyogrio(path)
+def installed(path: pathlib.Path, what: str = "a GeoPackage", instead: str = ", or use a CSV") -> Any:
+    """The package that reads and writes vectors.
 
+    Args:
+      path: what is to be read or written, `what` it is, and how one may go without, for the message.
 
-def _pyogrio(path: pathlib.Path) -> Any:
+    Raises:
+      InputError: it is not installed.
+    """
     try:
         import pyogrio.errors
         import pyogrio.raw
     except ImportError as error:
-        raise InputError(
-            f"{path}: a GeoPackage needs the package pyogrio: pip install 'lcjax[vector]', or use a CSV"
-        ) from error
+        raise InputError(f"{path}: {what} needs the package pyogrio: pip install 'lcjax[vector]'{instead}") from error
     return pyogrio
 
 
 @contextlib.contextmanager
-def _warnings_logged(path: pathlib.Path) -> Iterator[None]:
+def warnings_logged(path: pathlib.Path) -> Iterator[None]:
     """Logs what GDAL warns of, unless it ends in an error, which says more."""
     with warnings.catch_warnings(record=True) as heard:
         warnings.simplefilter("always")
@@ -190,11 +241,10 @@ def _warnings_logged(path: pathlib.Path) -> Iterator[None]:
             _log.warning(f"{path}: {text}")
 
 
-def _check(path: pathlib.Path) -> None:
-    if not is_geopackage(path):
-        raise InputError(f"{path}: no GeoPackage by its first bytes; expected one, or a CSV whose name ends in .csv")
-    if (size := path.stat().st_size) > limits.TABLE_BYTES:
-        raise InputError(f"{path}: {size:,} bytes; expected at most {limits.TABLE_BYTES:,}; is it the right file?")
+def check_stored(path: pathlib.Path, most: int) -> None:
+    """Raises InputError for a GeoPackage of more than `most` bytes, and for one that computes what it holds."""
+    if (size := path.stat().st_size) > most:
+        raise InputError(f"{path}: {size:,} bytes; expected at most {most:,}; is it the right file?")
     try:  # not its log, and no file is made beside it
         with contextlib.closing(sqlite3.connect(f"file:{quote(str(path.absolute()))}?immutable=1", uri=True)) as base:
             computed = next(_computed(base), None)
@@ -218,7 +268,8 @@ def _computed(base: sqlite3.Connection) -> Iterator[str]:
             yield f"the generated column {str(name)[:60]!a} of the table {str(table)[:60]!a}"
 
 
-def _values(array: np.ndarray) -> list[Value]:
+def values_of(array: np.ndarray) -> list[Value]:
+    """The values of a column as Python has them, None where there is none."""
     missing = (array != array) if array.dtype.kind == "f" else np.zeros(len(array), bool)
     return [None if absent else value for value, absent in zip(array.tolist(), missing, strict=True)]
 

@@ -48,6 +48,11 @@ class Grid:
         return Grid(dataset.crs, dataset.transform, dataset.height, dataset.width)
 
     @property
+    def shape(self) -> tuple[int, int]:
+        """Rows and columns."""
+        return self.height, self.width
+
+    @property
     def matrix(self) -> np.ndarray:
         """The transform as a matrix (3, 3)."""
         return np.array(self.transform, np.float64).reshape(3, 3)

@@ -215,7 +215,11 @@ def check_image(dataset: rasterio.DatasetReader, windows: Iterable[Window]) -> N
 
 def strips(dataset: rasterio.DatasetReader, part: Window | None = None, rows: int = 512) -> Iterator[Window]:
     """All of a raster, or a part of it, some rows at a time."""
-    whole = part or Window(0, 0, dataset.width, dataset.height)
+    return parts(part or Window(0, 0, dataset.width, dataset.height), rows)
+
+
+def parts(whole: Window, rows: int = 512) -> Iterator[Window]:
+    """A window, some rows at a time."""
     for top in range(0, whole.height, rows):
         yield Window(whole.col_off, whole.row_off + top, whole.width, min(rows, whole.height - top))
 
@@ -251,6 +255,11 @@ def read_valid(
     for index in alphas:
         valid &= _read(dataset, index, window, shape) != 0
     return raw, valid
+
+
+def read_raw(dataset: rasterio.DatasetReader, window: Window) -> np.ndarray:
+    """All bands of a window as they are stored, (bands, h, w). Raises Refused where they cannot be read to the end."""
+    return _read(dataset, list(dataset.indexes), window)
 
 
 def _is(band: np.ndarray, nodata: float) -> np.ndarray:

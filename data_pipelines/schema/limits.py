@@ -18,6 +18,9 @@ VRT_BYTES = 2**26  # 64 MB: some 100,000 sources
 VRT_SOURCES = 100_000
 VRT_DEPTH = 4  # VRTs within VRTs
 XML_DEPTH = 32
+VECTOR_BYTES = 2**30  # of a file of polygons, lines or points, which is read whole: 1 GB
+VECTOR_FEATURES = 5_000_000
+VECTOR_POINTS = 50_000_000  # of all of them together: 800 MB of memory
 # What the command line switches off in GDAL before it starts: a second lock behind the one reader of rasters, which
 # opens none of this. GDAL warns of names that it does not know, so these are some that every usual GDAL has.
 GDAL_OFF = {

@@ -351,7 +351,7 @@ class DatasetFamily:
       version: of the way in which they are prepared.
       describe: (name, source, CSV of classes or None, edge of a tile or None, whether sensors of other pixels are
         resampled) -> what its owner wrote down. Raises InputError.
-      begin: (name, folder) -> None; writes what the owner then edits. Raises InputError.
+      begin: (name, folder, edge of a tile or None) -> None; writes what the owner then edits. Raises InputError.
       vectors, options, overlapping: as of a `DatasetSpec`.
     """
 
@@ -360,7 +360,7 @@ class DatasetFamily:
     name: str
     version: str
     describe: Callable[[str, pathlib.Path, pathlib.Path | None, int | None, bool], Described]
-    begin: Callable[[str, pathlib.Path], None]
+    begin: Callable[[str, pathlib.Path, int | None], None]
     vectors: tuple[Vector, ...] = ()
     options: tuple[str, ...] = ()
     overlapping: bool = False

@@ -128,7 +128,7 @@ def _picture(image: Image, crs: CRS, transform: Affine, row: int, column: int, s
     if crs != image.crs:
         x, y = geodesy.transformed(crs, image.crs, x, y)
     try:
-        raw, valid = resampling.nearest(image.dataset, image.bands, x, y, 2 * _SIDE, zero_is_nodata=True)
+        raw, valid = resampling.at_places(image.dataset, image.bands, x, y, 2 * _SIDE, zero_is_nodata=True)
     except Refused as refusal:
         raise InputError(f"--scene={image.path}: {refusal.reason}") from refusal
     grey = (np.moveaxis(raw, 0, -1).astype(np.float64) - image.low) / (image.high - image.low)

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from data_pipelines.datasets.rasters import tables
+from data_pipelines.datasets.rasters import class_table
 from data_pipelines.geo import geodesy, grids, raster_io
 from data_pipelines.geo.geodesy import CRS, Affine
 from data_pipelines.geo.grids import Grid
@@ -208,7 +208,7 @@ def opened(
     """
     with contextlib.ExitStack() as stack:
         dataset = stack.enter_context(_opened(path, "--map", "a map of class ids"))
-        legend = tables.read_legend(legend_csv, "map") if legend_csv else _legend_of(path, dataset)
+        legend = class_table.read(legend_csv, "map").legend if legend_csv else _legend_of(path, dataset)
         strata = None
         if strata_path is not None:
             strata = stack.enter_context(_opened(strata_path, "--strata", "a raster of strata"))

@@ -37,6 +37,7 @@ and splits, and a CSV of classes. --init looks for pairs in a folder and writes 
   lcjax prepare --dataset=rasters/town --source=photos --init
   lcjax prepare --dataset=rasters/town --source=photos --data_dir=data
   lcjax prepare --dataset=rasters/town --source=photos/some.csv --legend=classes.csv --tile=512 --data_dir=data
+A mask is a raster, or polygons, lines or points: GeoPackage, GeoJSON, Shapefile or FlatGeobuf (docs/polygons.md).
 Several sensors have a column each in place of image, such as s1,s2,mask,split,group; rows without a mask are places
 without labels, in splits of their own. Where sensors have other pixels on the same ground, --resample brings them onto
 the grid of the first.
@@ -68,7 +69,9 @@ def define_flags(flags) -> None:
     flags.DEFINE_integer("offset", 0, "Added to Sentinel-2: -1000 for products from January 2022 on.")
     flags.DEFINE_string("beam", "", "Options of an Apache Beam pipeline that writes the shards (docs/clusters.md).")
     flags.DEFINE_string("legend", None, "For rasters: the CSV of classes, if it is not legend.csv beside the other.")
-    flags.DEFINE_integer("tile", None, "For rasters: edge of a tile in pixels; 256 where it is not given.")
+    flags.DEFINE_integer(
+        "tile", None, "For rasters: edge of a tile in pixels; 256 where it is not given. Also with --init."
+    )
     flags.DEFINE_bool(
         "resample", False, "For rasters of several sensors: images of other pixels on the same ground are brought onto "
         "the grid of the first sensor (bilinearly, as `lcjax predict --grid` does); without it they are refused.",
@@ -92,7 +95,7 @@ def run(flags) -> None:
         for name in [name for name, value in own.items() if value]:
             raise InputError(f"--{name}: only for your own imagery (--dataset=rasters/NAME); leave it out")
     elif flags.init:
-        entry.begin(entry.name, source)
+        entry.begin(entry.name, source, flags.tile)
         return
     for name in ("max_refused", "max_nodata"):
         if math.isnan(getattr(flags, name)):

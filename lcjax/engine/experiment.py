@@ -289,7 +289,10 @@ def _check_together(
 ) -> None:
     """Raises InputError where fields of a config, or the config and the tiles, do not go together; warns of limits."""
     if config.crop > tile:
-        raise InputError(f"config.crop={config.crop}: larger than the {tile} px tiles of {name}")
+        raise InputError(
+            f"config.crop={config.crop}: larger than the {tile} px tiles of {name}; give --config.crop={tile}, or "
+            "prepare it with a larger --tile"
+        )
     if config.sampling.name in sampling.METHODS and "label" not in task.keys:
         raise InputError(
             f"config.sampling.name={config.sampling.name!r}: draws records by their labels, and a {config.task} run "

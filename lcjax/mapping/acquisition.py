@@ -67,7 +67,7 @@ def told(tags: Mapping[str, str], name: str) -> tuple[datetime.datetime, str] | 
     return next(_all(tags, name), None)
 
 
-def check_time(time: datetime.datetime) -> datetime.datetime:
+def check_time(time: datetime.datetime, what: str = "--date") -> datetime.datetime:
     """Checks a time of acquisition, and returns it in UTC; without a time zone it is taken as UTC.
 
     Raises:
@@ -76,8 +76,27 @@ def check_time(time: datetime.datetime) -> datetime.datetime:
     if _plausible(time):
         return _utc(time)
     raise InputError(
-        f"--date={time.isoformat()}: expected when the scene was taken, from {EARLIEST.year} until now, e.g. 2020-08-23"
+        f"{what}={time.isoformat()}: expected when the scene was taken, from {EARLIEST.year} until now, e.g. 2020-08-23"
     )
+
+
+def parse_date(text: str | None, what: str = "--date") -> datetime.datetime | None:
+    """Parses a date or a time in ISO 8601, in UTC where it names no zone; None where there is none.
+
+    Args:
+      text: as it was given.
+      what: gave it, for messages.
+
+    Raises:
+      InputError: the text is neither, or no image can be of that time.
+    """
+    if text is None:
+        return None
+    try:
+        time = datetime.datetime.fromisoformat(text)
+    except ValueError as error:
+        raise InputError(f"{what}={text}: expected e.g. 2020-08-23 or 2020-08-23T10:15:00Z") from error
+    return check_time(time, what)
 
 
 def _all(tags: Mapping[str, str], name: str) -> Iterator[tuple[datetime.datetime, str]]:

@@ -8,6 +8,7 @@ on the WGS84 ellipsoid; `hectares_grid` is the area in the plane of the CRS, whi
 import csv
 import io
 import pathlib
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -141,6 +142,17 @@ class Areas:
         for row in self.rows():
             writer.writerow(f"{value:.4f}" if isinstance(value, float) else value for value in row.values())
         write_atomically(path, text.getvalue())
+
+
+def table(rows: Sequence[dict[str, Any]]) -> str:
+    """Formats class, pixels, percent of the mapped pixels and hectares as a table of text."""
+    cells = [("class", "pixels", "percent", "hectares")]
+    for row in rows:
+        share, hectares = (("" if x is None else f"{x:,.{n}f}") for x, n in ((row["percent"], 1), (row["hectares"], 2)))
+        cells.append((row["name"], f"{row['pixels']:,}", share, hectares))
+    width = [max(map(len, column)) for column in zip(*cells, strict=True)]
+    lines = (f"{a:{width[0]}}  {b:>{width[1]}}  {c:>{width[2]}}  {d:>{width[3]}}" for a, b, c, d in cells)
+    return "\n".join(line.rstrip() for line in lines)
 
 
 def _plane_area(crs: CRS, transform: Affine) -> float | None:

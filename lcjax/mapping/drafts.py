@@ -6,6 +6,7 @@ The draft of MAP.tif is the folder `.MAP.tif.draft` beside it:
   plan.json     what is mapped, by which network and how, and the files of the scene
   rows          the rows that are done
   plain.tif     a GeoTIFF on its way to a cloud-optimised one
+  scratch/      what is made of the rows on the way to the map
   files/        what the map will consist of, under the names that it will have: no name can collide with those above
   publish.json  once files/ is whole: the names of what moves from there to its place, and of what makes room for it
 
@@ -32,6 +33,7 @@ from lcjax.mapping.scene_files import SceneFiles
 _log = logging.getLogger(__name__)
 
 _FILES, _ROWS, _PLAIN, _PLAN, _PUBLISH, _LOCK = "files", "rows", "plain.tif", "plan.json", "publish.json", "lock"
+_SCRATCH = "scratch"
 _VERSION = 2  # schema_version of plan.json and publish.json
 _ANEW = "delete this folder, and the same command maps the scene anew"
 
@@ -68,7 +70,7 @@ def is_busy(output: pathlib.Path) -> bool:
 
 def is_foreign(folder: pathlib.Path) -> bool:
     """Whether a folder with the name of a draft holds what no draft does."""
-    known = (_FILES, _ROWS, _PLAIN, _PLAN, _PUBLISH, _LOCK)
+    known = (_FILES, _ROWS, _PLAIN, _PLAN, _PUBLISH, _LOCK, _SCRATCH)
     if not os.path.lexists(folder):
         return False
     return not folder.is_dir() or any(
@@ -99,6 +101,7 @@ class Draft:
       output: the map.
       files: folder of what the map will consist of, each under its name.
       plain: a file that may be written meanwhile.
+      scratch: a folder, to be made by who needs it; what an earlier run left there means nothing.
       content: `SceneFiles.content` of its scene.
       done: number of rows that need not be computed again.
       continued: whether an earlier run left rows.
@@ -126,6 +129,7 @@ class Draft:
         """
         folder = folder_of(output)
         self.output, self.files, self.plain = output, folder / _FILES, folder / _PLAIN
+        self.scratch = folder / _SCRATCH
         self._folder, self._shape = folder, (layers, width)
         self.content = self._begin({**plan, "layers": layers, "width": width}, scene)
         shutil.rmtree(self.files, ignore_errors=True)  # of a run that was killed while it wrote them

@@ -29,9 +29,12 @@ from lcjax.ops.reliability import PROBABILITY_SCALE
 
 COMPRESSIONS = ("deflate", "lzw")
 ERRORS = (OSError, rasterio.errors.RasterioError, CPLE_BaseError)  # that writing may raise
-BESIDE = ("confidence", "probabilities", "conformal")  # kinds of the rasters that may lie beside the map of classes
+POLYGONS = "polygons"
+# Kinds of the rasters that may lie beside the map of classes.
+BESIDE = ("confidence", "probabilities", "conformal", "mutual_information", "scene")
 SETS = ("number of classes in the set", "classes in the set, one bit each")  # bands of the conformal sets
-_OVERVIEWS = {"classes": "MODE", "conformal": "NEAREST"}  # both bands of a set must be of one pixel
+# Both bands of a set must be of one pixel, and numbers of scenes have no mean.
+_OVERVIEWS = {"classes": "MODE", "conformal": "NEAREST", "scene": "NEAREST"}
 _MASK_BYTES = 4
 MOST_IN_SETS = 8 * _MASK_BYTES - 1  # classes; a mask of all ones stands for no data
 _BLOCK = 512  # rows and columns of a block of the GeoTIFFs
@@ -40,11 +43,12 @@ _PLAN_TAG, _SCENE_TAG, _FILES_TAG = "LCJAX_PLAN", "LCJAX_SCENE", "LCJAX_FILES"
 
 @dataclasses.dataclass(frozen=True)
 class Product:
-    """One GeoTIFF of a map.
+    """One GeoTIFF of a map, or its polygons.
 
     Attributes:
-      kind: "classes" (ids of the legend), "confidence" (probability of the mapped class), "probabilities" or
-        "conformal" (sets of classes).
+      kind: "classes" (ids of the legend), "confidence" (probability of the mapped class), "probabilities",
+        "conformal" (sets of classes), "mutual_information" (how far the members of an ensemble disagree), "scene"
+        (number of the scene of a mosaic) or `POLYGONS`, which are made of the classes and have no bands.
       bands: description of each band.
       planes: bytes of a pixel while it is on its way, of which `numbers` makes those of the file.
       dtype: of the file.
@@ -57,6 +61,8 @@ class Product:
 
     def path(self, output: pathlib.Path) -> pathlib.Path:
         """Returns the path of this product of the map `output`."""
+        if self.kind == POLYGONS:
+            return output.with_suffix(".gpkg")
         return output.with_name(f"{output.stem}_{self.kind}{output.suffix}") if self.kind in BESIDE else output
 
     def nodata(self, legend: Legend) -> int:
@@ -65,6 +71,8 @@ class Product:
 
     def numbers(self, planes: np.ndarray) -> np.ndarray:
         """Returns (bands, rows, width) in `dtype` of the planes (rows, planes, width) uint8."""
+        if self.kind == "scene":
+            return (planes[:, 0] + (planes[:, 1].astype(np.uint16) << 8))[None]
         if self.kind != "conformal":
             return np.moveaxis(planes, 1, 0)
         size, mask = planes[:, 0].astype(np.uint32), np.zeros((len(planes), planes.shape[2]), np.uint32)
@@ -74,17 +82,40 @@ class Product:
 
 
 def products(
-    legend: Legend, *, confidence: bool = False, probabilities: bool = False, conformal: bool = False
+    legend: Legend,
+    *,
+    confidence: bool = False,
+    probabilities: bool = False,
+    conformal: bool = False,
+    mutual_information: bool = False,
+    scene: bool = False,
+    vector: bool = False,
 ) -> tuple[Product, ...]:
-    """Returns the GeoTIFFs of a map, the classes first."""
+    """Returns the GeoTIFFs of a map, the classes first, and its polygons."""
     names = tuple(f"probability of {land_class.name}" for land_class in legend.scored)
     wanted = {
         Product("classes", ("land cover",), 1): True,
         Product("confidence", ("probability of the mapped class",), 1): confidence,
         Product("probabilities", names, len(names)): probabilities,
         Product("conformal", SETS, 1 + _MASK_BYTES, "uint32"): conformal,
+        Product("mutual_information", ("mutual information of class and member, 1 at most",), 1): mutual_information,
+        Product("scene", ("number of the scene that a pixel is of",), 2, "uint16"): scene,
+        Product(POLYGONS, (), 0): vector,
     }
     return tuple(product for product, is_wanted in wanted.items() if is_wanted)
+
+
+def planes_of(drafted: Sequence[Product]) -> dict[str, slice]:
+    """Returns where the planes of each product lie in the rows of a draft, by kind."""
+    ends = np.cumsum([0, *(product.planes for product in drafted)]).tolist()
+    return {p.kind: slice(a, b) for p, a, b in zip(drafted, ends[:-1], ends[1:], strict=True)}
+
+
+def empty_planes(legend: Legend, drafted: Sequence[Product]) -> np.ndarray:
+    """Returns what the planes of a pixel without data hold, (planes,) uint8."""
+    return np.array(
+        [legend.nodata if p.kind == "classes" else IGNORE for p in drafted for _ in range(p.planes)], np.uint8
+    )
 
 
 def summary(legend: Legend, wanted: Sequence[Product], least: Sequence[float] = ()) -> Callable[[jax.Array], jax.Array]:
@@ -97,20 +128,23 @@ def summary(legend: Legend, wanted: Sequence[Product], least: Sequence[float] = 
 
     Returns:
       A function (classes, rows, width) float32 -> (rows, planes, width) uint8. It also takes twice as many: the
-      probabilities that make the class, then those that are told.
+      probabilities that make the class, then those that are told; and last of all the mutual information, where that
+      is wanted.
     """
     ids, classes = legend.value_of_index(), len(legend.scored)
-    kinds = [product.kind for product in wanted]
+    kinds = [product.kind for product in wanted if product.bands]
 
     def layers(probabilities_KxHxW: jax.Array) -> jax.Array:
         best = jnp.argmax(probabilities_KxHxW[:classes], axis=0)
-        told = jnp.moveaxis(probabilities_KxHxW[-classes:], 0, -1)
+        end = len(probabilities_KxHxW) - ("mutual_information" in kinds)
+        told = jnp.moveaxis(probabilities_KxHxW[end - classes : end], 0, -1)
         levels = reliability.levels(told)
         planes_of = {
             "classes": lambda: jnp.asarray(ids)[best][None],
             "confidence": lambda: reliability.at_class(levels, best)[None],
             "probabilities": lambda: jnp.moveaxis(levels, -1, 0),
             "conformal": lambda: _set_planes(reliability.members(told, np.asarray(least))),
+            "mutual_information": lambda: reliability.levels(probabilities_KxHxW[-1:]),
         }
         return jnp.moveaxis(jnp.concatenate([planes_of[kind]() for kind in kinds]), 0, 1)
 
@@ -195,6 +229,8 @@ def write_products(
     marked: dict[str, str],
     compress: str,
     told: Mapping[str, str] = MappingProxyType({}),
+    read: Callable[[int, int], np.ndarray] | None = None,
+    drafted: Sequence[Product] = (),
 ) -> Iterator[tuple[int, np.ndarray]]:
     """Writes the cloud-optimised GeoTIFFs of a draft into its folder of files.
 
@@ -207,15 +243,16 @@ def write_products(
       marked: further tags of the map alone, from `marks`.
       compress: one of `COMPRESSIONS`.
       told: further tags of the files of probabilities.
+      read: gives rows as `Draft.read`, which it is by default.
+      drafted: the products whose planes the rows hold; those of `wanted` by default.
 
     Yields:
       (first row, class ids (rows, width) uint8) of the map from top to bottom, as they are written.
     """
     place = {"crs": raster_io.crs_of(grid), "transform": grid.transform, "width": grid.width, "height": grid.height}
-    first = 0
-    for product in wanted:
-        count = len(product.bands)
-        planes = slice(first, first + product.planes)
+    read, planes_by_kind = read or draft.read, planes_of(drafted or wanted)
+    for product in (one for one in wanted if one.bands):
+        count, planes = len(product.bands), planes_by_kind[product.kind]
         path, plain = product.path(draft.files / draft.output.name), draft.plain
         profile = {
             "driver": "GTiff",
@@ -228,7 +265,7 @@ def write_products(
             profile |= {"INTERLEAVE": "BAND", "PHOTOMETRIC": "MINISBLACK"}  # otherwise 3 bands would be RGB
         with raster_io.anywhere(), rasterio.open(plain, "w", **profile, **place) as out:
             for top in range(0, grid.height, _BLOCK):
-                rows = draft.read(top, min(top + _BLOCK, grid.height))[:, planes]
+                rows = read(top, min(top + _BLOCK, grid.height))[:, planes]
                 out.write(product.numbers(rows), window=Window(0, top, grid.width, len(rows)))
                 if product.kind == "classes":
                     yield top, rows[:, 0]
@@ -241,7 +278,7 @@ def write_products(
             elif product.kind == "conformal":
                 out.update_tags(**told, LCJAX_BITS=json.dumps([land_class.name for land_class in legend.scored]))
                 out.update_tags(2, **{f"BIT_{bit}": c.name for bit, c in enumerate(legend.scored)})
-            else:
+            elif product.kind != "scene":
                 out.update_tags(**told)
                 out.scales, out.offsets = (1 / PROBABILITY_SCALE,) * count, (0.0,) * count
         rasterio.shutil.copy(
@@ -255,8 +292,7 @@ def write_products(
             NUM_THREADS="ALL_CPUS",
         )
         plain.unlink()
-        _check_copy(draft, path, product, planes)
-        first += product.planes
+        _check_copy(read, path, product, planes)
 
 
 def _write_legend(out, legend: Legend) -> None:
@@ -267,12 +303,12 @@ def _write_legend(out, legend: Legend) -> None:
     out.update_tags(1, **{f"CLASS_{i}": name for i, name in names.items()})
 
 
-def _check_copy(draft: Draft, path: pathlib.Path, product: Product, planes: slice) -> None:
+def _check_copy(read: Callable[[int, int], np.ndarray], path: pathlib.Path, product: Product, planes: slice) -> None:
     """Reads back what was written, because GDAL may report a full disk only in its log, when it closes a file."""
     try:
         with raster_io.opened(path) as dataset:
             for top in range(0, dataset.height, _BLOCK):
-                rows = draft.read(top, min(top + _BLOCK, dataset.height))[:, planes]
+                rows = read(top, min(top + _BLOCK, dataset.height))[:, planes]
                 written = dataset.read(window=Window(0, top, dataset.width, len(rows)))
                 if not np.array_equal(written, product.numbers(rows)):
                     raise OSError(errno.EIO, "what was written cannot be read back", str(path))

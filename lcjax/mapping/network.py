@@ -8,12 +8,14 @@ from collections.abc import Mapping, Sequence
 import jax.numpy as jnp
 import numpy as np
 
+from data_pipelines.geo import exclusions
 from data_pipelines.schema import paths
 from data_pipelines.schema.errors import InputError
 from data_pipelines.schema.sensors import Sensor, holds_data
 from lcjax.engine import restore
-from lcjax.mapping import predict
-from lcjax.mapping.mapper import Mapper, Options
+from lcjax.mapping import predict, scene_area
+from lcjax.mapping.mapper import Mapper
+from lcjax.mapping.options import Options
 from lcjax.mapping.scene_list import Job
 from lcjax.ops.tiling import Tiling, blended_strips
 from lcjax.runs import calibration as calibrations
@@ -135,6 +137,8 @@ class Network:
         offset: float | None = None,
         grid: str = "",
         date: datetime.datetime | None = None,
+        aoi: str = "",
+        mask: str = "",
         options: Options = _DEFAULTS,
     ) -> pathlib.Path:
         """Writes the map of a scene and its sidecar files, as `lcjax predict` does, and returns its path.
@@ -146,13 +150,17 @@ class Network:
           offset: number added to the digital numbers of Sentinel-2; None takes it from the metadata.
           grid: name of the sensor onto whose grid the others are warped, where their grids differ.
           date: when the scene was taken; None takes it from the scene's tags or name.
-          options: overlap, blending, further layers.
+          aoi: polygons outside which nothing is mapped, FILE or FILE:LAYER.
+          mask: what is not to be mapped, FILE or FILE:NUMBERS as for --mask.
+          options: overlap, blending, sieve, further layers.
 
         Raises:
           InputError: the scene does not fit the card, or the map cannot be written.
         """
-        jobs = [Job(self._files(scene), paths.given(output, "output"))]
-        scene_options = predict.SceneOptions(bands, offset, grid, date)
+        excluded = exclusions.parse(mask, "mask") if mask else None
+        jobs = [Job(self._files(scene), paths.given(output, "output"), mask=excluded)]
+        area = scene_area.read_aoi(aoi) if aoi else None
+        scene_options = predict.SceneOptions(bands, offset, grid, date, area)
         predict.check(self.card, jobs, options, scene_options)
         folder = self._calibrated_in
         calibrated = folder is not None and predict.check_calibration(folder, options)

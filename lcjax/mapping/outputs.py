@@ -7,7 +7,8 @@ import platform
 import shutil
 import tempfile
 import unicodedata
-from collections.abc import Hashable, Iterable, Sequence
+from collections.abc import Hashable, Iterable, Mapping, Sequence
+from types import MappingProxyType
 
 import numpy as np
 
@@ -18,6 +19,7 @@ from lcjax.mapping.map_writer import Product
 from lcjax.mapping.scene_list import Job
 
 ANOTHER = "give another --output"
+_NOTHING: Mapping[pathlib.Path, str] = MappingProxyType({})
 
 
 def files_of(output: pathlib.Path, wanted: Sequence[Product]) -> dict[str, pathlib.Path]:
@@ -25,25 +27,28 @@ def files_of(output: pathlib.Path, wanted: Sequence[Product]) -> dict[str, pathl
 
     Args:
       output: the map.
-      wanted: its GeoTIFFs, the classes first.
+      wanted: its GeoTIFFs, the classes first, and its polygons.
 
     Returns:
-      Role -> path: "classes" and the kinds of the other products, each also with "_style"; "names", "areas",
-      "preview", and "item", which is written only where the date of the scene is known.
+      Role -> path: "classes" and the kinds of the other products, rasters also with "_style"; "names", "areas",
+      "preview", "scenes" of a mosaic, and "item", which is written only where the date of the scene is known.
     """
     rasters = {product.kind: product.path(output) for product in wanted}
-    styles = {f"{kind}_style": path.with_suffix(".qml") for kind, path in rasters.items()}
+    styles = {f"{product.kind}_style": rasters[product.kind].with_suffix(".qml") for product in wanted if product.bands}
     beside = {"areas": ".areas.csv", "preview": ".png", "item": ".json"}
+    if "scene" in rasters:
+        beside["scenes"] = ".scenes.csv"
     names = {"names": output.with_name(f"{output.name}.aux.xml")}
     return rasters | styles | names | {role: output.with_suffix(end) for role, end in beside.items()}
 
 
-def check(jobs: Sequence[Job], wanted: Sequence[Product]) -> None:
+def check(jobs: Sequence[Job], wanted: Sequence[Product], also_read: Mapping[pathlib.Path, str] = _NOTHING) -> None:
     """Checks everything that a command will write, and makes the folders of its maps, before any work.
 
     Args:
       jobs: the scenes of the command, and their maps.
       wanted: the GeoTIFFs of each map.
+      also_read: files that are read, too, and what each is, for messages.
 
     Raises:
       InputError: a name does not fit; nothing can be written there; or what will be written is a file of a scene, is
@@ -51,7 +56,7 @@ def check(jobs: Sequence[Job], wanted: Sequence[Product]) -> None:
     """
     for job in jobs:
         _check_name(job.output)
-    _check_scenes(jobs, wanted)
+    _check_scenes(jobs, wanted, also_read)
     _check_others([job.output for job in jobs], wanted)
     for job in jobs:
         _check_folder(job.output, files_of(job.output, wanted).values())
@@ -91,8 +96,22 @@ def check_foreign(output: pathlib.Path, wanted: Sequence[Product]) -> None:
         )
 
 
-def check_room(output: pathlib.Path, height: int, width: int, wanted: Sequence[Product]) -> None:
+def check_room(
+    output: pathlib.Path,
+    height: int,
+    width: int,
+    wanted: Sequence[Product],
+    drafted: Sequence[Product] = (),
+    more: int = 0,
+) -> None:
     """Checks that the disk has room for the rows and for the largest GeoTIFF before compression.
+
+    Args:
+      output: the map.
+      height, width: of the map in pixels.
+      wanted: its GeoTIFFs.
+      drafted: products whose planes the draft holds; those that are wanted by default.
+      more: further bytes that are written on the way.
 
     Raises:
       InputError: there is too little room.
@@ -100,7 +119,7 @@ def check_room(output: pathlib.Path, height: int, width: int, wanted: Sequence[P
     bands = [len(product.bands) for product in wanted]
     largest = max(len(product.bands) * np.dtype(product.dtype).itemsize for product in wanted)
     needed, free = (
-        (sum(product.planes for product in wanted) + largest) * height * width,
+        (sum(product.planes for product in drafted or wanted) + largest) * height * width + more,
         shutil.disk_usage(output.parent).free,
     )
     if needed > free:
@@ -144,11 +163,14 @@ def _check_folder(output: pathlib.Path, files: Iterable[pathlib.Path]) -> None:
         raise InputError(f"--output={output}: a name that is {longest - most} bytes too long; give a shorter one")
 
 
-def _check_scenes(jobs: Sequence[Job], wanted: Sequence[Product]) -> None:
+def _check_scenes(jobs: Sequence[Job], wanted: Sequence[Product], also_read: Mapping[pathlib.Path, str]) -> None:
     """Refuses to write what is read: a scene, what GDAL reads with it, or anything else under one of their names."""
     read: dict[Hashable, tuple[pathlib.Path, pathlib.Path]] = {}
     folders: dict[pathlib.Path, pathlib.Path] = {}
-    for raster in dict.fromkeys(raster for job in jobs for raster in job.files.values()):
+    what = dict(also_read)
+    what |= {job.mask.path: "the mask itself" for job in jobs if job.mask}
+    what |= {raster: "the scene itself" for job in jobs for raster in job.files.values()}
+    for raster in what:
         for file in scene_files.listed(raster):
             read |= {key: (file, raster) for key in _keys(file) if key not in read}
             folders |= dict.fromkeys(paths.real(file).parents, file)
@@ -156,10 +178,10 @@ def _check_scenes(jobs: Sequence[Job], wanted: Sequence[Product]) -> None:
         for path in files_of(job.output, wanted).values():
             clash = next((read[key] for key in _keys(path) if key in read), None)
             if clash and clash[0] == clash[1] and path == job.output:
-                raise InputError(f"--output={path}: the scene itself; expected a new name for the map")
+                raise InputError(f"--output={path}: {what[clash[1]]}; expected a new name for the map")
             if clash:
                 file, raster = clash
-                of = "the scene itself" if file == raster else f"read for the scene {raster}"
+                of = what[raster] if file == raster else f"read for the scene {raster}"
                 also = "" if path.name == file.name else f" ({file})"
                 raise InputError(f"--output={job.output}: {path} would be written, but it is {of}{also}; {ANOTHER}")
         draft = drafts.folder_of(job.output)

@@ -1,7 +1,8 @@
 """Styles that QGIS loads with a raster of the same name, and class names for GDAL."""
 
+import colorsys
 import pathlib
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from xml.sax import saxutils
 
 from data_pipelines.schema import limits
@@ -19,6 +20,7 @@ _COLUMNS = (
     ("Blue", 0, 8),
     ("Alpha", 0, 9),
 )
+_GOLDEN = 0.618034  # steps of this part of the circle put each hue far from those before
 _EMPTY_SET = "#d7191c"  # red: none of the classes is likely enough
 # Viridis (Smith & van der Walt 2015) at five even steps: its lightness rises evenly, for any colour vision.
 _RAMP = ("#440154", "#3b528b", "#21918c", "#5ec962", "#fde725")
@@ -27,6 +29,34 @@ _RAMP = ("#440154", "#3b528b", "#21918c", "#5ec962", "#fde725")
 def class_qml(legend: Legend) -> str:
     """Returns the QML of a map of class ids: colours and names of the scored classes."""
     return _palette_qml((c.value, c.name, c.colour) for c in legend.scored)
+
+
+def polygon_qml(legend: Legend, column: str) -> str:
+    """Returns the QML of a layer of polygons that are drawn in the colours of the classes that a column holds."""
+    categories, symbols = [], []
+    for number, c in enumerate(legend.scored):
+        label = saxutils.quoteattr(c.name)
+        categories.append(f'   <category value="{c.value}" label={label} symbol="{number}" render="true" type="long"/>')
+        colour = ",".join(str(part) for part in bytes.fromhex(c.colour[1:])) + ",255"
+        symbols.append(
+            f'   <symbol name="{number}" type="fill" alpha="1" clip_to_extent="1" force_rhr="0">'
+            '<layer class="SimpleFill" enabled="1" locked="0" pass="0"><Option type="Map">'
+            f'<Option name="color" type="QString" value="{colour}"/>'
+            '<Option name="style" type="QString" value="solid"/>'
+            '<Option name="outline_style" type="QString" value="no"/></Option></layer></symbol>'
+        )
+    return f"""<!DOCTYPE qgis PUBLIC 'http://mrcc.com/qgis.dtd' 'SYSTEM'>
+<qgis version="3.22.0" styleCategories="Symbology">
+ <renderer-v2 type="categorizedSymbol" attr="{column}" forceraster="0" symbollevels="0">
+  <categories>
+{chr(10).join(categories)}
+  </categories>
+  <symbols>
+{chr(10).join(symbols)}
+  </symbols>
+ </renderer-v2>
+</qgis>
+"""
 
 
 def probability_qml() -> str:
@@ -55,6 +85,13 @@ def probability_qml() -> str:
    </rastershader>
   </rasterrenderer>"""
     )
+
+
+def scene_qml(labels: Sequence[str]) -> str:
+    """Returns the QML of a raster of the numbers of scenes, from 1: neighbours in the list differ in hue."""
+    hues = [(number * _GOLDEN) % 1 for number in range(len(labels))]
+    colours = ["#" + bytes(round(255 * part) for part in colorsys.hsv_to_rgb(hue, 0.55, 0.85)).hex() for hue in hues]
+    return _palette_qml(zip(range(1, len(labels) + 1), labels, colours, strict=True))
 
 
 def set_qml(classes: int) -> str:

@@ -19,11 +19,15 @@ import rasterio
 from rasterio.windows import Window
 
 from data_pipelines.geo import fill_values, geodesy, grids, raster_io, resampling
+from data_pipelines.geo.exclusions import Exclusion
 from data_pipelines.geo.grids import Grid
+from data_pipelines.geo.vectors import Features
 from data_pipelines.schema.band_selection import band_indices, spelled
 from data_pipelines.schema.errors import InputError
 from data_pipelines.schema.sensors import S2, Sensor, to_storage
+from lcjax.mapping import scene_area
 from lcjax.mapping.radiometry import conversion_of
+from lcjax.mapping.scene_area import SceneArea
 from lcjax.mapping.scene_files import SceneFiles
 from lcjax.runs.model_card import Card
 
@@ -86,11 +90,13 @@ class Scene:
       layers: of each sensor.
       files: what GDAL reads for them.
       grid: the dataset whose CRS, transform, width and height the map takes over: a file, and no view of one.
+      area: the pixels that are to be mapped; None for all.
     """
 
     layers: tuple[Layer, ...]
     files: SceneFiles
     grid: rasterio.DatasetReader
+    area: SceneArea | None = None
 
     @property
     def tags(self) -> dict[str, str]:
@@ -105,21 +111,35 @@ class Scene:
         layers = [(x.digest, x.sensor.name, x.indices, x.gain.tolist(), x.shift.tolist()) for x in self.layers]
         return hashlib.sha256(json.dumps([grid, layers]).encode()).hexdigest()[:16]
 
-    def read(self, first: int, end: int) -> tuple[dict[str, np.ndarray], np.ndarray]:
+    def read(self, first: int, end: int, with_valid: bool = False) -> tuple[dict[str, np.ndarray], np.ndarray]:
         """Reads the rows from `first` up to `end`.
 
-        Returns:
-          {sensor: (rows, width, bands) stored numbers}, and (rows, width) bool: pixels valid in every sensor.
-        """
-        return self.read_part(first, 0, end - first, self.grid.width)
+        Args:
+          first, end: rows.
+          with_valid: add for each sensor where it holds data, by `valid_key`: (rows, width, 1) bool.
 
-    def read_part(self, top: int, left: int, height: int, width: int) -> tuple[dict[str, np.ndarray], np.ndarray]:
+        Returns:
+          {sensor: (rows, width, bands) stored numbers}, and (rows, width) bool: pixels valid in every sensor, and to be
+          mapped. Rows that no tile with such a pixel reaches are not read.
+        """
+        if self.area and not self.area.reached(first, end):
+            shape = end - first, self.grid.width
+            nowhere = np.zeros(shape, bool)
+            sensors = [layer.sensor for layer in self.layers]
+            parts = {s.name: (np.full((*shape, len(s.bands)), s.empty), nowhere) for s in sensors}
+            return _joined(parts, with_valid), nowhere
+        return self.read_part(first, 0, end - first, self.grid.width, with_valid)
+
+    def read_part(
+        self, top: int, left: int, height: int, width: int, with_valid: bool = False
+    ) -> tuple[dict[str, np.ndarray], np.ndarray]:
         """Reads a rectangle of pixels, as `read` does whole rows."""
         window = Window(left, top, width, height)
         parts = {layer.sensor.name: layer.read(window) for layer in self.layers}
-        return {name: stored for name, (stored, _) in parts.items()}, np.logical_and.reduce(
-            [valid for _, valid in parts.values()]
-        )
+        valid = np.logical_and.reduce([valid for _, valid in parts.values()])
+        if self.area:
+            valid &= self.area.read(window)
+        return _joined(parts, with_valid), valid
 
     def picture(self, height: int, width: int) -> np.ndarray:
         """Returns the last sensor's display bands at this size, stretched to 8 bits: (height, width, 3) uint8."""
@@ -134,6 +154,16 @@ class Scene:
         return np.broadcast_to(np.rint(255 * grey).astype(np.uint8), (height, width, 3))
 
 
+def valid_key(sensor: str) -> str:
+    """The key of where a sensor holds data, in what `Scene.read` gives."""
+    return f"{sensor} is valid"
+
+
+def _joined(parts: Mapping[str, tuple[np.ndarray, np.ndarray]], with_valid: bool) -> dict[str, np.ndarray]:
+    stored = {name: numbers for name, (numbers, _) in parts.items()}
+    return stored | ({valid_key(name): valid[..., None] for name, (_, valid) in parts.items()} if with_valid else {})
+
+
 @contextlib.contextmanager
 def open_scene(
     card: Card,
@@ -142,6 +172,8 @@ def open_scene(
     bands: Mapping[str, Sequence[str]] | None = None,
     offset: float | None = None,
     grid: str = "",
+    aoi: Features | None = None,
+    mask: Exclusion | None = None,
 ) -> Iterator[Scene]:
     """Opens the files of a scene as the card's sensors, for the time of the context.
 
@@ -151,17 +183,21 @@ def open_scene(
       bands: sensor name -> its file's band names in file order, for files that name none.
       offset: number added to the digital numbers of Sentinel-2; None takes it from the metadata.
       grid: name of the sensor onto whose grid the others are warped; "" expects that all have one grid.
+      aoi: polygons outside which nothing is mapped.
+      mask: what is not to be mapped.
 
     Yields:
       The scene.
 
     Raises:
-      InputError: a file, a band, a unit, the grid or the offset does not fit the card.
+      vectors.Elsewhere: no polygon of the area of interest meets the scene.
+      InputError: a file, a band, a unit, the grid, the offset, the area or the mask does not fit.
     """
     _check_options(card, files, offset, grid)
     with contextlib.ExitStack() as stack:
         stack.enter_context(rasterio.Env(GDAL_CACHEMAX=_CACHE))
-        scene_files = SceneFiles.of(files[sensor.name] for sensor in card.sensors)  # before anything is read of them
+        rasters = [*(files[sensor.name] for sensor in card.sensors), *([mask.path] if mask else [])]
+        scene_files = SceneFiles.of(rasters)  # before anything is read of them
         layers = []
         for sensor in card.sensors:
             path = files[sensor.name]
@@ -189,7 +225,10 @@ def open_scene(
                 "%s: %d x %d pixels, smaller than a tile of %d; mapped as one piece",
                 *(target.path, width, height, card.tile),
             )
-        yield Scene(tuple(layers), scene_files, target.dataset)
+        area = None
+        if aoi or mask:
+            area = stack.enter_context(scene_area.opened(Grid.of(target.dataset), target.path, card.tile, aoi, mask))
+        yield Scene(tuple(layers), scene_files, target.dataset, area)
 
 
 # ---- opening and checking -------------------------------------------------------------------------------------------

@@ -8,7 +8,7 @@ import json
 import pathlib
 from collections.abc import Iterable, Sequence
 
-from data_pipelines.geo import raster_io
+from data_pipelines.geo import raster_io, vectors
 from data_pipelines.schema import progress
 from data_pipelines.schema.errors import InputError
 from data_pipelines.schema.spec import Refused
@@ -20,8 +20,10 @@ _LARGE = 2**30  # bytes that take seconds to read: worth a bar
 def listed(raster: pathlib.Path) -> list[pathlib.Path]:
     """Every file that GDAL reads for a raster, that itself first: sidecars, the sources of a VRT and what they need.
 
-    Of what cannot be opened it is that file alone.
+    Of what cannot be opened it is that file alone. Polygons, which a mask may be, are asked for theirs.
     """
+    if vectors.are_vectors(raster):
+        return vectors.files_of(raster)
     found, todo = {raster: None}, [raster]
     while todo:
         with contextlib.suppress(Refused), raster_io.opened(todo.pop()) as dataset:

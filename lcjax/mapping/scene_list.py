@@ -1,15 +1,20 @@
 """Parses --scene, --output and --bands: which scenes are mapped, and where their maps go."""
 
 import dataclasses
+import datetime
 import logging
 import pathlib
 import re
 from collections.abc import Sequence
+from typing import Any
 
+from data_pipelines.geo import exclusions, vectors
+from data_pipelines.geo.exclusions import Exclusion
 from data_pipelines.schema import csv_rows, files, paths
 from data_pipelines.schema.band_selection import spelled
 from data_pipelines.schema.errors import InputError
 from data_pipelines.schema.sensors import SENSORS, Sensor
+from lcjax.mapping import acquisition
 
 _log = logging.getLogger(__name__)
 
@@ -24,11 +29,15 @@ class Job:
       files: sensor name -> file.
       output: the map.
       origin: the line of a list that names it, "LIST.csv, line 3", for messages; empty where no list does.
+      date: when it was taken, as the list says; None where it does not.
+      mask: what of it is not to be mapped, if anything.
     """
 
     files: dict[str, pathlib.Path]
     output: pathlib.Path
     origin: str = ""
+    date: datetime.datetime | None = None
+    mask: Exclusion | None = None
 
 
 @dataclasses.dataclass(frozen=True)
@@ -38,12 +47,14 @@ class Listed:
     Attributes:
       files: sensor name -> file.
       name: what a folder or a list calls it; empty of a scene that is named by its files alone.
-      origin: as of `Job`.
+      origin, date, mask: as of `Job`.
     """
 
     files: dict[str, pathlib.Path]
     name: str = ""
     origin: str = ""
+    date: datetime.datetime | None = None
+    mask: Exclusion | None = None
 
 
 def listed(text: str, sensors: Sequence[Sensor]) -> list[Listed]:
@@ -51,15 +62,15 @@ def listed(text: str, sensors: Sequence[Sensor]) -> list[Listed]:
 
     Args:
       text: `FILE`, `FOLDER`, `LIST.csv`, or for several sensors `s1=FILE,s2=FILE`, `s1=FOLDER,s2=FOLDER` (files of the
-        same name belong together), or `LIST.csv` with a column for each sensor.
+        same name belong together), or `LIST.csv` with a column for each sensor, and where one likes `date` and `mask`.
       sensors: of the network.
 
     Raises:
       InputError: a scene lacks a file, or two scenes have the same name.
     """
-    origins: dict[str, str] = {}
+    told: dict[str, dict[str, Any]] = {}
     if text.lower().endswith(".csv") and not (table := paths.given(text, "--scene")).is_dir():
-        scenes, origins = _of_list(table, sensors)
+        scenes, told = _of_list(table, sensors)
     else:
         places = parse_scene(text, sensors)
         for name, path in places.items():
@@ -72,28 +83,68 @@ def listed(text: str, sensors: Sequence[Sensor]) -> list[Listed]:
         if len(folders) < len(places):
             raise InputError(f"--scene={text}: a folder and a file; expected folders for all sensors, or files for all")
         scenes = _of_folders(places)
-    return [Listed(files, name, origins.get(name, "")) for name, files in scenes.items()]
+    return [Listed(files, name, **told.get(name, {})) for name, files in scenes.items()]
 
 
-def jobs(text: str, sensors: Sequence[Sensor], output: pathlib.Path) -> list[Job]:
+def jobs(
+    text: str, sensors: Sequence[Sensor], output: pathlib.Path, mask: str = "", one_map: bool = False
+) -> list[Job]:
     """Lists the scenes that --scene names, each with its map.
 
     Args:
       text, sensors: as of `listed`.
       output: the map of a single scene; for a folder or a list, the folder of the maps, which take the scenes' names.
+      mask: text of --mask: what is not to be mapped of any scene, or a folder with a file for each by its name.
+      one_map: whether all scenes become one map, which is `output`.
 
     Raises:
-      InputError: as `listed`, or the maps would lie among the scenes of a folder, or all in one file.
+      InputError: as `listed`, or the maps would lie among the scenes of a folder, or all in one file; a mask is
+        missing, or two are named for a scene.
     """
-    scenes = listed(text, sensors)
+    scenes = masked(listed(text, sensors), mask)
     if not scenes[0].name:
-        return [Job(scenes[0].files, output)]
+        return [Job(scenes[0].files, output, mask=scenes[0].mask)]
     of_folders = {file.parent for one in scenes if not one.origin for file in one.files.values()}
-    if paths.real(output) in map(paths.real, of_folders):
+    if paths.real(output.parent if one_map else output) in map(paths.real, of_folders):
         raise InputError(f"--output={output}: the folder of the scenes; expected another, or maps would be mapped")
-    if output.suffix.lower() in (".tif", ".tiff"):
-        raise InputError(f"--output={output}: one file for {len(scenes)} scenes; expected a folder for their maps")
-    return [Job(one.files, output / f"{one.name}.tif", one.origin) for one in scenes]
+    if output.suffix.lower() in (".tif", ".tiff") and not one_map:
+        raise InputError(
+            f"--output={output}: one file for {len(scenes)} scenes; expected a folder for their maps, or --mosaic"
+        )
+    maps = [output if one_map else output / f"{one.name}.tif" for one in scenes]
+    return [Job(one.files, to, one.origin, one.date, one.mask) for one, to in zip(scenes, maps, strict=True)]
+
+
+def masked(scenes: Sequence[Listed], text: str) -> list[Listed]:
+    """Gives each scene its mask.
+
+    Args:
+      scenes: as `listed` gives them.
+      text: of --mask; "" for none but those of a list.
+
+    Raises:
+      InputError: it cannot be read, the folder has none for a scene, or a list names one, too.
+    """
+    if not text:
+        return [*scenes]
+    mask = exclusions.parse(text, "--mask")
+    if named := next((one for one in scenes if one.mask), None):
+        raise InputError(f"--mask={text}: beside {named.origin}, which names a mask of its own; leave one of them out")
+    if not mask.path.is_dir():
+        return [dataclasses.replace(one, mask=mask) for one in scenes]
+    there: dict[str, list[pathlib.Path]] = {}
+    for path in sorted(mask.path.iterdir()):
+        if path.suffix.lower() in (*RASTERS, *vectors.SUFFIXES) and not path.name.startswith("."):
+            there.setdefault(path.stem, []).append(path)
+    found = []
+    for one in scenes:
+        last = [*one.files.values()][-1]
+        files = there.get(one.name or last.stem, [])
+        if len(files) != 1:
+            what = f"{len(files)} files" if files else "no raster or polygons"
+            raise InputError(f"--mask={text}: {what} of the name {one.name or last.stem}; expected one mask for {last}")
+        found.append(dataclasses.replace(one, mask=dataclasses.replace(mask, path=files[0])))
+    return found
 
 
 def parse_scene(text: str, sensors: Sequence[Sensor]) -> dict[str, pathlib.Path]:
@@ -234,15 +285,15 @@ def _of_folders(folders: dict[str, pathlib.Path]) -> dict[str, dict[str, pathlib
 
 def _of_list(
     path: pathlib.Path, sensors: Sequence[Sensor]
-) -> tuple[dict[str, dict[str, pathlib.Path]], dict[str, str]]:
+) -> tuple[dict[str, dict[str, pathlib.Path]], dict[str, dict[str, Any]]]:
     """Returns what a CSV with a column for each sensor lists; paths are relative to the CSV.
 
     Returns:
-      {scene name: {sensor: file}}, and {scene name: the line that lists it, for messages}.
+      {scene name: {sensor: file}}, and what else of `Listed` its line tells: {scene name: {"origin": ..., ...}}.
     """
     columns = {sensor.name: sensor.name.lower() for sensor in sensors}
     scenes: dict[str, dict[str, pathlib.Path]] = {}
-    origins: dict[str, str] = {}
+    told: dict[str, dict[str, Any]] = {}
     for line, row in csv_rows.read(path, list(columns.values()), ",".join(columns)):
         where = f"{path}, line {line}"
         if not all(row[column] for column in columns.values()):
@@ -251,8 +302,13 @@ def _of_list(
         scene = list(of_scene.values())[-1].stem
         for name, file in of_scene.items():
             _add(scenes, scene, name, file, where)
-        origins[scene] = where
-    return scenes, origins
+        date, mask = (None if name in columns.values() else row.get(name) or None for name in ("date", "mask"))
+        told[scene] = {
+            "origin": where,
+            "date": acquisition.parse_date(date, f"{where}: date"),
+            "mask": exclusions.parse(mask, f"{where}: mask", path.parent) if mask else None,
+        }
+    return scenes, told
 
 
 def _add(

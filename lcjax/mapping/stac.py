@@ -11,6 +11,7 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from data_pipelines.geo import geodesy, raster_io
 from data_pipelines.schema.legends import IGNORE, Legend
 from lcjax.mapping import acquisition
 from lcjax.mapping.map_writer import SETS
@@ -26,6 +27,10 @@ ASSETS = {  # key: (title, media type, roles)
     "confidence": ("Probability of the mapped class", _COG, ["data", "confidence"]),
     "probabilities": ("Probability of each class", _COG, ["data", "probabilities"]),
     "conformal": ("Sets of classes: their number, and a bit for each class", _COG, ["data"]),
+    "mutual_information": ("Disagreement of the ensemble: mutual information, 1 at most", _COG, ["data"]),
+    "scene": ("Number of the scene that a pixel is of", _COG, ["data"]),
+    "scenes": ("The scenes by number, and how many pixels are of each", "text/csv", ["metadata"]),
+    "polygons": ("Land cover as polygons", "application/geopackage+sqlite3", ["data"]),
     "preview": ("Scene and map", "image/png", ["thumbnail", "overview"]),
     "areas": ("Pixels and hectares of each class", "text/csv", ["metadata"]),
     "style": ("Style for QGIS", "application/xml", ["metadata", "style"]),
@@ -53,10 +58,21 @@ class Georeference:
     wkt2: str | None = None
 
 
+def place_of(grid) -> Georeference:
+    """Returns where an open rasterio dataset lies."""
+    transform = tuple(grid.transform)[:6]
+    if (crs := raster_io.crs_of(grid)) is None:
+        return Georeference(grid.shape, transform)
+    bbox, geometry = geodesy.footprint(crs, grid.transform, *grid.shape)
+    code, wkt2 = geodesy.codes(crs)
+    return Georeference(grid.shape, transform, bbox, geometry, code, wkt2)
+
+
 def item(
     name: str,
     *,
     time: datetime.datetime,
+    until: datetime.datetime | None = None,
     place: Georeference,
     legend: Legend,
     tags: Mapping[str, str],
@@ -67,23 +83,26 @@ def item(
     Args:
       name: the item's id.
       time: of acquisition; without a time zone it is taken as UTC.
+      until: the last of several times, of which `time` is the first; None where there is one.
       place: where the map lies.
       legend: names and colours of the ids.
       tags: of the map, e.g. LCJAX_MODEL, which becomes the property lcjax:model.
       assets: a key of `ASSETS` -> file name relative to the item.
     """
     extensions = ["projection/v2.0.0", "classification/v2.0.0", "processing/v1.2.0"]
-    if {"confidence", "probabilities"} & set(assets):
+    if {"confidence", "probabilities", "mutual_information"} & set(assets):
         extensions.append("raster/v2.0.0")
-    time = (time if time.tzinfo else time.replace(tzinfo=datetime.UTC)).astimezone(datetime.UTC)
+    first, last = _told(time), _told(until or time)
     properties: dict[str, Any] = {
         "title": f"Land cover {name}",
-        "datetime": time.isoformat().replace("+00:00", "Z"),
+        "datetime": first if first == last else None,
         "proj:code": place.code,
         "proj:shape": list(place.shape),
         "proj:transform": [float(number) for number in place.transform],
         "processing:software": {"lcjax": __version__},
     }
+    if first != last:
+        properties |= {"start_datetime": first, "end_datetime": last}
     if place.wkt2 and not place.code:
         properties["proj:wkt2"] = place.wkt2
     properties |= {key.lower().replace("_", ":", 1): value for key, value in tags.items()}
@@ -101,6 +120,11 @@ def item(
     if place.geometry is None:
         del fields["bbox"]  # STAC wants either both or neither
     return fields
+
+
+def _told(time: datetime.datetime) -> str:
+    time = (time if time.tzinfo else time.replace(tzinfo=datetime.UTC)).astimezone(datetime.UTC)
+    return time.isoformat().replace("+00:00", "Z")
 
 
 def acquired(tags: Mapping[str, str], name: str) -> datetime.datetime | None:
@@ -127,6 +151,8 @@ def _asset(key: str, href: str, legend: Legend) -> dict[str, Any]:
     asset: dict[str, Any] = {"href": href, "title": title, "type": media, "roles": roles}
     if media != _COG:
         return asset
+    if key == "scene":
+        return asset | {"data_type": "uint16", "nodata": 0xFFFF}
     if key == "conformal":
         bands = [{"name": name, "description": text} for name, text in zip(("size", "mask"), SETS, strict=True)]
         return asset | {"data_type": "uint32", "nodata": 0xFFFFFFFF, "bands": bands}

@@ -7,6 +7,7 @@ Set-Valued Classifiers with Bounded Error Levels), with a threshold for each cla
 """
 
 import dataclasses
+import math
 
 import jax
 import jax.numpy as jnp
@@ -104,6 +105,21 @@ def logarithmic_loss(probability: jax.Array) -> jax.Array:
 def histogram(indices: jax.Array, counted: jax.Array, size: int) -> jax.Array:
     """Counts each index from 0 to size - 1, where `counted` is true: (size,) int32."""
     return jnp.zeros(size, jnp.int32).at[indices.reshape(-1)].add(counted.reshape(-1).astype(jnp.int32))
+
+
+def mutual_information(members_MxK: jax.Array) -> jax.Array:
+    """Returns how far the members of an ensemble disagree, (...) of their probabilities (M, ..., K), from 0 to 1.
+
+    It is the mutual information of the class and the member (Houlsby et al. 2011, Bayesian Active Learning for
+    Classification; Depeweg et al. 2018): the entropy of the mean minus the mean entropy of the members, here divided by
+    the most that it can be, ln(min(M, K)). It is 0 where all members say the same, however unsure they are, and 1 where
+    each is sure of another class.
+    """
+    members, classes = members_MxK.shape[0], members_MxK.shape[-1]
+    together = jnp.sum(jax.scipy.special.entr(jnp.mean(members_MxK, axis=0)), axis=-1)
+    each = jnp.mean(jnp.sum(jax.scipy.special.entr(members_MxK), axis=-1), axis=0)
+    most = math.log(min(members, classes))
+    return ((together - each) / most).clip(0, 1) if most else jnp.zeros_like(together)
 
 
 # ---- calibration errors ---------------------------------------------------------------------------------------------

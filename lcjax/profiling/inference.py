@@ -14,7 +14,8 @@ from data_pipelines.benchmark import made_up_scene
 from lcjax.engine import experiment as experiments
 from lcjax.engine import flops, restore
 from lcjax.mapping import scene
-from lcjax.mapping.mapper import Mapper, Options
+from lcjax.mapping.mapper import Mapper
+from lcjax.mapping.options import Options
 from lcjax.ops.tiling import Tiling, strip_bytes
 from lcjax.parallel import devices as places
 from lcjax.parallel import multihost

@@ -6,7 +6,7 @@ import io
 import pathlib
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from typing import Annotated, Any, TypedDict
+from typing import Annotated, Any, NotRequired, TypedDict
 
 import msgspec
 
@@ -26,10 +26,15 @@ _ROUNDING = 1e-4  # of percent in the table
 _PNG = b"\x89PNG\r\n\x1a\n"
 
 
-class _Properties(TypedDict):
-    """When a scene was taken."""
+_Time = Annotated[str, msgspec.Meta(pattern=r"^\d{4}-\d{2}-\d{2}T")]
 
-    datetime: Annotated[str, msgspec.Meta(pattern=r"^\d{4}-\d{2}-\d{2}T")]
+
+class _Properties(TypedDict):
+    """When a scene was taken, or the scenes of a mosaic."""
+
+    datetime: _Time | None
+    start_datetime: NotRequired[_Time]
+    end_datetime: NotRequired[_Time]
 
 
 class _Item(TypedDict):
@@ -223,13 +228,16 @@ def _origin(path: pathlib.Path, tags: Mapping[str, str], crs: Any, size: str) ->
     if item.exists():
         again = "move it away, or map the scene again"
         read = typed_json.read(item, _Item, again, foreign=True, expected="a STAC item", limit=_MOST_BYTES)
-        yield f"scene of {read['properties']['datetime'][:10]}"
-    told = {tag: names.check(tags[tag], f"{path}: the tag {tag}") for tag in _TAGS if tag in tags}
-    if "LCJAX_MODEL" in told:
-        trained = f", trained on {told['LCJAX_DATASET']}" if "LCJAX_DATASET" in told else ""
-        yield told["LCJAX_MODEL"] + trained
-    if "LCJAX_CHECKPOINT" in told:
-        yield f"checkpoint {told['LCJAX_CHECKPOINT']}"
+        told = read["properties"]
+        first = told["datetime"] or told.get("start_datetime", "")
+        last = told["datetime"] or told.get("end_datetime", "")
+        yield f"scene of {first[:10]}" if first == last else f"scenes from {first[:10]} to {last[:10]}"
+    said = {tag: names.check(tags[tag], f"{path}: the tag {tag}") for tag in _TAGS if tag in tags}
+    if "LCJAX_MODEL" in said:
+        trained = f", trained on {said['LCJAX_DATASET']}" if "LCJAX_DATASET" in said else ""
+        yield said["LCJAX_MODEL"] + trained
+    if "LCJAX_CHECKPOINT" in said:
+        yield f"checkpoint {said['LCJAX_CHECKPOINT']}"
     yield size
     if crs:
         authority = crs.to_authority()

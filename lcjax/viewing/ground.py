@@ -178,7 +178,7 @@ class Ground:
         if self.crs is not None and layer.crs is not None and layer.crs != self.crs:
             x, y = geodesy.transformed(self.crs, layer.crs, x, y)
         with layer.pool.dataset() as dataset:
-            return resampling.nearest(dataset, layer.bands, x, y, TILE, zero_is_nodata=layer.kind == "image")
+            return resampling.at_places(dataset, layer.bands, x, y, TILE, zero_is_nodata=layer.kind == "image")
 
     def _classes(self, raw: np.ndarray, valid: np.ndarray) -> np.ndarray:
         """Numbers of the legend of what a raster holds."""

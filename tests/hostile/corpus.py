@@ -125,9 +125,21 @@ def every() -> list[Case]:
     import of_rasters
     import of_sizes
     import of_tables
+    import of_vectors
     import of_weights
 
-    modules = (of_programs, of_rasters, of_archives, of_tables, of_json, of_files, of_sizes, of_weights, of_assess)
+    modules = (
+        of_programs,
+        of_rasters,
+        of_archives,
+        of_tables,
+        of_json,
+        of_files,
+        of_sizes,
+        of_weights,
+        of_assess,
+        of_vectors,
+    )
     return [case for module in modules for case in module.cases()]
 
 

@@ -1,20 +1,26 @@
 """Own imagery as a data set: images and masks that a CSV pairs, cut into tiles. What it may hold: docs/own_data.md."""
 
+import contextlib
 import dataclasses
 import functools
 import hashlib
 import logging
 import pathlib
-from collections.abc import Iterator, Sequence
+import types
+from collections.abc import Iterator, Mapping, Sequence
 
 import numpy as np
 import rasterio
 from rasterio.windows import Window
 
-from data_pipelines.datasets.rasters import inspect, masks, tables
-from data_pipelines.datasets.rasters.columns import IMAGE
+from data_pipelines.datasets.rasters import class_table, inspect, masks, tables, vector_labels
+from data_pipelines.datasets.rasters.class_table import Classes
+from data_pipelines.datasets.rasters.columns import EXCLUDE, IMAGE
 from data_pipelines.datasets.rasters.tables import Block, Pair
-from data_pipelines.geo import geotiff, grids, packing, raster_io, resampling
+from data_pipelines.datasets.rasters.vector_labels import Options, VectorLabels
+from data_pipelines.geo import exclusions, geotiff, grids, packing, raster_io, resampling, vectors
+from data_pipelines.geo.exclusions import Excluded, Exclusion
+from data_pipelines.geo.grids import Grid
 from data_pipelines.schema import limits
 from data_pipelines.schema.errors import InputError
 from data_pipelines.schema.legends import IGNORE, LandClass, Legend
@@ -50,7 +56,7 @@ class Description:
     name: str
     csv: pathlib.Path
     pairs: list[Pair]
-    legend: Legend
+    classes: Classes
     tile: int
     fingerprint: str
     resample: bool = False
@@ -75,15 +81,15 @@ def describe(
     pairs = table.pairs
     if table.unread:
         _log.info(f"{csv}: columns that are not read: {', '.join(table.unread)}")
-    path = legend or csv.with_name(tables.LEGEND)
+    path = legend or csv.with_name(class_table.LEGEND)
     is_needed = legend is not None or path.exists() or any(pair.mask for pair in pairs)
-    classes = tables.read_legend(path, name) if is_needed else Legend(name, (_UNLABELLED,))
+    known = class_table.read(path, name) if is_needed else class_table.plain(Legend(name, (_UNLABELLED,)))
     described = csv.read_bytes() + b"\n" + (path.read_bytes() if is_needed else b"")
     digest = hashlib.sha256(f"{tile}{' resampled' if resample else ''}\n".encode() + described)
-    for path in (path for pair in pairs for path in pair.files):
-        about = path.stat() if path.exists() else None
-        digest.update(f"{path} {about and (about.st_size, about.st_mtime_ns)}\n".encode())
-    return Description(name, csv, pairs, classes, tile, digest.hexdigest(), resample)
+    for file in (file for pair in pairs for path in pair.files for file in vectors.files_of(path)):
+        about = file.stat() if file.exists() else None
+        digest.update(f"{file} {about and (about.st_size, about.st_mtime_ns)}\n".encode())
+    return Description(name, csv, pairs, known, tile, digest.hexdigest(), resample)
 
 
 def spec(description: Description, family: DatasetFamily) -> DatasetSpec:
@@ -95,7 +101,7 @@ def spec(description: Description, family: DatasetFamily) -> DatasetSpec:
     names = list(pairs[0].images)
     what = "images" if names == [IMAGE] else f"images of each of {', '.join(names)}"
     _log.info(f"{description.csv}: looking at {len(pairs)} {what} and their masks")
-    sensors, found = inspect.inspect(pairs, description.legend, description.csv, description.resample)
+    sensors, found = inspect.inspect(pairs, description.classes.written, description.csv, description.resample)
     _check_size(sensors, description.tile)
     opened = [one for one in found if isinstance(one, inspect.Opened)]
     small = [size for one in opened if (size := min(one.block.height, one.block.width)) < description.tile]
@@ -117,25 +123,40 @@ def spec(description: Description, family: DatasetFamily) -> DatasetSpec:
     for decided, told in _PALETTES.items():
         if count := sum(one.mask.palette == decided for one in opened):
             _log.info(f"  {count} masks have a palette {told}")
+    _tell_of_vectors(opened, description.tile)
     for split in dict.fromkeys(pair.split for pair in pairs if pair.mask is None):
         _log.info(f"  {split}: no masks, so a split without labels")
+    ways = {pair.key: pair for pair in pairs if pair.drawn or pair.exclude}
     return DatasetSpec(
         name=description.name,
         version=family.version,
         title="Own imagery",
         sensors=sensors,
-        legends=(description.legend,),
+        legends=(description.classes.legend,),
         tile=description.tile,
         licence="",
         homepage="",
         citation="",
         layout=LAYOUT,
         index=lambda _: index(description, found),
-        read=functools.partial(read, sensors=sensors, legend=description.legend, tile=description.tile),
+        read=functools.partial(read, sensors=sensors, classes=description.classes, tile=description.tile, ways=ways),
         scaled_by=_TRAIN if any(pair.split == _TRAIN for pair in pairs) else pairs[0].split,
         fingerprint=description.fingerprint,
         overlapping=family.overlapping,
     )
+
+
+def _tell_of_vectors(opened: Sequence[inspect.Opened], tile: int) -> None:
+    """Logs what was found of files of polygons, each once, and what is left out because no polygon is near."""
+    drawn = [one for one in opened if one.labels]
+    remarks = {(one.pair.mask, remark) for one in drawn for remark in (one.labels.remarks if one.labels else ())}
+    for path, remark in sorted(remarks, key=str):
+        _log.info(f"  {path and path.name}: {remark}")
+    if free := [one.pair.name for one in drawn if one.labels and not len(one.labels.placed.shapes.kinds)]:
+        _log.info(f"  {len(free)} images meet no feature of their file (the first: {free[0]})")
+    tiles, kept = (sum(len(list(of(one, tile))) for one in drawn) for of in (_all_cuts, _cuts))
+    if kept < tiles:
+        _log.info(f"  {tiles - kept} of {tiles} tiles are left out: no feature is near them, so they hold no label")
 
 
 def _check_size(sensors: Sequence[Sensor], tile: int) -> None:
@@ -155,12 +176,29 @@ def index(description: Description, found: list[inspect.Opened | Refused]) -> di
     for pair, one in zip(description.pairs, found, strict=True):
         items = splits.setdefault(pair.split, [])
         files = pair.images | ({"label": pair.mask} if pair.mask else {})
+        files |= {EXCLUDE: pair.exclude.path} if pair.exclude else {}
         if isinstance(one, Refused):
             items.append(Item(pair.name, files, refused=one))
             continue
-        for cut in cuts(one.block, description.tile):
+        for cut in _cuts(one, description.tile):
             items.append(Item(f"{pair.name}_r{cut.top}_c{cut.left}", files, cut=cut, group=pair.group))
     return splits
+
+
+def _all_cuts(one: inspect.Opened, tile: int) -> list[Cut]:
+    return list(cuts(one.block, tile))
+
+
+def _cuts(one: inspect.Opened, tile: int) -> list[Cut]:
+    """The tiles of a row: of polygons without an outside those that may hold a label, or the first where none does."""
+    found, labels = _all_cuts(one, tile), one.labels
+    if labels is None:
+        return found
+    return [cut for cut in found if labels.may_label(_window(cut))] or found[:1]
+
+
+def _window(cut: Cut) -> Window:
+    return Window(cut.left, cut.top, cut.columns, cut.rows)
 
 
 def cuts(block: Block, tile: int) -> Iterator[Cut]:
@@ -182,25 +220,37 @@ def starts(size: int, tile: int) -> list[tuple[int, int]]:
     return [(min(start, last), start - min(start, last)) for start in range(0, size, tile)]
 
 
-def read(item: Item, *, sensors: Sequence[Sensor], legend: Legend, tile: int) -> Record:
+def read(
+    item: Item,
+    *,
+    sensors: Sequence[Sensor],
+    classes: Classes,
+    tile: int,
+    ways: Mapping[tuple[pathlib.Path, pathlib.Path | None], Pair] = types.MappingProxyType({}),
+) -> Record:
     """One tile: of each sensor an image (tile, tile, bands), and the label (tile, tile) uint8.
 
-    Labels are 255 where there is no mask, where an image holds no data, where the tile before holds the pixel, and
-    beyond the image or the part of it that is used. Pixels without data hold the mean of the others of their image;
-    what is beyond mirrors it. Raises Refused for a file that cannot be read to its end, and where numbers of another
-    scale and offset do not fit into those of the others.
+    Labels are 255 where there is no mask, where an image holds no data or is not to be used, where the tile before
+    holds the pixel, and beyond the image or the part of it that is used. Pixels without data hold the mean of the
+    others of their image; what is beyond mirrors it. Raises Refused for a file that cannot be read to its end, and
+    where numbers of another scale and offset do not fit into those of the others.
     """
     cut = item.cut
     assert cut is not None
-    window = Window(cut.left, cut.top, cut.columns, cut.rows)
-    first = _open(item.files[sensors[0].name], _stamp(item.files[sensors[0].name]))
+    window, path, mask = _window(cut), item.files[sensors[0].name], item.files.get("label")
+    way = ways.get((path, mask))
+    first = _open(path, _stamp(path))
     try:
         # A truncated JPEG is only a warning to GDAL, and grey below.
         with rasterio.Env(GDAL_ERROR_ON_LIBJPEG_WARNING=True):
             images = {sensor.name: _image(item.files[sensor.name], sensor, window, first.shape) for sensor in sensors}
-            label, off = _label(item.files.get("label"), legend, window)
+            label, off = _label(mask, classes, window, path, way.drawn if way else None)
+            if way and way.exclude:
+                of_file = _stamp(way.exclude.path)
+                usable = ~_open_excluded(way.exclude, of_file, path, _stamp(path))[0].read(window)[0]
+                images = {name: (image, valid & usable) for name, (image, valid) in images.items()}
     except Refused:
-        for kept in (_open, _open_resampled, _open_mask):
+        for kept in (_open, _open_resampled, _open_mask, _open_excluded):
             kept.cache_clear()  # what GDAL kept of a read that failed would pass for data the next time
         raise
     counted = np.logical_and.reduce([valid for _, valid in images.values()])
@@ -239,12 +289,22 @@ def _image(path: pathlib.Path, sensor: Sensor, window: Window, shape: tuple[int,
     return np.ascontiguousarray(np.moveaxis(raw, 0, -1)), valid
 
 
-def _label(path: pathlib.Path | None, legend: Legend, window: Window) -> tuple[np.ndarray, np.ndarray]:
-    """A window of a mask, as `masks.labels` reads it; without a mask no pixel has a label."""
+def _label(
+    path: pathlib.Path | None,
+    classes: Classes,
+    window: Window,
+    image: pathlib.Path,
+    how: Options | None,
+) -> tuple[np.ndarray, np.ndarray]:
+    """A window of a mask, as `masks.labels` reads it or polygons are drawn; without a mask no pixel has a label."""
+    size = int(window.height), int(window.width)
     if path is None:
-        size = int(window.height), int(window.width)
         return np.full(size, IGNORE, np.uint8), np.zeros(size, bool)
-    return masks.labels(_open_mask(path, _stamp(path)), legend, window)
+    if how:
+        label = _draw(path, _stamp(path), how, classes.written, image, _stamp(image)).read(window)
+        return classes.merged[label], np.zeros(size, bool)
+    label, off = masks.labels(_open_mask(path, _stamp(path)), classes.written, window)
+    return classes.merged[label], off
 
 
 def _stamp(path: pathlib.Path) -> tuple[int, int]:
@@ -268,3 +328,25 @@ def _open_resampled(path: pathlib.Path, stamp: tuple[int, int], shape: tuple[int
 @functools.lru_cache(maxsize=2)  # and what the mask says of itself, its palette above all, is read once
 def _open_mask(path: pathlib.Path, stamp: tuple[int, int]) -> masks.Mask:
     return masks.Mask(path, raster_io.opened(path))
+
+
+@functools.lru_cache(maxsize=2)
+def _draw(
+    path: pathlib.Path,
+    stamp: tuple[int, int],
+    how: Options,
+    legend: Legend,
+    image: pathlib.Path,
+    stamp_of_image: tuple[int, int],
+) -> VectorLabels:
+    return vector_labels.opened(path, how, legend, Grid.of(_open(image, stamp_of_image)), image)
+
+
+@functools.lru_cache(maxsize=2)
+def _open_excluded(
+    exclusion: Exclusion, stamp: tuple[int, int], image: pathlib.Path, stamp_of_image: tuple[int, int]
+) -> tuple[Excluded, contextlib.ExitStack]:
+    """What is not to be used of an image, and what keeps it open."""
+    stack = contextlib.ExitStack()
+    with vector_labels.refusing(exclusion.path):
+        return stack.enter_context(exclusions.opened(exclusion, Grid.of(_open(image, stamp_of_image)), image)), stack

@@ -5,12 +5,17 @@ import pathlib
 import re
 from collections.abc import Iterable, Mapping, Sequence
 
+from data_pipelines.geo import vectors
 from data_pipelines.schema import limits, paths
 from data_pipelines.schema.errors import InputError
 from data_pipelines.schema.sensors import check_name
 
 IMAGE = "image"  # the column of the only sensor, where there is one
 ROW_COLUMNS = ("mask", "split", "group")
+EXCLUDE = "exclude"  # the second mask: what is not to be used of the images
+# How polygons are drawn, where the mask is a file of such: read by `vector_labels`.
+VECTOR_COLUMNS = ("class_column", "layer", "outside", "overlap", "all_touched", "buffer")
+YES, NO = ("1", "true", "yes"), ("", "0", "false", "no")
 BLOCK_COLUMNS = ("left", "top", "width", "height")  # of a part of an image, in pixels
 EXAMPLE = "image,mask,split,group"
 _EXAMPLE_OF_SEVERAL = "s1,s2,mask,split,group"
@@ -67,7 +72,10 @@ def read(path: pathlib.Path, rows: Sequence[Mapping[str, str]]) -> Columns:
                 f"{path}: column {column!r} holds files, but is that of a part of an image, in pixels; give it another "
                 f"name, such as image_{column}"
             )
-    header = [column for column in rows[0] if column and column not in (*ROW_COLUMNS, *BLOCK_COLUMNS)]
+    known = [*ROW_COLUMNS, *BLOCK_COLUMNS, EXCLUDE]
+    if any(vectors.are_vectors(pathlib.Path(row["mask"])) for row in rows):
+        known += VECTOR_COLUMNS
+    header = [column for column in rows[0] if column and column not in known]
     found = [column for column in header if _is_sensor(path, column, header, (row[column] for row in rows))]
     for column in found:
         if looks_like_mask(column):
@@ -97,7 +105,7 @@ def looks_like_mask(name: str) -> bool:
 
 def is_free(name: str) -> bool:
     """Whether a column may have this name among those of several sensors, and be taken for nothing else."""
-    return name not in (IMAGE, *ROW_COLUMNS, *BLOCK_COLUMNS)
+    return name not in (IMAGE, *ROW_COLUMNS, *BLOCK_COLUMNS, EXCLUDE, *VECTOR_COLUMNS)
 
 
 def _is_sensor(path: pathlib.Path, column: str, header: Sequence[str], values: Iterable[str]) -> bool:

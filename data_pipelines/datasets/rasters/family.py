@@ -15,10 +15,10 @@ def _describe(
     return Described(description.csv, description.fingerprint, functools.partial(builder.spec, description, RASTERS))
 
 
-def _begin(name: str, source: pathlib.Path) -> None:
+def _begin(name: str, source: pathlib.Path, tile: int | None) -> None:
     from data_pipelines.datasets.rasters import init_csv
 
-    init_csv.init_csv(name, source)
+    init_csv.init_csv(name, source, tile)
 
 
 RASTERS = DatasetFamily(name="rasters", version="1.0.0", describe=_describe, begin=_begin, overlapping=True)

@@ -1,10 +1,12 @@
 """Splits for one mosaic or two: blocks of an image, with a margin between those of different splits."""
 
 import collections
+import contextlib
 import dataclasses
 import itertools
 import pathlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager
 
 import numpy as np
 from rasterio.windows import Window
@@ -37,18 +39,39 @@ class Cell:
     pixels: collections.Counter
 
 
-def cells_of(files: Sequence[pathlib.Path], tile: int) -> list[Cell]:
+@dataclasses.dataclass(frozen=True)
+class Counted:
+    """The labels of an image, which can be counted in parts.
+
+    Attributes:
+      height, width: in pixels.
+      counts: labelled pixels by number in a window.
+    """
+
+    height: int
+    width: int
+    counts: Callable[[Window], collections.Counter]
+
+
+@contextlib.contextmanager
+def of_mask(path: pathlib.Path) -> Iterator[Counted]:
+    """The labels of a raster. Raises Refused for a mask that cannot be read."""
+    with raster_io.opened(path) as dataset:
+        mask = masks.Mask(path, dataset)
+        yield Counted(dataset.height, dataset.width, lambda window: mask.counts(window).labelled)
+
+
+def cells_of(opened: Sequence[AbstractContextManager[Counted]], tile: int) -> list[Cell]:
     """Cuts masks into cells that hold a tile at least, margins taken off; none where there would be fewer than three.
 
     Raises Refused for a mask that cannot be read.
     """
     cells: list[Cell] = []
-    for number, path in enumerate(files):
-        with raster_io.opened(path) as dataset:
-            mask = masks.Mask(path, dataset)
-            for row, column, block in _grid(dataset.height, dataset.width, tile):
-                found = mask.counts(Window(block.left, block.top, block.width, block.height))
-                cells.append(Cell(number, row, column, block, found.labelled))
+    for number, one in enumerate(opened):
+        with one as labels:
+            for row, column, block in _grid(labels.height, labels.width, tile):
+                found = labels.counts(Window(block.left, block.top, block.width, block.height))
+                cells.append(Cell(number, row, column, block, found))
     return cells if len(cells) >= 3 else []
 
 
@@ -132,10 +155,12 @@ def with_margins(cells: Sequence[Cell], splits: Sequence[str], tile: int) -> lis
     return blocks
 
 
-def propose(files: Sequence[pathlib.Path], shares: Mapping[str, float], tile: int) -> list[tuple[int, str, Block]]:
+def propose(
+    opened: Sequence[AbstractContextManager[Counted]], shares: Mapping[str, float], tile: int
+) -> list[tuple[int, str, Block]]:
     """For each block the number of its image, its split and its pixels; empty where masks are too small."""
     try:
-        cells = cells_of(files, tile)
+        cells = cells_of(opened, tile)
     except Refused:
         return []  # `prepare` names it
     if not cells:

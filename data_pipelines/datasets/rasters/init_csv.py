@@ -3,6 +3,7 @@
 import collections
 import concurrent.futures
 import dataclasses
+import functools
 import hashlib
 import logging
 import os
@@ -12,13 +13,23 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from data_pipelines.datasets.rasters import builder, init_blocks, init_legend, init_names, init_sensors, tables, vectors
+from data_pipelines.datasets.rasters import (
+    builder,
+    class_table,
+    init_blocks,
+    init_legend,
+    init_names,
+    init_sensors,
+    init_vectors,
+    tables,
+)
 from data_pipelines.datasets.rasters.init_names import IMAGES, MASKS, SPLITS
 from data_pipelines.datasets.rasters.init_sensors import Place
-from data_pipelines.geo import raster_io
+from data_pipelines.datasets.rasters.init_vectors import Drawn
+from data_pipelines.geo import raster_io, vectors
 from data_pipelines.schema import files, paths
 from data_pipelines.schema.errors import InputError
-from data_pipelines.schema.files import below, write_atomically
+from data_pipelines.schema.files import write_atomically
 from data_pipelines.schema.spec import Refused
 
 _log = logging.getLogger("lcjax.data")
@@ -59,11 +70,21 @@ class Proposal:
     remarks: tuple[str, ...] = ()
 
 
-def init_csv(name: str, source: pathlib.Path) -> None:
-    """Writes rasters.csv and legend.csv into `source`. Raises InputError where one is there, or nothing is found."""
+def init_csv(name: str, source: pathlib.Path, tile: int | None = None) -> None:
+    """Writes rasters.csv and legend.csv into `source`.
+
+    Args:
+      name: of the data set, for what is said.
+      source: the folder with images and masks.
+      tile: edge of the tiles that will be cut, None for the usual one: the parts of one mosaic hold one at least.
+
+    Raises:
+      InputError: one of the two is there already, or nothing is found.
+    """
+    tile = builder.TILE if tile is None else tile
     if not source.is_dir():
         raise InputError(f"--source={source}: no such folder; expected the folder with your images and masks")
-    targets = source / tables.PAIRS, source / tables.LEGEND
+    targets = source / tables.PAIRS, source / class_table.LEGEND
     for path in targets:
         if path.exists():
             raise InputError(f"{path}: there already; --init does not overwrite it: rename or delete it first")
@@ -76,28 +97,60 @@ def init_csv(name: str, source: pathlib.Path) -> None:
         raise InputError(
             f"--source={source}: no image with a mask found; expected folders images and masks (or labels) side by "
             "side with files of the same names, or NAME.tif with NAME_mask.tif, or a folder for each sensor side by "
-            f"side; or write {tables.PAIRS} yourself (docs/own_data.md){_folders_of_places(source)}{_vectors(source)}"
+            f"side, or one file of polygons; or write {tables.PAIRS} yourself (docs/own_data.md)"
+            f"{_folders_of_places(source)}{_vectors(source)}"
         )
+    labelled = [place for place in places if place.mask]
     masks = [source / place.mask for place in places if place.mask]
+    drawn = init_vectors.find(source, masks) if any(map(vectors.are_vectors, masks)) else None
+    look = functools.partial(_look, source, drawn=drawn)
     chosen = np.unique(np.linspace(0, len(masks) - 1, min(len(masks), _LOOKED_AT)).astype(int))
     with raster_io.anywhere(), concurrent.futures.ThreadPoolExecutor(len(os.sched_getaffinity(0))) as pool:
-        looked = list(pool.map(init_legend.look, [masks[k] for k in chosen]))
-        pixels = list(pool.map(_pixels, masks))
+        looked = list(pool.map(look, [labelled[k] for k in chosen]))
+        pixels = list(pool.map(_pixels, [source / place.image for place in labelled] if drawn else masks))
     seen = [one for one in looked if one]
     # Broken masks stay in the CSV: `prepare` names them.
+    if masks and not seen and drawn:
+        drawn.look(source / labelled[0].image, masks[0])  # says why
     if masks and not seen:
         raise InputError(f"--source={source}: none of the {len(masks)} masks can be read; expected ids or colours")
-    classes, remarks = init_legend.classes_of(seen) if masks else ([], [])
+    classes, remarks = _classes(seen, drawn) if masks else ([], [])
     if len(chosen) < len(masks):
         remarks.append(f"from {len(chosen)} of the {len(masks)} masks: a class that is in none of them is missing")
-    proposal = _rows(source, pairs, pixels) if pairs else _rows_of_sensors(source, several, pixels)
+    proposal = _rows(source, pairs, pixels, drawn, tile) if pairs else _rows_of_sensors(source, several, pixels)
     if not set(tables.BLOCK_COLUMNS) & set(proposal.columns) and len(chosen) == len(masks):
         splits = [split for split, place in zip(proposal.splits, places, strict=True) if place.mask]
         remarks += init_legend.missing(classes, seen, [s for s, one in zip(splits, looked, strict=True) if one])
     write_atomically(targets[0], tables.to_csv(proposal.columns, proposal.rows))
     if masks:
-        write_atomically(targets[1], tables.to_csv(tables.LEGEND_COLUMNS, classes))
-    _tell(name, source, proposal, places, [f"{len(classes)} classes", *remarks] if masks else [], alone)
+        write_atomically(targets[1], tables.to_csv(class_table.COLUMNS, classes))
+    _tell(name, source, proposal, places, tile, [f"{len(classes)} classes", *remarks] if masks else [], alone)
+
+
+def _look(source: pathlib.Path, place: Found | Place, drawn: Drawn | None) -> init_legend.Seen | None:
+    """What the mask of a place holds; None where it cannot be read."""
+    assert place.mask
+    if drawn is None:
+        return init_legend.look(source / place.mask)
+    try:
+        return drawn.look(source / place.image, source / place.mask)
+    except Refused:
+        return None
+
+
+def _classes(seen: Sequence[init_legend.Seen], drawn: Drawn | None) -> tuple[list[init_legend.Row], list[str]]:
+    """Rows of the legend, and remarks."""
+    if drawn is None:
+        return init_legend.classes_of(seen)
+    total = sum((one.pixels for one in seen), collections.Counter())
+    share = {row[0]: total[row[0]] / max(total.total(), 1) for row in drawn.rows}
+    remarks = [f"{row[1]}: {share[row[0]]:.1%} of the labelled pixels" for row in drawn.rows]
+    if len(drawn.rows) == 1:
+        remarks.append(
+            "one class alone: add a row for what lies outside, such as 0,background,#000000, and name it in the column "
+            f"outside of {tables.PAIRS}"
+        )
+    return drawn.rows, remarks
 
 
 def _tell(
@@ -105,11 +158,12 @@ def _tell(
     source: pathlib.Path,
     proposal: Proposal,
     places: Sequence[Found | Place],
+    tile: int,
     remarks: Sequence[str],
     alone: Sequence[pathlib.Path],
 ) -> None:
     """Logs what was written, what to look at, and what to do next; `remarks` are of the classes."""
-    csv, legend = source / tables.PAIRS, source / tables.LEGEND
+    csv, legend = source / tables.PAIRS, source / class_table.LEGEND
     counts = collections.Counter(proposal.splits)
     shown = ", ".join(f"{counts[split]} {split}" for split in (*_SHARES, init_sensors.UNLABELLED) if counts[split])
     _log.info(f"written: {csv}: {len(places)} pairs; {shown} ({proposal.how})")
@@ -124,9 +178,10 @@ def _tell(
     for line in remarks[1:]:
         _log.info(f"  {line}")
     if labelled:
-        _log.info(f"now give the classes their names in {legend.name}, and ignore=1 to what is no class;")
+        _log.info(f"now look at the names of the classes in {legend.name}, and put ignore=1 to what is no class;")
     _log.info(f"put what belongs together (one flight, one scene) into one group in {csv.name}; then")
-    _log.info(f"  lcjax prepare --dataset={name} --source={source} --data_dir=data")
+    as_now = "" if tile == builder.TILE else f" --tile={tile}"
+    _log.info(f"  lcjax prepare --dataset={name} --source={source} --data_dir=data{as_now}")
     if set(tables.BLOCK_COLUMNS) & set(proposal.columns):
         _log.info("blocks of one mosaic are of one place: their scores say nothing about another one")
     if labelled and (missing := [split for split in ("validation", "test") if split not in counts]):
@@ -134,26 +189,31 @@ def _tell(
         _log.info(f"too few groups for a {' and a '.join(missing)} split: train with --config=rasters:{none}")
 
 
-def _rows(source: pathlib.Path, pairs: Sequence[Found], pixels: Sequence[int]) -> Proposal:
+def _rows(
+    source: pathlib.Path, pairs: Sequence[Found], pixels: Sequence[int], drawn: Drawn | None, tile: int
+) -> Proposal:
     """Of pairs of an image and a mask: one mosaic or two are cut into blocks."""
     groups = groups_of(pairs)
+    header = tables.PAIRS_COLUMNS + (("class_column", "outside") if drawn else ())
+    more = (drawn.how.column, "") if drawn else ()
     if len(pairs) <= _FEW and not any(map(_word, pairs)):
+        files = [(source / pair.image, source / pair.mask) for pair in pairs]
         with raster_io.anywhere():
-            blocks = init_blocks.propose([source / pair.mask for pair in pairs], _SHARES, builder.TILE)
+            opened = [drawn.counted(*pair) if drawn else init_blocks.of_mask(pair[1]) for pair in files]
+            blocks = init_blocks.propose(opened, _SHARES, tile)
         if blocks:
             rows: list[tuple] = [
-                (*_files(pairs[number].image, pairs[number].mask), split, "", *dataclasses.astuple(block))
+                (*_files(pairs[number].image, pairs[number].mask), split, "", *more, *dataclasses.astuple(block))
                 for number, split, block in blocks
             ]
-            how = f"in blocks, with {init_blocks.margin_of(builder.TILE)} pixels left out between splits"
-            return Proposal(
-                (*tables.PAIRS_COLUMNS, *tables.BLOCK_COLUMNS), rows, [split for _, split, _ in blocks], how
-            )
+            how = f"in blocks, with {init_blocks.margin_of(tile)} pixels left out between splits"
+            return Proposal((*header, *tables.BLOCK_COLUMNS), rows, [split for _, split, _ in blocks], how)
     splits, how = splits_of(pairs, groups, pixels)
     whole: list[tuple] = [
-        (*_files(pair.image, pair.mask), split, group) for pair, split, group in zip(pairs, splits, groups, strict=True)
+        (*_files(pair.image, pair.mask), split, group, *more)
+        for pair, split, group in zip(pairs, splits, groups, strict=True)
     ]
-    return Proposal(tables.PAIRS_COLUMNS, whole, splits, how)
+    return Proposal(header, whole, splits, how)
 
 
 def _rows_of_sensors(source: pathlib.Path, places: Sequence[Place], pixels: Sequence[int]) -> Proposal:
@@ -199,25 +259,26 @@ def _folders_of_places(source: pathlib.Path) -> str:
 
 
 def _vectors(source: pathlib.Path) -> str:
-    """What to add where no mask was found: how to make one of the first vectors below the folder; or nothing."""
-    found = [path for path in below(source) if vectors.are_vectors(path)]
-    if not found:
+    """What to say of several files of polygons none of which is called like an image; or nothing."""
+    found = _files_of(source, init_vectors.SUFFIXES)
+    if len(found) < 2:
         return ""
-    images = [path for path in below(source) if path.suffix.lower() in _SUFFIXES]
-    told = vectors.how_to_rasterise(found[0], images[0] if images else source)
-    return f"; {found[0].name} holds vectors, which are not read: {told}"
+    return f"; several files of polygons, such as {found[0]}: call each like its image, or name it in the column mask"
 
 
 def find(source: pathlib.Path) -> tuple[list[Found], list[pathlib.Path]]:
     """The pairs below a folder, sorted, and the rasters that have no partner; paths relative to it."""
     images: dict[tuple, list[pathlib.Path]] = {}
     found_masks: dict[tuple, list[pathlib.Path]] = {}
-    for path in _rasters(source):
+    drawn = _files_of(source, init_vectors.SUFFIXES)
+    for path in _rasters(source) + drawn:
         key, is_mask = _key(path)
-        (found_masks if is_mask else images).setdefault(key, []).append(path)
+        (found_masks if is_mask or vectors.are_vectors(path) else images).setdefault(key, []).append(path)
     # The same key twice (a.tif and a.png) is left to the owner.
     both = [key for key in images if key in found_masks and len(images[key]) == len(found_masks[key]) == 1]
     pairs = [Found(images[key][0], found_masks[key][0], key[0]) for key in both]
+    if not pairs and len(drawn) == 1:  # one file for all images, such as of a country
+        pairs = [Found(image, drawn[0], key[0]) for key, some in images.items() for image in some]
     paired = {path for pair in pairs for path in (pair.image, pair.mask)}
     every = [path for group in (*images.values(), *found_masks.values()) for path in group]
     return sorted(pairs, key=lambda pair: pair.image), sorted(set(every) - paired)
@@ -225,7 +286,11 @@ def find(source: pathlib.Path) -> tuple[list[Found], list[pathlib.Path]]:
 
 def _rasters(source: pathlib.Path) -> list[pathlib.Path]:
     """The rasters below a folder, relative to it. Raises InputError for a name that no CSV can hold."""
-    found = [path.relative_to(source) for path in files.below(source) if path.suffix.lower() in _SUFFIXES]
+    return _files_of(source, _SUFFIXES)
+
+
+def _files_of(source: pathlib.Path, suffixes: Sequence[str]) -> list[pathlib.Path]:
+    found = [path.relative_to(source) for path in files.below(source) if path.suffix.lower() in suffixes]
     for path in found:
         paths.given(source / path, "--source")
     return found

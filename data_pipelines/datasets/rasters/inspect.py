@@ -11,11 +11,13 @@ from collections.abc import Callable, Sequence
 import numpy as np
 import rasterio
 
-from data_pipelines.datasets.rasters import masks, vectors
+from data_pipelines.datasets.rasters import masks, vector_labels
+from data_pipelines.datasets.rasters.class_table import same_colour
 from data_pipelines.datasets.rasters.columns import IMAGE
 from data_pipelines.datasets.rasters.sensor import DTYPES, sensor_of
-from data_pipelines.datasets.rasters.tables import Block, Pair, same_colour
-from data_pipelines.geo import geodesy, grids, packing, raster_io
+from data_pipelines.datasets.rasters.tables import Block, Pair
+from data_pipelines.datasets.rasters.vector_labels import VectorLabels
+from data_pipelines.geo import exclusions, geodesy, grids, packing, raster_io
 from data_pipelines.geo.grids import Grid
 from data_pipelines.schema.errors import InputError
 from data_pipelines.schema.legends import IGNORE, Legend
@@ -52,11 +54,13 @@ class Opened:
     Attributes:
       images: of each sensor, in order; all others lie on the grid of the first one, or are brought onto it.
       mask: how its mask is read.
+      labels: those that are drawn from polygons; None where the mask is a raster, or where there is none.
     """
 
     pair: Pair
     images: dict[str, Image]
     mask: masks.Reading
+    labels: VectorLabels | None = None
 
     @property
     def grid(self) -> Grid:
@@ -82,7 +86,7 @@ def inspect(
     """
     look = functools.partial(_look, legend=legend, resample=resample)
     with raster_io.anywhere(), concurrent.futures.ThreadPoolExecutor(len(os.sched_getaffinity(0))) as pool:
-        files = {pair.files: pair for pair in pairs}  # parts of an image are of the same files
+        files = {pair.files: pair for pair in pairs}  # parts of an image are of the same files, drawn alike
         looked = dict(zip(files, pool.map(look, files.values()), strict=True))
     found = [_of_pair(pair, looked[pair.files], csv.name) for pair in pairs]
     opened = [one for one in found if isinstance(one, Opened)]
@@ -191,17 +195,20 @@ def same_bands(one: tuple[str, ...], other: tuple[str, ...]) -> bool:
 
 def _look(pair: Pair, legend: Legend, resample: bool) -> Opened | Refused:
     try:
-        if pair.mask and vectors.are_vectors(pair.mask):
-            told = vectors.how_to_rasterise(pair.mask, pair.first)
-            raise Refused(pair.mask, f"vectors; expected a raster of ids or colours; {told}")
         images = {name: _open(path, functools.partial(_look_at_image, path)) for name, path in pair.images.items()}
         images, ground = _on_first(images, resample)
-        reading = masks.UNREAD
-        if path := pair.mask:
+        reading, labels, grid = masks.UNREAD, None, ground[pair.first]
+        if pair.exclude:
+            with vector_labels.refusing(pair.exclude.path), exclusions.opened(pair.exclude, grid, pair.first):
+                pass  # only whether it can be
+        if pair.mask and pair.drawn:
+            grids.check_same(ground, grids.WARP)
+            labels = vector_labels.opened(pair.mask, pair.drawn, legend, grid, pair.first)
+        elif path := pair.mask:
             reading = _open(path, lambda dataset: _look_at_mask(path, dataset, ground, legend))
         else:
             grids.check_same(ground, grids.WARP)
-        return Opened(pair, images, reading)
+        return Opened(pair, images, reading, labels)
     except Refused as refusal:
         return refusal
 

@@ -1,4 +1,4 @@
-"""The two CSVs that describe own imagery: which images and which mask belong together, and what the classes are."""
+"""The CSV of pairs: which images and which mask belong together, and who learns from them."""
 
 import csv
 import dataclasses
@@ -6,16 +6,16 @@ import io
 import pathlib
 import re
 
-from data_pipelines.datasets.rasters import columns
-from data_pipelines.datasets.rasters.columns import BLOCK_COLUMNS, ROW_COLUMNS
-from data_pipelines.schema import csv_rows, names, paths
+from data_pipelines.datasets.rasters import columns, vector_labels
+from data_pipelines.datasets.rasters.columns import BLOCK_COLUMNS, EXCLUDE, ROW_COLUMNS
+from data_pipelines.datasets.rasters.vector_labels import Options
+from data_pipelines.geo import exclusions, vectors
+from data_pipelines.geo.exclusions import Exclusion
+from data_pipelines.schema import csv_rows, paths
 from data_pipelines.schema.errors import InputError
-from data_pipelines.schema.legends import IGNORE, MOST_CLASSES, LandClass, Legend
 
-PAIRS, LEGEND = "rasters.csv", "legend.csv"
+PAIRS = "rasters.csv"
 PAIRS_COLUMNS = (columns.IMAGE, *ROW_COLUMNS)
-LEGEND_COLUMNS = ("id", "name", "colour", "ignore")
-_YES, _NO = ("1", "true", "yes"), ("", "0", "false", "no")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -45,6 +45,8 @@ class Pair:
       group: as the CSV names it; empty where the row is a group of its own.
       block: the part of the first image that is used, and of what lies on its grid; None for all of it.
       line: of the CSV, for messages.
+      exclude: what is not to be used of the images; None for nothing.
+      drawn: how the mask is drawn; None where it is a raster, or where there is none.
     """
 
     name: str
@@ -54,6 +56,8 @@ class Pair:
     group: str
     block: Block | None = None
     line: int = 0
+    exclude: Exclusion | None = None
+    drawn: Options | None = None
 
     @property
     def first(self) -> pathlib.Path:
@@ -61,9 +65,14 @@ class Pair:
         return next(iter(self.images.values()))
 
     @property
+    def key(self) -> tuple[pathlib.Path, pathlib.Path | None]:
+        """Its first image and its mask: rows that share both are parts of an image, and read alike."""
+        return self.first, self.mask
+
+    @property
     def files(self) -> tuple[pathlib.Path, ...]:
-        """All of its files: the images in order, and the mask."""
-        return (*self.images.values(), *((self.mask,) if self.mask else ()))
+        """All of its files: the images in order, the mask, and what is not to be used."""
+        return (*self.images.values(), *(path for path in (self.mask, self.exclude and self.exclude.path) if path))
 
 
 @dataclasses.dataclass(frozen=True)
@@ -88,6 +97,7 @@ def read_table(path: pathlib.Path) -> Table:
     groups: dict[str, tuple[str, int]] = {}
     shared: dict[pathlib.Path, list[_Use]] = {}
     folders: dict[pathlib.Path, pathlib.Path] = {}
+    ways: dict[tuple[pathlib.Path, pathlib.Path | None], Pair] = {}
     for line, row in rows:
         where = f"{path}, line {line}"
         for column in (*known.sensors, "split"):
@@ -107,8 +117,15 @@ def read_table(path: pathlib.Path) -> Table:
             if row[column]
         }
         mask = files.pop("mask", None)
-        pair = Pair(row[known.sensors[0]], files, mask, split, row.get("group", ""), _block(where, row), line)
-        real = {name: paths.real(file, folders) for name, file in (({"mask": mask} if mask else {}) | files).items()}
+        excluded = row.get(EXCLUDE, "")
+        exclude = exclusions.parse(excluded, f"{where}: {EXCLUDE}", path.parent) if excluded else None
+        drawn = vector_labels.options(where, row) if mask and vectors.are_vectors(mask) else None
+        pair = Pair(
+            row[known.sensors[0]], files, mask, split, row.get("group", ""), _block(where, row), line, exclude, drawn
+        )
+        _check_read_alike(where, pair, ways)
+        masks = {"mask": mask} if mask and not drawn else {}  # polygons may be of a whole country
+        real = {name: paths.real(file, folders) for name, file in (masks | files).items()}
         before = used.setdefault(real[known.sensors[0]], [])
         _check_used_once(where, pair.name, pair.block, before)
         before.append((line, pair.block))
@@ -162,6 +179,16 @@ def _check_partners(
             before.append(use)
 
 
+def _check_read_alike(where: str, pair: Pair, ways: dict[tuple[pathlib.Path, pathlib.Path | None], Pair]) -> None:
+    """Raises InputError where two parts of an image are told to draw the same mask in two ways, or exclude others."""
+    other = ways.setdefault(pair.key, pair)
+    if (other.drawn, other.exclude) != (pair.drawn, pair.exclude):
+        raise InputError(
+            f"{where}: {', '.join((*columns.VECTOR_COLUMNS, EXCLUDE))}: not all as in line {other.line}, of the same "
+            "image and mask; expected the same in all parts of an image"
+        )
+
+
 def _check_splits(path: pathlib.Path, pairs: list[Pair]) -> None:
     """Raises InputError for a split of which some rows alone have a mask, and where nothing is there to train on."""
     first: dict[str, Pair] = {}
@@ -205,61 +232,6 @@ def _check_used_once(where: str, image: str, block: Block | None, before: list[t
                 f"{where}: overlaps the part of image {image} in line {line}; expected parts that do not, and a margin "
                 "between those of different splits"
             )
-
-
-def read_legend(path: pathlib.Path, name: str) -> Legend:
-    """A legend from its CSV; `name` is what it will be called. Raises InputError that names file and line."""
-    classes: list[LandClass] = []
-    ignored: list[int] = []
-    for line, row in csv_rows.read(path, LEGEND_COLUMNS[:3], ",".join(LEGEND_COLUMNS), spelled={"color": "colour"}):
-        where = f"{path}, line {line}"
-        if not re.fullmatch(r"\d{1,3}", row["id"]) or int(row["id"]) > IGNORE:
-            raise InputError(f"{where}: id {row['id']!r}; expected a whole number from 0 to 255")
-        if not row["name"]:
-            raise InputError(f"{where}: no name; expected a name for every class")
-        names.check(row["name"], f"{where}: name")
-        names.colour(row["colour"], f"{where}: colour")
-        land_class = LandClass(int(row["id"]), row["name"], row["colour"].lower())
-        for field in ("id", "name"):
-            if getattr(land_class, field) in [getattr(other, field) for other in classes]:
-                raise InputError(f"{where}: {field} {getattr(land_class, field)} once more; expected each {field} once")
-        ignore = row.get("ignore", "").lower()
-        if ignore not in (*_YES, *_NO):
-            raise InputError(
-                f"{where}: ignore {row['ignore']!r}; expected 1 (not a class of the network), 0 or nothing"
-            )
-        ignored += [land_class.id] if ignore in _YES else []
-        classes.append(land_class)
-    if len(classes) - len(ignored) < 2:
-        raise InputError(f"{path}: {len(classes) - len(ignored)} classes to tell apart; expected at least two")
-    if len(classes) > MOST_CLASSES:
-        raise InputError(f"{path}: {len(classes)} classes; expected at most {MOST_CLASSES}")
-    return _stored(Legend(name, tuple(classes), tuple(ignored)))
-
-
-def _stored(legend: Legend) -> Legend:
-    """The legend with another id for a class 255, which inside is no label: the next one, so that it stays last."""
-    ids = {land_class.id for land_class in legend.classes} - {IGNORE}
-    if len(ids) == len(legend.classes):
-        return legend
-    after = max(ids) + 1
-    free = after if after < IGNORE else max(set(range(IGNORE)) - ids)
-    classes = tuple(
-        dataclasses.replace(land_class, id=free, written=IGNORE) if land_class.id == IGNORE else land_class
-        for land_class in legend.classes
-    )
-    ignored = tuple(free if number == IGNORE else number for number in legend.ignored)
-    return dataclasses.replace(legend, classes=classes, ignored=ignored)
-
-
-def same_colour(legend: Legend) -> tuple[LandClass, LandClass] | None:
-    """Two classes of one colour, where there are such."""
-    seen: dict[str, LandClass] = {}
-    for land_class in legend.classes:
-        if land_class.colour in seen:
-            return seen[land_class.colour], land_class
-        seen[land_class.colour] = land_class
-    return None
 
 
 def to_csv(columns: tuple[str, ...], rows: list[tuple]) -> str:

@@ -15,7 +15,7 @@ import pytest
 import rasterio
 from rasterio.enums import ColorInterp
 
-from data_pipelines.datasets.rasters import builder, tables
+from data_pipelines.datasets.rasters import builder, class_table, tables
 from data_pipelines.prepare import pipeline, prepare, quicklooks
 from data_pipelines.reading.dataset import PreparedDataset, open_dataset
 from data_pipelines.schema import on_disk
@@ -560,6 +560,6 @@ def test_flags_of_own_imagery_are_refused_for_others(tmp_path):
 
 
 def test_tables_written_are_tables_read(tmp_path):
-    text = tables.to_csv(tables.LEGEND_COLUMNS, [(1, "a, b", "#000000", ""), (2, "c", "#ffffff", "")])
+    text = tables.to_csv(class_table.COLUMNS, [(1, "a, b", "#000000", ""), (2, "c", "#ffffff", "")])
     (tmp_path / "legend.csv").write_text(text)
-    assert [c.name for c in tables.read_legend(tmp_path / "legend.csv", "x").classes] == ["a, b", "c"]
+    assert [c.name for c in class_table.read(tmp_path / "legend.csv", "x").legend.classes] == ["a, b", "c"]

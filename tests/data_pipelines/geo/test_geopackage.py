@@ -96,7 +96,7 @@ def test_a_column_or_a_layer_that_is_not_there(tmp_path, capsys):
         geopackage.read(path, "points", ["point"])
     write(path)
     (tmp_path / "a.gpkg-wal").write_bytes(b"half")
-    geopackage._check(path)
+    geopackage.check_stored(path, 10**9)
     assert "is open in another program" in capsys.readouterr().out
 
 

@@ -15,7 +15,7 @@ def test_each_place_gets_the_pixel_that_it_lies_in_and_others_nothing(tmp_path):
     columns, rows = np.array([[-0.1, 0, 7.2, 39.9]]), np.array([[0.5], [29.99], [30]])
     with raster_io.opened(tmp_path / "a.tif") as dataset:
         x, y = np.broadcast_arrays(*geodesy.positions(dataset.transform, columns, rows))
-        found, valid = resampling.nearest(dataset, (1, 2), x, y, 256)
+        found, valid = resampling.at_places(dataset, (1, 2), x, y, 256)
     assert found.shape == (2, 3, 4) and found.dtype == np.int16
     assert valid.tolist() == [[False, True, False, True], [False, True, True, True], [False] * 4]  # 7 is no data
     assert found[1, 1].tolist() == [0, *values[1, 29, [0, 7, 39]].tolist()]
@@ -26,7 +26,7 @@ def test_nowhere_has_no_pixel(tmp_path):
     write(tmp_path / "a.tif", np.ones((1, 4, 4), np.uint8), **PLACE)
     with raster_io.opened(tmp_path / "a.tif") as dataset:
         nowhere = np.full((2, 3), np.nan)
-        found, valid = resampling.nearest(dataset, (1,), nowhere, nowhere, 256)
+        found, valid = resampling.at_places(dataset, (1,), nowhere, nowhere, 256)
     assert not found.any() and not valid.any()
 
 
@@ -37,7 +37,7 @@ def test_of_many_pixels_some_are_read(tmp_path):
     columns, rows = np.arange(4, 800, 8)[None] + 0.5, np.arange(4, 600, 8)[:, None] + 0.5
     with raster_io.opened(tmp_path / "a.tif") as dataset:
         x, y = np.broadcast_arrays(*geodesy.positions(dataset.transform, columns, rows))
-        found, valid = resampling.nearest(dataset, (1,), x, y, 100)
+        found, valid = resampling.at_places(dataset, (1,), x, y, 100)
     assert valid.all()
     row, column = np.divmod(found[0], 800)
     assert abs(row - rows).max() <= 6 and abs(column - columns).max() <= 6

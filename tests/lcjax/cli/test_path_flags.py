@@ -13,7 +13,7 @@ PATHS = {
     "prepare": ("source", "data_dir", "legend"),
     "train": ("workdir", "config", "config.data_dir"),
     "evaluate": ("workdir", "data_dir"),
-    "predict": ("workdir", "scene", "output", "data_dir"),
+    "predict": ("workdir", "scene", "output", "data_dir", "aoi", "mask"),
     "view": ("map", "scene", "truth", "legend"),
     "assess": ("map", "labels", "output", "strata", "legend", "training", "scene", "design"),
     "export": ("workdir", "output"),
@@ -25,7 +25,19 @@ WORDS = ("workdir", "dir", "folder", "file", "path", "csv", "raster", "map ", "m
 NO_PATHS = {
     *("allow_other_config", "beam", "workers", "tile", "tile_size", "init", "list", "input", "records", "offset"),
     *("grid", "date", "bands", "tta", "confidence", "probabilities", "allow_plugins", "max_nodata", "max_refused"),
-    *("profile", "overlap", "blend", "batch_size", "compress", "checkpoint", "split", "dataset", "resample"),
+    *(
+        "profile",
+        "overlap",
+        "blend",
+        "batch_size",
+        "compress",
+        "checkpoint",
+        "split",
+        "dataset",
+        "resample",
+        "mosaic",
+        "vector",
+    ),
 }
 
 

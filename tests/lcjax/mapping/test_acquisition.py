@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from data_pipelines.schema.errors import InputError
 from lcjax.mapping import acquisition
-from lcjax.mapping.predict import parse_date
+from lcjax.mapping.acquisition import parse_date
 
 
 @pytest.mark.parametrize(

@@ -22,9 +22,10 @@ from data_pipelines.schema.legends import LandClass, Legend
 from lcjax.engine import restore
 from lcjax.mapping import map_writer, qgis_styles, scene_list
 from lcjax.mapping import scene as scenes
-from lcjax.mapping.mapper import Mapper, Options
+from lcjax.mapping.acquisition import parse_date
+from lcjax.mapping.mapper import Mapper
 from lcjax.mapping.network import Network
-from lcjax.mapping.predict import parse_date
+from lcjax.mapping.options import Options
 from lcjax.runs import calibration as calibrations
 from lcjax.runs.calibration import Calibration
 

@@ -28,7 +28,8 @@ from data_pipelines.datasets.contest_legend import DFC2020
 from data_pipelines.schema.errors import InputError
 from lcjax.mapping import scene as scenes
 from lcjax.mapping import scene_list
-from lcjax.mapping.mapper import Mapper, Options
+from lcjax.mapping.mapper import Mapper
+from lcjax.mapping.options import Options
 from lcjax.runs.model_card import Card
 
 BESIDE = ["map.areas.csv", "map.png", "map.qml", "map.tif", "map.tif.aux.xml"]
@@ -160,7 +161,8 @@ from networks import CLASSES, RGB
 from pystac.validation.stac_validator import JsonSchemaSTACValidator
 from lcjax.cli import console
 from lcjax.mapping import scene, scene_list
-from lcjax.mapping.mapper import Mapper, Options
+from lcjax.mapping.mapper import Mapper
+from lcjax.mapping.options import Options
 
 def slow(inputs):
     time.sleep(0.1)

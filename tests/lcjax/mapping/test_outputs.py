@@ -20,16 +20,18 @@ from data_pipelines.datasets.contest_legend import DFC2020
 from data_pipelines.schema.errors import InputError
 from lcjax.mapping import drafts, map_writer, outputs, scene_list
 from lcjax.mapping import predict as prediction
-from lcjax.mapping.mapper import Mapper, Options
+from lcjax.mapping.mapper import Mapper
 from lcjax.mapping.network import Network
+from lcjax.mapping.options import Options
 from lcjax.mapping.scene_list import Job
 
 CLASSES = map_writer.products(DFC2020)
-ALL = map_writer.products(DFC2020, confidence=True, probabilities=True)
+ALL = map_writer.products(DFC2020, confidence=True, probabilities=True, vector=True)
 NAMES = [
     "map.tif",
     "map_confidence.tif",
     "map_probabilities.tif",
+    "map.gpkg",
     "map.qml",
     "map_confidence.qml",
     "map_probabilities.qml",

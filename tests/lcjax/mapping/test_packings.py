@@ -14,7 +14,8 @@ from data_pipelines.geo import raster_io
 from data_pipelines.prepare import prepare, quicklooks
 from data_pipelines.schema.errors import InputError
 from lcjax.mapping import predict
-from lcjax.mapping.mapper import Mapper, Options
+from lcjax.mapping.mapper import Mapper
+from lcjax.mapping.options import Options
 from lcjax.mapping.scene_list import Job
 from lcjax.runs.model_card import Card
 

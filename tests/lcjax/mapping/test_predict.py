@@ -1,6 +1,7 @@
 """The verb: its flags, what it refuses before any work, and several scenes in one run."""
 
 import functools
+import shutil
 import subprocess
 import sys
 import types
@@ -83,6 +84,60 @@ def test_folders_are_mapped_and_one_bad_scene_does_not_stop_the_others(world, wo
     predict_verb.run(parse(*arguments, f"--output={maps}"))
     assert sorted(path.name for path in maps.glob("*.tif")) == ["place0.tif", "place1.tif", "place2.tif"]
     assert capsys.readouterr().out.count("already mapped") == 2
+
+
+def test_several_workdirs_are_an_ensemble(world, workdir, monkeypatch, capsys):
+    other, output = world.folder / "other,run", world.folder / "map.tif"
+    shutil.copytree(workdir.folder, other)
+
+    def turned(inputs):
+        return 0.4 * worlds.probabilities(inputs) + 0.6 * np.roll(worlds.probabilities(inputs), 1, -1)
+
+    def of_workdir(where, kind, *, tta, calibrated):
+        assert not calibrated
+        answer = turned if where == other else worlds.probabilities
+        return mapper.Mapper(worlds.card(), answer, str(where), {"LCJAX_CHECKPOINT": f"{kind}, step 7"})
+
+    monkeypatch.setattr(mapper.Mapper, "of_workdir", of_workdir)
+    arguments = [f"--workdir={workdir.folder},{other}", f"--scene={world.text}", f"--output={output}"]
+    predict_verb.run(parse(*arguments, "--probabilities"))
+    with rasterio.open(output) as result, rasterio.open(world.folder / "map_probabilities.tif") as shares:
+        np.testing.assert_array_equal(result.read(1), world.truth)  # 0.7 for it, and 0.3 for the next class
+        assert {*np.unique(shares.read())} == {0, 75, 175, 255}
+        assert result.tags()["LCJAX_ENSEMBLE"] == "mean of the probabilities of 2 networks"
+    assert (world.folder / "map_mutual_information.tif").is_file()
+    for words, *more in (
+        (r"--conformal=0.9: found 2 workdirs; expected one", "--conformal=0.9"),
+        (r"stands there twice, and would count twice", f"--workdir={other},{other}"),
+        (r"nowhere/config.json: no such file", f"--workdir={other},nowhere"),
+    ):
+        with pytest.raises(InputError, match=words):
+            predict_verb.run(parse(*arguments, *more))
+
+
+def test_an_area_a_mask_and_a_sieve_go_through_the_verb(world, workdir):
+    mask = world.folder / "mask.tif"
+    with rasterio.open(world.folder / "s1.tif") as scene:
+        profile = scene.profile | {"count": 1, "dtype": "uint8"}
+    with rasterio.open(mask, "w", **profile) as out:
+        out.write((np.arange(75 * 90).reshape(75, 90) % 7).astype(np.uint8), 1)
+    arguments = [f"--workdir={workdir.folder}", f"--scene={world.text}", f"--output={world.folder / 'map.tif'}"]
+    predict_verb.run(parse(*arguments, f"--mask={mask}:2-4", "--sieve=2"))
+    with rasterio.open(world.folder / "map.tif") as result:
+        masked = np.isin(np.arange(75 * 90).reshape(75, 90) % 7, (2, 3, 4))
+        np.testing.assert_array_equal(result.read(1) == 255, masked | (world.truth == 255))
+        assert {"LCJAX_MASK", "LCJAX_SIEVE"} <= result.tags().keys()
+    for words, *more in (
+        (r"--aoi=none.gpkg: no such file", "--aoi=none.gpkg"),
+        (r"--mask=none.tif: no such file", "--mask=none.tif"),
+        (r"--sieve=1: expected the pixels", "--sieve=1"),
+        (r"--output=\S*mask.tif: the mask itself", f"--mask={mask}", f"--output={mask}"),
+        (r"folder:3: no raster or polygons of the name s2; expected one mask for", f"--mask={world.folder}/folder:3"),
+    ):
+        (world.folder / "folder").mkdir(exist_ok=True)
+        with pytest.raises(InputError, match=words) as caught:
+            predict_verb.run(parse(*arguments, *more))
+        assert "\n" not in str(caught.value)
 
 
 def test_what_a_list_names_is_refused_by_its_line(world, workdir):

@@ -13,7 +13,8 @@ from test_mapper import DATE
 from data_pipelines.schema.legends import IGNORE, Legend
 from lcjax.mapping import scene as scenes
 from lcjax.mapping import scene_list
-from lcjax.mapping.mapper import Mapper, Options
+from lcjax.mapping.mapper import Mapper
+from lcjax.mapping.options import Options
 from lcjax.reporting import map_reader
 from lcjax.runs import model_card
 

@@ -159,6 +159,10 @@ def test_the_date_is_where_a_stac_item_has_it(tmp_path):
     )
     path.with_suffix(".json").write_text(json.dumps(item))
     assert map_reader.read([path])[0].origin[0] == "scene of 2020-08-23"
+    dates = {"start_datetime": "2019-05-01T00:00:00Z", "end_datetime": "2020-08-23T10:15:00Z"}
+    item["properties"] |= {"datetime": None} | dates
+    path.with_suffix(".json").write_text(json.dumps(item))
+    assert map_reader.read([path])[0].origin[0] == "scenes from 2019-05-01 to 2020-08-23"
 
 
 def wrong(match, *maps, output="out"):

@@ -27,7 +27,7 @@ from lcjax.engine.schedule import LearningRate
 from lcjax.engine.state import initial_state
 from lcjax.engine.train_step import compile_train_step, train_step
 from lcjax.evaluation import elsewhere, evaluate
-from lcjax.mapping import mapper, scene
+from lcjax.mapping import mapper, options, scene
 from lcjax.models import metadata, params, registry
 from lcjax.models.interfaces import whole
 from lcjax.parallel import mesh as meshes
@@ -286,7 +286,7 @@ def test_it_is_evaluated_with_its_metadata_and_maps_without(run, sample, tmp_pat
     drawn = mapper.Mapper.of_workdir(folder, "last")
     assert "of a scene it is told none" in capsys.readouterr().out
     with scene.open_scene(network.card, {"aerial": patch}) as opened:
-        drawn.map(opened, tmp_path / "map.tif", mapper.Options(batch_size=1))
+        drawn.map(opened, tmp_path / "map.tif", options.Options(batch_size=1))
     unknown = np.asarray(network.probabilities()({"aerial": batch["aerial"]}))[0].argmax(-1)
     with rasterio.open(tmp_path / "map.tif") as file:
         assert np.mean(file.read(1) == network.card.legend.id_of_index()[unknown]) > 0.999

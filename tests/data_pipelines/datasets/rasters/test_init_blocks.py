@@ -36,7 +36,7 @@ def mask(path, height, width):
 
 @pytest.mark.parametrize("size", [(400, 700), (500, 500), (120, 900)])
 def test_blocks_lie_apart_and_hold_every_class(tmp_path, size):
-    found = init_blocks.propose([mask(tmp_path / "m.tif", *size)], SHARES, 64)
+    found = init_blocks.propose([init_blocks.of_mask(mask(tmp_path / "m.tif", *size))], SHARES, 64)
     assert {split for _, split, _ in found} == set(SHARES)
     for (_, a, one), (_, b, other) in itertools.combinations(found, 2):
         assert gap(one, other) >= (16 if a != b else 0)
@@ -49,15 +49,15 @@ def test_blocks_lie_apart_and_hold_every_class(tmp_path, size):
     assert all({1, 2} <= of_split for of_split in held.values())
     if size != (120, 900):  # its corners are in two cells alone
         assert all(7 in of_split for of_split in held.values())
-    assert found == init_blocks.propose([tmp_path / "m.tif"], SHARES, 64)
+    assert found == init_blocks.propose([init_blocks.of_mask(tmp_path / "m.tif")], SHARES, 64)
     kept = sum(block.width * block.height for *_, block in found)
     assert kept > 0.6 * size[0] * size[1]
 
 
 def test_small_masks_are_not_cut(tmp_path):
-    assert init_blocks.propose([mask(tmp_path / "m.tif", 190, 120)], SHARES, 64) == []
+    assert init_blocks.propose([init_blocks.of_mask(mask(tmp_path / "m.tif", 190, 120))], SHARES, 64) == []
     (tmp_path / "broken.tif").write_bytes(b"no raster")
-    assert init_blocks.propose([tmp_path / "broken.tif"], SHARES, 64) == []
+    assert init_blocks.propose([init_blocks.of_mask(tmp_path / "broken.tif")], SHARES, 64) == []
 
 
 def test_one_mosaic_is_written_in_blocks_that_can_be_prepared(tmp_path, monkeypatch, capsys):
@@ -81,5 +81,5 @@ def test_one_mosaic_is_written_in_blocks_that_can_be_prepared(tmp_path, monkeypa
 
 def test_two_mosaics_share_the_blocks(tmp_path):
     paths = [mask(tmp_path / f"{k}.tif", 200, 300) for k in range(2)]
-    found = init_blocks.propose(paths, SHARES, 64)
+    found = init_blocks.propose([init_blocks.of_mask(path) for path in paths], SHARES, 64)
     assert {number for number, *_ in found} == {0, 1} and {split for _, split, _ in found} == set(SHARES)

@@ -8,7 +8,7 @@ import pytest
 import rasterio
 from PIL import Image
 
-from data_pipelines.datasets.rasters import tables
+from data_pipelines.datasets.rasters import class_table, tables
 from data_pipelines.geo import raster_io
 from data_pipelines.prepare import prepare, quicklooks
 from data_pipelines.reading.dataset import open_dataset
@@ -63,17 +63,17 @@ def test_255_is_a_class_where_the_legend_lists_it(table):
 )
 def test_the_id_of_255_is_the_next_that_is_free(tmp_path, ids, stored):
     rows = [(i, f"c{i}", f"#0000{i:02x}", "") for i in ids]
-    (tmp_path / "legend.csv").write_text(tables.to_csv(tables.LEGEND_COLUMNS, rows))
-    legend = tables.read_legend(tmp_path / "legend.csv", "x")
+    (tmp_path / "legend.csv").write_text(tables.to_csv(class_table.COLUMNS, rows))
+    legend = class_table.read(tmp_path / "legend.csv", "x").legend
     assert next(c.id for c in legend.classes if c.value == 255) == stored
     assert sorted(c.value for c in legend.classes) == list(ids) and legend.nodata not in ids
 
 
 def test_256_classes_leave_no_number_for_no_data(tmp_path):
     rows = [(i, f"c{i}", f"#0000{i:02x}", "") for i in range(256)]
-    (tmp_path / "legend.csv").write_text(tables.to_csv(tables.LEGEND_COLUMNS, rows))
+    (tmp_path / "legend.csv").write_text(tables.to_csv(class_table.COLUMNS, rows))
     with pytest.raises(InputError, match=r"legend\.csv: 256 classes; expected at most 255"):
-        tables.read_legend(tmp_path / "legend.csv", "x")
+        class_table.read(tmp_path / "legend.csv", "x")
 
 
 def test_binary_masks_are_asked_about_and_the_answer_is_heard(table, capsys):

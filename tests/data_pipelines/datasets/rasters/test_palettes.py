@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from data_pipelines.datasets import registry
-from data_pipelines.datasets.rasters import builder, masks, palettes, tables
+from data_pipelines.datasets.rasters import builder, class_table, masks, palettes, tables
 from data_pipelines.datasets.rasters.palettes import Contradiction, ids_of_palette
 from data_pipelines.prepare import prepare, quicklooks
 from data_pipelines.schema.errors import InputError
@@ -120,7 +120,7 @@ def test_prepare_reads_each_mask_by_its_own_palette(tmp_path_factory, seed):
     rows = [(f"i{k}.tif", f"m{k}.png", split, "") for k, split in enumerate(splits)]
     (root / "rasters.csv").write_text(tables.to_csv(tables.PAIRS_COLUMNS, rows))
     classes = [(7 * number, f"c{number}", f"#{colour:06x}", "") for number, colour in enumerate(chosen)]
-    (root / "legend.csv").write_text(tables.to_csv(tables.LEGEND_COLUMNS, classes))
+    (root / "legend.csv").write_text(tables.to_csv(class_table.COLUMNS, classes))
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(quicklooks, "draw", lambda _: [])
         dataset = prepare.prepare("rasters/town", root, root / "data", tile=32)

@@ -15,9 +15,10 @@ from data_pipelines.schema import on_disk
 from data_pipelines.schema.errors import InputError
 from data_pipelines.schema.legends import IGNORE
 from lcjax.engine import eval_step, restore, run_records
-from lcjax.mapping import patch_table, scene, scene_list
+from lcjax.mapping import scene, scene_list
+from lcjax.mapping.classification import patch_table
+from lcjax.mapping.classification.scene_tiles import DATA, SceneTiles
 from lcjax.mapping.predict import SceneOptions
-from lcjax.mapping.scene_tiles import DATA, SceneTiles
 from lcjax.ops import patch_scores
 from lcjax.parallel import devices, multihost
 from lcjax.parallel import mesh as meshes
@@ -85,6 +86,11 @@ def write_scenes(
         card = trained.card
         with multihost.raise_on_all():
             listed = scene_list.listed(scenes, card.sensors)
+            if masked := next((one for one in listed if one.mask), None):
+                raise InputError(
+                    f"{masked.origin}: mask: {workdir} is a classification run, whose table holds every tile; take the "
+                    "column out"
+                )
             bands = scene_list.parse_bands(options.bands, card.sensors)
         network = _network(trained)
         found: list[patch_table.Row] = []

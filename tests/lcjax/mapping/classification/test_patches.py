@@ -17,9 +17,10 @@ from data_pipelines.schema import on_disk
 from data_pipelines.schema.errors import InputError
 from data_pipelines.schema.spec import Extent
 from lcjax.engine import restore
-from lcjax.mapping import patch_table, patches, scene
+from lcjax.mapping import scene
+from lcjax.mapping.classification import patch_table, patches
+from lcjax.mapping.classification.scene_tiles import DATA, SceneTiles
 from lcjax.mapping.predict import SceneOptions
-from lcjax.mapping.scene_tiles import DATA, SceneTiles
 
 
 def rows_of(path) -> list[dict[str, str]]:

@@ -123,7 +123,7 @@ def _check(output: pathlib.Path) -> None:
             f"that ends in {' or '.join(_SUFFIXES)}, e.g. --output={output.with_suffix('.csv').name or 'patches.csv'}"
         )
     if output.suffix == ".gpkg":
-        geopackage.check_installed(output)
+        geopackage.installed(output)
     for path in files_of(output):
         if os.path.lexists(path) and not _is_table(path):
             raise InputError(f"{path}: is there, and is no table of patches; move it away, or give another --output")

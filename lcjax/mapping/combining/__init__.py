@@ -1,0 +1,1 @@
+"""Many scenes, or several networks, in one map."""
