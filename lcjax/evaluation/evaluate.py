@@ -335,8 +335,8 @@ def write_samples(
     path: pathlib.Path,
     sensor,
     records: list[dict],
-    predictions: Sequence[np.ndarray] | np.ndarray,
-    confidences: Sequence[np.ndarray] | np.ndarray = (),
+    predictions: Sequence[np.ndarray],
+    confidences: Sequence[np.ndarray] = (),
 ) -> None:
     """Writes samples.npz: the id of each record, an image, truth and prediction.
 
@@ -358,9 +358,9 @@ def write_samples(
     npz_files.write(path, arrays)
 
 
-def predict(trained: restore.Trained, records: list[dict]) -> tuple[np.ndarray, np.ndarray]:
-    """Returns maps (N, H, W) of legend ids, and the probability of the mapped class as maps hold it, uint8, both."""
+def predict(trained: restore.Trained, records: list[dict]) -> tuple[list[np.ndarray], list[np.ndarray]]:
+    """Returns of each record its map (H, W) of legend ids, and the probability of the mapped class as maps hold it."""
     batch = {key: np.stack([record[key] for record in records]) for key in trained.task.keys if key != "label"}
     probabilities = np.asarray(trained.probabilities()(batch))
     ids = trained.card.legend.id_of_index()[probabilities.argmax(axis=-1)]
-    return ids, np.asarray(levels(probabilities.max(axis=-1)))
+    return list(ids), list(np.asarray(levels(probabilities.max(axis=-1))))
