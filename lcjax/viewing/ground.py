@@ -229,7 +229,7 @@ def opened(
                 f"--map={path}: has no place (CRS and transform), by which --{flag} could be laid on it; expected one, "
                 f"or the map alone"
             )
-    found = {"map": Layer("classes", Pool(path), (1,), ("map",), crs)}
+    found = {"map": _raster(path, "map", crs, "classes")}
     beside = map_writer.Product("confidence", (), 1).path(path)
     if beside.is_file():
         found["confidence"] = _raster(beside, "confidence", crs, "share")

@@ -39,8 +39,7 @@ def description(ground: Ground) -> dict[str, Any]:
         for one in ground.legend.classes
         if one.value not in known and "truth" in ground.layers
     ]
-    if "truth" in ground.layers:
-        classes.append({"id": ground.strange, "name": "not in the legend", "colour": "#ff00ff", "note": ""})
+    classes.append({"id": ground.strange, "name": "not in the legend", "colour": "#ff00ff", "note": ""})
     return {
         "height": ground.height,
         "width": ground.width,
