@@ -141,7 +141,13 @@ def test_a_legend_of_its_own_names_the_classes_of_any_map(world, tmp_path):
     table = tmp_path / "legend.csv"
     table.write_text("id,name,colour\n1,wood,#008000\n2,lake,#0000ff\n9,town,#ff0000\n77,rock,#808080\n")
     shown = ground.opened(world.truth, legend=table)
-    assert [one["name"] for one in page.description(shown)["classes"]] == ["wood", "lake", "town", "rock"]
+    assert [one["name"] for one in page.description(shown)["classes"]] == [
+        "wood",
+        "lake",
+        "town",
+        "rock",
+        "not in the legend",
+    ]
 
 
 def test_a_raster_without_overviews_is_said_to_be_slow(tmp_path, capsys, monkeypatch):
