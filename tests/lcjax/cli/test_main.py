@@ -29,6 +29,7 @@ FLAGS_OF = {
     "train": ("config", "workdir"),
     "evaluate": ("workdir", "split", "checkpoint", "data_dir"),
     "predict": ("workdir", "scene", "output", "bands", "offset", "overlap", "checkpoint", "batch_size"),
+    "view": ("map", "scene", "truth", "bands", "legend", "port", "open"),
     "assess": ("map", "sample", "labels", "output", "size", "allocation", "strata", "scene", "training", "seed"),
     "export": ("workdir", "output", "checkpoint", "safetensors", "layout", "onnx"),
     "push": ("workdir", "to", "license", "checkpoint", "private", "output"),

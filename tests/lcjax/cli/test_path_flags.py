@@ -14,6 +14,7 @@ PATHS = {
     "train": ("workdir", "config", "config.data_dir"),
     "evaluate": ("workdir", "data_dir"),
     "predict": ("workdir", "scene", "output", "data_dir", "aoi", "mask"),
+    "view": ("map", "scene", "truth", "legend"),
     "assess": ("map", "labels", "output", "strata", "legend", "training", "scene", "design"),
     "export": ("workdir", "output"),
     "push": ("workdir", "output"),
@@ -68,6 +69,7 @@ CONFIG = "--config=dfc2020:data=sample,tiny=true,model=unet"
         (("predict", "--workdir=~/run", "--scene=~/x.tif", "--output=~/map.tif"), "run/config.json: no such file"),
         (("assess", "--map=~/x.tif", "--sample", "--size=9", "--output=~/s"), "home/x.tif: no such file"),
         (("assess", "--labels=~/x.csv"), "home/design.json"),
+        (("view", "~/x.tif"), "home/x.tif: no such file"),
         (("export", "--workdir=~/run", "--output=~/net"), "run/config.json: no such file"),
         (
             ("push", "--workdir=~/run", "--to=hf:o/n", "--license=mit", "--output=~/card"),
