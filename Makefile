@@ -7,6 +7,7 @@
 # make scaling   four training steps compiled for TPU slices, without a TPU: docs/scaling.md (hours on two cores)
 # make test      the tests
 # make soak      the long runs
+# make browser   the pages of report and view in Chromium, which must be there
 # make parity    the networks against those of PyTorch libraries, which it installs beside (6 GB); WRITE_ANSWERS=1 keeps
 #                what they answer for `make test`
 # make peers     our networks beside the same ones in PyTorch, by turns, on a machine that does nothing else
@@ -29,7 +30,7 @@ STAMP       := .venv/installed-$(VERSION)-$(EXTRAS)
 
 export JAX_PLATFORMS ?= cpu
 
-.PHONY: venv demo tables study rare transfer pairs scaling test soak parity peers docs release pictures lint clean
+.PHONY: venv demo tables study rare transfer pairs scaling test soak browser parity peers docs release pictures lint clean
 venv: $(STAMP)
 
 $(STAMP): setup.cfg pyproject.toml $(CONSTRAINTS)
@@ -46,6 +47,10 @@ test: venv
 
 soak: venv
 	.venv/bin/python -m pytest -m slow
+
+browser:
+	$(MAKE) venv EXTRAS=$(EXTRAS),browser
+	LCJAX_BROWSER=needed .venv/bin/python -m pytest -m browser
 
 .venv-parity/installed-$(VERSION): setup.cfg pyproject.toml $(CONSTRAINTS)
 	$(PYTHON) -m venv .venv-parity

@@ -1,15 +1,22 @@
-"""Rasters as if they had other pixels: views of them on another grid, bilinear, and of masks the nearest number."""
+"""Rasters as if they had other pixels: views of them on another grid, bilinear, and of masks the nearest number.
+
+For looking at, `at_places` reads the nearest pixels at places of any distance, from overviews.
+"""
 
 import contextlib
 import pathlib
+from collections.abc import Sequence
+from typing import Any
 
+import numpy as np
 import rasterio
 from rasterio import Affine
 from rasterio.crs import CRS
 from rasterio.enums import Resampling
 from rasterio.vrt import WarpedVRT
+from rasterio.windows import Window
 
-from data_pipelines.geo import grids, raster_io, virtual
+from data_pipelines.geo import geodesy, grids, raster_io, virtual
 from data_pipelines.geo.grids import Grid
 from data_pipelines.schema.spec import Refused
 
@@ -79,3 +86,39 @@ def _bilinear(dataset: rasterio.DatasetReader, **grid) -> WarpedVRT:
     )
     virtual.follow(view, dataset)
     return view
+
+
+def at_places(
+    dataset: Any, bands: Sequence[int], x: np.ndarray, y: np.ndarray, most: int, zero_is_nodata: bool = False
+) -> tuple[np.ndarray, np.ndarray]:
+    """Reads the pixel of a raster at each place.
+
+    Args:
+      dataset: an open raster.
+      bands: from 1.
+      x, y: places (h, w) in its CRS; NaN for nowhere.
+      most: pixels that are read along the shorter side, about: of more, every so many are enough (from overviews).
+      zero_is_nodata: as of `raster_io.read_valid`.
+
+    Returns:
+      Values (bands, h, w), 0 outside of the raster, and whether each place has data, (h, w) bool.
+
+    Raises:
+      Refused: the file cannot be read to its end.
+    """
+    columns, rows = geodesy.positions(~dataset.transform, x, y)
+    there = np.isfinite(columns) & np.isfinite(rows)
+    columns, rows = (np.floor(np.where(there, one, -1)).astype(np.int64) for one in (columns, rows))
+    there &= (columns >= 0) & (columns < dataset.width) & (rows >= 0) & (rows < dataset.height)
+    kind = np.result_type(*(dataset.dtypes[band - 1] for band in bands))
+    values, valid = np.zeros((len(bands), *there.shape), kind), np.zeros(there.shape, bool)
+    if there.any():
+        columns, rows = columns[there], rows[there]
+        left, top = int(columns.min()), int(rows.min())
+        size = int(columns.max()) + 1 - left, int(rows.max()) + 1 - top
+        step = max(1, min(size) // most)
+        shape = -(-size[1] // step), -(-size[0] // step)
+        found, known = raster_io.read_valid(dataset, bands, Window(left, top, *size), zero_is_nodata, shape)
+        at = (rows - top) * shape[0] // size[1], (columns - left) * shape[1] // size[0]
+        values[:, there], valid[there] = found[:, *at], known[at]
+    return values, valid

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from data_pipelines.geo import geodesy, raster_io
+from data_pipelines.geo import geodesy, raster_io, resampling
 from data_pipelines.geo.geodesy import CRS, Affine
 from data_pipelines.schema.errors import InputError
 from data_pipelines.schema.spec import Refused
@@ -127,21 +127,13 @@ def _picture(image: Image, crs: CRS, transform: Affine, row: int, column: int, s
     x, y = geodesy.positions(transform, column + 0.5 + steps[None, :], row + 0.5 + steps[:, None])
     if crs != image.crs:
         x, y = geodesy.transformed(crs, image.crs, x, y)
-    columns, rows = geodesy.positions(~image.dataset.transform, x, y)
-    there = np.isfinite(columns) & np.isfinite(rows)
-    columns, rows = (np.floor(np.where(there, one, -1)).astype(np.int64) for one in (columns, rows))
-    there &= (columns >= 0) & (columns < image.dataset.width) & (rows >= 0) & (rows < image.dataset.height)
-    drawn = np.full((_SIDE, _SIDE, 3), _NO_DATA, np.uint8)
-    if there.any():
-        left, top = int(columns[there].min()), int(rows[there].min())
-        size = int(columns[there].max()) + 1 - left, int(rows[there].max()) + 1 - top
-        step = max(1, min(size) // (2 * _SIDE))  # of a far finer image every so many pixels are enough
-        shape = -(-size[1] // step), -(-size[0] // step)
-        raw, valid = _read(image.path, image.dataset, image.bands, raster_io.Window(left, top, *size), shape)
-        grey = (np.moveaxis(raw, 0, -1).astype(np.float64) - image.low) / (image.high - image.low)
-        shown = np.where(valid[..., None], np.rint(255 * np.nan_to_num(grey).clip(0, 1) ** 0.8), _NO_DATA)
-        at = (rows[there] - top) * shape[0] // size[1], (columns[there] - left) * shape[1] // size[0]
-        drawn[there] = shown[at].astype(np.uint8)
+    try:
+        raw, valid = resampling.at_places(image.dataset, image.bands, x, y, 2 * _SIDE, zero_is_nodata=True)
+    except Refused as refusal:
+        raise InputError(f"--scene={image.path}: {refusal.reason}") from refusal
+    grey = (np.moveaxis(raw, 0, -1).astype(np.float64) - image.low) / (image.high - image.low)
+    shown = np.where(valid[..., None], np.rint(255 * np.nan_to_num(grey).clip(0, 1) ** 0.8), _NO_DATA)
+    drawn = shown.astype(np.uint8)
     half = _SIDE / span / 2
     _mark(drawn, int(_SIDE / 2 - half), int(np.ceil(_SIDE / 2 + half)))
     return drawn
@@ -163,11 +155,9 @@ def _spaced(pictures: list[np.ndarray], axis: int) -> list[np.ndarray]:
     return [part for picture in pictures for part in (gap, picture)][1:]
 
 
-def _read(
-    path: pathlib.Path, dataset: Any, bands: Sequence[int], window: Any, shape: tuple[int, int] | None = None
-) -> tuple[np.ndarray, np.ndarray]:
+def _read(path: pathlib.Path, dataset: Any, bands: Sequence[int], window: Any) -> tuple[np.ndarray, np.ndarray]:
     try:
-        return raster_io.read_valid(dataset, bands, window, True, shape)
+        return raster_io.read_valid(dataset, bands, window, True)
     except Refused as refusal:
         raise InputError(f"--scene={path}: {refusal.reason}") from refusal
 

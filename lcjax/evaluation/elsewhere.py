@@ -228,8 +228,9 @@ def _write(
     samples = [as_learned(source[index], fitted) for index in evaluate.chosen_samples(len(source))]
     result = schema_version.stamp(result | found, SCHEMA_VERSION)
     with evaluations.sealed(target) as out:
-        predictions = evaluate.predict(trained, samples)
-        evaluate.write_samples(out / evaluations.SAMPLES, card.sensors[-1], samples, predictions)
+        evaluate.write_samples(
+            out / evaluations.SAMPLES, card.sensors[-1], samples, *evaluate.predict(trained, samples)
+        )
         evaluate.write_confusion(out, matrix, names, other)
         if records is not None:
             evaluate.write_records(out, records, names)

@@ -20,6 +20,7 @@ from lcjax.engine import experiment as experiments
 from lcjax.evaluation import class_sets, intervals, origins, patch_pictures, places, reliability
 from lcjax.evaluation.further import NOTHING, Further
 from lcjax.ops import metrics
+from lcjax.ops.reliability import levels
 from lcjax.parallel import devices, multihost
 from lcjax.parallel import mesh as meshes
 from lcjax.runs import SCHEMA_VERSION, evaluations, npz_files, record_confusions, workdir
@@ -157,7 +158,7 @@ def _write(trained: restore.Trained, folder, role, kind, sums, of_records, datas
     with evaluations.sealed(folder / "evaluation" / role) as out:
         if "confusion" in sums:
             samples = [source[index] for index in chosen_samples(len(source))]
-            write_samples(out / evaluations.SAMPLES, dataset.sensors[-1], samples, predict(trained, samples))
+            write_samples(out / evaluations.SAMPLES, dataset.sensors[-1], samples, *predict(trained, samples))
             write_confusion(out, sums["confusion"], result["class_set"])
         if task.can_classify:
             samples = [source[index] for index in chosen_samples(len(source))]
@@ -325,12 +326,18 @@ def context(trained: restore.Trained, folder: pathlib.Path, split: dict, kind: s
     }
 
 
-def chosen_samples(records: int) -> list[int]:
-    """Returns the indices of the records that reports show: a few, evenly through a split of so many records."""
-    return np.unique(np.linspace(0, records - 1, min(_SAMPLES, records)).round().astype(int)).tolist()
+def chosen_samples(records: int, count: int = _SAMPLES) -> list[int]:
+    """Returns the indices of the records that are shown: a few (`count`), evenly through a split of so many records."""
+    return np.unique(np.linspace(0, records - 1, min(count, records)).round().astype(int)).tolist()
 
 
-def write_samples(path: pathlib.Path, sensor, records: list[dict], predictions: list[np.ndarray]) -> None:
+def write_samples(
+    path: pathlib.Path,
+    sensor,
+    records: list[dict],
+    predictions: Sequence[np.ndarray],
+    confidences: Sequence[np.ndarray] = (),
+) -> None:
     """Writes samples.npz: the id of each record, an image, truth and prediction.
 
     Args:
@@ -338,6 +345,7 @@ def write_samples(path: pathlib.Path, sensor, records: list[dict], predictions: 
       sensor: whose display bands make the image.
       records: as a data source gives them.
       predictions: (H, W) legend ids for each record.
+      confidences: (H, W) uint8 for each record, as maps hold probabilities; empty where none is known.
     """
     arrays = {
         "ids": np.array([record["id"] for record in records]),
@@ -345,10 +353,14 @@ def write_samples(path: pathlib.Path, sensor, records: list[dict], predictions: 
         "truth": np.stack([record["label"] for record in records]),
         "prediction": np.stack(predictions),
     }
+    if len(confidences):
+        arrays["confidence"] = np.stack(confidences)
     npz_files.write(path, arrays)
 
 
-def predict(trained: restore.Trained, records: list[dict]) -> list[np.ndarray]:
-    """Returns the map of each record, (H, W) legend ids."""
+def predict(trained: restore.Trained, records: list[dict]) -> tuple[list[np.ndarray], list[np.ndarray]]:
+    """Returns of each record its map (H, W) of legend ids, and the probability of the mapped class as maps hold it."""
     batch = {key: np.stack([record[key] for record in records]) for key in trained.task.keys if key != "label"}
-    return list(trained.card.legend.id_of_index()[np.asarray(trained.probabilities()(batch)).argmax(axis=-1)])
+    probabilities = np.asarray(trained.probabilities()(batch))
+    ids = trained.card.legend.id_of_index()[probabilities.argmax(axis=-1)]
+    return list(ids), list(np.asarray(levels(probabilities.max(axis=-1))))

@@ -62,6 +62,14 @@ class Curve:
     values: Sequence[float]
     dashed: bool = False
 
+    def mean(self) -> tuple[np.ndarray, np.ndarray] | None:
+        """Returns steps and values of the moving average of a long curve; None of one whose points can be seen."""
+        if self.dashed or len(self.values) < _SMOOTHED_FROM:
+            return None
+        width = len(self.values) // 20
+        mean = np.convolve(np.asarray(self.values, float), np.full(width, 1 / width), mode="valid")
+        return np.asarray(self.steps, float)[width - 1 :], mean
+
 
 @dataclasses.dataclass(frozen=True)
 class Panel:
@@ -344,13 +352,12 @@ def _matrix(percent: np.ndarray, names: Sequence[str], title: str, truth: str, d
 
 def _draw_curve(axes, curve: Curve, smoothed: bool, colour: str, style) -> None:
     steps, values = np.asarray(curve.steps, float), np.asarray(curve.values, float)
+    mean = curve.mean() if smoothed else None
     if curve.dashed:
         axes.plot(steps, values, color=colour, linestyle=(0, (4, 2)), marker=".", markersize=4, linewidth=1.2)
-    elif smoothed and len(values) >= _SMOOTHED_FROM:
-        width = len(values) // 20
-        mean = np.convolve(values, np.full(width, 1 / width), mode="valid")
+    elif mean is not None:
         axes.plot(steps, values, color=colour, linewidth=0.6, alpha=0.3)
-        axes.plot(steps[width - 1 :], mean, color=colour, linestyle=style, linewidth=1.6)
+        axes.plot(*mean, color=colour, linestyle=style, linewidth=1.6)
     else:
         marker = "." if len(values) < 30 else None
         axes.plot(steps, values, color=colour, linestyle=style, linewidth=1.6, marker=marker)

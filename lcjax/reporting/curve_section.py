@@ -1,6 +1,9 @@
 """The section of a report's page on learning curves: one figure for runs that can be compared."""
 
 from collections.abc import Iterable, Sequence
+from typing import Any
+
+from markupsafe import Markup
 
 from lcjax.plotting import figures
 from lcjax.reporting import markup
@@ -14,7 +17,7 @@ _CURVES = {
 }
 
 
-def section(runs: Iterable[Run]) -> str:
+def section(runs: Iterable[Run]) -> Markup:
     """Shows a figure for each set of runs of the same task, data set, classes and validation split."""
     groups: dict[tuple, list[Run]] = {}
     for run in runs:
@@ -40,11 +43,26 @@ def section(runs: Iterable[Run]) -> str:
             kind = ", ".join(filter(None, [kind, dataset, labels and f"{labels} labels"]))
         about = f" (validation split id {validation})" if validation else ""
         caption = "Where the loss has many points, they are faint, and the strong line is their moving average."
-        title = f"<h3>{markup.text(kind + about)}</h3>"
-        pictures.append(
-            title + markup.figure(figures.learning_curves(panels), f"Learning curves: {kind}", caption, wide=True)
-        )
-    return f'<section id="curves"><h2>Learning curves</h2>{"".join(pictures)}</section>' if pictures else ""
+        still = markup.figure(figures.learning_curves(panels), f"Learning curves: {kind}", caption, wide=True)
+        drawn = markup.chart("curves", {"title": kind, "panels": [_drawable(panel) for panel in panels]}, still)
+        pictures.append(markup.titled(kind + about, drawn))
+    return markup.section("curves", "Learning curves", *pictures)
+
+
+def _drawable(panel: figures.Panel) -> dict[str, Any]:
+    """A panel as charts.js reads it."""
+    curves = []
+    for curve in panel.curves:
+        drawn = {"run": curve.run, "steps": curve.steps, "values": _short(curve.values), "dashed": curve.dashed}
+        if panel.smoothed and (mean := curve.mean()):
+            drawn["mean"] = {"steps": mean[0].tolist(), "values": _short(mean[1])}
+        curves.append(drawn)
+    return {"title": panel.title, "unit": panel.unit, "curves": curves}
+
+
+def _short(values: Iterable[float]) -> list[float]:
+    """Values in six digits: more would be seen by nobody."""
+    return [float(f"{value:.6g}") for value in values]
 
 
 def _panels(runs: Sequence[Run], kind: str) -> list[figures.Panel]:

@@ -2,15 +2,18 @@
 
 from collections.abc import Sequence
 
+from markupsafe import Markup
+
 from lcjax.evaluation import intervals
 from lcjax.ops import bootstrap
 from lcjax.reporting import markup
 from lcjax.reporting.differences import Difference, ScoreDifference
+from lcjax.reporting.markup import Cell
 from lcjax.reporting.tables import MEANS, Table
 
 
-def section(table: Table, found: Sequence[Difference], left_out: Sequence[str]) -> str:
-    """Returns the differences of a table's runs from one of them, or "" where there is nothing to compare.
+def section(table: Table, found: Sequence[Difference], left_out: Sequence[str]) -> Markup:
+    """Returns the differences of a table's runs from one of them; nothing where there is nothing to compare.
 
     Args:
       table: of two lines or more.
@@ -18,10 +21,10 @@ def section(table: Table, found: Sequence[Difference], left_out: Sequence[str]) 
       left_out: why lines are not compared.
     """
     if len(table.rows) < 2:
-        return ""
-    notes = "".join(f'<p class="note">Not compared: {markup.text(line)}.</p>' for line in left_out)
+        return Markup()
+    notes = markup.notes(f"Not compared: {line}." for line in left_out)
     if not found:
-        return f"<h3>Differences</h3>{notes}" if notes else ""
+        return markup.titled("Differences", notes)
     reference, blocks = found[0].reference, found[0].blocks
     head = [markup.heading("run")]
     for stem in MEANS:
@@ -29,10 +32,10 @@ def section(table: Table, found: Sequence[Difference], left_out: Sequence[str]) 
     head.append(markup.heading("better, worse, equal", "n"))
     rows = []
     for one in found:
-        cells = [f'<th scope="row">{markup.text(one.row.name)}</th>']
+        cells = [markup.row_heading(one.row.name)]
         for stem in MEANS:
             cells += _cells(one.scores.get(one.reference.first.key(stem)))
-        cells.append(f'<td class="n">{one.better:,}, {one.worse:,}, {one.equal:,}</td>')
+        cells.append(markup.number(f"{one.better:,}, {one.worse:,}, {one.equal:,}"))
         rows.append((cells, ""))
     caption = f"Score of each run minus that of {reference.name}, on the same records."
     told = (
@@ -43,17 +46,13 @@ def section(table: Table, found: Sequence[Difference], left_out: Sequence[str]) 
     told += "".join(f" {note[0].upper()}{note[1:]}." for note in intervals.block_notes(blocks))
     if len(found) > 1:
         told += f" Of {len(found)} comparisons, one in {round(1 / (1 - bootstrap.LEVEL))} is bold by chance alone."
-    drawn = markup.table("paired", caption, head, rows) + f'<p class="soft">{markup.text(told)}</p>'
-    return f"<h3>Differences from {markup.text(reference.name)}</h3>{drawn}{notes}"
+    shown = markup.table("paired", caption, head, rows)
+    return markup.titled(f"Differences from {reference.name}", shown, markup.paragraph(told, "soft"), notes)
 
 
-def _cells(score: ScoreDifference | None) -> list[str]:
+def _cells(score: ScoreDifference | None) -> list[Cell]:
     if score is None:
-        return ['<td class="n">–</td>'] * 2
-    text = f"{score.value:+.3f}"
-    if score.interval is None:
-        return [f'<td class="n">{text}</td>', f'<td class="n">{100 * score.won:.0f} %</td>']
-    low, high = score.interval
-    text = f"<b>{text}</b>" if score.is_sure else text
-    between = f'<span class="spread">[{low:+.3f}, {high:+.3f}]</span>'
-    return [f'<td class="n">{text}{between}</td>', f'<td class="n">{100 * score.won:.0f} %</td>']
+        return [markup.number("–")] * 2
+    between = () if score.interval is None else ("[{:+.3f}, {:+.3f}]".format(*score.interval),)
+    value = markup.number(f"{score.value:+.3f}", bold=score.is_sure, below=between)
+    return [value, markup.number(f"{100 * score.won:.0f} %")]

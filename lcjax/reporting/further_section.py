@@ -2,43 +2,45 @@
 
 from typing import Any
 
+from markupsafe import Markup
+
 from lcjax.reporting import markup
+from lcjax.reporting.markup import Cell
 from lcjax.reporting.run_reader import Evaluation
 from lcjax.reporting.tables import Table, number_text
 
 
-def section(table: Table) -> str:
-    """Returns the tables of the runs that have such scores, or "" where none has."""
-    return _boundary(table) + _objects(table)
+def section(table: Table) -> Markup:
+    """Returns the tables of the runs that have such scores; nothing where none has."""
+    return markup.joined(filter(None, [_boundary(table), _objects(table)]))
 
 
-def _boundary(table: Table) -> str:
+def _boundary(table: Table) -> Markup:
     having = [e for e in table.evaluations if "boundary" in e.fields]
     if not having:
-        return ""
+        return Markup()
     mean = f"boundary_mIoU_{len(table.names)}"
     head = [markup.heading("run"), markup.heading("distance", "n"), markup.heading(mean, "n")]
-    head += [f'<th scope="col" class="n">{markup.swatch(name, table.colours.get(name))}</th>' for name in table.names]
+    head += [markup.heading(name, "n", colour=table.colours.get(name, "")) for name in table.names]
     rows = []
     for e in having:
         told = e.fields["boundary"]
-        cells = [f'<th scope="row">{markup.text(e.run)}</th>']
-        cells.append(f'<td class="n">{markup.text(told["distance"])}: {told["pixels"]} px</td>')
+        cells = [markup.row_heading(e.run), markup.number(f"{told['distance']}: {told['pixels']} px")]
         cells += [_cell(told, key) for key in (mean, *(f"boundary_IoU/{name}" for name in table.names))]
         rows.append((cells, ""))
     caption = (
         "IoU of the pixels within this distance of a contour, in truth and in prediction: how right outlines are. A "
         "dash marks a class without a contour."
     )
-    return "<h3>Boundary IoU by class</h3>" + markup.table("boundary", caption, head, rows)
+    return markup.titled("Boundary IoU by class", markup.table("boundary", caption, head, rows))
 
 
-def _objects(table: Table) -> str:
+def _objects(table: Table) -> Markup:
     having = [e for e in table.evaluations if "objects" in e.fields]
-    return "<h3>Objects found, by size</h3>" + "".join(_of_run(e, table) for e in having) if having else ""
+    return markup.titled("Objects found, by size", *(_of_run(e, table) for e in having))
 
 
-def _of_run(e: Evaluation, table: Table) -> str:
+def _of_run(e: Evaluation, table: Table) -> Markup:
     told = e.fields["objects"]
     head = [
         markup.heading("class"),
@@ -51,7 +53,7 @@ def _of_run(e: Evaluation, table: Table) -> str:
             *told["counts"].get(name, []),
             [sum(pair) for pair in zip(*told["counts"].get(name, []), strict=True)],
         ]
-        cells = [f'<th scope="row">{markup.swatch(name, table.colours.get(name))}</th>']
+        cells = [markup.row_heading(name, colour=table.colours.get(name, ""))]
         keys = [*(f"{name}/{size}" for size in range(len(told["edges"]) + 1)), f"{name}/all"]
         for key, (found, every) in zip(keys, counts, strict=True):
             cells.append(_cell(told, key, f"{found:,} of {every:,}" if every else ""))
@@ -78,8 +80,7 @@ def size_names(told: dict[str, Any]) -> list[str]:
     return names
 
 
-def _cell(told: dict[str, Any], key: str, of: str = "") -> str:
+def _cell(told: dict[str, Any], key: str, of: str = "") -> Cell:
     between = told["intervals"].get(key)
     spread = f"[{between[0]:.3f}, {between[1]:.3f}]" if between else ""
-    below = "".join(f'<span class="spread">{markup.text(words)}</span>' for words in (spread, of) if words)
-    return f'<td class="n">{number_text(told["scores"].get(key))}{below}</td>'
+    return markup.number(number_text(told["scores"].get(key)), below=tuple(filter(None, (spread, of))))

@@ -1,131 +1,189 @@
-"""Building blocks of a page: style, tables, pictures, escaped text. No scripts, nothing to fetch."""
+"""Building blocks of a page: tables, pictures, paragraphs and the page itself, laid out by the templates beside it.
+
+Templates escape all that they are given but `Markup`, which templates alone make: whatever a name in a page says, it is
+text. A page holds all that it shows, its scripts too, and by its Content-Security-Policy a browser fetches nothing and
+runs no script but those.
+"""
 
 import base64
-import html
-from collections.abc import Sequence
+import dataclasses
+import functools
+import hashlib
+import json
+import math
+import pathlib
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+import jinja2
+from markupsafe import Markup
 
 from lcjax.plotting.figures import DPI
 
-# The page holds all that it shows: whatever a name or a colour in it says, a browser fetches nothing.
-_POLICY = "default-src 'none'; img-src data:; style-src 'unsafe-inline'; base-uri 'none'; form-action 'none'"
-
-STYLE = """
-:root { color-scheme: light; --ink: #1d2733; --soft: #5b6775; --line: #d8dee6; --wash: #f5f7fa; --mark: #0b5c8f; }
-* { box-sizing: border-box; }
-body { margin: 0 auto; padding: 1.5rem 1.25rem 4rem; max-width: 76rem; color: var(--ink); background: #fff;
-  font: 16px/1.5 system-ui, -apple-system, "Segoe UI", "DejaVu Sans", sans-serif; }
-h1 { font-size: 1.75rem; line-height: 1.2; margin: 0 0 .5rem; }
-h2 { font-size: 1.35rem; margin: 3rem 0 .5rem; padding-top: .75rem; border-top: 3px solid var(--mark); }
-h3 { font-size: 1.05rem; margin: 1.75rem 0 .4rem; }
-p, ul { margin: .4rem 0; max-width: 60rem; }
-.soft, caption, figcaption { color: var(--soft); font-size: .875rem; }
-.note { border-left: 3px solid #d55e00; padding: .1rem .75rem; }
-nav ul { padding-left: 1.1rem; }
-a { color: var(--mark); }
-code { font-size: .9em; background: var(--wash); padding: 0 .25em; border-radius: 3px; overflow-wrap: anywhere; }
-.scroll { overflow-x: auto; margin: .5rem 0; }
-table { border-collapse: collapse; font-size: .875rem; font-variant-numeric: tabular-nums; }
-caption { text-align: left; padding-bottom: .3rem; }
-th, td { padding: .3rem .6rem; border-bottom: 1px solid var(--line); text-align: left; white-space: nowrap; }
-thead th, thead td { border-bottom: 2px solid var(--ink); vertical-align: bottom; font-weight: 600; }
-th[scope=row] { font-weight: 500; position: sticky; left: 0; background: #fff; }
-td.n, th.n { text-align: right; }
-td b { color: var(--mark); }
-.spread { display: block; color: var(--soft); font-size: .75rem; }
-tr.baseline, tr.baseline th[scope=row] { background: var(--wash); }
-.badge { font-size: .7rem; border: 1px solid var(--soft); border-radius: 3px; padding: 0 .3em; color: var(--soft); }
-.swatch { display: inline-block; width: .8em; height: .8em; border: 1px solid #556; margin-right: .4em;
-  vertical-align: -.05em; print-color-adjust: exact; -webkit-print-color-adjust: exact; }
-td.n.shade { print-color-adjust: exact; -webkit-print-color-adjust: exact; }
-.paper thead th, .best th, .best td { white-space: normal; }
-td.ours, th.ours { background: #eaf3f9; print-color-adjust: exact; -webkit-print-color-adjust: exact; }
-sup { line-height: 0; color: var(--soft); white-space: nowrap; }
-ol { margin: .4rem 0; max-width: 60rem; }
-figure { margin: .75rem 0; }
-figure img { display: block; height: auto; }
-.bar { min-width: 9rem; }
-.bar span { display: block; height: .7em; min-width: 1px; border-radius: 1px; box-shadow: 0 0 0 1px #5563;
-  print-color-adjust: exact; -webkit-print-color-adjust: exact; }
-tr.total th, tr.total td { border-top: 2px solid var(--ink); border-bottom: 0; font-weight: 600; }
-tr.aside th[scope=row], tr.aside td { color: var(--soft); font-weight: 400; border-bottom: 0; }
-.run { display: flex; flex-wrap: wrap; gap: 0 1.25rem; align-items: flex-start; }
-.run > * { max-width: 100%; }
-.run th, .run td { padding: .3rem .45rem; }
-footer { margin-top: 3rem; padding-top: .5rem; border-top: 1px solid var(--line); }
-@media print {
-  html { font-size: 11px; } body { max-width: none; padding: 0; font-size: 1rem; }
-  .run { flex-wrap: nowrap; } .run figure { flex: 1; min-width: 0; }
-  .scroll { overflow: visible; }
-  figure img { max-width: 100% !important; max-height: 22cm; object-fit: contain; object-position: left; }
-  th, td { padding: .15rem .35rem; white-space: normal; }
-  h2, h3 { break-after: avoid; } figure, tr, .run { break-inside: avoid; }
-}
-"""
+ASSETS = pathlib.Path(__file__).parent / "assets"
 
 
-def document(title: str, header: str, main: str, footer: str) -> str:
+@dataclasses.dataclass(frozen=True)
+class Cell:
+    """A cell of a table. All words are plain text; what follows a line break stands on a line of its own.
+
+    Attributes:
+      words: what it says.
+      marks: classes: "n" is a number.
+      scope: "row" or "col" of the head of one; "" of all others.
+      bold: whether it is the best of its column.
+      code: whether it is to be copied.
+      below: smaller lines below it.
+      colour: "#rrggbb" of a swatch before it, or of its bar.
+      badges: small labels behind it.
+      notes: numbers of notes.
+      shade: from 0 to 1: how dark its ground is.
+      bar: from 0 to 1: how long a bar it holds in place of words.
+      span: columns that it takes.
+    """
+
+    words: str = ""
+    marks: str = ""
+    scope: str = ""
+    bold: bool = False
+    code: bool = False
+    below: tuple[str, ...] = ()
+    colour: str = ""
+    badges: tuple[str, ...] = ()
+    notes: tuple[int, ...] = ()
+    shade: float | None = None
+    bar: float | None = None
+    span: int = 1
+
+
+@functools.cache
+def _environment() -> jinja2.Environment:
+    return jinja2.Environment(
+        loader=jinja2.PackageLoader("lcjax.reporting"),
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+
+
+def render(template: str, **values: Any) -> Markup:
+    """Fills a template of this room.
+
+    Args:
+      template: name of its file.
+      values: what it names; text is escaped.
+    """
+    return Markup(_environment().get_template(template).render(values))
+
+
+def document(
+    title: str, header: Markup, main: Markup, footer: Markup, scripts: Sequence[Markup] = (), asks: bool = False
+) -> str:
     """Returns the text of a page.
 
     Args:
       title: plain text.
-      header: markup.
-      main: markup.
-      footer: markup.
+      header: what stands below it.
+      main: the sections.
+      footer: the last line.
+      scripts: that it holds and runs, in this order.
+      asks: whether they may ask the server that the page came from.
     """
-    return f"""<!DOCTYPE html>
-<html lang="en">
-<head>
-<meta charset="utf-8">
-<meta http-equiv="Content-Security-Policy" content="{_POLICY}">
-<meta name="viewport" content="width=device-width, initial-scale=1">
-<title>{text(title)}</title>
-<style>{STYLE}</style>
-</head>
-<body>
-<header>
-<h1>{text(title)}</h1>
-{header}
-</header>
-<main>
-{main}
-</main>
-<footer class="soft">{footer}</footer>
-</body>
-</html>
-"""
+    return str(
+        render(
+            "document.html",
+            title=title,
+            header=header,
+            main=main,
+            footer=footer,
+            policy=policy(scripts, asks),
+            style=asset("page.css") + asset("viewer.css"),
+            scripts=scripts,
+        )
+    )
 
 
-def table(kind: str, caption: str, head: Sequence[str], rows: Sequence[tuple[list[str], str]]) -> str:
-    """Returns a table that scrolls where it is too wide.
+def policy(scripts: Iterable[str], asks: bool = False) -> str:
+    """Returns the Content-Security-Policy of a page that runs these scripts and no other; `asks` as of `document`."""
+    sums = [base64.b64encode(hashlib.sha256(script.encode()).digest()).decode() for script in scripts]
+    listed = " ".join(f"'sha256-{one}'" for one in sums) or "'none'"
+    return (
+        f"default-src 'none'; script-src {listed}; img-src data:; style-src 'unsafe-inline'; "
+        "base-uri 'none'; form-action 'none'" + ("; connect-src 'self'" if asks else "")
+    )
+
+
+@functools.cache
+def asset(name: str) -> Markup:
+    """Returns the text of a style or script of this room."""
+    return Markup((ASSETS / name).read_text(encoding="utf-8"))
+
+
+def joined(blocks: Iterable[Markup]) -> Markup:
+    """Returns blocks below each other."""
+    return Markup("\n").join(blocks)
+
+
+def titled(title: str, *blocks: Markup, level: int = 3, notes: Sequence[int] = ()) -> Markup:
+    """Returns blocks below a title; nothing where there are none.
+
+    Args:
+      title: plain text.
+      blocks: what stands below it; empty ones do not count.
+      level: of the title, 2 to 4.
+      notes: numbers of notes on the title.
+    """
+    if not any(blocks):
+        return Markup()
+    return render("titled.html", title=title, blocks=blocks, level=level, notes=notes)
+
+
+def section(name: str, title: str, *blocks: Markup) -> Markup:
+    """Returns a section that links lead to by its name; nothing where it has no blocks."""
+    return render("section.html", name=name, inner=titled(title, *blocks, level=2)) if any(blocks) else Markup()
+
+
+def paragraph(words: str, marks: str = "") -> Markup:
+    """Returns a paragraph of plain text; marks are "note" or "soft"."""
+    return render("paragraph.html", words=words, marks=marks)
+
+
+def notes(lines: Iterable[str]) -> Markup:
+    """Returns a paragraph for each line of what a reader must know."""
+    return joined(paragraph(line, "note") for line in lines)
+
+
+def table(kind: str, caption: str, head: Sequence[Cell], rows: Sequence[tuple[Sequence[Cell], str]]) -> Markup:
+    """Returns a table that scrolls where it is too wide. Readers can sort it, and filter the rows of a long one.
 
     Args:
       kind: class of the table.
       caption: plain text.
-      head: cells of the head as markup.
-      rows: (cells as markup, class of the row or "").
+      head: cells of the head.
+      rows: (cells, class of the row or "").
     """
-    body = "\n".join(
-        f'<tr class="{mark}">{"".join(cells)}</tr>' if mark else f"<tr>{''.join(cells)}</tr>" for cells, mark in rows
-    )
-    return (
-        f'<div class="scroll"><table class="{kind}"><caption>{text(caption)}</caption>\n'
-        f"<thead><tr>{''.join(head)}</tr></thead>\n<tbody>{body}</tbody></table></div>"
-    )
+    return render("table.html", kind=kind, caption=caption, head=head, rows=rows)
 
 
-def heading(words: str, mark: str = "") -> str:
-    """Returns the head cell of a column.
-
-    Args:
-      words: plain text.
-      mark: class of the cell, or "".
-    """
-    return f'<th scope="col" class="{mark}">{text(words)}</th>' if mark else f'<th scope="col">{text(words)}</th>'
+def heading(words: str, marks: str = "", **more: Any) -> Cell:
+    """Returns the head cell of a column; `more` are fields of `Cell`."""
+    return Cell(words, marks, "col", **more)
 
 
-def number(words: str) -> str:
-    """Returns a cell of a column of numbers; the words are markup."""
-    return f'<td class="n">{words}</td>'
+def row_heading(words: str, **more: Any) -> Cell:
+    """Returns the head cell of a row; `more` are fields of `Cell`."""
+    return Cell(words, scope="row", **more)
+
+
+def number(words: str, **more: Any) -> Cell:
+    """Returns a cell of a column of numbers; `more` are fields of `Cell`."""
+    return Cell(words, "n", **more)
+
+
+def empty(span: int = 1) -> list[Cell]:
+    """Returns so many cells without words."""
+    return [Cell()] * span
 
 
 def area_decimals(total: float) -> int:
@@ -133,13 +191,7 @@ def area_decimals(total: float) -> int:
     return 2 if total < 1000 else 1 if total < 10_000 else 0
 
 
-def swatch(name: str, colour: str | None) -> str:
-    """Returns a class name with a swatch of its colour, if it has one."""
-    patch = f'<span class="swatch" style="background:{text(colour)}"></span>' if colour else ""
-    return patch + text(name)
-
-
-def figure(png: bytes, alternative: str, caption: str = "", wide: bool = False) -> str:
+def figure(png: bytes, alternative: str, caption: str = "", wide: bool = False) -> Markup:
     """Returns an embedded picture.
 
     Args:
@@ -150,20 +202,63 @@ def figure(png: bytes, alternative: str, caption: str = "", wide: bool = False) 
     """
     pixels = int.from_bytes(png[16:20], "big")  # from the IHDR chunk, which always comes first
     width = round(96 * pixels / DPI)
-    data = base64.b64encode(png).decode()
-    style = f"width:{width}px;max-width:max(100%,{min(width, 760)}px)" if wide else f"width:{width}px;max-width:100%"
-    below = f"<figcaption>{text(caption)}</figcaption>" if caption else ""
-    return (
-        f'<figure><div class="scroll"><img style="{style}" alt="{text(alternative)}" '
-        f'src="data:image/png;base64,{data}"></div>{below}</figure>'
+    return render(
+        "figure.html",
+        data=base64.b64encode(png).decode(),
+        alternative=alternative,
+        caption=caption,
+        width=width,
+        least=min(width, 760) if wide else 0,
+    )
+
+
+def chart(kind: str, data: dict[str, Any], still: Markup) -> Markup:
+    """Returns a figure that shows numbers under the cursor, and its picture, for paper and where no script runs.
+
+    Args:
+      kind: which of the charts in charts.js.
+      data: what it draws.
+      still: the picture of the same.
+    """
+    return render("chart.html", kind=kind, data=_json(data), still=still)
+
+
+def embedded(kind: str, data: dict[str, Any], title: str) -> Markup:
+    """Returns the place that a script fills, and what it reads.
+
+    Args:
+      kind: class of the place: "explorer" or "map", of the script of that name.
+      data: that the script reads.
+      title: plain text, what is shown.
+    """
+    return render("embedded.html", kind=kind, data=_json(data), title=title)
+
+
+def _json(data: Any) -> Markup:
+    """JSON that no text in it can end; numbers that JSON does not know are null."""
+    text = json.dumps(_finite(data), ensure_ascii=False, separators=(",", ":"))
+    return Markup(text.translate({ord(mark): f"\\u{ord(mark):04x}" for mark in "<>&\u2028\u2029"}))
+
+
+def _finite(value: Any) -> Any:
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    if isinstance(value, dict):
+        return {key: _finite(one) for key, one in value.items()}
+    return [_finite(one) for one in value] if isinstance(value, list | tuple) else value
+
+
+@functools.cache
+def bokeh() -> Markup:
+    """Returns the scripts of Bokeh, which its package holds."""
+    import bokeh.util.paths
+
+    folder = bokeh.util.paths.bokehjs_path() / "js"
+    return Markup("\n").join(
+        Markup((folder / name).read_text(encoding="utf-8")) for name in ("bokeh.min.js", "bokeh-api.min.js")
     )
 
 
 def listed(words: Sequence[str]) -> str:
     """Joins words: "a, b and c"."""
     return " and ".join([", ".join(words[:-1]), words[-1]] if len(words) > 1 else words)
-
-
-def text(value: object) -> str:
-    """Escapes a value so that nothing in it is markup."""
-    return html.escape(str(value))

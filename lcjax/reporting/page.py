@@ -3,13 +3,16 @@
 from collections.abc import Sequence
 
 import numpy as np
+from markupsafe import Markup
 
 from lcjax.ops import boundary_density
 from lcjax.plotting import figures
 from lcjax.reporting import (
     calibration_section,
+    confusion_table,
     curve_section,
     difference_section,
+    explorer_section,
     further_section,
     map_section,
     markup,
@@ -18,14 +21,15 @@ from lcjax.reporting import (
 )
 from lcjax.reporting.differences import Difference
 from lcjax.reporting.map_reader import LandCoverMap
+from lcjax.reporting.markup import Cell
 from lcjax.reporting.report2024 import writers
 from lcjax.reporting.report2024.compare import Comparison
 from lcjax.reporting.report2024.published import published
 from lcjax.reporting.run_reader import Evaluation, Run
 from lcjax.reporting.tables import MEANS, PER_CLASS, Table, checkpoint, number_text
 
-SAMPLE_ROWS = 6
 COLUMNS = 8  # runs side by side in one picture; more would be too small to see
+FEW = 4  # columns that have room to be large
 
 
 def html(
@@ -54,34 +58,46 @@ def html(
         _table_section(number, table, table in known, pairs)
         for (number, table), pairs in zip(enumerate(tables, 1), compared or [([], [])] * len(tables), strict=True)
     ]
+    curves = curve_section.section(runs)
     for name, title, section in (
-        ("paper", writers.TITLE, writers.section(comparison) if comparison else ""),
+        ("paper", writers.TITLE, writers.section(comparison) if comparison else Markup()),
         ("patches", "Classification of patches", patch_tables.section(patches)),
-        ("curves", "Learning curves", curve_section.section(runs)),
+        ("curves", "Learning curves", curves),
         ("maps", "Maps", map_section.section(maps)),
     ):
         if section:
             contents.append((name, title))
             sections.append(section)
-    links = "".join(f'<li><a href="#{name}">{markup.text(text)}</a></li>' for name, text in contents)
-    header = [f'<p class="note">Left out: {markup.text(line)}</p>' for line in refused]
-    header += [_introduction(tables)] if runs and not (patches and not tables) else []
-    if len(contents) > 1:
-        header.append(f'<nav aria-label="Contents"><ul>{links}</ul></nav>')
-    files = [("scores.csv", "the same scores in full precision"), ("scores.md", "as Markdown")] if runs else []
-    files += [("patches.csv, patches.md", "the scores of whole patches")] if patches else []
-    several = any(row.seeds > 1 for table in tables for row in table.rows)
-    files += [("seeds.csv", "means and deviations over seeds")] if several else []
-    files += [("differences.csv", "the differences of runs")] if any(found for found, _ in compared) else []
-    files += [("paper.md, paper.csv, paper.tex", "the tables beside the published figures")] if comparison else []
-    files += [("areas.csv", "the areas of all maps")] if maps else []
-    listed = "; ".join(f"<code>{name}</code>: {what}" for name, what in files)
-    return markup.document(
-        _title(runs, maps),
-        "\n".join(header),
-        "\n".join(sections),
-        f"Made by <code>lcjax report</code>. Beside this page: {listed}.",
+    header = markup.render(
+        "report_header.html",
+        refused=refused,
+        scored=len(tables),
+        unscored=bool(runs) and not patches,
+        differences=differences(tables),
+        contents=contents,
     )
+    footer = markup.render("report_footer.html", files=_files(runs, tables, maps, comparison, compared, patches))
+    return markup.document(_title(runs, maps), header, markup.joined(sections), footer, _scripts(bool(curves)))
+
+
+def _scripts(curves: bool) -> list[Markup]:
+    names = ["tables.js", "viewer.js", "explorer.js"] + ["charts.js"] * curves
+    return [markup.bokeh()] * curves + [markup.asset(name) for name in names]
+
+
+def _files(runs, tables, maps, comparison, compared, patches) -> list[tuple[str, str]]:
+    """Names of the files beside the page, and what they hold."""
+    several = any(row.seeds > 1 for table in tables for row in table.rows)
+    every = (
+        (runs, "scores.csv", "the same scores in full precision"),
+        (runs, "scores.md", "as Markdown"),
+        (patches, "patches.csv, patches.md", "the scores of whole patches"),
+        (several, "seeds.csv", "means and deviations over seeds"),
+        (any(found for found, _ in compared), "differences.csv", "the differences of runs"),
+        (comparison, "paper.md, paper.csv, paper.tex", "the tables beside the published figures"),
+        (maps, "areas.csv", "the areas of all maps"),
+    )
+    return [(name, what) for there, name, what in every if there]
 
 
 def _title(runs: Sequence[Run], maps: Sequence[LandCoverMap]) -> str:
@@ -91,25 +107,6 @@ def _title(runs: Sequence[Run], maps: Sequence[LandCoverMap]) -> str:
         return f"Land cover: {counted}"
     title = f"Land-cover runs compared: {len(runs) - pretraining} scored, {pretraining} pre-training"
     return f"{title}; {counted}" if maps else title
-
-
-def _introduction(tables: Sequence[Table]) -> str:
-    if not tables:
-        return "<p>No run here has been scored on land cover; see the learning curves.</p>"
-    rules = (
-        "<p>Every score comes from one confusion matrix over all scored pixels of a split. A class with no true and no "
-        "predicted pixel is absent and left out of the means; a class that is predicted but never true counts with an "
-        "IoU of 0. Pixels whose label is an ignored id are not scored. <b>OA</b> is the share of pixels that are "
-        "right, <b>mCA</b> the mean of the class accuracies (recalls), <b>mIoU</b> the mean of the class IoUs, "
-        "<b>kappa</b> Cohen's agreement beyond chance; a number after the name is the number of classes "
-        "in the class set.</p>"
-    )
-    if len(tables) == 1:
-        return rules
-    return rules + (
-        f'<p class="note">These runs fall into {len(tables)} tables, because they differ in {differences(tables)}. '
-        "Scores of different tables cannot be compared.</p>"
-    )
 
 
 def differences(tables: Sequence[Table]) -> str:
@@ -124,41 +121,51 @@ def differences(tables: Sequence[Table]) -> str:
     return markup.listed([name for name, values in kinds.items() if len(values) > 1])
 
 
-def _table_section(number: int, table: Table, matrix: bool, pairs: tuple) -> str:
+def _table_section(number: int, table: Table, matrix: bool, pairs: tuple) -> Markup:
     """Returns the section on one table, with the published confusion matrix of its classes if `matrix` is true."""
-    fields, split = table.fields, table.fields["split"]
-    classes = ", ".join(_named(name, table) for name in table.names)
-    ignored = ", ".join(map(str, fields["ignored_ids"])) or "none"
+    by_class = "Acc is the class accuracy, which is the recall: the share of a class's true pixels that are found."
+    return markup.section(
+        f"table-{number}",
+        f"Table {number}: {table.title}",
+        _about(table),
+        _score_table(table),
+        markup.notes(table.notes()),
+        difference_section.section(table, *pairs),
+        place_section.section(table),
+        explorer_section.section(table),
+        _samples(table),
+        _boundaries(table),
+        _iou_table(table),
+        calibration_section.section(table),
+        further_section.section(table),
+        _distribution(table),
+        markup.titled(
+            "Each run by class",
+            markup.paragraph(f"{by_class} {confusion_table.HOW}", "soft"),
+            *(_run_details(e, table) for e in table.evaluations),
+        ),
+        _published_confusion() if matrix else Markup(),
+    )
+
+
+def _about(table: Table) -> Markup:
+    fields = table.fields
     pixels = f"{fields['pixels']:,} scored pixels"
     if fields.get("ignored_pixels") is not None:
         pixels += f", {fields['ignored_pixels']:,} ignored"
-    records = f"{fields['records']:,} records, " if fields.get("records") is not None else ""
-    count = "1 run" if len(table.evaluations) == 1 else f"{len(table.evaluations)} runs"
-    return f"""<section id="table-{number}">
-<h2>Table {number}: {markup.text(table.title)}</h2>
-<p>{count} scored on <code>{markup.text(split.get("spec", "?"))}</code> of {markup.text(fields["dataset"])}
-(split id <code>{markup.text(split.get("id", "?"))}</code>): {records}{pixels}. {len(table.names)} classes: {classes}.
-Ignored label ids: {ignored}.</p>
-{_score_table(table)}
-{"".join(f'<p class="note">{markup.text(note)}</p>' for note in table.notes())}
-{difference_section.section(table, *pairs)}
-{place_section.section(table)}
-{_samples(table)}
-{_boundaries(table)}
-{_iou_table(table)}
-{calibration_section.section(table)}
-{further_section.section(table)}
-{_distribution(table)}
-<h3>Each run by class</h3>
-<p class="soft">Acc is the class accuracy, which is the recall: the share of a class's true pixels that are found.
-Confusion matrices are in percent of each row of truth.</p>
-{"".join(_run_details(e, table) for e in table.evaluations)}
-{_published_confusion() if matrix else ""}
-</section>
-"""
+    return markup.render(
+        "table_about.html",
+        count="1 run" if len(table.evaluations) == 1 else f"{len(table.evaluations)} runs",
+        fields=fields,
+        split=fields["split"],
+        records=f"{fields['records']:,} records, " if fields.get("records") is not None else "",
+        pixels=pixels,
+        classes=[(name, table.colours.get(name, "")) for name in table.names],
+        ignored=", ".join(map(str, fields["ignored_ids"])) or "none",
+    )
 
 
-def _score_table(table: Table) -> str:
+def _score_table(table: Table) -> Markup:
     known = any(e.fields.get("parameters") for e in table.evaluations)
     head = [
         markup.heading("run"),
@@ -169,33 +176,35 @@ def _score_table(table: Table) -> str:
     rows = []
     for row in table.rows:
         e = row.first
-        badge = ' <span class="badge">baseline</span>' if e.baseline else ""
-        badge += f' <span class="badge">{row.seeds} seeds</span>' if row.seeds > 1 else ""
-        cells = [f'<th scope="row">{markup.text(row.name)}{badge}</th>']
-        cells += [f"<td>{markup.text(e.fields.get(key) or '–')}</td>" for key in table.settings]
-        cells += [_score_cell(row.mean(key), table.best(key), spread=row.spread(key)) for key in MEANS]
-        cells.append(f"<td>{markup.text(checkpoint(*row.evaluations))}</td>")
+        badges = ("baseline",) * e.baseline + (f"{row.seeds} seeds",) * (row.seeds > 1)
+        cells = [markup.row_heading(row.name, badges=badges)]
+        cells += [Cell(str(e.fields.get(key) or "–")) for key in table.settings]
+        cells += [_score(row.mean(key), table.best(key), spread=row.spread(key)) for key in MEANS]
+        cells.append(Cell(checkpoint(*row.evaluations)))
         if known:
             count = e.fields.get("parameters")
-            cells.append(f'<td class="n">{f"{count:,}" if count else "–"}</td>')
+            cells.append(markup.number(f"{count:,}" if count else "–"))
         rows.append((cells, "baseline" if e.baseline else ""))
     head += [markup.heading("parameters", "n")] if known else []
-    spreads = f'<p class="soft">{markup.text(" ".join(table.spreads()))}</p>' if table.spreads() else ""
-    return markup.table("scores", "Sorted by mIoU; the best of each column is in bold.", head, rows) + spreads
+    shown = [markup.table("scores", "Sorted by mIoU; the best of each column is in bold.", head, rows)]
+    shown += [markup.paragraph(" ".join(table.spreads()), "soft")] if table.spreads() else []
+    return markup.joined(shown)
 
 
-def _iou_table(table: Table) -> str:
-    head = [markup.heading("run")] + [f'<th scope="col" class="n">{_named(name, table)}</th>' for name in table.names]
+def _iou_table(table: Table) -> Markup:
+    head = [markup.heading("run")]
+    head += [markup.heading(name, "n", colour=table.colours.get(name, "")) for name in table.names]
     rows = []
     for row in table.rows:
         keys = [f"IoU/{name}" for name in table.names]
-        cells = [f'<th scope="row">{markup.text(row.name)}</th>']
-        cells += [_score_cell(row.mean(key), table.best(key), row.spread(key), shaded=True) for key in keys]
+        cells = [markup.row_heading(row.name)]
+        cells += [_score(row.mean(key), table.best(key), row.spread(key), shaded=True) for key in keys]
         rows.append((cells, "baseline" if row.first.baseline else ""))
-    return "<h3>IoU by class</h3>" + markup.table("iou", "Darker is higher; a dash marks an absent class.", head, rows)
+    shown = markup.table("iou", "Darker is higher; a dash marks an absent class.", head, rows)
+    return markup.titled("IoU by class", shown)
 
 
-def _run_details(e: Evaluation, table: Table) -> str:
+def _run_details(e: Evaluation, table: Table) -> Markup:
     counts = np.asarray(e.fields["confusion"], np.int64)
     # On another data set a pixel may be taken for a class that this does not have.
     other = e.fields.get("predicted_other")
@@ -203,42 +212,45 @@ def _run_details(e: Evaluation, table: Table) -> str:
     head = [markup.heading("class"), *(markup.heading(key, "n") for key in (*PER_CLASS, "true pixels", "predicted"))]
     rows = []
     for index, name in enumerate(table.names):
-        cells = [f'<th scope="row">{_named(name, table)}</th>']
-        cells += [_score_cell(e.score(f"{key}/{name}"), None) for key in PER_CLASS]
-        cells += [f'<td class="n">{truth[index]:,}</td>', f'<td class="n">{counts[:, index].sum():,}</td>']
+        cells = [markup.row_heading(name, colour=table.colours.get(name, ""))]
+        cells += [_score(e.score(f"{key}/{name}"), None) for key in PER_CLASS]
+        cells += [markup.number(f"{truth[index]:,}"), markup.number(f"{counts[:, index].sum():,}")]
         rows.append((cells, ""))
     settings = ", ".join(str(e.fields[key]) for key in ("model", "fusion") if e.fields.get(key))
-    caption = f"{e.run}: {settings}; checkpoint {checkpoint(e)}"
-    picture = markup.figure(
-        figures.confusion(counts, table.names, e.run, other),
-        f"Confusion matrix of {e.run} in percent of each row of truth",
-    )
-    return f'<div class="run">{markup.table("classes", caption, head, rows)}{picture}</div>'
+    classes = markup.table("classes", f"{e.run}: {settings}; checkpoint {checkpoint(e)}", head, rows)
+    matrix = confusion_table.table(counts, table.names, f"Confusion matrix of {e.run}, pixels", "pixels", other)
+    return markup.render("beside.html", blocks=[classes, matrix])
 
 
-def _published_confusion() -> str:
+def _published_confusion() -> Markup:
     known = published().confusion
     drawn = figures.published_confusion(np.array(known.matrix), known.names, known.title)
-    return "<h4>Published, for comparison</h4>" + markup.figure(drawn, known.title, f"Source: {known.source}.")
+    shown = markup.figure(drawn, known.title, f"Source: {known.source}.")
+    return markup.titled("Published, for comparison", shown, level=4)
 
 
-def _samples(table: Table) -> str:
+def _samples(table: Table) -> Markup:
     """Shows image, truth and predictions of the first records that every run kept."""
     having = [e for e in table.evaluations if e.samples]
     if not having:
-        return ""
-    shared, picked = _shared(having)
+        return Markup()
+    shared, picked = explorer_section.shared(having)
     lacking = [e.run for e in table.evaluations if not e.samples]
     if not shared:
-        return '<p class="note">No sample pictures: the runs kept no record in common.</p>'
+        return markup.notes(["No sample pictures: the runs kept no record in common."])
     first = having[0].samples
     predictions = {e.run: e.samples["prediction"][rows] for e, rows in zip(having, picked, strict=True)}
     image, truth = (first[name][picked[0]] for name in ("image", "truth"))
-    drawn = [figures.samples(shared, image, labels, _classes(table)) for labels in _columns(truth, predictions)]
+    drawn = [
+        figures.samples(
+            shared, image, labels, explorer_section.classes(table), side=1.6 if len(labels) <= FEW else 1.15
+        )
+        for labels in _columns(truth, predictions)
+    ]
     caption = "The same records for every run, best run first."
     if lacking:
         caption += f" No pictures were kept by {markup.listed(lacking)}."
-    return "<h3>Image, truth and predictions</h3>" + _pictures(drawn, "Image, truth and predictions", caption)
+    return markup.titled("Image, truth and predictions", _pictures(drawn, "Image, truth and predictions", caption))
 
 
 def _columns(truth: np.ndarray, predictions: dict[str, np.ndarray]) -> list[dict[str, np.ndarray]]:
@@ -247,43 +259,36 @@ def _columns(truth: np.ndarray, predictions: dict[str, np.ndarray]) -> list[dict
     return [{"truth": truth} | {run: predictions[run] for run in group.tolist()} for group in groups]
 
 
-def _pictures(drawn: Sequence[bytes], title: str, caption: str) -> str:
+def _pictures(drawn: Sequence[bytes], title: str, caption: str) -> Markup:
     """Returns pictures below each other, the last with the caption of all."""
     captions = [*[""] * (len(drawn) - 1), caption]
-    return "".join(markup.figure(one, title, text, wide=True) for one, text in zip(drawn, captions, strict=True))
+    return markup.joined(markup.figure(one, title, text, wide=True) for one, text in zip(drawn, captions, strict=True))
 
 
-def _shared(having: Sequence[Evaluation]) -> tuple[list[str], list[list[int]]]:
-    """Returns the first records that every run kept, and their rows in the samples of each run."""
-    where = [{str(name): row for row, name in enumerate(e.samples["ids"])} for e in having]
-    shared = [name for name in where[0] if all(name in rows for rows in where)][:SAMPLE_ROWS]
-    return shared, [[rows[name] for name in shared] for rows in where]
-
-
-def _boundaries(table: Table) -> str:
+def _boundaries(table: Table) -> Markup:
     """Shows how smooth the masks are: how often neighbours differ, and the place where most do, enlarged."""
     measured = [(e, e.boundaries) for e in table.evaluations if e.boundaries]
     if not measured:
-        return ""
+        return Markup()
     head = [markup.heading("run")]
     head += [markup.heading(words, "n") for words in ("edges, truth", "edges, prediction", "ratio", "tiles")]
     rows = []
     for e, density in measured:
-        cells = [_score_cell(value, None) for value in (density.truth, density.prediction, density.ratio)]
-        count = f'<td class="n">{len(e.samples["ids"])}</td>'
-        rows.append(([f'<th scope="row">{markup.text(e.run)}</th>', *cells, count], ""))
+        cells = [_score(value, None) for value in (density.truth, density.prediction, density.ratio)]
+        rows.append(([markup.row_heading(e.run), *cells, markup.number(str(len(e.samples["ids"])))], ""))
     caption = (
         "Edges: of all neighbouring pairs of scored pixels in the sample tiles, the share whose class differs. A ratio "
         "below 1 is a mask smoother than the truth."
     )
-    return "<h3>Smooth or rough masks</h3>" + markup.table("edges", caption, head, rows) + _enlarged(measured, table)
+    shown = markup.table("edges", caption, head, rows)
+    return markup.titled("Smooth or rough masks", shown, _enlarged(measured, table))
 
 
-def _enlarged(measured: Sequence[tuple[Evaluation, boundary_density.BoundaryDensity]], table: Table) -> str:
+def _enlarged(measured: Sequence[tuple[Evaluation, boundary_density.BoundaryDensity]], table: Table) -> Markup:
     having = [e for e, _ in measured]
-    shared, picked = _shared(having)
+    shared, picked = explorer_section.shared(having)
     if not shared:
-        return ""
+        return Markup()
     first = having[0].samples
     truth = first["truth"][picked[0]]
     record, rows, columns = boundary_density.densest_square(truth, table.fields["class_ids"])
@@ -291,7 +296,7 @@ def _enlarged(measured: Sequence[tuple[Evaluation, boundary_density.BoundaryDens
     predictions = {e.run: e.samples["prediction"][chosen][place] for e, chosen in zip(having, picked, strict=True)}
     image = first["image"][picked[0]][place]
     drawn = [
-        figures.samples([shared[record]], image, labels, _classes(table), side=2.4)
+        figures.samples([shared[record]], image, labels, explorer_section.classes(table), side=2.4)
         for labels in _columns(truth[place], predictions)
     ]
     size = f"{rows.stop - rows.start} x {columns.stop - columns.start} pixels"
@@ -299,7 +304,7 @@ def _enlarged(measured: Sequence[tuple[Evaluation, boundary_density.BoundaryDens
     return _pictures(drawn, "Truth and predictions enlarged", caption)
 
 
-def _distribution(table: Table) -> str:
+def _distribution(table: Table) -> Markup:
     """Shows class shares by split, once for each set of counts; names the runs where they do not agree."""
     drawn: dict[str, tuple[dict, list[str]]] = {}
     for e in table.evaluations:
@@ -319,35 +324,12 @@ def _distribution(table: Table) -> str:
         )
         image = figures.distribution(counts, names, table.colours)
         pictures.append(markup.figure(image, "Class distribution by split", caption, wide=True))
-    return "<h3>Class distribution by split</h3>" + "".join(pictures) if pictures else ""
+    return markup.titled("Class distribution by split", *pictures)
 
 
-def _classes(table: Table) -> list[tuple[int, str, str]]:
-    """Returns (id, name, colour) of the classes, with colours of our own where no legend is known."""
-    if table.legend is None:
-        colours = figures.LINE_COLOURS
-        pairs = enumerate(zip(table.fields["class_ids"], table.names, strict=True))
-        return [(number, name, colours[i % len(colours)]) for i, (number, name) in pairs]
-    unscored = set(table.fields["ignored_ids"])
-    return [
-        (c.id, c.name + (" (not scored)" if c.id in unscored else ""), c.colour)
-        for c in sorted(table.legend.classes, key=lambda c: c.id)
-    ]
-
-
-def _score_cell(value: float | None, best: float | None, spread: str = "", shaded: bool = False) -> str:
+def _score(value: float | None, best: float | None, spread: str = "", shaded: bool = False) -> Cell:
     text = number_text(value)
     if value is None:
-        return f'<td class="n">{text}</td>'
-    if value == best:
-        text = f"<b>{text}</b>"
-    if spread:
-        text += f'<span class="spread">{markup.text(spread)}</span>'
-    if shaded:
-        return f'<td class="n shade" style="background:rgba(0,114,178,{0.4 * max(value, 0):.3f})">{text}</td>'
-    return f'<td class="n">{text}</td>'
-
-
-def _named(name: str, table: Table) -> str:
-    """Returns a class name with a swatch of its colour."""
-    return markup.swatch(name, table.colours.get(name))
+        return markup.number(text)
+    marks, shade = ("n shade", max(value, 0)) if shaded else ("n", None)
+    return Cell(text, marks, bold=value == best, below=(spread,) if spread else (), shade=shade)

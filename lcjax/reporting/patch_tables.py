@@ -5,9 +5,10 @@ import io
 from collections.abc import Sequence
 
 import numpy as np
+from markupsafe import Markup
 
-from lcjax.plotting import figures
-from lcjax.reporting import markup
+from lcjax.reporting import confusion_table, markup
+from lcjax.reporting.markup import Cell
 from lcjax.reporting.run_reader import Evaluation, Run, legend_of
 from lcjax.reporting.tables import ALWAYS, SETTINGS, Compared, checkpoint, markdown_cell, markdown_table, number_text
 
@@ -92,45 +93,33 @@ def to_markdown(tables: Sequence[PatchTable]) -> str:
     return "\n\n".join(blocks) + "\n"
 
 
-def section(tables: Sequence[PatchTable]) -> str:
-    """Returns the section of the page on classified patches; empty where there are none."""
+def section(tables: Sequence[PatchTable]) -> Markup:
+    """Returns the section of the page on classified patches; nothing where there are none."""
     if not tables:
-        return ""
-    rules = (
-        '<p class="soft">A patch counts as one, whatever its size; one without a labelled pixel is not scored. '
-        "<b>F1</b> by class is the harmonic mean of precision and recall: <b>macro</b> averages it over the classes, "
-        "<b>micro</b> counts all labels together; <b>mCA</b> is the mean recall; <b>mAP</b> the mean over the classes "
-        "of the average precision; <b>subset_accuracy</b> the share of patches all of whose labels are right.</p>"
-    )
-    shown = "".join(map(_table_section, tables))
-    return f'<section id="patches"><h2>Classification of patches</h2>{rules}{shown}</section>'
+        return Markup()
+    rules = markup.render("patches_about.html")
+    return markup.section("patches", "Classification of patches", rules, *map(_table_section, tables))
 
 
-def _table_section(table: PatchTable) -> str:
+def _table_section(table: PatchTable) -> Markup:
     fields, split = table.fields, table.fields["split"]
     head = [markup.heading("run"), *map(markup.heading, ALWAYS)]
     head += [markup.heading(name, "n") for name in table.means.values()] + [markup.heading("checkpoint")]
     best = {key: max((e.score(key) or 0.0 for e in table.evaluations), default=0.0) for key in table.means}
     rows = []
     for e in table.evaluations:
-        cells = [f'<th scope="row">{markup.text(e.run)}</th>']
-        cells += [f"<td>{markup.text(e.fields.get(key) or '–')}</td>" for key in ALWAYS]
-        for key in table.means:
-            text = number_text(e.score(key))
-            cells.append(f'<td class="n">{f"<b>{text}</b>" if e.score(key) == best[key] else text}</td>')
-        rows.append(([*cells, f"<td>{markup.text(checkpoint(e))}</td>"], ""))
+        cells = [markup.row_heading(e.run), *(Cell(str(e.fields.get(key) or "–")) for key in ALWAYS)]
+        cells += [markup.number(number_text(e.score(key)), bold=e.score(key) == best[key]) for key in table.means]
+        rows.append(([*cells, Cell(checkpoint(e))], ""))
     about = (
         f"Split {split.get('spec', '?')}, id {split.get('id', '?')}: {fields['patches']:,} labelled patches, "
         f"{fields.get('ignored_patches', 0):,} without a labelled pixel"
     )
-    return (
-        f"<h3>{markup.text(table.title)}</h3>{markup.table('scores', about, head, rows)}"
-        + "".join(f'<p class="note">{markup.text(note)}</p>' for note in table.notes())
-        + "".join(_run_details(e, table) for e in table.evaluations)
-    )
+    shown = [markup.table("scores", about, head, rows), markup.notes(table.notes())]
+    return markup.titled(table.title, *shown, *(_run_details(e, table) for e in table.evaluations))
 
 
-def _run_details(e: Evaluation, table: PatchTable) -> str:
+def _run_details(e: Evaluation, table: PatchTable) -> Markup:
     """Scores of a run by class and, of single labels, its confusion matrix."""
     counts = {name: np.array(values) for name, values in e.fields["patch_counts"].items()}
     true, given = counts["hits"] + counts["missed"], counts["hits"] + counts["wrong"]
@@ -138,12 +127,13 @@ def _run_details(e: Evaluation, table: PatchTable) -> str:
     head += [markup.heading(words, "n") for words in ("patches, truth", "patches, predicted")]
     rows = []
     for index, name in enumerate(e.names):
-        cells = [f'<th scope="row">{markup.swatch(name, table.colours.get(name))}</th>']
-        cells += [f'<td class="n">{number_text(e.score(f"{key}/{name}"))}</td>' for key in _PER_CLASS]
-        cells += [f'<td class="n">{int(values[index]):,}</td>' for values in (true, given)]
+        cells = [markup.row_heading(name, colour=table.colours.get(name, ""))]
+        cells += [markup.number(number_text(e.score(f"{key}/{name}"))) for key in _PER_CLASS]
+        cells += [markup.number(f"{int(values[index]):,}") for values in (true, given)]
         rows.append((cells, ""))
-    shown = markup.table("classes", f"{e.run}: checkpoint {checkpoint(e)}", head, rows)
+    shown = [markup.table("classes", f"{e.run}: checkpoint {checkpoint(e)}", head, rows)]
     if matrix := e.fields.get("patch_confusion"):
-        drawn = figures.confusion(np.array(matrix), e.names, e.run)
-        shown += markup.figure(drawn, f"Confusion matrix of {e.run} in percent of each row of truth, patches")
-    return f'<div class="run">{shown}</div>'
+        shown.append(
+            confusion_table.table(np.array(matrix), e.names, f"Confusion matrix of {e.run}, patches", "patches")
+        )
+    return markup.render("beside.html", blocks=shown)

@@ -2,6 +2,8 @@
 
 import statistics
 
+from markupsafe import Markup
+
 from lcjax.evaluation import places
 from lcjax.evaluation.places import Place
 from lcjax.plotting import places as drawing
@@ -12,33 +14,34 @@ _MOST = 40  # places in the table; files have all
 _SCORE = "OA"  # a class that a place does not have changes its mIoU, not its OA
 
 
-def section(table: Table) -> str:
-    """Returns table and map of the scores by place; "" of one place alone, or where no run kept counts of records."""
+def section(table: Table) -> Markup:
+    """Returns table and map of scores by place; nothing of one place alone, or where no run kept counts of records."""
     kept = [row for row in table.rows if all(e.records for e in row.evaluations)]
     if not kept:
-        return ""
+        return Markup()
     by_row = [_places(row) for row in kept]
     # Worst first, by the best line. Lines of a table are of the same records, and so of the same places.
     order = sorted(by_row[0].values(), key=lambda place: (place.scores.get(_SCORE, 2.0), place.name))
     if len(order) < 2:
-        return ""
+        return Markup()
     kind = _kind(order)
     head = [markup.heading(kind), markup.heading("records", "n"), markup.heading("scored pixels", "n")]
     head += [markup.heading(f"{_SCORE} of {row.name}", "n") for row in kept]
     rows = []
     for place in order[:_MOST]:
-        cells = [f'<th scope="row">{markup.text(place.name)}</th>']
-        cells += [f'<td class="n">{place.records:,}</td>', f'<td class="n">{place.pixels:,}</td>']
+        cells = [markup.row_heading(place.name)]
+        cells += [markup.number(f"{place.records:,}"), markup.number(f"{place.pixels:,}")]
         for of_row in by_row:
             known = of_row.get(place.name)
-            cells.append(f'<td class="n">{number_text(known.scores.get(_SCORE) if known else None)}</td>')
+            cells.append(markup.number(number_text(known.scores.get(_SCORE) if known else None)))
         rows.append((cells, ""))
     shown = f"The {_MOST} with the lowest {_SCORE} of {len(order):,} {kind}s" if len(order) > _MOST else "Lowest first"
     caption = (
         f"{shown}, by the scores of {kept[0].name}. All scores of all {kind}s stand in places.csv and places.geojson "
         "(a layer for QGIS) beside the metrics.json of each run."
     )
-    return f"<h3>Scores by {kind}</h3>{_map(kept[0], order)}{markup.table('places', caption, head, rows)}"
+    shown = markup.table("places", caption, head, rows)
+    return markup.titled(f"Scores by {kind}", _map(kept[0], order), shown)
 
 
 def _kind(found: list[Place]) -> str:
@@ -58,10 +61,10 @@ def _places(row: Row) -> dict[str, Place]:
     return found
 
 
-def _map(row: Row, found: list[Place]) -> str:
+def _map(row: Row, found: list[Place]) -> Markup:
     located = [place for place in found if len(place.boxes) and _SCORE in place.scores]
     if not located:
-        return ""
+        return Markup()
     kind = _kind(found)
     drawn = drawing.place_map(
         [place.name for place in located],

@@ -306,18 +306,19 @@ def _is_regular(rows: list[list[int]]) -> bool:
 def read_samples(folder: pathlib.Path) -> dict[str, np.ndarray]:
     """Reads samples.npz: ids (N,) text, image (N, H, W, 3), truth and prediction (N, H, W) uint8; {} where none is.
 
-    Raises InputError for what is none of that.
+    Networks also leave their confidence (N, H, W) uint8. Raises InputError for what is none of that.
     """
     path = folder / SAMPLES
     if not path.exists():
         return {}
     remedy = again(folder)
     names = ("ids", "image", "truth", "prediction")
-    arrays = npz_files.read(path, names, "samples", limits.JSON_BYTES, remedy)
+    arrays = npz_files.read(path, names, "samples", limits.JSON_BYTES, remedy, may_lack=("confidence",))
     count, *size = arrays["truth"].shape
     wanted = {"ids": (count,), "image": (count, *size, 3), "prediction": (count, *size)}
+    wanted |= {"confidence": (count, *size)} if "confidence" in arrays else {}
     kinds = {name: array.dtype.kind if name == "ids" else array.dtype.name for name, array in arrays.items()}
-    if len(size) != 2 or kinds != {"ids": "U"} | dict.fromkeys(("image", "truth", "prediction"), "uint8"):
+    if len(size) != 2 or kinds != {"ids": "U"} | dict.fromkeys(arrays.keys() - {"ids"}, "uint8"):
         raise InputError(f"{path}: not readable samples (found arrays of {kinds}, expected text and uint8); {remedy}")
     if wrong := [name for name, shape in wanted.items() if arrays[name].shape != shape]:
         raise InputError(

@@ -13,7 +13,9 @@ from data_pipelines.schema import limits, typed_json
 from data_pipelines.schema.errors import InputError
 
 
-def read(path: pathlib.Path, names: Sequence[str], what: str, limit: int, remedy: str) -> dict[str, np.ndarray]:
+def read(
+    path: pathlib.Path, names: Sequence[str], what: str, limit: int, remedy: str, may_lack: Sequence[str] = ()
+) -> dict[str, np.ndarray]:
     """Reads arrays of these names.
 
     Args:
@@ -22,6 +24,7 @@ def read(path: pathlib.Path, names: Sequence[str], what: str, limit: int, remedy
       what: it holds, for messages.
       limit: bytes that one array may have.
       remedy: what to do about a file that cannot be read.
+      may_lack: names of arrays that are read where they are there.
 
     Raises:
       InputError: the file is none of that, lacks an array, or is larger than it may be.
@@ -29,7 +32,8 @@ def read(path: pathlib.Path, names: Sequence[str], what: str, limit: int, remedy
     content = typed_json.content(path, remedy, f"{what} of an evaluation", limits.JSON_BYTES)
     try:
         with zipfile.ZipFile(io.BytesIO(content)) as archive:
-            return {name: _array(archive, f"{name}.npy", limit) for name in names}
+            there = [*names, *(name for name in may_lack if f"{name}.npy" in archive.namelist())]
+            return {name: _array(archive, f"{name}.npy", limit) for name in there}
     except (
         ValueError,
         KeyError,

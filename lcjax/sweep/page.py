@@ -5,9 +5,12 @@ import io
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from markupsafe import Markup
+
 from lcjax.plotting import studies
 from lcjax.plotting.studies import Axis, Mark
 from lcjax.reporting import markup
+from lcjax.reporting.markup import Cell
 from lcjax.runs import config_fields
 from lcjax.runs.timer import duration
 from lcjax.sweep import process, spaces
@@ -39,22 +42,23 @@ def _html(study: Study, trials: Sequence[Trial], best: Trial | None) -> str:
     sections = [_best_section(study, trials, best)]
     if any(mark.score is not None for mark in marks):
         how = (marks, monitor, number)
-        pictures = [
-            '<div class="run">',
+        beside = [
             markup.figure(studies.history(*how, study.declaration.sign), "The score of each trial in their order."),
             markup.figure(studies.ways(*how), "The scores of each trial by evaluation."),
-            "</div>",
+        ]
+        pictures = [
+            markup.render("beside.html", blocks=beside),
             markup.figure(studies.by_field(axes, *how), "The score over each field.", wide=True),
         ]
         if any(mark.score is not None and mark.state != "failed" for mark in marks):
             pictures.append(markup.figure(studies.parallel(axes, *how), "Each trial as a line.", wide=True))
-        sections.append(f"<h2>Pictures</h2>{''.join(pictures)}")
+        sections.append(markup.titled("Pictures", *pictures, level=2))
     sections.append(_trial_section(study, trials, best))
     return markup.document(
         f"Study {study.name}: {_counted(trials)}",
         _introduction(study),
-        "\n".join(sections),
-        f"Made by <code>lcjax sweep</code>. Beside this page: <code>{TABLE}</code>: the same trials in full precision.",
+        markup.joined(sections),
+        markup.render("study_footer.html", table=TABLE),
     )
 
 
@@ -64,51 +68,45 @@ def _counted(trials: Sequence[Trial]) -> str:
     return f"{len(trials)} trials" + (f" ({', '.join(parts)})" if parts else "")
 
 
-def _introduction(study: Study) -> str:
+def _introduction(study: Study) -> Markup:
     declared = study.declaration
-    network, data = declared.config["model"]["name"], declared.config["dataset"]
-    split = declared.config["split"]["validation"]
-    sampler = {"tpe": "a tree-structured Parzen estimator", "random": "chance alone"}[declared.sampler]
-    pruner = {
-        "median": "once five are done, one below their median at the same evaluation is pruned",
-        "hyperband": "trials are pruned by Hyperband",
-        "none": "no trial is pruned",
-    }[declared.pruner]
-    return (
-        f"<p>{markup.text(network)} on {markup.text(data)}. Trials are drawn by {sampler}; {pruner}. The score is "
-        f"<b>{markup.text(declared.monitor)}</b> of the validation split <code>{markup.text(split)}</code>, the best "
-        f"of each trial's {declared.evaluations} evaluations.</p>"
-        '<p class="note">The best of many trials was chosen by this very split, so its score here flatters it. What it '
-        "is worth, the test split says, once: <code>lcjax evaluate</code>.</p>"
+    return markup.render(
+        "study_about.html",
+        network=declared.config["model"]["name"],
+        data=declared.config["dataset"],
+        split=declared.config["split"]["validation"],
+        monitor=declared.monitor,
+        evaluations=declared.evaluations,
+        sampler={"tpe": "a tree-structured Parzen estimator", "random": "chance alone"}[declared.sampler],
+        pruner={
+            "median": "once five are done, one below their median at the same evaluation is pruned",
+            "hyperband": "trials are pruned by Hyperband",
+            "none": "no trial is pruned",
+        }[declared.pruner],
     )
 
 
-def _best_section(study: Study, trials: Sequence[Trial], best: Trial | None) -> str:
+def _best_section(study: Study, trials: Sequence[Trial], best: Trial | None) -> Markup:
     if best is None:
-        return "<h2>The best trial</h2><p>No trial is done yet.</p>"
+        return markup.titled("The best trial", markup.paragraph("No trial is done yet."), level=2)
     now = config_fields.flat(study.declaration.config)
     head = [markup.heading(word) for word in ("field", "config as it was", f"trial {best.number}", "searched")]
     rows = []
     for field, one in study.space.items():
         value = one.value(best.drawn[field])
-        cells = [f'<th scope="row">{markup.text(field)}</th>', f"<td>{markup.text(_number(now[field]))}</td>"]
-        cells += [f"<td><b>{markup.text(_number(value))}</b></td>"]
-        cells += [f"<td><code>{markup.text(study.declaration.space[field])}</code></td>"]
-        rows.append((cells, ""))
-    notes = "".join(f'<p class="note">{markup.text(line)}</p>' for line in edges(study.space, best))
-    folder = best.folder.relative_to(study.folder)
-    network = (
-        f"its network <code>{markup.text(folder)}</code> (<code>lcjax evaluate "
-        f"--workdir={markup.text(best.folder)}</code>)"
-        if best.here
-        else "its network is in the folder of another worker"
+        cells = [markup.row_heading(field), Cell(_number(now[field])), Cell(_number(value), bold=True)]
+        rows.append(([*cells, Cell(study.declaration.space[field], code=True)], ""))
+    about = markup.render(
+        "study_best.html",
+        best=best,
+        monitor=study.declaration.monitor,
+        score=f"{best.score:.4f}",
+        against=_against_first(study, trials, best),
+        config=study.folder / "best.py",
+        folder=best.folder.relative_to(study.folder),
     )
-    return (
-        f"<h2>The best trial</h2><p>Trial {best.number}: {markup.text(study.declaration.monitor)} "
-        f"<b>{best.score:.4f}</b>{_against_first(study, trials, best)}. Its config is <code>best.py</code> (<code>"
-        f"lcjax train --config={markup.text(study.folder / 'best.py')} --workdir=DIR</code>), {network}.</p>"
-        f"{notes}{markup.table('best', 'What the best trial changes', head, rows)}"
-    )
+    shown = markup.table("best", "What the best trial changes", head, rows)
+    return markup.titled("The best trial", about, markup.notes(edges(study.space, best)), shown, level=2)
 
 
 def _against_first(study: Study, trials: Sequence[Trial], best: Trial) -> str:
@@ -133,7 +131,7 @@ def edges(space: spaces.Space, best: Trial) -> list[str]:
     return lines
 
 
-def _trial_section(study: Study, trials: Sequence[Trial], best: Trial | None) -> str:
+def _trial_section(study: Study, trials: Sequence[Trial], best: Trial | None) -> Markup:
     head = [markup.heading("trial"), markup.heading("state"), markup.heading(study.declaration.monitor, "n")]
     head += [markup.heading("evaluations", "n"), *map(markup.heading, study.space), markup.heading("time", "n")]
     sign = study.declaration.sign
@@ -141,21 +139,20 @@ def _trial_section(study: Study, trials: Sequence[Trial], best: Trial | None) ->
     rows = []
     for trial in order[:_ROWS]:
         score = "–" if trial.score is None else f"{trial.score:.4f}"
-        cells = [f'<th scope="row">{trial.number}</th>', f"<td>{trial.state}</td>"]
-        cells += [f'<td class="n">{f"<b>{score}</b>" if best and trial.number == best.number else score}</td>']
-        cells += [f'<td class="n">{len(trial.scores)}</td>']
-        cells += [f"<td>{markup.text(_number(trial.drawn[field]))}</td>" for field in study.space]
-        cells += [f'<td class="n">{"–" if trial.seconds is None else duration(trial.seconds)}</td>']
+        cells = [markup.row_heading(str(trial.number)), Cell(trial.state)]
+        cells.append(markup.number(score, bold=best is not None and trial.number == best.number))
+        cells.append(markup.number(str(len(trial.scores))))
+        cells += [Cell(_number(trial.drawn[field])) for field in study.space]
+        cells.append(markup.number("–" if trial.seconds is None else duration(trial.seconds)))
         rows.append((cells, ""))
     caption = "The best score first" + (f"; {_ROWS} of {len(trials)}" if len(trials) > _ROWS else "")
-    failed = [trial for trial in trials if trial.state == "failed"]
-    reasons = "".join(
-        f"<li>trial {trial.number}: {markup.text(trial.reason)} (<code>"
-        f"{markup.text((trial.folder / process.OUTPUT).relative_to(study.folder))}</code>)</li>"
-        for trial in failed
-    )
-    why = f"<h3>Why trials failed</h3><ul>{reasons}</ul>" if failed else ""
-    return f"<h2>Trials</h2>{markup.table('scores', caption, head, rows)}{why}"
+    failed = [
+        (trial.number, trial.reason, (trial.folder / process.OUTPUT).relative_to(study.folder))
+        for trial in trials
+        if trial.state == "failed"
+    ]
+    why = markup.titled("Why trials failed", markup.render("study_failed.html", failed=failed)) if failed else Markup()
+    return markup.titled("Trials", markup.table("scores", caption, head, rows), why, level=2)
 
 
 def _axis(field: str, one: spaces.Span | spaces.OneOf) -> Axis:

@@ -5,7 +5,10 @@ import io
 import re
 from collections.abc import Callable, Iterable, Sequence
 
+from markupsafe import Markup
+
 from lcjax.reporting import markup
+from lcjax.reporting.markup import Cell
 from lcjax.reporting.report2024.compare import ComparedTable, Comparison
 from lcjax.reporting.report2024.published import Figure, published
 
@@ -153,48 +156,49 @@ def _tex(text: str) -> str:
     return "".join(_TEX.get(character, character) for character in text)
 
 
-def section(comparison: Comparison) -> str:
+def section(comparison: Comparison) -> Markup:
     """Returns the section "paper" of a page."""
-    sources = f"<p>{markup.text(_sources_text())}</p>"
-    notes = "".join(f'<p class="note">{markup.text(text)}</p>' for text in comparison.unplaced)
-    table = "".join(map(_html_table, comparison.tables))
-    return f'<section id="paper"><h2>{TITLE}</h2>{sources}{notes}{table}{_html_best(comparison)}</section>'
+    return markup.section(
+        "paper",
+        TITLE,
+        markup.paragraph(_sources_text()),
+        markup.notes(comparison.unplaced),
+        *map(_html_table, comparison.tables),
+        _html_best(comparison),
+    )
 
 
-def _html_table(table: ComparedTable) -> str:
-    head = ["<td></td>"]
+def _html_table(table: ComparedTable) -> Markup:
+    head = [Cell()]
     for column in table.columns:
-        words = "<br>".join(map(markup.text, (column.title, *column.source)))
-        head.append(f'<th scope="col" class="n{" ours" * column.ours}">{words}{_superscript(column.notes)}</th>')
+        words = "\n".join((column.title, *column.source))
+        head.append(markup.heading(words, _marks(column.ours), notes=tuple(column.notes)))
     rows = []
     for index, row in enumerate(table.rows):
-        cells = [f'<th scope="row">{markup.text(row)}</th>']
-        for column in table.columns:
-            entry = column.entries[index]
-            text = markup.text(entry.text) + _superscript(entry.notes)
-            cells.append(f'<td class="n{" ours" * column.ours}">{text}</td>')
-        rows.append((cells, ""))
-    notes = "".join(f"<li>{markup.text(note)}</li>" for note in table.notes)
-    title = f"<h3>{markup.text(table.heading)}{_superscript(table.marked)}</h3>"
-    caption = "Shaded: our runs. Small numbers: notes below."
-    return f'{title}{markup.table(f"paper paper-{table.number}", caption, head, rows)}<ol class="soft">{notes}</ol>'
+        entries = [(column.entries[index], column.ours) for column in table.columns]
+        cells = [Cell(entry.text, _marks(ours), notes=tuple(entry.notes)) for entry, ours in entries]
+        rows.append(([markup.row_heading(row), *cells], ""))
+    shown = markup.table(f"paper paper-{table.number}", "Shaded: our runs. Small numbers: notes below.", head, rows)
+    return markup.titled(
+        table.heading, shown, markup.render("numbered.html", lines=table.notes), notes=tuple(table.marked)
+    )
 
 
-def _html_best(comparison: Comparison) -> str:
+def _marks(ours: bool) -> str:
+    return "n ours" if ours else "n"
+
+
+def _html_best(comparison: Comparison) -> Markup:
     if not comparison.best:
-        return ""
+        return Markup()
     head = [markup.heading(words, "n" if words == "value" else "") for words in _BEST_HEAD]
     rows = []
     for figure in comparison.best:
-        system, data, metric, value, source = map(markup.text, _best_cells(figure))
-        cells = [f'<th scope="row">{system}</th>', f"<td>{data}</td>", f"<td>{metric}</td>"]
-        rows.append(([*cells, f'<td class="n">{value}</td>', f"<td>{source}</td>"], ""))
+        system, data, metric, value, source = _best_cells(figure)
+        cells = [markup.row_heading(system), Cell(data), Cell(metric), markup.number(value), Cell(source)]
+        rows.append((cells, ""))
     caption = "Of other data and protocols than the tables above."
-    return f"<h3>{_BEST}</h3>" + markup.table("best", caption, head, rows)
-
-
-def _superscript(numbers: Sequence[int]) -> str:
-    return f"<sup>{', '.join(map(str, numbers))}</sup>" if numbers else ""
+    return markup.titled(_BEST, markup.table("best", caption, head, rows))
 
 
 FILES: dict[str, Callable[[Comparison], str]] = {"paper.csv": to_csv, "paper.md": to_markdown, "paper.tex": to_tex}

@@ -122,7 +122,7 @@ def test_the_page_tells_all_and_runs_nothing(world, tmp_path):
     page = assessment_page.html(found)
     assert page == assessment_page.html(found)
     assert "Content-Security-Policy" in page and "<script" not in page and "<b>&.csv" not in page
-    assert "Bare, rock &amp; &quot;co&quot;" in page
+    assert "Bare, rock &amp; &#34;co&#34;" in page
     assert f"Overall accuracy {100 * found.accuracy.overall.value:.1f} %" in page
     for one in found.accuracy.areas:
         assert f"{100 * one.value:.2f} ± {100 * one.half_width:.2f}" in page

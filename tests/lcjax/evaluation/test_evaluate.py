@@ -75,7 +75,7 @@ def test_the_counts_of_each_record_are_those_of_its_pixels(trained, result, data
     network = restore.restore(trained, "best")
     for place in range(len(source)):
         record = source[place]
-        (guess,) = evaluate.predict(network, [record])
+        (guess,), _ = evaluate.predict(network, [record])
         seen = ~np.isin(record["label"], [0, 3, 8, 255])
         expected = confusion_matrix(record["label"][seen], guess[seen], labels=result["class_ids"])
         # One pixel of 65,536 may be a tie that another batch decides otherwise.
@@ -112,7 +112,9 @@ def test_boundaries_and_objects_are_those_of_the_maps(trained, result, data_dir)
     source = dataset.open_dataset(data_dir, "sample").source("test")
     legend, network = DFC2020, restore.restore(trained, "best")
     index = legend.index_of_id()
-    maps = [(index[source[i]["label"]], index[evaluate.predict(network, [source[i]])[0]]) for i in range(len(source))]
+    maps = [
+        (index[source[i]["label"]], index[evaluate.predict(network, [source[i]])[0][0]]) for i in range(len(source))
+    ]
     counts = sum(object_recall.object_counts(truth, guess, 8, (10, 100)) for truth, guess in maps)
     objects = found["objects"]
     told = np.array([objects["counts"][name] for name in found["class_set"]])
@@ -143,6 +145,9 @@ def test_samples_for_the_page(trained, result):
     with np.load(trained / "evaluation" / "test" / "samples.npz", allow_pickle=False) as samples:
         assert samples["image"].shape == (4, 256, 256, 3) and samples["truth"].shape == (4, 256, 256)
         assert set(np.unique(samples["prediction"])) <= {1, 2, 4, 5, 6, 7, 9, 10}
+        confidence = samples["confidence"]
+    # Of eight classes the most probable one has an eighth at least; 250 stands for 1.
+    assert confidence.shape == (4, 256, 256) and 250 / 8 - 1 <= confidence.min() < confidence.max() <= 250
 
 
 def test_unknown_split_and_other_data_are_refused(trained, data_dir, tmp_path):

@@ -171,7 +171,7 @@ def test_places_are_shown_lowest_first(tmp_path):
         shares = [f"{np.trace(one.sum(axis=0)) / one.sum():.3f}" for one in of_runs]
         expected[name] = [name, str(len(chosen)), f"{of_runs[0].sum():,}", *shares]
     assert sorted(rows) == sorted(expected.values()) and [row[3] for row in rows] == sorted(row[3] for row in rows)
-    assert page.tags.count("img") == 2 + 1 + 2  # confusion matrices, the map, distribution and curves
+    assert page.tags.count("img") == 1 + 2  # the map, distribution and curves
 
 
 def test_the_files_hold_full_precision(compared):

@@ -1,6 +1,8 @@
 """The report: numbers of the page are those of the files, unlike runs are kept apart, wrong input is told in a line."""
 
+import base64
 import csv
+import hashlib
 import json
 import pathlib
 import re
@@ -15,6 +17,7 @@ from data_pipelines.datasets.contest_legend import DFC2020
 from data_pipelines.datasets.flair1.legend import FLAIR1
 from data_pipelines.schema.errors import InputError
 from lcjax.cli import report as report_verb
+from lcjax.plotting import figures
 from lcjax.reporting import page, report, run_reader, tables
 
 LAND = DFC2020.scored
@@ -74,10 +77,40 @@ def test_class_tables_hold_the_numbers_of_the_files(compared):
 def test_the_page_stands_alone(compared):
     root, made = compared
     assert made.fetched == []
-    assert not {"script", "link", "iframe", "i"} & set(made.tags)  # "i": the name of a run is text, not markup
     text = (root / "out" / "index.html").read_text()
-    assert "http" not in re.sub(r"base64,[^\"]*", "", text).replace("http-equiv", "")
-    assert made.tags.count("img") == 3 + 1 + 1 + 1 + 2  # confusion matrices, samples, enlarged, distribution, curves
+    (policy,) = re.findall('Content-Security-Policy" content="([^"]*)"', text)
+    assert policy.startswith("default-src &#39;none&#39;; script-src &#39;sha256-") and "connect-src" not in policy
+    scripts = re.findall("<script([^>]*)>(.*?)</script>", text, re.DOTALL)
+    for attributes, script in scripts:  # data, or one of ours
+        found = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
+        assert attributes == ' type="application/json"' or f"&#39;sha256-{found}&#39;" in policy
+    assert not {"link", "iframe", "i"} & set(made.tags)  # "i": the name of a run is text, not markup
+    bare = re.sub("<script>.*?</script>", "", text, flags=re.DOTALL)
+    assert "http" not in re.sub(r"base64,[^\"]*", "", bare).replace("http-equiv", "")
+    assert made.tags.count("img") == 1 + 1 + 1 + 2  # samples, enlarged, distribution, curves
+    assert len([kind for _, kind in made.tables if kind == "confusion"]) == 1
+
+
+def test_curves_hold_the_numbers_of_the_files(compared):
+    text = (compared[0] / "out" / "index.html").read_text()
+    charts = [json.loads(one) for one in re.findall('class="chart"[^>]*><script[^>]*>(.*?)</script>', text)]
+    assert [chart["title"] for chart in charts] == ["Segmentation, sample 1.0.0", "Pre-training"]
+    loss, score, _ = charts[0]["panels"]
+    assert (loss["unit"], score["title"]) == ("loss", "Validation mIoU_8")
+    assert [(curve["run"], curve["dashed"]) for curve in loss["curves"]] == [
+        (run, dashed) for dashed in (False, True) for run in ("<i>beta & $x_1$", "alpha")
+    ]
+    assert loss["curves"][0]["steps"] == list(range(1, 9))
+    assert loss["curves"][0]["values"] == pytest.approx([3 / step for step in range(1, 9)], rel=1e-5)
+    assert (score["curves"][1]["steps"], score["curves"][1]["values"]) == ([4, 8], [0.4, 0.8])
+
+
+def test_long_curves_come_with_their_moving_average():
+    values = np.random.default_rng(0).normal(size=200)
+    steps, mean = figures.Curve("a", np.arange(200), values).mean()
+    assert steps.tolist() == list(range(9, 200))
+    np.testing.assert_allclose(mean, [values[i - 9 : i + 1].mean() for i in range(9, 200)])
+    assert figures.Curve("a", np.arange(79), values[:79]).mean() is None
 
 
 def test_swatches_have_the_colours_of_the_legend(compared):
