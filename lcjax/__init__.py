@@ -13,9 +13,11 @@ Nothing heavy is imported, and no device is touched, before one of these is call
 
 import importlib
 import logging
+import os
 import pathlib
 from typing import TYPE_CHECKING, Any
 
+from lcjax.parallel import cpu
 from lcjax.version import __version__
 
 if TYPE_CHECKING:
@@ -28,6 +30,7 @@ if TYPE_CHECKING:
 
 __all__ = ["__version__", "config", "data", "evaluate", "load", "models", "train"]
 
+cpu.set_flags(os.environ)
 # A library's lines are for whoever sets logging up: the verbs do (lcjax/cli/console.py).
 logging.getLogger("lcjax").addHandler(logging.NullHandler())
 

@@ -1,5 +1,6 @@
 """benchmarks/peers/compare.py: turns, ratios, and sides that die; the sides are small scripts here."""
 
+import dataclasses
 import importlib.util
 import json
 import pathlib
@@ -59,9 +60,8 @@ def test_what_was_measured_otherwise_is_measured_anew(peers):
 
 def test_sides_take_turns_in_processes_of_their_own(peers, tmp_path, monkeypatch):
     (tmp_path / "side.py").write_text(f"import sys\nsys.path.insert(0, {str(FOLDER)!r})\n" + SIDE)
-    monkeypatch.setattr(
-        peers, "SIDES", {"lcjax": (str(tmp_path / "side.py"), "a"), "torch": (str(tmp_path / "side.py"), "b")}
-    )
+    side = peers.Side(str(tmp_path / "side.py"), "a")
+    monkeypatch.setattr(peers, "SIDES", {"lcjax": dataclasses.replace(side, large_pages=True), "torch": side})
     found = peers.measured("unet", "forward", "f32", ("lcjax", "torch"), 2, 3)
     assert found["parameters"] == {"lcjax": 7, "torch": 7}
     assert [[len(times) for times in rounds] for rounds in found["milliseconds"].values()] == [[3, 3], [3, 3]]
@@ -76,4 +76,4 @@ def test_every_case_and_side_is_there(peers):
         assert name.startswith(case.model)
         assert set(peers.sides(case, "training")) >= {"lcjax", "lcjax_jit", "lcjax_pmap", "torch", "torch_compile"}
         assert not {"lcjax_jit", "lcjax_pmap"} & set(peers.sides(case, "forward"))
-    assert all((FOLDER / script).is_file() for script, _ in peers.SIDES.values())
+    assert all((FOLDER / side.script).is_file() for side in peers.SIDES.values())

@@ -35,15 +35,35 @@ CASES = {
 }
 MODES = ("training", "forward")
 PRECISIONS = ("f32", "bf16")
-# Side -> (script, how). "step" is forward, backward and update alone; "jit" and "pmap" are what `lcjax train` runs,
-# with augmentation, drop path and metrics.
+
+
+@dataclasses.dataclass(frozen=True)
+class Side:
+    """Who computes a case.
+
+    Attributes:
+      script: in this folder.
+      how: "step" is forward, backward and update alone; "jit" and "pmap" are what `lcjax train` runs, with
+        augmentation, drop path and metrics; "eager", "channels_last" and "compile" are PyTorch's ways.
+      large_pages: memory in pages of 2 MB, which the verbs of lcjax ask for (lcjax/parallel/cpu.py) and PyTorch does
+        not.
+    """
+
+    script: str
+    how: str
+    large_pages: bool = False
+
+
 SIDES = {
-    "lcjax": ("lcjax_worker.py", "step"),
-    "lcjax_jit": ("lcjax_worker.py", "jit"),
-    "lcjax_pmap": ("lcjax_worker.py", "pmap"),
-    "torch": ("torch_worker.py", "eager"),
-    "torch_channels_last": ("torch_worker.py", "channels_last"),
-    "torch_compile": ("torch_worker.py", "compile"),
+    "lcjax": Side("lcjax_worker.py", "step", large_pages=True),
+    "lcjax_small_pages": Side("lcjax_worker.py", "step"),
+    "lcjax_jit": Side("lcjax_worker.py", "jit", large_pages=True),
+    "lcjax_pmap": Side("lcjax_worker.py", "pmap", large_pages=True),
+    "torch": Side("torch_worker.py", "eager"),
+    "torch_channels_last": Side("torch_worker.py", "channels_last"),
+    "torch_compile": Side("torch_worker.py", "compile"),
+    "torch_large_pages": Side("torch_worker.py", "eager", large_pages=True),
+    "torch_channels_last_large_pages": Side("torch_worker.py", "channels_last", large_pages=True),
 }
 
 
@@ -51,6 +71,7 @@ def sides(case: Case, mode: str) -> list[str]:
     """The sides that a case has in a mode."""
     return [
         name
-        for name, (_, how) in SIDES.items()
-        if (how != "channels_last" or case.convolutional) and (mode == "training" or how not in ("jit", "pmap"))
+        for name, side in SIDES.items()
+        if (side.how != "channels_last" or case.convolutional)
+        and (mode == "training" or side.how not in ("jit", "pmap"))
     ]

@@ -23,20 +23,24 @@ import subprocess
 import sys
 from collections.abc import Iterator, Sequence
 
-from cases import CASES, MODES, PRECISIONS, SIDES, sides
+from cases import CASES, MODES, PRECISIONS, SIDES, Side, sides
 
 from data_pipelines.schema.files import write_atomically
+from lcjax.parallel import cpu
 
 HERE = pathlib.Path(__file__).resolve().parent
 ROOT = HERE.parents[1]
-REFERENCES = tuple(name for name in SIDES if name.startswith("torch"))
+# As people run it; with large pages it stands beside, for who sets them.
+REFERENCES = tuple(name for name, side in SIDES.items() if name.startswith("torch") and not side.large_pages)
 
 
 @contextlib.contextmanager
-def started(*words: str) -> Iterator[subprocess.Popen]:
+def started(side: Side, *words: str) -> Iterator[subprocess.Popen]:
     """A side, for the time of the context."""
-    environment = os.environ | {"PYTHONPATH": f"{ROOT}{os.pathsep}{HERE}"}
-    command = [sys.executable, str(HERE / words[0]), *words[1:]]
+    environment = (
+        os.environ | {"PYTHONPATH": f"{ROOT}{os.pathsep}{HERE}"} | (cpu.LARGE_PAGES if side.large_pages else {})
+    )
+    command = [sys.executable, str(HERE / side.script), *words, side.how]
     with subprocess.Popen(
         command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=environment
     ) as process:
@@ -69,8 +73,7 @@ def measured(name: str, mode: str, precision: str, wanted: Sequence[str], rounds
     with contextlib.ExitStack() as stack:
         running, about = {}, {}
         for side in wanted:
-            script, how = SIDES[side]
-            running[side] = stack.enter_context(started(script, name, mode, precision, how))
+            running[side] = stack.enter_context(started(SIDES[side], name, mode, precision))
             about[side] = heard(running[side])  # one after the other: compiling takes all cores
             seconds = about[side]["ready"]
             print(f"{name}, {mode}, {precision}: {side} ready after {seconds:.0f} s", file=sys.stderr, flush=True)

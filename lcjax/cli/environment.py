@@ -12,6 +12,7 @@ import jax.numpy as jnp
 from packaging.requirements import Requirement
 
 import lcjax
+from lcjax.parallel import cpu
 
 _GIB = 1 << 30
 # Devices that are there -> the extra with which JAX sees them.
@@ -31,6 +32,7 @@ def text() -> str:
     ]
     lines += ["", "devices:", *_devices()]
     lines += ["", f"host: {len(os.sched_getaffinity(0))} cores, {_memory()}"]
+    lines += [f"  {line}" for line in cpu.told(os.environ)]
     missing = {extra: _missing(extra) for extra in _extras()}
     lines += ["", "extras:"]
     lines += [f"  {extra:<8} {'missing ' + ', '.join(lacks) if lacks else 'there'}" for extra, lacks in missing.items()]

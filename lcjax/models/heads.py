@@ -4,14 +4,14 @@ import jax
 import jax.numpy as jnp
 from flax import nnx
 
-from lcjax.models.layers import linear
+from lcjax.models.layers import Conv, linear
 
 
 class ConvHead(nnx.Module):
     """A 3x3 convolution to the classes."""
 
     def __init__(self, channels: int, classes: int, *, rngs: nnx.Rngs):
-        self.classify = nnx.Conv(channels, classes, (3, 3), dtype=jnp.float32, rngs=rngs)
+        self.classify = Conv(channels, classes, (3, 3), dtype=jnp.float32, rngs=rngs)
 
     def __call__(self, x_BxHxWxC: jax.Array) -> jax.Array:
         """Returns logits (B, H, W, classes) float32."""

@@ -1,18 +1,21 @@
 """Layers that several families are made of."""
 
+import functools
 from collections.abc import Callable
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 from flax import nnx
-from jax import lax
 from jax.typing import DTypeLike
 
-from lcjax.models.depthwise import conv_general_dilated
+from lcjax.models.convolution import conv_general_dilated
+from lcjax.models.kernels.gelu import gelu
 from lcjax.models.resample import depth_to_space
 
 Activation = Callable[[jax.Array], jax.Array]
+# nnx.Conv, computed in the form that suits the platform.
+Conv = functools.partial(nnx.Conv, conv_general_dilated=conv_general_dilated)
 
 
 def linear(inputs: int, outputs: int, *, dtype: DTypeLike, rngs: nnx.Rngs, use_bias: bool = True) -> nnx.Linear:
@@ -83,7 +86,7 @@ class ConvNorm(nnx.Module):
         dtype: DTypeLike,
         rngs: nnx.Rngs,
     ):
-        self.conv = nnx.Conv(
+        self.conv = Conv(
             inputs,
             outputs,
             (edge, edge),
@@ -91,7 +94,6 @@ class ConvNorm(nnx.Module):
             # The same on both sides whatever the size, which "SAME" is not.
             padding=padding or (edge // 2, edge // 2),
             feature_group_count=groups,
-            conv_general_dilated=conv_general_dilated if groups == inputs > 1 else lax.conv_general_dilated,
             use_bias=False,
             dtype=dtype,
             rngs=rngs,
@@ -175,7 +177,7 @@ class TransformerBlock(nnx.Module):
 
     def add_mlp(self, x: jax.Array, noise_BxN: jax.Array | None) -> jax.Array:
         """The second half: x and what the MLP makes of it."""
-        hidden = nnx.gelu(self.mlp_in(self.norm2(x)), approximate=False)
+        hidden = gelu(self.mlp_in(self.norm2(x)))
         return x + self.drop2(self.mlp_out(hidden), noise_BxN)
 
     def attend(self, x: jax.Array) -> jax.Array:

@@ -16,6 +16,7 @@ from lcjax.models.backbone_unet import BackboneDecoder
 from lcjax.models.efficientnet import EfficientNetEncoder
 from lcjax.models.heads import ConvHead, LinearHead
 from lcjax.models.interfaces import Encoder, Inputs, whole
+from lcjax.models.layers import Conv
 from lcjax.models.metadata import MetadataBranch
 from lcjax.models.params import Template
 from lcjax.models.pretraining import DualEncoder, MaskedAutoencoder
@@ -265,7 +266,7 @@ def _encoders(
 ) -> tuple[dict[str, nnx.Conv], dict[str, Encoder]]:
     """Adapters and encoders by the name of their stream."""
     adapters = {
-        stream: nnx.Conv(given.bands, given.adapter, (1, 1), dtype=known["dtype"], rngs=known["rngs"])
+        stream: Conv(given.bands, given.adapter, (1, 1), dtype=known["dtype"], rngs=known["rngs"])
         for stream, given in streams.items()
         if given.adapter
     }

@@ -12,6 +12,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
+from flax import nnx
 from jax import export
 
 # Interpolation and averages stand under this name in a traced program: their dot products are no work of the network.
@@ -70,6 +71,57 @@ def max_pool(x_BxHxWxC: jax.Array) -> jax.Array:
     a, b, c, d = jnp.moveaxis(space_to_depth(x_BxHxWxC, 2), 3, 0)
     above, below = jnp.where(a >= b, a, b), jnp.where(c >= d, c, d)
     return jnp.where(above >= below, above, below)
+
+
+@jax.custom_vjp
+def max_pool_3x3(x_BxHxWxC: jax.Array) -> jax.Array:
+    """The largest of 3 x 3 pixels around every second one, as far as they lie in the image.
+
+    Where several are largest the first of them, row by row, has the gradient.
+    """
+    return _largest(x_BxHxWxC)
+
+
+def _largest(x: jax.Array) -> jax.Array:
+    return nnx.max_pool(x, (3, 3), (2, 2), padding=((1, 1), (1, 1)))
+
+
+def _pool_backward(x: jax.Array, gradient: jax.Array) -> tuple[jax.Array]:
+    def searched(x: jax.Array, gradient: jax.Array) -> jax.Array:
+        pulled: jax.Array = jax.vjp(_largest, x)[1](gradient)[0]
+        return pulled
+
+    # XLA on a CPU writes down which pixel is which before it searches the windows: five times slower.
+    return (jax.lax.platform_dependent(x, gradient, cpu=_returned, default=searched),)
+
+
+max_pool_3x3.defvjp(lambda x: (max_pool_3x3(x), x), _pool_backward)
+
+
+def _returned(x: jax.Array, gradient: jax.Array) -> jax.Array:
+    """The gradient, put back to where each window of `max_pool_3x3` has its largest pixel.
+
+    By comparisons of pixels: whether one equals the maximum is uncertain where the compiler has rounded it twice.
+    """
+    padded = jnp.pad(x, ((0, 0), (1, 1), (1, 1), (0, 0)), constant_values=-jnp.inf)
+    spans = [2 * (size - 1) + 1 for size in gradient.shape[1:3]]
+    places = list(np.ndindex(3, 3))
+    largest = jnp.full(gradient.shape, -jnp.inf, x.dtype)
+    where = jnp.zeros(gradient.shape, jnp.int8)
+    for place, (i, j) in enumerate(places):
+        pixel = padded[:, i : i + spans[0] : 2, j : j + spans[1] : 2]
+        is_larger = pixel > largest
+        largest, where = jnp.where(is_larger, pixel, largest), jnp.where(is_larger, jnp.int8(place), where)
+    where = jax.lax.optimization_barrier(where)
+    zero = jnp.zeros((), gradient.dtype)
+    total = jnp.zeros(padded.shape, gradient.dtype)
+    for place, start in enumerate(places):
+        around = [
+            (begin, size - begin - span, 1) for begin, size, span in zip(start, padded.shape[1:3], spans, strict=True)
+        ]
+        here = jnp.where(where == place, gradient, zero)
+        total += jax.lax.pad(here, zero, ((0, 0, 0), *around, (0, 0, 0)))
+    return total[:, 1:-1, 1:-1]
 
 
 def double(x_BxHxWxC: jax.Array) -> jax.Array:

@@ -9,6 +9,7 @@ from jax.typing import DTypeLike
 
 from lcjax.models.interfaces import ParameterGroups, numbered
 from lcjax.models.layers import ConvNorm, identity, run_stage
+from lcjax.models.resample import max_pool_3x3
 
 
 class BasicBlock(nnx.Module):
@@ -110,7 +111,7 @@ class ResNetEncoder(nnx.Module):
     def __call__(self, x_BxHxWxC: jax.Array, noise_BxN: jax.Array | None = None) -> list[jax.Array]:
         """Returns the features of an image, finest first: (B, H / stride, W / stride, channels) of each."""
         pyramid = [self.stem(x_BxHxWxC)]
-        x = nnx.max_pool(pyramid[0], (3, 3), (2, 2), padding=((1, 1), (1, 1)))
+        x = max_pool_3x3(pyramid[0])
         for blocks in self.stages:
             x = run_stage(blocks, x, noise_BxN, remat=self.remat)
             pyramid.append(x)

@@ -9,7 +9,7 @@ from flax import nnx
 from jax.typing import DTypeLike
 
 from lcjax.models.interfaces import ParameterGroups, numbered
-from lcjax.models.layers import UpConv, batch_norm
+from lcjax.models.layers import Conv, UpConv, batch_norm
 from lcjax.models.resample import max_pool, resize, resize_corners, space_to_depth
 
 
@@ -17,9 +17,9 @@ class DoubleConv(nnx.Module):
     """Twice: 3x3 convolution with bias, batch norm, ReLU."""
 
     def __init__(self, inputs: int, middle: int, outputs: int, *, dtype: DTypeLike, rngs: nnx.Rngs):
-        self.conv1 = nnx.Conv(inputs, middle, (3, 3), dtype=dtype, rngs=rngs)
+        self.conv1 = Conv(inputs, middle, (3, 3), dtype=dtype, rngs=rngs)
         self.norm1 = batch_norm(middle, dtype=dtype, rngs=rngs)
-        self.conv2 = nnx.Conv(middle, outputs, (3, 3), dtype=dtype, rngs=rngs)
+        self.conv2 = Conv(middle, outputs, (3, 3), dtype=dtype, rngs=rngs)
         self.norm2 = batch_norm(outputs, dtype=dtype, rngs=rngs)
 
     def __call__(self, x_BxHxWxC: jax.Array) -> jax.Array:

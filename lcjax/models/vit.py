@@ -9,6 +9,7 @@ from flax import nnx
 from jax.typing import DTypeLike
 
 from lcjax.models.interfaces import ParameterGroups, numbered
+from lcjax.models.kernels.gelu import gelu
 from lcjax.models.layers import TransformerBlock, UpConv, linear, norm, run_stage
 from lcjax.models.resample import max_pool, resized_table
 
@@ -91,7 +92,7 @@ class ViTEncoder(nnx.Module):
         rows, columns = (size // self.strides[2] for size in x_BxHxWxC.shape[1:3])
         tokens = self.norm(self.tokens(x_BxHxWxC, noise_BxN)[-1])[:, 1:]
         x = tokens.reshape(tokens.shape[0], rows, columns, -1)
-        finest = nnx.gelu(self.finest_norm(self.finest1(x)), approximate=False)
+        finest = gelu(self.finest_norm(self.finest1(x)))
         return [self.finest2(finest), self.finer(x), x, max_pool(x)]
 
     def class_feature(self, x_BxHxWxC: jax.Array, noise_BxN: jax.Array | None = None) -> jax.Array:

@@ -5,7 +5,6 @@ parts where the weights and what is summed up for them would not fit.
 """
 
 import functools
-import math
 from typing import NamedTuple
 
 import jax
@@ -13,6 +12,7 @@ import jax.numpy as jnp
 from jax.experimental import pallas as pl
 from jax.experimental.pallas import tpu as pltpu
 
+from lcjax.models.kernels import gelu
 from lcjax.models.kernels.calls import Ref, begin, call, dot, of_parts, standardised, standardised_backward, summed
 from lcjax.models.kernels.plans import Mlp, MlpPlan
 
@@ -41,21 +41,6 @@ class _Sums(NamedTuple):
     out_bias: Ref
 
 
-_ROOT = math.sqrt(0.5)
-_DENSITY = 1 / math.sqrt(2 * math.pi)
-
-
-def _gelu(x: jax.Array) -> tuple[jax.Array, jax.Array]:
-    """The exact GELU, and the share of x that it lets through."""
-    share = 0.5 * (1.0 + jax.lax.erf(x * _ROOT))
-    return x * share, share
-
-
-def _gelu_slope(x: jax.Array, share: jax.Array) -> jax.Array:
-    """The derivative of the exact GELU."""
-    return share + x * _DENSITY * jnp.exp(-0.5 * x * x)
-
-
 def _factors(plan: MlpPlan, factor_ref: Ref, first: jax.Array) -> jax.Array:
     """(R, 1, 1): the factor of each row, from the first on of all images."""
     of_row = [factor_ref[(first + row) // plan.of.height] for row in range(plan.rows)]
@@ -80,7 +65,7 @@ def _forward_kernel(plan: MlpPlan, *refs: Ref) -> None:
         normed = places[...].reshape(-1, plan.of.channels).astype(dtype)
         added = jnp.zeros(normed.shape, jnp.float32)
         for hidden in plan.slices:
-            made, _ = _gelu(dot(normed, given.into[:, hidden]) + given.in_bias[:, hidden])
+            made = gelu.gelu(dot(normed, given.into[:, hidden]) + given.in_bias[:, hidden])
             added += dot(made.astype(dtype), given.out[hidden, :])
         identity, bias = x, given.out_bias[...]
         if plan.parts > 1:
@@ -129,9 +114,10 @@ def _hidden_backward(plan: MlpPlan, given: _Given, sums: _Sums, normed: jax.Arra
     of_normed = jnp.zeros(normed.shape, jnp.float32)
     for hidden in plan.slices:
         before = dot(normed, given.into[:, hidden]) + given.in_bias[:, hidden]
-        made, share = _gelu(before)
+        share = gelu.share(before)
+        made = before * share
         sums.out[hidden, :] += dot(made.astype(plan.of.dtype), asked, (0, 0))
-        of_before = dot(asked, given.out[hidden, :], (1, 1)) * _gelu_slope(before, share)
+        of_before = dot(asked, given.out[hidden, :], (1, 1)) * gelu.slope(before, share)
         sums.in_bias[:, hidden] += summed(of_before)
         of_before = of_before.astype(plan.of.dtype)
         sums.into[:, hidden] += dot(normed, of_before, (0, 0))

@@ -3,6 +3,7 @@
 import jax
 import numpy as np
 import pytest
+from flax import nnx
 from jax import export
 
 from lcjax.models import resample
@@ -32,3 +33,18 @@ def test_corners_stay_at_corners_of_images_of_any_size():
     program = export.export(jax.jit(lambda x: resample.resize_corners(x, 2 * x.shape[1], 2 * x.shape[2])))(shape)
     image = np.random.default_rng(0).standard_normal((2, 5, 1, 3)).astype(np.float32)
     np.testing.assert_allclose(program.call(image), by_numpy(image, 10, 2), atol=1e-6)
+
+
+@pytest.mark.parametrize("size", [(8, 8), (7, 10), (1, 3)])
+@pytest.mark.parametrize("function", ["gradient", "value"])
+def test_pooling_of_3x3_is_that_of_windows(size, function):
+    """After ReLU many pixels of a window are equal: the first of them has the gradient."""
+    generator = np.random.default_rng(0)
+    image = np.maximum(generator.normal(size=(2, *size, 3)), 0).astype(np.float32)
+    value, pull = jax.vjp(resample.max_pool_3x3, image)
+    expected, pull_expected = jax.vjp(lambda x: nnx.max_pool(x, (3, 3), (2, 2), padding=((1, 1), (1, 1))), image)
+    if function == "value":
+        np.testing.assert_array_equal(value, expected)
+    else:
+        along = generator.normal(size=value.shape).astype(np.float32)
+        np.testing.assert_allclose(pull(along)[0], pull_expected(along)[0], rtol=0, atol=1e-6)

@@ -1,4 +1,4 @@
-"""Convolutions of each channel by itself: the same function as XLA's, and which platform computes it how."""
+"""Convolutions: the same function as XLA's, and which platform computes it how."""
 
 import functools
 
@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from jax import export, lax
 
-from lcjax.models import depthwise
+from lcjax.models import convolution
 
 NUMBERS = ("NHWC", "HWIO", "NHWC")
 
@@ -17,7 +17,7 @@ def both(stride: int, padding):
     how = {"lhs_dilation": (1, 1), "rhs_dilation": (1, 1), "dimension_numbers": NUMBERS, "feature_group_count": 6}
     return tuple(
         functools.partial(function, window_strides=(stride, stride), padding=padding, **how)
-        for function in (depthwise.conv_general_dilated, lax.conv_general_dilated)
+        for function in (convolution.conv_general_dilated, lax.conv_general_dilated)
     )
 
 
@@ -53,3 +53,32 @@ def test_accelerators_keep_the_convolution(platform, convolutions):
     shapes = (jax.ShapeDtypeStruct(shape, jnp.float32) for shape in ((2, 8, 8, 6), (3, 3, 1, 6)))
     program = export.export(jax.jit(values), platforms=[platform])(*shapes).mlir_module()
     assert program.count("stablehlo.convolution") == convolutions
+
+
+def dense(stride: int, padding):
+    how = {"lhs_dilation": (1, 1), "rhs_dilation": (1, 1), "dimension_numbers": NUMBERS, "feature_group_count": 1}
+    return tuple(
+        functools.partial(function, window_strides=(stride, stride), padding=padding, **how)
+        for function in (convolution.conv_general_dilated, lax.conv_general_dilated)
+    )
+
+
+@pytest.mark.parametrize("padding", ["SAME", "VALID", ((1, 1), (2, 0))])
+@pytest.mark.parametrize("stride", [1, 2])
+@pytest.mark.parametrize(("edge", "size"), [(1, (8, 8)), (1, (7, 10)), (3, (8, 8)), (3, (7, 10)), (7, (9, 12))])
+def test_gradients_over_all_channels_are_those_of_the_convolution(edge, size, stride, padding):
+    generator = np.random.default_rng(0)
+    image, kernel = (generator.standard_normal(shape, np.float32) for shape in ((3, *size, 6), (edge, edge, 6, 5)))
+    (ours, pull), (theirs, pull_theirs) = (jax.vjp(one, image, kernel) for one in dense(stride, padding))
+    np.testing.assert_array_equal(ours, theirs)
+    along = generator.standard_normal(ours.shape, np.float32)
+    for found, expected in zip(pull(along), pull_theirs(along), strict=True):
+        np.testing.assert_allclose(found, expected, rtol=0, atol=5e-5)
+
+
+def test_gradient_of_a_1x1_kernel_is_summed_in_float32():
+    ours, _ = dense(1, "SAME")
+    image, kernel = jnp.ones((1, 40, 40, 1), jnp.bfloat16), jnp.ones((1, 1, 1, 1), jnp.bfloat16)
+    gradient = jax.grad(lambda kernel: ours(image, kernel).astype(jnp.float32).sum())(kernel)
+    assert gradient.dtype == jnp.bfloat16
+    assert float(gradient[0, 0, 0, 0]) == 1600.0  # in bfloat16 ones add up to 256
