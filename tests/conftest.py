@@ -144,6 +144,20 @@ def command(monkeypatch, capsys, request):
 
 
 @pytest.fixture
+def file_server(monkeypatch):
+    """A `range_server.Server` that may be asked; nobody waits between two tries."""
+    import range_server
+
+    from data_pipelines.remote import hosts, ranges
+
+    monkeypatch.setattr(hosts, "_allowed", {})
+    monkeypatch.setattr(ranges, "pause", lambda seconds: None)
+    with range_server.running() as server:
+        hosts.allow(server.host)
+        yield server
+
+
+@pytest.fixture
 def examples_installed(monkeypatch, tmp_path):
     """The packages of examples/, as `pip install` leaves them in a folder of packages; forgotten afterwards."""
     from data_pipelines.schema import plugins

@@ -2,7 +2,8 @@
 
 GDAL goes by content, not by names, and some of its formats are programs: they name other files, servers, or files that
 GDAL shall write. So a file is opened only as one of `FORMATS`, told by its first bytes; of the formats that name other
-files, only plain VRTs are read, with sources in their own folder or below it (`data_pipelines.geo.vrt`). The files that
+files, only plain VRTs are read, with sources in their own folder, below it, or on servers that the command line names
+(`data_pipelines.geo.vrt`). The files that
 GDAL finds by their names beside a raster (.msk, .ovr, .aux.xml, ...) are held to the same rule.
 
 Nothing here needs GDAL, and nothing is opened that is not a regular file.
@@ -16,6 +17,7 @@ import re
 import stat
 
 from data_pipelines.geo import vrt
+from data_pipelines.remote.addresses import Address
 from data_pipelines.schema import limits
 from data_pipelines.schema.spec import Refused
 
@@ -57,7 +59,7 @@ _OTHERS = {
 _PROGRAM = re.compile(
     rb"<\s*(VRTDataset|MRF_META|GDAL_W|GDALTile|WCS_|WMS_|WMT_|Capabilities)|stac_version", re.IGNORECASE
 )
-_HEAD = 4096  # bytes; GDAL itself looks at 1024
+HEAD = 4096  # bytes; GDAL itself looks at 1024
 # Texts that GDAL may read whole: georeference, RPCs, times of acquisition.
 _TEXTS: tuple[str, ...] = (
     ".hdr",
@@ -74,6 +76,12 @@ _TEXTS: tuple[str, ...] = (
     ".imd",
 )
 _TEXTS += (".txt", ".xml")
+
+
+def unreadable(path: pathlib.Path, error: BaseException | None) -> Refused:
+    """What to say of a file that GDAL cannot open, or not read to its end."""
+    reason = " ".join(str((error and error.__cause__) or error).split())
+    return Refused(path, f"cannot be read ({reason}); damaged, truncated or no raster; copy or download it again")
 
 
 def drivers_of(path: pathlib.Path) -> tuple[str, ...]:
@@ -99,6 +107,10 @@ def _checked(path: pathlib.Path, depth: int, levels: dict[pathlib.Path, int]) ->
         own, within = 1, depth
         if within <= limits.VRT_DEPTH:
             for source in vrt.sources_of(path):
+                if isinstance(source, Address):  # looked at when it is opened
+                    if depth:
+                        raise Refused(path, f"names {source}, and is named by a VRT itself; expected one VRT: copy it")
+                    continue
                 if (place := source.resolve()) not in levels:
                     _checked(source, depth + 1, levels)
                 own = max(own, 1 + levels[place])
@@ -121,6 +133,23 @@ def _checked(path: pathlib.Path, depth: int, levels: dict[pathlib.Path, int]) ->
     _check_companions(path)
     levels[path.resolve()] = own
     return drivers
+
+
+def names_servers(path: pathlib.Path) -> bool:
+    """Whether a file that `drivers_of` has passed is a VRT with sources on servers."""
+    return b"<VRTDataset" in _head(path) and any(isinstance(source, Address) for source in vrt.sources_of(path))
+
+
+def check_geotiff(path: pathlib.Path, head: bytes) -> None:
+    """Raises Refused for a file, or one that others name, whose first bytes are not those of a plain GeoTIFF."""
+    if FORMATS[b"II*\0"] != next((names for begin, names in FORMATS.items() if head.startswith(begin)), ()):
+        raise Refused(
+            path,
+            f"cannot be read by parts: {_what(head)}; expected a GeoTIFF, best a cloud-optimised one; download others, "
+            "and name the file",
+        )
+    if _PROGRAM.search(head):
+        raise Refused(path, "looks like two formats, GeoTIFF and a description of other files; copy it anew")
 
 
 def drawn_in(path: pathlib.Path) -> list[pathlib.Path]:
@@ -150,7 +179,7 @@ def _head(path: pathlib.Path) -> bytes:
     check_regular(path)
     try:
         with path.open("rb") as file:
-            return file.read(_HEAD)
+            return file.read(HEAD)
     except OSError as error:
         raise Refused(path, f"cannot be opened ({error.strerror})") from error
 

@@ -5,6 +5,8 @@ Every raster that comes from elsewhere goes through `opened`. Its rules, for ima
 - Formats. What a file is, its first bytes tell, not its name: `data_pipelines.geo.formats`. No driver of GDAL that goes
   to the network or writes may open it, and nothing that is not a regular file is opened. The same holds for the files
   that GDAL finds beside it, and for the sources of a VRT, which lie in its folder or below it.
+- Servers. An `Address` is read by parts, by this process and not by GDAL, and so is a VRT that names files on servers:
+  `data_pipelines.geo.composites`. Only servers that the command line names are asked.
 - Size. Pixels, bands and the largest strip or tile are held to `data_pipelines.schema.limits` before they are read.
 - Bands. All but alpha are data (`image_bands`); an alpha band with values between none and full is refused, for it is
   most likely data (`check_image`). So are palettes, complex numbers and grey in which 0 is white.
@@ -15,8 +17,6 @@ Every raster that comes from elsewhere goes through `opened`. Its rules, for ima
 import contextlib
 import functools
 import pathlib
-import threading
-import warnings
 from collections.abc import Iterable, Iterator, Sequence
 
 import numpy as np
@@ -25,24 +25,14 @@ from rasterio.crs import CRS
 from rasterio.enums import ColorInterp, MaskFlags
 from rasterio.windows import Window
 
-from data_pipelines.geo import formats
+from data_pipelines.geo import composites, formats, quiet, virtual
+from data_pipelines.remote.addresses import Address
 from data_pipelines.schema import limits
 from data_pipelines.schema.sensors import holds_data
 from data_pipelines.schema.spec import Refused
 
 _UNKNOWN = (ColorInterp.undefined, ColorInterp.palette)
-_OPENING = threading.Lock()
-
-
-@contextlib.contextmanager
-def anywhere() -> Iterator[None]:
-    """Opens files without a warning where they do not lie on the Earth.
-
-    Filters of warnings are not of one thread: enter it before threads are started, not in them.
-    """
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", rasterio.errors.NotGeoreferencedWarning)
-        yield
+anywhere, unreadable = quiet.anywhere, formats.unreadable
 
 
 def opened(path: pathlib.Path) -> rasterio.DatasetReader:
@@ -52,11 +42,12 @@ def opened(path: pathlib.Path) -> rasterio.DatasetReader:
 
     Raises Refused, which names the file, for what GDAL cannot open, may not open, or what is too large.
     """
-    drivers = formats.drivers_of(path)
+    if isinstance(path, Address) or ((drivers := formats.drivers_of(path)) == ("VRT",) and formats.names_servers(path)):
+        return _opened_virtually(path)
     error: Exception | None = None
     for driver in drivers:
         try:
-            with _quietly():
+            with quiet.quietly():
                 # The whole path, lest a name be taken for something else: "HDF5:a.tif", "zip:..."
                 dataset = rasterio.open(path.absolute(), driver=driver)
         except (rasterio.errors.RasterioError, rasterio.errors.CRSError, UnicodeDecodeError) as failed:
@@ -72,24 +63,17 @@ def opened(path: pathlib.Path) -> rasterio.DatasetReader:
     raise unreadable(path, error) from error
 
 
-def unreadable(path: pathlib.Path, error: BaseException | None) -> Refused:
-    """What to say of a file that GDAL cannot open, or not read to its end."""
-    reason = " ".join(str((error and error.__cause__) or error).split())
-    return Refused(path, f"cannot be read ({reason}); damaged, truncated or no raster; copy or download it again")
-
-
-def _quietly() -> contextlib.AbstractContextManager:
-    """Without the warning of rasters that lie nowhere; in turn, unless it is off for the whole process."""
-    off = ("ignore", None, rasterio.errors.NotGeoreferencedWarning, None, 0)  # as `anywhere` sets it
-    return contextlib.nullcontext() if warnings.filters[:1] == [off] else _one_at_a_time()
-
-
-@contextlib.contextmanager
-def _one_at_a_time() -> Iterator[None]:
-    with _OPENING, warnings.catch_warnings():
-        # Another filter than that of `anywhere`: whoever sees this one must wait in turn.
-        warnings.filterwarnings("ignore", "Dataset has no geotransform", rasterio.errors.NotGeoreferencedWarning)
-        yield
+def _opened_virtually(path: pathlib.Path) -> rasterio.DatasetReader:
+    try:
+        dataset = composites.opened(path, _check_size)
+    except (rasterio.errors.RasterioError, rasterio.errors.CRSError, UnicodeDecodeError) as error:
+        raise unreadable(path, error) from error
+    try:
+        _check_size(path, dataset)
+    except BaseException:
+        dataset.close()
+        raise
+    return dataset
 
 
 def _check_size(path: pathlib.Path, dataset: rasterio.DatasetReader) -> None:
@@ -100,7 +84,8 @@ def _check_size(path: pathlib.Path, dataset: rasterio.DatasetReader) -> None:
     block, size = block * together, pixels * sum(sizes)
     # The pixels of an ERDAS Imagine file may lie in another one beside it, and those of a VRT do.
     files = map(pathlib.Path, dataset.files) if dataset.driver == "HFA" else [path]
-    held = sum(formats.check_regular(file).st_size for file in files) if dataset.driver != "VRT" else size
+    held = size if dataset.driver == "VRT" else virtual.length(dataset)
+    held = sum(formats.check_regular(file).st_size for file in files) if held is None else held
     for most, found, what in (
         (limits.MAX_BANDS, dataset.count, "bands"),
         (limits.MAX_PIXELS, pixels, f"pixels ({dataset.width:,} x {dataset.height:,})"),
@@ -177,7 +162,11 @@ def check_image(dataset: rasterio.DatasetReader, windows: Iterable[Window]) -> N
       dataset: an open image.
       windows: the parts in which alpha bands are looked at: `strips` of all of it, or samples.
     """
-    path = pathlib.Path(dataset.name)
+    virtual.within(dataset, _check_image, dataset, windows)
+
+
+def _check_image(dataset: rasterio.DatasetReader, windows: Iterable[Window]) -> None:
+    path = virtual.path_of(dataset)
     for found, wrong, then in (
         (
             "a palette image, whose numbers are no intensities",
@@ -242,6 +231,16 @@ def read_valid(
 
     Raises Refused where the file cannot be read to its end.
     """
+    return virtual.within(dataset, _read_valid, dataset, indices, window, zero_is_nodata, shape)
+
+
+def _read_valid(
+    dataset: rasterio.DatasetReader,
+    indices: Sequence[int],
+    window: Window,
+    zero_is_nodata: bool,
+    shape: tuple[int, int] | None,
+) -> tuple[np.ndarray, np.ndarray]:
     raw = _read(dataset, list(indices), window, shape)
     declared = [dataset.nodatavals[index - 1] for index in indices]
     valid = holds_data(raw, zero_is_nodata or 0 in declared, axis=0)
@@ -285,7 +284,7 @@ def _read(
             indices, window=window, out_shape=shape and (*bands, *shape)
         )
     except rasterio.errors.RasterioError as error:
-        raise unreadable(pathlib.Path(dataset.name), error) from error
+        raise unreadable(virtual.path_of(dataset), error) from error
 
 
 def crs_of(dataset: rasterio.DatasetReader) -> CRS | None:
@@ -301,7 +300,7 @@ def check_place(dataset: rasterio.DatasetReader) -> None:
 
     What is made of it pixel by pixel would lie nowhere, although the file says where it lies.
     """
-    path = pathlib.Path(dataset.name)
+    path = virtual.path_of(dataset)
     for how, has, option in (
         ("ground control points", dataset.gcps[0], "-tps"),
         ("rational polynomial coefficients (RPCs)", dataset.rpcs, "-rpc"),

@@ -9,7 +9,7 @@ from rasterio.crs import CRS
 from rasterio.enums import Resampling
 from rasterio.vrt import WarpedVRT
 
-from data_pipelines.geo import grids, raster_io
+from data_pipelines.geo import grids, raster_io, virtual
 from data_pipelines.geo.grids import Grid
 from data_pipelines.schema.spec import Refused
 
@@ -73,4 +73,9 @@ def _sized(dataset: rasterio.DatasetReader, height: int, width: int) -> dict:
 
 def _bilinear(dataset: rasterio.DatasetReader, **grid) -> WarpedVRT:
     no_alpha = len(raster_io.image_bands(dataset)) == dataset.count
-    return WarpedVRT(dataset, resampling=Resampling.bilinear, add_alpha=dataset.nodata is None and no_alpha, **grid)
+    add_alpha = dataset.nodata is None and no_alpha
+    view = virtual.within(
+        dataset, lambda: WarpedVRT(dataset, resampling=Resampling.bilinear, add_alpha=add_alpha, **grid)
+    )
+    virtual.follow(view, dataset)
+    return view

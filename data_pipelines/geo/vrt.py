@@ -7,8 +7,12 @@ is not on the list is refused by its name.
 
 import pathlib
 import re
+from collections.abc import Mapping
+from xml.etree import ElementTree
 from xml.parsers import expat
 
+from data_pipelines.remote import ranges, references
+from data_pipelines.remote.addresses import Address
 from data_pipelines.schema import limits
 from data_pipelines.schema.spec import Refused
 
@@ -60,35 +64,46 @@ _ELEMENTS |= dict.fromkeys(
 
 
 def sources_of(path: pathlib.Path) -> list[pathlib.Path]:
-    """The files that a VRT names, each once: below its own folder, links followed. They are not looked at.
+    """The files that a VRT names, each once: below its own folder, or on servers. They are not looked at.
 
     Raises Refused for a VRT that names anything else, or holds more than plain sources or a warped view of one.
     """
+    return list(dict.fromkeys(named(path, content_of(path)).values()))
+
+
+def content_of(path: pathlib.Path) -> bytes:
+    """A VRT's text, on this machine or a server. Raises InputError for one that is too large or cannot be had."""
+    if isinstance(path, Address):
+        return ranges.whole(path, limits.VRT_BYTES)
     size = path.stat().st_size
     if size > limits.VRT_BYTES:
         raise Refused(path, f"a VRT of {size:,} bytes; expected at most {limits.VRT_BYTES:,}; copy it to a GeoTIFF")
-    # GDAL takes a VRT that is a link to lie where the link leads.
-    folder = path.resolve().parent
-    found = {
-        source: None for name, relative in _Reader(path).names() if (source := _located(path, folder, name, relative))
-    }
-    if len(found) > limits.VRT_SOURCES:
-        raise Refused(path, f"{len(found):,} sources; expected at most {limits.VRT_SOURCES:,}; copy it to a GeoTIFF")
-    return list(found)
-
-
-def _located(path: pathlib.Path, folder: pathlib.Path, name: str, relative: bool) -> pathlib.Path:
-    """Where a source lies. Raises Refused unless it is the name of a file below the VRT's folder."""
-    aside = "expected files in the VRT's own folder or below it; copy it with `gdal_translate`, if you trust it"
-    if re.match(r"\s*(/vsi|<|\{|[A-Za-z][\w+.-]*:)", name) or name != name.strip() or not name:
-        raise Refused(path, f"a VRT whose source is {name[:80]!r}, no plain file; {aside}")
     try:
-        source = pathlib.Path(folder if relative else "", name).resolve()
-    except (OSError, RuntimeError, ValueError) as error:
-        raise Refused(path, f"a VRT whose source {name[:80]!r} cannot be found ({error}); {aside}") from error
-    if not source.is_relative_to(folder):
-        raise Refused(path, f"a VRT whose source {name[:80]!r} lies outside its folder; {aside}")
-    return source
+        return path.read_bytes()
+    except OSError as error:
+        raise Refused(path, f"a VRT that cannot be read ({error}); write it again") from error
+
+
+def named(path: pathlib.Path, content: bytes) -> dict[tuple[str, bool], pathlib.Path]:
+    """Each name in a VRT, and whether it is relative to it -> where that file lies; errors as of `sources_of`."""
+    found = {
+        (name, relative): references.followed(path, name, "a VRT whose source", relative=relative)
+        for name, relative in _Reader(path).names(content)
+    }
+    if (count := len(set(found.values()))) > limits.VRT_SOURCES:
+        raise Refused(path, f"{count:,} sources; expected at most {limits.VRT_SOURCES:,}; copy it to a GeoTIFF")
+    return found
+
+
+def renamed(content: bytes, names: Mapping[tuple[str, bool], str]) -> bytes:
+    """A VRT that `named` has passed, in which the sources have other names, relative to it."""
+    root = ElementTree.fromstring(content)
+    for element in root.iter():
+        if element.tag in _NAMES_A_FILE:
+            element.text = names[element.text or "", element.get("relativeToVRT") == "1"]
+            element.set("relativeToVRT", "1")
+            element.attrib.pop("shared", None)
+    return ElementTree.tostring(root)
 
 
 class _Reader:
@@ -105,8 +120,8 @@ class _Reader:
         self._text = ""
         self._relative = False
 
-    def names(self) -> list[tuple[str, bool]]:
-        """Each name, and whether it is relative to the VRT."""
+    def names(self, content: bytes) -> list[tuple[str, bool]]:
+        """Each name in a text, and whether it is relative to the VRT."""
         parser = expat.ParserCreate(encoding="utf-8")
         parser.buffer_text = True
         parser.StartElementHandler = self._start
@@ -118,8 +133,8 @@ class _Reader:
         parser.CommentHandler = self._strange("a comment")
         parser.StartCdataSectionHandler = self._strange("a CDATA section")
         try:
-            parser.Parse(self.path.read_bytes(), True)
-        except (expat.ExpatError, OSError) as error:
+            parser.Parse(content, True)
+        except expat.ExpatError as error:
             raise Refused(self.path, f"a VRT that cannot be read ({error}); write it again") from error
         return self._found
 

@@ -14,22 +14,18 @@ import zipfile
 import zlib
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
-from typing import TypeVar
 
 from data_pipelines.datasets import registry as datasets
-from data_pipelines.prepare import remote_files
-from data_pipelines.prepare.remote_files import Answer, Description
+from data_pipelines.remote import servers
+from data_pipelines.remote.servers import Answer, Description
 from data_pipelines.schema import files, locks, progress, typed_json
 from data_pipelines.schema.errors import InputError, did_you_mean
 from data_pipelines.schema.spec import DatasetFamily, DatasetSpec, Downloads, RemoteFile
-
-Result = TypeVar("Result")
 
 _log = logging.getLogger("lcjax.data")
 
 TRIES = 8  # in a row, without a byte between them
 _FIRST_TRIES = 3  # to reach a server at all
-_LONGEST_WAIT = 120.0  # seconds
 _GZIP = b"\x1f\x8b"  # how such a file begins
 _GZIPPED = (".gz", ".tgz")
 _CHUNK = 1 << 20  # bytes
@@ -195,7 +191,7 @@ def _disk(path: pathlib.Path) -> Iterator[None]:
 
 
 def _described(file: RemoteFile, wait: Callable[[float], None]) -> Description:
-    return _again(file, lambda: remote_files.describe(file), wait, _FIRST_TRIES)
+    return servers.again(file.shown, lambda: servers.describe(file), wait, _FIRST_TRIES)
 
 
 def _check_room(output: pathlib.Path, said: dict[RemoteFile, Description]) -> None:
@@ -228,7 +224,13 @@ def _fetch(file: RemoteFile, said: Description, output: pathlib.Path, wait: Call
     _log.info("fetching %s, %s, from byte %s", file.name, size, f"{start:,}")
     with progress.bar(total=total, initial=start, desc=file.name, unit="B", unit_scale=True) as bar:
         if not start or start != known.length or known.differs(said):
-            _again(file, lambda: _append(file, said, part, bar.update), wait, TRIES, lambda: part.stat().st_size)
+            servers.again(
+                file.shown,
+                lambda: _append(file, said, part, bar.update),
+                wait,
+                TRIES,
+                lambda: part.stat().st_size,
+            )
     _check(file, _begun(part, file), part)
     with _disk(part):
         os.replace(part, output / file.name)
@@ -259,7 +261,7 @@ def _append(file: RemoteFile, said: Description, part: pathlib.Path, tell: Calla
     if start and not known.etag and not known.changed:
         _log.warning("%s: nothing tells whether the server's file is still the one this began; beginning anew", part)
         start = 0
-    with remote_files.read(file, start) as answer:
+    with servers.read(file, start) as answer:
         same = known.is_surely(answer.said)
         if answer.ended:  # such an answer need not say of which file
             same = answer.said.length == start and (same or known.is_surely(said))
@@ -269,7 +271,7 @@ def _append(file: RemoteFile, said: Description, part: pathlib.Path, tell: Calla
         if start or not answer.start:
             _receive(file, answer, part, start, tell)
             return
-    with remote_files.read(file, 0) as answer:
+    with servers.read(file, 0) as answer:
         _receive(file, answer, part, 0, tell)
 
 
@@ -296,32 +298,6 @@ def _receive(file: RemoteFile, answer: Answer, part: pathlib.Path, start: int, t
             end = out.tell()
     if end < answer.said.length:
         raise ConnectionError(f"the connection ended after {end:,} of {answer.said.length:,} bytes")
-
-
-def _again(
-    file: RemoteFile,
-    do: Callable[[], Result],
-    wait: Callable[[float], None],
-    most: int,
-    reached: Callable[[], int] = lambda: 0,
-) -> Result:
-    """Does what needs a server, and tries again while it breaks off, `most` times in a row without a further byte."""
-    tries, before = 0, reached()
-    while True:
-        try:
-            return do()
-        except InputError:
-            raise
-        except remote_files.BROKEN as error:
-            tries, before = (1 if reached() > before else tries + 1), max(before, reached())
-            reason = remote_files.plain(error)
-            if tries >= most:
-                raise InputError(
-                    f"{file.shown}: {reason}; expected an answer in {most} tries; the same command goes on from here"
-                ) from error
-            pause = min(2.0**tries, _LONGEST_WAIT)
-            _log.warning("%s: %s; trying again in %.0f s", file.shown, reason, pause)
-            wait(pause)
 
 
 def _check(file: RemoteFile, known: Description, part: pathlib.Path) -> None:

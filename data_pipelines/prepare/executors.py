@@ -9,6 +9,7 @@ from collections.abc import Iterator
 
 from data_pipelines.prepare import shard_writer
 from data_pipelines.prepare.shard_writer import Note, Task
+from data_pipelines.remote import hosts
 from data_pipelines.schema.errors import InputError
 
 
@@ -27,7 +28,7 @@ def run(tasks: list[Task], workers: int, beam: str) -> Iterator[tuple[Task, Note
         yield from ((task, shard_writer.write(task)) for task in tasks)
         return
     context = multiprocessing.get_context("spawn")  # forking a process that has threads is not safe
-    pool = concurrent.futures.ProcessPoolExecutor(workers, context, initializer=_start_worker)
+    pool = concurrent.futures.ProcessPoolExecutor(workers, context, initializer=_start_worker, initargs=hosts.allowed())
     try:
         # Workers begin with Ctrl-C held back, until they know what to do then.
         signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
@@ -50,8 +51,12 @@ def run(tasks: list[Task], workers: int, beam: str) -> Iterator[tuple[Task, Note
         pool.shutdown(cancel_futures=True)
 
 
-def _start_worker() -> None:
-    """A worker ends with its parent, which may be killed, and leaves it to its parent to answer Ctrl-C."""
+def _start_worker(*allowed: str) -> None:
+    """A worker ends with its parent, which may be killed, and leaves it to its parent to answer Ctrl-C.
+
+    It may ask the servers that its parent may.
+    """
+    hosts.allow(*allowed)
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
 

@@ -20,6 +20,16 @@ _SAME = {
     "B07": "B7", "B09": "B9", "HEIGHT": "ELEVATION", "NDSM": "ELEVATION",
 }  # fmt: skip
 
+# Common names of bands in STAC (extension eo, version 2.0.0, and those of earth-search), for published sensors.
+_COMMON = {
+    "s2": {
+        "coastal": "B1", "blue": "B2", "green": "B3", "red": "B4", "rededge1": "B5", "rededge071": "B5",
+        "rededge2": "B6", "rededge075": "B6", "rededge3": "B7", "rededge078": "B7", "nir": "B8", "nir08": "B8A",
+        "nir09": "B9", "cirrus": "B10", "swir16": "B11", "swir22": "B12",
+    },
+    "aerial": {"red": "R", "green": "G", "blue": "B", "nir": "NIR"},
+}  # fmt: skip
+
 _ALL = "all"
 
 
@@ -84,6 +94,12 @@ def spelled(sensor: Sensor, name: str | None) -> str | None:
         known = canonical(name)
         return known if known in sensor.bands else None
     return next((band for band in sensor.bands if name and band.casefold() == name.strip().casefold()), None)
+
+
+def by_common_name(sensor: Sensor, name: str) -> str | None:
+    """The band of a published sensor that a common name of STAC ("red", "swir16") means; None where it has none."""
+    band = _COMMON.get(sensor.name, {}).get(name.strip().lower()) if sensor.is_published else None
+    return band if band in sensor.bands else None
 
 
 def band_indices(sensor: Sensor, found: Sequence[str | None], where: str) -> list[int]:

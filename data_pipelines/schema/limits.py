@@ -29,6 +29,14 @@ GDAL_OFF = {
     "GDAL_VRT_ENABLE_PYTHON": "NO",
 }
 
+# ---- rasters on servers ---------------------------------------------------------------------------------------------
+
+REMOTE_CACHE_BYTES = 2**28  # of what was fetched and is kept in memory, of all files together: 256 MB
+REMOTE_PART_BYTES = 2**24  # of one request: 16 MB
+ITEM_BYTES = 2**22  # of a STAC item: 4 MB; those of Sentinel-2 have some 50 KB
+ITEM_ASSETS = 1000  # of a STAC item
+SEARCH_ITEMS = 1000  # that a search may find
+
 # ---- texts ----------------------------------------------------------------------------------------------------------
 
 MAX_NAME = 200  # letters of a name (class, band, data set, array of weights): longer ones fit no figure, and no table

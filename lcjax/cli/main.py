@@ -33,6 +33,7 @@ class Verb:
       needed: the flags without which it does nothing; with `words` they head its help.
       computes: it runs networks, so that the devices that JAX_PLATFORMS names must be there.
       saves: it takes SIGTERM for a wish to stop, and goes on later; before it has begun there is nothing to save.
+      remote: the flags that may name servers and buckets; no other may.
     """
 
     line: str
@@ -44,6 +45,7 @@ class Verb:
     needed: tuple[str, ...] = ()
     computes: bool = False
     saves: bool = False
+    remote: tuple[str, ...] = ()
 
 
 VERBS = {
@@ -53,7 +55,12 @@ VERBS = {
         words=("dataset", "output"),
         needed=("dataset",),
     ),
-    "prepare": Verb("downloaded files -> checked shards", reads_names=False, needed=("dataset", "source", "data_dir")),
+    "prepare": Verb(
+        "downloaded files -> checked shards",
+        reads_names=False,
+        needed=("dataset", "source", "data_dir"),
+        remote=("remote",),
+    ),
     "train": Verb(
         "a config -> a trained network in a workdir",
         shared=True,
@@ -71,6 +78,7 @@ VERBS = {
         words=("workdir", "scene", "output"),
         needed=("workdir", "scene", "output"),
         computes=True,
+        remote=("scene", "remote"),
     ),
     "assess": Verb("a map -> points to label; labels -> accuracy and areas, with intervals", words=("map",)),
     "export": Verb(
@@ -287,11 +295,13 @@ def _define(module, verb: str) -> list[str]:
 
 def _parse(verb: str, rest: list[str]) -> list[str]:
     """Parses the flags; returns the words that are none, of a verb that takes them."""
-    for word in rest:
-        for part in re.split("[=,]", word):
+    given_flags = as_flags(verb, rest)
+    for word in given_flags if VERBS[verb].remote else rest:
+        name, equals, _ = word.lstrip("-").partition("=")
+        for part in re.split("[=,]", word) if not equals or name not in VERBS[verb].remote else ():
             paths.refuse_buckets(part, word)
     try:
-        leftover = flags.FLAGS([f"lcjax {verb}", *as_flags(verb, rest)])[1:]
+        leftover = flags.FLAGS([f"lcjax {verb}", *given_flags])[1:]
     # A field that the config does not have, or a value of another type, surfaces as one of these.
     except (flags.Error, AttributeError, KeyError, TypeError, ValueError) as error:
         raise InputError(_unknown_field(rest, error) or _one_line(_cause(error))) from error

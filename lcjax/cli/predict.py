@@ -13,13 +13,15 @@ HELP = """Map whole scenes with a trained network, or list what a classification
   lcjax predict --workdir=runs/mine --scene=flight/ --output=maps/ --confidence --tta
   lcjax predict --workdir=runs/mine --scene=flight/ --output=maps/county.tif --mosaic=newest --sieve=9
   lcjax predict --workdir=runs/a,runs/b --scene=s2.tif --output=maps/farm.tif --aoi=farm.gpkg --mask=SCL.tif:cloud_high
+  lcjax predict --workdir=runs/mine --scene=https://example.org/item.json --remote=example.org --output=maps/town.tif
   lcjax predict --workdir=runs/patches --split=test --output=patches.csv
   lcjax predict --workdir=runs/patches --scene=optical.tif --output=patches.gpkg
 
 A scene is a GeoTIFF of any size (your own imagery also JPEG or PNG) with about the pixel size that the network was
-trained on. --scene=FOLDER maps every raster in a folder, --scene=LIST.csv every row of a list with a column for each
-sensor (s1,s2; of your own imagery image), and where you like date and mask; then --output is a folder, and one bad
-scene does not stop the others. Two
+trained on. It may lie on a server that --remote names: https://HOST/SCENE.tif, s3://BUCKET/SCENE.tif, a STAC item or a
+STAC search (docs/remote.md). --scene=FOLDER maps every raster in a folder, --scene=LIST.csv every row of a list with a
+column for each sensor (s1,s2; of your own imagery image), and where you like date and mask; then --output is a folder,
+and one bad scene does not stop the others. Two
 sensors are two files on one grid; where their grids differ, --grid=s2 warps the other sensor onto that of s2. Bands
 are found by the names in the file; where it names none, give them with --bands (a sensor named there, as in
 --bands=before,after, has its own bands in their order). Sentinel-2 comes as digital numbers
@@ -83,7 +85,7 @@ _OF_MAPS = {
     "max_memory": (limits.STRIP_BYTES / 1e9, "which keeps no row of tiles"),
 }
 # Flags that tell of the files of scenes, and of prepared data, and what they are where they are not given.
-_OF_SCENES: dict[str, object] = {"bands": [], "offset": None, "grid": ""}
+_OF_SCENES: dict[str, object] = {"bands": [], "offset": None, "grid": "", "remote": []}
 _OF_SPLITS: dict[str, object] = {"data_dir": None}
 
 
@@ -103,6 +105,10 @@ def define_flags(flags) -> None:
     )
     flags.DEFINE_float("offset", None, "Number added to the digital numbers of Sentinel-2, e.g. -1000.")
     flags.DEFINE_string("grid", "", "The sensor onto whose grid the others are warped (bilinear), if grids differ.")
+    flags.DEFINE_list(
+        "remote", [], "Servers and buckets that scenes may lie on, and nothing else is asked: HOST, HOST:PORT, "
+        "s3://BUCKET, gs://BUCKET (docs/remote.md).",
+    )  # fmt: skip
     flags.DEFINE_string("date", None, "When the scene was taken, e.g. 2020-08-23 or 2020-08-23T10:15:00Z.")
     flags.DEFINE_string(
         "aoi", None, "Area of interest: polygons, outside which nothing is mapped; FILE:LAYER where there are several."
@@ -142,8 +148,10 @@ def run(flags) -> None:
     for name in ("workdir", "output"):
         if not getattr(flags, name):
             raise InputError(f"--{name}: not given; expected all of --workdir, --scene, --output, e.g. `{_EXAMPLE}`")
+    from data_pipelines.remote import hosts
     from lcjax.engine import restore
 
+    hosts.allow(*flags.remote)
     workdirs = [paths.given(text, "--workdir") for text in paths.several(flags.workdir, "--workdir")]
     output = paths.given(flags.output, "--output")
     which = [restore.classifies(workdir) for workdir in workdirs]

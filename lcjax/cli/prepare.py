@@ -40,7 +40,8 @@ and splits, and a CSV of classes. --init looks for pairs in a folder and writes 
 A mask is a raster, or polygons, lines or points: GeoPackage, GeoJSON, Shapefile or FlatGeobuf (docs/polygons.md).
 Several sensors have a column each in place of image, such as s1,s2,mask,split,group; rows without a mask are places
 without labels, in splits of their own. Where sensors have other pixels on the same ground, --resample brings them onto
-the grid of the first.
+the grid of the first. Images may lie on servers that --remote names: https://HOST/IMAGE.tif, or some assets of a STAC
+item, https://HOST/ITEM.json#red,green,blue (docs/remote.md).
 Images are cut into tiles of --tile= pixels; every labelled pixel is in one tile. Pixels without data (nodata, NaN,
 mask, alpha) are neither trained on nor scored.
 """
@@ -76,19 +77,24 @@ def define_flags(flags) -> None:
         "resample", False, "For rasters of several sensors: images of other pixels on the same ground are brought onto "
         "the grid of the first sensor (bilinearly, as `lcjax predict --grid` does); without it they are refused.",
     )  # fmt: skip
+    flags.DEFINE_list(
+        "remote", [], "For rasters: servers and buckets that images may lie on, and nothing else is asked: HOST, "
+        "HOST:PORT, s3://BUCKET, gs://BUCKET (docs/remote.md).",
+    )  # fmt: skip
     flags.DEFINE_bool("init", False, "For rasters: only write the two CSVs, for you to edit, into the folder --source.")
 
 
 def run(flags) -> None:
     """Prepares one data set and says what was written. Raises InputError for what the user can put right."""
     from data_pipelines.prepare import prepare
+    from data_pipelines.remote import hosts
 
     needed = [("dataset", "sample"), ("source", "build/sample"), ("data_dir", "build/data")]
     for name, example in needed[:2] if flags.init else needed:
         if not getattr(flags, name):
             raise InputError(f"--{name} is missing; expected for example --{name}={example} (lcjax prepare --help)")
     source = paths.given(flags.source, "--source")
-    own = {name: getattr(flags, name) for name in ("init", "legend", "tile", "resample")}
+    own = {name: getattr(flags, name) for name in ("init", "legend", "tile", "resample", "remote")}
     plugins.allow_named_in({"dataset": flags.dataset})
     entry = datasets.entry(flags.dataset)
     if not isinstance(entry, DatasetFamily):
@@ -100,6 +106,9 @@ def run(flags) -> None:
     for name in ("max_refused", "max_nodata"):
         if math.isnan(getattr(flags, name)):
             raise InputError(f"--{name}=nan: expected a share from 0 to 1")
+    if flags.remote and flags.beam:
+        raise InputError("--remote: beside --beam, whose machines are not told of it; expected one of them")
+    hosts.allow(*flags.remote)
     options = {name: getattr(flags, name) for name in ("max_nodata", "offset") if getattr(flags, name)}
     prepare.prepare(
         flags.dataset,

@@ -9,11 +9,12 @@ import jax.numpy as jnp
 import numpy as np
 
 from data_pipelines.geo import exclusions
+from data_pipelines.remote import addresses
 from data_pipelines.schema import paths
 from data_pipelines.schema.errors import InputError
 from data_pipelines.schema.sensors import Sensor, holds_data
 from lcjax.engine import restore
-from lcjax.mapping import predict, scene_area
+from lcjax.mapping import predict, scene_area, scene_list
 from lcjax.mapping.mapper import Mapper
 from lcjax.mapping.options import Options
 from lcjax.mapping.scene_list import Job
@@ -144,7 +145,8 @@ class Network:
         """Writes the map of a scene and its sidecar files, as `lcjax predict` does, and returns its path.
 
         Args:
-          scene: a raster, or one for each sensor by name.
+          scene: a raster or a STAC item, or one for each sensor by name; on a server that
+            `data_pipelines.remote.hosts.allow` was told of, also its address.
           output: a name that ends in .tif.
           bands: names of the bands in file order, where the files name none.
           offset: number added to the digital numbers of Sentinel-2; None takes it from the metadata.
@@ -174,11 +176,12 @@ class Network:
 
     def _files(self, scene: str | pathlib.Path | Mapping[str, str | pathlib.Path]) -> dict[str, pathlib.Path]:
         if isinstance(scene, Mapping):
-            return {name: paths.given(path, f"scene[{name!r}]") for name, path in scene.items()}
+            files = {name: addresses.given(path, f"scene[{name!r}]") for name, path in scene.items()}
+            return scene_list.with_assets(files, self.card.sensors)
         names = [sensor.name for sensor in self.card.sensors]
         if len(names) > 1:
             raise InputError(f"scene={scene}: the network takes {', '.join(names)}; give a dictionary of files by name")
-        return {names[0]: paths.given(scene, "scene")}
+        return scene_list.with_assets({names[0]: addresses.given(scene, "scene")}, self.card.sensors)
 
     def _checked(self, image: Images) -> dict[str, np.ndarray]:
         sensors = {sensor.name: sensor for sensor in self.card.sensors}

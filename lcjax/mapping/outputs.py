@@ -12,6 +12,7 @@ from types import MappingProxyType
 
 import numpy as np
 
+from data_pipelines.remote.addresses import Address
 from data_pipelines.schema import paths
 from data_pipelines.schema.errors import InputError
 from lcjax.mapping import drafts, map_writer, qgis_styles, scene_files
@@ -171,7 +172,9 @@ def _check_scenes(jobs: Sequence[Job], wanted: Sequence[Product], also_read: Map
     what |= {job.mask.path: "the mask itself" for job in jobs if job.mask}
     what |= {raster: "the scene itself" for job in jobs for raster in job.files.values()}
     for raster in what:
-        for file in scene_files.listed(raster):
+        if isinstance(raster, Address) and raster.is_remote:  # nothing is written on servers
+            continue
+        for file in (file for file in scene_files.listed(raster) if not isinstance(file, Address)):
             read |= {key: (file, raster) for key in _keys(file) if key not in read}
             folders |= dict.fromkeys(paths.real(file).parents, file)
     for job in jobs:

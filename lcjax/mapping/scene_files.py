@@ -8,10 +8,11 @@ import json
 import pathlib
 from collections.abc import Iterable, Sequence
 
-from data_pipelines.geo import raster_io, vectors
+from data_pipelines.geo import composites, raster_io, vectors, virtual
+from data_pipelines.remote.addresses import Address
+from data_pipelines.remote.ranges import Ranged
 from data_pipelines.schema import progress
 from data_pipelines.schema.errors import InputError
-from data_pipelines.schema.spec import Refused
 
 _CHUNK = 2**22  # bytes
 _LARGE = 2**30  # bytes that take seconds to read: worth a bar
@@ -22,11 +23,18 @@ def listed(raster: pathlib.Path) -> list[pathlib.Path]:
 
     Of what cannot be opened it is that file alone. Polygons, which a mask may be, are asked for theirs.
     """
+    if isinstance(raster, Address):
+        with contextlib.suppress(InputError):
+            return composites.files_of(raster)
+        return [raster]
     if vectors.are_vectors(raster):
         return vectors.files_of(raster)
     found, todo = {raster: None}, [raster]
     while todo:
-        with contextlib.suppress(Refused), raster_io.opened(todo.pop()) as dataset:
+        with contextlib.suppress(InputError), raster_io.opened(todo.pop()) as dataset:
+            if virtual.is_virtual(dataset):
+                found |= dict.fromkeys(composites.files_of(raster))
+                continue
             new = [path for name in dataset.files if (path := pathlib.Path(name)) not in found and path.is_file()]
             found |= dict.fromkeys(new)
             if dataset.driver == "VRT":  # GDAL names the sources, but not what belongs to them
@@ -40,11 +48,11 @@ class SceneFiles:
 
     Attributes:
       paths: of all of them.
-      stats: path, size in bytes and time of the last change in ns of each.
+      stats: path, size in bytes and time of the last change in ns of each; of a file on a server what that says of it.
     """
 
     paths: tuple[pathlib.Path, ...]
-    stats: tuple[tuple[str, int, int], ...]
+    stats: tuple[tuple[str, int, int | str], ...]
 
     @classmethod
     def of(cls, rasters: Iterable[pathlib.Path]) -> "SceneFiles":
@@ -59,8 +67,8 @@ class SceneFiles:
 
     @functools.cached_property
     def content(self) -> str:
-        """A hash of every byte of the files, in order; their names and times do not count."""
-        return _content(self.paths)
+        """A hash of every byte of the files, in order; their names and times do not count. On servers `stats` do."""
+        return _content(self.paths, self.stats)
 
     def has(self, stats: Sequence) -> bool:
         """Whether the files had these `stats`, as JSON gives them back."""
@@ -73,27 +81,34 @@ class SceneFiles:
             return
         before = {path: rest for path, *rest in self.stats}
         changed = next((path for path, *rest in now if rest != before.get(path)), self.paths[0])
-        if len(now) < len(self.stats) or _content(self.paths) != content:
+        if len(now) < len(self.stats) or _content(self.paths, now) != content:
             raise InputError(
                 f"{changed}: has changed while it was mapped; run the same command again, and the map is begun anew"
             )
 
 
-def _stats(paths: Iterable[pathlib.Path]) -> tuple[tuple[str, int, int], ...]:
-    found = []
+def _stats(paths: Iterable[pathlib.Path]) -> tuple[tuple[str, int, int | str], ...]:
+    found: list[tuple[str, int, int | str]] = []
     for path in paths:
+        if isinstance(path, Address):
+            file = Ranged(path)
+            found.append((str(path), file.length, file.version))
+            continue
         with contextlib.suppress(FileNotFoundError):
             about = path.stat()
             found.append((str(path.resolve()), about.st_size, about.st_mtime_ns))
     return tuple(found)
 
 
-def _content(paths: Iterable[pathlib.Path]) -> str:
+def _content(paths: Sequence[pathlib.Path], stats: Iterable[Sequence]) -> str:
     total = hashlib.sha256()
-    sizes = [path.stat().st_size for path in paths]
+    here = [path for path in paths if not isinstance(path, Address)]
+    told = [version for _, _, version in stats if isinstance(version, str)]
+    total.update("".join(f"{version}\n" for version in told).encode())
+    sizes = [path.stat().st_size for path in here]
     few = sum(sizes) < _LARGE
     with progress.bar(total=sum(sizes), desc="look at scene", unit="B", unit_scale=True, disable=few) as bar:
-        for path, size in zip(paths, sizes, strict=True):
+        for path, size in zip(here, sizes, strict=True):
             total.update(f"{size}\n".encode())
             with path.open("rb") as file:
                 while chunk := file.read(_CHUNK):

@@ -8,8 +8,10 @@ import re
 from collections.abc import Sequence
 from typing import Any
 
-from data_pipelines.geo import exclusions, vectors
+from data_pipelines.geo import exclusions, stac_items, stac_search, vectors
 from data_pipelines.geo.exclusions import Exclusion
+from data_pipelines.remote import addresses
+from data_pipelines.remote.addresses import Address
 from data_pipelines.schema import csv_rows, files, paths
 from data_pipelines.schema.band_selection import spelled
 from data_pipelines.schema.errors import InputError
@@ -63,23 +65,28 @@ def listed(text: str, sensors: Sequence[Sensor]) -> list[Listed]:
     Args:
       text: `FILE`, `FOLDER`, `LIST.csv`, or for several sensors `s1=FILE,s2=FILE`, `s1=FOLDER,s2=FOLDER` (files of the
         same name belong together), or `LIST.csv` with a column for each sensor, and where one likes `date` and `mask`.
+        A file may be an address on a server, or a STAC item, and for one sensor the address of a STAC search finds
+        many.
       sensors: of the network.
 
     Raises:
       InputError: a scene lacks a file, or two scenes have the same name.
     """
     told: dict[str, dict[str, Any]] = {}
-    if text.lower().endswith(".csv") and not (table := paths.given(text, "--scene")).is_dir():
+    if stac_search.is_search(text):
+        scenes = _of_search(text, sensors)
+        told = {name: {"origin": f"--scene={addresses.given(text, '--scene')}"} for name in scenes}
+    elif text.lower().endswith(".csv") and not (table := paths.given(text, "--scene")).is_dir():
         scenes, told = _of_list(table, sensors)
     else:
         places = parse_scene(text, sensors)
         for name, path in places.items():
-            if not path.exists():
+            if not isinstance(path, Address) and not path.exists():
                 of = f" of {name}" if len(places) > 1 else ""
                 raise InputError(f"{path}: no such file{of}; expected a scene, or a folder of scenes")
         folders = [path for path in places.values() if path.is_dir()]
         if not folders:
-            return [Listed(places)]
+            return [Listed(with_assets(places, sensors))]
         if len(folders) < len(places):
             raise InputError(f"--scene={text}: a folder and a file; expected folders for all sensors, or files for all")
         scenes = _of_folders(places)
@@ -157,7 +164,7 @@ def parse_scene(text: str, sensors: Sequence[Sensor]) -> dict[str, pathlib.Path]
       InputError: the text does not name one path for each of `sensors`.
     """
     wanted = [sensor.name for sensor in sensors]
-    if len(sensors) == 1 and text and (whole := paths.given(text, "--scene")).exists():
+    if len(sensors) == 1 and text and _is_there(whole := addresses.given(text, "--scene")):
         return {wanted[0]: whole}
     names = "|".join(map(re.escape, {*SENSORS, *wanted}))
     parts = re.split(rf",(?=(?:{names})=)", text)
@@ -167,10 +174,23 @@ def parse_scene(text: str, sensors: Sequence[Sensor]) -> dict[str, pathlib.Path]
     named = [name for name, _ in pairs]
     if sorted(named) != sorted(wanted) or not all(path for _, path in pairs):
         raise InputError(
-            f"--scene={text}: expected a file for each sensor that the network takes; "
+            f"--scene={addresses.shown(text)}: expected a file for each sensor that the network takes; "
             f"give --scene={','.join(f'{name}=FILE' for name in wanted)}"
         )
-    return {name: paths.given(path, f"--scene={name}") for name, path in pairs}
+    return {name: addresses.given(path, f"--scene={name}") for name, path in pairs}
+
+
+def _is_there(path: pathlib.Path) -> bool:
+    return isinstance(path, Address) or path.exists()
+
+
+def with_assets(places: dict[str, pathlib.Path], sensors: Sequence[Sensor]) -> dict[str, pathlib.Path]:
+    """Returns the files of a scene; of STAC items those assets that hold the bands of the sensor."""
+    by_name = {sensor.name: sensor for sensor in sensors}
+    return {
+        name: stac_items.chosen(path, by_name[name]) if name in by_name and stac_items.is_item(path) else path
+        for name, path in places.items()
+    }
 
 
 def parse_bands(words: Sequence[str], sensors: Sequence[Sensor]) -> dict[str, list[str]]:
@@ -283,6 +303,21 @@ def _of_folders(folders: dict[str, pathlib.Path]) -> dict[str, dict[str, pathlib
     return dict(sorted(scenes.items()))
 
 
+def _of_search(text: str, sensors: Sequence[Sensor]) -> dict[str, dict[str, pathlib.Path]]:
+    """Returns {scene name: {sensor: assets}} of the items that a STAC search finds."""
+    if len(sensors) > 1:
+        names = ", ".join(sensor.name for sensor in sensors)
+        raise InputError(
+            f"--scene={text.partition('?')[0]}: a search, which finds scenes of one sensor, but the network takes "
+            f"{names}; list the items of each in a CSV"
+        )
+    (sensor,) = sensors
+    scenes: dict[str, dict[str, pathlib.Path]] = {}
+    for name, item in stac_search.items(text).items():
+        _add(scenes, name, sensor.name, stac_items.chosen(item, sensor))
+    return scenes
+
+
 def _of_list(
     path: pathlib.Path, sensors: Sequence[Sensor]
 ) -> tuple[dict[str, dict[str, pathlib.Path]], dict[str, dict[str, Any]]]:
@@ -298,7 +333,8 @@ def _of_list(
         where = f"{path}, line {line}"
         if not all(row[column] for column in columns.values()):
             raise InputError(f"{where}: an empty cell; expected a file for each of {','.join(columns)}")
-        of_scene = {name: paths.given(row[low], f"{where}: {name}", path.parent) for name, low in columns.items()}
+        of_scene = {name: addresses.given(row[low], f"{where}: {name}", path.parent) for name, low in columns.items()}
+        of_scene = with_assets(of_scene, sensors)
         scene = list(of_scene.values())[-1].stem
         for name, file in of_scene.items():
             _add(scenes, scene, name, file, where)

@@ -1,5 +1,6 @@
 """Own imagery as a data set: images and masks that a CSV pairs, cut into tiles. What it may hold: docs/own_data.md."""
 
+import concurrent.futures
 import contextlib
 import dataclasses
 import functools
@@ -18,9 +19,10 @@ from data_pipelines.datasets.rasters.class_table import Classes
 from data_pipelines.datasets.rasters.columns import EXCLUDE, IMAGE
 from data_pipelines.datasets.rasters.tables import Block, Pair
 from data_pipelines.datasets.rasters.vector_labels import Options, VectorLabels
-from data_pipelines.geo import exclusions, geotiff, grids, packing, raster_io, resampling, vectors
+from data_pipelines.geo import composites, exclusions, geotiff, grids, packing, raster_io, resampling, vectors
 from data_pipelines.geo.exclusions import Excluded, Exclusion
 from data_pipelines.geo.grids import Grid
+from data_pipelines.remote.addresses import Address
 from data_pipelines.schema import limits
 from data_pipelines.schema.errors import InputError
 from data_pipelines.schema.legends import IGNORE, LandClass, Legend
@@ -39,6 +41,7 @@ LAYOUT = (
     "`lcjax prepare --init --source=FOLDER` writes one"
 )
 _TRAIN = "train"
+_AT_ONCE = 8  # servers' files that are asked for
 _OPEN = limits.MAX_SENSORS  # files that stay open from tile to tile: one for each sensor of a place
 _UNLABELLED = LandClass(0, "unlabelled", "#808080")  # all that the legend of a data set without masks can hold
 
@@ -86,10 +89,37 @@ def describe(
     known = class_table.read(path, name) if is_needed else class_table.plain(Legend(name, (_UNLABELLED,)))
     described = csv.read_bytes() + b"\n" + (path.read_bytes() if is_needed else b"")
     digest = hashlib.sha256(f"{tile}{' resampled' if resample else ''}\n".encode() + described)
-    for file in (file for pair in pairs for path in pair.files for file in vectors.files_of(path)):
-        about = file.stat() if file.exists() else None
-        digest.update(f"{file} {about and (about.st_size, about.st_mtime_ns)}\n".encode())
+    addresses = list(dict.fromkeys(path for pair in pairs for path in pair.files if isinstance(path, Address)))
+    with concurrent.futures.ThreadPoolExecutor(_AT_ONCE) as pool:
+        held = dict(zip(addresses, pool.map(_held, addresses), strict=True))
+    for file in (
+        file
+        for pair in pairs
+        for path in pair.files
+        for file in ([path] if isinstance(path, Address) else vectors.files_of(path))
+    ):
+        if isinstance(file, Address):
+            told: object = held[file].version
+        else:
+            about = file.stat() if file.exists() else None
+            told = about and (about.st_size, about.st_mtime_ns)
+        digest.update(f"{file} {told}\n".encode())
+    # What is read of a server later must be what was looked at here.
+    pairs = [
+        dataclasses.replace(
+            pair, images={k: held[path] if isinstance(path, Address) else path for k, path in pair.images.items()}
+        )
+        for pair in pairs
+    ]
     return Description(name, csv, pairs, known, tile, digest.hexdigest(), resample)
+
+
+def _held(path: Address) -> Address:
+    """The address, held to what it is now; one that cannot be used stays as it is, to be refused by name."""
+    try:
+        return Address.of(path.text, composites.version(path))
+    except Refused:
+        return path
 
 
 def spec(description: Description, family: DatasetFamily) -> DatasetSpec:
@@ -308,6 +338,8 @@ def _label(
 
 
 def _stamp(path: pathlib.Path) -> tuple[int, int]:
+    if isinstance(path, Address):  # each part of it is held to its version
+        return 0, 0
     try:
         about = path.stat()
     except OSError as error:

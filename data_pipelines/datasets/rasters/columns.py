@@ -6,6 +6,7 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 
 from data_pipelines.geo import vectors
+from data_pipelines.remote.addresses import remote_text
 from data_pipelines.schema import limits, paths
 from data_pipelines.schema.errors import InputError
 from data_pipelines.schema.sensors import check_name
@@ -118,8 +119,8 @@ def _is_sensor(path: pathlib.Path, column: str, header: Sequence[str], values: I
 
 
 def _is_file(path: pathlib.Path, column: str, value: str) -> bool:
-    """Whether a value is surely a file: there is one, or it ends as those of images do."""
-    if value.lower().endswith(SUFFIXES):
+    """Whether a value is surely a file: there is one, or it ends as those of images do, or is an address."""
+    if value.lower().endswith(SUFFIXES) or remote_text(value):
         return True
     try:
         return paths.given(value, column, path.parent).is_file()

@@ -11,6 +11,8 @@ from data_pipelines.datasets.rasters.columns import BLOCK_COLUMNS, EXCLUDE, ROW_
 from data_pipelines.datasets.rasters.vector_labels import Options
 from data_pipelines.geo import exclusions, vectors
 from data_pipelines.geo.exclusions import Exclusion
+from data_pipelines.remote import addresses
+from data_pipelines.remote.addresses import Address
 from data_pipelines.schema import csv_rows, paths
 from data_pipelines.schema.errors import InputError
 
@@ -39,7 +41,7 @@ class Pair:
     """One row: the images of one place or a part of them, their mask, their split, and what keeps neighbours together.
 
     Attributes:
-      name: of the first image, as the CSV spells it.
+      name: of the first image, as the CSV spells it; of an address what of it may be shown.
       images: name of a sensor -> its image, in the order of the columns.
       mask: None where the row has none.
       group: as the CSV names it; empty where the row is a group of its own.
@@ -112,7 +114,7 @@ def read_table(path: pathlib.Path) -> Table:
                 "or test"
             )
         files = {
-            column: paths.given(row[column], f"{where}: {column}", path.parent)
+            column: (paths if column == "mask" else addresses).given(row[column], f"{where}: {column}", path.parent)
             for column in (*known.sensors, "mask")
             if row[column]
         }
@@ -120,12 +122,15 @@ def read_table(path: pathlib.Path) -> Table:
         excluded = row.get(EXCLUDE, "")
         exclude = exclusions.parse(excluded, f"{where}: {EXCLUDE}", path.parent) if excluded else None
         drawn = vector_labels.options(where, row) if mask and vectors.are_vectors(mask) else None
-        pair = Pair(
-            row[known.sensors[0]], files, mask, split, row.get("group", ""), _block(where, row), line, exclude, drawn
-        )
+        first = files[known.sensors[0]]
+        name = str(first) if isinstance(first, Address) else row[known.sensors[0]]  # a query can be a secret
+        pair = Pair(name, files, mask, split, row.get("group", ""), _block(where, row), line, exclude, drawn)
         _check_read_alike(where, pair, ways)
         masks = {"mask": mask} if mask and not drawn else {}  # polygons may be of a whole country
-        real = {name: paths.real(file, folders) for name, file in (masks | files).items()}
+        real = {
+            column: file if isinstance(file, Address) else paths.real(file, folders)
+            for column, file in (masks | files).items()
+        }
         before = used.setdefault(real[known.sensors[0]], [])
         _check_used_once(where, pair.name, pair.block, before)
         before.append((line, pair.block))

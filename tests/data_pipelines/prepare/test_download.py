@@ -20,7 +20,8 @@ import numpy as np
 import pytest
 
 from data_pipelines.datasets import registry as datasets
-from data_pipelines.prepare import download, remote_files
+from data_pipelines.prepare import download
+from data_pipelines.remote import servers
 from data_pipelines.schema.errors import InputError
 from data_pipelines.schema.spec import Downloads, RemoteFile
 
@@ -283,7 +284,7 @@ def test_a_server_that_leads_to_no_address(to, server, tmp_path):
 def test_nobody_leads_out_of_https():
     asked = urllib.request.Request("https://h/x.zip", method="HEAD")
     onward = [
-        remote_files.Redirects().redirect_request(asked, None, 302, "", {}, f"{scheme}://other/x.zip")
+        servers.Redirects().redirect_request(asked, None, 302, "", {}, f"{scheme}://other/x.zip")
         for scheme in ("http", "https")
     ]
     assert onward[0] is None and onward[1].get_method() == "HEAD"

@@ -24,19 +24,8 @@ WORDS = ("workdir", "dir", "folder", "file", "path", "csv", "raster", "map ", "m
 NO_PATHS = {
     *("allow_other_config", "beam", "workers", "tile", "tile_size", "init", "list", "input", "records", "offset"),
     *("grid", "date", "bands", "tta", "confidence", "probabilities", "allow_plugins", "max_nodata", "max_refused"),
-    *(
-        "profile",
-        "overlap",
-        "blend",
-        "batch_size",
-        "compress",
-        "checkpoint",
-        "split",
-        "dataset",
-        "resample",
-        "mosaic",
-        "vector",
-    ),
+    *("profile", "remote", "overlap", "blend", "batch_size", "compress", "checkpoint", "split", "dataset", "resample"),
+    *("mosaic", "vector"),
 }
 
 

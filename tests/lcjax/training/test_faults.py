@@ -215,7 +215,8 @@ def test_an_ended_run_is_left_as_it_is_or_made_longer(data_dir, tmp_path, capsys
         ["train", "--workdir=gs://bucket/runs"],
         ["train", "--workdir", "gs://bucket/runs"],
         ["train", "--config.data_dir=s3://bucket/data"],
-        ["predict", "--scene=s1=radar.tif,s2=gs://bucket/optical.tif"],
+        ["predict", "--scene=s1=radar.tif,s2=gs://bucket/optical.tif", "--output=gs://bucket/map.tif"],
+        ["prepare", "--source=s3://bucket/photos"],
     ],
 )
 def test_buckets_are_refused(words):

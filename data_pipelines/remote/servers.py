@@ -3,17 +3,26 @@
 import contextlib
 import ftplib
 import http.client
+import logging
+import time
 import urllib.error
 import urllib.parse
 import urllib.request
-from collections.abc import Iterator
-from typing import Any, NamedTuple
+from collections.abc import Callable, Iterator
+from typing import Any, NamedTuple, TypeVar
 
 from data_pipelines.schema.errors import InputError
 from data_pipelines.schema.spec import RemoteFile
 
+Result = TypeVar("Result")
+Rule = Callable[[str], object]  # raises InputError for an address that may not be asked
+
+_log = logging.getLogger("lcjax.data")
+
 _CHUNK = 1 << 20  # bytes
 _SILENCE = 60.0  # seconds without a byte, after which a connection counts as broken
+_SLOWEST = 10_000  # bytes per second of a part: with less, and after as long as a silence, it counts as broken
+_LONGEST_WAIT = 120.0  # seconds between two tries
 _BUSY = (408, 429, 500, 502, 503, 504)  # answers that may be others in a while
 _LONGEST = 200  # letters of a server's words that are shown
 # What a connection fails with that may go well the next time.
@@ -25,6 +34,10 @@ BROKEN = (
     ftplib.error_proto,
     http.client.HTTPException,
 )
+
+
+class Unreachable(InputError):
+    """A server failed in all tries: it may do better another day."""
 
 
 class Description(NamedTuple):
@@ -93,6 +106,104 @@ def read(file: RemoteFile, start: int) -> contextlib.AbstractContextManager[Answ
       BROKEN: the connection failed.
     """
     return _read_by_ftp(file, start) if _parts(file).scheme == "ftp" else _read_by_http(file, start)
+
+
+def part(file: RemoteFile, start: int, size: int, *, rule: Rule, silence: float = _SILENCE) -> Answer:
+    """Asks by HTTP for `size` bytes of a file from `start` on; returns them, whole, in one chunk.
+
+    Args:
+      file: on the server.
+      start, size: of the part; it may reach beyond the end of the file.
+      rule: is asked about the address, and about each to which the server sends on.
+      silence: seconds without a byte after which the connection counts as broken.
+
+    Raises:
+      InputError: the server has no such file, may not be asked, or sends no parts.
+      BROKEN: the connection failed, or ended before the part did.
+    """
+    with _http(file, headers={"Range": f"bytes={start}-{start + size - 1}"}, rule=rule, silence=silence) as answer:
+        said = _described(file, answer)
+        if answer.status == http.HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE:
+            return Answer(said._replace(length=_total(answer)), start, iter(()), ended=True)
+        length = _total(answer) if answer.status == http.HTTPStatus.PARTIAL_CONTENT else said.length
+        end = min(start + size, length) if length >= 0 else start + size
+        if answer.status != http.HTTPStatus.PARTIAL_CONTENT and (start or not 0 <= length <= size):
+            raise InputError(
+                f"{file.shown}: the server sends whole files and no parts; expected one that knows range requests: "
+                "download the file, and name that"
+            )
+        found = answer.headers.get("Content-Range", f"bytes {start}-{end - 1}/")
+        if found.partition("/")[0] != f"bytes {start}-{end - 1}":
+            raise InputError(f"{file.shown}: found {found[:_LONGEST]!r}; expected bytes {start} to {end - 1}")
+        return Answer(said._replace(length=length), start, iter((_read(answer, end - start, silence),)))
+
+
+def beginning(file: RemoteFile, size: int, *, rule: Rule, silence: float = _SILENCE) -> bytes:
+    """The first bytes of a file, at most `size`, by HTTP, whether or not the server knows parts; as `part`."""
+    with _http(file, headers={"Range": f"bytes=0-{size - 1}"}, rule=rule, silence=silence) as answer:
+        _described(file, answer)
+        return _read(answer, size, silence, known=False)
+
+
+def whole(file: RemoteFile, most: int, *, rule: Rule, silence: float = _SILENCE) -> bytes:
+    """All bytes of a small file, by HTTP; arguments and errors as of `part`.
+
+    Raises InputError for more than `most` bytes.
+    """
+    with _http(file, rule=rule, silence=silence) as answer:
+        length = _described(file, answer).length
+        content = _read(answer, min(length, most + 1) if length >= 0 else most + 1, silence, known=length >= 0)
+    if len(content) > most:
+        raise InputError(f"{file.shown}: more than {most:,} bytes; expected at most that many")
+    return content
+
+
+def _read(answer: Any, size: int, silence: float, known: bool = True) -> bytes:
+    """The first `size` bytes that come. Raises BROKEN for less, where so many are `known` to be there."""
+    begun, content = time.monotonic(), bytearray()
+    while len(content) < size and (chunk := answer.read(min(_CHUNK, size - len(content)))):
+        content += chunk
+        if time.monotonic() - begun > silence + len(content) / _SLOWEST:
+            raise TimeoutError(f"{len(content):,} of {size:,} bytes came in {time.monotonic() - begun:.0f} s")
+    if known and len(content) < size:
+        raise ConnectionError(f"the connection ended after {len(content):,} of {size:,} bytes")
+    return bytes(content)
+
+
+def again(
+    shown: str,
+    do: Callable[[], Result],
+    wait: Callable[[float], None],
+    most: int,
+    reached: Callable[[], int] = lambda: 0,
+) -> Result:
+    """Does what needs a server, and tries again while it breaks off, `most` times in a row without a further byte.
+
+    Args:
+      shown: the address, for messages.
+      do: what needs the server.
+      wait: sleeps so many seconds between tries.
+      most: number of tries.
+      reached: number of bytes that have come so far.
+
+    Raises Unreachable where the last try broke off, too, and what `do` raises otherwise.
+    """
+    tries, before = 0, reached()
+    while True:
+        try:
+            return do()
+        except InputError:
+            raise
+        except BROKEN as error:
+            tries, before = (1 if reached() > before else tries + 1), max(before, reached())
+            reason = plain(error)
+            if tries >= most:
+                raise Unreachable(
+                    f"{shown}: {reason}; expected an answer in {most} tries; the same command goes on from here"
+                ) from error
+            pause = min(2.0**tries, _LONGEST_WAIT)
+            _log.warning("%s: %s; trying again in %.0f s", shown, reason, pause)
+            wait(pause)
 
 
 def plain(error: BaseException) -> str:
@@ -189,12 +300,22 @@ def _number(text: str) -> int:
 
 
 class Redirects(urllib.request.HTTPRedirectHandler):
-    """Follows to other servers, but not out of encryption, nor to other kinds of addresses."""
+    """Follows to other servers, but not out of encryption, nor to other kinds of addresses.
+
+    Args:
+      rule: is asked about each of them.
+    """
+
+    def __init__(self, rule: Rule = lambda url: None):
+        self._rule = rule
 
     def http_error_302(self, req, fp, code, msg, headers):  # type: ignore[no-untyped-def]
         """Returns the answer of the next server; None where none is led to."""
         try:
             return super().http_error_302(req, fp, code, msg, headers)
+        except InputError:
+            fp.close()
+            raise
         except ValueError:  # not an address
             return None
 
@@ -206,28 +327,40 @@ class Redirects(urllib.request.HTTPRedirectHandler):
         allowed = ("https",) if req.type == "https" else ("https", "http")
         if target.scheme not in allowed or "@" in target.netloc:
             return None
+        self._rule(newurl)
         asked = super().redirect_request(req, fp, code, msg, headers, newurl)
         if asked is not None:
             asked.method = req.get_method()
         return asked
 
 
-_OPENER = urllib.request.build_opener(Redirects)
+_OPENER = urllib.request.build_opener(Redirects())
 
 
 @contextlib.contextmanager
-def _http(file: RemoteFile, method: str = "GET", headers: dict[str, str] | None = None) -> Iterator[Any]:
+def _http(
+    file: RemoteFile,
+    method: str = "GET",
+    headers: dict[str, str] | None = None,
+    rule: Rule | None = None,
+    silence: float = _SILENCE,
+) -> Iterator[Any]:
+    opener = urllib.request.build_opener(Redirects(rule)) if rule else _OPENER
+    if rule:
+        rule(file.url)
     # identity: some servers compress on the way, and then say another length
     asked = {"User-Agent": "lcjax", "Accept-Encoding": "identity", **(headers or {})}
     try:
         with contextlib.ExitStack() as opened:
             try:
                 request = urllib.request.Request(file.url.partition("#")[0], method=method, headers=asked)
-                answer = opened.enter_context(_OPENER.open(request, timeout=_SILENCE))
+                answer = opened.enter_context(opener.open(request, timeout=silence))
             except urllib.error.HTTPError as error:
                 if error.code != http.HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE or "Range" not in asked:
                     raise
                 answer = opened.enter_context(error)
+            except InputError:
+                raise
             except (http.client.InvalidURL, ValueError) as error:  # its words hold the address
                 raise InputError(f"{file.shown}: leads to what is not an address; expected the file") from error
             yield answer

@@ -1,0 +1,1 @@
+"""Files on servers: who may be asked, what an address means, and bytes by parts."""
