@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 from data_pipelines.geo import geopackage, vectors
 from data_pipelines.geo.vectors import Features
 from data_pipelines.schema.errors import InputError
-from lcjax.mapping import acquisition, outputs, scene, scene_list
+from lcjax.mapping import acquisition, outputs, scene, scene_area, scene_list
 from lcjax.mapping.combining import ensemble, mosaic
 from lcjax.mapping.mapper import Mapper
 from lcjax.mapping.options import Options
@@ -156,7 +156,7 @@ def map_jobs(
             told = InputError(f"{job.origin}: {error}") if job.origin else error
             if len(jobs) == 1:
                 raise told from error.__cause__
-            if isinstance(error, vectors.Elsewhere):
+            if isinstance(error, scene_area.Outside):
                 outside += 1
                 _log.info("left out: nothing of it lies in the area of interest")
                 continue

@@ -190,7 +190,7 @@ def open_scene(
       The scene.
 
     Raises:
-      vectors.Elsewhere: no polygon of the area of interest meets the scene.
+      scene_area.Outside: nothing of the scene lies in the area of interest.
       InputError: a file, a band, a unit, the grid, the offset, the area or the mask does not fit.
     """
     _check_options(card, files, offset, grid)

@@ -26,6 +26,10 @@ _log = logging.getLogger(__name__)
 _ROWS = 1024  # of a mask that are looked at together
 
 
+class Outside(Refused):
+    """Nothing of a scene lies in the area of interest."""
+
+
 @dataclasses.dataclass(frozen=True)
 class SceneArea:
     """The pixels of an open scene that are to be mapped.
@@ -93,16 +97,14 @@ def opened(
       mask: what is not to be mapped, if anything.
 
     Raises:
-      vectors.Elsewhere: nothing of the scene is of interest.
+      Outside: nothing of the scene lies in the area of interest.
       InputError: one of the two does not fit the scene.
     """
     rows, plan, tags = (0, grid.height), {}, {}
     placed, excluded = None, None
     with contextlib.ExitStack() as stack:
         if aoi is not None:
-            placed = vectors.onto(aoi, grid, image)
-            if not len(placed.shapes.kinds):
-                raise vectors.Elsewhere(aoi.path, f"none of its features meets {image}; expected some on it")
+            placed = _placed(aoi, grid, image)
             boxes = placed.shapes.boxes()
             rows = math.floor(boxes[:, 1].min()) - tile, math.ceil(boxes[:, 3].max()) + tile
             plan["aoi"] = placed.digest
@@ -113,6 +115,26 @@ def opened(
             plan["mask"] = f"{excluded.digest} {mask.numbers}"
             tags["LCJAX_MASK"] = mask.told
         yield SceneArea(rows, plan, tags, placed, excluded)
+
+
+def _placed(aoi: Features, grid: Grid, image: pathlib.Path) -> Placed:
+    """The area of interest in the pixels of a scene; raises Outside where it holds none of them."""
+    try:
+        placed = vectors.onto(aoi, grid, image)
+    except vectors.Elsewhere as error:
+        raise Outside(aoi.path, error.reason) from error
+    if not len(placed.shapes.kinds):
+        raise Outside(aoi.path, f"none of its features meets {image}; expected some on it")
+    return placed
+
+
+def reaches(grid: Grid, image: pathlib.Path, aoi: Features) -> bool:
+    """Whether any of a scene lies in an area of interest."""
+    try:
+        _placed(aoi, grid, image)
+    except Outside:
+        return False
+    return True
 
 
 def _survey(excluded: Excluded, mask: Exclusion, grid: Grid, image: pathlib.Path) -> None:

@@ -21,7 +21,7 @@ from data_pipelines.geo import raster_io, vectors
 from data_pipelines.geo.grids import Grid
 from data_pipelines.schema.errors import InputError
 from data_pipelines.schema.legends import Legend
-from lcjax.mapping import areas, drafts, map_files, map_writer, preview, qgis_styles, stac
+from lcjax.mapping import areas, drafts, map_files, map_writer, preview, qgis_styles, scene_area, stac
 from lcjax.mapping.combining import rules
 from lcjax.mapping.combining.places import Source, joined
 from lcjax.mapping.mapper import Mapper
@@ -83,24 +83,15 @@ def look(
         with raster_io.opened(job.files[sensor]) as dataset:
             grid = Grid.of(dataset)
         time = job.date or date or stac.acquired(tags, job.files[last].name)
-        source = Source(job, job.files[sensor], grid, time)
-        if aoi is None or _reaches(source, aoi):
-            sources.append(source)
+        if aoi is None or scene_area.reaches(grid, job.files[sensor], aoi):
+            sources.append(Source(job, job.files[sensor], grid, time))
+        else:
+            _log.info("%s: left out: nothing of it lies in the area of interest", job.files[sensor])
     if not sources and aoi is not None:
         raise InputError(f"--aoi={aoi.path}: none of the {len(jobs)} scenes reaches into it; is it the right file?")
     whole, placed = joined(sources)
     rules.check(rule, placed)
     return Looked(whole, placed, files)
-
-
-def _reaches(source: Source, aoi: vectors.Features) -> bool:
-    try:
-        found = len(vectors.onto(aoi, source.grid, source.path).shapes.kinds) > 0
-    except vectors.Elsewhere:
-        found = False
-    if not found:
-        _log.info("%s: left out: nothing of it lies in the area of interest", source.path)
-    return found
 
 
 class Mosaic:

@@ -144,7 +144,7 @@ def test_what_a_list_names_is_refused_by_its_line(world, workdir):
     listed = world.folder / "scenes.csv"
     arguments = [f"--workdir={workdir.folder}", f"--scene={listed}", f"--output={world.folder / 'maps'}"]
     listed.write_text("s1,s2\n\ns1.tif,/vsicurl/http://127.0.0.1:9/a.tif\n")
-    with pytest.raises(InputError, match=r"scenes.csv, line 3: /vsicurl/http:/127.0.0.1:9/a.tif: no such file"):
+    with pytest.raises(InputError, match=r"scenes.csv, line 3: s2=http://127.0.0.1:9/a.tif: lies on the server"):
         predict_verb.run(parse(*arguments))
     listed.write_text("s1,s2\nWMS:http://127.0.0.1:9,b.tif\ns1.tif,s2.tif\n")
     with pytest.raises(InputError, match=r"1 of 2 .*: \S*scenes.csv, line 2: \S*WMS:http:/127\S*: no such file"):
