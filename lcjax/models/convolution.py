@@ -4,7 +4,6 @@
 |---|---|---|
 | of each channel by itself | a sum of shifted images | one loop for all grouped convolutions |
 | 1 x 1: gradients | products of two matrices | a convolution as large as the image, after a transposition |
-| other: gradient of the image | the kernel is transposed, then turned about | both in one pass, element by element |
 
 docs/performance.md has the times. Accelerators have kernels of their own and keep the convolution.
 """
@@ -18,7 +17,7 @@ import numpy as np
 from jax import lax
 
 Pads = tuple[tuple[int, int], tuple[int, int]]
-_NUMBERS = ("NHWC", "HWIO", "NHWC")
+_UNPADDED = ((0, 0), (0, 0))
 
 
 def conv_general_dilated(
@@ -34,85 +33,50 @@ def conv_general_dilated(
     (stride, other), channels = window_strides, image_BxHxWxC.shape[-1]
     assert stride == other, "not square"
     assert not any(dilation != 1 for name in ("lhs_dilation", "rhs_dilation") for dilation in how[name])
-    size, edges = image_BxHxWxC.shape[1:3], kernel.shape[:2]
-    pads = lax.padtype_to_pads(size, edges, window_strides, padding) if isinstance(padding, str) else padding
-    pads = tuple(map(tuple, pads))
+    size, edges, is_named = image_BxHxWxC.shape[1:3], kernel.shape[:2], isinstance(padding, str)
     if feature_group_count == 1:
-        return _dense(image_BxHxWxC, kernel, stride, pads)
+        if edges == (1, 1) and (is_named or not np.any(padding)):  # "SAME" adds nothing for one pixel
+            return _pointwise(image_BxHxWxC, kernel, stride)
+        return lax.conv_general_dilated(image_BxHxWxC, kernel, window_strides, padding, **how)
     assert feature_group_count == channels == kernel.shape[-1], "not a channel by itself"
-    return _depthwise(image_BxHxWxC, kernel, stride, pads)
+    pads = lax.padtype_to_pads(size, edges, window_strides, padding) if is_named else padding
+    return _depthwise(image_BxHxWxC, kernel, stride, tuple(map(tuple, pads)))
 
 
-# ---- all channels ---------------------------------------------------------------------------------------------------
+# ---- 1 x 1 ----------------------------------------------------------------------------------------------------------
 
 
-@functools.partial(jax.custom_vjp, nondiff_argnums=(2, 3))
-def _dense(x: jax.Array, kernel: jax.Array, stride: int, pads: Pads) -> jax.Array:
-    return _convolved(x, kernel, stride, pads)
+@functools.partial(jax.custom_vjp, nondiff_argnums=(2,))
+def _pointwise(x: jax.Array, kernel: jax.Array, stride: int) -> jax.Array:
+    return _convolved(x, kernel, stride, _UNPADDED)
 
 
-def _dense_forward(
-    x: jax.Array, kernel: jax.Array, stride: int, pads: Pads
-) -> tuple[jax.Array, tuple[jax.Array, jax.Array]]:
-    return _dense(x, kernel, stride, pads), (x, kernel)
+def _pointwise_forward(x: jax.Array, kernel: jax.Array, stride: int) -> tuple[jax.Array, tuple[jax.Array, jax.Array]]:
+    return _pointwise(x, kernel, stride), (x, kernel)
 
 
-def _dense_backward(
-    stride: int, pads: Pads, kept: tuple[jax.Array, jax.Array], gradient: jax.Array
+def _pointwise_backward(
+    stride: int, kept: tuple[jax.Array, jax.Array], gradient: jax.Array
 ) -> tuple[jax.Array, jax.Array]:
-    pointwise = kept[1].shape[:2] == (1, 1) and pads == ((0, 0), (0, 0))
-    on_cpu = _of_pointwise if pointwise else _with_transposed_kernel
-    both: tuple[jax.Array, jax.Array] = lax.platform_dependent(
-        *kept,
-        gradient,
-        cpu=functools.partial(on_cpu, stride=stride, pads=pads),
-        default=functools.partial(_pulled, stride=stride, pads=pads),
-    )
+    multiplied = functools.partial(_multiplied, stride=stride)
+    pulled = functools.partial(_pulled, stride=stride, pads=_UNPADDED)
+    both: tuple[jax.Array, jax.Array] = lax.platform_dependent(*kept, gradient, cpu=multiplied, default=pulled)
     return both
 
 
-_dense.defvjp(_dense_forward, _dense_backward)
+_pointwise.defvjp(_pointwise_forward, _pointwise_backward)
 
 
-def _pulled(
-    x: jax.Array, kernel: jax.Array, gradient: jax.Array, stride: int, pads: Pads
-) -> tuple[jax.Array, jax.Array]:
-    """Both gradients as JAX derives them."""
-    by_image, by_kernel = jax.vjp(lambda x, kernel: _convolved(x, kernel, stride, pads), x, kernel)[1](gradient)
-    return by_image, by_kernel
-
-
-def _of_pointwise(
-    x: jax.Array, kernel: jax.Array, gradient: jax.Array, stride: int, pads: Pads
-) -> tuple[jax.Array, jax.Array]:
-    """Gradients of a 1 x 1 convolution without padding: one product for the kernel, one for the pixels it reads."""
+def _multiplied(x: jax.Array, kernel: jax.Array, gradient: jax.Array, stride: int) -> tuple[jax.Array, jax.Array]:
+    """Gradients by two products of matrices: one for the kernel, one for the pixels that it reads."""
     read = x[:, ::stride, ::stride]
-    pixels = tuple(range(3))
-    by_kernel = lax.dot_general(
-        read, gradient, ((pixels, pixels), ((), ())), preferred_element_type=jnp.promote_types(x.dtype, jnp.float32)
-    )
+    pixels = (0, 1, 2)
+    by_kernel = lax.dot_general(read, gradient, ((pixels, pixels), ((), ())), preferred_element_type=jnp.float32)
     of_read = lax.dot_general(gradient, kernel[0, 0], (((3,), (1,)), ((), ())))
-    behind = [size - (read.shape[1 + axis] - 1) * stride - 1 for axis, size in enumerate(x.shape[1:3])]
-    spread = ((0, 0, 0), *((0, rest, stride - 1) for rest in behind), (0, 0, 0))
+    unread = [size - (read.shape[1 + axis] - 1) * stride - 1 for axis, size in enumerate(x.shape[1:3])]
+    spread = ((0, 0, 0), *((0, rest, stride - 1) for rest in unread), (0, 0, 0))
     by_image = lax.pad(of_read, jnp.zeros((), of_read.dtype), spread)
     return by_image.astype(x.dtype), by_kernel.astype(kernel.dtype)[None, None]
-
-
-def _with_transposed_kernel(
-    x: jax.Array, kernel: jax.Array, gradient: jax.Array, stride: int, pads: Pads
-) -> tuple[jax.Array, jax.Array]:
-    """Gradients by convolutions; the kernel's inputs and outputs change places in a pass of their own."""
-    transposed = lax.optimization_barrier(kernel.transpose(0, 1, 3, 2))
-    by_image = lax.conv_general_dilated(
-        gradient,
-        transposed[::-1, ::-1],
-        (1, 1),
-        [(before, after) for before, after, _ in _around(x.shape, kernel.shape, stride, pads)],
-        lhs_dilation=(stride, stride),
-        dimension_numbers=_NUMBERS,
-    )
-    by_kernel = jax.vjp(lambda kernel: _convolved(x, kernel, stride, pads), kernel)[1](gradient)[0]
-    return by_image, by_kernel
 
 
 # ---- each channel by itself -----------------------------------------------------------------------------------------
@@ -148,10 +112,18 @@ def _backward(
 _depthwise.defvjp(_forward, _backward)
 
 
+def _pulled(
+    x: jax.Array, kernel: jax.Array, gradient: jax.Array, stride: int, pads: Pads
+) -> tuple[jax.Array, jax.Array]:
+    """Both gradients as JAX derives them."""
+    by_image, by_kernel = jax.vjp(lambda x, kernel: _convolved(x, kernel, stride, pads), x, kernel)[1](gradient)
+    return by_image, by_kernel
+
+
 def _convolved(x: jax.Array, kernel: jax.Array, stride: int, pads: Pads) -> jax.Array:
     groups = x.shape[-1] // kernel.shape[2]
     return lax.conv_general_dilated(
-        x, kernel, (stride, stride), pads, dimension_numbers=_NUMBERS, feature_group_count=groups
+        x, kernel, (stride, stride), pads, dimension_numbers=("NHWC", "HWIO", "NHWC"), feature_group_count=groups
     )
 
 
@@ -170,19 +142,13 @@ def _shifted(x: jax.Array, kernel: jax.Array, stride: int, pads: Pads) -> jax.Ar
 
 def _image_gradient(x: jax.Array, kernel: jax.Array, gradient: jax.Array, stride: int, pads: Pads) -> jax.Array:
     """The gradient with zeros between its pixels, filtered by the kernel turned about."""
-    around = _around(x.shape, kernel.shape, stride, pads)
-    spread = lax.pad(gradient, jnp.zeros((), gradient.dtype), ((0, 0, 0), *around, (0, 0, 0)))
-    return _shifted(spread, kernel[::-1, ::-1], 1, ((0, 0), (0, 0))).astype(x.dtype)
-
-
-def _around(image: tuple[int, ...], kernel: tuple[int, ...], stride: int, pads: Pads) -> list[tuple[int, int, int]]:
-    """Zeros before, behind and between the pixels of the gradient, of which a turned kernel makes the image's."""
     around = []
     for axis, (before, after) in enumerate(pads):
-        edge, size = kernel[axis], image[1 + axis]
+        edge, size = kernel.shape[axis], x.shape[1 + axis]
         unseen = (size + before + after - edge) % stride  # at the end of the image, which no output reaches
         around.append((edge - 1 - before, edge - 1 - after + unseen, stride - 1))
-    return around
+    spread = lax.pad(gradient, jnp.zeros((), gradient.dtype), ((0, 0, 0), *around, (0, 0, 0)))
+    return _shifted(spread, kernel[::-1, ::-1], 1, ((0, 0), (0, 0))).astype(x.dtype)
 
 
 def _kernel_gradient(x: jax.Array, kernel: jax.Array, gradient: jax.Array, stride: int, pads: Pads) -> jax.Array:

@@ -83,7 +83,8 @@ def max_pool_3x3(x_BxHxWxC: jax.Array) -> jax.Array:
 
 
 def _largest(x: jax.Array) -> jax.Array:
-    return nnx.max_pool(x, (3, 3), (2, 2), padding=((1, 1), (1, 1)))
+    largest: jax.Array = nnx.max_pool(x, (3, 3), (2, 2), padding=((1, 1), (1, 1)))
+    return largest
 
 
 def _pool_backward(x: jax.Array, gradient: jax.Array) -> tuple[jax.Array]:

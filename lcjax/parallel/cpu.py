@@ -35,8 +35,8 @@ def set_flags(environment: MutableMapping[str, str]) -> None:
 def begin_with_large_pages() -> None:
     """Starts this program again, as the same process, with memory in pages of 2 MB, where the system offers them.
 
-    A step allocates its arrays anew each time; in pages of 4 KB a good third of it goes into getting them. The C
-    library reads how when a program begins, and then only.
+    A step allocates its arrays anew each time; in pages of 4 KB it takes up to half as long again. The C library reads
+    how when a program begins, and then only.
     """
     if sys.platform == "linux" and _TUNABLES not in os.environ and _on_request(_POLICY):
         os.execve(sys.executable, sys.orig_argv, os.environ | LARGE_PAGES)
