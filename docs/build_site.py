@@ -25,6 +25,10 @@ ELSEWHERE = {
     "CHANGELOG.md": "changelog.md",
     "CONTRIBUTING.md": "contributing.md",
     "deploy/README.md": "deploy.md",
+    **{
+        f"examples/{name}.ipynb": f"notebooks/{name}.md"
+        for name in ("own_data", "pretrain_and_finetune", "compare_runs", "export")
+    },
     "examples/quickstart.ipynb": "quickstart.md",
     **{f"examples/{name}/README.md": f"examples/{name}.md" for name in ("own_model", "own_dataset", "own_loss")},
     **{

@@ -19,7 +19,7 @@ from test_imports import FLOORS, TOPS
 
 import lcjax
 from data_pipelines.schema import on_disk, plugins
-from lcjax.cli import choices
+from lcjax.cli.inventory import choices
 from lcjax.cli.main import VERBS
 from lcjax.configs import base, registry
 

@@ -71,7 +71,7 @@ def test_imports_of_sees_what_it_must(tmp_path):
 # above lcjax.ops may draw.
 FLOORS = (
     ("lcjax.cli",),
-    ("lcjax.sweep",),
+    ("lcjax.sweep", "lcjax.hub"),
     ("lcjax.configs",),
     ("lcjax.training", "lcjax.reporting", "lcjax.profiling"),
     ("lcjax.assessment",),

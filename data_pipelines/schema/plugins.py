@@ -20,14 +20,15 @@ from typing import Any
 
 from data_pipelines.schema.errors import InputError, did_you_mean
 
-GROUPS = ("lcjax.models", "lcjax.datasets", "lcjax.tasks", "lcjax.losses", "lcjax.configs")  # of entry points
+# Of entry points.
+GROUPS = ("lcjax.models", "lcjax.datasets", "lcjax.tasks", "lcjax.losses", "lcjax.configs", "lcjax.trackers")
 BUILT_IN = "built in"
 
 _DOTTED = r"[A-Za-z_]\w*(?:\.[A-Za-z_]\w*)*"
 _QUALIFIED = re.compile(rf"({_DOTTED}):({_DOTTED})")
 # Where a config names what could be a plug-in, and where it names several among other text.
 _FIELDS = ("model.name", "dataset", "task", "loss.name")
-_SUMS = ("loss",)
+_SUMS = ("loss", "trackers")
 
 _allowed: set[str] = set()  # top-level packages
 
@@ -58,6 +59,8 @@ def allow_named_in(config: Mapping[str, Any]) -> None:
         value: Any = config
         for key in field.split("."):
             value = value.get(key) if hasattr(value, "get") else None
+        if isinstance(value, list | tuple):
+            value = ",".join(map(str, value))
         if not isinstance(value, str):
             continue
         for parts in _QUALIFIED.finditer(value) if field in _SUMS else filter(None, [_QUALIFIED.fullmatch(value)]):

@@ -20,6 +20,7 @@ Writes to --output, which must not be there or be empty:
   card.json          the network's card, as in the workdir
   calibration.json   where the run is calibrated: the temperature of its probabilities
   parameters.safetensors   with --safetensors: the same arrays in that format, with the card in its metadata
+  network.onnx             with --onnx: one image of the size of a tile, for runtimes without JAX (docs/export.md)
   LAYOUT.safetensors       with --layout=LAYOUT: by the names of another library, e.g. timm_swin, to go on with there
 docs/export.md says more; `lcjax info weights` lists the layouts."""
 
@@ -33,6 +34,7 @@ def define_flags(flags) -> None:
     flags.DEFINE_string("output", None, "Folder to write, which must not be there or be empty.")
     flags.DEFINE_enum("checkpoint", "best", ["best", "last"], "Which checkpoint of the run.")
     flags.DEFINE_bool("safetensors", False, "Write the arrays as parameters.safetensors, too.")
+    flags.DEFINE_bool("onnx", False, "Write the network as ONNX, too, if its answers agree (extra onnx).")
     flags.DEFINE_string("layout", "", "Write them by the names of this layout of weights, too: LAYOUT.safetensors.")
 
 
@@ -43,4 +45,4 @@ def run(flags) -> None:
     from lcjax.export import exporter
 
     folders = paths.given(flags.workdir, "--workdir"), paths.given(flags.output, "--output")
-    exporter.write(*folders, flags.checkpoint, flags.safetensors, flags.layout)
+    exporter.write(*folders, flags.checkpoint, flags.safetensors, flags.layout, flags.onnx)

@@ -9,7 +9,7 @@ HELP = """Tells what there is.
 
   lcjax info                          versions, devices, memory, and the extras that are not installed
   lcjax info --check                  the same, tried out, with what to do about what is missing
-  lcjax info models                   what config.model.name can be; also datasets, tasks, losses and configs
+  lcjax info models                   what config.model.name can be; also datasets, tasks, losses, configs and trackers
   lcjax info protocols                published splits and classes, which --config=NAME:protocol=... takes
   lcjax info dfc2020:model=unet       a config: its arguments, and every field with its value and meaning
   lcjax info runs/unet                a workdir: network, data, steps, scores
@@ -33,7 +33,7 @@ def run(flags, *words: str) -> None:
     if words:
         print("\n\n".join(_of(word) for word in words))
         return
-    from lcjax.cli import environment
+    from lcjax.cli.inventory import environment
 
     print(environment.text())
     if flags.check:
@@ -46,13 +46,13 @@ def run(flags, *words: str) -> None:
 
 def _of(word: str) -> str:
     """What there is to say of a word: one of the lists, a folder, or else a config."""
-    from lcjax.cli import choices
+    from lcjax.cli.inventory import choices
 
     if word in choices.KINDS:
         return choices.text(word)
     folder = pathlib.Path(word) if choices.is_config(word) else paths.given(word, "info")
     if folder.is_dir() and not choices.is_config(word):
-        from lcjax.cli import contents
+        from lcjax.cli.inventory import contents
 
         return contents.text(folder)
     if folder.is_file() and not choices.is_config(word):

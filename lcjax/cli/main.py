@@ -87,6 +87,18 @@ VERBS = {
         needed=("workdir", "output"),
         computes=True,
     ),
+    "push": Verb(
+        "a workdir -> its network in a repository of a hub, with a card",
+        words=("workdir", "to"),
+        needed=("workdir", "to", "license"),
+        computes=True,
+    ),
+    "pull": Verb(
+        "a network of a hub -> a workdir to predict with",
+        words=("source", "workdir"),
+        needed=("source", "workdir"),
+        computes=True,
+    ),
     "report": Verb("workdirs -> one page that compares them", several="workdirs", needed=("workdirs", "output")),
     "sweep": Verb(
         "a config and a space -> a study of trials, and the config of the best",

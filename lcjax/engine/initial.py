@@ -12,14 +12,13 @@ import numpy as np
 
 from data_pipelines.schema import paths
 from data_pipelines.schema.errors import InputError
-from lcjax import tasks
 from lcjax.engine import restore
 from lcjax.models import params
 from lcjax.models.interfaces import ParameterGroups
 from lcjax.models.transfer import transfer
 from lcjax.parallel import multihost
-from lcjax.runs import checkpoints, workdir
 from lcjax.runs import model_card as cards
+from lcjax.runs import workdir
 from lcjax.tasks import fusion as fusions
 from lcjax.weights import EXPORTED, arrival, files, hub, imagenet, layout
 from lcjax.weights.arrival import Arrival, Plan, Row
@@ -234,14 +233,8 @@ def _of_run(
     template: params.Template,
     values: Host,
 ) -> tuple[Host, Arrival]:
-    """With what another run has learned.
-
-    Of a pre-training the last checkpoint, for it is judged by what is built on it and not by its own held-out score; of
-    a run that maps or classifies the best.
-    """
-    task = tasks.named(workdir.read_config(folder).task)
-    scored = task.can_map or task.can_classify
-    other = restore.restore(folder, "best" if scored and checkpoints.steps(folder, "best") else "last")
+    """With what another run has learned."""
+    other = restore.restore(folder, restore.kind_of_use(folder))
     learned: Host = jax.device_get(other.parameters | other.statistics)
     return _of_ours(_Other(other.card, learned, other.template.groups, str(folder)), card, template, values)
 

@@ -162,6 +162,17 @@ def restore(folder: pathlib.Path, kind: str = "best") -> Trained:
     return Trained(config, card, step, task, template, model["parameters"], model["statistics"])
 
 
+def kind_of_use(folder: pathlib.Path) -> str:
+    """Which checkpoint of a workdir is what it has come to: "best" or "last".
+
+    Of a pre-training the last, for it is judged by what is built on it and not by its own held-out score; of a run that
+    maps or classifies the best. Raises InputError where it is no workdir.
+    """
+    task = tasks.named(_config(folder).task)
+    scored = task.can_map or task.can_classify
+    return "best" if scored and checkpoints.steps(folder, "best") else "last"
+
+
 def classifies(folder: pathlib.Path) -> bool:
     """Whether a workdir is of a run that classifies whole patches. Raises InputError where it is no workdir."""
     return tasks.named(_config(folder).task).can_classify

@@ -325,9 +325,9 @@ def context(trained: restore.Trained, folder: pathlib.Path, split: dict, kind: s
     }
 
 
-def chosen_samples(records: int) -> list[int]:
-    """Returns the indices of the records that reports show: a few, evenly through a split of so many records."""
-    return np.unique(np.linspace(0, records - 1, min(_SAMPLES, records)).round().astype(int)).tolist()
+def chosen_samples(records: int, count: int = _SAMPLES) -> list[int]:
+    """Returns the indices of the records that are shown: a few (`count`), evenly through a split of so many records."""
+    return np.unique(np.linspace(0, records - 1, min(count, records)).round().astype(int)).tolist()
 
 
 def write_samples(path: pathlib.Path, sensor, records: list[dict], predictions: list[np.ndarray]) -> None:

@@ -15,10 +15,11 @@ from jax import export as jax_export
 
 from data_pipelines.schema import locks, paths, schema_version
 from data_pipelines.schema.errors import InputError
+from data_pipelines.schema.files import write_atomically
 from data_pipelines.schema.typed_json import Colour, Count, LabelId, Name, Tile
 from lcjax import tasks
 from lcjax.engine import restore
-from lcjax.export import load, weights
+from lcjax.export import load, onnx_format, weights
 from lcjax.models import params
 from lcjax.ops import augment
 from lcjax.parallel import devices
@@ -36,7 +37,12 @@ _README = "README.md"
 
 
 def write(
-    folder: pathlib.Path, output: pathlib.Path, kind: str = "best", safetensors: bool = False, layout: str = ""
+    folder: pathlib.Path,
+    output: pathlib.Path,
+    kind: str = "best",
+    safetensors: bool = False,
+    layout: str = "",
+    onnx: bool = False,
 ) -> None:
     """Exports the network of a workdir, unless the folder already holds it.
 
@@ -46,20 +52,23 @@ def write(
       kind: of the checkpoint, "best" or "last".
       safetensors: whether to write its arrays as .safetensors, too.
       layout: a name in lcjax.weights.layouts: to write them by the names of that library, too; "" for none.
+      onnx: whether to write the network as ONNX, too.
 
     Raises:
-      InputError: there is no such network or layout, or `output` holds something else.
+      InputError: there is no such network or layout, it cannot be written as ONNX, or `output` holds something else.
     """
     asked = weights.wanted(safetensors, layout)
+    if onnx:
+        onnx_format.check()
     output = paths.given(output, "output")
     whole = output.absolute()
     # Beside the folder, which gets its name when it is complete.
     lock = whole.with_name(f".{whole.name}.lock")
     with locks.held(lock, f"--output={output}", doing="exporting to", instead="choose another folder"):
-        _write(folder, output, kind, asked)
+        _write(folder, output, kind, asked, onnx)
 
 
-def _write(folder: pathlib.Path, output: pathlib.Path, kind: str, asked: weights.Wanted) -> None:
+def _write(folder: pathlib.Path, output: pathlib.Path, kind: str, asked: weights.Wanted, onnx: bool) -> None:
     existing, whole = _existing(output), output.absolute()
     trained = restore.restore(folder, kind)
     fitted = _calibration(trained, folder, kind)
@@ -78,7 +87,14 @@ def _write(folder: pathlib.Path, output: pathlib.Path, kind: str, asked: weights
             )
         missing = {name: one for name, one in beside.items() if not (output / name).exists()}
         weights.write(output, missing)
-        added = [*missing, *([calibrations.FILE] if _add_calibration(output, trained.fingerprint, fitted) else [])]
+        programs = [onnx_format.FILE] if onnx and not (output / onnx_format.FILE).exists() else []
+        for name in programs:
+            write_atomically(output / name, _as_onnx(trained, str(folder)))
+        added = [
+            *missing,
+            *programs,
+            *([calibrations.FILE] if _add_calibration(output, trained.fingerprint, fitted) else []),
+        ]
         done = f"added {', '.join(added)}" if added else "nothing to do"
         _log.info("%s: already holds this network; %s", output, done)
         return
@@ -93,6 +109,8 @@ def _write(folder: pathlib.Path, output: pathlib.Path, kind: str, asked: weights
     arrays = jax.device_get(trained.parameters | trained.statistics)
     np.savez(draft / load.PARAMETERS, **arrays)
     weights.write(draft, beside)
+    if onnx:
+        write_atomically(draft / onnx_format.FILE, _as_onnx(trained, str(folder)))
     (draft / "load.py").write_text(pathlib.Path(load.__file__).read_text(encoding="utf-8"), encoding="utf-8")
     stamped = schema_version.stamp(description, load.SCHEMA_VERSION)
     (draft / load.DESCRIPTION).write_text(json.dumps(stamped, indent=1), encoding="utf-8")
@@ -214,17 +232,38 @@ def _attempt(config, attempt: Callable):
 
 def _program(task: tasks.Task, config, card: cards.Card, template: params.Template) -> tuple[Any, tuple]:
     """Returns the jitted function to export, and the shapes of its arguments, symbolic in batch and image size."""
+    of, _ = _blocks(card, config)
+    b, h, w = jax_export.symbolic_shape(f"b, {of}*h, {of}*w")
+    inputs = {s.name: jax.ShapeDtypeStruct((b, h, w, len(s.bands)), s.dtype) for s in card.sensors}
+    inputs |= {v.name: jax.ShapeDtypeStruct((b, len(v.numbers)), np.float32) for v in task.vectors}
+    return jax.jit(_network(task, config, card, template)), (template.parameters | template.statistics, inputs)
+
+
+def _network(task: tasks.Task, config, card: cards.Card, template: params.Template) -> Callable[[dict, dict], Any]:
+    """Returns the function (values by path, inputs by name) -> logits or embeddings."""
 
     def network(values: dict, inputs: dict) -> jax.Array:
         own = [{path: values[path] for path in flat} for flat in (template.parameters, template.statistics)]
         model = template.merge(*own, train=False)
         return _logits(task, model, inputs, card, config) if _has_classes(task) else task.embed(model, inputs)
 
-    of, _ = _blocks(card, config)
-    b, h, w = jax_export.symbolic_shape(f"b, {of}*h, {of}*w")
-    inputs = {s.name: jax.ShapeDtypeStruct((b, h, w, len(s.bands)), s.dtype) for s in card.sensors}
-    inputs |= {v.name: jax.ShapeDtypeStruct((b, len(v.numbers)), np.float32) for v in task.vectors}
-    return jax.jit(network), (template.parameters | template.statistics, inputs)
+    return network
+
+
+def _as_onnx(trained: restore.Trained, where: str) -> bytes:
+    """Returns the bytes of network.onnx: one image of the size of a tile, computed in float32.
+
+    Runtimes for CPUs have no bfloat16. Raises InputError where it cannot be written.
+    """
+    config, card = trained.config.copy_and_resolve_references(), trained.card
+    config.precision = "f32"
+    task = tasks.make(config, card)
+    network = _network(task, config, card, params.Template(task.build))
+    values = trained.parameters | trained.statistics
+    edge = card.tile
+    shapes = {s.name: jax.ShapeDtypeStruct((1, edge, edge, len(s.bands)), s.dtype) for s in card.sensors}
+    shapes |= {v.name: jax.ShapeDtypeStruct((1, len(v.numbers)), np.float32) for v in task.vectors}
+    return onnx_format.converted(lambda inputs: network(values, inputs), shapes, where)
 
 
 def _has_classes(task: tasks.Task) -> bool:

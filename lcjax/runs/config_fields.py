@@ -94,6 +94,17 @@ class Choice:
 
 
 @dataclasses.dataclass(frozen=True)
+class Names:
+    """Names, each once."""
+
+    text = "names with commas between them, each once, e.g. tensorboard,wandb"
+
+    def admits(self, value: Any) -> bool:
+        """Whether a tuple or a list holds names alone."""
+        return all(isinstance(one, str) and one.strip() for one in value) and len(set(value)) == len(value)
+
+
+@dataclasses.dataclass(frozen=True)
 class Duration:
     """A number and a unit, such as "20 epochs"; in `percent` of the run, too, if this is not the run itself."""
 
@@ -377,6 +388,16 @@ FIELDS: dict[str, Field] = {
     "patience": Field(
         10, "evaluations without a better score after which the run ends; 0 never ends it", 0, allowed=_FROM_0
     ),
+    "trackers": Field(
+        ("tensorboard",),
+        "who is told of the run beside metrics.jsonl: tensorboard, wandb, mlflow (`lcjax info trackers`)",
+        allowed=Names(),
+    ),
+    "tracked_images": Field(
+        0,
+        "validation tiles that trackers are shown with truth and map, and the confusion matrix; 0 is off",
+        allowed=Range(0, 64),
+    ),
     "parallel.mode": Field("jit", "how devices share a step: jit or pmap", allowed=Choice(("jit", "pmap"))),
     "parallel.data": Field(
         -1, "parts that a batch is split into over the devices; -1 takes all that fsdp leaves", allowed=Range(-1, 2**20)
@@ -465,7 +486,7 @@ _TYPES: dict[type, tuple[Any, str]] = {
     int: (int, "a whole number"),
     float: (int | float, "a number"),
     str: (str, "text"),
-    tuple: (tuple | list, "numbers with commas between them"),
+    tuple: (tuple | list, "values with commas between them"),
 }
 _DEPTH = 4  # of groups of fields, and of lists in lists
 _BEGIN = "begin with one of ours, such as lcjax.configs.rasters.get_config()"

@@ -10,14 +10,13 @@ from typing import Any, Literal, TypedDict
 
 import jax
 import ml_collections
-from tensorboardX import SummaryWriter
 
 from data_pipelines.schema import locks, paths, schema_version, typed_json
 from data_pipelines.schema.errors import InputError
 from data_pipelines.schema.files import write_atomically
 from data_pipelines.schema.typed_json import Count, Number
 from lcjax.parallel import multihost, nested_diff
-from lcjax.runs import SCHEMA_VERSION, config_fields
+from lcjax.runs import SCHEMA_VERSION, config_fields, pulled
 from lcjax.runs import model_card as cards
 
 _log = multihost.shared_logger(__name__)
@@ -25,11 +24,11 @@ _log = multihost.shared_logger(__name__)
 CONFIG = "config.json"
 METRICS = "metrics.jsonl"
 LOCK = ".lock"
-# Fields that may change when a run is resumed: where things lie, how they are read, what is kept in memory, and the
-# name of the cell, but nothing that is computed. Another attention, remat, mode or mesh changes gradients by rounding
-# alone.
+# Fields that may change when a run is resumed: where things lie, how they are read, what is kept in memory, who is
+# told, and the name of the cell, but nothing that is computed. Another attention, remat, mode or mesh changes gradients
+# by rounding alone.
 _MAY_CHANGE = (
-    *("attention", "cell", "data_dir", "remat", "threads", "workers"),
+    *("attention", "cell", "data_dir", "remat", "threads", "tracked_images", "trackers", "workers"),
     *("parallel.mode", "parallel.data", "parallel.fsdp"),
 )
 
@@ -93,6 +92,7 @@ def start(
     given = json.loads(config.to_json())
     path = workdir / CONFIG
     with multihost.raise_on_all():
+        pulled.refuse(workdir)
         # Without a checkpoint there is nothing to lose: an earlier start failed before it saved one.
         begun = path.is_file() and any((workdir / "checkpoints" / "last").glob("*"))
         if begun and (differing := differences(read_fields(workdir), given)):
@@ -162,7 +162,11 @@ def differences(there: dict[str, Any], given: dict[str, Any], fields: tuple[str,
 
 
 class Log:
-    """The metrics of a run in metrics.jsonl (deterministic: no times) and TensorBoard; process 0 alone writes."""
+    """The metrics of a run in metrics.jsonl (deterministic: no times); process 0 alone writes.
+
+    Attributes:
+      kept: the rows that earlier starts of the run left, and that still count; none in other processes.
+    """
 
     def __init__(self, workdir: pathlib.Path, step: int, evaluated: int):
         """Opens the log, and drops the rows that a resumed run writes again.
@@ -173,43 +177,37 @@ class Log:
           evaluated: step of the last evaluation that the checkpoint knows of; -1 for none.
         """
         self._writes = multihost.is_main_process()
+        self.kept: list[dict] = []
         if not self._writes:
             return
         path = workdir / METRICS
         last = {"train": step, "validation": evaluated}
-        rows = [row for row in read_metrics(workdir) if row["step"] <= last[row["split"]]]
-        write_atomically(path, "".join(json.dumps(row) + "\n" for row in rows))
+        self.kept = [row for row in read_metrics(workdir) if row["step"] <= last[row["split"]]]
+        write_atomically(path, "".join(json.dumps(row) + "\n" for row in self.kept))
         self._file = path.open("a")
-        self._board = SummaryWriter(str(workdir / "tensorboard"), purge_step=step + 1)
 
-    def write(self, step: int, split: str, values: dict[str, float], times: dict[str, float] | None = None) -> None:
+    def write(self, step: int, split: str, values: dict[str, float]) -> None:
         """Logs one step of one split.
 
         Args:
           step: number of steps done.
           split: "train" or "validation".
-          values: for both files.
-          times: rates and seconds, for TensorBoard alone.
+          values: by name.
         """
         if not self._writes:
             return
         finite = {name: value if math.isfinite(value) else None for name, value in values.items()}
         self._file.write(json.dumps({"step": step, "split": split} | finite) + "\n")
         self._file.flush()
-        for name, value in values.items():
-            self._board.add_scalar(f"{split}/{name}", value, step)
-        for name, value in (times or {}).items():
-            self._board.add_scalar(f"clock/{name}", value, step)
 
     def __enter__(self) -> "Log":
         """Returns itself."""
         return self
 
     def __exit__(self, *_: type[BaseException] | BaseException | TracebackType | None) -> None:
-        """Closes both files."""
+        """Closes the file."""
         if self._writes:
             self._file.close()
-            self._board.close()
 
 
 def read_metrics(workdir: pathlib.Path) -> list[dict]:

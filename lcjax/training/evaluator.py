@@ -6,9 +6,11 @@ from lcjax.engine.schedule import plateau_factor
 from lcjax.engine.state import State, with_lr_multiplier
 from lcjax.parallel import multihost
 from lcjax.runs.progress import Progress
-from lcjax.runs.workdir import Log
+from lcjax.training.pictures import Pictures
 from lcjax.training.probes import Probe
+from lcjax.training.record import Record
 from lcjax.training.saver import Saver
+from lcjax.training.trackers.interface import Picture
 
 _log = multihost.shared_logger(__name__)
 
@@ -16,9 +18,17 @@ _log = multihost.shared_logger(__name__)
 class Evaluator:
     """Scores the validation split of a run; without one it is never due."""
 
-    def __init__(self, experiment: Experiment, progress: Progress, saver: Saver, log: Log, probe: Probe | None):
+    def __init__(
+        self,
+        experiment: Experiment,
+        progress: Progress,
+        saver: Saver,
+        record: Record,
+        probe: Probe | None,
+        pictures: Pictures | None,
+    ):
         self._experiment, self._progress = experiment, progress
-        self._saver, self._log, self._probe = saver, log, probe
+        self._saver, self._record, self._probe, self._pictures = saver, record, probe, pictures
 
     def is_due(self, step: int) -> bool:
         """Returns whether a step is to be evaluated that has not been yet."""
@@ -31,9 +41,9 @@ class Evaluator:
 
         Notes in the progress of the run when it ends for want of a better score.
         """
-        own, probed = self._scores(state)
+        own, probed, pictures = self._scores(state)
         scores = own | probed
-        self._log.write(step, "validation", scores)
+        self._record.write(step, "validation", scores, pictures=pictures)
         config, progress, monitor = self._experiment.config, self._progress, self._experiment.monitor
         score = monitor.of(own)  # probes are of other splits, which choose nothing
         better = monitor.better(score, progress.best)
@@ -53,14 +63,15 @@ class Evaluator:
             progress.ended = f"no better {monitor.name} in {config.patience} evaluations"
         return state
 
-    def _scores(self, state: State) -> tuple[dict[str, float], dict[str, float]]:
-        """The scores of the validation split, and those of the probe."""
+    def _scores(self, state: State) -> tuple[dict[str, float], dict[str, float], list[Picture]]:
+        """The scores of the validation split, those of the probe, and pictures."""
         experiment, (parameters, statistics) = self._experiment, state.evaluated
         assert experiment.validation_source is not None
         batches = experiment.evaluation_batches(experiment.validation_source)
         sums = sum_over_batches(experiment.evaluation_step, parameters, statistics, batches, experiment.batch_sharding)
         probed = self._probe(parameters, statistics) if self._probe else {}
-        return experiment.task.scores(sums), probed
+        pictures = self._pictures(parameters, statistics, sums) if self._pictures else []
+        return experiment.task.scores(sums), probed, pictures
 
     def _at(self, step: int) -> str:
         return f"step {step}/{self._experiment.length.total}"

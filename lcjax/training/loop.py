@@ -19,12 +19,14 @@ from lcjax.parallel import devices, launcher, multihost
 from lcjax.runs import goodput, storage, workdir
 from lcjax.runs.progress import DONE, Progress
 from lcjax.runs.timer import Timer, duration
-from lcjax.training import probes
+from lcjax.training import pictures, probes
 from lcjax.training.batches import Batches
 from lcjax.training.evaluator import Evaluator
 from lcjax.training.metrics_writer import MetricsWriter, NotFinite
 from lcjax.training.profiler import Trace
+from lcjax.training.record import Record, tell_missed
 from lcjax.training.saver import Saver
+from lcjax.training.trackers import registry as trackers
 
 _log = multihost.shared_logger(__name__)
 
@@ -81,6 +83,8 @@ def train(
     with multihost.stop_requests() as stop, contextlib.ExitStack() as held:
         started = started or time.time()
         _check_export(experiment)
+        with multihost.raise_on_all():
+            followed_by = trackers.named(experiment.config)
         probe, trace = probes.make(experiment), Trace(profile, folder)
         held.enter_context(workdir.alone(folder, doing="training in"))
         workdir.start(folder, experiment.config, experiment.card, allow_other_config=allow_other_config)
@@ -91,6 +95,7 @@ def train(
         if progress.ended:
             _log.info(f"{folder}: already ended at step {saver.first}: {progress.ended}")
             saver.mend_best(state)
+            tell_missed(folder, experiment, saver.first, followed_by)
             return _result(experiment, folder, saver.first, progress)
         storage.try_out(folder, experiment.mesh)
         workdir.write(folder, experiment.config, saver.card)
@@ -103,13 +108,11 @@ def train(
             _log.info(f"{folder}: {experiment.order.text(config.batch_size, config.seed)}")
         _log.info(f"{folder}: {devices.where()}")
         batches = Batches(experiment, progress.position, timer)
-        with (
-            workdir.Log(folder, saver.first, progress.evaluated) as log,
-            contextlib.closing(batches),
-            trace,
-        ):
-            writer = MetricsWriter(experiment, progress, log, timer, attempt)
-            evaluator = Evaluator(experiment, progress, saver, log, probe)
+        # Closed last: trackers are waited for when everything else is safe.
+        record = held.enter_context(Record(folder, experiment, saver.first, progress, followed_by))
+        with contextlib.closing(batches), trace:
+            writer = MetricsWriter(experiment, progress, record, timer, attempt)
+            evaluator = Evaluator(experiment, progress, saver, record, probe, pictures.make(experiment))
             parts = _Parts(experiment, saver, timer, attempt, batches, trace, writer, evaluator)
             step, stopping = _run(parts, state, stop)
         with timer.measure("checkpoint"):

@@ -12,8 +12,8 @@ from lcjax.parallel import multihost
 from lcjax.runs.goodput import Attempt
 from lcjax.runs.progress import Progress
 from lcjax.runs.timer import Timer, duration
-from lcjax.runs.workdir import Log
 from lcjax.tasks import Mean
+from lcjax.training.record import Record
 
 _log = multihost.shared_logger(__name__)
 _NOT_SHOWN = ("loss", "learning_rate", "gradient_norm")
@@ -38,9 +38,9 @@ class MetricsWriter:
     The sums of a window that is not full yet are part of the run's progress: a run that goes on logs the same means.
     """
 
-    def __init__(self, experiment: Experiment, progress: Progress, log: Log, timer: Timer, attempt: Attempt):
+    def __init__(self, experiment: Experiment, progress: Progress, record: Record, timer: Timer, attempt: Attempt):
         self._experiment, self._progress = experiment, progress
-        self._log, self._timer, self._attempt = log, timer, attempt
+        self._record, self._timer, self._attempt = record, timer, attempt
         self._pending: tuple[int, dict] | None = None
 
     def push(self, step: int, metrics: dict) -> None:
@@ -75,7 +75,7 @@ class MetricsWriter:
         batch_size, total = self._experiment.config.batch_size, self._experiment.length.total
         speed = self._timer.tick(number * batch_size)
         self._attempt.seen(step, self._timer.spent())
-        self._log.write(step, "train", means, {"examples_per_second": speed})
+        self._record.write(step, "train", means, {"examples_per_second": speed})
         left = duration((total - step) * batch_size / speed)
         names = ("loss", *(key for key in means if key not in _NOT_SHOWN), "learning_rate")
         shown = "  ".join(f"{key} {means[key]:.4g}" for key in names if key in means)

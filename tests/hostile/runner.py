@@ -28,8 +28,8 @@ PRELOADED = (
     "lcjax.cli.prepare", "lcjax.cli.predict", "lcjax.cli.report", "lcjax.cli.evaluate", "lcjax.cli.export",
     "lcjax.cli.info", "lcjax.cli.train", "lcjax.mapping.predict", "lcjax.evaluation.evaluate", "lcjax.training.run",
     "lcjax.reporting.report", "lcjax.export.exporter", "data_pipelines.prepare.prepare", "lcjax.cli.config_flag",
-    "data_pipelines.datasets.rasters.family", "grain", "lcjax.cli.contents", "lcjax.cli.assess", "pyogrio.raw",
-    "lcjax.assessment.sampling", "lcjax.assessment.assess", "lcjax.reporting.assessment_page",
+    "data_pipelines.datasets.rasters.family", "grain", "lcjax.cli.inventory.contents", "lcjax.cli.assess",
+    "pyogrio.raw", "lcjax.assessment.sampling", "lcjax.assessment.assess", "lcjax.reporting.assessment_page",
 )  # fmt: skip
 
 

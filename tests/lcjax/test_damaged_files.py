@@ -11,7 +11,7 @@ import pytest
 import lcjax
 from data_pipelines.reading.dataset import open_dataset
 from data_pipelines.schema.errors import InputError
-from lcjax.cli import contents
+from lcjax.cli.inventory import contents
 from lcjax.engine import restore
 from lcjax.reporting import run_reader
 from lcjax.runs import checksums, goodput

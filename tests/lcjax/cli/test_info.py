@@ -11,7 +11,7 @@ import pytest
 from finished import make_run
 from networks import card_of
 
-from lcjax.cli import choices, environment
+from lcjax.cli.inventory import choices, environment
 from lcjax.configs import base, dfc2020
 from lcjax.runs import workdir
 

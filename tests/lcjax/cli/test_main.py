@@ -30,7 +30,9 @@ FLAGS_OF = {
     "evaluate": ("workdir", "split", "checkpoint", "data_dir"),
     "predict": ("workdir", "scene", "output", "bands", "offset", "overlap", "checkpoint", "batch_size"),
     "assess": ("map", "sample", "labels", "output", "size", "allocation", "strata", "scene", "training", "seed"),
-    "export": ("workdir", "output", "checkpoint"),
+    "export": ("workdir", "output", "checkpoint", "safetensors", "layout", "onnx"),
+    "push": ("workdir", "to", "license", "checkpoint", "private", "output"),
+    "pull": ("source", "workdir"),
     "report": ("workdirs", "output"),
     "benchmark": (
         *("config", "steps", "list", "tiny", "input", "records", "json", "plot"),
@@ -120,9 +122,13 @@ def test_help_of_a_verb_shows_its_flags_and_an_example(command, verb):
         (("prepare",), "--dataset is missing"),
         (
             ("info", "modles"),
-            "modles: expected one of models, datasets, tasks, losses, configs, weights, protocols, a folder, a file of "
-            "weights, or a config: dfc2020,",
+            "modles: expected one of models, datasets, tasks, losses, configs, trackers, weights, protocols, a folder, "
+            "a file of weights, or a config: dfc2020,",
         ),
+        (("push", "runs/x"), "push needs --to and --license, e.g. lcjax push runs/unet --to=hf:ORG/NAME"),
+        (("push", WORKDIR, "--to=x/y", "--license=mit"), "--to=x/y: expected hf:ORG/NAME"),
+        (("pull", "hf:o/n"), "pull needs --source and --workdir"),
+        (("pull", "hf:o", "--workdir=pulled"), "--source=hf:o: expected hf:ORG/NAME"),
         (("info", "modles", "tasks"), "modles: expected one of"),
         (("info", "models", "--check"), "--check: is of this machine; expected no words beside it, found 'models'"),
         (("info", "dfc2020:modle=unet"), "config argument 'modle=unet': expected key=value"),

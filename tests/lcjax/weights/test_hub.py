@@ -1,14 +1,12 @@
 """Weights of the Hugging Face Hub, from a hub on this machine that answers as the real one does."""
 
-import dataclasses
-import http.server
 import os
 import re
 import subprocess
 import sys
-import threading
 
 import numpy as np
+import pretend_hub
 import pytest
 import safetensors.numpy
 from huggingface_hub import constants
@@ -20,82 +18,17 @@ from lcjax.weights import files, hub
 COMMIT = "0123456789abcdef0123456789abcdef01234567"
 OLD = "f" * 40
 CONTENT = safetensors.numpy.save({"conv1.weight": np.arange(4, dtype=np.float32)})
-REFUSALS = {
-    "secret": (401, "GatedRepo"),
-    "nothing": (401, "RepoNotFound"),
-    "down": (503, ""),
-}
-
-
-@dataclasses.dataclass
-class Hub:
-    """A hub with one repository, organisation/network, of two commits.
-
-    Attributes:
-      url: its address.
-      asked: method and path of each request.
-      said: bytes that the hub says the file has.
-      cut: the bytes after which it ends its answers early.
-    """
-
-    url: str = ""
-    asked: list[str] = dataclasses.field(default_factory=list)
-    said: int = len(CONTENT)
-    cut: int | None = None
 
 
 @pytest.fixture
 def served(tmp_path, monkeypatch):
-    """A hub, which the library in this process takes for the real one, and a cache of its own."""
-    state = Hub()
-
-    class Handler(http.server.BaseHTTPRequestHandler):
-        def do_HEAD(self):
-            self.answer(with_body=False)
-
-        def do_GET(self):
-            self.answer(with_body=True)
-
-        def answer(self, with_body):
-            if self.path.startswith("/api/"):  # what the library wants to know for itself
-                self.send_error(404)
-                return
-            state.asked.append(f"{self.command} {self.path}")
-            _organisation, name, _, revision, file = self.path.lstrip("/").split("/", 4)
-            code, said = REFUSALS.get(name, (200, ""))
-            commits = {"main": COMMIT, "v1": OLD, COMMIT: COMMIT, OLD: OLD}
-            if code == 200 and revision not in commits:
-                code, said = 404, "RevisionNotFound"
-            elif code == 200 and file not in ("model.safetensors", "folder/model.safetensors"):
-                code, said = 404, "EntryNotFound"
-            self.send_response(code)
-            if said:
-                self.send_header("X-Error-Code", said)
-            if code == 200:
-                self.send_header("X-Repo-Commit", commits[revision])
-                self.send_header("ETag", f'"{commits[revision]}-{file.replace("/", "-")}"')
-                self.send_header("Content-Length", str(len(CONTENT) if with_body else state.said))
-            else:
-                self.send_header("Content-Length", "0")
-            self.end_headers()
-            if with_body and code == 200:
-                self.wfile.write(CONTENT[: state.cut])
-
-        def log_message(self, *_):
-            pass
-
-    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    state.url = f"http://127.0.0.1:{server.server_port}"
-    monkeypatch.setattr(constants, "ENDPOINT", state.url)
-    template = f"{state.url}/{{repo_id}}/resolve/{{revision}}/{{filename}}"
-    monkeypatch.setattr(constants, "HUGGINGFACE_CO_URL_TEMPLATE", template)
-    monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path / "cache"))
-    thread = threading.Thread(target=server.serve_forever, args=(0.02,))
-    thread.start()
-    yield state
-    server.shutdown()
-    thread.join()
-    server.server_close()
+    """A hub with one repository, organisation/network, of two commits."""
+    files = dict.fromkeys(("model.safetensors", "folder/model.safetensors"), CONTENT)
+    with pretend_hub.served(monkeypatch, str(tmp_path / "cache")) as state:
+        for commit in (OLD, COMMIT):
+            state.commit("organisation/network", files, commit)
+        state.tags["organisation/network"] = {"v1": OLD}
+        yield state
 
 
 def test_one_file_and_the_commit_that_it_is_of(served):

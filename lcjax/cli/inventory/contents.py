@@ -8,7 +8,7 @@ from data_pipelines.schema import on_disk
 from data_pipelines.schema.errors import InputError
 from lcjax import tasks
 from lcjax.export import load
-from lcjax.runs import calibration, evaluations, model_card, workdir
+from lcjax.runs import calibration, evaluations, model_card, pulled, workdir
 from lcjax.sweep import page, study, worker
 
 
@@ -38,6 +38,8 @@ def _run(folder: pathlib.Path) -> list[str]:
     ]
     if (folder / model_card.FILE).exists():
         lines += _card(model_card.read(folder))
+    if origin := pulled.read(folder):
+        lines.append(f"  pulled      from hf:{origin['source']}")
     for kind in ("last", "best"):
         steps = sorted(int(path.name) for path in (folder / "checkpoints" / kind).glob("*") if path.name.isdigit())
         lines.append(f"  {kind:<11} {f'checkpoint of step {steps[-1]:,}' if steps else 'no checkpoint'}")

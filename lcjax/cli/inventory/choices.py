@@ -13,6 +13,7 @@ from lcjax.configs import base
 from lcjax.configs import registry as configs
 from lcjax.models import registry as models
 from lcjax.ops import losses
+from lcjax.training.trackers import registry as trackers
 from lcjax.weights.layouts import ALL
 
 
@@ -53,6 +54,7 @@ _KINDS: dict[str, tuple[Registry, Callable[[Any], str]]] = {
     "tasks": (tasks.REGISTRY, _task),
     "losses": (losses.REGISTRY, _loss),
     "configs": (configs.REGISTRY, _config),
+    "trackers": (trackers.REGISTRY, _first_line),
 }
 # Names that stand for many.
 _PATTERNS = {"datasets": {f"{name}/NAME": "your own images and masks (docs/own_data.md)" for name in datasets.FAMILIES}}

@@ -1,0 +1,1 @@
+"""Trained networks on a Hugging Face hub: pushed with a card for people, pulled and checked."""
