@@ -24,6 +24,7 @@ class Server(http.server.ThreadingHTTPServer):
       statuses: of the next answers, in place of the file.
       cuts: so many bytes are sent of the next answers, and no more; None is all.
       slow: seconds before an answer.
+      trickle: seconds before each byte of one.
       parts: whether parts are known.
       asked: (path with query, Range) of each request.
     """
@@ -35,7 +36,7 @@ class Server(http.server.ThreadingHTTPServer):
         self.moved: dict[str, str] = {}
         self.statuses: list[int] = []
         self.cuts: list[int | None] = []
-        self.slow = 0.0
+        self.slow = self.trickle = 0.0
         self.parts = True
         self.asked: list[tuple[str, str | None]] = []
 
@@ -85,7 +86,10 @@ class Handler(http.server.BaseHTTPRequestHandler):
         self.tell(headers | {"Content-Length": str(len(body))})
         cut = server.cuts.pop(0) if server.cuts else None
         with contextlib.suppress(ConnectionError):
-            self.wfile.write(body[:cut])
+            for place in range(len(body) if server.trickle else 0):
+                time.sleep(server.trickle)
+                self.wfile.write(body[place : place + 1])
+            self.wfile.write(b"" if server.trickle else body[:cut])
 
     def tell(self, headers):
         for name, value in headers.items():

@@ -3,8 +3,8 @@
 GDAL goes by content, not by names, and some of its formats are programs: they name other files, servers, or files that
 GDAL shall write. So a file is opened only as one of `FORMATS`, told by its first bytes; of the formats that name other
 files, only plain VRTs are read, with sources in their own folder, below it, or on servers that the command line names
-(`data_pipelines.geo.vrt`). The files that
-GDAL finds by their names beside a raster (.msk, .ovr, .aux.xml, ...) are held to the same rule.
+(`data_pipelines.geo.vrt`). The files that GDAL finds by their names beside a raster (.msk, .ovr, .aux.xml, ...) are
+held to the same rule.
 
 Nothing here needs GDAL, and nothing is opened that is not a regular file.
 """

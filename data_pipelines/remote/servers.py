@@ -161,7 +161,8 @@ def whole(file: RemoteFile, most: int, *, rule: Rule, silence: float = _SILENCE)
 def _read(answer: Any, size: int, silence: float, known: bool = True) -> bytes:
     """The first `size` bytes that come. Raises BROKEN for less, where so many are `known` to be there."""
     begun, content = time.monotonic(), bytearray()
-    while len(content) < size and (chunk := answer.read(min(_CHUNK, size - len(content)))):
+    # What has come, and not what is asked for: of a server that sends a byte now and then that would be waited for.
+    while len(content) < size and (chunk := answer.read1(min(_CHUNK, size - len(content)))):
         content += chunk
         if time.monotonic() - begun > silence + len(content) / _SLOWEST:
             raise TimeoutError(f"{len(content):,} of {size:,} bytes came in {time.monotonic() - begun:.0f} s")

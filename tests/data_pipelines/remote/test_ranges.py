@@ -83,6 +83,14 @@ def test_a_silent_server_is_given_up(file_server, monkeypatch):
     assert "timed out; expected an answer in 2 tries" in refusal(lambda: opened(file_server))
 
 
+def test_a_server_that_sends_a_byte_now_and_then_is_given_up(file_server, monkeypatch):
+    file = opened(file_server)
+    monkeypatch.setattr(ranges, "SILENCE", 0.2)
+    monkeypatch.setattr(ranges, "TRIES", 2)
+    file_server.trickle = 0.02
+    assert re.search(r"[1-9]\d* of 65,536 bytes came in 0 s; expected", refusal(lambda: file.parts([(500_000, 9)])))
+
+
 @pytest.mark.parametrize(("status", "phrase"), [(404, "404 Not Found"), (403, "403 Forbidden")])
 def test_what_is_not_there_is_said_at_once(file_server, status, phrase):
     file_server.statuses = [status]
