@@ -107,6 +107,15 @@ def absolute(spec: str) -> str:
     return LIST + str(paths.given(spec.strip().removeprefix(LIST), f"split {spec!r}").absolute())
 
 
+def without_folders(spec: str) -> str:
+    """A text with the name of a list in place of its path: what others may read of it."""
+    found = _LISTED.fullmatch(spec.strip())
+    if not found:
+        return spec
+    # Of any system: a path of another one was made there.
+    return LIST + pathlib.PureWindowsPath(found["name"].removeprefix(LIST)).name + spec.strip()[found.end("name") :]
+
+
 def _edge(text: str | None, count: int, default: int) -> int:
     """A boundary of a slice as a number of records; percents are rounded to the nearest, as TFDS does."""
     if text is None:

@@ -16,7 +16,6 @@ from lcjax.engine import restore
 from lcjax.export import weights
 from lcjax.hub import manifest, plain_paths, readme
 from lcjax.runs import SCHEMA_VERSION, calibration, evaluations, model_card, workdir
-from lcjax.runs.model_card import Card
 from lcjax.weights import files
 
 _log = logging.getLogger(__name__)
@@ -36,8 +35,7 @@ def write(folder: pathlib.Path, out: pathlib.Path, kind: manifest.Kind, address:
       InputError: there is no such network, or what lies beside it is damaged.
     """
     trained = restore.restore(folder, kind)
-    fields = plain_paths.without(workdir.read_fields(folder) | {"data_dir": "data"})
-    card = _plain(trained.card)
+    fields, card = plain_paths.of_config(workdir.read_fields(folder)), plain_paths.of_card(trained.card)
     write_atomically(out / workdir.CONFIG, _json(fields))
     write_atomically(out / model_card.FILE, card.to_json())
     plain = dataclasses.replace(trained, card=card)
@@ -51,7 +49,9 @@ def write(folder: pathlib.Path, out: pathlib.Path, kind: manifest.Kind, address:
             f"{folder}: the {kind} checkpoint of step {trained.step} was scored on no split, and its card has no "
             f"scores; first run `lcjax evaluate --workdir={folder} --checkpoint={kind}` to have them"
         )
-    text = readme.text(address, licence, card, fields, checkpoint, plain_paths.without(scored), calibrated)
+    text = readme.text(
+        address, licence, card, fields, checkpoint, list(map(plain_paths.of_evaluation, scored)), calibrated
+    )
     write_atomically(out / manifest.README, text)
     about = manifest.About(run=folder.name, licence=licence, network=trained.fingerprint, kind=kind, step=trained.step)
     manifest.write(out, about)
@@ -59,12 +59,6 @@ def write(folder: pathlib.Path, out: pathlib.Path, kind: manifest.Kind, address:
 
 def _json(fields: dict[str, Any]) -> str:
     return json.dumps(schema_version.stamp(fields, SCHEMA_VERSION), indent=1, sort_keys=True) + "\n"
-
-
-def _plain(card: Card) -> Card:
-    """A card without the paths of this machine."""
-    text = json.dumps(plain_paths.without(json.loads(card.to_json())))
-    return model_card.from_json(text, "the card without paths", "this is a defect of lcjax")
 
 
 def _read_back(path: pathlib.Path, trained: restore.Trained) -> None:
@@ -80,8 +74,7 @@ def _write_calibration(trained: restore.Trained, folder: pathlib.Path, out: path
     if trained.fingerprint not in table:
         return ""
     fitted = trained.calibration(table, folder, kind)
-    spec: str = plain_paths.without(fitted.split["spec"])
-    plain = dataclasses.replace(fitted, split={**fitted.split, "spec": spec})
+    plain = dataclasses.replace(fitted, split=plain_paths.of_split(fitted.split))
     calibration.write(out, trained.fingerprint, plain)
     return plain.summary
 

@@ -1,5 +1,6 @@
 """A network goes to a hub and comes back: the same numbers, no path of this machine, and nothing that is damaged."""
 
+import dataclasses
 import json
 import pathlib
 import pickletools
@@ -16,6 +17,7 @@ from data_pipelines.schema.errors import InputError
 from lcjax.engine import restore
 from lcjax.evaluation import evaluate
 from lcjax.hub import manifest, pull, push
+from lcjax.runs import model_card
 
 # The library uploads large files by a name of its HTTP client that is deprecated.
 pytestmark = pytest.mark.filterwarnings("ignore:Use 'content=:DeprecationWarning")
@@ -92,6 +94,18 @@ def test_nothing_of_this_machine_is_pushed_and_nothing_pickled(scored, pushed):
     arrays = safetensors.numpy.load(pushed["parameters.safetensors"])
     trained = restore.restore(scored)
     assert arrays.keys() == (trained.parameters | trained.statistics).keys()  # of the optimiser, nothing
+
+
+def test_the_list_that_a_run_learned_from_is_pushed_by_its_name_alone(scored, tmp_path, monkeypatch):
+    trained = restore.restore(scored)
+    begun = model_card.Origin(source="/home/joe smith/clientX/run", sha256="", origin="a", bands="name", arrays={})
+    of_list = trained.card.splits["train"] | {"spec": "list:/home/joe smith/clientX/train.txt[:80%]"}
+    card = dataclasses.replace(trained.card, splits=trained.card.splits | {"train": of_list}, weights=begun)
+    monkeypatch.setattr(restore, "restore", lambda *_: dataclasses.replace(trained, card=card))
+    push.push(scored, TO, "mit", output=tmp_path / "card")
+    for path in (tmp_path / "card").iterdir():
+        assert b"clientX" not in path.read_bytes() and b"joe" not in path.read_bytes(), path.name
+    assert "list:train.txt[:80%]" in (tmp_path / "card" / "README.md").read_text()
 
 
 def test_the_card_that_people_read(scored, pushed):
