@@ -33,6 +33,7 @@ class Hub:
       tags: ORG/NAME -> other names of commits; "main" is the newest.
       said: bytes that the hub says every file has, where that is not the truth.
       cut: the bytes after which it ends its answers early.
+      private: repositories that are.
       loses: names of files that it takes and does not keep.
       uploaded: large files by their SHA-256.
     """
@@ -43,6 +44,7 @@ class Hub:
     tags: dict[str, dict[str, str]] = dataclasses.field(default_factory=dict)
     said: int | None = None
     cut: int | None = None
+    private: set[str] = dataclasses.field(default_factory=set)
     loses: tuple[str, ...] = ()
     uploaded: Files = dataclasses.field(default_factory=dict)
 
@@ -78,6 +80,8 @@ class _Handler(http.server.BaseHTTPRequestHandler):
             self._json([self._about(path, content) for path, content in self.hub.newest(found[1]).items()])
         elif found := re.match(r"/api/models/([^/]+/[^/]+)/revision/([^/?]+)", self.path):
             self._json({"id": found[1], "sha": self.hub.resolved(found[1], found[2]), "siblings": []})
+        elif found := re.fullmatch(r"/api/models/([^/]+/[^/]+)", self.path):
+            self._json({"id": found[1], "private": found[1] in self.hub.private, "siblings": []})
         elif self.path.startswith("/api/"):  # what the library wants to know for itself
             self._answer(404)
         else:
@@ -100,6 +104,7 @@ class _Handler(http.server.BaseHTTPRequestHandler):
                 self._answer(code, {"X-Error-Code": said} if said else {})
                 return
             if repo not in self.hub.commits:
+                self.hub.private |= {repo} if asked.get("private") else set()
                 self.hub.commit(repo, {".gitattributes": b"*.safetensors filter=lfs\n"})
             self._json({"url": f"{self.hub.url}/{repo}", "id": repo, "name": repo})
         elif "/preupload/" in self.path:

@@ -1,10 +1,12 @@
 """Files: found below a folder, opened if they are files, written so that they are there completely or not at all."""
 
+import contextlib
 import functools
 import logging
 import os
 import pathlib
 import platform
+import shutil
 import stat
 from collections.abc import Iterator
 from typing import BinaryIO
@@ -101,6 +103,24 @@ def kind_of(mode: int) -> str:
 def temporary(path: pathlib.Path) -> pathlib.Path:
     """A hidden name beside a file for what will be renamed to it; of this process alone, on shared folders too."""
     return path.with_name(f".{path.name}.{platform.node()}.{os.getpid()}")
+
+
+@contextlib.contextmanager
+def whole_folder(path: pathlib.Path) -> Iterator[pathlib.Path]:
+    """A folder that gets its name when it is complete; `path` is not there, or an empty folder.
+
+    Yields a draft beside it, to be filled within the context. An error leaves neither; of a kill a draft stays, which
+    the next one removes.
+    """
+    whole = path.absolute()
+    draft = whole.with_name(f".{whole.name}.draft")
+    shutil.rmtree(draft, ignore_errors=True)
+    draft.mkdir(parents=True)
+    try:
+        yield draft
+        draft.replace(whole)
+    finally:
+        shutil.rmtree(draft, ignore_errors=True)
 
 
 def write_atomically(path: pathlib.Path, content: str | bytes) -> None:

@@ -29,7 +29,7 @@ def define_flags(flags) -> None:
     flags.DEFINE_string("to", None, "The repository, hf:ORG/NAME.")
     flags.DEFINE_string("license", None, "The licence that you give, as hubs write it: apache-2.0, cc-by-4.0, other.")
     flags.DEFINE_enum("checkpoint", None, ["best", "last"], "Which checkpoint; without it best, of pre-training last.")
-    flags.DEFINE_bool("private", False, "A new repository is private.")
+    flags.DEFINE_bool("private", False, "The repository must be private; a new one is made so.")
     flags.DEFINE_string("output", None, "A new folder for what would be pushed; nothing is pushed then.")
 
 

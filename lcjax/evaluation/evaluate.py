@@ -305,7 +305,7 @@ def context(trained: restore.Trained, folder: pathlib.Path, split: dict, kind: s
     """Returns the fields of metrics.json that tell of the run and of the records that were scored."""
     config = trained.config
     return {
-        "run": folder.name,
+        "run": workdir.name_of(folder),
         "model": config.model.name,
         "fusion": config.fusion,
         "init": config.init,

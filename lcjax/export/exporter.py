@@ -4,7 +4,6 @@ import json
 import logging
 import math
 import pathlib
-import shutil
 from collections.abc import Callable, Sequence
 from typing import Any, TypedDict
 
@@ -15,7 +14,7 @@ from jax import export as jax_export
 
 from data_pipelines.schema import locks, paths, schema_version
 from data_pipelines.schema.errors import InputError
-from data_pipelines.schema.files import write_atomically
+from data_pipelines.schema.files import whole_folder, write_atomically
 from data_pipelines.schema.typed_json import Colour, Count, LabelId, Name, Tile
 from lcjax import tasks
 from lcjax.engine import restore
@@ -24,7 +23,7 @@ from lcjax.models import params
 from lcjax.ops import augment
 from lcjax.parallel import devices
 from lcjax.runs import calibration as calibrations
-from lcjax.runs import evaluations
+from lcjax.runs import evaluations, workdir
 from lcjax.runs import model_card as cards
 from lcjax.runs.calibration import Calibration
 from lcjax.tasks import vectors
@@ -69,7 +68,7 @@ def write(
 
 
 def _write(folder: pathlib.Path, output: pathlib.Path, kind: str, asked: weights.Wanted, onnx: bool) -> None:
-    existing, whole = _existing(output), output.absolute()
+    existing = _existing(output)
     trained = restore.restore(folder, kind)
     fitted = _calibration(trained, folder, kind)
     beside = weights.files(trained, asked, str(folder))
@@ -100,24 +99,20 @@ def _write(folder: pathlib.Path, output: pathlib.Path, kind: str, asked: weights
         return
     _log.info("%s: traced %s", folder, devices.where())
     program = trace(trained.task, trained.config, trained.card, trained.template)
-    description = origin | {"run": folder.name} | _description(trained, program)
-    # The folder gets its name when it is complete; a kill leaves a draft, which the same command removes.
-    draft = whole.with_name(f".{whole.name}.draft")
-    shutil.rmtree(draft, ignore_errors=True)
-    draft.mkdir(parents=True)
-    (draft / load.NETWORK).write_bytes(program.serialize())
-    arrays = jax.device_get(trained.parameters | trained.statistics)
-    np.savez(draft / load.PARAMETERS, **arrays)
-    weights.write(draft, beside)
-    if onnx:
-        write_atomically(draft / onnx_format.FILE, _as_onnx(trained, str(folder)))
-    (draft / "load.py").write_text(pathlib.Path(load.__file__).read_text(encoding="utf-8"), encoding="utf-8")
-    stamped = schema_version.stamp(description, load.SCHEMA_VERSION)
-    (draft / load.DESCRIPTION).write_text(json.dumps(stamped, indent=1), encoding="utf-8")
-    (draft / cards.FILE).write_text(trained.card.to_json(), encoding="utf-8")
-    (draft / _README).write_text(_readme(description), encoding="utf-8")
-    _add_calibration(draft, trained.fingerprint, fitted)
-    draft.replace(whole)
+    description = origin | {"run": workdir.name_of(folder)} | _description(trained, program)
+    with whole_folder(output) as draft:
+        (draft / load.NETWORK).write_bytes(program.serialize())
+        arrays = jax.device_get(trained.parameters | trained.statistics)
+        np.savez(draft / load.PARAMETERS, **arrays)
+        weights.write(draft, beside)
+        if onnx:
+            write_atomically(draft / onnx_format.FILE, _as_onnx(trained, str(folder)))
+        (draft / "load.py").write_text(pathlib.Path(load.__file__).read_text(encoding="utf-8"), encoding="utf-8")
+        stamped = schema_version.stamp(description, load.SCHEMA_VERSION)
+        (draft / load.DESCRIPTION).write_text(json.dumps(stamped, indent=1), encoding="utf-8")
+        (draft / cards.FILE).write_text(trained.card.to_json(), encoding="utf-8")
+        (draft / _README).write_text(_readme(description), encoding="utf-8")
+        _add_calibration(draft, trained.fingerprint, fitted)
     megabytes = sum(path.stat().st_size for path in output.iterdir()) / 1e6
     _log.info("%s: %s, for %s", output, _signature(description), ", ".join(PLATFORMS))
     _log.info("written: %s/ (%.1f MB); %s/%s says how to call it", output, megabytes, output, _README)

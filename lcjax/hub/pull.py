@@ -10,6 +10,7 @@ import numpy as np
 
 from data_pipelines.schema import limits, locks
 from data_pipelines.schema.errors import InputError
+from data_pipelines.schema.files import whole_folder
 from lcjax import tasks
 from lcjax.engine import initial, restore
 from lcjax.export import weights
@@ -53,18 +54,9 @@ def _pull(repo: hub.Repository, folder: pathlib.Path) -> None:
     at = hub.Repository(repo.name, commit, repo.said)
     paths = {name: at.fetched(name)[0] for name in found["files"]}
     manifest.check(paths, found, repo.said)
-    whole = folder.absolute()
-    # The folder gets its name when it is complete; a kill leaves a draft, which the same command removes.
-    draft = whole.with_name(f".{whole.name}.draft")
-    shutil.rmtree(draft, ignore_errors=True)
-    draft.mkdir(parents=True)
-    try:
+    with whole_folder(folder) as draft:
         card = _make(draft, paths, found, repo.said)
         pulled.write(draft, f"{repo.name}@{commit}", found["network"])
-    except InputError:
-        shutil.rmtree(draft, ignore_errors=True)
-        raise
-    draft.replace(whole)
     _log.info(
         f"pulled: {folder}, {card.model} for {card.dataset}, {found['kind']} checkpoint of step {found['step']:,}; "
         f"licence {found['licence']}, as stated by whoever pushed it; `lcjax info {folder}` tells more"

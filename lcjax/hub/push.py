@@ -7,9 +7,12 @@ import re
 import tempfile
 from typing import Any
 
+from data_pipelines.schema import locks
 from data_pipelines.schema.errors import InputError
+from data_pipelines.schema.files import whole_folder
 from lcjax.engine import restore
 from lcjax.hub import manifest, staging
+from lcjax.runs import workdir
 from lcjax.version import __version__
 from lcjax.weights import hub
 
@@ -36,7 +39,7 @@ def push(
       to: hf:ORG/NAME; the repository is made where there is none.
       licence: its identifier on the hub, such as "apache-2.0".
       kind: of the checkpoint, "best" or "last"; "" for the one that is used (`restore.kind_of_use`).
-      private: whether a new repository is private.
+      private: whether the repository must be private; a new one is made so.
       output: a new folder for what would be pushed; nothing is, then.
 
     Raises:
@@ -51,8 +54,12 @@ def push(
         )
     chosen = kind or restore.kind_of_use(folder)
     if output is not None:
-        _check_new(output)
-        staging.write(folder, output, _kind(chosen), repo.name, licence)
+        whole = output.absolute()
+        lock = whole.with_name(f".{whole.name}.lock")
+        with locks.held(lock, f"--output={output}", doing="writing to", instead="choose another folder"):
+            _check_new(output)
+            with whole_folder(output) as draft:
+                staging.write(folder, draft, _kind(chosen), repo.name, licence)
         _log.info(f"written: {output}/, as it would be pushed to {to}; {output}/{manifest.README} is its card")
         return
     library = hub.library(repo.said)
@@ -63,7 +70,9 @@ def push(
         staging.write(folder, out, _kind(chosen), repo.name, licence)
         # The library has an error for each answer, and its HTTP client others for each way of not answering.
         try:
-            commit, differing = _commit(library, repo.name, out, f"{folder.name} (lcjax {__version__})", private)
+            commit, differing = _commit(library, repo, out, f"{workdir.name_of(folder)} (lcjax {__version__})", private)
+        except InputError:
+            raise
         except Exception as error:
             raise InputError(f"{repo.said}: {hub.told(error, _DOING, _AGAIN)}") from error
         if differing:
@@ -83,13 +92,24 @@ def _kind(word: str) -> manifest.Kind:
 def _check_new(output: pathlib.Path) -> None:
     if output.exists() and (not output.is_dir() or any(output.iterdir())):
         raise InputError(f"--output={output}: is there already; choose a folder that is new or empty")
-    output.mkdir(parents=True, exist_ok=True)
 
 
-def _commit(library: Any, name: str, out: pathlib.Path, message: str, private: bool) -> tuple[str, list[str]]:
-    """Commits the files of a folder; returns the commit, and what the hub does not hold as it is here."""
-    api = library.HfApi()
+def _commit(
+    library: Any, repo: hub.Repository, out: pathlib.Path, message: str, private: bool
+) -> tuple[str, list[str]]:
+    """Commits the files of a folder; returns the commit, and what the hub does not hold as it is here.
+
+    Raises:
+      InputError: the repository is to be private, and is there already and is not.
+    """
+    api, name = library.HfApi(), repo.name
     api.create_repo(name, private=private or None, exist_ok=True)
+    # Of one that is there, the hub leaves this as it is.
+    if private and not api.repo_info(name).private:
+        raise InputError(
+            f"{repo.said}, --private: the repository is there and public; nothing was pushed; make it private on its "
+            "page, name a new one, or leave --private out"
+        )
     files = sorted(path.name for path in out.iterdir())
     stale = [one for one in api.list_repo_files(name) if one in manifest.KNOWN and one not in files]
     operations = [library.CommitOperationAdd(file, out / file) for file in files]

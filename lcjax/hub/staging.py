@@ -22,7 +22,7 @@ _log = logging.getLogger(__name__)
 
 
 def write(folder: pathlib.Path, out: pathlib.Path, kind: manifest.Kind, address: str, licence: str) -> None:
-    """Writes what is pushed of a run, and reads the arrays back.
+    """Writes what is pushed of a run, and reads the arrays and the manifest back.
 
     Args:
       folder: the workdir.
@@ -53,8 +53,10 @@ def write(folder: pathlib.Path, out: pathlib.Path, kind: manifest.Kind, address:
         address, licence, card, fields, checkpoint, list(map(plain_paths.of_evaluation, scored)), calibrated
     )
     write_atomically(out / manifest.README, text)
-    about = manifest.About(run=folder.name, licence=licence, network=trained.fingerprint, kind=kind, step=trained.step)
+    run = workdir.name_of(folder)
+    about = manifest.About(run=run, licence=licence, network=trained.fingerprint, kind=kind, step=trained.step)
     manifest.write(out, about)
+    manifest.read(out / manifest.FILE, str(folder))
 
 
 def _json(fields: dict[str, Any]) -> str:

@@ -3,6 +3,7 @@
 import contextlib
 import json
 import math
+import os
 import pathlib
 from collections.abc import Iterator
 from types import TracebackType
@@ -31,6 +32,11 @@ _MAY_CHANGE = (
     *("attention", "cell", "data_dir", "remat", "threads", "tracked_images", "trackers", "workers"),
     *("parallel.mode", "parallel.data", "parallel.fsdp"),
 )
+
+
+def name_of(workdir: pathlib.Path) -> str:
+    """The name of a run: that of its folder, which may be given as "." or "..", too."""
+    return pathlib.Path(os.path.abspath(workdir)).name
 
 
 def read_config(workdir: pathlib.Path) -> ml_collections.ConfigDict:

@@ -79,3 +79,17 @@ def test_a_file_is_read_up_to_its_limit(tmp_path):
     assert files.read_whole(tmp_path / "x", 5) == b"12345"
     with pytest.raises(InputError, match="larger than 0 MB"):
         files.read_whole(tmp_path / "x", 4)
+
+
+def test_a_folder_is_there_whole_or_not_at_all(tmp_path):
+    path = tmp_path / "made" / "folder"
+    with pytest.raises(KeyboardInterrupt), files.whole_folder(path) as draft:
+        (draft / "half").write_text("x")
+        raise KeyboardInterrupt
+    assert not list(path.parent.iterdir())
+    (path.parent / ".folder.draft").mkdir()  # as a kill leaves it
+    (path.parent / ".folder.draft" / "half").write_text("x")
+    path.mkdir()
+    with files.whole_folder(path) as draft:
+        (draft / "whole").write_text("x")
+    assert [one.name for one in path.parent.rglob("*")] == ["folder", "whole"]

@@ -339,6 +339,23 @@ def test_a_kill_leaves_nothing_under_the_name_and_the_same_command_ends_it(expor
     assert {p.name: p.read_bytes() for p in output.iterdir()} == {p.name: p.read_bytes() for p in again.iterdir()}
 
 
+def test_a_program_that_is_refused_leaves_nothing(exported, tmp_path, monkeypatch):
+    def refused(*_, **__):
+        raise InputError("cannot be written")
+
+    monkeypatch.setattr(exporter.onnx_format, "check", lambda: None)
+    monkeypatch.setattr(exporter.onnx_format, "converted", refused)
+    with pytest.raises(InputError, match="cannot be written"):
+        exporter.write(exported.runs / "swin_unet", tmp_path / "network", onnx=True)
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_run_is_named_by_its_folder_wherever_one_stands(exported, tmp_path, monkeypatch):
+    monkeypatch.chdir(exported.runs / "swin_unet")
+    exporter.write(pathlib.Path(), tmp_path / "network")
+    assert json.loads((tmp_path / "network" / "export.json").read_text())["run"] == "swin_unet"
+
+
 def test_safetensors_hold_the_same_arrays_and_the_card(exported, tmp_path, capsys):
     output, trained = tmp_path / "network", exported.trained["resnet50_unet"]
     shutil.copytree(exported.out / "resnet50_unet", output)

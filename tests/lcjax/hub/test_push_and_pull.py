@@ -17,7 +17,7 @@ from data_pipelines.schema.errors import InputError
 from lcjax.engine import restore
 from lcjax.evaluation import evaluate
 from lcjax.hub import manifest, pull, push
-from lcjax.runs import model_card
+from lcjax.runs import model_card, workdir
 
 # The library uploads large files by a name of its HTTP client that is deprecated.
 pytestmark = pytest.mark.filterwarnings("ignore:Use 'content=:DeprecationWarning")
@@ -216,6 +216,50 @@ def test_a_push_replaces_what_was_pushed_before(scored, hub):
     hub.commit(REPO, {"calibration.json": b"{}", "LICENSE": b"all of it"})
     push.push(scored, TO, "mit")
     assert set(hub.newest(REPO)) == {"LICENSE", *manifest.NEEDED, manifest.FILE, manifest.README}
+
+
+def test_a_private_push_makes_a_private_repository_and_never_goes_to_a_public_one(scored, hub):
+    push.push(scored, TO, "mit", private=True)
+    assert REPO in hub.private
+    push.push(scored, TO, "mit", private=True)  # and once more
+    hub.private.clear()
+    before = dict(hub.commits[REPO])
+    with pytest.raises(InputError, match=rf"^--to={TO}, --private: the repository is there and public; nothing was"):
+        push.push(scored, TO, "mit", private=True)
+    assert hub.commits[REPO] == before
+
+
+def test_a_workdir_may_be_the_current_folder(scored, hub, tmp_path, monkeypatch):
+    monkeypatch.chdir(scored)
+    push.push(pathlib.Path(), TO, "mit")
+    assert json.loads(hub.newest(REPO)["network.json"])["run"] == scored.name
+    pull.pull(TO, tmp_path / "theirs")
+
+
+def test_what_cannot_be_pulled_is_not_pushed(scored, hub, monkeypatch):
+    monkeypatch.setattr(workdir, "name_of", lambda _: "")
+    with pytest.raises(InputError, match=r"network\.json: run"):
+        push.push(scored, TO, "mit")
+    assert REPO not in hub.commits
+
+
+def test_a_card_that_a_kill_or_an_error_cut_short_is_written_by_the_same_command(scored, tmp_path, monkeypatch):
+    output = tmp_path / "new" / "card"
+
+    def killed(*_):
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(manifest, "write", killed)
+        with pytest.raises(KeyboardInterrupt):
+            push.push(scored, TO, "mit", output=output)
+    assert not list(output.parent.iterdir())
+    shutil.copytree(pathlib.Path(__file__).parent, output.parent / ".card.draft")  # as a kill leaves it
+    push.push(scored, TO, "mit", output=output)
+    assert {path.name for path in output.iterdir()} == {*manifest.NEEDED, manifest.FILE, manifest.README}
+    assert [path.name for path in output.parent.iterdir()] == ["card"]
+    with pytest.raises(InputError, match="is there already"):
+        push.push(scored, TO, "mit", output=output)
 
 
 def test_what_the_hub_does_not_keep_is_said(scored, hub):
