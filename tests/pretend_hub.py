@@ -104,7 +104,7 @@ class _Handler(http.server.BaseHTTPRequestHandler):
                 self._answer(code, {"X-Error-Code": said} if said else {})
                 return
             if repo not in self.hub.commits:
-                self.hub.private |= {repo} if asked.get("private") else set()
+                self.hub.private |= {repo} if "private" in (asked.get("visibility"), *asked) else set()
                 self.hub.commit(repo, {".gitattributes": b"*.safetensors filter=lfs\n"})
             self._json({"url": f"{self.hub.url}/{repo}", "id": repo, "name": repo})
         elif "/preupload/" in self.path:

@@ -255,10 +255,13 @@ def _as_onnx(trained: restore.Trained, where: str) -> bytes:
     task = tasks.make(config, card)
     network = _network(task, config, card, params.Template(task.build))
     values = trained.parameters | trained.statistics
-    edge = card.tile
-    shapes = {s.name: jax.ShapeDtypeStruct((1, edge, edge, len(s.bands)), s.dtype) for s in card.sensors}
-    shapes |= {v.name: jax.ShapeDtypeStruct((1, len(v.numbers)), np.float32) for v in task.vectors}
-    return onnx_format.converted(lambda inputs: network(values, inputs), shapes, where)
+    examples = onnx_format.drawn(card.sensors, task.vectors, card.tile)
+    return onnx_format.converted(lambda inputs: network(values, inputs), examples, where, _answer(task))
+
+
+def _answer(task: tasks.Task) -> str:
+    """What the network answers."""
+    return "logits" if _has_classes(task) else "embeddings"
 
 
 def _has_classes(task: tasks.Task) -> bool:
@@ -312,7 +315,7 @@ def _description(trained: restore.Trained, program: jax_export.Exported) -> dict
         "platforms": list(program.platforms),
         "inputs": inputs,
         "output": {
-            "what": "logits" if has_classes else "embeddings",
+            "what": _answer(trained.task),
             "dtype": answer.dtype.name,
             "shape": list(map(str, answer.shape)),
         }

@@ -3,7 +3,7 @@
 import contextlib
 import importlib.util
 import logging
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 import jax
@@ -11,12 +11,15 @@ import numpy as np
 from jax.extend.core import jaxpr_as_fun
 
 from data_pipelines.schema.errors import InputError
+from data_pipelines.schema.sensors import Sensor
+from data_pipelines.schema.spec import Vector
 
 FILE = "network.onnx"
 CLOSE = 1e-4  # of the largest logit, or of 1
 _PACKAGES = ("jax2onnx", "onnxruntime")
 
 Network = Callable[[dict[str, Any]], jax.Array]
+Inputs = Mapping[str, np.ndarray]
 
 
 def check() -> None:
@@ -28,18 +31,21 @@ def check() -> None:
         )
 
 
-def converted(network: Network, shapes: Mapping[str, jax.ShapeDtypeStruct], where: str) -> bytes:
+def converted(network: Network, examples: Sequence[Inputs], where: str, output: str = "logits") -> bytes:
     """The bytes of network.onnx.
 
     Args:
-      network: {input name: array} -> logits; its parameters are part of it.
-      shapes: of its inputs, all sizes fixed.
+      network: {input name: array} -> logits or embeddings; its parameters are part of it.
+      examples: inputs that onnxruntime must answer alike, one or more, all of the same shapes (`drawn`).
       where: begins messages.
+      output: its name in the file, "logits" or "embeddings".
 
     Raises:
       InputError: jax2onnx cannot write the network, or onnxruntime answers otherwise than the network does.
     """
     import jax2onnx
+
+    shapes = {name: jax.ShapeDtypeStruct(one.shape, one.dtype) for name, one in examples[0].items()}
 
     def of_images(*images: Any) -> jax.Array:
         return network(dict(zip(shapes, images, strict=True)))
@@ -52,10 +58,10 @@ def converted(network: Network, shapes: Mapping[str, jax.ShapeDtypeStruct], wher
                 lambda *images: traced(*images)[0],
                 list(shapes.values()),
                 input_names=list(shapes),
-                output_names=["logits"],
+                output_names=[output],
             )
             content: bytes = model.SerializeToString()
-            answers = _answers(content, images := _drawn(shapes))
+            answers = _answers(content, examples)
     # Whatever it raises for an operation that it does not know, or onnxruntime for one that it cannot compute.
     except Exception as error:
         reason = str(error).strip().partition("\n")[0][:200]
@@ -63,30 +69,56 @@ def converted(network: Network, shapes: Mapping[str, jax.ShapeDtypeStruct], wher
             f"{where}, --onnx: this network cannot be written as ONNX ({type(error).__name__}: {reason}); leave --onnx "
             "out: the program for JAX is not touched by it"
         ) from error
-    wanted = np.asarray(jax.jit(of_images)(*images.values()))
-    difference, most = float(np.abs(answers - wanted).max()), max(1.0, float(np.abs(wanted).max()))
-    if not difference <= CLOSE * most:
-        raise InputError(
-            f"{where}, --onnx: onnxruntime answers otherwise than the network does, by up to {difference:.2g} of "
-            f"{most:.2g}, expected at most {CLOSE * most:.2g}; nothing was written as ONNX; leave --onnx out"
-        )
+    run = jax.jit(of_images)
+    for answer, images in zip(answers, examples, strict=True):
+        wanted = np.asarray(run(*images.values()))
+        difference, most = float(np.abs(answer - wanted).max()), max(1.0, float(np.abs(wanted).max()))
+        if not difference <= CLOSE * most:
+            raise InputError(
+                f"{where}, --onnx: onnxruntime answers otherwise than the network does, by up to {difference:.2g} of "
+                f"{most:.2g}, expected at most {CLOSE * most:.2g}; nothing was written as ONNX; leave --onnx out"
+            )
     return content
 
 
-def _drawn(shapes: Mapping[str, jax.ShapeDtypeStruct]) -> dict[str, np.ndarray]:
-    """Inputs to compare the answers of."""
+def drawn(sensors: Sequence[Sensor], vectors: Sequence[Vector], edge: int) -> list[Inputs]:
+    """Inputs to compare the answers of: what the sensors can hold and more; the same with gaps; and nothing known.
+
+    Args:
+      sensors: of the images, (1, edge, edge, bands).
+      vectors: of the numbers beside them.
+      edge: pixels.
+    """
     generator = np.random.default_rng(0)
-    return {
-        name: generator.uniform(0, 255 if shape.dtype == np.uint8 else 3000, shape.shape).astype(shape.dtype)
-        for name, shape in shapes.items()
-    }
+    full = {s.name: _image(s, generator, edge) for s in sensors}
+    full |= {v.name: generator.uniform(0, 3000, (1, len(v.numbers))).astype(np.float32) for v in vectors}
+    gaps = {name: one.copy() for name, one in full.items()}
+    for sensor in sensors:
+        gaps[sensor.name][:, : edge // 2, : edge // 3] = 0
+    for vector in vectors:
+        gaps[vector.name][:, ::2] = np.nan
+    nothing = {s.name: np.zeros_like(full[s.name]) for s in sensors}
+    return [full, gaps, nothing | {v.name: np.full_like(full[v.name], np.nan) for v in vectors}]
 
 
-def _answers(content: bytes, images: Mapping[str, np.ndarray]) -> np.ndarray:
+def _image(sensor: Sensor, generator: np.random.Generator, edge: int) -> np.ndarray:
+    """An image of stored numbers, some of which lie beyond what the scaling cuts off."""
+    scaling = sensor.scaling
+    offset, scale = np.asarray(scaling.offset), np.asarray(scaling.scale)
+    low, high = np.maximum(scaling.low, offset - 5 * scale), np.minimum(scaling.high, offset + 5 * scale)
+    share = generator.uniform(-0.1, 1.1, (1, edge, edge, len(sensor.bands)))
+    stored = (low + share * (high - low)) / scaling.unit
+    if np.issubdtype(sensor.dtype, np.integer):
+        held = np.iinfo(sensor.dtype)
+        stored = np.clip(np.rint(stored), held.min, held.max)
+    return stored.astype(sensor.dtype)
+
+
+def _answers(content: bytes, examples: Sequence[Inputs]) -> list[np.ndarray]:
     import onnxruntime
 
     session = onnxruntime.InferenceSession(content, providers=["CPUExecutionProvider"])
-    return np.asarray(session.run(None, dict(images))[0])
+    return [np.asarray(session.run(None, dict(images))[0]) for images in examples]
 
 
 @contextlib.contextmanager

@@ -4,6 +4,7 @@ import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from lcjax import tasks
 from lcjax.reporting.tables import markdown_cell, markdown_table
 from lcjax.runs import config_fields
 from lcjax.runs.model_card import Card
@@ -37,7 +38,7 @@ def text(
         _front(licence, card, config),
         f"# {_plain(name)}: {_plain(card.model)} for {_plain(card.dataset)}\n",
         f"A land-cover network of [lcjax](https://pypi.org/project/lcjax/), task {_plain(config['task'])}: {step}.\n",
-        _use(address, name, card, maps=config["task"] == "segmentation"),
+        _use(address, name, card, maps=tasks.named(config["task"]).can_map),
         _inputs(card),
         _classes(card),
         _scores(evaluations, calibrated),
@@ -53,10 +54,16 @@ def _front(licence: str, card: Card, config: Mapping[str, Any]) -> str:
     fields = {
         "license": licence,
         "library_name": "lcjax",
-        "pipeline_tag": "image-segmentation" if config["task"] == "segmentation" else "image-feature-extraction",
+        "pipeline_tag": _pipeline(tasks.named(config["task"])),
         "tags": [*_TAGS, card.model],
     }
     return "\n".join(["---", *(f"{key}: {json.dumps(value)}" for key, value in fields.items()), "---", ""])
+
+
+def _pipeline(task: type[tasks.Task]) -> str:
+    """What the hub calls such a network."""
+    table = ((task.can_map, "image-segmentation"), (task.can_classify, "image-classification"))
+    return next((tag for can, tag in table if can), "image-feature-extraction")
 
 
 def _use(address: str, name: str, card: Card, *, maps: bool) -> str:

@@ -120,7 +120,11 @@ def behind(found: Mapping[str, type[Tracker]], folder: pathlib.Path, history: Se
     return {
         name: tracker
         for name, tracker in found.items()
-        if not tracker.rewinds and any(row["step"] > notes.of(name)["told"].get(row["split"], -1) for row in history)
+        if (
+            not tracker.has_record(folder)
+            if tracker.rewinds
+            else any(row["step"] > notes.of(name)["told"].get(row["split"], -1) for row in history)
+        )
     }
 
 
@@ -208,6 +212,7 @@ class _Line(threading.Thread):
             _log.info(f"tracker {self._label}: holds steps to {most} already, which it is not told again")
         if not tracker.rewinds:
             self._note(tracker, told)
+        if not tracker.rewinds or tracker.begins_anew:
             for row in self._history:
                 self._tell(tracker, told, _of_history(row))
         while not self._gone and (next_row := self._waiting.get()) is not None:

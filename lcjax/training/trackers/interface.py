@@ -61,8 +61,9 @@ class Tracker(abc.ABC):
     by step: it may take its time. Whatever it raises is told once, and ends the tracker and not the run.
 
     Attributes:
-      rewinds: whether it forgets by itself what an earlier start logged of steps that are computed again. Any other
-        is not told again what it has been told, and at its start is told what it has missed.
+      rewinds: whether it forgets by itself what an earlier start logged of steps that are computed again, and keeps
+        at once what it is told; at a start it is told what it has missed only where it has no record of the run
+        (`has_record`). Any other is not told again what it has been told, and at its start is told what it has missed.
       id: what finds the run again at its next start; "" where nothing need be found.
       begins_anew: whether this start has a record of its own, which is told the whole run.
       holds: of a run that it found again, split -> last step that it knows to hold; empty where it cannot tell.
@@ -79,6 +80,11 @@ class Tracker(abc.ABC):
     def check(cls) -> None:
         """Raises InputError where it cannot work on this machine, such as for want of a package."""
         return None
+
+    @classmethod
+    def has_record(cls, workdir: pathlib.Path) -> bool:
+        """Whether an earlier start of a run left a record; asked of one that rewinds, before it is made."""
+        return False
 
     @abc.abstractmethod
     def __init__(self, run: Run): ...

@@ -61,10 +61,10 @@ class MLflow(Tracker):
         return found if found.info.lifecycle_stage == "active" else None
 
     def _last(self, found: Any, split: str) -> int:
-        """The last step of a split that the store holds; -1 for none."""
-        key = next((key for key in found.data.metrics if key.startswith(f"{split}/")), None)
-        history = self._client.get_metric_history(self.id, key) if key else []
-        return max((int(point.step) for point in history), default=-1)
+        """The last step of a split that the store holds of any metric, as not every step has all; -1 for none."""
+        keys = [key for key in found.data.metrics if key.startswith(f"{split}/")]
+        points = (point for key in keys for point in self._client.get_metric_history(self.id, key))
+        return max((int(point.step) for point in points), default=-1)
 
     def _begun(self, run: Run) -> str:
         """Makes a run, and returns its id."""

@@ -10,10 +10,12 @@ import pytest
 from networks import make, smallest
 
 from data_pipelines.schema.errors import InputError
+from data_pipelines.schema.sensors import S1, S2
+from data_pipelines.schema.spec import Vector
 from lcjax.export import exporter, onnx_format
 from lcjax.ops import augment
 
-SHAPES = {"s2": jax.ShapeDtypeStruct((1, 4, 4, 2), np.uint16)}
+EXAMPLES = [{"s2": np.full((1, 4, 4, 2), value, np.uint16)} for value in (900, 0)]
 
 
 def network(inputs):
@@ -29,10 +31,10 @@ def written(monkeypatch):
         def SerializeToString(self):
             return b"a network"
 
-    def to_onnx(function, shapes, **_):
+    def to_onnx(function, shapes, *, output_names, **_):
         if said.error:
             raise said.error
-        said.function, said.shapes = function, shapes
+        said.function, said.shapes, said.names = function, shapes, output_names
         return Model()
 
     class Session:
@@ -41,30 +43,50 @@ def written(monkeypatch):
 
         def run(self, _, images):
             (image,) = images.values()
-            return [np.asarray(said.function(image)) + said.error_of_answers]
+            wrong = said.error_of_answers if image.min() == said.of else 0.0
+            return [np.asarray(said.function(image)) + wrong]
 
-    said.error_of_answers = 0.0
+    said.error_of_answers, said.of = 0.0, 0
     monkeypatch.setitem(sys.modules, "jax2onnx", types.SimpleNamespace(to_onnx=to_onnx))
     monkeypatch.setitem(sys.modules, "onnxruntime", types.SimpleNamespace(InferenceSession=Session))
     return said
 
 
 def test_a_network_that_answers_alike_is_kept(written):
-    assert onnx_format.converted(network, SHAPES, "run") == b"a network"
-    assert written.shapes == list(SHAPES.values())
+    assert onnx_format.converted(network, EXAMPLES, "run") == b"a network"
+    assert written.shapes == [jax.ShapeDtypeStruct((1, 4, 4, 2), np.uint16)] and written.names == ["logits"]
+    onnx_format.converted(network, EXAMPLES, "run", "embeddings")
+    assert written.names == ["embeddings"]
 
 
 @pytest.mark.parametrize("error", [2e-3, float("nan")])
-def test_one_that_answers_otherwise_is_refused(written, error):
-    written.error_of_answers = error
+@pytest.mark.parametrize("of", [900, 0])
+def test_one_that_answers_otherwise_to_any_example_is_refused(written, error, of):
+    written.error_of_answers, written.of = error, of
     with pytest.raises(InputError, match=r"^run, --onnx: onnxruntime answers otherwise than the network does"):
-        onnx_format.converted(network, SHAPES, "run")
+        onnx_format.converted(network, EXAMPLES, "run")
+
+
+def test_answers_are_compared_over_what_sensors_hold():
+    """Decibels are negative; pixels hold no data; numbers are not known."""
+    vector = Vector("taken", ("x", "y", "day"), "where and when")
+    full, gaps, nothing = onnx_format.drawn((S1, S2), (vector,), 12)
+    for sensor in (S1, S2):
+        image = full[sensor.name]
+        assert image.shape == (1, 12, 12, len(sensor.bands)) and image.dtype == sensor.dtype
+        scaled = np.asarray(augment.scale(jnp.asarray(image), sensor.scaling))
+        assert scaled.min() == 0
+        assert np.ptp(scaled) > 0.9
+        assert (gaps[sensor.name][0, 0, 0] == 0).all() and (gaps[sensor.name] == image).mean() > 0.5
+        assert not nothing[sensor.name].any()
+    assert full["s1"].min() < -2500 and full["s1"].max() > 0 and full["s2"].max() > 10_000
+    assert np.isfinite(full["taken"]).all() and np.isnan(gaps["taken"]).sum() == 2 and np.isnan(nothing["taken"]).all()
 
 
 def test_one_that_cannot_be_written_is_told_in_one_line(written):
     written.error = NotImplementedError("no such operation\nand more")
     with pytest.raises(InputError) as caught:
-        onnx_format.converted(network, SHAPES, "run")
+        onnx_format.converted(network, EXAMPLES, "run")
     assert "(NotImplementedError: no such operation); leave --onnx out" in str(caught.value)
     assert "\n" not in str(caught.value)
 
@@ -86,8 +108,7 @@ def as_onnx(model: str) -> bytes:
         net = template.merge(values, statistics, train=False)
         return net({s.name: augment.scale(inputs[s.name], s.scaling) for s in sensors})
 
-    shapes = {s.name: jax.ShapeDtypeStruct((1, 64, 64, len(s.bands)), s.dtype) for s in sensors}
-    return onnx_format.converted(logits, shapes, model)
+    return onnx_format.converted(logits, onnx_format.drawn(sensors, (), 64), model)
 
 
 @pytest.mark.slow

@@ -14,7 +14,8 @@ from data_pipelines.schema import plugins
 from data_pipelines.schema.errors import InputError
 from lcjax.configs import dfc2020
 from lcjax.training.run import train
-from lcjax.training.trackers import mlflow_tracker
+from lcjax.training.trackers import mlflow_tracker, tensorboard_tracker
+from lcjax.training.trackers.interface import Run
 
 
 def tracked(data_dir, trackers, steps=4, **fields):
@@ -53,15 +54,32 @@ def shown(data_dir, tmp_path_factory) -> pathlib.Path:
     return folder
 
 
-def test_tensorboard_has_the_curves_of_the_log(shown):
-    wanted = [
+def of_the_log(workdir: pathlib.Path) -> list[tuple]:
+    """The scalars that TensorBoard must hold."""
+    return [
         (f"{row['split']}/{name}", row["step"], pytest.approx(value))
-        for row in history(shown)
+        for row in history(workdir)
         for name, value in row.items()
         if name not in ("step", "split") and value is not None
     ]
+
+
+def test_tensorboard_has_the_curves_of_the_log(shown):
     there = [one for one in scalars(shown) if not one[0].startswith("clock/")]
-    assert there == wanted and len(wanted) > 20
+    assert there == of_the_log(shown) and len(there) > 20
+
+
+def test_tensorboard_has_each_row_when_it_was_told(tmp_path):
+    """A kill, after which nothing is closed, loses none; the next start says from which step on all is told again."""
+    board = tensorboard_tracker.TensorBoard(Run(tmp_path, {"seed": 1}, "OA"))
+    assert board.begins_anew and len(events(tmp_path)) == 5  # the file's own, two of the start, two of the config
+    board.scalars(1, {"train/loss": 2.0, "train/x y": 3.0})
+    assert scalars(tmp_path) == [("train/loss", 1, 2.0), ("train/x_y", 1, 3.0)]
+    again = tensorboard_tracker.TensorBoard(Run(tmp_path, {"seed": 1}, "OA", step=1))
+    assert not again.begins_anew
+    assert [event.step for event in events(tmp_path) if event.HasField("session_log")] == [1, 2]
+    again.close(ended=False)
+    board.close(ended=False)
 
 
 def test_tensorboard_has_pictures_of_each_evaluation(shown):
@@ -173,6 +191,16 @@ def test_mlflow_holds_a_run_that_was_killed_once_and_each_step_once(store, data_
             assert [value for _, value in told] == pytest.approx([value for _, value in there]), key
 
 
+def test_mlflow_finds_the_last_step_of_any_metric(tmp_path, monkeypatch):
+    """The first metric of a split may be absent from its last steps, where it was not finite."""
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"file://{tmp_path}/mlruns")
+    monkeypatch.setenv("MLFLOW_ALLOW_FILE_STORE", "true")
+    begun = mlflow_tracker.MLflow(Run(tmp_path / "run", {"seed": 1}, "OA"))
+    for step, values in ((1, {"train/a": 1.0, "train/b": 1.0}), (2, {"train/b": 1.0}), (3, {"train/c": 1.0})):
+        begun.scalars(step, values)
+    assert mlflow_tracker.MLflow(Run(tmp_path / "run", {}, "OA", 3, begun.id)).holds == {"train": 3}
+
+
 def test_names_that_mlflow_does_not_take_stay_apart():
     names = ["IoU/a&b", "IoU/a+b", "IoU/a:26:b", "IoU/Wälder (nass)", "IoU/a b.c_d-e"]
     keys = [mlflow_tracker.metric_key(name) for name in names]
@@ -271,7 +299,8 @@ def test_a_run_that_has_ended_tells_what_was_missed(data_dir, tmp_path, monkeypa
         train(config, folder)
         lines = (folder / "table.csv").read_text().splitlines()
         assert sum(",train/loss," in line for line in lines) == 2
-    assert not (folder / "tensorboard").exists()
+        assert scalars(folder) == of_the_log(folder)
+        assert sum(value.tag.startswith("_hparams_/") for event in events(folder) for value in event.summary.value) == 3
 
 
 def test_a_server_that_does_not_answer_loses_no_run(data_dir, tmp_path, monkeypatch, capsys):

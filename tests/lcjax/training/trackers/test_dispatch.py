@@ -148,7 +148,10 @@ def test_who_is_behind(tmp_path):
 
     class Rewinding(Kept):
         rewinds = True
+        has_record = classmethod(lambda cls, folder: (folder / "record").exists())
 
+    assert dispatch.behind({"new": Rewinding}, tmp_path, rows)
+    (tmp_path / "record").touch()
     assert not dispatch.behind({"new": Rewinding}, tmp_path, rows)
 
 
@@ -159,6 +162,15 @@ def test_one_that_rewinds_is_told_as_it_comes_and_nothing_is_noted(tmp_path):
     for _ in range(2):
         follow(Rewinding, tmp_path, [(1, {"loss": 1.0})], history=[{"step": 0, "split": "train", "loss": 1.0}])
     assert [step for step, _ in Kept.server[tmp_path]] == [1, "ended", 1, "ended"]
+    assert not (tmp_path / dispatch.FILE).exists()
+
+
+def test_one_that_rewinds_and_has_no_record_is_told_the_whole_run(tmp_path):
+    class Anew(Kept):
+        rewinds, begins_anew = True, True
+
+    follow(Anew, tmp_path, [(2, {"loss": 1.0})], history=[{"step": 1, "split": "train", "loss": 1.0}], step=1)
+    assert [step for step, _ in Kept.server[tmp_path]] == [1, 2, "ended"]
     assert not (tmp_path / dispatch.FILE).exists()
 
 
