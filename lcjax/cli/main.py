@@ -134,6 +134,7 @@ def main(arguments: list[str] | None = None) -> int:
     0 done, 1 defect (with traceback), 2 wrong input, 3 training diverged, 4 another process of the run is lost, 75
     stopped by SIGTERM after saving, 130 interrupted.
     """
+    as_program = arguments is None
     if arguments is None:
         arguments = sys.argv[1:]
         if arguments and arguments[0] in VERBS and VERBS[arguments[0]].computes:
@@ -166,7 +167,10 @@ def main(arguments: list[str] | None = None) -> int:
         return launcher.watch(verb, values.join_timeout)
     if scheduler:
         _end(_run_joined(verb, rest, scheduler, values))
-    return _run(verb, rest, helped=helped)
+    code = _run(verb, rest, helped=helped)
+    if as_program and not launcher.waits():
+        _end(code)
+    return code
 
 
 def _run(verb: str, rest: list[str], *, helped: bool = False, joined: bool = False) -> int:

@@ -13,6 +13,7 @@ import signal
 import subprocess
 import sys
 import tempfile
+import threading
 from collections.abc import Mapping
 from types import ModuleType
 from typing import TYPE_CHECKING
@@ -27,6 +28,8 @@ STOPPED = 75  # exit code: EX_TEMPFAIL of sysexits.h; schedulers start such a jo
 _NOTES = "LCJAX_NOTES"  # environment variable of the watched process: file descriptor for what JAX prints as it joins
 _JOINED = "\njoined\n"
 _PARENT = "LCJAX_PARENT"  # environment variable of a process that ends with the one that started it: that one's id
+_waits = threading.Event()
+_waits.set()
 FLAGS = ("coordinator_address", "num_processes", "process_id")
 
 
@@ -156,6 +159,16 @@ def end_with_parent() -> None:
         die_with_watcher()
         if os.getppid() != int(parent):  # it went before the kernel was told
             os._exit(STOPPED)
+
+
+def wait_for_nobody() -> None:
+    """Lets this program end without the hooks that libraries have left for its end: one of them may wait for ever."""
+    _waits.clear()
+
+
+def waits() -> bool:
+    """Whether this program waits for such hooks."""
+    return _waits.is_set()
 
 
 def stop_at_once() -> None:

@@ -17,6 +17,7 @@ from data_pipelines.schema import names, schema_version
 from data_pipelines.schema.errors import InputError
 from data_pipelines.schema.files import write_atomically
 from data_pipelines.schema.typed_json import Count
+from lcjax.parallel import launcher
 from lcjax.runs import SCHEMA_VERSION
 from lcjax.training.trackers.interface import Picture, Run, Tracker
 
@@ -187,6 +188,7 @@ class _Line(threading.Thread):
         """Says once that the run goes on without the tracker."""
         if not self._gone:
             self._gone = True
+            launcher.wait_for_nobody()
             again = "" if self._tracker.rewinds else "; the next start of the run tells it what it has missed"
             _log.warning(f"tracker {self._label}: {why}; the run goes on without it, metrics.jsonl has all{again}")
 

@@ -244,3 +244,21 @@ def test_a_platform_without_devices_is_one_line():
     )  # computes nothing, so it asks for no device
     done = subprocess.run([sys.executable, "-c", script], env=environment, capture_output=True, text=True)
     assert done.returncode == 2 and "JAX_PLATFORMS" not in done.stderr and "no such folder" in done.stderr
+
+
+WITH_A_HOOK = """
+import atexit, sys, threading
+from lcjax.cli.main import main
+from lcjax.parallel import launcher
+atexit.register(threading.Event().wait)
+launcher.wait_for_nobody()
+sys.argv = ["lcjax", *sys.argv[1:]]
+main()
+"""
+
+
+@pytest.mark.parametrize(("words", "code"), [(["info", "losses"], 0), (["info", "nothing"], 2)])
+def test_a_hook_that_waits_for_ever_does_not_hold_a_program_that_waits_for_nobody(words, code):
+    """As that of Weights & Biases does, where its server cannot be reached; all of the output is there."""
+    done = subprocess.run([sys.executable, "-c", WITH_A_HOOK, *words], capture_output=True, text=True, timeout=60)
+    assert done.returncode == code and (done.stdout if code == 0 else done.stderr)

@@ -16,7 +16,7 @@ import lcjax
 from data_pipelines.schema.errors import InputError
 from lcjax.engine import restore
 from lcjax.evaluation import evaluate
-from lcjax.hub import manifest, pull, push
+from lcjax.hub import manifest, pull, push, readme
 from lcjax.runs import model_card, workdir
 
 # The library uploads large files by a name of its HTTP client that is deprecated.
@@ -122,6 +122,21 @@ def test_the_card_that_people_read(scored, pushed):
     for sensor in card.sensors:
         assert ", ".join(sensor.bands).replace("_", "\\_") in body
     assert card.splits["train"]["id"] in body and "random values" in body
+
+
+@pytest.mark.parametrize(
+    ("task", "tag"),
+    [
+        ("segmentation", "image-segmentation"),
+        ("classification", "image-classification"),
+        ("contrastive", "image-feature-extraction"),
+        ("masked", "image-feature-extraction"),
+    ],
+)
+def test_the_hub_is_told_what_a_network_of_each_task_does(scored, task, tag):
+    fields = workdir.read_fields(scored) | {"task": task}
+    text = readme.text(REPO, "mit", restore.card_of(scored), fields, {"kind": "best", "step": 1}, [], "")
+    assert f'pipeline_tag: "{tag}"' in text and ("lcjax predict" in text) == (task == "segmentation")
 
 
 @pytest.mark.parametrize("file", ["parameters.safetensors", "config.json", "card.json"])

@@ -8,6 +8,7 @@ import pytest
 
 from data_pipelines.schema import plugins
 from data_pipelines.schema.errors import InputError
+from lcjax.parallel import launcher
 from lcjax.training.trackers import dispatch, registry
 from lcjax.training.trackers.interface import Picture, Run, Tracker
 
@@ -178,6 +179,12 @@ def test_one_that_is_not_there_is_told_once(tmp_path, capsys):
     follow(Unreachable, tmp_path, [(step, {"loss": 1.0}) for step in range(50)])
     out = capsys.readouterr().out
     assert out.count("warning") == 1 and "tracker kept: ConnectionError: no route to host; the run goes on" in out
+    assert not launcher.waits()  # what its library does at the end of the program
+
+
+def test_the_end_of_the_program_waits_for_those_that_answer(tmp_path, monkeypatch):
+    monkeypatch.setattr(launcher, "wait_for_nobody", None)
+    follow(Kept, tmp_path, [(1, {"loss": 1.0})])
 
 
 def test_one_that_hangs_is_not_waited_for(tmp_path, capsys, monkeypatch):
