@@ -18,7 +18,7 @@ _DATA = "data"  # what config.data_dir becomes
 _ABSOLUTE = re.compile(r"\s*(?:file:|~|[A-Za-z]:[\\/]|[\\/])", re.IGNORECASE)
 # In prose; a slash in a unit or an address is none. Only the last part ends at a bracket or a colon.
 _WITHIN = re.compile(
-    r"(?<![\w.:/~-])(?:file:/?(?=/)|list:)?(?:~|[A-Za-z]:(?=[\\/]))?[\\/](?:[^\s,;'\"|\\/]+[\\/])+[^\s,;:'\"()\[\]|+\\/]*",
+    r"(?<![\w.:/~-])(?:file:[\\/]{0,2}|list:)?(?:~|[A-Za-z]:(?=[\\/]))?[\\/](?:[^\s,;'\"|\\/]+[\\/])+[^\s,;:'\"()\[\]|+\\/]*",
     re.IGNORECASE,
 )
 
