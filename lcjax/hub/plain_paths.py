@@ -53,7 +53,7 @@ _HOLD_PATHS = ("data_dir", "init", "split.train", "split.validation", "split.tes
 
 def of_card(card: Card) -> Card:
     """A card; its legend, its sensors and its data set are not touched."""
-    weights = card.weights and {**card.weights, "source": of_path(card.weights["source"])}
+    weights = card.weights and card.weights | {"source": of_path(card.weights["source"])}
     return dataclasses.replace(
         card, splits={role: of_split(split) for role, split in card.splits.items()}, weights=weights
     )
