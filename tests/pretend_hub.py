@@ -81,7 +81,7 @@ class _Handler(http.server.BaseHTTPRequestHandler):
         elif found := re.match(r"/api/models/([^/]+/[^/]+)/revision/([^/?]+)", self.path):
             self._json({"id": found[1], "sha": self.hub.resolved(found[1], found[2]), "siblings": []})
         elif found := re.fullmatch(r"/api/models/([^/]+/[^/]+)", self.path):
-            self._json({"id": found[1], "private": found[1] in self.hub.private, "siblings": []})
+            self._about_repo(found[1])
         elif self.path.startswith("/api/"):  # what the library wants to know for itself
             self._answer(404)
         else:
@@ -122,6 +122,13 @@ class _Handler(http.server.BaseHTTPRequestHandler):
             self._json([self._about(path, content) for path, content in files.items()])
         else:
             self._answer(404)
+
+    def _about_repo(self, repo: str) -> None:
+        if repo in self.hub.commits:
+            self._json({"id": repo, "private": repo in self.hub.private, "siblings": []})
+            return
+        code, said = REFUSALS.get(repo.partition("/")[2], (404, "RepoNotFound"))
+        self._answer(code, {"X-Error-Code": said} if said else {})
 
     def _commit(self, repo: str, lines: list[dict[str, Any]]) -> None:
         files = dict(self.hub.newest(repo))
