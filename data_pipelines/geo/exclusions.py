@@ -145,6 +145,7 @@ def opened(exclusion: Exclusion, grid: Grid, image: pathlib.Path) -> Iterator[Ex
 
 def _check(dataset, path: pathlib.Path) -> None:
     """Raises Refused for a raster that is no mask: of several bands, or of numbers that are not whole."""
+    raster_io.check_here(dataset)
     if dataset.count != 1:
         raise Refused(
             path, f"{dataset.count} bands; expected one, whose numbers say what is not to be used; take it out, e.g. "
