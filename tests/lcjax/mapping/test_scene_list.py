@@ -6,8 +6,10 @@ import pathlib
 
 import pytest
 
+from data_pipelines.remote import hosts
 from data_pipelines.schema.errors import InputError
 from data_pipelines.schema.sensors import S1, S2
+from lcjax.mapping import scene_list
 from lcjax.mapping.scene_list import jobs, parse_bands, parse_scene
 from lcjax.tasks.fusion import sensors_of
 
@@ -189,3 +191,22 @@ def test_what_does_not_fit_is_refused(folder):
         with pytest.raises(InputError, match=words) as caught:
             jobs(text, sensors, output)
         assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "s1=https://h.org/a.tif?sig=SECRET",
+        "s1=https://h.org/a.tif?sig=a,b=SECRET,s1=https://h.org/a.tif?x=1,SECRET",
+        "https://u:SECRET@h.org/a.tif?a,SECRET",
+        "https://u:SECRET/SECRET@h.org/a.tif?a,SECRET",
+        "S2=https://h.org/a.tif?a,SECRET",
+        "s1={folder},s2=https://h.org/a.tif?sig=a,SECRET",
+    ],
+)
+def test_no_line_tells_a_query(tmp_path, monkeypatch, text):
+    monkeypatch.setattr(hosts, "_allowed", {})
+    hosts.allow("h.org")
+    with pytest.raises(InputError, match=r"--scene=.*h\.org/a\.tif.*; (give|expected)") as caught:
+        scene_list.listed(text.format(folder=tmp_path), [S1, S2])
+    assert "SECRET" not in str(caught.value)
