@@ -73,6 +73,8 @@ def content(path: pathlib.Path, remedy: str, expected: str = "a file", limit: in
         if about.st_size > limit:
             raise InputError(f"{path}: {about.st_size:,} bytes; expected {expected} of at most {limit:,}; {remedy}")
         return path.read_bytes()
+    except InputError:
+        raise
     except FileNotFoundError as error:
         raise InputError(f"{path}: no such file; expected {expected}; {remedy}") from error
     except (OSError, ValueError) as error:  # ValueError: a name with NUL
