@@ -134,7 +134,7 @@ def _parts(path: pathlib.Path) -> _Parts:
     if isinstance(path, Address):
         if not path.is_remote:
             raise Refused(path, "names no asset of the STAC item; expected some, as in ITEM.json#red,green,blue")
-        file = Ranged(path)
+        file = Ranged(Address.of(path.text))  # `path` may be held to a version, but that is of all its files together
         (head,) = file.parts([(0, formats.HEAD)])
         if b"<VRTDataset" not in head or head.startswith(tuple(formats.FORMATS)):
             return _Parts([path], {path: file})

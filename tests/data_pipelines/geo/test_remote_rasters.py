@@ -206,6 +206,15 @@ def test_a_mosaic_there(address, file_server):
     np.testing.assert_array_equal(raw, np.concatenate([IMAGE[:, :, 290:], IMAGE[:, :, :10]], 2))
 
 
+def test_a_mosaic_there_is_held_to_what_all_its_files_were(address, file_server):
+    file_server.files["m.vrt"] = vrt("a.tif")
+    path = given(file_server.url("m.vrt"), "x")
+    held = Address.of(path.text, composites.looked_up(path)[0])
+    np.testing.assert_array_equal(read(held)[0], IMAGE)
+    file_server.etags["a.tif"] = '"other"'
+    assert "has changed on its server" in refusal(held)
+
+
 @pytest.mark.parametrize(
     ("name", "said"),
     [
