@@ -93,6 +93,7 @@ def _answers(address: Address, root: str, asked: dict[str, Any]) -> list[_Item]:
     try:
         import pystac_client
         from pystac import Link, errors
+        from pystac_client.errors import ClientTypeError
         from pystac_client.exceptions import APIError, ParametersError
         from pystac_client.stac_api_io import StacApiIO
     except ImportError as error:
@@ -122,6 +123,7 @@ def _answers(address: Address, root: str, asked: dict[str, Any]) -> list[_Item]:
         raise InputError(f"{address}: the search fails ({error}); {failed}") from error
     except (
         APIError,
+        ClientTypeError,
         ParametersError,
         errors.STACError,
         errors.STACTypeError,

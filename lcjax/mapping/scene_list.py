@@ -97,8 +97,8 @@ def listed(text: str, sensors: Sequence[Sensor]) -> list[Listed]:
         if not folders:
             return [Listed(with_assets(places, sensors))]
         if len(folders) < len(places):
-            told = ",".join(f"{name}={path}" for name, path in places.items())
-            raise InputError(f"--scene={told}: a folder and a file; expected folders for all sensors, or files for all")
+            both = ",".join(f"{name}={path}" for name, path in places.items())
+            raise InputError(f"--scene={both}: a folder and a file; expected folders for all sensors, or files for all")
         scenes = _of_folders(places)
     return [Listed(files, name, **told.get(name, {})) for name, files in scenes.items()]
 

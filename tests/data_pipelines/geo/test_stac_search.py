@@ -126,7 +126,7 @@ def test_what_is_a_search():
         ("", {"stac_version": 5}),
         ("", {"stac_extensions": 5}),
         ("", {"id": None}),
-        ("", {"links": [{"rel": "search", "href": "file:///etc/passwd"}]}),
+        ("", {"links": [{"rel": "search", "href": "file:///etc/passwd", "type": "application/geo+json"}]}),
     ],
 )
 def test_a_hostile_page_is_one_line(api, page, change):

@@ -130,7 +130,7 @@ def test_one_image_under_two_names_is_in_one_split(items, file_server, tmp_path,
     if other.startswith("//"):
         hosts.allow(f"localhost:{file_server.server_address[1]}")
         first, second = (
-            f"http://{host}:{file_server.server_address[1]}/red.tif" for host in ("localhost", "LOCALHOST.")
+            f"http://{host}:{file_server.server_address[1]}/red.tif" for host in ("localhost", "LOCALHOST")
         )
     table = items((first, "train"), (second, "test"))
     with pytest.raises(InputError, match=r"line 3: image .* is already in line 2"):
