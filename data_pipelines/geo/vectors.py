@@ -21,7 +21,7 @@ from rasterio.crs import CRS
 from rasterio.errors import CRSError
 
 from data_pipelines.geo import geodesy, geopackage
-from data_pipelines.geo.geometry import wkb
+from data_pipelines.geo.geometry import geojson, wkb
 from data_pipelines.geo.geometry.shapes import Shapes, crossing, offsets
 from data_pipelines.geo.geopackage import Value
 from data_pipelines.geo.grids import Grid
@@ -189,6 +189,8 @@ def _check_file(path: pathlib.Path) -> None:
             f"{path}: {size:,} bytes; expected at most {limits.VECTOR_BYTES:,}; cut it to your images, e.g. with "
             "`ogr2ogr -spat`"
         )
+    elif known == "GeoJSON":
+        geojson.check_crs(path)
     elif known == "ESRI Shapefile":
         if path.suffix.lower() != ".shp":
             raise InputError(f"{path}: a Shapefile under another name; expected NAME.shp with NAME.dbf beside it")
