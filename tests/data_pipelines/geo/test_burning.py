@@ -137,7 +137,9 @@ def test_the_smallest_feature_is_so_with_the_parts_that_meet_no_image(tmp_path):
 def test_a_negative_buffer_knows_edges_far_beyond_a_window(tmp_path):
     """A long ring whose far turns are trimmed has no edge where it had none."""
     right = np.stack([np.linspace(90, 400, 80), np.where(np.arange(80) % 2, 19.0, 20.5)], axis=1)
-    ring = np.vstack([[(-300, -300), (400, -300)], right[::-1], [(85, 20)], right + (0, 2), [(400, 300), (-300, 300)]])
+    ring = np.vstack(
+        [[(-300, -300), (400, -300)], right[::-1], [(85, 20)], np.add(right, (0, 2)), [(400, 300), (-300, 300)]]
+    )
     ring = np.round(np.vstack([ring, ring[:1]]) * 1024) / 1024
     found = burning.covered(placed(tmp_path, polygons([ring]), 40), WHOLE, Drawing(buffer=-20))
     far = shapes.away(ring, X, Y) * 0.5
