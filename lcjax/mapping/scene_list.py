@@ -342,7 +342,7 @@ def _of_list(
         told[scene] = {
             "origin": where,
             "date": acquisition.parse_date(date, f"{where}: date"),
-            "mask": exclusions.parse(mask, f"{where}: mask", path.parent, False) if mask else None,
+            "mask": exclusions.parse(mask, f"{where}: mask", path.parent, must_exist=False) if mask else None,
         }
     return scenes, told
 
