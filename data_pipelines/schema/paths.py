@@ -37,8 +37,8 @@ def given(path: str | os.PathLike[str], what: str, below: pathlib.Path | None = 
 
 def shown(text: str) -> str:
     """A text that may be an address, without what of it may be a secret: its query, and a user before its server."""
-    address = re.fullmatch(r"(.*?\w):/{1,2}(.*)", text, re.DOTALL)  # one slash is what pathlib leaves of two
-    return f"{address[1]}://{re.split('[?#]', from_host(address[2]))[0]}" if address else text
+    address = re.fullmatch(r"(.*?\w:/{1,2})(.*)", text, re.DOTALL)  # one slash is what pathlib leaves of two
+    return f"{address[1]}{re.split('[?#]', from_host(address[2]))[0]}" if address else text
 
 
 def from_host(rest: str) -> str:
