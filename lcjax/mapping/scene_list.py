@@ -150,7 +150,7 @@ def masked(scenes: Sequence[Listed], text: str) -> list[Listed]:
         if len(files) != 1:
             what = f"{len(files)} files" if files else "no raster or polygons"
             raise InputError(f"--mask={text}: {what} of the name {one.name or last.stem}; expected one mask for {last}")
-        found.append(dataclasses.replace(one, mask=dataclasses.replace(mask, path=files[0])))
+        found.append(dataclasses.replace(one, mask=exclusions.of_file(mask, files[0], f"--mask={text}")))
     return found
 
 
@@ -342,7 +342,7 @@ def _of_list(
         told[scene] = {
             "origin": where,
             "date": acquisition.parse_date(date, f"{where}: date"),
-            "mask": exclusions.parse(mask, f"{where}: mask", path.parent) if mask else None,
+            "mask": exclusions.parse(mask, f"{where}: mask", path.parent, must_exist=False) if mask else None,
         }
     return scenes, told
 

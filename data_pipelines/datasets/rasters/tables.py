@@ -120,7 +120,7 @@ def read_table(path: pathlib.Path) -> Table:
         }
         mask = files.pop("mask", None)
         excluded = row.get(EXCLUDE, "")
-        exclude = exclusions.parse(excluded, f"{where}: {EXCLUDE}", path.parent) if excluded else None
+        exclude = exclusions.parse(excluded, f"{where}: {EXCLUDE}", path.parent, must_exist=False) if excluded else None
         drawn = vector_labels.options(where, row) if mask and vectors.are_vectors(mask) else None
         first = files[known.sensors[0]]
         name = str(first) if isinstance(first, Address) else row[known.sensors[0]]  # a query can be a secret

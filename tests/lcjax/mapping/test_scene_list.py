@@ -141,6 +141,23 @@ def test_a_list_is_read_as_spreadsheets_write_it(folder):
     assert [job.files["s2"] for job in found] == [folder / "s2" / "a.tif", folder / "s2" / "b.TIF"]
 
 
+def test_numbers_of_a_folder_of_masks_are_not_those_of_polygons(tmp_path):
+    masks = tmp_path / "masks"
+    masks.mkdir()
+    for name in ("a.tif", "masks/a.gpkg"):
+        (tmp_path / name).touch()
+    scene, output = str(tmp_path / "a.tif"), tmp_path / "maps" / "a.tif"
+    assert jobs(scene, ONE, output, str(masks))[0].mask.path == masks / "a.gpkg"
+    with pytest.raises(InputError, match=r"--mask=\S*masks:cloud_high: numbers of polygons; expected a.gpkg alone"):
+        jobs(scene, ONE, output, f"{masks}:cloud_high")
+
+
+def test_a_mask_of_a_list_that_is_missing_is_found_when_its_scene_is_opened(tmp_path):
+    (tmp_path / "list.csv").write_text("s2,mask\na.tif,\nb.tif,none.tif:3\n")
+    found = jobs(str(tmp_path / "list.csv"), ONE, tmp_path / "maps")
+    assert [one.mask and one.mask.path for one in found] == [None, tmp_path / "none.tif"]
+
+
 def test_what_is_no_scene_is_left_out_of_a_folder(folder, capsys):
     (folder / "s2" / "._a.tif").write_text("")
     (folder / "s2" / "c.tif").mkdir()
