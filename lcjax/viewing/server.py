@@ -152,6 +152,6 @@ def serve(server: Server, told: Callable[[str], None]) -> None:
       server: that listens.
       told: is called with the address of the page.
     """
-    told(server.url)
     with raster_io.anywhere(), server, contextlib.suppress(KeyboardInterrupt):
+        told(server.url)
         server.serve_forever()
