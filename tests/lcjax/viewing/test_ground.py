@@ -190,8 +190,8 @@ LEVELS = np.full((1, HEIGHT, WIDTH), 90, np.uint8)
 def test_a_confidence_that_is_not_of_lcjax_is_left_out_with_a_line(world, tmp_path, capsys, values, more, told):
     shown = ground.opened(lay_beside(tmp_path, world, values, **more))
     assert shown.layers.keys() == {"map"}
-    (line,) = [line for line in capsys.readouterr().out.splitlines() if "confidence" in line]
-    assert "no confidence: " in line and "map_confidence.tif: " in line and told in line
+    (line,) = [line for line in capsys.readouterr().out.splitlines() if "no confidence: " in line]
+    assert "map_confidence.tif: " in line and told in line
 
 
 def test_the_confidence_of_lcjax_is_shown(world, tmp_path):
