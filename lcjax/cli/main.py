@@ -80,7 +80,9 @@ VERBS = {
         computes=True,
         remote=("scene", "remote"),
     ),
-    "view": Verb("a map -> a page to look at it, whatever its size", words=("map",), needed=("map",)),
+    "view": Verb(
+        "a map -> a page to look at it, whatever its size", reads_names=False, words=("map",), needed=("map",)
+    ),
     "assess": Verb("a map -> points to label; labels -> accuracy and areas, with intervals", words=("map",)),
     "export": Verb(
         "a workdir -> a network that runs without lcjax",
