@@ -404,7 +404,7 @@ def test_flags_are_missing_or_no_run_is_there(tmp_path):
         ({"workdir": str(tmp_path), "output": str(tmp_path / "x")}, "config.json: no such file"),
     ):
         with pytest.raises(InputError, match=words) as caught:
-            export_verb.run(types.SimpleNamespace(checkpoint="best", safetensors=False, layout="", **given))
+            export_verb.run(types.SimpleNamespace(checkpoint="best", safetensors=False, layout="", onnx=False, **given))
         assert "\n" not in str(caught.value)
     assert not list(tmp_path.iterdir())
     with pytest.raises(InputError, match="--layout=x: expected one of torchvision_resnet, "):
