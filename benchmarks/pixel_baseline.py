@@ -24,13 +24,12 @@ from scipy import ndimage
 
 from data_pipelines.reading.dataset import open_dataset
 from data_pipelines.reading.interfaces import Dataset, Source
-from data_pipelines.schema import progress, schema_version
+from data_pipelines.schema import display, progress, schema_version
 from data_pipelines.schema.errors import InputError
 from data_pipelines.schema.files import write_atomically
 from data_pipelines.schema.legends import IGNORE
 from data_pipelines.schema.sensors import Sensor
 from lcjax.evaluation.evaluate import (
-    chosen_samples,
     record_fields,
     segmentation_result,
     write_confusion,
@@ -142,7 +141,7 @@ def _score(
     legend = dataset.legend
     count = len(legend.scored)
     confusion, ignored = np.zeros((len(source), count, count), np.int64), np.zeros(len(source), np.int64)
-    chosen, shown, maps = chosen_samples(len(source)), [], []
+    chosen, shown, maps = display.chosen_samples(len(source)), [], []
     for number, record in _records(source, name):
         truth = legend.index_of_id()[record["label"].ravel()]
         predicted = model.predict(seen(record)).astype(np.uint8)

@@ -33,8 +33,8 @@ def make(folder: pathlib.Path, cog: bool = True) -> types.SimpleNamespace:
         out.write_colormap(1, {number: (*bytes.fromhex(colour[1:]), 255) for number, _, colour in CLASSES})
         out.update_tags(LCJAX_CLASSES=names, LCJAX_LEGEND="three")
     _finish(paths["map"], cog)
-    with _out(paths["map_confidence"], confidence[None], cog, nodata=255):
-        pass
+    with _out(paths["map_confidence"], confidence[None], cog, nodata=255) as out:
+        out.scales = (1 / 250,)
     _finish(paths["map_confidence"], cog)
     with _out(paths["scene"], bands, cog) as out:
         out.descriptions = ("B2", "B3", "B4")

@@ -41,8 +41,8 @@ class Drawing:
     overlap: str = LAST
 
     def margin(self, pixel: tuple[float, float]) -> float:
-        """Pixels around a window in which a shape may still reach into it."""
-        return max(self.buffer, 0) * _SCALE / min(pixel) + 1
+        """Pixels around a window in which a shape may still reach into it, or the edge of one take away from it."""
+        return abs(self.buffer) * _SCALE / min(pixel) + 1
 
 
 PLAIN = Drawing()
@@ -55,7 +55,13 @@ def covered(placed: Placed, window: Window, drawing: Drawing = PLAIN) -> np.ndar
 
 
 def burned(
-    placed: Placed, values: np.ndarray, window: Window, outside: int, drawing: Drawing = PLAIN, tie: int = 0
+    placed: Placed,
+    values: np.ndarray,
+    window: Window,
+    outside: int,
+    drawing: Drawing = PLAIN,
+    tie: int = 0,
+    areas: np.ndarray | None = None,
 ) -> np.ndarray:
     """Draws the value of each shape into a window of the image.
 
@@ -66,6 +72,7 @@ def burned(
       outside: the value of pixels that no shape covers.
       drawing: how.
       tie: the value of pixels that shapes of several values cover, with the overlap "none".
+      areas: of each feature of the layer, `Features.areas`: the overlap "smallest" asks for them.
 
     Returns (h, w) int16.
     """
@@ -75,7 +82,8 @@ def burned(
     if drawing.overlap == FIRST:
         order = order[::-1]
     elif drawing.overlap == SMALLEST:
-        order = np.argsort(-_areas(placed.shapes, len(values))[shapes.owners], kind="stable").tolist()
+        assert areas is not None
+        order = np.argsort(-areas[shapes.owners], kind="stable").tolist()
     if drawing.overlap != NONE and not drawing.buffer:
         drawn = _drawn(shapes, [(part, values[shapes.owners[part]]) for part in order], size, drawing.all_touched)
     else:
@@ -114,19 +122,6 @@ def _trimmed(ring: np.ndarray, size: np.ndarray, margin: float) -> np.ndarray:
         kept = ~(beyond[1:-1] & beyond[:-2] & beyond[2:])
         ring = ring[np.concatenate([[True], kept, [True]])]
     return ring
-
-
-def _areas(shapes: Shapes, features: int) -> np.ndarray:
-    """The area of each feature in pixels, of its parts near the image, (features,); of points and lines 0."""
-    x, y = shapes.points.T
-    turns = x[:-1] * y[1:] - x[1:] * y[:-1]
-    turns[shapes.rings[1:-1] - 1] = 0  # from one ring to the next
-    of_ring = np.abs(np.add.reduceat(np.append(turns, 0), shapes.rings[:-1])) / 2 if len(x) else np.empty(0)
-    outer = np.zeros(len(of_ring), bool)
-    outer[shapes.parts[:-1]] = True
-    part = np.repeat(np.arange(len(shapes.kinds)), np.diff(shapes.parts))
-    signed = np.where(outer, of_ring, -of_ring) * (shapes.kinds[part] == wkb.POLYGON)
-    return np.bincount(shapes.owners[part], signed, features)
 
 
 def _geometry(shapes: Shapes, part: int) -> dict[str, Any]:

@@ -113,9 +113,13 @@ def files_of(path: pathlib.Path) -> list[pathlib.Path]:
     return _parts(path).places
 
 
-def version(path: Address) -> str:
-    """What an address is now, for `Address.of`. Raises InputError where it cannot be had."""
-    return _version(_parts(path).files())
+def looked_up(path: Address) -> tuple[str, list[pathlib.Path]]:
+    """What an address is now, for `Address.of`, and what it stands for: the assets of a STAC item, or else itself.
+
+    Raises InputError where it cannot be had.
+    """
+    parts = _parts(path)
+    return _version(parts.files()), parts.places if parts.item else [path]
 
 
 def _version(files: dict[pathlib.Path, Bytes]) -> str:
@@ -130,13 +134,20 @@ def _parts(path: pathlib.Path) -> _Parts:
     if isinstance(path, Address):
         if not path.is_remote:
             raise Refused(path, "names no asset of the STAC item; expected some, as in ITEM.json#red,green,blue")
-        file = Ranged(path)
+        file = Ranged(Address.of(path.text))  # `path` may be held to a version, but that is of all its files together
         (head,) = file.parts([(0, formats.HEAD)])
         if b"<VRTDataset" not in head or head.startswith(tuple(formats.FORMATS)):
             return _Parts([path], {path: file})
     content = vrt.content_of(path)
     named = vrt.named(path, content)
+    if _same(path) in map(_same, named.values()):
+        raise Refused(path, "a VRT that is a source of its own; expected other files; copy it to a GeoTIFF")
     return _Parts([path, *dict.fromkeys(named.values())], {path: Held(content)}, named)
+
+
+def _same(path: pathlib.Path) -> object:
+    """What two names of a file have in common: the version that an address is held to is no other file."""
+    return path.file.url if isinstance(path, Address) else path.resolve()
 
 
 def _bytes(path: pathlib.Path) -> Bytes:

@@ -125,6 +125,17 @@ def colours_of(dataset: rasterio.DatasetReader) -> tuple[ColorInterp, ...]:
     return dataset.colorinterp
 
 
+def check_here(dataset: rasterio.DatasetReader) -> None:
+    """Raises Refused for a mask that lies on servers, in whole or in part: it is read without a look at what failed."""
+    if virtual.is_virtual(dataset):
+        path = virtual.path_of(dataset)
+        raise Refused(
+            path,
+            "a mask that names files on servers; expected files of this machine: copy it, e.g. with `gdal_translate "
+            f"{path.name} mask.tif`",
+        )
+
+
 def image_bands(dataset: rasterio.DatasetReader) -> tuple[int, ...]:
     """The bands that hold data, from 1: all but alpha."""
     return tuple(

@@ -96,17 +96,19 @@ def read(path: pathlib.Path) -> Item:
     """The item at an address, or in a file.
 
     Raises:
-      InputError: it cannot be had, is no item, or too large.
+      Refused: it cannot be had, is no item, or too large.
+      InputError: its server fails.
     """
     plain = path if not isinstance(path, Address) else path.item if path.is_remote else path.path
-    if isinstance(plain, Address):
-        content = ranges.whole(plain, limits.ITEM_BYTES)
-    else:
-        content = typed_json.content(plain, _REMEDY, "a STAC item", limits.ITEM_BYTES)
-    return parsed(plain, typed_json.parse(content, plain, _REMEDY, finite=False))
+    with ranges.refusing(plain):
+        if isinstance(plain, Address):
+            content = ranges.whole(plain, limits.ITEM_BYTES)
+        else:
+            content = typed_json.content(plain, _REMEDY, "a STAC item", limits.ITEM_BYTES)
+        return _parsed(plain, typed_json.parse(content, plain, _REMEDY, finite=False))
 
 
-def parsed(path: pathlib.Path, fields: Any) -> Item:
+def _parsed(path: pathlib.Path, fields: Any) -> Item:
     """The item that JSON holds. Raises InputError for what is none."""
     if not isinstance(fields, dict) or "stac_version" not in fields or fields.get("type") != "Feature":
         kind = str(fields.get("type"))[:40] if isinstance(fields, dict) else "a list"

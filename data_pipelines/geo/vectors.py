@@ -11,6 +11,7 @@ coordinates that are no places) is named and refused.
 
 import contextlib
 import dataclasses
+import functools
 import hashlib
 import math
 import pathlib
@@ -21,7 +22,8 @@ from rasterio.crs import CRS
 from rasterio.errors import CRSError
 
 from data_pipelines.geo import geodesy, geopackage
-from data_pipelines.geo.geometry import wkb
+from data_pipelines.geo.geometry import bending, clipping, geojson, wkb
+from data_pipelines.geo.geometry.clipping import Box
 from data_pipelines.geo.geometry.shapes import Shapes, crossing, offsets
 from data_pipelines.geo.geopackage import Value
 from data_pipelines.geo.grids import Grid
@@ -41,8 +43,6 @@ _EXPECTED = "a GeoPackage, GeoJSON, Shapefile or FlatGeobuf"
 _BESIDE = (".shx", ".dbf", ".prj", ".cpg", ".qix", ".sbn", ".sbx", ".idm", ".ind")  # what GDAL reads with a Shapefile
 _FARTHEST = 1e10  # of a coordinate in any unit: the Earth is 4e7 metres around
 _EXACT = 1024  # steps of a pixel to which places are rounded, so that a part of an image is drawn as the whole
-_BEND = 0.1  # pixels by which a straight edge of one CRS may be bent in another before it is divided
-_PIECES = 64  # that an edge is divided into, at most
 
 
 @dataclasses.dataclass(frozen=True)
@@ -65,6 +65,22 @@ class Features:
     values: Sequence[Value] = ()
     remarks: tuple[str, ...] = ()
 
+    @functools.cached_property
+    def areas(self) -> np.ndarray:
+        """Square metres on the ground of each feature, all of its parts together, (features,); of lines and points 0.
+
+        Infinite where a part has no place on the Earth.
+        """
+        x, y = geodesy.equal_area(self.crs, *self.shapes.points.T)
+        if self.crs.is_geographic:  # as it is written: an edge from -180 to 180 degrees goes around
+            x = self.shapes.points[:, 0] * (self.crs.units_factor[1] / (2 * math.pi) * geodesy.AROUND)
+        else:
+            jumps = np.round(np.diff(x, prepend=x[:1]) / geodesy.AROUND)
+            jumps[self.shapes.rings[:-1]] = 0
+            x = x - geodesy.AROUND * np.cumsum(np.nan_to_num(jumps))
+        areas = dataclasses.replace(self.shapes, points=np.stack([x, y], axis=1)).areas()
+        return np.nan_to_num(areas, nan=np.inf)
+
 
 @dataclasses.dataclass(frozen=True)
 class Placed:
@@ -85,6 +101,11 @@ class Placed:
         for name in ("points", "rings", "parts", "kinds"):
             total.update(np.ascontiguousarray(getattr(self.shapes, name)).tobytes())
         return total.hexdigest()[:16]
+
+
+def none_of(features: Features) -> Placed:
+    """A layer of which nothing meets an image."""
+    return Placed(features.shapes.chosen(np.zeros(len(features.shapes.kinds), bool)), (1.0, 1.0))
 
 
 class Elsewhere(Refused):
@@ -189,6 +210,8 @@ def _check_file(path: pathlib.Path) -> None:
             f"{path}: {size:,} bytes; expected at most {limits.VECTOR_BYTES:,}; cut it to your images, e.g. with "
             "`ogr2ogr -spat`"
         )
+    elif known == "GeoJSON":
+        geojson.check_crs(path)
     elif known == "ESRI Shapefile":
         if path.suffix.lower() != ".shp":
             raise InputError(f"{path}: a Shapefile under another name; expected NAME.shp with NAME.dbf beside it")
@@ -332,40 +355,42 @@ def onto(features: Features, grid: Grid, image: pathlib.Path, margin: float = 0)
         pixel = geodesy.metres_per_pixel(grid.crs, grid.transform, grid.height, grid.width)
     except ValueError as error:
         raise Refused(image, f"{error}; expected a place, which {features.path.name} has") from error
-    near = features.shapes.chosen(_may_meet(features, grid, margin))
-    moved = near.points if features.crs == grid.crs else _moved(features.crs, grid.crs, near.points)
+    boxes, beside = clipping.boxes_of(features.crs, grid), margin / min(grid.width, grid.height)
+    near = features.shapes.chosen(_may_meet(features, boxes, 0.05 + beside))
+    if boxes and features.crs != grid.crs:
+        near = clipping.clipped(near, [clipping.widened(box, 1 + 2 * beside) for box in boxes])
+    moved = bending.in_pixels(features.crs, grid, near.points)
     if np.isnan(moved).any():
         ring = np.searchsorted(near.rings, np.isnan(moved).any(1).argmax(), "right") - 1
         number = near.owners[np.searchsorted(near.parts, ring, "right") - 1] + 1
         raise Refused(features.path, f"feature {number} has no place in the CRS of {image.name}; take it out")
-    shapes = dataclasses.replace(near, points=_pixels(grid, moved))
+    shapes = dataclasses.replace(near, points=moved)
     if features.crs != grid.crs:
-        shapes = _divided(near, shapes, features.crs, grid)
+        shapes = bending.divided(near, shapes, features.crs, grid)
     shapes = dataclasses.replace(shapes, points=np.round(shapes.points * _EXACT) / _EXACT)
-    boxes, size = shapes.boxes(), (grid.width, grid.height)
-    meets = np.all(boxes[:, :2] <= np.add(size, margin), axis=1) & np.all(boxes[:, 2:] >= -margin, axis=1)
+    bounds, size = shapes.boxes(), (grid.width, grid.height)
+    meets = np.all(bounds[:, :2] <= np.add(size, margin), axis=1) & np.all(bounds[:, 2:] >= -margin, axis=1)
     return Placed(shapes.chosen(meets), pixel)
 
 
-def _may_meet(features: Features, grid: Grid, margin: float) -> np.ndarray:
-    """Which parts may meet an image, told by bounds in the CRS of the layer. Raises Refused where its bounds do not."""
-    everything = np.ones(len(features.shapes.kinds), bool)
-    around = np.linspace(0, 1, 33)
-    columns, rows = np.meshgrid(around * grid.width, around * grid.height)
-    x, y = geodesy.positions(grid.transform, columns, rows)
-    if features.crs != grid.crs:
-        x, y = geodesy.transformed(grid.crs, features.crs, x, y)
-    if not (np.isfinite(x).all() and np.isfinite(y).all()):
-        return everything  # what it lies in there cannot be told
-    low, high = np.array([x.min(), y.min()]), np.array([x.max(), y.max()])
-    boxes = features.shapes.boxes()
-    more = (high - low) * (0.05 + margin / min(grid.width, grid.height))  # edges are bent, too
-    meets = np.all(boxes[:, :2] <= high + more, axis=1) & np.all(boxes[:, 2:] >= low - more, axis=1)
-    layer_low, layer_high = boxes[:, :2].min(0), boxes[:, 2:].max(0)
-    if not ((layer_low <= high).all() and (layer_high >= low).all()):
+def _may_meet(features: Features, boxes: Sequence[Box], more: float) -> np.ndarray:
+    """Which parts may meet an image, told by bounds in the CRS of the layer.
+
+    Args:
+      boxes: of the image; none where they cannot be told, and then all parts may.
+      more: the share of a box that counts beside it: the edges of an image are bent, too.
+
+    Raises:
+      Elsewhere: the bounds of all parts together do not meet the boxes.
+    """
+    bounds = features.shapes.boxes()
+    if not boxes:
+        return np.ones(len(bounds), bool)
+    layer = bounds[:, :2].min(0), bounds[:, 2:].max(0)
+    if not any((layer[0] <= high).all() and (layer[1] >= low).all() for low, high in boxes):
         lies, there = (
             f"x {one[0]:,.7g} to {other[0]:,.7g}, y {one[1]:,.7g} to {other[1]:,.7g}"
-            for one, other in ((layer_low, layer_high), (low, high))
+            for one, other in (layer, boxes[0])
         )
         raise Elsewhere(
             features.path,
@@ -373,42 +398,7 @@ def _may_meet(features: Features, grid: Grid, margin: float) -> np.ndarray:
             f"{geodesy.codes(features.crs)[0] or 'its CRS'}); expected some on it; is it the right file, and its CRS "
             "the right one?",
         )
+    meets = np.zeros(len(bounds), bool)
+    for low, high in (clipping.widened(box, more) for box in boxes):
+        meets |= np.all(bounds[:, :2] <= high, axis=1) & np.all(bounds[:, 2:] >= low, axis=1)
     return meets
-
-
-def _moved(crs: CRS, to: CRS, points: np.ndarray) -> np.ndarray:
-    return np.stack(geodesy.transformed(crs, to, points[:, 0], points[:, 1]), axis=1)
-
-
-def _pixels(grid: Grid, points: np.ndarray) -> np.ndarray:
-    return np.stack(geodesy.positions(~grid.transform, points[:, 0], points[:, 1]), axis=1)
-
-
-def _divided(near: Shapes, shapes: Shapes, crs: CRS, grid: Grid) -> Shapes:
-    """Divides edges that are straight in one CRS and bent in the other.
-
-    Args:
-      near: in the CRS `crs`.
-      shapes: the same, in pixels of the grid.
-    """
-    if len(near.points) < 2:
-        return shapes
-    begins = np.ones(len(near.points) - 1, bool)  # an edge begins at each point but the last ones of rings
-    begins[near.rings[1:-1] - 1] = False
-    middle = _pixels(grid, _moved(crs, grid.crs, (near.points[:-1] + near.points[1:]) / 2))
-    bend = np.hypot(*(middle - (shapes.points[:-1] + shapes.points[1:]) / 2).T)
-    pieces = np.ones(len(near.points), np.int64)
-    bent = begins & (bend > _BEND)  # NaN is not
-    pieces[:-1][bent] = np.ceil(np.sqrt(bend[bent] / _BEND)).clip(max=_PIECES)  # it falls with the square
-    if (pieces == 1).all():
-        return shapes
-    at = np.repeat(np.arange(len(pieces)), pieces)
-    step = np.arange(len(at)) - np.repeat(np.cumsum(pieces) - pieces, pieces)
-    share = (step / pieces[at])[:, None]
-    after = np.minimum(at + 1, len(pieces) - 1)
-    points = shapes.points[at]
-    new = step > 0
-    there = near.points[at[new]] * (1 - share[new]) + near.points[after[new]] * share[new]
-    moved = _pixels(grid, _moved(crs, grid.crs, there))
-    points[new] = np.where(np.isnan(moved), points[new], moved)
-    return dataclasses.replace(shapes, points=points, rings=offsets(pieces)[shapes.rings])

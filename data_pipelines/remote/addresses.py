@@ -13,7 +13,9 @@ from data_pipelines.schema.spec import RemoteFile
 LONGEST = 4000  # letters of an address
 _SCHEME = re.compile(r"(https?|s3|gs)://", re.IGNORECASE)
 _GDAL = {"/vsicurl/": "", "/vsis3/": "s3://", "/vsigs/": "gs://"}  # how GDAL spells addresses
-_BUCKETS = {"s3": hosts.S3, "gs": hosts.GS}
+_PORTS = {"https": ":443", "http": ":80"}
+_SAFE = "%/:?#[]@!$&'()*+,;=~"
+_PLAIN = re.compile(r"[\w.~-]", re.ASCII)  # what means the same in an address, escaped or not
 _ITEM = re.compile(r"(.+\.(?:geo)?json)(?:#([^#]*))?", re.IGNORECASE | re.DOTALL)
 
 
@@ -154,7 +156,9 @@ def given(text: object, what: str, below: pathlib.Path | None = None) -> pathlib
         found = text
     elif isinstance(text, str) and (plain := remote_text(text)):
         if len(plain) > LONGEST:
-            raise InputError(f"{what}={plain[:40]}...: {len(plain):,} letters; expected at most {LONGEST:,}")
+            raise InputError(
+                f"{what}={paths.shown(plain)[:40]}...: {len(plain):,} letters; expected at most {LONGEST:,}"
+            )
         found = Address.of(plain)
     else:
         path = paths.given(text, what, below)  # type: ignore[arg-type]
@@ -167,13 +171,12 @@ def given(text: object, what: str, below: pathlib.Path | None = None) -> pathlib
     return found
 
 
-def shown(text: str) -> str:
-    """A text that may hold addresses, without their queries, which can be secrets."""
-    return re.sub(r"(://[^?,#]*)\?[^,#]*", r"\1", text)
-
-
 def remote_text(text: str) -> str:
-    """A text as an address of https or http; empty where it names no server."""
+    """A text as an address of https or http; empty where it names no server.
+
+    Spellings that mean the same are one: the host in small letters, without the port of the scheme, and nothing escaped
+    that needs it not.
+    """
     for start, scheme in _GDAL.items():
         if text.startswith(start):
             text = scheme + text.removeprefix(start)
@@ -181,7 +184,19 @@ def remote_text(text: str) -> str:
         return ""
     scheme, rest = found[1].lower(), text[found.end() :]
     bucket, _, key = rest.partition("/")
-    if scheme in _BUCKETS:  # a key may hold any sign
-        key, sharp, assets = key.partition("#")
-        return _BUCKETS[scheme].format(bucket=bucket) + urllib.parse.quote(key, safe="/%") + sharp + assets
-    return f"{scheme}://" + urllib.parse.quote(rest, safe="%/:?#[]@!$&'()*+,;=~")
+    if place := hosts.of_bucket(scheme, bucket):
+        key, sharp, assets = key.partition("#")  # a key may hold any sign
+        return place + _escaped(urllib.parse.quote(key, safe="/%")) + sharp + assets
+    host, path, more = re.findall(r"^([^/?#]*)([^?#]*)((?s:.*))$", urllib.parse.quote(rest, safe=_SAFE))[0]
+    host = re.sub(rf"\.?(:|{_PORTS[scheme]})?$", "", host.lower())
+    return f"{scheme}://{host}{_escaped(path)}{more}"
+
+
+def _escaped(path: str) -> str:
+    """A path in which as little as may be is escaped."""
+
+    def plain(found: re.Match[str]) -> str:
+        letter = chr(int(found[1], 16))
+        return letter if _PLAIN.fullmatch(letter) else found[0].upper()
+
+    return re.sub(r"%([0-9a-fA-F]{2})", plain, path)

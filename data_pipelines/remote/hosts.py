@@ -14,7 +14,9 @@ _PORTS = {"https": 443, "http": 80}
 _NAME = r"[a-z0-9_]([a-z0-9_.-]*[a-z0-9_])?|\[[0-9a-f:.]+\]"
 _BUCKET = r"[a-z0-9][a-z0-9._-]*"
 _EXAMPLE = "e.g. --remote=data.example.org, --remote=localhost:8000 or --remote=s3://BUCKET"
-S3, GS = "https://{bucket}.s3.amazonaws.com/", "https://storage.googleapis.com/{bucket}/"  # where buckets are read
+# Where buckets are read. A certificate is of names without a dot more: buckets with one are folders of the server.
+_S3, _S3_DOTTED = "https://{bucket}.s3.amazonaws.com/", "https://s3.amazonaws.com/{bucket}/"
+_GS = "https://storage.googleapis.com/{bucket}/"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -61,6 +63,12 @@ def allowed() -> tuple[str, ...]:
     return tuple(_allowed)
 
 
+def of_bucket(scheme: str, bucket: str) -> str:
+    """The address of a public bucket, to which the key is added; empty where `scheme` is none of s3 and gs."""
+    address = {"s3": _S3_DOTTED if "." in bucket else _S3, "gs": _GS}.get(scheme, "")
+    return address.format(bucket=bucket)
+
+
 def check(url: str, what: str) -> None:
     """Raises InputError unless an address is one that may be asked; `what` names it."""
     try:
@@ -92,6 +100,8 @@ def _plain(parts: urllib.parse.SplitResult) -> str:
 def _host(text: str) -> Host:
     plain = text.strip().lower()
     if bucket := re.fullmatch(rf"s3://({_BUCKET})/?", plain):
+        if "." in bucket[1]:
+            return Host(r"s3([.-][a-z0-9-]+)?\.amazonaws\.com", folder=f"/{bucket[1]}/")
         return Host(rf"{re.escape(bucket[1])}\.s3([.-][a-z0-9-]+)?\.amazonaws\.com")
     if bucket := re.fullmatch(rf"gs://({_BUCKET})/?", plain):
         return Host(r"storage\.googleapis\.com", folder=f"/{bucket[1]}/")

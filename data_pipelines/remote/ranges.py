@@ -2,13 +2,15 @@
 
 import collections
 import concurrent.futures
+import contextlib
 import functools
 import hashlib
 import itertools
 import logging
+import pathlib
 import threading
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Protocol
 
 from data_pipelines.remote import hosts, servers
@@ -152,28 +154,37 @@ class Ranged:
 
     def _asked(self, start: int, size: int) -> tuple[Description, bytes]:
         ask = functools.partial(servers.part, self._file, start, size, rule=_rule_of(self._file), silence=SILENCE)
-        try:
+        with refusing(self._address):
             answer = servers.again(str(self._address), ask, pause, TRIES)
-        except servers.Unreachable:
-            raise
-        except InputError as error:
-            raise Refused(self._address, str(error).removeprefix(f"{self._address}: ")) from error
         content = b"".join(answer.chunks)
         if answer.said.length < 0 and not answer.ended:
             raise Refused(self._address, "its server does not tell its length; expected one that does: download it")
         return answer.said, content
 
 
+@contextlib.contextmanager
+def refusing(path: pathlib.Path) -> Iterator[None]:
+    """Makes what is wrong with a file its refusal; that a server fails time and again is none, and stays what it is."""
+    try:
+        yield
+    except (Refused, servers.Unreachable):
+        raise
+    except InputError as error:
+        raise Refused(path, str(error).removeprefix(f"{path}: ")) from error
+
+
 def whole(address: Address, most: int) -> bytes:
-    """All of a small file on a server. Raises InputError for more than `most` bytes, and as `Ranged`."""
+    """All of a small file on a server. Raises Refused for more than `most` bytes, and as `Ranged`."""
     ask = functools.partial(servers.whole, address.file, most, rule=_rule_of(address.file), silence=SILENCE)
-    return servers.again(str(address), ask, pause, TRIES)
+    with refusing(address):
+        return servers.again(str(address), ask, pause, TRIES)
 
 
 def beginning(address: Address, size: int) -> bytes:
-    """The first bytes of a file on any server, at most `size`. Raises InputError where they cannot be had."""
+    """The first bytes of a file on any server, at most `size`. Raises as `Ranged` where they cannot be had."""
     ask = functools.partial(servers.beginning, address.file, size, rule=_rule_of(address.file), silence=SILENCE)
-    return servers.again(str(address), ask, pause, TRIES)
+    with refusing(address):
+        return servers.again(str(address), ask, pause, TRIES)
 
 
 def _rule_of(file: RemoteFile) -> servers.Rule:

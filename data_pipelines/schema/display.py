@@ -6,6 +6,7 @@ import numpy as np
 
 from data_pipelines.schema.sensors import Sensor
 
+SAMPLES = 6  # tiles shown in reports
 # Twelve colours that are told apart easily (ColorBrewer's Paired).
 _PALETTE = (
     "#1f78b4", "#33a02c", "#e31a1c", "#ff7f00", "#6a3d9a", "#b15928",
@@ -29,3 +30,8 @@ def distinct_colours(count: int) -> list[str]:
     """So many colours ("#rrggbb") that are told apart: those of the palette, then hues a golden angle apart."""
     more = (colorsys.hsv_to_rgb(0.618034 * k % 1, 0.55 + 0.3 * (k % 2), 0.85) for k in range(count))
     return [*_PALETTE, *("#" + "".join(f"{round(255 * c):02x}" for c in rgb) for rgb in more)][:count]
+
+
+def chosen_samples(records: int, count: int = SAMPLES) -> list[int]:
+    """Returns the indices of the records that are shown: a few (`count`), evenly through a split of so many records."""
+    return np.unique(np.linspace(0, records - 1, min(count, records)).round().astype(int)).tolist()

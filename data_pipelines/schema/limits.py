@@ -36,6 +36,7 @@ REMOTE_PART_BYTES = 2**24  # of one request: 16 MB
 ITEM_BYTES = 2**22  # of a STAC item: 4 MB; those of Sentinel-2 have some 50 KB
 ITEM_ASSETS = 1000  # of a STAC item
 SEARCH_ITEMS = 1000  # that a search may find
+SEARCH_BYTES = 2**26  # of a page of a search: 64 MB; 1,000 items of Sentinel-2 have some 50 MB
 
 # ---- texts ----------------------------------------------------------------------------------------------------------
 

@@ -35,6 +35,18 @@ def given(path: str | os.PathLike[str], what: str, below: pathlib.Path | None = 
     return found if below is None else below / found
 
 
+def shown(text: str) -> str:
+    """A text that may be an address, without what of it may be a secret: its query, and a user before its server."""
+    address = re.fullmatch(r"(.*?\w:/{1,2})(.*)", text, re.DOTALL)  # one slash is what pathlib leaves of two
+    return f"{address[1]}{re.split('[?#]', from_host(address[2]))[0]}" if address else text
+
+
+def from_host(rest: str) -> str:
+    """An address behind its ://, from the host on. A password may hold any sign, unescaped: it ends at the last @."""
+    has_user = not re.fullmatch(r"(\[[0-9a-fA-F:.]+\]|[^:@]*)(:\d*)?", re.split("[/?#]", rest)[0])
+    return rest.rpartition("@")[2] if has_user else rest
+
+
 def real(path: pathlib.Path, folders: dict[pathlib.Path, pathlib.Path] | None = None) -> pathlib.Path:
     """Where a path leads, links followed. One that leads to itself, which `Path.resolve` raises for, stays as it is.
 
@@ -85,9 +97,9 @@ def refuse_buckets(text: str, what: str) -> None:
 
 
 def _check(text: str, what: str) -> None:
-    refuse_buckets(text, f"{what}={text}")
+    refuse_buckets(text, f"{what}={shown(text)}")
     if _ADDRESS.match(text):
-        raise InputError(f"{what}={text}: addresses are not opened; download it, and name the file or folder")
+        raise InputError(f"{what}={shown(text)}: addresses are not opened; download it, and name the file or folder")
     if not text.strip():
         raise InputError(f"{what}={text!r}: empty; expected a path")
     if control := next((letter for letter in text if ord(letter) < 32 or ord(letter) == 127), ""):

@@ -8,6 +8,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 
+from data_pipelines.schema import paths
 from data_pipelines.schema.errors import InputError
 from data_pipelines.schema.legends import Legend
 from data_pipelines.schema.sensors import Sensor
@@ -240,10 +241,8 @@ class RemoteFile:
 
     @property
     def _rest(self) -> str:
-        """From the host on. A password may hold any sign, unescaped, too: what has one ends at the last @."""
-        rest = self.url.partition("://")[2]
-        has_user = not re.fullmatch(r"(\[[0-9a-fA-F:.]+\]|[^:@]*)(:\d*)?", re.split("[/?#]", rest)[0])
-        return rest.rpartition("@")[2] if has_user else rest
+        """From the host on."""
+        return paths.from_host(self.url.partition("://")[2])
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

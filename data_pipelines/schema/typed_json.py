@@ -4,6 +4,7 @@ The types are those of the fields that our files have: dataclasses and TypedDict
 aliases below. Nothing else reads JSON.
 """
 
+import contextlib
 import dataclasses
 import json
 import pathlib
@@ -73,6 +74,8 @@ def content(path: pathlib.Path, remedy: str, expected: str = "a file", limit: in
         if about.st_size > limit:
             raise InputError(f"{path}: {about.st_size:,} bytes; expected {expected} of at most {limit:,}; {remedy}")
         return path.read_bytes()
+    except InputError:
+        raise
     except FileNotFoundError as error:
         raise InputError(f"{path}: no such file; expected {expected}; {remedy}") from error
     except (OSError, ValueError) as error:  # ValueError: a name with NUL
@@ -92,7 +95,7 @@ def parse(text: bytes | str, source: object, remedy: str, *, finite: bool = True
     Raises:
       InputError: it is no JSON, names a key twice, holds NaN or Infinity, or lists within lists without end.
     """
-    try:
+    with _refusing(source, remedy):
         decoded = text.decode("utf-8") if isinstance(text, bytes) else text
         fields = json.loads(
             decoded, object_pairs_hook=_once, parse_constant=_finite if finite else float, parse_float=_float
@@ -100,11 +103,27 @@ def parse(text: bytes | str, source: object, remedy: str, *, finite: bool = True
         _check_depth(fields)
         if r"\ud" in decoded or r"\uD" in decoded:  # half a pair is text that no file can hold
             json.dumps(fields, ensure_ascii=False).encode("utf-8")
+    return fields
+
+
+def leading(text: str, source: object, remedy: str) -> Any:
+    """The value that a text begins with, whatever follows it. Arguments and errors as of `parse`."""
+    with _refusing(source, remedy):
+        decoder = json.JSONDecoder(object_pairs_hook=_once, parse_constant=_finite, parse_float=_float)
+        fields, _ = decoder.raw_decode(text)
+        _check_depth(fields)
+    return fields
+
+
+@contextlib.contextmanager
+def _refusing(source: object, remedy: str) -> Iterator[None]:
+    """Raises InputError for what the JSON of the standard library refuses."""
+    try:
+        yield
     except RecursionError as error:
         raise InputError(f"{source}: cannot be read as JSON (lists within lists without end); {remedy}") from error
     except ValueError as error:  # neither UTF-8 nor JSON
         raise InputError(f"{source}: cannot be read as JSON ({_short(error)}); {remedy}") from error
-    return fields
 
 
 def _check_depth(fields: Any) -> None:

@@ -15,7 +15,7 @@ from absl import flags
 from data_pipelines.schema import limits, paths, plugins
 from data_pipelines.schema.errors import InputError, did_you_mean
 from lcjax.cli import console
-from lcjax.parallel import cpu, launcher
+from lcjax.parallel import launcher
 from lcjax.version import __version__
 
 
@@ -80,7 +80,9 @@ VERBS = {
         computes=True,
         remote=("scene", "remote"),
     ),
-    "view": Verb("a map -> a page to look at it, whatever its size", words=("map",), needed=("map",)),
+    "view": Verb(
+        "a map -> a page to look at it, whatever its size", reads_names=False, words=("map",), needed=("map",)
+    ),
     "assess": Verb("a map -> points to label; labels -> accuracy and areas, with intervals", words=("map",)),
     "export": Verb(
         "a workdir -> a network that runs without lcjax",
@@ -135,10 +137,7 @@ def main(arguments: list[str] | None = None) -> int:
     stopped by SIGTERM after saving, 130 interrupted.
     """
     as_program = arguments is None
-    if arguments is None:
-        arguments = sys.argv[1:]
-        if arguments and arguments[0] in VERBS and VERBS[arguments[0]].computes:
-            cpu.begin_with_large_pages()
+    arguments = sys.argv[1:] if arguments is None else arguments
     if not arguments or arguments[0] in ("help", "-h", "--help"):
         print(USAGE)
         return 0

@@ -40,8 +40,8 @@ and splits, and a CSV of classes. --init looks for pairs in a folder and writes 
 A mask is a raster, or polygons, lines or points: GeoPackage, GeoJSON, Shapefile or FlatGeobuf (docs/polygons.md).
 Several sensors have a column each in place of image, such as s1,s2,mask,split,group; rows without a mask are places
 without labels, in splits of their own. Where sensors have other pixels on the same ground, --resample brings them onto
-the grid of the first. Images may lie on servers that --remote names: https://HOST/IMAGE.tif, or some assets of a STAC
-item, https://HOST/ITEM.json#red,green,blue (docs/remote.md).
+the grid of the first. Images may lie on servers that --remote=HOST,... names: https://HOST/IMAGE.tif, or some assets of
+a STAC item, https://HOST/ITEM.json#red,green,blue (docs/remote.md).
 Images are cut into tiles of --tile= pixels; every labelled pixel is in one tile. Pixels without data (nodata, NaN,
 mask, alpha) are neither trained on nor scored.
 """

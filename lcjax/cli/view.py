@@ -1,5 +1,6 @@
 """`lcjax view`: a map of any size as a page on this machine."""
 
+import signal
 import webbrowser
 
 from data_pipelines.schema import paths
@@ -54,6 +55,8 @@ def run(flags) -> None:
         for name in ("scene", "truth", "legend")
     }
     shown = ground.opened(paths.given(flags.map, "--map"), bands=flags.bands, **given)
+    # A shell has what it starts in the background ignore Ctrl-C: what ends that ends as quietly.
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     server.serve(server.Server(shown, flags.port), _opened if flags.open else _told)
 
 

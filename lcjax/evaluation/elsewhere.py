@@ -16,7 +16,7 @@ import numpy as np
 from data_pipelines.geo import packing
 from data_pipelines.reading.dataset import open_dataset
 from data_pipelines.reading.interfaces import Dataset, Source
-from data_pipelines.schema import schema_version
+from data_pipelines.schema import display, schema_version
 from data_pipelines.schema.band_selection import spelled
 from data_pipelines.schema.errors import InputError
 from data_pipelines.schema.files import write_atomically
@@ -225,7 +225,7 @@ def _write(
         places_of = dataset.origins(spec)
         records = origins.record_confusions(places_of, source.ids, counts)
         result |= evaluate.record_fields(records, counts, places_of, names, further)
-    samples = [as_learned(source[index], fitted) for index in evaluate.chosen_samples(len(source))]
+    samples = [as_learned(source[index], fitted) for index in display.chosen_samples(len(source))]
     result = schema_version.stamp(result | found, SCHEMA_VERSION)
     with evaluations.sealed(target) as out:
         evaluate.write_samples(

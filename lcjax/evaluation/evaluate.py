@@ -27,8 +27,6 @@ from lcjax.runs import SCHEMA_VERSION, evaluations, npz_files, record_confusions
 
 _log = multihost.shared_logger(__name__)
 
-_SAMPLES = 6  # tiles shown in reports
-
 
 def evaluate(
     folder: pathlib.Path,
@@ -157,11 +155,11 @@ def _write(trained: restore.Trained, folder, role, kind, sums, of_records, datas
     result = schema_version.stamp(result | found, SCHEMA_VERSION)
     with evaluations.sealed(folder / "evaluation" / role) as out:
         if "confusion" in sums:
-            samples = [source[index] for index in chosen_samples(len(source))]
+            samples = [source[index] for index in display.chosen_samples(len(source))]
             write_samples(out / evaluations.SAMPLES, dataset.sensors[-1], samples, *predict(trained, samples))
             write_confusion(out, sums["confusion"], result["class_set"])
         if task.can_classify:
-            samples = [source[index] for index in chosen_samples(len(source))]
+            samples = [source[index] for index in display.chosen_samples(len(source))]
             patch_pictures.write(out, trained, dataset.sensors[-1], samples)
         if "patch_confusion" in result:
             write_confusion(out, np.array(result["patch_confusion"]), result["class_set"])
@@ -324,11 +322,6 @@ def context(trained: restore.Trained, folder: pathlib.Path, split: dict, kind: s
         "split": split,
         "checkpoint": {"kind": kind, "step": trained.step},
     }
-
-
-def chosen_samples(records: int, count: int = _SAMPLES) -> list[int]:
-    """Returns the indices of the records that are shown: a few (`count`), evenly through a split of so many records."""
-    return np.unique(np.linspace(0, records - 1, min(count, records)).round().astype(int)).tolist()
 
 
 def write_samples(

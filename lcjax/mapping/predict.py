@@ -172,6 +172,9 @@ def map_jobs(
 
 def look(card: Card, jobs: Sequence[Job], options: Options, scene_options: SceneOptions) -> mosaic.Looked:
     """Looks at the scenes of a mosaic before any is mapped, as `mosaic.look`."""
+    for job in jobs:
+        if job.error:
+            raise InputError(f"{job.origin}: {job.error}") from job.error
     sensors = [sensor.name for sensor in card.sensors]
     grid = scene_options.grid if scene_options.grid in sensors else sensors[0]
     return mosaic.look(jobs, grid, sensors[-1], scene_options.date, scene_options.aoi, options.mosaic)
@@ -194,7 +197,7 @@ def opened(card: Card, job: Job, options: SceneOptions) -> contextlib.AbstractCo
     """Opens the scene of a job, for the time of the context; raises as `scene.open_scene`."""
     return scene.open_scene(
         card,
-        job.files,
+        scene_list.files_of(job),
         bands=scene_list.parse_bands(options.bands, card.sensors),
         offset=options.offset,
         grid=options.grid,

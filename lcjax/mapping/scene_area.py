@@ -23,8 +23,6 @@ from data_pipelines.schema.spec import Refused
 
 _log = logging.getLogger(__name__)
 
-_ROWS = 1024  # of a mask that are looked at together
-
 
 class Outside(Refused):
     """Nothing of a scene lies in the area of interest."""
@@ -111,7 +109,8 @@ def opened(
             tags["LCJAX_AOI"] = f"{aoi.path.name}, layer {aoi.layer}"
         if mask is not None:
             excluded = stack.enter_context(exclusions.opened(mask, grid, image))
-            _survey(excluded, mask, grid, image)
+            share = exclusions.survey(excluded, mask, grid, image)
+            _log.info("%s: %.1f %% of %s are not mapped (%s)", mask.path, 100 * share, image, mask.told)
             plan["mask"] = f"{excluded.digest} {mask.numbers}"
             tags["LCJAX_MASK"] = mask.told
         yield SceneArea(rows, plan, tags, placed, excluded)
@@ -135,20 +134,3 @@ def reaches(grid: Grid, image: pathlib.Path, aoi: Features) -> bool:
     except Outside:
         return False
     return True
-
-
-def _survey(excluded: Excluded, mask: Exclusion, grid: Grid, image: pathlib.Path) -> None:
-    """Looks at all of a mask before any work, and says how much of the scene it excludes, and does not reach."""
-    out = known = 0
-    for top in range(0, grid.height, _ROWS):
-        parts = excluded.read(Window(0, top, grid.width, min(_ROWS, grid.height - top)))
-        out, known = out + int(parts[0].sum()), known + int(parts[1].sum())
-    pixels = grid.height * grid.width
-    if not known:
-        raise Refused(mask.path, f"holds nothing of the ground of {image}; expected a mask of it")
-    if known < pixels:
-        _log.warning(
-            "%s: reaches over %.1f %% of %s; what lies beyond is mapped, as if nothing was to be left out there",
-            *(mask.path, 100 * known / pixels, image),
-        )
-    _log.info("%s: %.1f %% of %s are not mapped (%s)", mask.path, 100 * out / pixels, image, mask.told)

@@ -33,6 +33,7 @@ class Job:
       origin: the line of a list that names it, "LIST.csv, line 3", for messages; empty where no list does.
       date: when it was taken, as the list says; None where it does not.
       mask: what of it is not to be mapped, if anything.
+      error: why its files are not known, of one of many; None where they are.
     """
 
     files: dict[str, pathlib.Path]
@@ -40,6 +41,7 @@ class Job:
     origin: str = ""
     date: datetime.datetime | None = None
     mask: Exclusion | None = None
+    error: InputError | None = None
 
 
 @dataclasses.dataclass(frozen=True)
@@ -49,7 +51,7 @@ class Listed:
     Attributes:
       files: sensor name -> file.
       name: what a folder or a list calls it; empty of a scene that is named by its files alone.
-      origin, date, mask: as of `Job`.
+      origin, date, mask, error: as of `Job`.
     """
 
     files: dict[str, pathlib.Path]
@@ -57,6 +59,14 @@ class Listed:
     origin: str = ""
     date: datetime.datetime | None = None
     mask: Exclusion | None = None
+    error: InputError | None = None
+
+
+def files_of(scene: Job | Listed) -> dict[str, pathlib.Path]:
+    """The files of a scene. Raises InputError where they are not known."""
+    if scene.error:
+        raise scene.error
+    return scene.files
 
 
 def listed(text: str, sensors: Sequence[Sensor]) -> list[Listed]:
@@ -74,8 +84,7 @@ def listed(text: str, sensors: Sequence[Sensor]) -> list[Listed]:
     """
     told: dict[str, dict[str, Any]] = {}
     if stac_search.is_search(text):
-        scenes = _of_search(text, sensors)
-        told = {name: {"origin": f"--scene={addresses.given(text, '--scene')}"} for name in scenes}
+        scenes, told = _of_search(text, sensors)
     elif text.lower().endswith(".csv") and not (table := paths.given(text, "--scene")).is_dir():
         scenes, told = _of_list(table, sensors)
     else:
@@ -88,7 +97,8 @@ def listed(text: str, sensors: Sequence[Sensor]) -> list[Listed]:
         if not folders:
             return [Listed(with_assets(places, sensors))]
         if len(folders) < len(places):
-            raise InputError(f"--scene={text}: a folder and a file; expected folders for all sensors, or files for all")
+            both = ",".join(f"{name}={path}" for name, path in places.items())
+            raise InputError(f"--scene={both}: a folder and a file; expected folders for all sensors, or files for all")
         scenes = _of_folders(places)
     return [Listed(files, name, **told.get(name, {})) for name, files in scenes.items()]
 
@@ -119,7 +129,7 @@ def jobs(
             f"--output={output}: one file for {len(scenes)} scenes; expected a folder for their maps, or --mosaic"
         )
     maps = [output if one_map else output / f"{one.name}.tif" for one in scenes]
-    return [Job(one.files, to, one.origin, one.date, one.mask) for one, to in zip(scenes, maps, strict=True)]
+    return [Job(one.files, to, one.origin, one.date, one.mask, one.error) for one, to in zip(scenes, maps, strict=True)]
 
 
 def masked(scenes: Sequence[Listed], text: str) -> list[Listed]:
@@ -150,7 +160,7 @@ def masked(scenes: Sequence[Listed], text: str) -> list[Listed]:
         if len(files) != 1:
             what = f"{len(files)} files" if files else "no raster or polygons"
             raise InputError(f"--mask={text}: {what} of the name {one.name or last.stem}; expected one mask for {last}")
-        found.append(dataclasses.replace(one, mask=dataclasses.replace(mask, path=files[0])))
+        found.append(dataclasses.replace(one, mask=exclusions.of_file(mask, files[0], f"--mask={text}")))
     return found
 
 
@@ -174,7 +184,7 @@ def parse_scene(text: str, sensors: Sequence[Sensor]) -> dict[str, pathlib.Path]
     named = [name for name, _ in pairs]
     if sorted(named) != sorted(wanted) or not all(path for _, path in pairs):
         raise InputError(
-            f"--scene={addresses.shown(text)}: expected a file for each sensor that the network takes; "
+            f"--scene={','.join(map(paths.shown, parts))}: expected a file for each sensor that the network takes; "
             f"give --scene={','.join(f'{name}=FILE' for name in wanted)}"
         )
     return {name: addresses.given(path, f"--scene={name}") for name, path in pairs}
@@ -303,8 +313,10 @@ def _of_folders(folders: dict[str, pathlib.Path]) -> dict[str, dict[str, pathlib
     return dict(sorted(scenes.items()))
 
 
-def _of_search(text: str, sensors: Sequence[Sensor]) -> dict[str, dict[str, pathlib.Path]]:
-    """Returns {scene name: {sensor: assets}} of the items that a STAC search finds."""
+def _of_search(
+    text: str, sensors: Sequence[Sensor]
+) -> tuple[dict[str, dict[str, pathlib.Path]], dict[str, dict[str, Any]]]:
+    """Returns {scene name: {sensor: assets}} of the items that a STAC search finds, and more as `_of_list`."""
     if len(sensors) > 1:
         names = ", ".join(sensor.name for sensor in sensors)
         raise InputError(
@@ -313,9 +325,21 @@ def _of_search(text: str, sensors: Sequence[Sensor]) -> dict[str, dict[str, path
         )
     (sensor,) = sensors
     scenes: dict[str, dict[str, pathlib.Path]] = {}
+    told: dict[str, dict[str, Any]] = {}
     for name, item in stac_search.items(text).items():
-        _add(scenes, name, sensor.name, stac_items.chosen(item, sensor))
-    return scenes
+        scenes[name], error = _found({sensor.name: item}, sensors)
+        told[name] = {"origin": f"--scene={addresses.given(text, '--scene')}", "error": error}
+    return scenes, told
+
+
+def _found(
+    files: dict[str, pathlib.Path], sensors: Sequence[Sensor]
+) -> tuple[dict[str, pathlib.Path], InputError | None]:
+    """Returns the files as `with_assets`, or as they are, and why: one bad item of many is a scene that fails."""
+    try:
+        return with_assets(files, sensors), None
+    except InputError as error:
+        return files, error
 
 
 def _of_list(
@@ -334,15 +358,16 @@ def _of_list(
         if not all(row[column] for column in columns.values()):
             raise InputError(f"{where}: an empty cell; expected a file for each of {','.join(columns)}")
         of_scene = {name: addresses.given(row[low], f"{where}: {name}", path.parent) for name, low in columns.items()}
-        of_scene = with_assets(of_scene, sensors)
+        of_scene, error = _found(of_scene, sensors)
         scene = list(of_scene.values())[-1].stem
         for name, file in of_scene.items():
             _add(scenes, scene, name, file, where)
         date, mask = (None if name in columns.values() else row.get(name) or None for name in ("date", "mask"))
         told[scene] = {
             "origin": where,
+            "error": error,
             "date": acquisition.parse_date(date, f"{where}: date"),
-            "mask": exclusions.parse(mask, f"{where}: mask", path.parent) if mask else None,
+            "mask": exclusions.parse(mask, f"{where}: mask", path.parent, must_exist=False) if mask else None,
         }
     return scenes, told
 

@@ -29,18 +29,21 @@ def conv_general_dilated(
     feature_group_count: int,
     **how: Any,
 ) -> jax.Array:
-    """As `lax.conv_general_dilated`, for nnx.Conv: in one group or a group a channel, nothing dilated."""
-    (stride, other), channels = window_strides, image_BxHxWxC.shape[-1]
-    assert stride == other, "not square"
-    assert not any(dilation != 1 for name in ("lhs_dilation", "rhs_dilation") for dilation in how[name])
-    size, edges, is_named = image_BxHxWxC.shape[1:3], kernel.shape[:2], isinstance(padding, str)
-    if feature_group_count == 1:
-        if edges == (1, 1) and (is_named or not np.any(padding)):  # "SAME" adds nothing for one pixel
+    """As `lax.conv_general_dilated`, for nnx.Conv, in the form that suits the platform where there is another one."""
+    channels, size, edges = image_BxHxWxC.shape[-1], image_BxHxWxC.shape[1:3], kernel.shape[:2]
+    is_named = isinstance(padding, str)
+    is_dilated = any(dilation != 1 for name in ("lhs_dilation", "rhs_dilation") for dilation in how[name])
+    if len(set(window_strides)) == 1 and not is_dilated:
+        stride = window_strides[0]
+        # "SAME" adds nothing for one pixel.
+        if feature_group_count == 1 and edges == (1, 1) and (is_named or not np.any(padding)):
             return _pointwise(image_BxHxWxC, kernel, stride)
-        return lax.conv_general_dilated(image_BxHxWxC, kernel, window_strides, padding, **how)
-    assert feature_group_count == channels == kernel.shape[-1], "not a channel by itself"
-    pads = lax.padtype_to_pads(size, edges, window_strides, padding) if is_named else padding
-    return _depthwise(image_BxHxWxC, kernel, stride, tuple(map(tuple, pads)))
+        if 1 < feature_group_count == channels == kernel.shape[-1]:
+            pads = lax.padtype_to_pads(size, edges, window_strides, padding) if is_named else padding
+            return _depthwise(image_BxHxWxC, kernel, stride, tuple(map(tuple, pads)))
+    return lax.conv_general_dilated(
+        image_BxHxWxC, kernel, window_strides, padding, feature_group_count=feature_group_count, **how
+    )
 
 
 # ---- 1 x 1 ----------------------------------------------------------------------------------------------------------

@@ -3,8 +3,10 @@
 docs/performance.md has the measurements.
 """
 
+import contextlib
 import importlib.metadata
 import importlib.util
+import itertools
 import os
 import pathlib
 import sys
@@ -17,17 +19,16 @@ _TRIED = ("0.10.",)  # of jaxlib; another one may not know the flag, and would e
 _PLUGINS = ("jax_plugins", "libtpu")  # packages that bring accelerators
 _TUNABLES, _HUGE = "GLIBC_TUNABLES", "glibc.malloc.hugetlb=1"
 LARGE_PAGES = {_TUNABLES: _HUGE}  # environment in which the C library asks for pages of 2 MB
+_SCRIPTS = ("lcjax", "launch.py")
 # Which programs have pages of 2 MB: "always", those that ask ("madvise"), "never".
 _POLICY = pathlib.Path("/sys/kernel/mm/transparent_hugepage/enabled")
 
 
 def set_flags(environment: MutableMapping[str, str]) -> None:
     """Adds to XLA_FLAGS what is fast on CPUs, where nothing but a CPU computes and the flag is known and unset."""
-    asked, given = environment.get("JAX_PLATFORMS", ""), environment.get("XLA_FLAGS", "")
-    if asked != "cpu" and any(map(importlib.util.find_spec, _PLUGINS)):
-        return
+    given = environment.get("XLA_FLAGS", "")
     is_path = bool(given) and not given.lstrip().startswith("-")  # XLA reads flags from a file, too
-    if is_path or _FLAG in given or not _jaxlib().startswith(_TRIED):
+    if is_path or _FLAG in given or not _computes_alone(environment) or not _jaxlib().startswith(_TRIED):
         return
     environment["XLA_FLAGS"] = f"{given} {_FLAG}={_VALUE}".strip()
 
@@ -36,10 +37,25 @@ def begin_with_large_pages() -> None:
     """Starts this program again, as the same process, with memory in pages of 2 MB, where the system offers them.
 
     A step allocates its arrays anew each time; in pages of 4 KB it takes up to half as long again. The C library reads
-    how when a program begins, and then only.
+    how when a program begins, and then only. Only a command of its own is started again: not what a notebook, a
+    debugger or a profiler runs.
     """
-    if sys.platform == "linux" and _TUNABLES not in os.environ and _on_request(_POLICY):
+    if _TUNABLES in os.environ or not (_computes_alone(os.environ) and _on_request(_POLICY) and _is_command()):
+        return
+    with contextlib.suppress(OSError):  # where Python cannot be started the pages stay small
         os.execve(sys.executable, sys.orig_argv, os.environ | LARGE_PAGES)
+
+
+def _computes_alone(environment: Mapping[str, str]) -> bool:
+    """Whether nothing but the CPU computes."""
+    return environment.get("JAX_PLATFORMS", "") == "cpu" or not any(map(importlib.util.find_spec, _PLUGINS))
+
+
+def _is_command() -> bool:
+    """Whether Python was started for `lcjax`, `python -m lcjax` or `python launch.py`, and for nothing around it."""
+    words = list(itertools.dropwhile(lambda word: word.startswith("-") and word != "-m", sys.orig_argv[1:]))
+    is_script = words[:1] == sys.argv[:1] and pathlib.Path(sys.argv[0]).name in _SCRIPTS
+    return bool(sys.executable) and (words[:2] == ["-m", "lcjax"] or is_script)
 
 
 def told(environment: Mapping[str, str], policy: pathlib.Path = _POLICY) -> list[str]:

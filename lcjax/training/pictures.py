@@ -11,7 +11,6 @@ from jax.sharding import NamedSharding, PartitionSpec
 
 from data_pipelines.schema import display
 from lcjax.engine.experiment import Experiment
-from lcjax.evaluation.evaluate import chosen_samples
 from lcjax.models.params import Flat
 from lcjax.parallel import mesh as meshes
 from lcjax.parallel import multihost
@@ -57,7 +56,7 @@ def _mapped(experiment: Experiment, count: int) -> Callable[[Flat, Flat], Callab
     """A function (parameters, statistics) -> what draws the same few tiles of the validation split each time."""
     task, mesh, source = experiment.task, experiment.mesh, experiment.validation_source
     assert source is not None
-    records = [source[index] for index in chosen_samples(len(source), count)]
+    records = [source[index] for index in display.chosen_samples(len(source), count)]
     # A whole number for each device; what fills it up is thrown away.
     filled = [records[place % len(records)] for place in range(mesh.size * math.ceil(len(records) / mesh.size))]
     batch = {key: np.stack([record[key] for record in filled]) for key in task.keys if key != "label"}

@@ -11,8 +11,9 @@ from typing import Any
 
 import numpy as np
 
-from data_pipelines.geo import geodesy, raster_io, resampling
+from data_pipelines.geo import geodesy, grids, packing, raster_io, resampling
 from data_pipelines.geo.geodesy import CRS, Affine
+from data_pipelines.geo.grids import Grid
 from data_pipelines.schema.errors import InputError
 from data_pipelines.schema.legends import Legend
 from data_pipelines.schema.spec import Refused
@@ -20,11 +21,11 @@ from lcjax.assessment import chips, layers
 from lcjax.mapping import map_writer
 from lcjax.ops.reliability import PROBABILITY_SCALE
 from lcjax.reporting import map_reader
+from lcjax.viewing import overlap
 
 _log = logging.getLogger(__name__)
 
 TILE = 256  # pixels along each side of a tile
-_PROBES = 33  # places along each side of the map where it is looked whether another raster lies there
 _SLOW = 4096  # pixels along a side from which on a raster without overviews is slow to look at
 
 
@@ -102,10 +103,15 @@ class Ground:
         return max(0, math.ceil(math.log2(max(self.height, self.width) / TILE))) + 1
 
     @property
+    def grid(self) -> Grid:
+        """Where the pixels of the map lie."""
+        return Grid(self.crs, self.transform, self.height, self.width)
+
+    @property
     def strange(self) -> int:
-        """A number that stands for all that the legend does not name."""
+        """A number that stands for all that the legend does not name; that of no data where it names all of a byte."""
         taken = {one.value for one in self.legend.classes} | {self.legend.nodata}
-        return next(number for number in range(255, -1, -1) if number not in taken)
+        return max(set(range(256)) - taken, default=self.legend.nodata)
 
     def tile_shape(self, level: int, column: int, row: int) -> tuple[int, int]:
         """Returns height and width of a tile; 0 where there is none."""
@@ -229,10 +235,9 @@ def opened(
                 f"--map={path}: has no place (CRS and transform), by which --{flag} could be laid on it; expected one, "
                 f"or the map alone"
             )
-    found = {"map": _raster(path, "map", crs, "classes")}
-    beside = map_writer.Product("confidence", (), 1).path(path)
-    if beside.is_file():
-        found["confidence"] = _raster(beside, "confidence", crs, "share")
+    found = {"map": _classes_in(path, "map", crs)}
+    if confidence := _confidence(path, Grid(crs, transform, *shape)):
+        found["confidence"] = confidence
     if scene:
         with chips.opened([scene], bands) as (image,):
             names = tuple(image.dataset.descriptions[band - 1] or f"band {band}" for band in image.bands)
@@ -240,17 +245,18 @@ def opened(
             cut = slice(0, len(shown))
             found["scene"] = Layer("image", Pool(scene), shown, names[cut], image.crs, image.low[cut], image.high[cut])
     if truth:
-        found["truth"] = _raster(truth, "truth", crs, "classes")
+        found["truth"] = _classes_in(truth, "truth", crs)
     ground = Ground(path, known, _areas(path), crs, transform, *shape, found)
-    for name in found.keys() - {"map"}:
+    for name in found.keys() & {"scene", "truth"}:
         _check_place(ground, name)
     for layer in found.values():
+        _warn_of_numbers(ground, layer)
         _warn_of_slowness(layer.pool)
     return ground
 
 
-def _raster(path: pathlib.Path, name: str, crs: CRS | None, kind: str) -> Layer:
-    """A raster of one band. Raises InputError where it is none, or lies nowhere though the map lies somewhere."""
+def _classes_in(path: pathlib.Path, name: str, crs: CRS | None) -> Layer:
+    """A raster of classes. Raises InputError where it is none, or lies nowhere though the map lies somewhere."""
     if not path.is_file():
         raise InputError(
             f"--{name}={path}: {'a folder' if path.is_dir() else 'no such file'}; expected a raster of one band"
@@ -259,34 +265,66 @@ def _raster(path: pathlib.Path, name: str, crs: CRS | None, kind: str) -> Layer:
         with raster_io.opened(path) as dataset:
             raster_io.check_place(dataset)
             bands, own = raster_io.image_bands(dataset), raster_io.crs_of(dataset)
-            whole = np.dtype(dataset.dtypes[bands[0] - 1]).kind in "iu"
+            kind = np.dtype(dataset.dtypes[bands[0] - 1])
     except Refused as refusal:
         raise InputError(f"--{name}={path}: {refusal.reason}") from refusal
-    if len(bands) != 1 or not whole:
+    if len(bands) != 1:
         raise InputError(f"--{name}={path}: {len(bands)} bands; expected one band of whole numbers")
+    if kind.kind not in "iu":
+        raise InputError(f"--{name}={path}: one band of {kind}; expected whole numbers, those of the map's classes")
     if crs is not None and own is None:
         raise InputError(
             f"--{name}={path}: has no place (CRS and transform); expected a raster of the map's ground; write it in "
             f"with `rio edit-info --crs EPSG:... --transform ... {path.name}`"
         )
-    return Layer(kind, Pool(path), bands, (name,), own)
+    return Layer("classes", Pool(path), bands, (name,), own)
+
+
+def _confidence(path: pathlib.Path, grid: Grid) -> Layer | None:
+    """The confidence beside a map, on its grid; None where there is none, or, with a line, where it is of others.
+
+    Nobody named that file: what another program calls so may hold percent, or lie elsewhere.
+    """
+    beside = map_writer.Product("confidence", (), 1).path(path)
+    if not beside.is_file():
+        return None
+    try:
+        with raster_io.opened(beside) as dataset:
+            bands, own = raster_io.image_bands(dataset), raster_io.crs_of(dataset)
+            found = _no_confidence(beside, dataset, bands) or grids.difference(Grid.of(dataset), grid, path.name)
+    except Refused as refusal:
+        found = refusal.reason
+    if not found and (own is None) != (grid.crs is None):
+        found = f"{path.name if own else 'it'} has no place (CRS and transform)"
+    if found:
+        _log.warning(f"no confidence: {beside}: {found}; expected the one that `lcjax predict --confidence` writes")
+        return None
+    return Layer("share", Pool(beside), bands, ("confidence",), own)
+
+
+def _no_confidence(path: pathlib.Path, dataset: Any, bands: tuple[int, ...]) -> str:
+    """What a raster holds in place of shares from 0 to 1, as a phrase; empty where it holds these."""
+    if len(bands) != 1:
+        return f"{len(bands)} bands"
+    if (kind := dataset.dtypes[bands[0] - 1]) != "uint8":
+        return f"one band of {kind}"
+    stated = packing.stated(path, dataset, bands)
+    return "" if np.allclose(stated or 1, [[1 / PROBABILITY_SCALE, 0]], atol=0) else packing.told(stated)
 
 
 def _check_place(ground: Ground, name: str) -> None:
     """Raises InputError where a layer has no pixel on the ground of the map."""
     layer = ground.layers[name]
-    columns = np.linspace(0.5, ground.width - 0.5, min(_PROBES, ground.width))[None, :]
-    rows = np.linspace(0.5, ground.height - 0.5, min(_PROBES, ground.height))[:, None]
-    x, y = geodesy.positions(ground.transform, columns, rows)
-    if ground.crs is not None and layer.crs is not None:
-        x, y = geodesy.transformed(ground.crs, layer.crs, x, y)
     with layer.pool.dataset() as dataset:
-        across, down = geodesy.positions(~dataset.transform, x, y)
-        inside = (across >= 0) & (across < dataset.width) & (down >= 0) & (down < dataset.height)
-    if not inside.any():
+        other = Grid(layer.crs, dataset.transform, dataset.height, dataset.width)
+    if not other.is_sound:
+        raise InputError(f"--{name}={layer.pool.path}: its transform gives pixels no area; write it anew")
+    share = overlap.share(ground.grid, other)
+    if share is None:
         raise InputError(f"--{name}={layer.pool.path}: lies elsewhere than {ground.path}; expected the same ground")
-    if not inside.all():
-        _log.info(f"{layer.pool.path}: covers {100 * inside.mean():.0f} % of the map")
+    if share < 1:
+        told = f"{100 * share:.0f} %" if share >= 0.01 else "less than 1 %"
+        _log.info(f"{layer.pool.path}: covers {told} of the map")
 
 
 def _areas(path: pathlib.Path) -> dict[int, str]:
@@ -304,6 +342,15 @@ def _areas(path: pathlib.Path) -> dict[int, str]:
         row.id: f"{row.percent or 0:.1f} %" + ("" if row.hectares is None else f", {row.hectares:,.1f} ha")
         for row in read.rows
     }
+
+
+def _warn_of_numbers(ground: Ground, layer: Layer) -> None:
+    with layer.pool.dataset() as dataset:
+        kind = dataset.dtypes[layer.bands[0] - 1]
+    if layer.kind == "classes" and kind != "uint8" and ground.strange == ground.legend.nodata:
+        _log.warning(
+            f"{layer.pool.path}: the legend names all numbers of a byte, so that any other number is shown as no data"
+        )
 
 
 def _warn_of_slowness(pool: Pool) -> None:

@@ -39,7 +39,8 @@ def description(ground: Ground) -> dict[str, Any]:
         for one in ground.legend.classes
         if one.value not in known and "truth" in ground.layers
     ]
-    classes.append({"id": ground.strange, "name": "not in the legend", "colour": "#ff00ff", "note": ""})
+    if ground.strange != ground.legend.nodata:
+        classes.append({"id": ground.strange, "name": "not in the legend", "colour": "#ff00ff", "note": ""})
     return {
         "height": ground.height,
         "width": ground.width,

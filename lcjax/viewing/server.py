@@ -74,14 +74,19 @@ class _Handler(http.server.BaseHTTPRequestHandler):
         """Answers with the page, a tile, or the values of a pixel."""
         if _hostname(self.headers.get("Host", "")) not in HOSTS:
             return self._refuse(403, "another host is asked for")
-        if self.headers.get("Sec-Fetch-Site", "none") not in ("none", "same-origin"):
+        asker, how, goal = (self.headers.get(f"Sec-Fetch-{name}", "none") for name in ("Site", "Mode", "Dest"))
+        # The link may be followed in a terminal that is a page itself; that page can read nothing of what is opened.
+        if asker not in ("none", "same-origin") and (how, goal) != ("navigate", "document"):
             return self._refuse(403, "another page asks")
-        secret, _, rest = self.path.removeprefix("/").partition("/")
+        place, mark, _ = self.path.partition("?")
+        secret, slash, rest = place.removeprefix("/").partition("/")
         if not secrets.compare_digest(secret.encode(), self.server.secret.encode()):
             return self._refuse(404, "no such page; the whole address stands where lcjax view was started")
+        if not slash:  # what the page asks for would be looked for beside it
+            return self._answer("text/plain; charset=utf-8", b"", 308, Location=f"/{self.server.secret}/")
         if rest == "":
             return self._answer("text/html; charset=utf-8", self.server.text)
-        for pattern, answer in ((_TILE, self._tile), (_VALUES, self._values)):
+        for pattern, answer in () if mark else ((_TILE, self._tile), (_VALUES, self._values)):
             if match := pattern.fullmatch(rest):
                 return self._read(answer, *match.groups())
         return self._refuse(404, "no such page")
@@ -109,7 +114,7 @@ class _Handler(http.server.BaseHTTPRequestHandler):
     def _refuse(self, code: int, why: str) -> None:
         self._answer("text/plain; charset=utf-8", f"{why}\n".encode(), code)
 
-    def _answer(self, kind: str, content: bytes, code: int = 200) -> None:
+    def _answer(self, kind: str, content: bytes, code: int = 200, **more: str) -> None:
         content = gzip.compress(content, 1)
         self.send_response(code)
         for name, value in {
@@ -121,6 +126,7 @@ class _Handler(http.server.BaseHTTPRequestHandler):
             "Referrer-Policy": "no-referrer",
             "X-Content-Type-Options": "nosniff",
             "X-Frame-Options": "DENY",
+            **more,
         }.items():
             self.send_header(name, value)
         self.end_headers()
@@ -146,6 +152,6 @@ def serve(server: Server, told: Callable[[str], None]) -> None:
       server: that listens.
       told: is called with the address of the page.
     """
-    told(server.url)
     with raster_io.anywhere(), server, contextlib.suppress(KeyboardInterrupt):
+        told(server.url)
         server.serve_forever()

@@ -154,10 +154,49 @@ def test_a_file_that_cannot_be_read_any_more_is_told(tab, tmp_path):
         tab.page.goto(made.url)
         tab.page.wait_for_selector(".note:visible")
         assert "map.tif" in tab.page.locator(".note").inner_text()
+    tab.page.goto("about:blank")  # it would ask again
     made.shutdown()
     thread.join(10)
     assert all("500" in line for line in tab.wrong)
     tab.wrong.clear()
+
+
+def test_a_tile_that_failed_is_asked_for_again_and_the_complaint_taken_back(tab, served):
+    from playwright.sync_api import expect
+
+    made, world = served
+    failing = [2]  # answers of the one tile
+
+    def answer(route) -> None:
+        failing[0] -= 1
+        route.fulfill(status=500, body="busy") if failing[0] >= 0 else route.continue_()
+
+    tab.page.route("**/tile/map/0/0/0", answer)
+    tab.page.goto(made.url)
+    tab.page.get_by_role("slider", name="Swipe").press("Home")
+    expect(tab.page.locator(".note")).to_contain_text("map cannot be read: busy")
+    expect(tab.page.locator(".note")).to_be_hidden(timeout=20_000)
+    tab.settle()
+    assert failing[0] == -1
+    assert at(tab, 0, (250, 250)) == [(*COLOURS[world.ids[250, 250]], 255)]
+    assert len(tab.wrong) == 2 and all("500" in line for line in tab.wrong)
+    tab.wrong.clear()
+
+
+def test_more_tiles_are_kept_than_are_seen_on_a_screen_of_any_size(opened):
+    before = len(opened.asked)
+    seen = opened.page.evaluate(
+        """() => {
+          const [shown] = window.shown;
+          shown.most = 2;
+          shown.tiles.map.kept.clear();
+          shown.viewer.draw();
+          return shown.tiles.map.seen;
+        }"""
+    )
+    opened.page.wait_for_timeout(2000)  # were they put out, they would be asked for without end
+    tiles = [url for url in opened.asked[before:] if "/tile/map/" in url]
+    assert len(tiles) == len(set(tiles)) == seen > 2
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])

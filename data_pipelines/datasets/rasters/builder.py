@@ -91,7 +91,10 @@ def describe(
     digest = hashlib.sha256(f"{tile}{' resampled' if resample else ''}\n".encode() + described)
     addresses = list(dict.fromkeys(path for pair in pairs for path in pair.files if isinstance(path, Address)))
     with concurrent.futures.ThreadPoolExecutor(_AT_ONCE) as pool:
-        held = dict(zip(addresses, pool.map(_held, addresses), strict=True))
+        found = dict(zip(addresses, pool.map(_looked_up, addresses), strict=True))
+    held = {path: one for path, (one, _) in found.items()}
+    if found:
+        tables.check_files(csv, pairs, {path: places for path, (_, places) in found.items()})
     for file in (
         file
         for pair in pairs
@@ -114,12 +117,16 @@ def describe(
     return Description(name, csv, pairs, known, tile, digest.hexdigest(), resample)
 
 
-def _held(path: Address) -> Address:
-    """The address, held to what it is now; one that cannot be used stays as it is, to be refused by name."""
+def _looked_up(path: Address) -> tuple[Address, list[pathlib.Path]]:
+    """The address, held to what it is now, and the files that it stands for.
+
+    One that cannot be used stays as it is, to be refused by name.
+    """
     try:
-        return Address.of(path.text, composites.version(path))
+        version, places = composites.looked_up(path)
     except Refused:
-        return path
+        return path, [path]
+    return Address.of(path.text, version), places
 
 
 def spec(description: Description, family: DatasetFamily) -> DatasetSpec:

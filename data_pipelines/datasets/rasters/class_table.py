@@ -31,6 +31,14 @@ class Classes:
     merged: np.ndarray
 
 
+def meant(text: str, legend: Legend) -> LandClass | None:
+    """The class of this name, else of a name that differs in capitals alone, else of this number; None for no one."""
+    named = [c for c in legend.classes if c.name == text]
+    folded = [c for c in legend.classes if c.name.casefold() == text.casefold()]
+    numbered = [c for c in legend.classes if str(c.value) == text]
+    return next((found[0] for found in (named, folded, numbered) if len(found) == 1), None)
+
+
 def plain(legend: Legend) -> Classes:
     """A legend of which no class takes in another one."""
     return Classes(legend, legend, np.arange(256, dtype=np.uint8))
@@ -86,18 +94,15 @@ def _class_of(where: str, row: dict[str, str], classes: list[LandClass]) -> Land
 
 def _merged(written: Legend, into: dict[int, tuple[str, str]]) -> Classes:
     """Takes rows into others. `into` holds for the number of each class the id or name of the other, and its line."""
-    by_text = {land_class.name: land_class for land_class in written.classes}
-    by_text |= {str(land_class.value): land_class for land_class in written.classes}
     table = np.arange(256, dtype=np.uint8)
     for land_class in written.classes:
         text, where = into[land_class.value]
         if not text:
             continue
-        target = by_text.get(text)
+        target = meant(text, written)
         if target is None:
-            raise InputError(
-                f"{where}: {_MERGE} {text!r}; {did_you_mean(text, by_text)}expected the id or the name of another row"
-            )
+            near = did_you_mean(text, [other.name for other in written.classes])
+            raise InputError(f"{where}: {_MERGE} {text!r}; {near}expected the id or the name of another row")
         if into[target.value][0]:
             raise InputError(
                 f"{where}: {_MERGE} {text!r}, which is itself merged into another one; expected a row that stays"

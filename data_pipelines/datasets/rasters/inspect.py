@@ -199,8 +199,8 @@ def _look(pair: Pair, legend: Legend, resample: bool) -> Opened | Refused:
         images, ground = _on_first(images, resample)
         reading, labels, grid = masks.UNREAD, None, ground[pair.first]
         if pair.exclude:
-            with vector_labels.refusing(pair.exclude.path), exclusions.opened(pair.exclude, grid, pair.first):
-                pass  # only whether it can be
+            with vector_labels.refusing(pair.exclude.path), exclusions.opened(pair.exclude, grid, pair.first) as found:
+                exclusions.survey(found, pair.exclude, grid, pair.first)
         if pair.mask and pair.drawn:
             grids.check_same(ground, grids.WARP)
             labels = vector_labels.opened(pair.mask, pair.drawn, legend, grid, pair.first)

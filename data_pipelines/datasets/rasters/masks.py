@@ -35,6 +35,7 @@ class Mask:
     dataset: rasterio.DatasetReader
 
     def __post_init__(self):
+        raster_io.check_here(self.dataset)
         bands, kinds = raster_io.image_bands(self.dataset), set(self.dataset.dtypes)
         if any(not np.issubdtype(kind, np.integer) for kind in kinds):
             raise Refused(self.path, f"a mask of {', '.join(sorted(kinds))}; expected whole numbers: ids, or colours")

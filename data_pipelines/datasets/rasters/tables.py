@@ -5,6 +5,7 @@ import dataclasses
 import io
 import pathlib
 import re
+from collections.abc import Mapping, Sequence
 
 from data_pipelines.datasets.rasters import columns, vector_labels
 from data_pipelines.datasets.rasters.columns import BLOCK_COLUMNS, EXCLUDE, ROW_COLUMNS
@@ -12,7 +13,7 @@ from data_pipelines.datasets.rasters.vector_labels import Options
 from data_pipelines.geo import exclusions, vectors
 from data_pipelines.geo.exclusions import Exclusion
 from data_pipelines.remote import addresses
-from data_pipelines.remote.addresses import Address
+from data_pipelines.remote.addresses import Address, Asset
 from data_pipelines.schema import csv_rows, paths
 from data_pipelines.schema.errors import InputError
 
@@ -95,10 +96,8 @@ def read_table(path: pathlib.Path) -> Table:
     pairs: list[Pair] = []
     rows = csv_rows.read(path, ROW_COLUMNS[:2], columns.EXAMPLE)
     known = columns.read(path, [row for _, row in rows])
-    used: dict[pathlib.Path, list[tuple[int, Block | None]]] = {}
     groups: dict[str, tuple[str, int]] = {}
-    shared: dict[pathlib.Path, list[_Use]] = {}
-    folders: dict[pathlib.Path, pathlib.Path] = {}
+    uses = _Uses({})
     ways: dict[tuple[pathlib.Path, pathlib.Path | None], Pair] = {}
     for line, row in rows:
         where = f"{path}, line {line}"
@@ -120,21 +119,13 @@ def read_table(path: pathlib.Path) -> Table:
         }
         mask = files.pop("mask", None)
         excluded = row.get(EXCLUDE, "")
-        exclude = exclusions.parse(excluded, f"{where}: {EXCLUDE}", path.parent) if excluded else None
+        exclude = exclusions.parse(excluded, f"{where}: {EXCLUDE}", path.parent, must_exist=False) if excluded else None
         drawn = vector_labels.options(where, row) if mask and vectors.are_vectors(mask) else None
         first = files[known.sensors[0]]
         name = str(first) if isinstance(first, Address) else row[known.sensors[0]]  # a query can be a secret
         pair = Pair(name, files, mask, split, row.get("group", ""), _block(where, row), line, exclude, drawn)
         _check_read_alike(where, pair, ways)
-        masks = {"mask": mask} if mask and not drawn else {}  # polygons may be of a whole country
-        real = {
-            column: file if isinstance(file, Address) else paths.real(file, folders)
-            for column, file in (masks | files).items()
-        }
-        before = used.setdefault(real[known.sensors[0]], [])
-        _check_used_once(where, pair.name, pair.block, before)
-        before.append((line, pair.block))
-        _check_partners(where, pair, real, shared)
+        uses.add(where, pair)
         if pair.group:
             earlier_split, earlier = groups.setdefault(pair.group, (split, line))
             if earlier_split != split:
@@ -147,30 +138,77 @@ def read_table(path: pathlib.Path) -> Table:
     return Table(pairs, known.unread)
 
 
+def check_files(
+    path: pathlib.Path, pairs: Sequence[Pair], stand_for: Mapping[pathlib.Path, Sequence[pathlib.Path]]
+) -> None:
+    """Raises InputError as `read_table` for files in two rows that should be in one, by what addresses stand for.
+
+    Args:
+      path: of the CSV, for messages.
+      pairs: its rows.
+      stand_for: addresses -> the files that they stand for.
+    """
+    uses = _Uses(stand_for)
+    for pair in pairs:
+        uses.add(f"{path}, line {pair.line}", pair)
+
+
+class _Uses:
+    """Which rows have a file, under whatever name.
+
+    Args:
+      stand_for: addresses -> the files that they stand for, where that is known.
+    """
+
+    def __init__(self, stand_for: Mapping[pathlib.Path, Sequence[pathlib.Path]]):
+        self._stand_for = stand_for
+        self._used: dict[pathlib.Path, list[tuple[int, Block | None]]] = {}
+        self._shared: dict[pathlib.Path, list[_Use]] = {}
+        self._folders: dict[pathlib.Path, pathlib.Path] = {}
+
+    def add(self, where: str, pair: Pair) -> None:
+        """Takes one more row. Raises InputError where one before has a file of it and may not."""
+        masks = {"mask": pair.mask} if pair.mask and not pair.drawn else {}  # polygons may be of a whole country
+        real = {column: self._real(file) for column, file in (masks | pair.images).items()}
+        for file in real[next(iter(pair.images))]:
+            before = self._used.setdefault(file, [])
+            _check_used_once(where, pair.name, pair.block, before)
+            before.append((pair.line, pair.block))
+        _check_partners(where, pair, real, self._shared)
+
+    def _real(self, path: pathlib.Path) -> tuple[pathlib.Path, ...]:
+        """The files that a path or an address stands for: of a STAC item each asset."""
+        found: Sequence[pathlib.Path] = self._stand_for.get(path, [path])
+        if found == [path] and isinstance(path, Address):
+            found = [path.item.with_assets((Asset(asset.key),)) for asset in path.assets] or found
+        files = (file if isinstance(file, Address) else paths.real(file, self._folders) for file in found)
+        return tuple(sorted(set(files)))
+
+
 @dataclasses.dataclass(frozen=True)
 class _Use:
-    """A row that has a file: its split, its place (the real path of its first image), and its line."""
+    """A row that has a file: its split, its place (what its first image stands for), and its line."""
 
     split: str
-    place: pathlib.Path
+    place: tuple[pathlib.Path, ...]
     line: int
 
 
 def _check_partners(
-    where: str, pair: Pair, real: dict[str, pathlib.Path], shared: dict[pathlib.Path, list[_Use]]
+    where: str, pair: Pair, real: dict[str, tuple[pathlib.Path, ...]], shared: dict[pathlib.Path, list[_Use]]
 ) -> None:
     """Raises InputError where two files of a row are one, or a file is in rows of two splits, whatever its column.
 
     Args:
       where: the row is, for messages.
       pair: the row.
-      real: where each of its files leads.
+      real: the files that each of its columns stands for.
       shared: of each file the rows before that have it: the first, and the first of another split or place. That is
         enough: rows that passed are all of one split, or all of one place, whose parts are told apart elsewhere.
     """
     use = _Use(pair.split, real[next(iter(pair.images))], pair.line)
     names: dict[pathlib.Path, str] = {}
-    for name, file in real.items():
+    for name, file in ((name, file) for name, files in real.items() for file in files):
         if (other := names.setdefault(file, name)) != name:
             raise InputError(f"{where}: {other} and {name} are both {pair.images[name]}; expected a file for each")
         before = shared.setdefault(file, [])

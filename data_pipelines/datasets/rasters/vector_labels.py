@@ -11,6 +11,7 @@ from collections.abc import Iterator, Mapping, Sequence
 import numpy as np
 from rasterio.windows import Window
 
+from data_pipelines.datasets.rasters import class_table
 from data_pipelines.datasets.rasters.columns import NO, YES
 from data_pipelines.geo import burning, vectors
 from data_pipelines.geo.burning import Drawing
@@ -76,6 +77,7 @@ class VectorLabels:
       outside: the id where no feature is.
       drawing: how.
       remarks: on the file, as sentences.
+      areas: of each feature of the file, where the overlap asks for them.
     """
 
     placed: Placed
@@ -83,17 +85,18 @@ class VectorLabels:
     outside: int
     drawing: Drawing
     remarks: tuple[str, ...]
+    areas: np.ndarray | None = None
 
     def read(self, window: Window) -> np.ndarray:
         """The ids of a window, (h, w) uint8; 255 where there is no label."""
-        drawn = burning.burned(self.placed, self.ids, window, self.outside, self.drawing, tie=IGNORE)
+        drawn = burning.burned(self.placed, self.ids, window, self.outside, self.drawing, IGNORE, self.areas)
         return drawn.astype(np.uint8)
 
     def may_label(self, window: Window) -> bool:
         """Whether a window may hold a label, told by the bounds of the features."""
         if self.outside != IGNORE:
             return True
-        margin = self.drawing.margin(self.placed.pixel)
+        margin = self.drawing.margin(self.placed.pixel) if self.drawing.buffer > 0 else 1
         boxes = self.placed.shapes.boxes() - (window.col_off, window.row_off) * 2
         size = (window.width, window.height)
         return bool(((boxes[:, :2] <= np.add(size, margin)).all(1) & (boxes[:, 2:] >= -margin).all(1)).any())
@@ -133,7 +136,8 @@ def opened(path: pathlib.Path, how: Options, legend: Legend, grid: Grid, image: 
             "name of a class, or nothing: then there is no label",
         )
     ids = np.array(id_of, np.int16)[labelled.which]
-    return VectorLabels(placed, ids, outside, how.drawing, labelled.features.remarks)
+    areas = labelled.features.areas if how.drawing.overlap == burning.SMALLEST else None
+    return VectorLabels(placed, ids, outside, how.drawing, labelled.features.remarks, areas)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -185,17 +189,15 @@ def _read(path: pathlib.Path, column: str, layer: str, lines: bool, stamp: tuple
 
 
 def _id_of(text: str, legend: Legend) -> int | None:
-    """The id of a class by its name, else by a name that differs in capitals alone, else by its number; or None.
+    """The id of the class that a text means, as `class_table.meant`, or None.
 
     No text is no label: a polygon of no class hides what lies below it.
     """
     if not text:
         return IGNORE
-    named = [c.id for c in legend.classes if c.name == text]
-    folded = [c.id for c in legend.classes if c.name.casefold() == text.casefold()]
-    numbered = [c.id for c in legend.classes if str(c.value) == text]
-    numbered += [IGNORE] if text == str(IGNORE) == str(legend.nodata) else []
-    return next((ids[0] for ids in (named, folded, numbered) if len(ids) == 1), None)
+    if land_class := class_table.meant(text, legend):
+        return land_class.id
+    return IGNORE if text == str(IGNORE) == str(legend.nodata) else None
 
 
 def _text_of(value: Value) -> str:

@@ -43,6 +43,23 @@ class Shapes:
             return np.empty((0, 4))
         return np.hstack([np.minimum.reduceat(self.points, begins), np.maximum.reduceat(self.points, begins)])
 
+    def areas(self) -> np.ndarray:
+        """The area in the plane of the coordinates of each feature, of all its polygons, (owners,); of others 0."""
+        if not len(self.kinds):
+            return np.empty(0)
+        of_point = np.repeat(self.rings[:-1], np.diff(self.rings))
+        x, y = (
+            self.points - self.points[of_point]
+        ).T  # from the first of its ring: products of small numbers are exact
+        turns = np.append(x[:-1] * y[1:] - x[1:] * y[:-1], 0)
+        turns[self.rings[1:] - 1] = 0  # from one ring to the next; back to the first is nothing
+        of_ring = np.abs(np.add.reduceat(turns, self.rings[:-1])) / 2
+        outer = np.zeros(len(of_ring), bool)
+        outer[self.parts[:-1]] = True
+        part = np.repeat(np.arange(len(self.kinds)), np.diff(self.parts))
+        signed = np.where(outer, of_ring, -of_ring) * (self.kinds[part] == wkb.POLYGON)
+        return np.bincount(self.owners[part], signed)
+
     def chosen(self, parts: np.ndarray) -> "Shapes":
         """Some of the parts, (P,) bool."""
         rings = np.repeat(parts, np.diff(self.parts))

@@ -148,7 +148,8 @@ def _tiles(
     last = listed.files[card.sensors[-1].name]  # a scene is called as its last file, as maps are
     with contextlib.ExitStack() as opened:
         with multihost.raise_on_all():
-            files = scene.open_scene(card, listed.files, bands=bands, offset=options.offset, grid=options.grid)
+            found = scene_list.files_of(listed)
+            files = scene.open_scene(card, found, bands=bands, offset=options.offset, grid=options.grid)
             tiles = SceneTiles(opened.enter_context(files), last.stem, card.tile)
         yield tiles, [on_disk.Origin(last.stem, str(last), place) for place in tiles.extents()]
 

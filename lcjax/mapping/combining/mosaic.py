@@ -17,7 +17,7 @@ from typing import Any
 
 import numpy as np
 
-from data_pipelines.geo import raster_io, vectors
+from data_pipelines.geo import exclusions, raster_io, vectors
 from data_pipelines.geo.grids import Grid
 from data_pipelines.schema.errors import InputError
 from data_pipelines.schema.legends import Legend
@@ -78,6 +78,8 @@ def look(
     files = SceneFiles.of(dict.fromkeys([*(path for job in jobs for path in job.files.values()), *masks]))
     sources = []
     for job in jobs:
+        if job.mask:
+            exclusions.check_exists(job.mask)
         with raster_io.opened(job.files[last]) as dataset:
             tags = dataset.tags() | dataset.tags(ns="IMAGERY")
         with raster_io.opened(job.files[sensor]) as dataset:

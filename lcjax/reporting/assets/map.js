@@ -1,13 +1,21 @@
 "use strict";
 /* A map of any size: tiles and values come from the server of the page, as they are looked at. */
 {
-  const MOST_TILES = 400; // that are kept
+  const MOST_TILES = 400; // of a layer that are kept, or more where more are seen
   const AT_ONCE = 6; // that are asked for
+  const [SOONEST, LATEST] = [1000, 60_000]; // ms until what failed is asked for again: twice as long each time
+
+  /** What the server answers. Throws what it says where that is no answer. */
+  async function answered(path) {
+    const answer = await fetch(path);
+    if (!answer.ok) throw new Error((await answer.text()).trim());
+    return answer;
+  }
 
   /** The tiles of a layer. Level n has pixels of 2**n x 2**n of the ground. */
   class Tiles {
     constructor(map, name, kind) {
-      Object.assign(this, { map, name, kind, kept: new Map(), version: 0 });
+      Object.assign(this, { map, name, kind, kept: new Map(), failures: new Map(), seen: 0, version: 0 });
     }
 
     /** Height and width of a tile in its own pixels. */
@@ -48,13 +56,27 @@
     async fetch(key) {
       this.kept.set(key, {});
       try {
-        const answer = await fetch(`tile/${this.name}/${key}`);
-        if (!answer.ok) throw new Error(await answer.text());
+        const answer = await answered(`tile/${this.name}/${key}`);
         this.kept.set(key, { bytes: new Uint8Array(await answer.arrayBuffer()), version: -1 });
-        while (this.kept.size > MOST_TILES) this.kept.delete(this.kept.keys().next().value);
+        this.failures.delete(key);
+        this.map.unsay();
+        // Were fewer kept than are seen, each that comes would put out one that is then asked for again, without end.
+        const most = Math.max(this.map.most, 2 * this.seen);
+        while (this.kept.size > most) this.kept.delete(this.kept.keys().next().value);
       } catch (error) {
         this.map.say(`${this.name} cannot be read: ${error.message}`);
+        this.again(key);
       }
+    }
+
+    /** Has a tile asked for once more after a while, if it is looked at then. */
+    again(key) {
+      const failed = this.failures.get(key) || 0;
+      this.failures.set(key, failed + 1);
+      setTimeout(() => {
+        this.kept.delete(key);
+        this.map.viewer.draw();
+      }, Math.min(SOONEST * 2 ** failed, LATEST));
     }
 
     paint(context, view) {
@@ -64,6 +86,7 @@
       const [first, top] = [view.x, view.y].map((value) => Math.max(Math.floor(value / step), 0));
       const last = Math.min(Math.floor((view.x + view.width) / step), Math.ceil(width / step) - 1);
       const end = Math.min(Math.floor((view.y + view.height) / step), Math.ceil(height / step) - 1);
+      this.seen = Math.max(end - top + 1, 0) * Math.max(last - first + 1, 0);
       for (let row = top; row <= end; row++) {
         for (let column = first; column <= last; column++) this.paintTile(context, view, level, column, row);
       }
@@ -101,6 +124,7 @@
       this.data = JSON.parse(root.querySelector("script").textContent);
       this.wanted = [];
       this.asked = 0;
+      this.most = MOST_TILES;
       this.opacity = 1;
       this.names = new Map(this.data.classes.map(({ id, name }) => [id, name]));
       this.legend = new Legend(this.data.classes, () => this.recoloured(),
@@ -178,6 +202,11 @@
       Object.assign(this.message, { hidden: false, textContent: words });
     }
 
+    /** Takes back what was said, once nothing fails any more. */
+    unsay() {
+      if (Object.values(this.tiles).every(({ failures }) => !failures.size)) this.message.hidden = true;
+    }
+
     /** What is known of a place at once; what the files hold there follows. */
     describe(x, y) {
       const here = `column ${x}, row ${y}`;
@@ -188,7 +217,8 @@
 
     async ask_values(x, y, here) {
       try {
-        const { values, place: degrees } = await (await fetch(`values/${x}/${y}`)).json();
+        const { values, place: degrees } = await (await answered(`values/${x}/${y}`)).json();
+        this.unsay();
         if (!this.viewer.readout.textContent.startsWith(here)) return; // it is elsewhere by now
         this.viewer.readout.textContent = [here, ...this.told(values, degrees)].join("  ·  ");
       } catch (error) {

@@ -103,7 +103,7 @@ def test_a_data_set_of_another_package_is_prepared_and_read_by_its_name(outside,
         "legend": None,
         "resample": False,
     }
-    flags |= {"tile": None, "workers": 1, "max_refused": 0.0, "max_nodata": 0.0, "offset": 0, "beam": ""}
+    flags |= {"tile": None, "workers": 1, "max_refused": 0.0, "max_nodata": 0.0, "offset": 0, "beam": "", "remote": []}
     with pytest.raises(InputError, match="--offset=-1000: not for elsewhere, whose files are read with neither"):
         prepare_verb.run(types.SimpleNamespace(**flags | {"offset": -1000}))
     prepare_verb.run(types.SimpleNamespace(**flags))

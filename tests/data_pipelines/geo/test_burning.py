@@ -13,16 +13,20 @@ from data_pipelines.geo import burning, geopackage, vectors
 from data_pipelines.geo.burning import Drawing
 from data_pipelines.geo.geometry import wkb
 from data_pipelines.geo.grids import Grid
-from data_pipelines.geo.vectors import Placed
+from data_pipelines.geo.vectors import Features, Placed
 
 GRID = Grid(CRS.from_epsg(32633), Affine(0.5, 0, 500_000, 0, -0.5, 5_000_000), 40, 70)
 WHOLE = Window(0, 0, 70, 40)
 X, Y = np.arange(70) + 0.5, np.arange(40)[:, None] + 0.5
 
 
-def placed(tmp_path, features, margin=0.0, kinds=(wkb.POLYGON, wkb.LINE, wkb.POINT)) -> Placed:
-    path = shapes.geojson(tmp_path / "a.geojson", features)
-    return vectors.onto(vectors.read(path, kinds=kinds), GRID, pathlib.Path("i.tif"), margin)
+def read(tmp_path, features) -> Features:
+    kinds = (wkb.POLYGON, wkb.LINE, wkb.POINT)
+    return vectors.read(shapes.geojson(tmp_path / "a.geojson", features), kinds=kinds)
+
+
+def placed(tmp_path, features, margin=0.0) -> Placed:
+    return vectors.onto(read(tmp_path, features), GRID, pathlib.Path("i.tif"), margin)
 
 
 def stars(count: int, seed: int = 0) -> list[np.ndarray]:
@@ -52,9 +56,9 @@ def test_overlaps_and_buffers(tmp_path, overlap, buffer):
     """Buffers in metres, of pixels of half a metre in a plane that is 0.04 % too small."""
     rings = [np.round(ring * 1024) / 1024 for ring in stars(6, 3)]
     values = np.array([3, 1, 3, 2, 0, 1])
-    found = burning.burned(
-        placed(tmp_path, polygons(rings), 5), values, WHOLE, 9, Drawing(buffer=buffer, overlap=overlap), tie=7
-    )
+    features = read(tmp_path, polygons(rings))
+    there = vectors.onto(features, GRID, pathlib.Path("i.tif"), 5)
+    found = burning.burned(there, values, WHOLE, 9, Drawing(buffer=buffer, overlap=overlap), 7, features.areas)
     inside = [shapes.inside(ring, X, Y) for ring in rings]
     near = [shapes.away(ring, X, Y) * 0.5 <= abs(buffer) for ring in rings]
     sure = [np.abs(shapes.away(ring, X, Y) * 0.5 - abs(buffer)) > 0.003 * max(abs(buffer), 1) for ring in rings]
@@ -74,17 +78,21 @@ def test_overlaps_and_buffers(tmp_path, overlap, buffer):
 
 
 @pytest.mark.parametrize(
-    "drawing", [Drawing(), Drawing(True), Drawing(buffer=2), Drawing(overlap="none"), Drawing(overlap="smallest")]
-)
+    "drawing",
+    [
+        Drawing(), Drawing(True), Drawing(buffer=2), Drawing(buffer=-2), Drawing(overlap="none"),
+        Drawing(overlap="smallest"),
+    ],
+)  # fmt: skip
 def test_a_part_is_drawn_as_the_whole(tmp_path, drawing):
     features = polygons(stars(9, 5)) + [
         ({}, {"type": "Point", "coordinates": shapes.at(*at)}) for at in ((3, 4.5), (66, 9))
     ]
     there = placed(tmp_path, features, drawing.margin((0.5, 0.5)))
-    values = np.arange(11) % 4
-    whole = burning.burned(there, values, WHOLE, 9, drawing, tie=7)
+    values, areas = np.arange(11) % 4, read(tmp_path, features).areas
+    whole = burning.burned(there, values, WHOLE, 9, drawing, 7, areas)
     for top, left, height, width in ((0, 0, 40, 7), (13, 31, 9, 17), (30, 60, 10, 10), (5, 5, 1, 1)):
-        part = burning.burned(there, values, Window(left, top, width, height), 9, drawing, tie=7)
+        part = burning.burned(there, values, Window(left, top, width, height), 9, drawing, 7, areas)
         np.testing.assert_array_equal(part, whole[top : top + height, left : left + width])
 
 
@@ -113,6 +121,31 @@ def test_parts_of_one_feature_and_holes(tmp_path):
     found = burning.covered(placed(tmp_path, [({}, both)]), WHOLE)
     assert found.sum() == 400 - 25 + 225 - 25
     assert geopackage.polygon(outer)  # the ring is closed
+
+
+def test_the_smallest_feature_is_so_with_the_parts_that_meet_no_image(tmp_path):
+    """The first is small on this image, and large elsewhere."""
+    near, far, other = shapes.square(5, 5, 10), shapes.square(900, 900, 80), shapes.square(8, 8, 20)
+    both = {"type": "MultiPolygon", "coordinates": [[near], [far]]}
+    features = read(tmp_path, [({}, both), ({}, shapes.polygon(other))])
+    np.testing.assert_allclose(features.areas, [1625, 100], rtol=2e-3)  # square metres; UTM makes them smaller
+    there = vectors.onto(features, GRID, pathlib.Path("i.tif"))
+    found = burning.burned(there, np.array([1, 2]), WHOLE, 0, Drawing(overlap="smallest"), areas=features.areas)
+    assert found[10, 10] == 2 and (found == 1).sum() == 100 - 49 and (found == 2).sum() == 400
+
+
+def test_a_negative_buffer_knows_edges_far_beyond_a_window(tmp_path):
+    """A long ring whose far turns are trimmed has no edge where it had none."""
+    right = np.stack([np.linspace(90, 400, 80), np.where(np.arange(80) % 2, 19.0, 20.5)], axis=1)
+    ring = np.vstack(
+        [[(-300, -300), (400, -300)], right[::-1], [(85, 20)], np.add(right, (0, 2)), [(400, 300), (-300, 300)]]
+    )
+    ring = np.round(np.vstack([ring, ring[:1]]) * 1024) / 1024
+    found = burning.covered(placed(tmp_path, polygons([ring]), 40), WHOLE, Drawing(buffer=-20))
+    far = shapes.away(ring, X, Y) * 0.5
+    sure = abs(far - 20) > 0.1
+    np.testing.assert_array_equal(found[sure], (shapes.inside(ring, X, Y) & (far > 20))[sure])
+    assert 0.1 < found.mean() < 0.95
 
 
 def test_far_turns_of_a_long_ring_change_nothing(tmp_path):

@@ -13,6 +13,7 @@ from data_pipelines.geo import exclusions, geodesy, raster_io, scl
 from data_pipelines.geo.exclusions import Exclusion
 from data_pipelines.geo.grids import Grid
 from data_pipelines.schema.errors import InputError
+from data_pipelines.schema.spec import Refused
 
 UTM = rasterio.CRS.from_epsg(32633)
 STEP = rasterio.Affine(10, 0, 500000, 0, -10, 5400000)
@@ -95,6 +96,41 @@ def test_polygons_exclude_the_pixels_whose_centre_they_hold(tmp_path):
     np.testing.assert_array_equal(read(path)[0], expected)
     with pytest.raises(InputError, match=r"clouds.geojson:3: numbers of polygons; expected clouds.geojson alone"):
         exclusions.parse(f"{path}:3", "--mask")
+
+
+def test_polygons_elsewhere_exclude_nothing_and_it_is_said(tmp_path, caplog):
+    ring = [[13.0, 50.0], [13.1, 50.0], [13.1, 50.1], [13.0, 50.0]]
+    feature = {"type": "Feature", "properties": {}, "geometry": {"type": "Polygon", "coordinates": [ring]}}
+    path = tmp_path / "clouds.geojson"
+    path.write_text(json.dumps({"type": "FeatureCollection", "features": [feature]}))
+    image, exclusion = pathlib.Path("scene.tif"), Exclusion(path)
+    with exclusions.opened(exclusion, GRID, image) as found:
+        excluded, known = found.read(Window(0, 0, 60, 40))
+        assert not excluded.any() and known.all()
+        assert exclusions.survey(found, exclusion, GRID, image) == 0
+    assert "clouds.geojson: nothing of scene.tif is excluded: all of its features lie elsewhere" in caplog.text
+
+
+def test_numbers_of_a_folder_are_not_those_of_polygons():
+    folder = Exclusion(pathlib.Path("masks"), (3,))
+    assert exclusions.of_file(folder, pathlib.Path("masks/a.tif"), "--mask=masks:3").numbers == (3,)
+    with pytest.raises(InputError, match=r"--mask=masks:3: numbers of polygons; expected a.gpkg alone"):
+        exclusions.of_file(folder, pathlib.Path("masks/a.gpkg"), "--mask=masks:3")
+
+
+def test_in_a_list_a_file_that_is_missing_is_refused_when_it_is_opened(tmp_path):
+    def parsed(text):
+        return exclusions.parse(text, "LIST.csv, line 2", tmp_path, must_exist=False)
+
+    assert parsed("none.tif:3,snow") == Exclusion(tmp_path / "none.tif", (3, 11), True)
+    assert parsed("a:b.tif") == Exclusion(tmp_path / "a:b.tif")
+    with pytest.raises(InputError, match="numbers of polygons"):
+        parsed("none.gpkg:3")
+    with (
+        pytest.raises(Refused, match=r"none.tif: no such file; expected a raster or polygons"),
+        exclusions.opened(parsed("none.tif:3"), GRID, pathlib.Path("scene.tif")),
+    ):
+        pass
 
 
 def test_a_name_with_a_colon_is_a_file_where_there_is_one(tmp_path):

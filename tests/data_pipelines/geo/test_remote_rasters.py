@@ -12,7 +12,9 @@ from printed import printed
 from range_server import asset, image, item, tiff
 from rasterio.windows import Window
 
-from data_pipelines.geo import composites, raster_io, resampling
+from data_pipelines.datasets.rasters import masks
+from data_pipelines.geo import composites, exclusions, raster_io, resampling
+from data_pipelines.geo.grids import Grid
 from data_pipelines.remote import ranges
 from data_pipelines.remote.addresses import Address, given
 from data_pipelines.schema.errors import InputError
@@ -204,6 +206,15 @@ def test_a_mosaic_there(address, file_server):
     np.testing.assert_array_equal(raw, np.concatenate([IMAGE[:, :, 290:], IMAGE[:, :, :10]], 2))
 
 
+def test_a_mosaic_there_is_held_to_what_all_its_files_were(address, file_server):
+    file_server.files["m.vrt"] = vrt("a.tif")
+    path = given(file_server.url("m.vrt"), "x")
+    held = Address.of(path.text, composites.looked_up(path)[0])
+    np.testing.assert_array_equal(read(held)[0], IMAGE)
+    file_server.etags["a.tif"] = '"other"'
+    assert "has changed on its server" in refusal(held)
+
+
 @pytest.mark.parametrize(
     ("name", "said"),
     [
@@ -236,6 +247,30 @@ def test_a_mosaic_there_reads_no_file_here(file_server, tmp_path):
         assert "the server answers 404" in refusal(given(file_server.url("m.vrt"), "x"))
     file_server.files["m.vrt"] = vrt("a.tif").replace(b"SimpleSource", b"PixelFunctionCode")
     assert "a VRT with the element PixelFunctionCode" in refusal(given(file_server.url("m.vrt"), "x"), Refused)
+
+
+def test_a_mask_is_no_mosaic_of_files_there(address, file_server, tmp_path):
+    """Its server fails after it was opened: it would exclude nothing, and label all pixels 0."""
+    (tmp_path / "m.vrt").write_bytes(
+        vrt(file_server.url("a.tif")).split(b'<VRTRasterBand dataType="UInt16" band="2"')[0] + b"</VRTDataset>"
+    )
+    with raster_io.opened(tmp_path / "m.vrt") as dataset:
+        with pytest.raises(
+            Refused, match=r"m\.vrt: a mask that names files on servers; expected files of this machine"
+        ):
+            masks.Mask(tmp_path / "m.vrt", dataset)
+        grid = Grid.of(dataset)
+    excluded = exclusions.parse(str(tmp_path / "m.vrt"), "--mask")
+    with pytest.raises(Refused, match="a mask that names files on servers"), exclusions.opened(excluded, grid, address):
+        pass
+
+
+def test_a_mosaic_there_that_names_itself_is_refused(address, file_server):
+    for name in ("m.vrt", file_server.url("m.vrt"), f"{file_server.url('m.vrt')}#"):
+        file_server.files["m.vrt"] = vrt("a.tif", name)
+        path = given(file_server.url("m.vrt"), "x")
+        for one in (path, Address.of(path.text, "of before")):
+            assert "a VRT that is a source of its own; expected other files" in refusal(one, Refused)
 
 
 def test_a_mosaic_of_mosaics_there_is_refused(address, file_server, tmp_path):
@@ -335,8 +370,11 @@ def test_one_asset_keeps_its_mask(stack, file_server):
 
 
 def test_versions_tell_what_changed(stack, file_server):
-    before = composites.version(stack)
-    assert composites.version(stack) == before
+    before, places = composites.looked_up(stack)
+    assert composites.looked_up(stack) == (before, places) and [place.name for place in places] == [
+        "coarse.tif",
+        "fine.tif",
+    ]
     held = Address.of(stack.text, before)
     read(held, bands=(1, 2))
     file_server.files["d/item.json"]["properties"]["updated"] = "now"  # what the item says beside is no change

@@ -10,6 +10,7 @@ from data_pipelines.geo import stac_items
 from data_pipelines.remote.addresses import given
 from data_pipelines.schema.errors import InputError
 from data_pipelines.schema.sensors import S1, S2
+from data_pipelines.schema.spec import Refused
 
 OWN = dataclasses.replace(S2, name="image", meaning="own", bands=("red", "green", "nir"), display=("red",))
 FEW = S2.with_bands(["B4", "B8", "B11"])
@@ -130,3 +131,20 @@ def test_an_item_on_a_server(file_server):
     file_server.files["c/item.json"] = b" " * 5_000_000
     with pytest.raises(InputError, match="more than 4,194,304 bytes"):
         stac_items.read(address)
+
+
+def test_what_is_wrong_with_an_item_is_a_refusal_and_its_server_that_fails_is_none(file_server, tmp_path):
+    address = given(file_server.url("i.json"), "x")
+    for content in (None, b"{", b"[]", {"type": "Feature"}, b"[" * 100_000, b" " * (2**22 + 1)):
+        file_server.files = {} if content is None else {"i.json": content}
+        (tmp_path / "i.json").unlink(missing_ok=True)
+        if isinstance(content, bytes):
+            (tmp_path / "i.json").write_bytes(content)
+        for path in (address, tmp_path / "i.json"):
+            with pytest.raises(Refused) as caught:
+                stac_items.read(path)
+            assert caught.value.file == path and str(caught.value).count(str(path)) == 1
+    file_server.statuses = [500] * 9
+    with pytest.raises(InputError, match="expected an answer in 5 tries") as failed:
+        stac_items.read(address)
+    assert not isinstance(failed.value, Refused)

@@ -4,6 +4,7 @@ import pytest
 from range_server import asset, item
 
 from data_pipelines.geo import stac_search
+from data_pipelines.remote import ranges
 from data_pipelines.schema.errors import InputError
 
 pytest.importorskip("pystac_client", reason="the extra `cloud` is not installed")
@@ -96,3 +97,56 @@ def test_nothing_found_and_no_api(api):
 def test_what_is_a_search():
     assert stac_search.is_search("https://a.org/v1/search?x=1") and stac_search.is_search("https://a.org/search")
     assert not stac_search.is_search("search?x=1") and not stac_search.is_search("https://a.org/search/a.tif")
+
+
+@pytest.mark.parametrize(
+    ("page", "change"),
+    [
+        ("search", {"links": None}),
+        ("search", {"links": [None]}),
+        ("search", {"links": ["next"]}),
+        ("search", {"links": [{"rel": "next"}]}),
+        ("search", {"links": [{"rel": "next", "href": "file:///etc/passwd"}]}),
+        ("search", {"links": [{"rel": "next", "href": "/etc/passwd"}]}),
+        ("search", {"links": [{"rel": "next", "href": "http://127.0.0.1/x", "method": "POST"}]}),
+        ("search", {"links": [{"rel": "next", "href": "http://127.0.0.1/x", "method": [5]}]}),
+        ("search", {"features": ["x"]}),
+        ("search", {"features": "x"}),
+        ("search", {"features": [{"id": "x", "links": None}]}),
+        ("search", {"features": [{"id": 5, "links": []}]}),
+        ("search", []),
+        ("search", b"[" * 100_000),
+        ("search", b"\xff"),
+        ("", []),
+        ("", b"[" * 100_000),
+        ("", {"links": None}),
+        ("", {"conformsTo": 5}),
+        ("", {"type": "Collection"}),
+        ("", {"type": 5}),
+        ("", {"stac_version": 5}),
+        ("", {"stac_extensions": 5}),
+        ("", {"id": None}),
+        ("", {"links": [{"rel": "search", "href": "file:///etc/passwd", "type": "application/geo+json"}]}),
+    ],
+)
+def test_a_hostile_page_is_one_line(api, page, change):
+    api.files[page] = api.files[page] | change if isinstance(change, dict) else change
+    assert "the search fails" in refusal(api.url(SEARCH))
+
+
+def test_a_search_reads_no_file_here(api, tmp_path):
+    (tmp_path / "page.json").write_text('{"features": []}')
+    for href in (f"file://{tmp_path}/page.json", f"{tmp_path}/page.json"):
+        for links in (api.files[""]["links"], api.files["search"]["links"]):
+            before, links[-1]["href"] = links[-1]["href"], href
+            assert "the search fails" in refusal(api.url(SEARCH))
+            links[-1]["href"] = before
+
+
+def test_a_page_has_bounds_in_bytes_and_in_time(api, monkeypatch):
+    monkeypatch.setattr("data_pipelines.schema.limits.SEARCH_BYTES", 3000)
+    api.files["search"]["more"] = "x" * 3000
+    assert "more than 3,000 bytes" in refusal(api.url(SEARCH))
+    monkeypatch.setattr(ranges, "SILENCE", 0.05)
+    api.trickle = 0.02
+    assert "expected an answer in 5 tries" in refusal(api.url(SEARCH))

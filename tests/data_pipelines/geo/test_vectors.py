@@ -13,8 +13,9 @@ import rasterio.warp
 import shapes
 from rasterio import Affine
 from rasterio.crs import CRS
+from rasterio.windows import Window
 
-from data_pipelines.geo import vectors
+from data_pipelines.geo import burning, geodesy, vectors
 from data_pipelines.geo.geometry import wkb
 from data_pipelines.geo.grids import Grid
 from data_pipelines.schema import limits
@@ -75,6 +76,33 @@ def test_another_crs_is_transformed_and_long_edges_are_bent(tmp_path):
     assert len(ring) > 10
     near = vectors.onto(vectors.read(path), Grid(grid.crs, Affine(10_000, 0, 3e5, 0, -1e4, 5.25e6), 30, 40), IMAGE)
     assert len(near.shapes.ring(0)) < len(ring)  # larger pixels need fewer pieces
+
+
+@pytest.mark.parametrize("epsg", [32633, 3035, 3857])
+def test_an_ocean_that_goes_around_the_earth_covers_its_images(tmp_path, epsg):
+    """Half of the image lies south of 47 degrees, asked of PROJ pixel by pixel; its outline is far beyond the CRS."""
+    south, north = (
+        shapes.polygon([(-180, a), (180, a), (180, b), (-180, b), (-180, a)]) for a, b in ((-85, 47), (47, 85))
+    )
+    path = shapes.geojson(tmp_path / "a.geojson", [({}, south), ({}, north)], None)
+    (x,), (y,) = rasterio.warp.transform("EPSG:4326", f"EPSG:{epsg}", [14.0], [47.0])
+    grid = Grid(CRS.from_epsg(epsg), Affine(2000, 0, x - 140_000, 0, -2000, y + 80_000), 80, 140)
+    placed = vectors.onto(vectors.read(path), grid, IMAGE)
+    found = burning.burned(placed, np.array([1, 2]), Window(0, 0, 140, 80), 0)
+    columns, rows = np.meshgrid(np.arange(140) + 0.5, np.arange(80) + 0.5)
+    _, latitude = geodesy.lonlat(grid.crs, *geodesy.positions(grid.transform, columns, rows))
+    sure = abs(latitude - 47) > 0.004  # a fifth of a pixel
+    np.testing.assert_array_equal(found[sure], np.where(latitude < 47, 1, 2)[sure])
+    assert sure.mean() > 0.99 and 0.4 < (found == 1).mean() < 0.6
+
+
+def test_an_image_across_the_antimeridian_has_both_sides(tmp_path):
+    ring = [(-180, -85), (180, -85), (180, 0.1), (-180, 0.1), (-180, -85)]
+    path = shapes.geojson(tmp_path / "a.geojson", [({}, shapes.polygon(ring))], None)
+    (x,), (y,) = rasterio.warp.transform("EPSG:4326", "EPSG:32601", [-180.0], [0.1])
+    grid = Grid(CRS.from_epsg(32601), Affine(500, 0, x - 20_000, 0, -500, y + 10_000), 40, 80)
+    inside = burning.covered(vectors.onto(vectors.read(path), grid, IMAGE), Window(0, 0, 80, 40))
+    assert inside[22:].all() and not inside[:18].any()
 
 
 def test_features_that_meet_no_image_are_left_and_keep_their_numbers(tmp_path):

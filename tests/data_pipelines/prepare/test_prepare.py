@@ -58,9 +58,9 @@ def test_unknown_data_set_and_folder(tmp_path):
 def test_help_and_flags_agree():
     defined = []
     define = lambda name, default, text, **bounds: defined.append(name)  # noqa: E731
-    kinds = ("string", "integer", "float", "bool")
+    kinds = ("string", "integer", "float", "bool", "list")
     prepare_verb.define_flags(types.SimpleNamespace(**{f"DEFINE_{kind}": define for kind in kinds}))
-    own, switches = {"legend", "tile", "init", "resample"}, {"init", "resample"}
+    own, switches = {"legend", "tile", "init", "resample", "remote"}, {"init", "resample"}
     common = {"dataset", "source", "data_dir", "workers", "max_refused", "max_nodata", "offset", "beam"}
     assert set(defined) == own | common
     assert all((f"--{name}" if name in switches else f"--{name}=") in prepare_verb.HELP for name in defined)

@@ -13,7 +13,7 @@ from data_pipelines.schema.errors import InputError
 @pytest.fixture(autouse=True)
 def named(monkeypatch):
     monkeypatch.setattr(hosts, "_allowed", {})
-    hosts.allow("h.org", "s3://b", "gs://b")
+    hosts.allow("h.org", "s3://b", "gs://b", "s3://b.c")
 
 
 @pytest.mark.parametrize(
@@ -24,6 +24,11 @@ def named(monkeypatch):
         ("/vsicurl/https://h.org/d/a.tif", "https://h.org/d/a.tif"),
         ("s3://b/d/a.tif", "https://b.s3.amazonaws.com/d/a.tif"),
         ("/vsis3/b/d/a b.tif", "https://b.s3.amazonaws.com/d/a%20b.tif"),
+        ("https://H.org:443/D/%61%2d%2Ftif?K=%61", "https://h.org/D/a-%2Ftif?K=%61"),
+        ("http://h.ORG.:80/a.tif", "http://h.org/a.tif"),
+        ("https://h.org:/a", "https://h.org/a"),
+        ("s3://b/%61%c3", "https://b.s3.amazonaws.com/a%C3"),
+        ("s3://b.c/d/a.tif", "https://s3.amazonaws.com/b.c/d/a.tif"),
         ("gs://b/d/a?.tif", "https://storage.googleapis.com/b/d/a%3F.tif"),
         ("/vsigs/b/d/a.tif", "https://storage.googleapis.com/b/d/a.tif"),
     ],
@@ -75,6 +80,8 @@ def test_assets_of_an_item_here(tmp_path, monkeypatch):
         ("s3://c/a.tif", "lies on the server c.s3.amazonaws.com"),
         ("https://u:pw@h.org/a.tif", "not an address that can be asked"),
         ("https://h.org/" + "a" * 5000, "5,014 letters; expected at most 4,000"),
+        ("https://h.org/?SECRET" + "a" * 5000, "--scene=https://h.org/...: 5,0"),
+        ("ftp://u:pw@h.org/a.tif?SECRET", "--scene=ftp://h.org/a.tif: addresses are not opened"),
         ("ftp://h.org/a.tif", "addresses are not opened"),
         ("file:///etc/passwd", "addresses are not opened"),
         ("az://b/a.tif", "buckets are not opened"),

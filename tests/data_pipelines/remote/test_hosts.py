@@ -78,6 +78,19 @@ def test_a_bucket_is_that_bucket_alone():
         assert not may(url), url
 
 
+def test_a_bucket_with_a_dot_is_a_folder_for_no_certificate_is_of_its_name():
+    hosts.allow("s3://my.maps")
+    assert may(hosts.of_bucket("s3", "my.maps") + "a") and may("https://s3.eu-central-1.amazonaws.com/my.maps/a")
+    for url in (
+        "https://s3.amazonaws.com/my.maps2/a",
+        "https://s3.amazonaws.com/myxmaps/a",
+        "https://s3.amazonaws.com/other/my.maps/a",
+        "https://s3.evil.com/my.maps/a",
+        "https://my.maps.s3.amazonaws.com/a",
+    ):
+        assert not may(url), url
+
+
 @pytest.mark.parametrize(
     "text", ["", "a b", "https://x", "x/", "*.org", "x:0", "x:99999", "s3://", "gs://A_/b", "x..\n"]
 )

@@ -163,5 +163,7 @@ def test_small_files_whole_and_their_beginnings(file_server):
     file_server.parts = False
     assert ranges.beginning(address, 3) == b'{"a'
     assert "more than 7 bytes" in refusal(lambda: ranges.whole(address, 7))
+    with pytest.raises(Refused):
+        ranges.whole(address, 7)
     file_server.cuts = [4, None]
     assert ranges.whole(address, 100) == b'{"a": 1}'

@@ -167,7 +167,7 @@ def test_the_command_line_allows_what_it_names(command, monkeypatch, arguments, 
 
 def test_every_verb_that_reads_a_workdir_or_a_config_takes_allow_plugins(command):
     taken = {verb for verb in verbs.VERBS if "--allow_plugins\n" in command(verb, "--help")[1]}
-    assert taken == verbs.VERBS.keys() - {"download", "prepare"}
+    assert taken == verbs.VERBS.keys() - {"download", "prepare", "view"}
 
 
 def test_version_names_what_scores_depend_on(command):

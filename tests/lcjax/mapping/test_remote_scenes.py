@@ -118,6 +118,19 @@ def test_one_bad_scene_of_a_list_does_not_stop_the_others(world, tmp_path, file_
     np.testing.assert_array_equal(ids(tmp_path / "maps/s2.tif"), world.truth)
 
 
+def test_a_bad_item_of_a_list_does_not_stop_the_others(world, tmp_path, file_server):
+    url = file_server.url
+    (tmp_path / "bad.json").write_text("[]")
+    rows = [(url("s1.tif"), url("nowhere.json")), ("s1.tif", "bad.json"), (url("s1.tif"), url("s2.tif"))]
+    (tmp_path / "list.csv").write_text("s1,s2\n" + "".join(f"{a},{b}\n" for a, b in rows))
+    with pytest.raises(InputError, match=r"2 of 3 scenes .*list.csv, line 2: .*nowhere.json: the server answers 404"):
+        draw(str(tmp_path / "list.csv"), tmp_path / "maps")
+    np.testing.assert_array_equal(ids(tmp_path / "maps/s2.tif"), world.truth)
+    jobs = scene_list.jobs(str(tmp_path / "list.csv"), worlds.card().sensors, tmp_path / "map.tif", one_map=True)
+    with pytest.raises(InputError, match=r"list.csv, line 2: .*nowhere.json: the server answers 404"):
+        prediction.look(worlds.card(), jobs, Options(mosaic="newest"), SceneOptions())
+
+
 def test_a_stac_item_is_a_scene(world, tmp_path, file_server):
     """Each band an asset, in another order than the network's; date and offset are the item's."""
     with rasterio.open(tmp_path / "s2.tif") as dataset:
@@ -155,6 +168,11 @@ def test_scenes_of_a_search_are_called_as_its_items(file_server, monkeypatch, tm
     (job,) = scene_list.jobs(file_server.url("search?ids=x"), [few], tmp_path / "maps")
     assert job.output == tmp_path / "maps/S2A_1.tif" and job.origin.startswith("--scene=http://127.0.0.1")
     assert job.files["s2"].text == file_server.url("items/x#B4=red")
+    found = {"gone": given(file_server.url("items/y"), "x")} | found
+    gone, good = scene_list.jobs(file_server.url("search?ids=x"), [few], tmp_path / "maps")
+    with pytest.raises(InputError, match=r"items/y: the server answers 404"):
+        scene_list.files_of(gone)
+    assert scene_list.files_of(good) == job.files
 
 
 def test_the_verb_asks_only_whom_it_is_told(command, trained, world, file_server):

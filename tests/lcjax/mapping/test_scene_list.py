@@ -6,8 +6,10 @@ import pathlib
 
 import pytest
 
+from data_pipelines.remote import hosts
 from data_pipelines.schema.errors import InputError
 from data_pipelines.schema.sensors import S1, S2
+from lcjax.mapping import scene_list
 from lcjax.mapping.scene_list import jobs, parse_bands, parse_scene
 from lcjax.tasks.fusion import sensors_of
 
@@ -141,6 +143,23 @@ def test_a_list_is_read_as_spreadsheets_write_it(folder):
     assert [job.files["s2"] for job in found] == [folder / "s2" / "a.tif", folder / "s2" / "b.TIF"]
 
 
+def test_numbers_of_a_folder_of_masks_are_not_those_of_polygons(tmp_path):
+    masks = tmp_path / "masks"
+    masks.mkdir()
+    for name in ("a.tif", "masks/a.gpkg"):
+        (tmp_path / name).touch()
+    scene, output = str(tmp_path / "a.tif"), tmp_path / "maps" / "a.tif"
+    assert jobs(scene, ONE, output, str(masks))[0].mask.path == masks / "a.gpkg"
+    with pytest.raises(InputError, match=r"--mask=\S*masks:cloud_high: numbers of polygons; expected a.gpkg alone"):
+        jobs(scene, ONE, output, f"{masks}:cloud_high")
+
+
+def test_a_mask_of_a_list_that_is_missing_is_found_when_its_scene_is_opened(tmp_path):
+    (tmp_path / "list.csv").write_text("s2,mask\na.tif,\nb.tif,none.tif:3\n")
+    found = jobs(str(tmp_path / "list.csv"), ONE, tmp_path / "maps")
+    assert [one.mask and one.mask.path for one in found] == [None, tmp_path / "none.tif"]
+
+
 def test_what_is_no_scene_is_left_out_of_a_folder(folder, capsys):
     (folder / "s2" / "._a.tif").write_text("")
     (folder / "s2" / "c.tif").mkdir()
@@ -189,3 +208,22 @@ def test_what_does_not_fit_is_refused(folder):
         with pytest.raises(InputError, match=words) as caught:
             jobs(text, sensors, output)
         assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "s1=https://h.org/a.tif?sig=SECRET",
+        "s1=https://h.org/a.tif?sig=a,b=SECRET,s1=https://h.org/a.tif?x=1,SECRET",
+        "https://u:SECRET@h.org/a.tif?a,SECRET",
+        "https://u:SECRET/SECRET@h.org/a.tif?a,SECRET",
+        "S2=https://h.org/a.tif?a,SECRET",
+        "s1={folder},s2=https://h.org/a.tif?sig=a,SECRET",
+    ],
+)
+def test_no_line_tells_a_query(tmp_path, monkeypatch, text):
+    monkeypatch.setattr(hosts, "_allowed", {})
+    hosts.allow("h.org")
+    with pytest.raises(InputError, match=r"--scene=.*h\.org/a\.tif.*; (give|expected)") as caught:
+        scene_list.listed(text.format(folder=tmp_path), [S1, S2])
+    assert "SECRET" not in str(caught.value)

@@ -76,6 +76,27 @@ def test_gradients_over_all_channels_are_those_of_the_convolution(edge, size, st
         np.testing.assert_allclose(found, expected, rtol=0, atol=5e-5)
 
 
+@pytest.mark.parametrize(
+    "other",
+    [
+        {"feature_group_count": 3},
+        {"feature_group_count": 6, "kernel": (3, 3, 1, 12)},
+        {"window_strides": (1, 2)},
+        {"rhs_dilation": (2, 2), "kernel": (1, 1, 6, 5)},
+    ],
+)
+def test_what_has_no_form_of_its_own_is_the_convolution(other):
+    """A network of somebody else may have groups, several filters a channel, or strides of two sizes."""
+    groups = other.get("feature_group_count", 1)
+    shape = other.pop("kernel", (3, 3, 6 // groups, 6))
+    how = {"window_strides": (1, 1), "padding": "SAME", "lhs_dilation": (1, 1), "rhs_dilation": (1, 1)}
+    how |= {"dimension_numbers": NUMBERS, "feature_group_count": 1} | other
+    generator = np.random.default_rng(0)
+    image, kernel = (generator.standard_normal(one, np.float32) for one in ((2, 9, 8, 6), shape))
+    found = convolution.conv_general_dilated(image, kernel, **how)
+    np.testing.assert_array_equal(found, lax.conv_general_dilated(image, kernel, **how))
+
+
 def test_gradient_of_a_1x1_kernel_is_summed_in_float32():
     ours, _ = dense(1, "SAME")
     image, kernel = jnp.ones((1, 40, 40, 1), jnp.bfloat16), jnp.ones((1, 1, 1, 1), jnp.bfloat16)

@@ -30,7 +30,7 @@ class Log:
     def __init__(self):
         self.rows = []
 
-    def write(self, step, split, values, times=None):
+    def write(self, step, split, values, times=None, pictures=()):
         self.rows.append((step, split, values))
 
 
@@ -129,7 +129,7 @@ def evaluate(monkeypatch):
         vars(given.config).update(changes.pop("config", {}))
         vars(given.config.optimizer).update(changes)
         progress, saved, log, state = Progress(), Saved(), Log(), Values(factor=1.0)
-        part, factors = Evaluator(given, progress, saved, log, None), []
+        part, factors = Evaluator(given, progress, saved, log, None, None), []
         for number in range(len(scores)):
             state = part.evaluate(2 * number + 2, state)
             factors.append(state["factor"])
@@ -178,7 +178,7 @@ def test_at_the_last_step_patience_ends_nothing(evaluate):
      (2, -1, None, False), (10, -1, None, False)],
 )  # fmt: skip
 def test_when_an_evaluation_is_due(step, evaluated, source, due):
-    part = Evaluator(experiment(validation_source=source), Progress(evaluated=evaluated), Saved(), Log(), None)
+    part = Evaluator(experiment(validation_source=source), Progress(evaluated=evaluated), Saved(), Log(), None, None)
     assert part.is_due(step) == due
 
 

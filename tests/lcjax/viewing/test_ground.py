@@ -1,11 +1,12 @@
 """What a page shows of a ground are the pixels of the files, wherever they lie; what does not fit is told in a line."""
 
 import json
+import shutil
 
 import numpy as np
 import pytest
 import rasterio
-from looked_at import CLASSES, HEIGHT, NODATA, WIDTH, make
+from looked_at import CLASSES, HEIGHT, NODATA, PLACE, WIDTH, make
 from rasterio.enums import Resampling
 from rasterio.vrt import WarpedVRT
 
@@ -109,6 +110,14 @@ def test_what_does_not_fit_is_told_in_a_line(world, tmp_path):
         out.write(bands)
     refused("lies elsewhere than .*map.tif; expected the same ground", world.map, away)
     refused("3 bands; expected one band of whole numbers", world.map, truth=world.scene)
+    shares = tmp_path / "shares.tif"
+    with rasterio.open(shares, "w", **profile | {"count": 1, "dtype": "float32", "driver": "GTiff"}) as out:
+        out.write(bands[0].astype(np.float32), 1)
+    refused("shares.tif: one band of float32; expected whole numbers, those of", world.map, truth=shares)
+    line = tmp_path / "line.tif"
+    with rasterio.open(line, "w", **profile | {"count": 1, "transform": rasterio.Affine(10, 10, 0, 10, 10, 0)}) as out:
+        out.write(bands[0], 1)
+    refused("line.tif: its transform gives pixels no area", world.map, truth=line)
     refused("no such file; expected an image", world.map, tmp_path / "none.tif")
     refused("no such file; expected a raster of one band", world.map, truth=tmp_path / "none.tif")
     refused("has no legend .*--legend=CSV", world.truth)
@@ -135,6 +144,75 @@ def test_a_map_without_a_place_is_shown_alone(world, tmp_path):
             out.write(source.read())
     refused(r"has no place \(CRS and transform\); expected an image", world.map, nowhere)
     refused(r"has no place \(CRS and transform\); expected a raster of the map's ground", world.map, truth=lost)
+
+
+def test_a_truth_of_a_small_part_of_the_map_is_shown_there(world, tmp_path, capsys):
+    plot = tmp_path / "plot.tif"  # 3 x 3 pixels of a field, between the places that are tried all over the map
+    profile = {"count": 1, "width": 3, "height": 3, "dtype": "uint8", "crs": PLACE["crs"]}
+    at = PLACE["transform"] @ rasterio.Affine.translation(411, 305)
+    with rasterio.open(plot, "w", driver="GTiff", transform=at, **profile) as out:
+        out.write(np.full((1, 3, 3), 2, np.uint8))
+    shown = ground.opened(world.map, truth=plot)
+    assert "covers less than 1 % of the map" in capsys.readouterr().out
+    found = whole(shown, "truth", 0)[..., 0]
+    assert (found[305:308, 411:414] == 2).all() and (found == 2).sum() == 9
+
+
+def lay_beside(folder, world, values: np.ndarray, scale: float = 1 / 250, **more):
+    """A copy of the map, with this as its confidence; returns the copy's path."""
+    path = folder / "map.tif"
+    shutil.copy(world.map, path)
+    count, height, width = values.shape
+    profile = {"count": count, "height": height, "width": width, "dtype": values.dtype, **PLACE, **more}
+    with rasterio.open(folder / "map_confidence.tif", "w", driver="GTiff", **profile) as out:
+        out.write(values)
+        out.scales = (scale,) * count
+    return path
+
+
+LEVELS = np.full((1, HEIGHT, WIDTH), 90, np.uint8)
+
+
+@pytest.mark.parametrize(
+    ("values", "more", "told"),
+    [
+        ((LEVELS / 100).astype(np.float32), {}, "one band of float32"),
+        (LEVELS.astype(np.int16), {}, "one band of int16"),
+        (LEVELS, {"scale": 1.0}, "no scale and no offset"),  # percent
+        (LEVELS, {"scale": 0.01}, "scale 0.01, offset 0"),
+        (LEVELS.repeat(3, 0), {}, "3 bands"),
+        (LEVELS[:, :-1], {}, "700 x 599 pixels, expected 700 x 600 as in map.tif"),
+        (LEVELS, {"transform": rasterio.Affine(10, 0, 0, 0, -10, 0)}, "away from map.tif"),
+        (LEVELS, {"crs": None, "transform": rasterio.Affine.identity()}, "it has no place"),
+    ],
+)
+@pytest.mark.filterwarnings("ignore::rasterio.errors.NotGeoreferencedWarning")
+def test_a_confidence_that_is_not_of_lcjax_is_left_out_with_a_line(world, tmp_path, capsys, values, more, told):
+    shown = ground.opened(lay_beside(tmp_path, world, values, **more))
+    assert shown.layers.keys() == {"map"}
+    (line,) = [line for line in capsys.readouterr().out.splitlines() if "no confidence: " in line]
+    assert "map_confidence.tif: " in line and told in line
+
+
+def test_the_confidence_of_lcjax_is_shown(world, tmp_path):
+    shown = ground.opened(lay_beside(tmp_path, world, LEVELS))
+    assert shown.values(5, 5)["confidence"] == pytest.approx(90 / 250)
+
+
+def test_a_legend_of_all_numbers_of_a_byte_is_shown(world, tmp_path, capsys):
+    table, path = tmp_path / "legend.csv", tmp_path / "many.tif"
+    rows = [f"{number},class {number},#{number:06x}" for number in range(255)]
+    table.write_text("\n".join(["id,name,colour", *rows, ""]))
+    ids = np.arange(256, dtype=np.int16).reshape(1, 16, 16)
+    ids[0, 0, 0] = 300
+    profile = {"count": 1, "height": 16, "width": 16, "dtype": "int16", **PLACE}
+    with rasterio.open(path, "w", driver="GTiff", **profile) as out:
+        out.write(ids)
+    shown = ground.opened(path, legend=table)
+    np.testing.assert_array_equal(whole(shown, "map", 0).ravel()[1:], np.arange(1, 256))
+    assert whole(shown, "map", 0)[0, 0, 0] == 255
+    assert "the legend names all numbers of a byte" in capsys.readouterr().out
+    assert len(page.description(shown)["classes"]) == 255
 
 
 def test_a_legend_of_its_own_names_the_classes_of_any_map(world, tmp_path):

@@ -116,6 +116,26 @@ def test_a_tunnel_from_another_port_is_answered_and_other_pages_are_not(served):
     assert ask(made, f"/{made.secret}/tile/map/0/0/0", Sec_Fetch_Site="cross-site")[0] == 403
 
 
+def test_a_link_that_is_followed_elsewhere_opens_the_page(served):
+    made, _ = served
+    for site in ("cross-site", "same-site"):  # of a terminal that is a page itself
+        clicked = {"Sec_Fetch_Site": site, "Sec_Fetch_Mode": "navigate", "Sec_Fetch_Dest": "document"}
+        assert ask(made, f"/{made.secret}/", **clicked)[0] == 200
+        assert ask(made, "/guessed/", **clicked)[0] == 404
+        assert ask(made, f"/{made.secret}/", **clicked | {"Host": "elsewhere.example"})[0] == 403
+        assert ask(made, f"/{made.secret}/", **clicked | {"Sec_Fetch_Dest": "iframe"})[0] == 403
+        assert ask(made, f"/{made.secret}/", **clicked | {"Sec_Fetch_Mode": "no-cors"})[0] == 403
+
+
+def test_an_address_that_lost_its_slash_or_got_a_query_leads_to_the_page(served):
+    made, _ = served
+    for path in (f"/{made.secret}", f"/{made.secret}?utm_source=chat"):
+        status, headers, content = ask(made, path)
+        assert (status, headers["Location"], content) == (308, f"/{made.secret}/", b"")
+    assert ask(made, f"/{made.secret}/?x")[2] == ask(made, f"/{made.secret}/")[2]
+    assert ask(made, "/guessed")[0] == 404 and "Location" not in ask(made, "/guessed")[1]
+
+
 def test_it_is_reached_from_this_machine_alone(served):
     made, _ = served
     assert made.socket.getsockname()[0] == "127.0.0.1"

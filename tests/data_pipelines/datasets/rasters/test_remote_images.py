@@ -7,8 +7,9 @@ import own
 import pytest
 from range_server import asset, item, tiff
 
+from data_pipelines.datasets.rasters import tables
 from data_pipelines.prepare.prepare import prepare
-from data_pipelines.remote import ranges
+from data_pipelines.remote import hosts, ranges
 from data_pipelines.schema.errors import InputError
 
 
@@ -81,3 +82,61 @@ def test_a_mask_is_a_file_here(here, tmp_path, file_server):
     here.write_text(text)
     with pytest.raises(InputError, match=r"line 2: mask=.*addresses are not opened"):
         prepare("rasters/there", here, tmp_path / "data")
+
+
+@pytest.fixture
+def items(tmp_path, file_server):
+    """Writes a CSV of rows (image, split), whose items and files are on the server; returns the CSV."""
+    for k, name in enumerate(("red", "nir", "other")):
+        file_server.files[f"{name}.tif"] = tiff(own.picture(k, bands=1), edge=16)
+    for name in ("i.json", "j.json"):
+        file_server.files[name] = item({key: asset(f"{key}.tif", (key, key)) for key in ("red", "nir")})
+    for k in range(3):
+        own.write(tmp_path / f"m{k}.tif", own.ids(k))
+    (tmp_path / "legend.csv").write_text(own.LEGEND)
+
+    def table(*rows):
+        text = "".join(f'"{image}",m{k}.tif,{split}\n' for k, (image, split) in enumerate(rows))
+        (tmp_path / "rasters.csv").write_text(f"image,mask,split\n{text}")
+        return tmp_path / "rasters.csv"
+
+    return table
+
+
+@pytest.mark.parametrize("content", [None, b"{", b"<html>"])
+def test_an_item_that_is_gone_is_refused_by_name_and_the_others_go_on(items, file_server, tmp_path, content):
+    url = file_server.url
+    file_server.files["k.json"] = content
+    if content is None:
+        del file_server.files["k.json"]
+    csv_path = items((url("i.json#red"), "train"), (url("k.json#red"), "train"))
+    made = prepare("rasters/item", csv_path, tmp_path / "data", tile=32, max_refused=0.9)
+    (row,) = csv.DictReader((made.folder / "refused.csv").read_text().splitlines())
+    assert row["file"] == url("k.json") and made.splits["train"]
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        ("i.json#red,nir", "i.json#nir,red"),
+        ("i.json#red,nir", "i.json#a=nir"),
+        ("red.tif", "//red.tif"),
+        ("i.json#red", "red.tif"),
+        ("i.json#red", "j.json#red,nir"),
+    ],
+)
+def test_one_image_under_two_names_is_in_one_split(items, file_server, tmp_path, one, other):
+    first, second = (file_server.url(name) for name in (one, other))
+    if other.startswith("//"):
+        hosts.allow(f"localhost:{file_server.server_address[1]}")
+        first, second = (
+            f"http://{host}:{file_server.server_address[1]}/red.tif" for host in ("localhost", "LOCALHOST")
+        )
+    table = items((first, "train"), (second, "test"))
+    with pytest.raises(InputError, match=r"line 3: image .* is already in line 2"):
+        prepare("rasters/item", table, tmp_path / "data", tile=32)
+
+
+def test_assets_of_an_item_are_files_of_their_own(items, file_server, tmp_path):
+    table = items((file_server.url("i.json#red"), "train"), (file_server.url("i.json#nir"), "test"))
+    assert [pair.split for pair in tables.read_table(table).pairs] == ["train", "test"]

@@ -8,9 +8,10 @@ import numpy as np
 import own
 import pytest
 import shapes
+from rasterio import Affine
 from rasterio.warp import transform_geom
 
-from data_pipelines.datasets.rasters import builder, init_csv, tables
+from data_pipelines.datasets.rasters import builder, class_table, init_csv, tables
 from data_pipelines.geo import burning
 from data_pipelines.prepare import prepare, quicklooks
 from data_pipelines.schema.errors import InputError
@@ -165,6 +166,38 @@ def test_what_is_not_to_be_used_has_no_label_and_is_not_counted(tmp_path):
         np.testing.assert_allclose(mean, seen, rtol=1e-6)
 
 
+def rows_with(root: pathlib.Path, *excluded: str) -> pathlib.Path:
+    """As `town`, with a file of what is not to be used of each image."""
+    table = town(root, ",exclude", ",{}", count=len(excluded))
+    head, *rows = table.read_text().splitlines()
+    table.write_text("\n".join([head, *(row.format(one) for row, one in zip(rows, excluded, strict=True))]) + "\n")
+    return table
+
+
+def test_an_exclusion_of_other_ground_is_refused_and_one_of_a_half_is_told(tmp_path, caplog):
+    ones, far = np.ones((1, 40, 35), np.uint8), Affine(0.5, 0, 500_900, 0, -0.5, 5_000_000)
+    own.write(tmp_path / "half.tif", ones, crs=shapes.CRS)
+    own.write(tmp_path / "far.tif", ones, crs=shapes.CRS, transform=far)
+    _, dataset = prepared(rows_with(tmp_path, "half.tif", "", "far.tif"), max_refused=0.5)
+    (row,) = refused(dataset)
+    assert row["file"].endswith("far.tif") and "holds nothing of the ground of" in row["reason"]
+    assert "half.tif: reaches over 50.0 % of" in caplog.text and "what lies beyond is not excluded" in caplog.text
+
+
+def test_an_exclusion_that_is_missing_costs_its_row(tmp_path):
+    _, dataset = prepared(rows_with(tmp_path, "", "", "none.tif:3"), max_refused=0.5)
+    (row,) = refused(dataset)
+    assert row["file"].endswith("none.tif") and "no such file" in row["reason"] and "line 4" in row["reason"]
+
+
+def test_one_file_of_clouds_may_be_of_many_images(tmp_path, caplog):
+    """It excludes nothing of those that lie elsewhere."""
+    shapes.written(tmp_path / "clouds.gpkg", ["x"], [shapes.square(900, 900, 10)], "GPKG")
+    label, _ = prepared(rows_with(tmp_path, "clouds.gpkg", "clouds.gpkg"))
+    np.testing.assert_array_equal(label, drawn(WATER, FOREST, OTHER))
+    assert "is excluded: all of its features lie elsewhere" in caplog.text
+
+
 # ---- legends that merge ---------------------------------------------------------------------------------------------
 
 
@@ -183,6 +216,22 @@ def test_rows_of_the_legend_merge_into_one_class(tmp_path):
     label, dataset = prepared(table)
     np.testing.assert_array_equal(label, np.where(own.ids(0)[0] == 7, 1, own.ids(0)[0]))
     assert sum(sum(split["class_pixels"].values()) for split in splits_of(dataset).values()) == 2 * 40 * 70
+
+
+def test_a_text_that_is_a_name_and_an_id_is_the_name(tmp_path):
+    """Alike for polygons and for rows that merge."""
+    rows = "1,2,#000001,,\n2,b,#000002,,\n3,c,#000003,,2\n4,d,#000004,,\n5,e,#000005,,4\n6,f,#000006,,D\n"
+    (tmp_path / "legend.csv").write_text("id,name,colour,ignore,merge_into\n" + rows)
+    classes = class_table.read(tmp_path / "legend.csv", "x")
+    assert classes.merged[1:7].tolist() == [1, 2, 1, 4, 4, 4]
+    shapes.written(tmp_path / "fields.gpkg", ["2", "3"], [shapes.square(2, 2, 4), shapes.square(9, 9, 4)], "GPKG")
+    legend = "id,name,colour\n1,2,#000001\n2,b,#000002\n3,c,#000003\n"
+    label, _ = prepared(town(tmp_path, legend=legend))
+    np.testing.assert_array_equal(label, drawn((2, 2, 4, 4, 1), (9, 9, 4, 4, 3)))
+
+
+def refused(dataset) -> list[dict]:
+    return rows_of(dataset.folder / "refused.csv")
 
 
 def splits_of(dataset):
@@ -217,7 +266,8 @@ def test_rows_that_cannot_be_merged(tmp_path, rows, message):
         (",buffer", ",wide", "line 2: buffer 'wide'; expected metres"),
         (",buffer", ",1e9", "line 2: buffer '1e9'; expected metres"),
         (",buffer", ",99999", "line 2: buffer '99999'; expected metres"),
-        (",exclude", ",cloud.tif", "line 2: exclude=cloud.tif: no such file"),
+        (",exclude", ",cloud.tif", "cloud.tif: no such file; expected a raster or polygons"),
+        (",exclude", ",cloud.tif:1-2", "cloud.tif: no such file; expected a raster or polygons"),
     ],
 )
 def test_columns_that_cannot_be(tmp_path, header, values, message):
@@ -251,8 +301,7 @@ def test_one_bad_file_of_several_is_refused_by_name(tmp_path):
     shapes.geojson(tmp_path / "bad.geojson", [({"kind": "water"}, shapes.polygon(shapes.square(1, 1, 4)))])
     table.write_text(table.read_text().replace("i2.tif,fields.gpkg", "i2.tif,bad.geojson"))
     _, dataset = prepared(table, max_refused=0.5)
-    with (dataset.folder / "refused.csv").open(newline="") as file:
-        (row,) = csv.DictReader(file)
+    (row,) = refused(dataset)
     assert row["file"].endswith("bad.geojson") and "no column class in the layer bad" in row["reason"]
 
 

@@ -308,14 +308,26 @@ def square(path, corner, size):
     return str(path)
 
 
-def test_a_mask_of_other_ground_is_no_area_that_scenes_lie_outside_of(folder, network):
-    """Polygons of an area leave scenes out; polygons that mask none of a scene are of another scene."""
+def test_one_mask_of_polygons_may_be_of_many_scenes(folder, network):
+    """Polygons of an area leave scenes out; polygons that mask none of a scene leave all of it."""
     mask = square(folder / "m.geojson", (900, 900), 5)
     aoi = scene_area.read_aoi(square(folder / "a.geojson", (2, 2), 10))
-    with pytest.raises(
-        InputError, match=r"1 of 3 scenes were not mapped; the first: \S*m.geojson: all of its features"
-    ):
-        run(both(folder), folder / "alone", mask=mask, aoi=aoi)
+    said = run(both(folder), folder / "alone", mask=mask, aoi=aoi)
+    assert "is excluded: all of its features lie elsewhere" in said and said.count("left out: nothing of it lies") == 2
+    run(both(folder), folder / "plain", aoi=aoi)
+    np.testing.assert_array_equal(read(folder / "alone/a_20200101.tif"), read(folder / "plain/a_20200101.tif"))
+    assert "is excluded: all of its features" in run(both(folder), folder / "map.tif", mask=mask, mosaic="newest")
+
+
+def test_a_mask_of_a_list_that_is_missing_costs_its_scene_and_is_told_before_a_mosaic(folder, network):
+    rows = [f"s1/{name}.tif,s2/{name}.tif,{mask}" for name, mask in (("a_20200101", ""), ("b_20220101", "no.tif:9"))]
+    (folder / "scenes.csv").write_text("\n".join(["s1,s2,mask", *rows, ""]))
+    with pytest.raises(InputError, match=r"1 of 2 scenes were not mapped; the first: \S*scenes.csv, line 3: \S*no.tif"):
+        run(folder / "scenes.csv", folder / "alone")
+    assert [path.name for path in (folder / "alone").glob("*.tif")] == ["a_20200101.tif"]
+    with pytest.raises(InputError, match=r"no.tif: no such file; expected a raster or polygons"):
+        run(folder / "scenes.csv", folder / "map.tif", mosaic="newest")
+    assert not (folder / "map.tif").exists()
 
 
 def test_only_scenes_that_reach_into_the_area_are_taken(folder, network):
