@@ -33,7 +33,7 @@ def test_the_notebook_runs_and_shows_a_map(sample, tmp_path, monkeypatch):
 # Notebook -> its folder, pictures that it shows, and what it prints.
 FURTHER = {
     "own_data": ("own_data", 2, ("overall accuracy", "forest,")),
-    "pretrain_and_finetune": ("pretraining", 0, ("from scratch", "encoders/s1 taken", "pre-trained")),
+    "pretrain_and_finetune": ("pretraining", 0, ("from scratch", "64 taken", "pre-trained")),
     "compare_runs": ("comparison", 0, ("swin_unet",)),
     "export": ("exporting", 0, ("largest difference of a probability:", "license:", "arrays,")),
 }
