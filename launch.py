@@ -3,7 +3,7 @@
 
 import sys
 
-from lcjax.__main__ import main
+from lcjax.cli.main import main
 
 if __name__ == "__main__":
     sys.exit(main())

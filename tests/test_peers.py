@@ -1,6 +1,5 @@
 """benchmarks/peers/compare.py: turns, ratios, and sides that die; the sides are small scripts here."""
 
-import dataclasses
 import importlib.util
 import json
 import pathlib
@@ -61,7 +60,7 @@ def test_what_was_measured_otherwise_is_measured_anew(peers):
 def test_sides_take_turns_in_processes_of_their_own(peers, tmp_path, monkeypatch):
     (tmp_path / "side.py").write_text(f"import sys\nsys.path.insert(0, {str(FOLDER)!r})\n" + SIDE)
     side = peers.Side(str(tmp_path / "side.py"), "a")
-    monkeypatch.setattr(peers, "SIDES", {"lcjax": dataclasses.replace(side, large_pages=True), "torch": side})
+    monkeypatch.setattr(peers, "SIDES", {"lcjax": side, "torch": side})
     found = peers.measured("unet", "forward", "f32", ("lcjax", "torch"), 2, 3)
     assert found["parameters"] == {"lcjax": 7, "torch": 7}
     assert [[len(times) for times in rounds] for rounds in found["milliseconds"].values()] == [[3, 3], [3, 3]]

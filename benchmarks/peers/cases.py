@@ -45,25 +45,19 @@ class Side:
       script: in this folder.
       how: "step" is forward, backward and update alone; "jit" and "pmap" are what `lcjax train` runs, with
         augmentation, drop path and metrics; "eager", "channels_last" and "compile" are PyTorch's ways.
-      large_pages: memory in pages of 2 MB, which the verbs of lcjax ask for (lcjax/parallel/cpu.py) and PyTorch does
-        not.
     """
 
     script: str
     how: str
-    large_pages: bool = False
 
 
 SIDES = {
-    "lcjax": Side("lcjax_worker.py", "step", large_pages=True),
-    "lcjax_small_pages": Side("lcjax_worker.py", "step"),
-    "lcjax_jit": Side("lcjax_worker.py", "jit", large_pages=True),
-    "lcjax_pmap": Side("lcjax_worker.py", "pmap", large_pages=True),
+    "lcjax": Side("lcjax_worker.py", "step"),
+    "lcjax_jit": Side("lcjax_worker.py", "jit"),
+    "lcjax_pmap": Side("lcjax_worker.py", "pmap"),
     "torch": Side("torch_worker.py", "eager"),
     "torch_channels_last": Side("torch_worker.py", "channels_last"),
     "torch_compile": Side("torch_worker.py", "compile"),
-    "torch_large_pages": Side("torch_worker.py", "eager", large_pages=True),
-    "torch_channels_last_large_pages": Side("torch_worker.py", "channels_last", large_pages=True),
 }
 
 

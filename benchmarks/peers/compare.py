@@ -26,20 +26,16 @@ from collections.abc import Iterator, Sequence
 from cases import CASES, MODES, PRECISIONS, SIDES, Side, sides
 
 from data_pipelines.schema.files import write_atomically
-from lcjax.parallel import cpu
 
 HERE = pathlib.Path(__file__).resolve().parent
 ROOT = HERE.parents[1]
-# As people run it; with large pages it stands beside, for who sets them.
-REFERENCES = tuple(name for name, side in SIDES.items() if name.startswith("torch") and not side.large_pages)
+REFERENCES = tuple(name for name in SIDES if name.startswith("torch"))
 
 
 @contextlib.contextmanager
 def started(side: Side, *words: str) -> Iterator[subprocess.Popen]:
     """A side, for the time of the context."""
-    environment = (
-        os.environ | {"PYTHONPATH": f"{ROOT}{os.pathsep}{HERE}"} | (cpu.LARGE_PAGES if side.large_pages else {})
-    )
+    environment = os.environ | {"PYTHONPATH": f"{ROOT}{os.pathsep}{HERE}"}
     command = [sys.executable, str(HERE / side.script), *words, side.how]
     with subprocess.Popen(
         command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=environment

@@ -32,7 +32,7 @@ def text() -> str:
     ]
     lines += ["", "devices:", *_devices()]
     lines += ["", f"host: {len(os.sched_getaffinity(0))} cores, {_memory()}"]
-    lines += [f"  {line}" for line in cpu.told(os.environ)]
+    lines += [f"  {cpu.told(os.environ)}"]
     missing = {extra: _missing(extra) for extra in _extras()}
     lines += ["", "extras:"]
     lines += [f"  {extra:<8} {'missing ' + ', '.join(lacks) if lacks else 'there'}" for extra, lacks in missing.items()]
