@@ -44,7 +44,7 @@ _COMMAND = re.compile(r"^(?:\w+=\S+ )?(?:lcjax|python launch\.py|deploy/\w+\.sh|
 _FLAG = re.compile(r"(?<!\S)--(\w+)")
 
 # What `lcjax export` and `lcjax sweep` write, and a reader.
-_ELSEWHERE = {"load.py", "best.py", "config.py", "mine.py", "own_config.py", "own_task.py"} | {
+_ELSEWHERE = {"load.py", "best.py", "config.py", "mine.py", "own_config.py", "own_table.py", "own_task.py"} | {
     path.name for path in (ROOT / "examples").rglob("*.py")
 }
 
