@@ -1,9 +1,7 @@
 """A network as ONNX, for runtimes without JAX: written by jax2onnx, and kept only if onnxruntime answers alike."""
 
-import contextlib
 import importlib.util
-import logging
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import jax
@@ -13,6 +11,7 @@ from jax.extend.core import jaxpr_as_fun
 from data_pipelines.schema.errors import InputError
 from data_pipelines.schema.sensors import Sensor
 from data_pipelines.schema.spec import Vector
+from lcjax.runs import loggers
 
 FILE = "network.onnx"
 CLOSE = 1e-4  # of the largest logit, or of 1
@@ -53,7 +52,8 @@ def converted(network: Network, examples: Sequence[Inputs], where: str, output: 
     # Traced before jax2onnx replaces functions of Flax by its own, some of which take fewer arguments.
     traced = jaxpr_as_fun(jax.make_jaxpr(of_images)(*shapes.values()))
     try:
-        with _quiet():
+        # The writer warns of shapes that it does not know; onnxruntime infers them.
+        with loggers.quiet("onnx_ir"):
             model = jax2onnx.to_onnx(
                 lambda *images: traced(*images)[0],
                 list(shapes.values()),
@@ -119,15 +119,3 @@ def _answers(content: bytes, examples: Sequence[Inputs]) -> list[np.ndarray]:
 
     session = onnxruntime.InferenceSession(content, providers=["CPUExecutionProvider"])
     return [np.asarray(session.run(None, dict(images))[0]) for images in examples]
-
-
-@contextlib.contextmanager
-def _quiet() -> Iterator[None]:
-    """Without the warnings of the writer about shapes that it does not know; onnxruntime infers them."""
-    logger = logging.getLogger("onnx_ir")
-    before = logger.level
-    logger.setLevel(logging.ERROR)
-    try:
-        yield
-    finally:
-        logger.setLevel(before)

@@ -1,11 +1,10 @@
 """How fast a network answers: alone, and on the whole way from a scene to its map."""
 
-import contextlib
 import logging
 import pathlib
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 
 import jax
 import numpy as np
@@ -20,6 +19,7 @@ from lcjax.ops.tiling import Tiling, strip_bytes
 from lcjax.parallel import devices as places
 from lcjax.parallel import multihost
 from lcjax.profiling import benchmark, timing
+from lcjax.runs import loggers
 from lcjax.runs.model_card import Card
 from lcjax.runs.timer import Timer
 
@@ -100,7 +100,7 @@ def _way(mapper: Mapper, card: Card) -> dict:
             reading = time.perf_counter() - start
             timer = Timer()
             start = time.perf_counter()
-            with _silence():  # what a map of nothing shows is of no interest
+            with loggers.quiet("lcjax.mapping", logging.WARNING):  # what a map of nothing shows is of no interest
                 mapper.map(opened, folder / "map.tif", timer=timer)
             total = time.perf_counter() - start
     tiles = Tiling(_EDGE, _EDGE, card.tile, Options().check(card.tile)).count
@@ -112,18 +112,6 @@ def _way(mapper: Mapper, card: Card) -> dict:
         "total_seconds": total,
         "megapixels_per_second": _EDGE**2 / total / 1e6,
     }
-
-
-@contextlib.contextmanager
-def _silence() -> Iterator[None]:
-    """Keeps the room of maps from telling what it does."""
-    room = logging.getLogger("lcjax.mapping")
-    level = room.level
-    room.setLevel(logging.WARNING)
-    try:
-        yield
-    finally:
-        room.setLevel(level)
 
 
 def forecast(card: Card, way: dict, width: int, height: int) -> dict:

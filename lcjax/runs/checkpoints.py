@@ -8,7 +8,6 @@ All processes of a run call these functions; each writes and reads its part of t
 
 import contextlib
 import dataclasses
-import logging
 import pathlib
 import shutil
 from collections.abc import Iterator
@@ -19,7 +18,7 @@ import orbax.checkpoint as ocp
 from data_pipelines.schema import schema_version
 from data_pipelines.schema.errors import InputError
 from lcjax.parallel import multihost
-from lcjax.runs import SCHEMA_VERSION, checksums
+from lcjax.runs import SCHEMA_VERSION, checksums, loggers
 from lcjax.runs import model_card as cards
 from lcjax.runs.progress import Progress
 
@@ -32,18 +31,6 @@ _MIN_SLICE = 16 << 20  # bytes
 _ARRAYS = ocp.type_handlers.create_type_handler_registry(
     (jax.Array, ocp.type_handlers.ArrayHandler(min_slice_bytes_for_replica_parallel=_MIN_SLICE))
 )
-
-
-@contextlib.contextmanager
-def _silence() -> Iterator[None]:
-    """Without Orbax's warnings: a kill can leave a checkpoint half deleted, which `damage` tells when it matters."""
-    logger = logging.getLogger("absl")
-    before = logger.level
-    logger.setLevel(logging.ERROR)
-    try:
-        yield
-    finally:
-        logger.setLevel(before)
 
 
 class Checkpoints:
@@ -70,7 +57,8 @@ class Checkpoints:
             "optimizer": ocp.PyTreeCheckpointHandler(type_handler_registry=_ARRAYS),
             "meta": ocp.JsonCheckpointHandler(),
         }
-        with _silence():
+        # A kill can leave a checkpoint half deleted, which `damage` tells when it matters.
+        with loggers.quiet("absl"):
             self._manager = ocp.CheckpointManager(self.folder, options=options, item_handlers=handlers)
 
     def latest(self) -> int | None:

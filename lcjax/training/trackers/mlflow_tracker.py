@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from data_pipelines.schema.errors import InputError
+from lcjax.runs import workdir
 from lcjax.training.trackers.interface import Picture, Run, Tracker
 
 _EXPERIMENT = "lcjax"
@@ -73,7 +74,7 @@ class MLflow(Tracker):
         name = os.environ.get("MLFLOW_EXPERIMENT_NAME") or _EXPERIMENT
         experiment = self._client.get_experiment_by_name(name)
         number = experiment.experiment_id if experiment else self._client.create_experiment(name)
-        run_id: str = self._client.create_run(number, run_name=run.workdir.name).info.run_id
+        run_id: str = self._client.create_run(number, run_name=workdir.name_of(run.workdir)).info.run_id
         parameters = [Param(key, str(value)[:_LONGEST]) for key, value in run.config.items() if str(value)]
         for first in range(0, len(parameters), _BATCH):
             self._client.log_batch(run_id, params=parameters[first : first + _BATCH])

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from data_pipelines.schema.errors import InputError
+from lcjax.runs import workdir
 from lcjax.training.trackers.interface import Picture, Run, Tracker
 
 _PROJECT = "lcjax"
@@ -35,7 +36,7 @@ class WeightsAndBiases(Tracker):
         self._run: Any = wandb.init(
             project=settings.project or _PROJECT,
             id=run.id or secrets.token_hex(4),
-            name=run.workdir.name,
+            name=workdir.name_of(run.workdir),
             dir=run.workdir,
             config=dict(run.config),
             # Offline there is nobody to tell what is there: each start writes a folder that holds the whole run, and
