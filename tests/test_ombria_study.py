@@ -2,7 +2,10 @@
 
 import importlib
 import json
+import os
 import pathlib
+import threading
+import time
 import types
 
 import numpy as np
@@ -27,7 +30,7 @@ def study(monkeypatch):
 @pytest.fixture
 def options(tmp_path):
     return types.SimpleNamespace(
-        output=tmp_path, seeds=[0, 1], counts=[10, 25], arms=["scratch", "unet_scratch"], trial=0
+        output=tmp_path, seeds=[0, 1], counts=[10, 25], arms=["scratch", "unet_scratch"], trial=0, jobs=2
     )
 
 
@@ -116,15 +119,17 @@ def test_choices_are_made_once_before_any_test_and_on_folds_alone(study, options
 
     def row(options, one, places):
         asked.append(one)
-        hits = 90 if one.values["crop"] == 128 else 50
-        return {"counts": {"g1": [[100, 10], [100 - hits, hits]]}}
+        hits = (90, 80, 70)[one.fold] if one.values["steps"] == 900 else 50
+        time.sleep(0.01 * (2 - one.fold))  # the last ends first
+        return {"fold": one.fold, "values": one.values, "counts": {"g1": [[100, 10], [100 - hits, hits]]}}
 
     monkeypatch.setattr(study, "row", row)
     values = study.choose(options, PLACES)
-    assert values == study.DEFAULTS | {"crop": 128}  # of equals the first
+    assert values == study.DEFAULTS | {"steps": 900}  # of equals the first
     assert {one.fold for one in asked} == {0, 1, 2} and {one.count for one in asked} == {study.FOLD_LABELS}
     assert (
-        "| crop | scratch | 128 | 0.818, 0.818, 0.818 | 0.818 | chosen |" in (options.output / "choices.md").read_text()
+        "| steps | scratch | 900 | 0.818, 0.727, 0.636 | 0.727 | chosen |"
+        in (options.output / "choices.md").read_text()
     )
     asked.clear()
     assert study.choose(options, PLACES) == values and not asked
@@ -228,3 +233,44 @@ def test_the_published_layout_is_found_and_neighbours_are_of_one_group(study, tm
     assert layout.groups_of(dict(sorted(tiles.items()))) == dict.fromkeys(["0001", "0002", "0003", "0004"], "g00") | {
         "0009": "g01"
     }
+
+
+def test_runs_stand_side_by_side_each_on_its_core_and_an_error_ends_them(study):
+    begun, meet = [], threading.Barrier(2, timeout=20)
+
+    def work(item):
+        begun.append(item)
+        if item < 2:
+            meet.wait()  # both at once
+        time.sleep(0.05)
+        if item == 2:
+            raise ValueError("no room")
+        return item, os.sched_getaffinity(0)
+
+    before = os.sched_getaffinity(0)
+    ends = study.cores.side_by_side(work, range(40), 2)
+    first = dict(next(ends) for _ in range(2))
+    assert set(first) == {0, 1} and all(len(one) == 1 for one in first.values())
+    assert len(before) == 1 or first[0] != first[1]
+    with pytest.raises(ValueError, match="no room"):
+        list(ends)
+    assert len(begun) < 40 and os.sched_getaffinity(0) == before
+
+
+def test_one_pretraining_for_all_that_go_on_from_it(study, options, monkeypatch):
+    made = []
+
+    def pretrain(options, one, learned):
+        if one.pretrained not in made:
+            time.sleep(0.05)
+            made.append(one.pretrained)
+        return one.pretrained
+
+    monkeypatch.setattr(study, "pretrain", pretrain)
+    monkeypatch.setattr(study, "network", lambda *arguments: pathlib.Path())
+    monkeypatch.setattr(study, "counts_of", lambda folder: {})
+    runs = [study.Run(arm, 25, 0, -1, study.DEFAULTS) for arm in ("finetuned", "frozen", "beside")]
+    for one in runs:
+        (options.output / "runs" / one.name).mkdir(parents=True)
+    assert len(list(study.cores.side_by_side(lambda one: study.row(options, one, PLACES), runs, 3))) == 3
+    assert len(made) == 1

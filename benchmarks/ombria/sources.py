@@ -4,6 +4,7 @@ import csv
 import pathlib
 import random
 import sys
+import threading
 from collections.abc import Mapping, Sequence
 
 import numpy as np
@@ -16,6 +17,7 @@ DATES = ("before", "after")
 BANDS = {"s1": ("VV",), "s2": ("B11", "B8", "B3")}
 EVERY, AT = 5, 2  # every fifth group by size is held out, from the third on
 FOLDS = 3
+_LISTS = threading.Lock()  # several runs may ask for the same list at once
 
 
 def places_of(source: pathlib.Path) -> dict[str, str]:
@@ -126,5 +128,6 @@ def split_file(output: pathlib.Path, name: str, places: Sequence[str]) -> str:
     """A split of some places, as a file that lists their records."""
     path = output.absolute() / "lists" / f"{name}.txt"
     path.parent.mkdir(parents=True, exist_ok=True)
-    write_atomically(path, "".join(f"s1/{place}.tif_r0_c0\n" for place in places))
+    with _LISTS:
+        write_atomically(path, "".join(f"s1/{place}.tif_r0_c0\n" for place in places))
     return f"list:{path}"

@@ -17,9 +17,9 @@ place in turn. Every run of a network is as long as the others and is scored wit
 classifiers of single pixels on the same places.
 
 Writes ombria.csv, a row for each run and part of the test (held_out, each event, events), ombria.md and ombria.png.
-Stopped and started again with the same command it goes on where it was; --output is for one version of the configs.
---plan only says what would run, and how long, by what runs like it took; --trial=20 runs a little, scores no test, and
-writes trial.csv, trial.md and trial.png.
+Runs stand side by side, one on each core. Stopped and started again with the same command the study goes on where it
+was; --output is for one version of the configs. --plan only says what would run, and how long, by what runs like it
+took; --trial=20 runs a little, scores no test, and writes trial.csv, trial.md and trial.png.
 """
 
 import argparse
@@ -31,9 +31,11 @@ import pathlib
 import statistics
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Iterator, Mapping, Sequence
 
+import cores
 import numpy as np
 import sources
 import tables
@@ -46,7 +48,8 @@ FOLD_LABELS = 50
 ALL = 0  # labelled places: all of them
 COUNTS = (10, 25, 50, 100, 200, ALL)
 FEW_COUNTS = (25, 100, ALL)
-SECONDS = {"pretrain": 420.0, "network": 75.0, "pixels": 45.0}  # of a run, by estimate, until one like it has ended
+CROP = 64  # pixels; a step with 128 takes four times as long, and shows a place no more often
+SECONDS = {"pretrain": 150.0, "network": 60.0, "pixels": 45.0}  # of a run on a core, until one like it has ended
 
 
 @dataclasses.dataclass(frozen=True)
@@ -96,7 +99,6 @@ ARMS = {
 CHOICES: dict[str, tuple[str, tuple]] = {
     "steps": ("scratch", (300, 900)),
     "rate": ("scratch", (4e-3, 1e-3)),
-    "crop": ("scratch", (64, 128)),
     "layer_decay": ("finetuned", (0.5, 1.0)),
     "pretraining": ("finetuned", (1500, 3000)),
     "views_crop": ("finetuned", (32, 64)),
@@ -105,6 +107,7 @@ CHOICES: dict[str, tuple[str, tuple]] = {
 
 
 _OF_VIEWS = ("pretraining", "views_crop", "objective")  # of the pre-training run
+_PRETRAINING: dict[str, threading.Lock] = collections.defaultdict(threading.Lock)  # by its folder
 DEFAULTS: dict[str, object] = {field: known[0] for field, (_, known) in CHOICES.items()}
 
 
@@ -184,7 +187,7 @@ def network(options: argparse.Namespace, one: Run, split: str, test: str, before
         "-m", "launch", "train", f"--config={config}", f"--workdir={folder}",
         f"--config.data_dir={options.output / 'data'}", f"--config.split.train={split}", f"--config.split.test={test}",
         f"--config.seed={one.seed}", f"--config.total={one.values['steps']} steps",
-        f"--config.crop={one.values['crop']}", f"--config.optimizer.learning_rate={one.values['rate']}",
+        f"--config.crop={CROP}", f"--config.optimizer.learning_rate={one.values['rate']}",
         "--config.scaling=sensor", *decay,
     )  # fmt: skip
     if not (folder / "evaluation" / "test" / evaluations.METRICS).exists():
@@ -227,7 +230,8 @@ def row(options: argparse.Namespace, one: Run, places: Mapping[str, str]) -> dic
         labelled = sources.drawn(learned, places, one.count, one.seed)
         split = sources.split_file(options.output, f"{one.part}_{one.count or 'all'}_{one.seed}", labelled)
         scored_by = sources.split_file(options.output, f"{one.part}_scored", scored) if scored else "held_out+events"
-        before = pretrain(options, one, learned) if ARMS[one.arm].is_pretrained else ""
+        with _PRETRAINING[one.pretrained]:  # which several go on from
+            before = pretrain(options, one, learned) if ARMS[one.arm].is_pretrained else ""
         began, model = time.monotonic(), ARMS[one.arm].model
         folder = network(options, one, split, scored_by, before) if model else pixels(options, one, split, scored_by)
         counts = {group: matrix.tolist() for group, matrix in counts_of(folder).items()}
@@ -251,10 +255,13 @@ def choose(options: argparse.Namespace, places: Mapping[str, str]) -> dict[str, 
     values = dict(DEFAULTS)
     told: dict[str, dict] = {}
     for field, (arm, known) in CHOICES.items():
-        scores: dict[str, list[float]] = {}
-        for value in known:
-            tried = [Run(arm, FOLD_LABELS, 0, fold, values | {field: value}) for fold in range(FOLDS)]
-            scores[str(value)] = [tables.flood_iou(sum_of(row(options, one, places)["counts"])) for one in tried]
+        tried = [Run(arm, FOLD_LABELS, 0, fold, values | {field: value}) for value in known for fold in range(FOLDS)]
+        done = list(cores.side_by_side(lambda one: row(options, one, places), tried, options.jobs))
+        done.sort(key=lambda one: one["fold"])
+        scores: dict[str, list[float]] = {
+            str(value): [tables.flood_iou(sum_of(one["counts"])) for one in done if one["values"][field] == value]
+            for value in known
+        }
         values[field] = max(known, key=lambda value: statistics.mean(scores[str(value)]))
         told[field] = {"arm": arm, "scores": scores, "chosen": values[field]}
     write_atomically(options.output / "choices.md", tables.choices_table(told))
@@ -294,7 +301,7 @@ def plan(options: argparse.Namespace) -> str:
         total += todo_of_kind * each
         measured = "" if took else " (not measured yet)"
         lines.append(f"{kind:10} {todo_of_kind:4} runs, {each / 60:5.1f} minutes each{measured}")
-    return "\n".join([*lines, f"{total / 3600:.1f} hours in all"])
+    return "\n".join([*lines, f"{total / options.jobs / 3600:.1f} hours in all, {options.jobs} at a time"])
 
 
 def write_tables(options: argparse.Namespace, values: Mapping[str, object], pool: Sequence[str]) -> None:
@@ -330,6 +337,7 @@ def main() -> None:
         "--seeds", type=lambda text: [int(one) for one in text.split(",")], default=range(5), help="e.g. 0,1,2"
     )
     parser.add_argument("--trial", type=int, default=0, help="so many steps of every network, scored on the first fold")
+    parser.add_argument("--jobs", type=int, default=len(cores.known()), help="runs at a time, each on its core")
     parser.add_argument("--choose", action="store_true", help="only choose, and do not look at the test")
     parser.add_argument("--plan", action="store_true", help="only say what would run")
     options = parser.parse_args()
@@ -349,9 +357,9 @@ def main() -> None:
     if options.choose:
         return
     parts = sources.parts_of(places)
-    for one in tests_of(options, values):
-        row(options, one, places)
-        write_tables(options, values, [group for groups in (parts["train"], parts["held_out"]) for group in groups])
+    pool = [group for groups in (parts["train"], parts["held_out"]) for group in groups]
+    for _ in cores.side_by_side(lambda one: row(options, one, places), tests_of(options, values), options.jobs):
+        write_tables(options, values, pool)
 
 
 if __name__ == "__main__":
