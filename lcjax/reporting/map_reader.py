@@ -5,10 +5,12 @@ import dataclasses
 import io
 import pathlib
 import re
+import warnings
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Annotated, Any, NotRequired, TypedDict
 
 import msgspec
+from PIL import Image
 
 from data_pipelines.geo import raster_io
 from data_pipelines.schema import names, paths, typed_json
@@ -23,7 +25,6 @@ _AGAIN = "map the scene again with `lcjax predict`"
 _MOST_BYTES = 2**26  # of what lies beside a map: 64 MB
 _MOST = 1e11  # hectares: twice the Earth's surface
 _ROUNDING = 1e-4  # of percent in the table
-_PNG = b"\x89PNG\r\n\x1a\n"
 
 
 _Time = Annotated[str, msgspec.Meta(pattern=r"^\d{4}-\d{2}-\d{2}T")]
@@ -217,8 +218,12 @@ def _read_picture(file: pathlib.Path) -> bytes:
         return b""
     again = "move it away, or map the scene again with `lcjax predict`"
     picture = typed_json.content(file, again, "a PNG picture", _MOST_BYTES)
-    if not picture.startswith(_PNG) or len(picture) < 24:  # that long is what tells its size
-        raise InputError(f"{file}: not a PNG picture; {again}")
+    try:
+        with warnings.catch_warnings(action="error"), Image.open(io.BytesIO(picture), formats=["PNG"]) as image:
+            image.load()
+    # What Pillow raises of broken files, and of those that claim to be huge.
+    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
+        raise InputError(f"{file}: not a PNG picture ({error}); {again}") from error
     return picture
 
 

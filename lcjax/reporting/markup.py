@@ -9,6 +9,7 @@ import base64
 import dataclasses
 import functools
 import hashlib
+import io
 import json
 import math
 import pathlib
@@ -17,10 +18,12 @@ from typing import Any
 
 import jinja2
 from markupsafe import Markup
+from PIL import Image
 
 from lcjax.plotting.figures import DPI
 
 ASSETS = pathlib.Path(__file__).parent / "assets"
+_LONGEST = 16_383  # pixels of a side of a WebP picture
 
 
 @dataclasses.dataclass(frozen=True)
@@ -192,7 +195,7 @@ def area_decimals(total: float) -> int:
 
 
 def figure(png: bytes, alternative: str, caption: str = "", wide: bool = False) -> Markup:
-    """Returns an embedded picture.
+    """Returns an embedded picture, its pixels as they are: as WebP, which is a third smaller, where its size allows.
 
     Args:
       png: bytes at `figures.DPI`.
@@ -200,11 +203,15 @@ def figure(png: bytes, alternative: str, caption: str = "", wide: bool = False) 
       caption: plain text.
       wide: scroll on a narrow screen instead of shrinking.
     """
-    pixels = int.from_bytes(png[16:20], "big")  # from the IHDR chunk, which always comes first
-    width = round(96 * pixels / DPI)
+    with Image.open(io.BytesIO(png), formats=["PNG"]) as image:
+        width, kind, packed = round(96 * image.width / DPI), "png", io.BytesIO(png)
+        if max(image.size) <= _LONGEST:
+            kind, packed = "webp", io.BytesIO()
+            image.save(packed, "WEBP", lossless=True)
     return render(
         "figure.html",
-        data=base64.b64encode(png).decode(),
+        kind=kind,
+        data=base64.b64encode(packed.getvalue()).decode(),
         alternative=alternative,
         caption=caption,
         width=width,

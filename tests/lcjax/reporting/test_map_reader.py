@@ -3,7 +3,9 @@
 import csv
 import json
 import re
+import struct
 import types
+import zlib
 
 import numpy as np
 import pytest
@@ -199,3 +201,17 @@ def test_a_corrupt_file_is_named(tmp_path, suffix, content, match):
     path = make_map(tmp_path / "town.tif")
     path.with_suffix(suffix).write_text(content)
     wrong(match, path)
+
+
+def _chunk(kind, content):
+    return struct.pack(">I", len(content)) + kind + content + struct.pack(">I", zlib.crc32(kind + content))
+
+
+@pytest.mark.parametrize(("side", "kept"), [(100, 40), (100, -30), (60_000, None)])
+def test_a_picture_that_breaks_off_or_claims_to_be_huge_is_named(tmp_path, side, kept):
+    path = make_map(tmp_path / "town.tif")
+    pixels = zlib.compress(np.random.default_rng(0).bytes(100 * 101))
+    header = _chunk(b"IHDR", struct.pack(">IIBBBBB", side, side, 8, 0, 0, 0, 0))
+    picture = b"\x89PNG\r\n\x1a\n" + header + _chunk(b"IDAT", pixels) + _chunk(b"IEND", b"")
+    path.with_suffix(".png").write_bytes(picture[:kept])
+    wrong(r"town\.png: not a PNG picture", path)

@@ -2,17 +2,28 @@
 
 import base64
 import hashlib
+import io
 import json
 import re
 
+import numpy as np
 import pytest
 from markupsafe import Markup
+from PIL import Image
 
 from lcjax.reporting import confusion_table, markup
 from lcjax.reporting.markup import Cell
 
 EVIL = "<img src=x onerror=alert(1)>&\"'"
 SAFE = "&lt;img src=x onerror=alert(1)&gt;&amp;&#34;&#39;"
+
+
+def _png(width, height):
+    """A picture of noise."""
+    stream = io.BytesIO()
+    pixels = np.random.default_rng(0).integers(0, 256, (height, width, 4), np.uint8)
+    Image.fromarray(pixels | np.uint8([0, 0, 0, 255])).save(stream, "PNG")
+    return stream.getvalue()
 
 
 @pytest.mark.parametrize(
@@ -28,8 +39,8 @@ SAFE = "&lt;img src=x onerror=alert(1)&gt;&amp;&#34;&#39;"
         markup.table("kind", "x", [], [([Cell("y", badges=(EVIL,))], "")]),
         markup.table("kind", "x", [], [([markup.row_heading(EVIL, bold=True)], "")]),
         markup.table("kind", "x", [], [([Cell(EVIL, code=True)], "")]),
-        markup.figure(b"\x89PNG" + bytes(40), EVIL),
-        markup.figure(b"\x89PNG" + bytes(40), "x", EVIL),
+        markup.figure(_png(3, 2), EVIL),
+        markup.figure(_png(3, 2), "x", EVIL),
         markup.embedded("explorer", {}, EVIL),
         confusion_table.table([[1, 2], [3, 4]], [EVIL, "b"], "x", "pixels"),
         Markup(markup.document(EVIL, Markup(), Markup(), Markup())),
@@ -93,3 +104,13 @@ def test_cells_of_a_confusion_matrix_tell_share_and_count():
 
 def test_a_block_of_nothing_is_nothing():
     assert not markup.titled("x", Markup(), Markup()) and not markup.section("x", "y", Markup())
+
+
+@pytest.mark.parametrize(("width", "kind"), [(300, "webp"), (16_384, "png")])
+def test_a_picture_keeps_its_pixels_and_its_size_on_paper(width, kind):
+    png = _png(width, 2)
+    ((found, text),) = re.findall(r"data:image/(\w+);base64,([^\"]*)", made := markup.figure(png, "x"))
+    assert found == kind and f"width:{round(96 * width / markup.DPI)}px" in made
+    with Image.open(io.BytesIO(base64.b64decode(text))) as shown, Image.open(io.BytesIO(png)) as known:
+        assert shown.format == kind.upper()
+        np.testing.assert_array_equal(shown.convert("RGB"), known.convert("RGB"))
