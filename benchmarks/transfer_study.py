@@ -6,8 +6,8 @@
 in the Loop and MBRSC, CC0). For every tile all arms learn from the four others and are scored on every labelled pixel
 of the one that is held out, with their last weights: no held-out label chooses anything. Every network is trained as
 long as the others, --minutes on a machine on which its step takes what `ARMS` says; as many steps on any machine. One
-arm alone has the length of its recipe. What is to be chosen (a rate, a length, an augmentation) is chosen by the mean
-over all five tiles, never by one of them.
+arm alone has the length of its recipe. Which network is best is chosen for each tile by the mean over the four others
+(`chosen`): that score is of a recipe that was not chosen on the tile.
 
 Writes transfer.csv, a row for each run, and transfer.md. Stopped and started again with the same command it goes on
 where it was; --output is for one version of the configs. --plan only says what would run, and how long.
@@ -89,8 +89,15 @@ ARMS |= {
     if name.startswith("lite0")
 }
 ARMS["unet_whole"] = Arm("UNet, laptop=true, all of its 5,000 steps", UNET, (), 0.066, steps=5000)
+CHOSEN = "chosen"  # the network that is best on the four other tiles
+TITLES = {name: arm.title for name, arm in ARMS.items()} | {CHOSEN: "the network that is best on the four other tiles"}
 # (arm, arm that it is compared with): differences tile by tile, each the mean over the seeds.
 PAIRS = (
+    (CHOSEN, "forest"),
+    (CHOSEN, "unet_whole"),
+    (CHOSEN, "lite0_random"),
+    ("lite0_frozen", "forest"),
+    ("lite0_frozen", "unet_whole"),
     ("lite0_finetuned_augmented", "forest"),
     ("lite0_finetuned_augmented", "unet_laptop"),
     ("lite0_finetuned_augmented", "unet_whole"),
@@ -200,6 +207,21 @@ def by_tile(rows: Sequence[Mapping], arm: str) -> dict[int, float]:
     return {tile: statistics.mean(values) for tile, values in sorted(found.items())}
 
 
+def chosen_of(rows: Sequence[Mapping]) -> Iterator[dict]:
+    """Rows of `CHOSEN`: on each tile those of the network whose mean over the four others is the highest.
+
+    Only networks that have all tiles are chosen from; where there is none, nothing is.
+    """
+    means = {name: by_tile(rows, name) for name in ARMS if name != "forest"}
+    means = {name: tiles for name, tiles in means.items() if len(tiles) == len(TILES)}
+    for tile in TILES if means else ():
+        others = {
+            name: statistics.mean(tiles[other] for other in TILES if other != tile) for name, tiles in means.items()
+        }
+        best = max(others, key=lambda name: others[name])
+        yield from ({**one, "arm": CHOSEN} for one in rows if (one["arm"], one["tile"]) == (best, tile))
+
+
 def interval(differences: Sequence[float]) -> tuple[float, float, float]:
     """Mean of paired differences, and its 95 % interval by Student's t; infinitely wide of one alone."""
     mean, count = statistics.mean(differences), len(differences)
@@ -213,7 +235,7 @@ def arms_table(rows: Sequence[Mapping]) -> Iterator[str]:
     """Markdown lines: each arm by tile, mean and deviation over the tiles, and over the seeds of a tile."""
     yield "| arm | steps | minutes | " + " | ".join(f"tile {tile}" for tile in TILES) + " | mean | tiles | seeds |"
     yield "|---|--:|--:|" + "--:|" * (len(TILES) + 3)
-    for name, arm in ARMS.items():
+    for name, title in TITLES.items():
         of_arm = [one for one in rows if one["arm"] == name]
         if not of_arm:
             continue
@@ -223,7 +245,7 @@ def arms_table(rows: Sequence[Mapping]) -> Iterator[str]:
         deviation = f"{statistics.stdev(tiles.values()):.3f}" if len(tiles) > 1 else ""
         cells = [f"{tiles[tile]:.3f}" if tile in tiles else "" for tile in TILES]
         yield (
-            f"| {arm.title} | {max(one['steps'] for one in of_arm) or ''} "
+            f"| {title} | {max(one['steps'] for one in of_arm) or ''} "
             f"| {statistics.mean(one['minutes'] for one in of_arm):.1f} | {' | '.join(cells)} "
             f"| {statistics.mean(tiles.values()):.3f} | {deviation} "
             f"| {f'{statistics.mean(spread):.3f}' if spread else ''} |"
@@ -241,13 +263,14 @@ def pairs_table(rows: Sequence[Mapping]) -> Iterator[str]:
             mean, low, high = interval(differences)
             better = sum(difference > 0 for difference in differences)
             yield (
-                f"| {ARMS[one].title} | {ARMS[other].title} | {mean:+.3f} | {low:+.3f} to {high:+.3f} "
+                f"| {TITLES[one]} | {TITLES[other]} | {mean:+.3f} | {low:+.3f} to {high:+.3f} "
                 f"| {len(differences)} | {better} |"
             )
 
 
 def table(rows: Sequence[Mapping]) -> str:
     """Markdown: mIoU of five classes by arm and tile, and the differences of pairs."""
+    rows = [*rows, *chosen_of(rows)]
     text = [
         "mIoU of five classes on the tile that was held out, mean of the seeds; mean and deviation over the tiles, and",
         "deviation over the seeds of a tile:",

@@ -147,6 +147,21 @@ def test_tables_are_of_tiles_and_not_of_seeds(study):
     assert not any(map(math.isfinite, study.interval([0.1])[1:]))
 
 
+def test_what_is_chosen_for_a_tile_is_not_chosen_on_it(study):
+    values = {
+        "forest": {tile: [0.9, 0.9] for tile in study.TILES},  # is no network
+        "lite0_random": {1: [0.5, 0.5], 3: [0.5, 0.5], 6: [0.5, 0.5], 7: [0.5, 0.5], 8: [0.5, 0.5]},
+        "lite0_frozen": {1: [0.9, 0.9], 3: [0.45, 0.45], 6: [0.45, 0.45], 7: [0.45, 0.45], 8: [0.4, 0.4]},
+        "lite0_finetuned": {1: [0.9, 0.9]},  # has not all tiles
+    }
+    found = study.by_tile(list(study.chosen_of(rows_of(study, values))), study.CHOSEN)
+    # On tile 1 frozen is best by far, and would be chosen for it, and on the mean over all.
+    assert found == {1: 0.5, 3: 0.45, 6: 0.45, 7: 0.45, 8: 0.4}
+    text = study.table(rows_of(study, values))
+    assert "| the network that is best on the four other tiles | 10 | 3.0 | 0.500 | 0.450 | 0.450 |" in text
+    assert not list(study.chosen_of(rows_of(study, {"lite0_finetuned": values["lite0_finetuned"]})))
+
+
 def test_windows_add_mean_and_deviation_of_each_band():
     pixels = script("pixel_baseline")
     image = np.random.default_rng(0).integers(0, 255, (9, 7, 2)).astype(np.uint8)
