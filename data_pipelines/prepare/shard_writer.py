@@ -3,6 +3,7 @@
 import contextlib
 import dataclasses
 import functools
+import hashlib
 import json
 import pathlib
 from collections.abc import Callable, Iterator
@@ -216,7 +217,8 @@ def write(task: Task) -> Note:
             writer.write(serialised)
         size += len(serialised)
         off_legend += int(record.off_legend)
-        note.kept.append(Kept(item.id, record.place, item.group, item.source, record.extent))
+        digest = hashlib.sha256(serialised).hexdigest()[:16]
+        note.kept.append(Kept(item.id, record.place, item.group, item.source, record.extent, digest))
         note.nodata.append(int(record.nodata))
         note.doubts.extend([(item.id, record.doubt)] if record.doubt else [])
         labels, counts = np.unique(record.parts["label"], return_counts=True)

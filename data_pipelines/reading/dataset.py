@@ -145,8 +145,10 @@ class PreparedDataset:
         return PreparedSource(stored, layout, where, ids, self.tile, bands, self.legend.read_as(), self.folder)
 
     def split_id(self, spec: str) -> str:
-        """A short hash of the ids of a split's records, in order: equal if and only if the records are the same."""
-        return hashlib.sha256("\n".join(self._names.ids(spec)).encode()).hexdigest()[:12]
+        """A short hash of ids, images and labels of a split, in order: other ones have another."""
+        digests = self._records.digests
+        lines = "\n".join(f"{record_id} {digests[record_id]}" for record_id in self._names.ids(spec))
+        return hashlib.sha256(lines.encode()).hexdigest()[:12]
 
     def warnings(self, spec: str) -> list[str]:
         """What a reader of scores on a split must know, as lines; empty for most."""

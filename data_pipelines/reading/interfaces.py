@@ -127,7 +127,7 @@ class Dataset(Protocol):
         ...
 
     def split_id(self, spec: str) -> str:
-        """A short hash of the records of a split, in order: equal if and only if the records are the same."""
+        """A short hash of ids, images and labels of a split, in order: other ones have another."""
         ...
 
     def warnings(self, spec: str) -> list[str]:

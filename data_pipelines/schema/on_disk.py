@@ -20,7 +20,7 @@ from data_pipelines.schema.sensors import Sensor
 from data_pipelines.schema.spec import Extent, Kept
 from data_pipelines.schema.typed_json import Count, LabelText, Name, Number, Tile
 
-SCHEMA_VERSION = 2  # of its JSON files, and of those that are there while it is being made
+SCHEMA_VERSION = 3  # of its JSON files, and of those that are there while it is being made
 DESCRIPTION = "description.json"  # name, version, sensors, legends and tile: all that the loader must know
 STATISTICS = "statistics.json"
 RECORDS = "records.csv"
@@ -34,8 +34,9 @@ CLASS_PREFIX = "class_"  # begins the column of a label id in records.csv
 COLUMNS = (
     *("id", "split", "group", "source"),
     *("crs", "left", "bottom", "right", "top"),
-    *("epsg", "x", "y", "nodata"),
+    *("epsg", "x", "y", "nodata", "digest"),
 )
+_NODATA, _DIGEST = COLUMNS.index("nodata"), COLUMNS.index("digest")
 
 
 class NamedNumbers(TypedDict):
@@ -147,12 +148,14 @@ class Records:
       pixels: for each record by id, labelled pixels by stored id, without zeros.
       filled: the records that have pixels without data.
       origins: where each record comes from, by id.
+      digests: of all that is stored of each record, by id.
     """
 
     by_split: dict[str, list[str]]
     pixels: dict[str, dict[int, int]]
     filled: frozenset[str]
     origins: dict[str, Origin]
+    digests: dict[str, str]
 
     def pixels_of(self, ids: Iterable[str]) -> collections.Counter[int]:
         """Labelled pixels of some records by stored id."""
@@ -205,6 +208,7 @@ def read_records(folder: pathlib.Path) -> Records:
     pixels: dict[str, dict[int, int]] = {}
     filled: set[str] = set()
     origins: dict[str, Origin] = {}
+    digests: dict[str, str] = {}
     line = 1
     try:
         rows = csv.reader(io.StringIO(text.decode("utf-8"), newline=""))
@@ -216,18 +220,19 @@ def read_records(folder: pathlib.Path) -> Records:
             line = rows.line_num
             if len(row) != len(header):
                 raise ValueError(f"found {len(row)} values, expected {len(header)}")
-            record, split, nodata = row[0], row[1], _count(row[len(COLUMNS) - 1])
+            record, split, nodata = row[0], row[1], _count(row[_NODATA])
             if record in origins:
                 raise ValueError(f"the record {record!a:.80} once more, expected each once")
             by_split.setdefault(split, []).append(record)
             counts = map(_count, row[len(COLUMNS) :])
             pixels[record] = {label: count for label, count in zip(labels, counts, strict=True) if count}
             origins[record] = _origin(row)
+            digests[record] = _digest(row[_DIGEST])
             if nodata:
                 filled.add(record)
     except (ValueError, csv.Error) as error:
         raise InputError(f"{path}, line {line}: {error}; {ANEW}") from error
-    return Records(by_split, pixels, frozenset(filled), origins)
+    return Records(by_split, pixels, frozenset(filled), origins, digests)
 
 
 def _label_of(column: str) -> int:
@@ -243,11 +248,17 @@ def _count(text: str) -> int:
     return int(text)
 
 
+def _digest(text: str) -> str:
+    if not re.fullmatch("[0-9a-f]{16}", text):
+        raise ValueError(f"found the digest {text!a:.40}, expected 16 digits of 0 to f")
+    return text
+
+
 def records_row(split: str, record: Kept, nodata: int) -> list:
     """What stands in `COLUMNS` of records.csv for a record with so many filled pixels."""
     place = (record.place.epsg, record.place.x, record.place.y) if record.place else ("",) * 3
     extent = (record.extent.crs, *record.extent.bounds) if record.extent else ("",) * 5
-    return [record.id, split, record.group, record.source, *extent, *place, nodata]
+    return [record.id, split, record.group, record.source, *extent, *place, nodata, record.digest]
 
 
 def _origin(row: list[str]) -> Origin:

@@ -143,13 +143,18 @@ class Vector:
 
 @dataclasses.dataclass(frozen=True)
 class Kept:
-    """A record that was not refused: all that the rule of a partition may look at. Fields as of `Item` and `Record`."""
+    """A record that was not refused: all that the rule of a partition may look at. Fields as of `Item` and `Record`.
+
+    Attributes:
+      digest: of all that is stored of it.
+    """
 
     id: str
     place: Place | None
     group: str = ""
     source: str = ""
     extent: Extent | None = None
+    digest: str = ""
 
 
 @dataclasses.dataclass(frozen=True)

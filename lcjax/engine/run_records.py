@@ -38,8 +38,8 @@ def opened(
         if dataset.split_id(split["spec"]) != split["id"]:
             where = "memory" if dataset.folder is None else str(dataset.folder)
             raise InputError(
-                f"{dataset.name} in {where}: {split['spec']!r} holds other records than in training; give the data "
-                "that the run was trained from (--data_dir, or data= in Python)"
+                f"{dataset.name} in {where}: {split['spec']!r} holds other records, images or labels than in training; "
+                "give the data that the run was trained from (--data_dir, or data= in Python)"
             )
     return dataset, source
 

@@ -123,8 +123,8 @@ class Saver:
             held, holds = began.splits[role], card.splits[role]
             if held["id"] != holds["id"]:
                 raise InputError(
-                    f"{self.workdir}: holds a run whose {role} split {held['spec']!r} held other records "
-                    f"({held['records']}, id {held['id']}) than now ({holds['records']}, id "
+                    f"{self.workdir}: holds a run whose {role} split {held['spec']!r} held other records, images or "
+                    f"labels ({held['records']} records, id {held['id']}) than now ({holds['records']}, id "
                     f"{holds['id']}); put back the data that it began with, or choose another --workdir"
                 )
 

@@ -12,10 +12,12 @@ import zipfile
 
 import numpy as np
 import pytest
+import rasterio
 from downloads import EDGE, parts, path_of, write_geotiff
 
 from data_pipelines.datasets import registry as datasets
 from data_pipelines.prepare import pipeline
+from data_pipelines.reading.dataset import open_dataset
 from data_pipelines.schema import locks, on_disk
 from data_pipelines.schema.errors import InputError
 from data_pipelines.schema.spec import Extent
@@ -206,6 +208,30 @@ def test_records_tell_where_they_come_from(source, tmp_path):
     (source.parent / "elsewhere").mkdir()
     again = write(other, tmp_path / "again", DFC)
     assert (again / "records.csv").read_bytes() == (folder / "records.csv").read_bytes()
+
+
+@pytest.mark.parametrize("part", ["s1", "s2", "dfc"])
+def test_another_pixel_is_another_split(source, tmp_path, part):
+    """A run that was trained on the one does not go on, and is not scored, on the other."""
+    write(source, tmp_path / "data", DFC)
+    path = source / f"ROIs0000_validation/{part}_0/ROIs0000_validation_{part}_0_p4.tif"
+    with rasterio.open(path, "r+") as file:
+        pixels = file.read()
+        pixels[0, 0, 0] += 1
+        file.write(pixels)
+    write(source, tmp_path / "again", DFC)
+    before, now = (open_dataset(tmp_path / where, DFC.name) for where in ("data", "again"))
+    differs = {split for split in before.splits if before.split_id(split) != now.split_id(split)}
+    assert differs == {"validation"} and before.splits == now.splits
+    ids = before.source("validation").ids
+    assert (
+        ids == now.source("validation").ids
+        and sum(
+            before.split_id(f"validation[{k}:{k + 1}]") != now.split_id(f"validation[{k}:{k + 1}]")
+            for k in range(len(ids))
+        )
+        == 1
+    )
 
 
 def test_two_preparations_of_one_data_set_at_a_time(source, tmp_path):
