@@ -18,6 +18,8 @@ from data_pipelines.schema.spec import Refused
 
 _MOST = 5  # blocks along an edge
 _COMMON = 0.001  # of the labelled pixels: a class that is rarer need not be in every split
+_ENOUGH = 0.2  # of its share of a class: a split that has less lacks it
+_SIDES = ((0, -1), (0, 1), (-1, 0), (1, 0))  # left, right, top, bottom: steps in rows and columns
 _DRAWN = 500  # random assignments, of which the best is improved
 
 
@@ -29,14 +31,15 @@ class Cell:
       image: number of the image.
       row, column: in the grid.
       block: its pixels, without margins.
-      pixels: labelled pixels by number of the mask.
+      pixels: labelled pixels by number of the mask, of the nine parts that half a margin on each side leaves of the
+        block: from top to bottom, and from left to right.
     """
 
     image: int
     row: int
     column: int
     block: Block
-    pixels: collections.Counter
+    pixels: tuple[collections.Counter, ...]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -70,8 +73,9 @@ def cells_of(opened: Sequence[AbstractContextManager[Counted]], tile: int) -> li
     for number, one in enumerate(opened):
         with one as labels:
             for row, column, block in _grid(labels.height, labels.width, tile):
-                found = labels.counts(Window(block.left, block.top, block.width, block.height))
-                cells.append(Cell(number, row, column, block, found))
+                windows = (Window(part.left, part.top, part.width, part.height) for part in _parts(block, tile))
+                counted = tuple(labels.counts(w) if w.width and w.height else collections.Counter() for w in windows)
+                cells.append(Cell(number, row, column, block, counted))
     return cells if len(cells) >= 3 else []
 
 
@@ -87,6 +91,14 @@ def _grid(height: int, width: int, tile: int) -> Iterator[tuple[int, int, Block]
         yield row, column, Block(left, top, right - left, bottom - top)
 
 
+def _parts(block: Block, tile: int) -> Iterator[Block]:
+    """The nine parts of a block, as `Cell` has them."""
+    half = margin_of(tile) // 2
+    across, down = ((0, half, size - half, size) for size in (block.width, block.height))
+    for (top, bottom), (left, right) in itertools.product(itertools.pairwise(down), itertools.pairwise(across)):
+        yield Block(block.left + left, block.top + top, right - left, bottom - top)
+
+
 def margin_of(tile: int) -> int:
     """Pixels that stay unused between blocks of different splits: half a tile."""
     return tile // 2
@@ -95,8 +107,8 @@ def margin_of(tile: int) -> int:
 def assigned(cells: Sequence[Cell], shares: Mapping[str, float], tile: int) -> list[str]:
     """A split for each cell; the same cells give the same splits.
 
-    What counts, in this order: every common class is in every split; few pixels are lost to margins; the splits hold
-    their share of each class.
+    What counts, in this order: without the margins every split has enough of every common class; few pixels are lost to
+    margins; the splits hold their share of each class.
     """
     names = list(shares)
     counts = [max(1, round(shares[name] * len(cells))) for name in names[1:]]
@@ -116,28 +128,36 @@ def assigned(cells: Sequence[Cell], shares: Mapping[str, float], tile: int) -> l
 
 def _cost(cells: Sequence[Cell], shares: Mapping[str, float], tile: int) -> Callable[[np.ndarray], tuple[int, float]]:
     """Makes the function (number of the split of each cell) -> cost."""
-    total = sum((cell.pixels for cell in cells), collections.Counter())
+    total = sum((part for cell in cells for part in cell.pixels), collections.Counter())
     common = [number for number, count in total.items() if count >= _COMMON * total.total()]
-    held = np.array([[cell.pixels[number] for number in common] for cell in cells], np.float64).reshape(len(cells), -1)
+    parts = (len(cells), 3, 3)  # cells, from top to bottom, from left to right
+    held = np.array([[[part[number] for number in common] for part in cell.pixels] for cell in cells], np.float64)
+    held = held.reshape(*parts, len(common))
+    area = np.array([[part.width * part.height for part in _parts(cell.block, tile)] for cell in cells]).reshape(parts)
+    neighbours = np.array([[_neighbour(cells, cell, side) for side in _SIDES] for cell in cells])
     wanted = np.array(list(shares.values()))[:, None]
-    pixels = sum(cell.block.width * cell.block.height for cell in cells)
-    borders = [
-        (i, j, margin_of(tile) * (one.block.width if one.column == other.column else one.block.height) / pixels)
-        for (i, one), (j, other) in itertools.combinations(enumerate(cells), 2)
-        if _adjacent(one, other)
-    ]
+    of_class = held.sum((0, 1, 2))
 
     def cost(splits: np.ndarray) -> tuple[int, float]:
-        of_split = np.stack([held[splits == number].sum(0) for number in range(len(shares))])
-        away = np.abs(of_split / np.maximum(held.sum(0), 1) - wanted)
-        lost = sum(share for i, j, share in borders if splits[i] != splits[j])
-        return int((of_split == 0).sum()), lost + float(away.mean() if away.size else 0)
+        whole = (neighbours < 0) | (splits[neighbours] == splits[:, None])  # (cells, sides): no margin there
+        middle = np.ones(len(cells), bool)
+        across = np.stack([whole[:, 0], middle, whole[:, 1]], 1)
+        down = np.stack([whole[:, 2], middle, whole[:, 3]], 1)
+        left = (down[:, :, None] & across[:, None, :])[..., None]
+        of_cell = (held * left).sum((1, 2))
+        of_split = np.stack([of_cell[splits == number].sum(0) for number in range(len(shares))])
+        lacking = of_split < np.maximum(_ENOUGH * wanted * of_class, 1)
+        away = np.abs(of_split / np.maximum(of_class, 1) - wanted)
+        lost = 1 - (area * left[..., 0]).sum() / area.sum()
+        return int(lacking.sum()), float(lost + (away.mean() if away.size else 0))
 
     return cost
 
 
-def _adjacent(one: Cell, other: Cell) -> bool:
-    return one.image == other.image and abs(one.row - other.row) + abs(one.column - other.column) == 1
+def _neighbour(cells: Sequence[Cell], cell: Cell, side: tuple[int, int]) -> int:
+    """Number of the cell beside another one; -1 at the edge of its image."""
+    place = (cell.image, cell.row + side[0], cell.column + side[1])
+    return next((number for number, one in enumerate(cells) if (one.image, one.row, one.column) == place), -1)
 
 
 def with_margins(cells: Sequence[Cell], splits: Sequence[str], tile: int) -> list[Block]:
@@ -145,9 +165,8 @@ def with_margins(cells: Sequence[Cell], splits: Sequence[str], tile: int) -> lis
     half = margin_of(tile) // 2
     blocks = []
     for cell, split in zip(cells, splits, strict=True):
-        others = [other for other, of in zip(cells, splits, strict=True) if of != split and _adjacent(cell, other)]
-        left, right = (half * any(other.column - cell.column == step for other in others) for step in (-1, 1))
-        top, bottom = (half * any(other.row - cell.row == step for other in others) for step in (-1, 1))
+        beside = (_neighbour(cells, cell, side) for side in _SIDES)
+        left, right, top, bottom = (half * (number >= 0 and splits[number] != split) for number in beside)
         block = cell.block
         blocks.append(
             Block(block.left + left, block.top + top, block.width - left - right, block.height - top - bottom)

@@ -54,6 +54,25 @@ def test_blocks_lie_apart_and_hold_every_class(tmp_path, size):
     assert kept > 0.6 * size[0] * size[1]
 
 
+@pytest.mark.parametrize("seed", range(4))
+def test_what_lies_in_margins_does_not_count(tmp_path, seed):
+    """Small polygons: each split has enough of each class in the blocks that are left of it."""
+    draws = np.random.default_rng(seed)
+    labels = np.full((512, 512), 255, np.uint8)
+    for number in range(36):
+        top, left = draws.integers(0, 490, 2)
+        labels[top : top + 22, left : left + 22] = number % 5
+    own.write(tmp_path / "m.tif", labels[None], nodata=255)
+    found = init_blocks.propose([init_blocks.of_mask(tmp_path / "m.tif")], SHARES, 64)
+    held: dict[str, collections.Counter] = collections.defaultdict(collections.Counter)
+    for _, split, block in found:
+        part = labels[block.top :, block.left :][: block.height, : block.width]
+        held[split].update(part[part < 255].tolist())
+    everywhere = collections.Counter(labels[labels < 255].tolist())
+    for split, share in SHARES.items():
+        assert all(held[split][number] >= 0.15 * share * everywhere[number] for number in range(5)), held
+
+
 def test_small_masks_are_not_cut(tmp_path):
     assert init_blocks.propose([init_blocks.of_mask(mask(tmp_path / "m.tif", 190, 120))], SHARES, 64) == []
     (tmp_path / "broken.tif").write_bytes(b"no raster")
