@@ -254,11 +254,15 @@ def _crs(path: pathlib.Path, layer: str, text: str | None) -> CRS:
         crs = None
     if crs is None or not geodesy.is_earthly(crs):
         beside = f" (there is no {path.stem}.prj beside it)" if path.suffix.lower() == ".shp" and not text else ""
-        raise InputError(
-            f"{path}: the layer {layer} has no CRS{beside}, so it lies nowhere; write in which it is, e.g. with "
-            f"`ogr2ogr -a_srs EPSG:4326 OUT.gpkg {path.name}`"
-        )
+        raise InputError(f"{path}: the layer {layer} has no CRS{beside}, so it lies nowhere; {_put_right(path)}")
     return crs
+
+
+def _put_right(path: pathlib.Path) -> str:
+    return (
+        f"write in which CRS its numbers are, e.g. `ogr2ogr -a_srs EPSG:NNNN right.gpkg {path.name}` with the number "
+        f"of that CRS, and take right.gpkg in place of {path.name}"
+    )
 
 
 def _check_degrees(path: pathlib.Path, crs: CRS, shapes: Shapes) -> None:
@@ -271,7 +275,7 @@ def _check_degrees(path: pathlib.Path, crs: CRS, shapes: Shapes) -> None:
         x, y = shapes.points[wrong.argmax()]
         raise InputError(
             f"{path}: its CRS is {geodesy.codes(crs)[0] or 'geographic'}, but it holds {x:,.6g}, {y:,.6g}, which are "
-            f"no degrees; write in which CRS it is, e.g. with `ogr2ogr -a_srs EPSG:32633 OUT.gpkg {path.name}`"
+            f"no degrees; {_put_right(path)}"
         )
 
 

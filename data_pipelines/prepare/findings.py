@@ -37,8 +37,10 @@ def _classes(legend: Legend, pixels: Mapping[str, Mapping[str, int]]) -> Iterato
         yield f"no pixel of {_names(nowhere)} in any split: do the masks hold it under another number or colour?"
     for split, of_split in labelled.items():
         if missing := [name for name, count in of_split.items() if not count and name not in nowhere]:
-            what = "what is not in it cannot be learned" if split == "train" else "what is not in it is not scored"
-            yield f"{split}: no pixel of {_names(missing)}; {what}"
+            what = (
+                "cannot be learned" if split == "train" else "cannot be found there, and counts 0 where it is predicted"
+            )
+            yield f"{split}: no pixel of {_names(missing)}; what is not in it {what}"
         present = [name for name, count in of_split.items() if count]
         if len(present) == 1:
             yield f"{split}: every labelled pixel is {present[0]}; a single class tells nothing apart"

@@ -144,11 +144,18 @@ class Areas:
         write_atomically(path, text.getvalue())
 
 
+def decimals(total: float) -> int:
+    """Returns how many decimals give a total area about five digits; 0.0001 hectares are a square metre."""
+    return 4 if total < 10 else 2 if total < 1000 else 1 if total < 10_000 else 0
+
+
 def table(rows: Sequence[dict[str, Any]]) -> str:
     """Formats class, pixels, percent of the mapped pixels and hectares as a table of text."""
     cells = [("class", "pixels", "percent", "hectares")]
+    shown = decimals(sum(row["hectares"] or 0 for row in rows))
     for row in rows:
-        share, hectares = (("" if x is None else f"{x:,.{n}f}") for x, n in ((row["percent"], 1), (row["hectares"], 2)))
+        pairs = ((row["percent"], 1), (row["hectares"], shown))
+        share, hectares = (("" if x is None else f"{x:,.{n}f}") for x, n in pairs)
         cells.append((row["name"], f"{row['pixels']:,}", share, hectares))
     width = [max(map(len, column)) for column in zip(*cells, strict=True)]
     lines = (f"{a:{width[0]}}  {b:>{width[1]}}  {c:>{width[2]}}  {d:>{width[3]}}" for a, b, c, d in cells)

@@ -105,9 +105,11 @@ def make(
             with timer.measure("files"):
                 counted = _write(draft, mapped, card, options, wanted, drafted)
     spent = ", ".join(f"{name} {duration(seconds)}" for name, seconds in timer.seconds.items())
-    _log.info("%s: %d x %d pixels mapped (%s); what lies beside it: docs/maps.md", output, width, height, spent)
     rows = counted.rows()
-    if not any(row["pixels"] for row in rows[:-1]):
+    known = sum(row["pixels"] for row in rows[:-1])
+    some = "" if known == width * height else f"{known:,} of "
+    _log.info("%s: %s%d x %d pixels mapped (%s); what lies beside it: docs/maps.md", output, some, width, height, spent)
+    if not known:
         _log.warning("%s: holds no data alone: no pixel of the scene was to be mapped", output)
     _log.info("%s", areas.table(rows))
     return counted

@@ -6,6 +6,7 @@ from markupsafe import Markup
 
 from lcjax.assessment.assess import CLASSES, MATRIX, RESULT, Assessment, class_rows
 from lcjax.assessment.estimators import Estimate
+from lcjax.mapping import areas
 from lcjax.plotting import intervals
 from lcjax.reporting import markup
 
@@ -42,7 +43,7 @@ def html(found: Assessment) -> str:
 def _areas(found: Assessment) -> Markup:
     """Returns the section on areas: what the map counts, and what is estimated."""
     unit, area, rows = found.design.unit, found.design.area, class_rows(found)
-    decimals = markup.area_decimals(area)
+    decimals = areas.decimals(area)
     mapped, estimated = f"mapped_{unit}", f"estimated_{unit}"
     bars = [
         intervals.Bar(one.name, one.colour, row[mapped], row[estimated], row["estimated_low"], row["estimated_high"])

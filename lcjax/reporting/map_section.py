@@ -4,6 +4,7 @@ from collections.abc import Sequence
 
 from markupsafe import Markup
 
+from lcjax.mapping import areas
 from lcjax.reporting import markup
 from lcjax.reporting.map_reader import ClassArea, LandCoverMap
 from lcjax.reporting.markup import Cell
@@ -83,4 +84,4 @@ def _total(values: Sequence[float | None]) -> float | None:
 
 def _decimals(hectares: Sequence[float | None]) -> int:
     """Returns how many decimals hectares that add up are shown with."""
-    return markup.area_decimals(_total(hectares) or 0)
+    return areas.decimals(_total(hectares) or 0)

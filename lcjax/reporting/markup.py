@@ -189,11 +189,6 @@ def empty(span: int = 1) -> list[Cell]:
     return [Cell()] * span
 
 
-def area_decimals(total: float) -> int:
-    """Returns how many decimals give a total area about five digits; 0.01 hectares are 100 square metres."""
-    return 2 if total < 1000 else 1 if total < 10_000 else 0
-
-
 def figure(png: bytes, alternative: str, caption: str = "", wide: bool = False) -> Markup:
     """Returns an embedded picture, its pixels as they are: as WebP, which is a third smaller, where its size allows.
 

@@ -18,7 +18,7 @@ from data_pipelines.schema.errors import InputError
 from data_pipelines.schema.legends import Legend
 from data_pipelines.schema.spec import Refused
 from lcjax.assessment import chips, layers
-from lcjax.mapping import map_writer
+from lcjax.mapping import areas, map_writer
 from lcjax.ops.reliability import PROBABILITY_SCALE
 from lcjax.reporting import map_reader
 from lcjax.viewing import overlap
@@ -338,8 +338,9 @@ def _areas(path: pathlib.Path) -> dict[int, str]:
     except InputError as error:
         _log.warning(f"no areas: {error}")
         return {}
+    shown = areas.decimals(sum(row.hectares or 0 for row in read.rows))
     return {
-        row.id: f"{row.percent or 0:.1f} %" + ("" if row.hectares is None else f", {row.hectares:,.1f} ha")
+        row.id: f"{row.percent or 0:.1f} %" + ("" if row.hectares is None else f", {row.hectares:,.{shown}f} ha")
         for row in read.rows
     }
 

@@ -76,7 +76,9 @@ def describe(
     """
     csv = source / tables.PAIRS if source.is_dir() else source
     if not csv.is_file():
-        hint = f"; write one with `lcjax prepare --dataset={name} --init --source={source}`" if source.is_dir() else ""
+        size = "" if tile == TILE else f" --tile={tile}"
+        command = f"lcjax prepare --dataset={name} --init --source={source}{size}"
+        hint = f"; write one with `{command}`" if source.is_dir() else ""
         raise InputError(f"{csv}: no such file; expected a CSV of images and masks{hint}")
     if not 16 <= tile <= limits.MAX_TILE:
         raise InputError(f"--tile={tile}: expected 16 to {limits.MAX_TILE:,} pixels")
@@ -137,7 +139,7 @@ def spec(description: Description, family: DatasetFamily) -> DatasetSpec:
     pairs = description.pairs
     names = list(pairs[0].images)
     what = "images" if names == [IMAGE] else f"images of each of {', '.join(names)}"
-    _log.info(f"{description.csv}: looking at {len(pairs)} {what} and their masks")
+    _log.info(f"{description.csv}: looking at {len({pair.files for pair in pairs})} {what} and their masks")
     sensors, found = inspect.inspect(pairs, description.classes.written, description.csv, description.resample)
     _check_size(sensors, description.tile)
     opened = [one for one in found if isinstance(one, inspect.Opened)]

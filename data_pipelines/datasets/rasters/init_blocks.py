@@ -94,7 +94,8 @@ def _grid(height: int, width: int, tile: int) -> Iterator[tuple[int, int, Block]
 def _parts(block: Block, tile: int) -> Iterator[Block]:
     """The nine parts of a block, as `Cell` has them."""
     half = margin_of(tile) // 2
-    across, down = ((0, half, size - half, size) for size in (block.width, block.height))
+    edges = ((size, min(half, size // 2)) for size in (block.width, block.height))  # of an image that may be smaller
+    across, down = ((0, edge, size - edge, size) for size, edge in edges)
     for (top, bottom), (left, right) in itertools.product(itertools.pairwise(down), itertools.pairwise(across)):
         yield Block(block.left + left, block.top + top, right - left, bottom - top)
 

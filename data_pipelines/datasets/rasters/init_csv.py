@@ -166,7 +166,7 @@ def _tell(
     csv, legend = source / tables.PAIRS, source / class_table.LEGEND
     counts = collections.Counter(proposal.splits)
     shown = ", ".join(f"{counts[split]} {split}" for split in (*_SHARES, init_sensors.UNLABELLED) if counts[split])
-    _log.info(f"written: {csv}: {len(places)} pairs; {shown} ({proposal.how})")
+    _log.info(f"written: {csv}: {len(places)} {'pair' if len(places) == 1 else 'pairs'}; {shown} ({proposal.how})")
     if alone:
         shown = ", ".join(map(str, alone[:3])) + (", ..." if len(alone) > 3 else "")
         _log.info(f"  left out: {len(alone)} rasters without partner ({shown})")
@@ -179,10 +179,12 @@ def _tell(
         _log.info(f"  {line}")
     if labelled:
         _log.info(f"now look at the names of the classes in {legend.name}, and put ignore=1 to what is no class;")
-    _log.info(f"put what belongs together (one flight, one scene) into one group in {csv.name}; then")
+    in_blocks = bool(set(tables.BLOCK_COLUMNS) & set(proposal.columns))
+    groups = "" if in_blocks else f"put what belongs together (one flight, one scene) into one group in {csv.name}; "
+    _log.info(f"{groups}then")
     as_now = "" if tile == builder.TILE else f" --tile={tile}"
     _log.info(f"  lcjax prepare --dataset={name} --source={source} --data_dir=data{as_now}")
-    if set(tables.BLOCK_COLUMNS) & set(proposal.columns):
+    if in_blocks:
         _log.info("blocks of one mosaic are of one place: their scores say nothing about another one")
     if labelled and (missing := [split for split in ("validation", "test") if split not in counts]):
         none = ",".join(f"{split}=none" for split in missing)

@@ -93,7 +93,7 @@ def inspect(
     if not opened:
         first = next(refusal for refusal in found if isinstance(refusal, Refused))
         raise InputError(
-            f"{csv}: none of its {len(found)} pairs can be used (the first: {first.file}: {first.reason}); put the "
+            f"{csv}: none of its {len(found)} rows can be used (the first: {first.file}: {first.reason}); put the "
             "files right, or the paths, which are relative to the CSV"
         )
     _check_255([one.mask.pixels for one in opened if one.pair.mask], legend, csv)

@@ -378,7 +378,7 @@ def test_a_truncated_jpeg_is_not_grey(table, tmp_path):
 def test_nothing_that_can_be_used(table, tmp_path):
     for k in range(4):
         (table.parent / f"i{k}.tif").unlink()
-    with pytest.raises(InputError, match=r"none of its 4 pairs .*i0\.tif: no such file; .*\(line 2 of rasters\.csv\)"):
+    with pytest.raises(InputError, match=r"none of its 4 rows .*i0\.tif: no such file; .*\(line 2 of rasters\.csv\)"):
         make(table, tmp_path / "data")
 
 

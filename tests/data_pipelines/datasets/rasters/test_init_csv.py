@@ -74,7 +74,7 @@ def test_one_group_is_all_for_training(tmp_path, capsys):
     fill(tmp_path, "images/a.tif", "masks/a.tif")
     init_csv.init_csv("rasters", tmp_path)
     said = capsys.readouterr().out
-    assert "1 pairs; 1 train (only 1 image)" in said
+    assert "1 pair; 1 train (only 1 image)" in said
     assert "too few groups for a validation and a test split: train with" in said
     assert "--config=rasters:validation=none,test=none" in said
 
