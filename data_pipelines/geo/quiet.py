@@ -28,6 +28,14 @@ def quietly() -> contextlib.AbstractContextManager:
 
 
 @contextlib.contextmanager
+def silently() -> Iterator[None]:
+    """Does without any warning, in turn with what is opened: of libraries that warn of what is no concern of users."""
+    with _OPENING, warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        yield
+
+
+@contextlib.contextmanager
 def _one_at_a_time() -> Iterator[None]:
     with _OPENING, warnings.catch_warnings():
         # Another filter than that of `anywhere`: whoever sees this one must wait in turn.

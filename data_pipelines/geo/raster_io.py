@@ -7,6 +7,7 @@ Every raster that comes from elsewhere goes through `opened`. Its rules, for ima
   that GDAL finds beside it, and for the sources of a VRT, which lie in its folder or below it.
 - Servers. An `Address` is read by parts, by this process and not by GDAL, and so is a VRT that names files on servers:
   `data_pipelines.geo.composites`. Only servers that the command line names are asked.
+- Zarr stores are read through xarray: `data_pipelines.geo.cubes`.
 - Size. Pixels, bands and the largest strip or tile are held to `data_pipelines.schema.limits` before they are read.
 - Bands. All but alpha are data (`image_bands`); an alpha band with values between none and full is refused, for it is
   most likely data (`check_image`). So are palettes, complex numbers and grey in which 0 is white.
@@ -17,7 +18,7 @@ Every raster that comes from elsewhere goes through `opened`. Its rules, for ima
 import contextlib
 import functools
 import pathlib
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 
 import numpy as np
 import rasterio
@@ -26,6 +27,7 @@ from rasterio.enums import ColorInterp, MaskFlags
 from rasterio.windows import Window
 
 from data_pipelines.geo import composites, formats, quiet, virtual
+from data_pipelines.geo.cubes import cube, store
 from data_pipelines.remote.addresses import Address
 from data_pipelines.schema import limits
 from data_pipelines.schema.sensors import holds_data
@@ -42,8 +44,10 @@ def opened(path: pathlib.Path) -> rasterio.DatasetReader:
 
     Raises Refused, which names the file, for what GDAL cannot open, may not open, or what is too large.
     """
+    if store.root_of(path):
+        return _opened_virtually(path, cube.opened)
     if isinstance(path, Address) or ((drivers := formats.drivers_of(path)) == ("VRT",) and formats.names_servers(path)):
-        return _opened_virtually(path)
+        return _opened_virtually(path, lambda of: composites.opened(of, _check_size))
     error: Exception | None = None
     for driver in drivers:
         try:
@@ -63,9 +67,11 @@ def opened(path: pathlib.Path) -> rasterio.DatasetReader:
     raise unreadable(path, error) from error
 
 
-def _opened_virtually(path: pathlib.Path) -> rasterio.DatasetReader:
+def _opened_virtually(
+    path: pathlib.Path, how: Callable[[pathlib.Path], rasterio.DatasetReader]
+) -> rasterio.DatasetReader:
     try:
-        dataset = composites.opened(path, _check_size)
+        dataset = how(path)
     except (rasterio.errors.RasterioError, rasterio.errors.CRSError, UnicodeDecodeError) as error:
         raise unreadable(path, error) from error
     try:
@@ -126,9 +132,11 @@ def colours_of(dataset: rasterio.DatasetReader) -> tuple[ColorInterp, ...]:
 
 
 def check_here(dataset: rasterio.DatasetReader) -> None:
-    """Raises Refused for a mask that lies on servers, in whole or in part: it is read without a look at what failed."""
+    """Raises Refused for a mask on servers, or in a Zarr store: it is read without a look at what failed."""
     if virtual.is_virtual(dataset):
         path = virtual.path_of(dataset)
+        if store.root_of(path):
+            raise Refused(path, "a mask in a Zarr store; expected a file: write it, e.g. with `rio.to_raster`")
         raise Refused(
             path,
             "a mask that names files on servers; expected files of this machine: copy it, e.g. with `gdal_translate "

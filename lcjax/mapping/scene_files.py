@@ -9,6 +9,7 @@ import pathlib
 from collections.abc import Iterable, Sequence
 
 from data_pipelines.geo import composites, raster_io, vectors, virtual
+from data_pipelines.geo.cubes import store
 from data_pipelines.remote.addresses import Address
 from data_pipelines.remote.ranges import Ranged
 from data_pipelines.schema import progress
@@ -29,6 +30,8 @@ def listed(raster: pathlib.Path) -> list[pathlib.Path]:
         return [raster]
     if vectors.are_vectors(raster):
         return vectors.files_of(raster)
+    if store.root_of(raster):
+        return store.files_of(raster)
     found, todo = {raster: None}, [raster]
     while todo:
         with contextlib.suppress(InputError), raster_io.opened(todo.pop()) as dataset:

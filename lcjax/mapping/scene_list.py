@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from data_pipelines.geo import exclusions, stac_items, stac_search, vectors
+from data_pipelines.geo.cubes import store
 from data_pipelines.geo.exclusions import Exclusion
 from data_pipelines.remote import addresses
 from data_pipelines.remote.addresses import Address
@@ -93,7 +94,7 @@ def listed(text: str, sensors: Sequence[Sensor]) -> list[Listed]:
             if not isinstance(path, Address) and not path.exists():
                 of = f" of {name}" if len(places) > 1 else ""
                 raise InputError(f"{path}: no such file{of}; expected a scene, or a folder of scenes")
-        folders = [path for path in places.values() if path.is_dir()]
+        folders = [path for path in places.values() if path.is_dir() and not store.root_of(path)]
         if not folders:
             return [Listed(with_assets(places, sensors))]
         if len(folders) < len(places):
@@ -293,9 +294,9 @@ def _of_folders(folders: dict[str, pathlib.Path]) -> dict[str, dict[str, pathlib
     scenes: dict[str, dict[str, pathlib.Path]] = {}
     for sensor, folder in folders.items():
         for path in sorted(folder.iterdir()):
-            if path.suffix.lower() not in RASTERS or path.name.startswith("."):
+            if path.suffix.lower() not in (*RASTERS, store.SUFFIX) or path.name.startswith("."):
                 continue  # hidden ones are what macOS leaves beside a file
-            if path.exists() and not path.is_file():
+            if path.exists() and not path.is_file() and not store.root_of(path):
                 _log.warning("%s: %s and no scene; left out", path, files.kind_of(path.stat().st_mode))
                 continue
             _add(scenes, path.stem, sensor, path)

@@ -20,6 +20,7 @@ from data_pipelines.datasets.rasters.columns import EXCLUDE, IMAGE
 from data_pipelines.datasets.rasters.tables import Block, Pair
 from data_pipelines.datasets.rasters.vector_labels import Options, VectorLabels
 from data_pipelines.geo import composites, exclusions, geotiff, grids, packing, raster_io, resampling, vectors
+from data_pipelines.geo.cubes import store
 from data_pipelines.geo.exclusions import Excluded, Exclusion
 from data_pipelines.geo.grids import Grid
 from data_pipelines.remote.addresses import Address
@@ -97,12 +98,7 @@ def describe(
     held = {path: one for path, (one, _) in found.items()}
     if found:
         tables.check_files(csv, pairs, {path: places for path, (_, places) in found.items()})
-    for file in (
-        file
-        for pair in pairs
-        for path in pair.files
-        for file in ([path] if isinstance(path, Address) else vectors.files_of(path))
-    ):
+    for file in (file for pair in pairs for path in pair.files for file in _files_of(path)):
         if isinstance(file, Address):
             told: object = held[file].version
         else:
@@ -117,6 +113,12 @@ def describe(
         for pair in pairs
     ]
     return Description(name, csv, pairs, known, tile, digest.hexdigest(), resample)
+
+
+def _files_of(path: pathlib.Path) -> list[pathlib.Path]:
+    if isinstance(path, Address):
+        return [path]
+    return store.files_of(path) if store.root_of(path) else vectors.files_of(path)
 
 
 def _looked_up(path: Address) -> tuple[Address, list[pathlib.Path]]:

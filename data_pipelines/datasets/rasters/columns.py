@@ -6,6 +6,7 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 
 from data_pipelines.geo import vectors
+from data_pipelines.geo.cubes import store
 from data_pipelines.remote.addresses import remote_text
 from data_pipelines.schema import limits, paths
 from data_pipelines.schema.errors import InputError
@@ -123,6 +124,7 @@ def _is_file(path: pathlib.Path, column: str, value: str) -> bool:
     if value.lower().endswith(SUFFIXES) or remote_text(value):
         return True
     try:
-        return paths.given(value, column, path.parent).is_file()
+        given = paths.given(value, column, path.parent)
+        return given.is_file() or store.root_of(given) is not None
     except (InputError, OSError):
         return False  # no name that a file could have: a note

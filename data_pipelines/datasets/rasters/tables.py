@@ -11,6 +11,7 @@ from data_pipelines.datasets.rasters import columns, vector_labels
 from data_pipelines.datasets.rasters.columns import BLOCK_COLUMNS, EXCLUDE, ROW_COLUMNS
 from data_pipelines.datasets.rasters.vector_labels import Options
 from data_pipelines.geo import exclusions, vectors
+from data_pipelines.geo.cubes import store
 from data_pipelines.geo.exclusions import Exclusion
 from data_pipelines.remote import addresses
 from data_pipelines.remote.addresses import Address, Asset
@@ -181,7 +182,10 @@ class _Uses:
         found: Sequence[pathlib.Path] = self._stand_for.get(path, [path])
         if found == [path] and isinstance(path, Address):
             found = [path.item.with_assets((Asset(asset.key),)) for asset in path.assets] or found
-        files = (file if isinstance(file, Address) else paths.real(file, self._folders) for file in found)
+        files = (
+            file if isinstance(file, Address) else paths.real(store.root_of(file) or file, self._folders)
+            for file in found
+        )
         return tuple(sorted(set(files)))
 
 

@@ -1,0 +1,293 @@
+"""A Zarr store as GDAL sees it: a virtual raster whose rows are read from the store when they are asked for.
+
+xarray reads the numbers as they are stored, and rioxarray says where they lie. What an array must be like:
+
+- two of its dimensions are of the ground, by their names (x, y; lon, lat; ...), evenly spaced;
+- at most one more has several steps, which are its bands, by their labels where these are texts; of times one is taken
+  beforehand;
+- `_FillValue` is no data, `scale_factor` and `add_offset` are what GeoTIFFs have as scale and offset.
+
+Of a group of arrays with two dimensions each is a band, by its name.
+"""
+
+import collections
+import dataclasses
+import importlib.util
+import pathlib
+import threading
+from collections.abc import Sequence
+from typing import Any
+from xml.etree import ElementTree
+
+import numpy as np
+import rasterio
+
+from data_pipelines.geo import quiet, virtual
+from data_pipelines.geo.cubes import store
+from data_pipelines.remote.ranges import Bytes, Held
+from data_pipelines.schema import limits
+from data_pipelines.schema.errors import InputError
+from data_pipelines.schema.spec import Refused
+
+_VRT = "it.vrt"
+_TYPES = {  # dtype -> what GDAL calls it
+    "uint8": "Byte", "int8": "Int8", "uint16": "UInt16", "int16": "Int16", "uint32": "UInt32", "int32": "Int32",
+    "float32": "Float32", "float64": "Float64",
+}  # fmt: skip
+_PACKAGES = ("xarray", "rioxarray", "zarr")
+_PLACE = "spatial_ref"  # what rioxarray calls where an array lies
+_ROWS = 256  # that are read at a time, of arrays that are not in chunks
+_EVEN = 0.01  # of a pixel: by so much a coordinate may be beside its place
+
+
+def opened(path: pathlib.Path) -> rasterio.DatasetReader:
+    """An open raster of a Zarr store: PATH.zarr, or PATH.zarr/ARRAY.
+
+    Raises InputError where a package is missing, or what is there is no raster or cannot be read without a risk.
+    """
+    if missing := [name for name in _PACKAGES if importlib.util.find_spec(name) is None]:
+        raise InputError(
+            f"{path}: a Zarr store, which needs {', '.join(missing)}, not installed here: pip install 'lcjax[xarray]'"
+        )
+    store.check(path)
+    bands = _bands(path)
+    with quiet.silently():
+        description = _description(bands)
+    rows = _Rows(bands, path)
+    files: dict[str, Bytes] = {f"{number}.raw": _Band(rows, number) for number in range(len(bands))}
+    return virtual.opened(path, files | {_VRT: Held(description)}, _VRT, "VRT")
+
+
+@dataclasses.dataclass(frozen=True)
+class _BandArray:
+    """One band.
+
+    Attributes:
+      name: empty where it has none.
+      array: its numbers, (y, x), an xarray.DataArray that reads when it is asked.
+      nodata: None where none is declared.
+      stack: the array (bands, y, x) that it is of; None where it is one of its own.
+      number: in that, from 0.
+    """
+
+    name: str
+    array: Any
+    nodata: float | None
+    stack: Any = None
+    number: int = 0
+
+    @property
+    def chunk(self) -> tuple[int, int]:
+        """Bands and rows that are read at a time."""
+        chunks = (self.array if self.stack is None else self.stack).encoding.get("chunks") or (1, _ROWS, 0)
+        return (1 if self.stack is None else chunks[-3]), chunks[-2]
+
+
+# ---- what a store holds ---------------------------------------------------------------------------------------------
+
+
+def _bands(path: pathlib.Path) -> list[_BandArray]:
+    import rioxarray  # noqa: F401, adds .rio
+    import xarray
+
+    group, name = (path.parent, path.name) if store.is_array(path) else (path, "")
+    try:
+        with quiet.silently():
+            # As it is stored: neither masked nor scaled. Without the summary of a store, which is not what was checked.
+            found = xarray.open_zarr(
+                group, consolidated=False, chunks=None, mask_and_scale=False, decode_times=False, decode_coords="all"
+            )
+            if _PLACE in found.data_vars:  # written without a word in the array that it belongs to it
+                found = found.set_coords(_PLACE)
+            arrays = {str(key): array for key, array in found.data_vars.items() if name in ("", str(key))}
+            chosen = _chosen(path, arrays)
+            flat = [band for array in chosen for band in _taken_apart(path, array)]
+    except InputError:
+        raise
+    except Exception as error:  # of three libraries, on files from elsewhere
+        reason = " ".join(f"{type(error).__name__}: {error}".split())
+        raise Refused(path, f"cannot be read ({reason:.300}); damaged, or no raster; copy or write it again") from error
+    if len({str(band.array.dtype) for band in flat}) > 1 or len({band.array.shape for band in flat}) > 1:
+        kinds = ", ".join(f"{band.name} {band.array.dtype} {band.array.shape}" for band in flat[:6])
+        raise Refused(path, f"arrays of several types or sizes ({kinds}); name one of them: {path}/{flat[0].name}")
+    return flat
+
+
+def _chosen(path: pathlib.Path, arrays: dict[str, Any]) -> list[Any]:
+    """The arrays that are the raster: the only one, or several of two dimensions, which are its bands."""
+    there = {name: array for name, array in arrays.items() if len(_ground(array)) == 2}
+    told = ", ".join(f"{name} ({', '.join(map(str, array.dims))})" for name, array in list(arrays.items())[:10])
+    if not there:
+        raise Refused(
+            path,
+            f"no array with two dimensions of the ground; found {told or 'no array'}; expected dimensions x and y, or "
+            "lon and lat",
+        )
+    flat = [array for array in there.values() if array.ndim == 2]
+    if len(there) > 1 and len(flat) < len(there):
+        raise Refused(path, f"several arrays: {told}; name one of them, such as {path}/{next(iter(there))}")
+    return list(there.values())
+
+
+def _ground(array: Any) -> tuple[str, ...]:
+    """The dimensions of the ground, (y, x); none where they are not known."""
+    try:
+        return array.rio.y_dim, array.rio.x_dim
+    except Exception:  # rioxarray's MissingSpatialDimensionError, which it keeps to itself
+        return ()
+
+
+def _taken_apart(path: pathlib.Path, array: Any) -> list[_BandArray]:
+    """The bands of an array."""
+    y, x = _ground(array)
+    for name in (y, x):
+        _check_even(path, array, name)
+    array = array.squeeze([dim for dim in array.dims if dim not in (y, x) and array.sizes[dim] == 1])
+    more = [dim for dim in array.dims if dim not in (y, x)]
+    if len(more) > 1 or any(_is_time(array, dim) for dim in more):
+        sizes = ", ".join(f"{dim} {array.sizes[dim]}" for dim in more)
+        raise Refused(
+            path,
+            f"the array {array.name} has further dimensions ({sizes}); expected bands alone; take one step of the "
+            f"others, e.g. `array.isel({more[0]}=0).to_zarr(...)`",
+        )
+    if str(array.dtype.newbyteorder("=")) not in _TYPES:
+        raise Refused(path, f"the array {array.name} holds {array.dtype}; expected one of {', '.join(_TYPES)}")
+    nodata = array.rio.nodata
+    if not more:
+        return [_BandArray(str(array.name), array.transpose(y, x), _number(nodata))]
+    array = array.transpose(more[0], y, x)
+    names = _labels(array, more[0])
+    return [_BandArray(name, array[number], _number(nodata), array, number) for number, name in enumerate(names)]
+
+
+def _labels(array: Any, dim: str) -> list[str]:
+    """Names of the bands, empty where there are none."""
+    labels = array[dim].to_numpy() if dim in array.coords else np.arange(array.sizes[dim])
+    if labels.dtype.kind not in "UO" and "T" not in str(labels.dtype):  # numbers name no band
+        told = array.attrs.get("long_name", ())
+        labels = told if not isinstance(told, str) and len(told) == len(labels) else [""] * len(labels)
+    return [str(label) for label in labels]
+
+
+def _is_time(array: Any, dim: str) -> bool:
+    return dim in array.coords and " since " in str(array[dim].attrs.get("units", ""))
+
+
+def _check_even(path: pathlib.Path, array: Any, dim: str) -> None:
+    """Raises Refused where the pixels do not lie at even steps."""
+    if dim not in array.coords or array.sizes[dim] < 2:
+        return
+    places = array[dim].to_numpy().astype(float)
+    step = (places[-1] - places[0]) / (len(places) - 1)
+    away = np.abs(places - (places[0] + step * np.arange(len(places)))).max() / abs(step) if step else np.inf
+    if not away < _EVEN:
+        raise Refused(
+            path, f"{dim} of the array {array.name} has no even steps; expected a grid; resample it first, e.g. "
+            "with `rio.reproject` of rioxarray"
+        )  # fmt: skip
+
+
+def _number(value: Any) -> float | None:
+    return None if value is None else float(value)
+
+
+# ---- as GDAL sees it ------------------------------------------------------------------------------------------------
+
+
+def _description(bands: Sequence[_BandArray]) -> bytes:
+    """The VRT of all bands, each a file of plain numbers."""
+    first = bands[0].array
+    height, width = first.shape
+    whole = ElementTree.Element("VRTDataset", rasterXSize=str(width), rasterYSize=str(height))
+    if (crs := first.rio.crs) is not None:
+        ElementTree.SubElement(whole, "SRS").text = crs.to_wkt()
+    placed = all(dim in first.coords for dim in first.dims)
+    transform = first.rio.transform(recalc=placed)
+    if not transform.is_identity:
+        ElementTree.SubElement(whole, "GeoTransform").text = ",".join(map(repr, transform.to_gdal()))
+    for number, band in enumerate(bands):
+        kind = str(band.array.dtype.newbyteorder("="))
+        size = np.dtype(kind).itemsize
+        told = ElementTree.SubElement(
+            whole, "VRTRasterBand", dataType=_TYPES[kind], band=str(number + 1), subClass="VRTRawRasterBand"
+        )
+        ElementTree.SubElement(told, "Description").text = band.name
+        if band.nodata is not None:
+            ElementTree.SubElement(told, "NoDataValue").text = repr(band.nodata)
+        for key, name in (("Scale", "scale_factor"), ("Offset", "add_offset")):
+            if name in band.array.attrs:
+                ElementTree.SubElement(told, key).text = repr(float(band.array.attrs[name]))
+        ElementTree.SubElement(told, "SourceFilename", relativeToVRT="1").text = f"{number}.raw"
+        for key, value in (("ImageOffset", "0"), ("PixelOffset", str(size)), ("LineOffset", str(size * width))):
+            ElementTree.SubElement(told, key).text = value
+        ElementTree.SubElement(told, "ByteOrder").text = "LSB"
+    return ElementTree.tostring(whole)
+
+
+class _Rows:
+    """The rows of all bands, some at a time; those that were read last are kept."""
+
+    def __init__(self, bands: Sequence[_BandArray], path: pathlib.Path):
+        self._bands, self._path, self._lock = bands, path, threading.Lock()
+        self.height, self.width = bands[0].array.shape
+        self.kind = bands[0].array.dtype.newbyteorder("<")
+        line = self.width * self.kind.itemsize
+        together, rows = bands[0].chunk
+        self._step = max(1, min(rows, limits.MAX_BLOCK_BYTES // max(line * together, 1)))
+        self._most = max(together, limits.REMOTE_CACHE_BYTES // max(self._step * line, 1))
+        self._kept: collections.OrderedDict[tuple[int, int], np.ndarray] = collections.OrderedDict()
+
+    def read(self, band: int, first: int, end: int) -> bytes:
+        """Bytes of the rows of a band from `first` up to `end`."""
+        parts = [self._part(band, number) for number in range(first // self._step, -(-end // self._step))]
+        rows = np.concatenate(parts) if len(parts) > 1 else parts[0]
+        begin = first - first // self._step * self._step
+        return rows[begin : begin + end - first].tobytes()
+
+    def _part(self, band: int, number: int) -> np.ndarray:
+        with self._lock:
+            if (band, number) not in self._kept:
+                self._read(band, number)
+            self._kept.move_to_end((band, number))
+            part = self._kept[band, number]
+            while len(self._kept) > self._most:
+                self._kept.popitem(last=False)
+            return part
+
+    def _read(self, band: int, number: int) -> None:
+        """Reads some rows, of all bands that lie in one chunk with this one."""
+        one, rows = self._bands[band], slice(number * self._step, (number + 1) * self._step)
+        together = one.chunk[0]
+        first = one.number // together * together
+        try:
+            if one.stack is None:
+                block = one.array[rows].to_numpy()[None]
+            else:
+                block = one.stack[first : first + together, rows].to_numpy()
+            block = block.astype(self.kind, copy=False)
+        except Exception as error:  # of codecs, on files from elsewhere
+            reason = " ".join(f"{type(error).__name__}: {error}".split())
+            raise Refused(
+                self._path, f"cannot be read ({reason:.300}); damaged, or not whole; copy or write it again"
+            ) from error
+        for k, part in enumerate(block):
+            self._kept[band - one.number + first + k, number] = part
+
+
+class _Band:
+    """A band as a file of plain numbers, row by row."""
+
+    def __init__(self, rows: _Rows, band: int):
+        self._rows, self._band = rows, band
+        self._line = rows.width * rows.kind.itemsize
+        self.length, self.version = rows.height * self._line, ""
+
+    def parts(self, wanted: Sequence[tuple[int, int]]) -> list[bytes]:
+        """As of `Bytes`."""
+        found = []
+        for offset, size in wanted:
+            first, end = offset // self._line, min(-(-(offset + size) // self._line), self._rows.height)
+            begin = offset - first * self._line
+            found.append(self._rows.read(self._band, first, end)[begin : begin + size] if end > first else b"")
+        return found
