@@ -5,9 +5,9 @@
 --source holds tile_N/images/*.jpg and tile_N/masks/*.png, N in 1, 3, 6, 7, 8: the 45 annotated images of Dubai (Humans
 in the Loop and MBRSC, CC0). For every tile all arms learn from the four others and are scored on every labelled pixel
 of the one that is held out, with their last weights: no held-out label chooses anything. Every network is trained as
-long as the others, --minutes on a machine on which its step takes what `ARMS` says; as many steps on any machine. One
-arm alone has the length of its recipe. Which network is best is chosen for each tile by the mean over the four others
-(`chosen`): that score is of a recipe that was not chosen on the tile.
+long as the others, --minutes on a machine on which its step takes what `ARMS` says; as many steps on any machine. Two
+arms alone have the length of their recipe. Which network is best is chosen for each tile by the mean over the four
+others (`chosen`): that score is of a recipe that was not chosen on the tile.
 
 Writes transfer.csv, a row for each run, and transfer.md. Stopped and started again with the same command it goes on
 where it was; --output is for one version of the configs. --plan only says what would run, and how long.
@@ -89,6 +89,9 @@ ARMS |= {
     if name.startswith("lite0")
 }
 ARMS["unet_whole"] = Arm("UNet, laptop=true, all of its 5,000 steps", UNET, (), 0.066, steps=5000)
+ARMS["lite0_frozen_whole"] = dataclasses.replace(
+    ARMS["lite0_frozen"], title="EfficientNet-Lite0, ImageNet, frozen, all of its 2,500 steps", steps=2500
+)
 CHOSEN = "chosen"  # the network that is best on the four other tiles
 TITLES = {name: arm.title for name, arm in ARMS.items()} | {CHOSEN: "the network that is best on the four other tiles"}
 # (arm, arm that it is compared with): differences tile by tile, each the mean over the seeds.
@@ -97,7 +100,9 @@ PAIRS = (
     (CHOSEN, "unet_whole"),
     (CHOSEN, "lite0_random"),
     ("lite0_frozen", "forest"),
-    ("lite0_frozen", "unet_whole"),
+    ("lite0_frozen", "unet_laptop"),
+    ("lite0_frozen_whole", "forest"),
+    ("lite0_frozen_whole", "unet_whole"),
     ("lite0_finetuned_augmented", "forest"),
     ("lite0_finetuned_augmented", "unet_laptop"),
     ("lite0_finetuned_augmented", "unet_whole"),

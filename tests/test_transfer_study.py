@@ -63,6 +63,7 @@ def test_arms_differ_in_what_they_are_called_by(study, options, calls, tmp_path)
         "lite0_frozen": ("imagenet", "encoder"),
         "lite0_finetuned": ("imagenet", ""),
         "unet_whole": ("random", ""),
+        "lite0_frozen_whole": ("imagenet", "encoder"),
     }
     random, tuned, frozen = (configs[f"lite0_{name}"] for name in ("random", "finetuned", "frozen"))
     assert study.SAME_NUMBERS.endswith(f"={tuned['scaling']}")
