@@ -7,7 +7,8 @@ in the Loop and MBRSC, CC0). For every tile all arms learn from the four others 
 of the one that is held out, with their last weights: no held-out label chooses anything. Every network is trained as
 long as the others, --minutes on a machine on which its step takes what `ARMS` says; as many steps on any machine. Two
 arms alone have the length of their recipe. Which network is best is chosen for each tile by the mean over the four
-others (`chosen`): that score is of a recipe that was not chosen on the tile.
+others (`chosen`): that score is of a recipe that was not chosen on the tile, though its networks that were scored on
+the others have learned from the tile.
 
 Writes transfer.csv, a row for each run, and transfer.md. Stopped and started again with the same command it goes on
 where it was; --output is for one version of the configs. --plan only says what would run, and how long.

@@ -230,8 +230,10 @@ def row(options: argparse.Namespace, one: Run, places: Mapping[str, str]) -> dic
         labelled = sources.drawn(learned, places, one.count, one.seed)
         split = sources.split_file(options.output, f"{one.part}_{one.count or 'all'}_{one.seed}", labelled)
         scored_by = sources.split_file(options.output, f"{one.part}_scored", scored) if scored else "held_out+events"
-        with _PRETRAINING[one.pretrained]:  # which several go on from
-            before = pretrain(options, one, learned) if ARMS[one.arm].is_pretrained else ""
+        before: pathlib.Path | str = ""
+        if ARMS[one.arm].is_pretrained:
+            with _PRETRAINING[one.pretrained]:  # which several go on from
+                before = pretrain(options, one, learned)
         began, model = time.monotonic(), ARMS[one.arm].model
         folder = network(options, one, split, scored_by, before) if model else pixels(options, one, split, scored_by)
         counts = {group: matrix.tolist() for group, matrix in counts_of(folder).items()}
@@ -343,6 +345,8 @@ def main() -> None:
     options = parser.parse_args()
     if unknown := [name for name in options.arms if name not in ARMS]:
         parser.error(f"--arms: {', '.join(unknown)}; expected some of {', '.join(ARMS)}")
+    if options.jobs < 1:
+        parser.error(f"--jobs={options.jobs}: expected 1 or more")
     if options.plan:
         print(plan(options))
         return

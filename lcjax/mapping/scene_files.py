@@ -52,16 +52,19 @@ class SceneFiles:
     Attributes:
       paths: of all of them.
       stats: path, size in bytes and time of the last change in ns of each; of a file on a server what that says of it.
+      rasters: that they are of.
     """
 
     paths: tuple[pathlib.Path, ...]
     stats: tuple[tuple[str, int, int | str], ...]
+    rasters: tuple[pathlib.Path, ...] = ()
 
     @classmethod
     def of(cls, rasters: Iterable[pathlib.Path]) -> "SceneFiles":
         """Looks at the files that GDAL reads for these rasters."""
+        rasters = tuple(rasters)
         paths = [path for raster in rasters for path in listed(raster)]
-        return cls(tuple(paths), _stats(paths))
+        return cls(tuple(paths), _stats(paths), rasters)
 
     @property
     def stamp(self) -> str:
@@ -79,6 +82,13 @@ class SceneFiles:
 
     def check_unchanged(self, content: str) -> None:
         """Raises InputError where the files no longer hold `content`, which they did when this was made."""
+        stores = [raster for raster in self.rasters if store.root_of(raster)]
+        grown = {path for raster in stores for path in store.files_of(raster)} - set(self.paths)
+        if grown:
+            raise InputError(
+                f"{min(grown)}: has come while its store was mapped; run the same command again, and the map is begun "
+                "anew"
+            )
         now = _stats(self.paths)
         if now == self.stats:
             return
@@ -112,7 +122,8 @@ def _content(paths: Sequence[pathlib.Path], stats: Iterable[Sequence]) -> str:
     few = sum(sizes) < _LARGE
     with progress.bar(total=sum(sizes), desc="look at scene", unit="B", unit_scale=True, disable=few) as bar:
         for path, size in zip(here, sizes, strict=True):
-            total.update(f"{size}\n".encode())
+            inside = path.relative_to(root) if (root := store.root_of(path)) else ""  # which chunk it is
+            total.update(f"{inside}{size}\n".encode())
             with path.open("rb") as file:
                 while chunk := file.read(_CHUNK):
                     total.update(chunk)

@@ -221,8 +221,8 @@ def _read_picture(file: pathlib.Path) -> bytes:
     try:
         with warnings.catch_warnings(action="error"), Image.open(io.BytesIO(picture), formats=["PNG"]) as image:
             image.load()
-    # What Pillow raises of broken files, and of those that claim to be huge.
-    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
+    # What Pillow raises, and warns, of broken files, and of those that claim to be huge.
+    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError, Warning) as error:
         raise InputError(f"{file}: not a PNG picture ({error}); {again}") from error
     return picture
 

@@ -200,9 +200,9 @@ def figure(png: bytes, alternative: str, caption: str = "", wide: bool = False) 
     """
     with Image.open(io.BytesIO(png), formats=["PNG"]) as image:
         width, kind, packed = round(96 * image.width / DPI), "png", io.BytesIO(png)
-        if max(image.size) <= _LONGEST:
+        if max(image.size) <= _LONGEST and image.mode in ("L", "P", "RGB", "RGBA"):  # others have 16 bits
             kind, packed = "webp", io.BytesIO()
-            image.save(packed, "WEBP", lossless=True)
+            image.save(packed, "WEBP", lossless=True, exact=True)
     return render(
         "figure.html",
         kind=kind,

@@ -2,20 +2,24 @@
 
 xarray reads the numbers as they are stored, and rioxarray says where they lie. What an array must be like:
 
-- two of its dimensions are of the ground, by their names (x, y; lon, lat; ...), evenly spaced;
+- two of its dimensions are of the ground, by their names (x, y; lon, lat; ...), at even steps in the unit of the CRS;
 - at most one more has several steps, which are its bands, by their labels where these are texts; of times one is taken
   beforehand;
 - `_FillValue` is no data, `scale_factor` and `add_offset` are what GeoTIFFs have as scale and offset.
 
-Of a group of arrays with two dimensions each is a band, by its name.
+Of a group of arrays with two dimensions each is a band, by its name, in the order of the names; all lie on one grid.
 """
 
 import collections
+import contextlib
 import dataclasses
+import functools
 import importlib.util
+import logging
 import pathlib
+import re
 import threading
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 from xml.etree import ElementTree
 
@@ -29,12 +33,17 @@ from data_pipelines.schema import limits
 from data_pipelines.schema.errors import InputError
 from data_pipelines.schema.spec import Refused
 
+_log = logging.getLogger("lcjax.data")
+
 _VRT = "it.vrt"
 _TYPES = {  # dtype -> what GDAL calls it
     "uint8": "Byte", "int8": "Int8", "uint16": "UInt16", "int16": "Int16", "uint32": "UInt32", "int32": "Int32",
     "float32": "Float32", "float64": "Float64",
 }  # fmt: skip
 _PACKAGES = ("xarray", "rioxarray", "zarr")
+_GROUND = (("y", "x"), ("lat", "lon"), ("latitude", "longitude"))
+_TIMES = ("time", "date", "t")
+_METRES = ("m", "metre", "metres", "meter", "meters")
 _PLACE = "spatial_ref"  # what rioxarray calls where an array lies
 _ROWS = 256  # that are read at a time, of arrays that are not in chunks
 _EVEN = 0.01  # of a pixel: by so much a coordinate may be beside its place
@@ -50,12 +59,26 @@ def opened(path: pathlib.Path) -> rasterio.DatasetReader:
             f"{path}: a Zarr store, which needs {', '.join(missing)}, not installed here: pip install 'lcjax[xarray]'"
         )
     store.check(path)
-    bands = _bands(path)
-    with quiet.silently():
+    with _refusing(path), quiet.silently():
+        bands = _bands(path)
         description = _description(bands)
     rows = _Rows(bands, path)
     files: dict[str, Bytes] = {f"{number}.raw": _Band(rows, number) for number in range(len(bands))}
     return virtual.opened(path, files | {_VRT: Held(description)}, _VRT, "VRT")
+
+
+@contextlib.contextmanager
+def _refusing(path: pathlib.Path) -> Iterator[None]:
+    """Whatever three libraries raise of files from elsewhere, in one line."""
+    try:
+        yield
+    except InputError:
+        raise
+    except Exception as error:
+        reason = " ".join(f"{type(error).__name__}: {error}".split())
+        raise Refused(
+            path, f"cannot be read ({reason:.300}); damaged, not whole, or no raster; copy or write it again"
+        ) from error
 
 
 @dataclasses.dataclass(frozen=True)
@@ -66,6 +89,7 @@ class _BandArray:
       name: empty where it has none.
       array: its numbers, (y, x), an xarray.DataArray that reads when it is asked.
       nodata: None where none is declared.
+      chunk: bands and rows that are read at a time.
       stack: the array (bands, y, x) that it is of; None where it is one of its own.
       number: in that, from 0.
     """
@@ -73,14 +97,16 @@ class _BandArray:
     name: str
     array: Any
     nodata: float | None
+    chunk: tuple[int, int]
     stack: Any = None
     number: int = 0
 
     @property
-    def chunk(self) -> tuple[int, int]:
-        """Bands and rows that are read at a time."""
-        chunks = (self.array if self.stack is None else self.stack).encoding.get("chunks") or (1, _ROWS, 0)
-        return (1 if self.stack is None else chunks[-3]), chunks[-2]
+    def grid(self) -> str:
+        """Where it lies: CRS, transform and size."""
+        crs, (height, width) = self.array.rio.crs, self.array.shape
+        numbers = ", ".join(f"{number:.12g}" for number in _transform(self.array)[:6])
+        return f"{' '.join(str(crs).split()) if crs else 'no CRS'} [{numbers}] {width} x {height}"
 
 
 # ---- what a store holds ---------------------------------------------------------------------------------------------
@@ -90,32 +116,46 @@ def _bands(path: pathlib.Path) -> list[_BandArray]:
     import rioxarray  # noqa: F401, adds .rio
     import xarray
 
-    group, name = (path.parent, path.name) if store.is_array(path) else (path, "")
-    try:
-        with quiet.silently():
-            # As it is stored: neither masked nor scaled. Without the summary of a store, which is not what was checked.
-            found = xarray.open_zarr(
-                group, consolidated=False, chunks=None, mask_and_scale=False, decode_times=False, decode_coords="all"
+    group, name = store.group_of(path)
+    # As it is stored: neither masked nor scaled. Without the summary of a store, which is not what was checked.
+    found = xarray.open_zarr(
+        group, consolidated=False, chunks=None, mask_and_scale=False, decode_times=False, decode_coords="all"
+    )
+    if _PLACE in found.data_vars:  # written without a word in the array that it belongs to it
+        found = found.set_coords(_PLACE)
+    arrays = {str(key): array for key, array in found.data_vars.items() if name in ("", str(key))}
+    chosen = _chosen(path, {key: arrays[key] for key in sorted(arrays, key=_natural)})
+    for array in chosen:
+        _warn_of_gaps(path, str(array.name), array.rio.nodata is not None)
+    bands = [band for array in chosen for band in _taken_apart(path, array)]
+    for what, values in (("types", [str(one.array.dtype) for one in bands]), ("places", [one.grid for one in bands])):
+        if other := next((k for k, value in enumerate(values) if value != values[0]), 0):
+            raise Refused(
+                path,
+                f"arrays of several {what}: {bands[0].name} {values[0]}, {bands[other].name} {values[other]}; name one "
+                f"of them, such as {path}/{bands[0].name}",
             )
-            if _PLACE in found.data_vars:  # written without a word in the array that it belongs to it
-                found = found.set_coords(_PLACE)
-            arrays = {str(key): array for key, array in found.data_vars.items() if name in ("", str(key))}
-            chosen = _chosen(path, arrays)
-            flat = [band for array in chosen for band in _taken_apart(path, array)]
-    except InputError:
-        raise
-    except Exception as error:  # of three libraries, on files from elsewhere
-        reason = " ".join(f"{type(error).__name__}: {error}".split())
-        raise Refused(path, f"cannot be read ({reason:.300}); damaged, or no raster; copy or write it again") from error
-    if len({str(band.array.dtype) for band in flat}) > 1 or len({band.array.shape for band in flat}) > 1:
-        kinds = ", ".join(f"{band.name} {band.array.dtype} {band.array.shape}" for band in flat[:6])
-        raise Refused(path, f"arrays of several types or sizes ({kinds}); name one of them: {path}/{flat[0].name}")
-    return flat
+    return bands
+
+
+def _natural(name: str) -> list:
+    """B2 before B10."""
+    return [(int(part), "") if part.isdecimal() else (-1, part) for part in re.split(r"(\d+)", name) if part]
+
+
+@functools.lru_cache(maxsize=1000)  # once, and not at every opening
+def _warn_of_gaps(path: pathlib.Path, array: str, declared: bool) -> None:
+    there, whole = store.chunks_of(path, array)
+    if there < whole and not declared:
+        _log.warning(
+            f"{path}: {whole - there:,} of {whole:,} files of the array {array} are not there, and count as what it is "
+            "filled with; is it whole? If it is, declare that value as `_FillValue`"
+        )
 
 
 def _chosen(path: pathlib.Path, arrays: dict[str, Any]) -> list[Any]:
-    """The arrays that are the raster: the only one, or several of two dimensions, which are its bands."""
-    there = {name: array for name, array in arrays.items() if len(_ground(array)) == 2}
+    """The arrays that are the raster, (further dimensions, y, x): the only one, or several of two dimensions."""
+    there = [flat for array in arrays.values() if (flat := _on_ground(array)) is not None]
     told = ", ".join(f"{name} ({', '.join(map(str, array.dims))})" for name, array in list(arrays.items())[:10])
     if not there:
         raise Refused(
@@ -123,27 +163,33 @@ def _chosen(path: pathlib.Path, arrays: dict[str, Any]) -> list[Any]:
             f"no array with two dimensions of the ground; found {told or 'no array'}; expected dimensions x and y, or "
             "lon and lat",
         )
-    flat = [array for array in there.values() if array.ndim == 2]
-    if len(there) > 1 and len(flat) < len(there):
-        raise Refused(path, f"several arrays: {told}; name one of them, such as {path}/{next(iter(there))}")
-    return list(there.values())
+    if len(there) > 1 and any(array.ndim > 2 for array in there):
+        raise Refused(path, f"several arrays: {told}; name one of them, such as {path}/{there[0].name}")
+    return there
 
 
-def _ground(array: Any) -> tuple[str, ...]:
-    """The dimensions of the ground, (y, x); none where they are not known."""
-    try:
-        return array.rio.y_dim, array.rio.x_dim
-    except Exception:  # rioxarray's MissingSpatialDimensionError, which it keeps to itself
-        return ()
+def _on_ground(array: Any) -> Any:
+    """An array whose last dimensions are called y and x, without others of a single step; None where it has none."""
+    names = next((pair for pair in _GROUND if set(pair) <= set(array.dims)), None)
+    if names is None:
+        try:
+            names = array.rio.y_dim, array.rio.x_dim
+        except Exception:  # rioxarray's MissingSpatialDimensionError, which it keeps to itself
+            return None
+    array.encoding["dims"] = tuple(array.dims)
+    called = dict(zip(names, ("y", "x"), strict=True))
+    called = {old: new for old, new in called.items() if old != new}
+    array.encoding["dims"] = tuple(called.get(dim, dim) for dim in array.dims)
+    array = array.rename(called)
+    once = [dim for dim in array.dims if dim not in ("y", "x") and array.sizes[dim] == 1]
+    return array.squeeze(once).transpose(..., "y", "x")
 
 
 def _taken_apart(path: pathlib.Path, array: Any) -> list[_BandArray]:
-    """The bands of an array."""
-    y, x = _ground(array)
-    for name in (y, x):
-        _check_even(path, array, name)
-    array = array.squeeze([dim for dim in array.dims if dim not in (y, x) and array.sizes[dim] == 1])
-    more = [dim for dim in array.dims if dim not in (y, x)]
+    """The bands of an array of `_on_ground`."""
+    for name in ("y", "x"):
+        _check_coordinate(path, array, name)
+    more = list(array.dims[:-2])
     if len(more) > 1 or any(_is_time(array, dim) for dim in more):
         sizes = ", ".join(f"{dim} {array.sizes[dim]}" for dim in more)
         raise Refused(
@@ -153,17 +199,24 @@ def _taken_apart(path: pathlib.Path, array: Any) -> list[_BandArray]:
         )
     if str(array.dtype.newbyteorder("=")) not in _TYPES:
         raise Refused(path, f"the array {array.name} holds {array.dtype}; expected one of {', '.join(_TYPES)}")
-    nodata = array.rio.nodata
+    if str(array.attrs.get("_Unsigned", "false")).lower() != "false":
+        raise Refused(path, f"the array {array.name} says _Unsigned, and holds {array.dtype}; write unsigned numbers")
+    chunks = dict(zip(array.encoding["dims"], array.encoding.get("chunks") or (), strict=False))
+    nodata, rows = _number(array.rio.nodata), chunks.get("y", _ROWS)
     if not more:
-        return [_BandArray(str(array.name), array.transpose(y, x), _number(nodata))]
-    array = array.transpose(more[0], y, x)
-    names = _labels(array, more[0])
-    return [_BandArray(name, array[number], _number(nodata), array, number) for number, name in enumerate(names)]
+        return [_BandArray(str(array.name), array, nodata, (1, rows))]
+    chunk = chunks.get(more[0], 1), rows
+    return [
+        _BandArray(name, array[number], nodata, chunk, array, number)
+        for number, name in enumerate(_labels(array, more[0]))
+    ]
 
 
 def _labels(array: Any, dim: str) -> list[str]:
     """Names of the bands, empty where there are none."""
     labels = array[dim].to_numpy() if dim in array.coords else np.arange(array.sizes[dim])
+    if labels.dtype.kind == "S":
+        labels = np.char.decode(labels, "utf-8")
     if labels.dtype.kind not in "UO" and "T" not in str(labels.dtype):  # numbers name no band
         told = array.attrs.get("long_name", ())
         labels = told if not isinstance(told, str) and len(told) == len(labels) else [""] * len(labels)
@@ -171,17 +224,36 @@ def _labels(array: Any, dim: str) -> list[str]:
 
 
 def _is_time(array: Any, dim: str) -> bool:
-    return dim in array.coords and " since " in str(array[dim].attrs.get("units", ""))
+    if dim.lower() in _TIMES:
+        return True
+    return dim in array.coords and (
+        array[dim].dtype.kind in "mM" or " since " in str(array[dim].attrs.get("units", ""))
+    )
 
 
-def _check_even(path: pathlib.Path, array: Any, dim: str) -> None:
-    """Raises Refused where the pixels do not lie at even steps."""
-    if dim not in array.coords or array.sizes[dim] < 2:
+def _check_coordinate(path: pathlib.Path, array: Any, dim: str) -> None:
+    """Raises Refused where the pixels do not lie at even steps, or not in the unit of the CRS."""
+    if not array.sizes[dim]:
+        raise Refused(path, f"the array {array.name} has no pixel along {dim}; expected some")
+    if dim not in array.coords:
         return
-    places = array[dim].to_numpy().astype(float)
+    unit, crs = str(array[dim].attrs.get("units", "")), array.rio.crs
+    own = str(crs.linear_units) if crs is not None and crs.is_projected else ""
+    known = unit in ("", own) or (unit in _METRES and own in ("", *_METRES)) or (unit.startswith("deg") and not own)
+    if not known:
+        raise Refused(
+            path,
+            f"{dim} of the array {array.name} is in {unit[:40]!r}, and its CRS in {own or 'degrees'}; write it in the "
+            "unit of the CRS",
+        )
+    if array.sizes[dim] < 2:
+        return
+    places = array[dim].to_numpy()
+    rounding = 2 * float(np.spacing(np.abs(places).max())) if places.dtype.kind == "f" else 0.0
+    places = places.astype(float)
     step = (places[-1] - places[0]) / (len(places) - 1)
-    away = np.abs(places - (places[0] + step * np.arange(len(places)))).max() / abs(step) if step else np.inf
-    if not away < _EVEN:
+    away = np.abs(places - (places[0] + step * np.arange(len(places)))).max()
+    if not away < max(_EVEN * abs(step), min(rounding, 20 * _EVEN * abs(step))):
         raise Refused(
             path, f"{dim} of the array {array.name} has no even steps; expected a grid; resample it first, e.g. "
             "with `rio.reproject` of rioxarray"
@@ -190,6 +262,17 @@ def _check_even(path: pathlib.Path, array: Any, dim: str) -> None:
 
 def _number(value: Any) -> float | None:
     return None if value is None else float(value)
+
+
+def _transform(array: Any) -> rasterio.Affine:
+    """From pixels to coordinates: by the coordinates where they are there, else as rioxarray wrote it."""
+    if any(dim not in array.coords or array.sizes[dim] < 2 for dim in ("y", "x")):
+        return array.rio.transform()
+    (top, down), (left, right) = (
+        (float(places[0]), (float(places[-1]) - float(places[0])) / (len(places) - 1))
+        for places in (array[dim].to_numpy() for dim in ("y", "x"))
+    )
+    return rasterio.Affine(right, 0, left - right / 2, 0, down, top - down / 2)
 
 
 # ---- as GDAL sees it ------------------------------------------------------------------------------------------------
@@ -202,8 +285,7 @@ def _description(bands: Sequence[_BandArray]) -> bytes:
     whole = ElementTree.Element("VRTDataset", rasterXSize=str(width), rasterYSize=str(height))
     if (crs := first.rio.crs) is not None:
         ElementTree.SubElement(whole, "SRS").text = crs.to_wkt()
-    placed = all(dim in first.coords for dim in first.dims)
-    transform = first.rio.transform(recalc=placed)
+    transform = _transform(first)
     if not transform.is_identity:
         ElementTree.SubElement(whole, "GeoTransform").text = ",".join(map(repr, transform.to_gdal()))
     for number, band in enumerate(bands):
@@ -260,19 +342,13 @@ class _Rows:
         one, rows = self._bands[band], slice(number * self._step, (number + 1) * self._step)
         together = one.chunk[0]
         first = one.number // together * together
-        try:
+        with _refusing(self._path):
             if one.stack is None:
                 block = one.array[rows].to_numpy()[None]
             else:
                 block = one.stack[first : first + together, rows].to_numpy()
-            block = block.astype(self.kind, copy=False)
-        except Exception as error:  # of codecs, on files from elsewhere
-            reason = " ".join(f"{type(error).__name__}: {error}".split())
-            raise Refused(
-                self._path, f"cannot be read ({reason:.300}); damaged, or not whole; copy or write it again"
-            ) from error
-        for k, part in enumerate(block):
-            self._kept[band - one.number + first + k, number] = part
+            for k, part in enumerate(block):
+                self._kept[band - one.number + first + k, number] = np.ascontiguousarray(part, self.kind)
 
 
 class _Band:

@@ -87,14 +87,29 @@ def test_windows_are_those_of_the_numbers(tmp_path, zarr_format, encoding):
         assert small.shape == (1, 10, 12)
     with raster_io.opened(path / "reflectance") as dataset:
         assert dataset.count == 3
-    assert store.files_of(path) and all(file.is_relative_to(path) for file in store.files_of(path))
+    assert set(store.files_of(path)) == {file for file in path.rglob("*") if file.is_file()}
 
 
 def test_few_rows_are_kept(tmp_path, monkeypatch):
     path = write(tmp_path / "a.zarr", array(), chunks=(1, 10, 120))
     monkeypatch.setattr(limits, "REMOTE_CACHE_BYTES", 2 * 10 * WIDTH * 2)
-    with raster_io.opened(path) as dataset:
-        np.testing.assert_array_equal(raster_io.read_raw(dataset, Window(0, 0, WIDTH, HEIGHT)), NUMBERS)
+    with quiet.silently():
+        rows = cube._Rows(cube._bands(path), path)
+    for first in range(0, HEIGHT, 7):
+        end = min(first + 7, HEIGHT)
+        assert rows.read(1, first, end) == NUMBERS[1, first:end].tobytes() and len(rows._kept) <= 2
+
+
+def test_bands_in_one_chunk_are_read_together(tmp_path, monkeypatch):
+    last = array(NUMBERS.transpose(1, 2, 0), dims=("y", "x", "band"))
+    path = write(tmp_path / "a.zarr", last, chunks=(20, 120, 3))
+    with quiet.silently():
+        bands = cube._bands(path)
+    assert {band.chunk for band in bands} == {(3, 20)}
+    rows = cube._Rows(bands, path)
+    assert rows.read(2, 30, 41) == NUMBERS[2, 30:41].tobytes() and set(rows._kept) == {
+        (band, number) for band in range(3) for number in (1, 2)
+    }
 
 
 def test_arrays_of_two_dimensions_are_bands_by_their_names(tmp_path):
@@ -108,6 +123,53 @@ def test_arrays_of_two_dimensions_are_bands_by_their_names(tmp_path):
             np.testing.assert_array_equal(band, NUMBERS[NAMES.index(name), 6:86, 5:75].astype("f4") / 7)
     with raster_io.opened(path / "B3") as dataset:
         assert (dataset.count, raster_io.band_names(dataset)) == (1, ("B3",))
+
+
+def test_the_order_of_bands_is_that_of_their_names(tmp_path):
+    """A store without its summary is listed in another order each time."""
+    flat = {f"B{k}": array(np.full((30, 40), k, "u1"), Y[:30], X[:40], ("y", "x")) for k in (10, 1, 12, 2, 8, 11, 9)}
+    path = write(tmp_path / "a.zarr", xarray.Dataset(flat))
+    for _ in range(20):
+        with raster_io.opened(path) as dataset:
+            assert raster_io.band_names(dataset) == ("B1", "B2", "B8", "B9", "B10", "B11", "B12")
+            assert raster_io.read_raw(dataset, Window(0, 0, 1, 1)).ravel().tolist() == [1, 2, 8, 9, 10, 11, 12]
+
+
+@pytest.mark.parametrize("names", [("lat", "lon"), ("latitude", "longitude")])
+def test_longitude_and_latitude(tmp_path, names):
+    places = {"y": 50 - 0.001 * np.arange(HEIGHT), "x": 10 + 0.001 * np.arange(WIDTH)}
+    made = array(**{key: value.astype("f4") for key, value in places.items()}, crs="EPSG:4326")
+    path = write(tmp_path / "a.zarr", made.rename(dict(zip(("y", "x"), names, strict=True))))
+    with raster_io.opened(path) as dataset:
+        assert dataset.crs.to_epsg() == 4326
+        known = rasterio.Affine(0.001, 0, 10 - 0.0005, 0, -0.001, 50 + 0.0005)
+        assert dataset.transform.almost_equals(known, 1e-5)
+        np.testing.assert_array_equal(raster_io.read_raw(dataset, Window(0, 0, WIDTH, HEIGHT)), NUMBERS)
+
+
+def test_coordinates_win_over_what_was_written_of_them(tmp_path):
+    made = array()
+    made["spatial_ref"].attrs["GeoTransform"] = "0 10 1 0 1 -10"  # of another cut, and rotated
+    with raster_io.opened(write(tmp_path / "a.zarr", made)) as dataset:
+        assert dataset.transform == PLACE
+
+
+@pytest.mark.parametrize(("fill", "warned"), [({}, True), ({"_FillValue": 0}, False)])
+def test_numbers_that_are_not_there_are_told(tmp_path, caplog, fill, warned):
+    path = write(tmp_path / "a.zarr", array(**fill), 3, chunks=(1, 50, 60))
+    raster_io.opened(path).close()
+    assert not caplog.records
+    (path / "reflectance/c/0/0/0").unlink()
+    cube._warn_of_gaps.cache_clear()
+    with caplog.at_level("WARNING", "lcjax.data"), raster_io.opened(path) as dataset:
+        valid = raster_io.read_valid(dataset, [1], Window(0, 0, WIDTH, HEIGHT), False)[1]
+    assert ("1 of 12 files of the array reflectance are not there" in caplog.text) == warned == valid.all()
+
+
+def test_labels_of_bytes_are_names(tmp_path):
+    made = array().assign_coords(band=("band", np.array([b"B4", b"B3", b"B2"])))
+    with raster_io.opened(write(tmp_path / "a.zarr", made)) as dataset:
+        assert raster_io.band_names(dataset) == NAMES
 
 
 def test_scale_offset_and_no_data_are_told(tmp_path):
@@ -152,9 +214,22 @@ def test_a_place_that_is_not_told_is_not_made_up(tmp_path):
         ),
         (
             lambda: xarray.Dataset({"a": FLAT, "b": FLAT.astype("u1")}),
-            "arrays of several types or sizes",
+            "arrays of several types",
         ),
         (lambda: xarray.Dataset(), "no array with two dimensions"),
+        (
+            lambda: xarray.Dataset({f"b{k}": FLAT.rio.write_crs(k, grid_mapping_name=f"c{k}") for k in (32633, 32634)}),
+            "arrays of several places",
+        ),
+        (
+            lambda: xarray.Dataset({"a": FLAT, "b": FLAT.rename(y="lat", x="lon").assign_coords(lat=Y / 1e5)}),
+            "arrays of several places",
+        ),
+        (lambda: array(x=xarray.DataArray(X, dims="x", attrs={"units": "km"})), "is in 'km', and its CRS in metre"),
+        (lambda: array(NUMBERS.astype("i2"), _Unsigned="true"), "says _Unsigned, and holds int16"),
+        (lambda: array().drop_vars("band").rename(band="time"), r"further dimensions \(time 3\)"),
+        (lambda: array(NUMBERS[:, :0], y=Y[:0]), "has no pixel along y"),
+        (lambda: array(scale_factor="abc"), "cannot be read .*ValueError"),
     ],
 )  # fmt: skip
 def test_what_is_no_raster_is_named(tmp_path, made, words):
@@ -227,6 +302,37 @@ def test_descriptions_that_ask_too_much_or_are_none(tmp_path, which, fields, wor
     assert words in said and f"{which}/.zarray" in said, said
 
 
+@pytest.mark.parametrize("said", ["nonsense", 5, {}])
+def test_a_place_that_is_none_is_named(tmp_path, said):
+    path = write(tmp_path / "a.zarr", array())
+    spoil(path / "spatial_ref", ".zattrs", crs_wkt=said, spatial_ref=said)
+    assert "a.zarr: cannot be read (" in refusal(path)
+
+
+@pytest.mark.parametrize("filters", [[{"id": "astype"}], [{"id": "zlib"}, {"id": "zlib"}], [{"id": "packbits"}]])
+def test_what_makes_much_of_little_is_refused(tmp_path, filters):
+    path = write(tmp_path / "a.zarr", array())
+    spoil(path / "reflectance", filters=filters, compressor={"id": "gzip"})
+    assert re.search("unpacked by '|a codec comes twice", refusal(path))
+
+
+def test_a_shard_that_is_packed_once_more_is_one_chunk(tmp_path):
+    path = write(tmp_path / "a.zarr", array(), 3, chunks=(1, 16, 30), shards=(3, 64, 60))
+    known = json.loads((path / "reflectance/zarr.json").read_text())
+    known["chunk_grid"]["configuration"]["chunk_shape"] = [3, 20_000, 20_000]
+    known["codecs"].append({"name": "gzip", "configuration": {"level": 5}})
+    (path / "reflectance/zarr.json").write_text(json.dumps(known))
+    assert "bytes in one chunk" in refusal(path)
+
+
+def test_one_array_without_a_group_has_no_place(tmp_path):
+    import zarr
+
+    (tmp_path / "private.txt").touch()
+    zarr.save(str(tmp_path / "a.zarr"), NUMBERS)
+    assert "one array, with nothing that says where it lies" in refusal(tmp_path / "a.zarr")
+
+
 @pytest.mark.parametrize("text", ["", "{", "[]", "[" * 100_000, '{"zarr_format": 2, "zarr_format": 2}'])
 def test_broken_descriptions(tmp_path, text):
     path = write(tmp_path / "a.zarr", array())
@@ -241,7 +347,7 @@ def test_damaged_numbers(tmp_path):
         np.testing.assert_array_equal(
             raster_io.read_valid(dataset, [1], Window(0, 0, 9, 9), False)[0][0], NUMBERS[0, :9, :9]
         )
-        with pytest.raises(Refused, match=r"a\.zarr: cannot be read \(.*damaged, or not whole"):
+        with pytest.raises(Refused, match=r"a\.zarr: cannot be read \(.*damaged, not whole"):
             raster_io.read_valid(dataset, [1], Window(0, 60, 9, 9), False)
 
 
@@ -250,11 +356,18 @@ def test_links_pipes_and_folders_that_are_no_store(tmp_path):
     (path / "reflectance" / "0.9.9").symlink_to("/etc/hostname")
     assert "0.9.9 is a link; expected plain files" in refusal(path)
     (path / "reflectance" / "0.9.9").unlink()
+    elsewhere = write(tmp_path / "b.zarr", array())
+    (path / "more").symlink_to(elsewhere / "reflectance")
+    assert "more is a link; expected plain files" in refusal(path)
+    (path / "more").unlink()
     os.mkfifo(path / "x" / "9")
     assert "9 is a pipe; expected plain files" in refusal(path)
-    (tmp_path / "b.zarr" / "c").mkdir(parents=True)
-    assert "no Zarr store" in refusal(tmp_path / "b.zarr")
-    assert "no Zarr store" in refusal(tmp_path / "b.zarr" / "c")
+    (path / "x" / "9").unlink()
+    (path / "typo").mkdir()
+    assert "expected an array of" in refusal(path / "typo") and "such as band, reflectance" in refusal(path / "typo")
+    (tmp_path / "c.zarr").mkdir()
+    assert "no Zarr store" in refusal(tmp_path / "c.zarr")
+    assert store.root_of(path / ".." / "x.tif") is None
     (tmp_path / "file.zarr").write_bytes(b"II*\0")
     assert store.root_of(tmp_path / "file.zarr") is None
 

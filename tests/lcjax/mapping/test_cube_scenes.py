@@ -14,6 +14,7 @@ from lcjax.mapping import predict as prediction
 from lcjax.mapping import scene_list
 from lcjax.mapping.mapper import Mapper, Options
 from lcjax.mapping.predict import SceneOptions
+from lcjax.mapping.scene_files import SceneFiles
 
 
 @pytest.fixture
@@ -55,6 +56,20 @@ def test_the_map_is_that_of_the_files(world, tmp_path):
     chunk = next(path for path in sorted((tmp_path / "s2.zarr/image").iterdir()) if not path.name.startswith("."))
     chunk.unlink()  # a chunk that is not there holds the fill value
     assert "already mapped" not in draw(text, tmp_path / "map.tif")
+
+
+def test_what_comes_while_it_is_mapped_is_noticed(world, tmp_path):
+    chunk = next(path for path in sorted((tmp_path / "s2.zarr/image").iterdir()) if not path.name.startswith("."))
+    content = chunk.read_bytes()
+    chunk.unlink()
+    files = SceneFiles.of([tmp_path / "s2.zarr"])
+    files.check_unchanged(files.content)
+    chunk.write_bytes(content)
+    with pytest.raises(InputError, match=rf"{chunk.name}: has come while its store was mapped"):
+        files.check_unchanged(files.content)
+    before = SceneFiles.of([tmp_path / "s2.zarr"]).content
+    chunk.rename(chunk.with_name("9.9.9"))  # the same bytes elsewhere on the ground
+    assert SceneFiles.of([tmp_path / "s2.zarr"]).content != before
 
 
 def test_stores_in_a_folder_are_scenes(world, tmp_path):

@@ -215,3 +215,6 @@ def test_a_picture_that_breaks_off_or_claims_to_be_huge_is_named(tmp_path, side,
     picture = b"\x89PNG\r\n\x1a\n" + header + _chunk(b"IDAT", pixels) + _chunk(b"IEND", b"")
     path.with_suffix(".png").write_bytes(picture[:kept])
     wrong(r"town\.png: not a PNG picture", path)
+    animated = picture.replace(_chunk(b"IDAT", pixels), _chunk(b"acTL", bytes(8)) + _chunk(b"IDAT", pixels))
+    path.with_suffix(".png").write_bytes(animated)  # of no frames, of which Pillow warns
+    wrong(r"town\.png: not a PNG picture", path)

@@ -106,6 +106,12 @@ def test_a_block_of_nothing_is_nothing():
     assert not markup.titled("x", Markup(), Markup()) and not markup.section("x", "y", Markup())
 
 
+def test_a_picture_of_16_bits_stays_as_it_is():
+    stream = io.BytesIO()
+    Image.fromarray(np.arange(300, dtype=np.uint16).reshape(10, 30) * 200).save(stream, "PNG")
+    assert base64.b64encode(stream.getvalue()).decode() in markup.figure(stream.getvalue(), "x")
+
+
 @pytest.mark.parametrize(("width", "kind"), [(300, "webp"), (16_384, "png")])
 def test_a_picture_keeps_its_pixels_and_its_size_on_paper(width, kind):
     png = _png(width, 2)
