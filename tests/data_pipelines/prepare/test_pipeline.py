@@ -260,14 +260,14 @@ def test_a_folder_that_cannot_be_listed_is_no_empty_one(source, tmp_path, monkey
 def test_an_unfinished_preparation_is_not_mixed_with_other_files(source, tmp_path):
     folder = on_disk.incomplete(on_disk.folder_of(SPEC.name, SPEC.version, tmp_path))
     (folder / ".parts").mkdir(parents=True)
-    plan = {"schema_version": 2, "source": "/elsewhere", "fingerprint": "", "options": {}, "records": "", "tile": EDGE}
+    plan = {"schema_version": 3, "source": "/elsewhere", "fingerprint": "", "options": {}, "records": "", "tile": EDGE}
     (folder / ".parts" / "plan.json").write_text(json.dumps(plan))
     with pytest.raises(InputError, match=r"unfinished preparation from /elsewhere; expected the same --source"):
         write(source, tmp_path)
 
 
 @pytest.mark.parametrize("name", ["plan.json", "sample-test.array_record-00000-of-00001.json"])
-@pytest.mark.parametrize(("stated", "message"), [(9, ", and this lcjax reads 2"), (1, "; expected 2; delete th")])
+@pytest.mark.parametrize(("stated", "message"), [(9, ", and this lcjax reads 3"), (1, "; expected 3; delete th")])
 def test_an_unfinished_preparation_of_another_version_is_refused(source, tmp_path, monkeypatch, name, stated, message):
     def fail(*_):
         raise RuntimeError("killed")
@@ -276,7 +276,7 @@ def test_an_unfinished_preparation_of_another_version_is_refused(source, tmp_pat
         patch.setattr(pipeline, "finalize", fail)
         write(source, tmp_path)
     path = on_disk.incomplete(on_disk.folder_of(SPEC.name, SPEC.version, tmp_path)) / ".parts" / name
-    path.write_text(path.read_text().replace('"schema_version": 2', f'"schema_version": {stated}'))
+    path.write_text(path.read_text().replace('"schema_version": 3', f'"schema_version": {stated}'))
     with pytest.raises(InputError, match=f"{name}: schema_version {stated}{message}"):
         write(source, tmp_path)
 

@@ -95,15 +95,15 @@ def test_open_dataset_refuses(tmp_path):
 @pytest.mark.parametrize(
     ("stated", "message"),
     [
-        (3, "schema_version 3, and this lcjax reads 2; use the newer lcjax that wrote it"),
-        (None, "no schema_version; expected 2; "),
-        ("2", "schema_version '2'; expected 2; "),
+        (4, "schema_version 4, and this lcjax reads 3; use the newer lcjax that wrote it"),
+        (None, "no schema_version; expected 3; "),
+        ("3", "schema_version '3'; expected 3; "),
     ],
 )
 def test_another_version_is_refused_by_name(dataset, tmp_path, name, stated, message):
     path = dataset.folder / name
     fields = json.loads(path.read_text())
-    assert fields.pop("schema_version") == 2
+    assert fields.pop("schema_version") == 3
     path.write_text(json.dumps(fields | ({"schema_version": stated} if stated else {})))
     with pytest.raises(InputError, match=re.escape(f"{path}: {message}")):
         open_dataset(tmp_path / "data", "sample").source("validation")
@@ -112,8 +112,8 @@ def test_another_version_is_refused_by_name(dataset, tmp_path, name, stated, mes
 def test_band_statistics_of_another_version_are_refused(dataset):
     dataset.band_statistics("validation[:2]")
     (path,) = dataset.folder.glob("band_statistics-*.json")
-    path.write_text(path.read_text().replace('"schema_version": 2', '"schema_version": 3'))
-    with pytest.raises(InputError, match=rf"{path.name}: schema_version 3, and this lcjax reads 2"):
+    path.write_text(path.read_text().replace('"schema_version": 3', '"schema_version": 4'))
+    with pytest.raises(InputError, match=rf"{path.name}: schema_version 4, and this lcjax reads 3"):
         dataset.band_statistics("validation[:2]")
 
 

@@ -197,5 +197,5 @@ def test_files_that_cannot_be_read_are_named(command, run):
     (run / "config.json").write_text("{")
     refused("config.json: cannot be read as JSON")
     (run / "config.json").rename(run / "description.json")
-    (run / "description.json").write_text('{"schema_version": 2}')
+    (run / "description.json").write_text('{"schema_version": 3}')
     refused("description.json: name: missing")

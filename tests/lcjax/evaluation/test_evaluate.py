@@ -234,4 +234,4 @@ def test_the_answers_are_the_same_on_all_devices_and_averaged_over_turns(trained
 
 def test_the_page_shows_the_run_s_scores(trained, result):
     page = report.render([str(trained)], [])["index.html"]
-    assert f"{result['scores']['OA']:.3f}" in page and "Wetlands" in page and page.count("data:image/png;base64,") >= 3
+    assert f"{result['scores']['OA']:.3f}" in page and "Wetlands" in page and page.count("data:image/webp;base64,") >= 3

@@ -48,7 +48,7 @@ def test_the_page_says_what_was_found_and_escapes_what_it_shows(study):
     assert "the config as it was, trial 0: 0.4000" not in text  # 1e-3 is not what the config has
     assert "optimizer.learning_rate 0.9 is at the upper end of its range" in text
     assert "diverged: &lt;x&gt; is not finite" in text and "trials/0003/output.log" in text
-    assert text.count("data:image/png") == 4 and "<script" not in text
+    assert text.count("data:image/webp") == 4 and "<script" not in text
     assert page.render(study, trials, trials[1]) == files
     table = files[page.TABLE].splitlines()
     assert table[0] == "trial,state,mIoU_8,evaluations,optimizer.learning_rate,scaling,crop,seconds,reason"
