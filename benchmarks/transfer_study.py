@@ -250,8 +250,9 @@ def arms_table(rows: Sequence[Mapping]) -> Iterator[str]:
         spread = [statistics.stdev(values) for values in seeds if len(values) > 1]
         deviation = f"{statistics.stdev(tiles.values()):.3f}" if len(tiles) > 1 else ""
         cells = [f"{tiles[tile]:.3f}" if tile in tiles else "" for tile in TILES]
+        lengths = {one["steps"] for one in of_arm} - {0}
         yield (
-            f"| {title} | {max(one['steps'] for one in of_arm) or ''} "
+            f"| {title} | {lengths.pop() if len(lengths) == 1 else ''} "
             f"| {statistics.mean(one['minutes'] for one in of_arm):.1f} | {' | '.join(cells)} "
             f"| {statistics.mean(tiles.values()):.3f} | {deviation} "
             f"| {f'{statistics.mean(spread):.3f}' if spread else ''} |"
