@@ -83,7 +83,7 @@ def test_pairs_of_bigearthnet_are_own_imagery_of_two_sensors(tmp_path):
     """The transform of its Sentinel-2 files says 60 m for pixels of 10 m: refused, and taken when put right."""
     source = bigearthnet(pathlib.Path(REAL), tmp_path / "as_it_is")
     with pytest.raises(
-        InputError, match=r"none of its 9 pairs .*_s1\.tif: pixels of 60 x 60 m, expected 10 x 10 m as in"
+        InputError, match=r"none of its 9 rows .*_s1\.tif: pixels of 60 x 60 m, expected 10 x 10 m as in"
     ):
         prepare("rasters/ben", source, tmp_path / "data")
     source = tmp_path / "right"
