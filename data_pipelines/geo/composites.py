@@ -31,10 +31,6 @@ from data_pipelines.schema.spec import Refused
 _log = logging.getLogger("lcjax.data")
 
 _VRT = "it.vrt"
-_TYPES = {  # dtype -> what GDAL calls it
-    "uint8": "Byte", "int8": "Int8", "uint16": "UInt16", "int16": "Int16", "uint32": "UInt32", "int32": "Int32",
-    "float32": "Float32", "float64": "Float64",
-}  # fmt: skip
 
 Check = Callable[[pathlib.Path, rasterio.DatasetReader], None]  # raises Refused for a raster that is too large
 
@@ -226,7 +222,7 @@ def _stack(
 
 
 def _bands(dataset: rasterio.DatasetReader, file: str, item: stac_items.Item, asset: Asset) -> list[_Band]:
-    kinds = set(dataset.dtypes) - set(_TYPES)
+    kinds = set(dataset.dtypes) - set(vrt.TYPES)
     if kinds:
         raise Refused(virtual.path_of(dataset), f"{', '.join(sorted(kinds))}; expected whole or real numbers")
     data = [index for index, colour in zip(dataset.indexes, dataset.colorinterp, strict=True) if colour.name != "alpha"]
@@ -266,7 +262,7 @@ def _text(bands: Sequence[_Band], grid: Grid, tags: dict[str, str], masked: bool
             add(source, tag, xOff=0, yOff=0, xSize=size.width, ySize=size.height)
 
     for number, band in enumerate(bands, 1):
-        element = add(root, "VRTRasterBand", dataType=_TYPES[band.dtype], band=number)
+        element = add(root, "VRTRasterBand", dataType=vrt.TYPES[band.dtype], band=number)
         if band.name:
             add(element, "Description", band.name)
         if band.nodata is not None:

@@ -16,6 +16,10 @@ from data_pipelines.remote.addresses import Address
 from data_pipelines.schema import limits
 from data_pipelines.schema.spec import Refused
 
+TYPES = {  # dtype -> what a VRT calls it
+    "uint8": "Byte", "int8": "Int8", "uint16": "UInt16", "int16": "Int16", "uint32": "UInt32", "int32": "Int32",
+    "float32": "Float32", "float64": "Float64",
+}  # fmt: skip
 _NAMES_A_FILE = ("SourceFilename", "SourceDataset")
 _KINDS = {"VRTDataset": ("VRTWarpedDataset",), "VRTRasterBand": ("VRTSourcedRasterBand", "VRTWarpedRasterBand")}
 # The elements, each with all the attributes that it may have.

@@ -26,7 +26,7 @@ from xml.etree import ElementTree
 import numpy as np
 import rasterio
 
-from data_pipelines.geo import quiet, virtual
+from data_pipelines.geo import quiet, virtual, vrt
 from data_pipelines.geo.cubes import store
 from data_pipelines.remote.ranges import Bytes, Held
 from data_pipelines.schema import limits
@@ -36,10 +36,6 @@ from data_pipelines.schema.spec import Refused
 _log = logging.getLogger("lcjax.data")
 
 _VRT = "it.vrt"
-_TYPES = {  # dtype -> what GDAL calls it
-    "uint8": "Byte", "int8": "Int8", "uint16": "UInt16", "int16": "Int16", "uint32": "UInt32", "int32": "Int32",
-    "float32": "Float32", "float64": "Float64",
-}  # fmt: skip
 _PACKAGES = ("xarray", "rioxarray", "zarr")
 _GROUND = (("y", "x"), ("lat", "lon"), ("latitude", "longitude"))
 _TIMES = ("time", "date", "t")
@@ -197,8 +193,8 @@ def _taken_apart(path: pathlib.Path, array: Any) -> list[_BandArray]:
             f"the array {array.name} has further dimensions ({sizes}); expected bands alone; take one step of the "
             f"others, e.g. `array.isel({more[0]}=0).to_zarr(...)`",
         )
-    if str(array.dtype.newbyteorder("=")) not in _TYPES:
-        raise Refused(path, f"the array {array.name} holds {array.dtype}; expected one of {', '.join(_TYPES)}")
+    if str(array.dtype.newbyteorder("=")) not in vrt.TYPES:
+        raise Refused(path, f"the array {array.name} holds {array.dtype}; expected one of {', '.join(vrt.TYPES)}")
     if str(array.attrs.get("_Unsigned", "false")).lower() != "false":
         raise Refused(path, f"the array {array.name} says _Unsigned, and holds {array.dtype}; write unsigned numbers")
     chunks = dict(zip(array.encoding["dims"], array.encoding.get("chunks") or (), strict=False))
@@ -292,7 +288,7 @@ def _description(bands: Sequence[_BandArray]) -> bytes:
         kind = str(band.array.dtype.newbyteorder("="))
         size = np.dtype(kind).itemsize
         told = ElementTree.SubElement(
-            whole, "VRTRasterBand", dataType=_TYPES[kind], band=str(number + 1), subClass="VRTRawRasterBand"
+            whole, "VRTRasterBand", dataType=vrt.TYPES[kind], band=str(number + 1), subClass="VRTRawRasterBand"
         )
         ElementTree.SubElement(told, "Description").text = band.name
         if band.nodata is not None:
