@@ -172,11 +172,8 @@ def _on_ground(array: Any) -> Any:
             names = array.rio.y_dim, array.rio.x_dim
         except Exception:  # rioxarray's MissingSpatialDimensionError, which it keeps to itself
             return None
-    array.encoding["dims"] = tuple(array.dims)
-    called = dict(zip(names, ("y", "x"), strict=True))
-    called = {old: new for old, new in called.items() if old != new}
-    array.encoding["dims"] = tuple(called.get(dim, dim) for dim in array.dims)
-    array = array.rename(called)
+    array = array.rename({old: new for old, new in zip(names, ("y", "x"), strict=True) if old != new})
+    array.encoding["dims"] = array.dims  # of its chunks, in whatever order the dimensions are later
     once = [dim for dim in array.dims if dim not in ("y", "x") and array.sizes[dim] == 1]
     return array.squeeze(once).transpose(..., "y", "x")
 
@@ -198,7 +195,8 @@ def _taken_apart(path: pathlib.Path, array: Any) -> list[_BandArray]:
     if str(array.attrs.get("_Unsigned", "false")).lower() != "false":
         raise Refused(path, f"the array {array.name} says _Unsigned, and holds {array.dtype}; write unsigned numbers")
     chunks = dict(zip(array.encoding["dims"], array.encoding.get("chunks") or (), strict=False))
-    nodata, rows = _number(array.rio.nodata), chunks.get("y", _ROWS)
+    nodata = None if array.rio.nodata is None else float(array.rio.nodata)
+    rows = chunks.get("y", _ROWS)
     if not more:
         return [_BandArray(str(array.name), array, nodata, (1, rows))]
     chunk = chunks.get(more[0], 1), rows
@@ -254,10 +252,6 @@ def _check_coordinate(path: pathlib.Path, array: Any, dim: str) -> None:
             path, f"{dim} of the array {array.name} has no even steps; expected a grid; resample it first, e.g. "
             "with `rio.reproject` of rioxarray"
         )  # fmt: skip
-
-
-def _number(value: Any) -> float | None:
-    return None if value is None else float(value)
 
 
 def _transform(array: Any) -> rasterio.Affine:

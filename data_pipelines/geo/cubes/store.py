@@ -41,9 +41,7 @@ def group_of(path: pathlib.Path) -> tuple[pathlib.Path, str]:
     if not is_array(path):
         return path, ""
     if path == root_of(path):
-        raise Refused(
-            path, "one array, with nothing that says where it lies; write it as a group with `to_zarr` of xarray"
-        )
+        raise Refused(path, f"one array, with nothing that says where it lies; expected a group; {_AGAIN}")
     return path.parent, path.name
 
 
