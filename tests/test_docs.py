@@ -281,6 +281,17 @@ def test_the_rooms_are_told_in_their_order():
     assert (*lcjax_rooms, *of_data) == FLOORS
 
 
+def test_the_folders_of_the_project_are_told():
+    """What a trial has left behind is no part of it."""
+    listed = subprocess.run(["git", "ls-files"], cwd=ROOT, capture_output=True, text=True, check=False)
+    if listed.returncode:
+        pytest.skip("no clone")
+    folders = {path.partition("/")[0] for path in listed.stdout.splitlines() if "/" in path and path[0] not in '."'}
+    tree = (ROOT / "CONTRIBUTING.md").read_text().partition("## Rooms\n\n```\n")[2].partition("```")[0]
+    told = {name for line in tree.splitlines() if line[0] != " " for name in re.findall(r"(\w+)/", line)}
+    assert folders == told
+
+
 def test_the_columns_of_records_are_told():
     table = (ROOT / "docs" / "layout.md").read_text().partition("### records.csv")[2].partition("\n\nWhat")[0]
     told = [

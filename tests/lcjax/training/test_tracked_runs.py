@@ -174,6 +174,7 @@ def test_mlflow_holds_a_run_that_was_killed_once_and_each_step_once(store, data_
     uri = store.format(tmp_path)
     monkeypatch.setenv("MLFLOW_TRACKING_URI", uri)
     monkeypatch.setenv("MLFLOW_ALLOW_FILE_STORE", "true")
+    monkeypatch.chdir(tmp_path)  # beside a database it keeps pictures in the current folder
     killed_and_gone_on(tracked(data_dir, ["mlflow"], tracked_images=1), tmp_path / "run")
     client = MlflowClient(uri)
     experiment = client.get_experiment_by_name("lcjax")
