@@ -97,12 +97,12 @@ ARMS = {
 # Field -> the arm that it is chosen on, and its values, the first of which holds until it is chosen. What all arms
 # share is chosen on the arm from scratch, so that it favours none that is compared with it.
 CHOICES: dict[str, tuple[str, tuple]] = {
-    "steps": ("scratch", (300, 900)),
+    "steps": ("scratch", (300, 150)),
     "rate": ("scratch", (4e-3, 1e-3)),
     "layer_decay": ("finetuned", (0.5, 1.0)),
-    "pretraining": ("finetuned", (1500, 3000)),
-    "views_crop": ("finetuned", (32, 64)),
     "objective": ("finetuned", ("nt_xent", "vicreg")),
+    "views_crop": ("finetuned", (32, 64)),
+    "pretraining": ("finetuned", (1000, 2000)),
 }
 
 

@@ -89,7 +89,7 @@ def train(
         held.enter_context(workdir.alone(folder, doing="training in"))
         workdir.start(folder, experiment.config, experiment.card, allow_other_config=allow_other_config)
         experiment = attention.settled(experiment, folder)
-        saver = Saver(folder, experiment)
+        saver = held.enter_context(Saver(folder, experiment))
         state = saver.init_or_restore(allow_other_config=allow_other_config)
         progress = saver.progress
         if progress.ended:
@@ -116,14 +116,14 @@ def train(
             parts = _Parts(experiment, saver, timer, attempt, batches, trace, writer, evaluator)
             step, stopping = _run(parts, state, stop)
         with timer.measure("checkpoint"):
-            saver.close()
+            saver.wait()
         attempt.seen(step, timer.spent())
         if multihost.is_main_process():
             _log.info(goodput.line(goodput.summary(folder / goodput.FILE)))
         _log.info(_ending(experiment, folder, step, progress, stopping=stopping))
-        if stopping:
-            raise launcher.Stopped
-        return _result(experiment, folder, step, progress)
+    if stopping:
+        raise launcher.Stopped
+    return _result(experiment, folder, step, progress)
 
 
 @dataclasses.dataclass(frozen=True)

@@ -4,6 +4,7 @@ import dataclasses
 import pathlib
 from typing import Any
 
+import jax
 import numpy as np
 
 from data_pipelines.schema.errors import InputError
@@ -187,11 +188,20 @@ class Saver:
         for kind in (self._last, self._best):
             kind.wait()
 
-    def close(self) -> None:
-        """Waits, and lets go of the folders."""
-        for kind in (self._last, self._best):
-            kind.wait()
-            kind.close()
+    def __enter__(self) -> "Saver":
+        return self
+
+    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
+        """Waits, and lets go of the folders.
+
+        After an error, too: what still saves and deletes in the background would do so below a folder that the same
+        process may open again, as one does in a notebook. Only of several processes nobody is waited for then, for the
+        others may be gone; their programs end.
+        """
+        if error is None or jax.process_count() == 1:
+            for opened in (self._last, self._best):
+                opened.wait()
+                opened.close()
 
 
 def _items(state: State) -> tuple[dict[str, Any], Any]:

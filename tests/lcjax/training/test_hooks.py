@@ -218,13 +218,12 @@ def card_of(ids: dict[str, str], table: str = "", order: str = "") -> types.Simp
 )
 def test_a_run_goes_on_with_the_records_that_it_began_with(now, other, monkeypatch, tmp_path):
     monkeypatch.setattr(cards, "from_json", lambda text: card_of({"train": "a", "test": "b"}))
-    saver = Saver(tmp_path, experiment(card=card_of(now)))
-    if other:
-        with pytest.raises(InputError, match=f"whose {other} split '{other}' held other records"):
+    with Saver(tmp_path, experiment(card=card_of(now))) as saver:
+        if other:
+            with pytest.raises(InputError, match=f"whose {other} split '{other}' held other records"):
+                saver._check_records()
+        else:
             saver._check_records()
-    else:
-        saver._check_records()
-    saver.close()
 
 
 @pytest.mark.parametrize(
@@ -237,10 +236,9 @@ def test_a_run_goes_on_with_the_records_that_it_began_with(now, other, monkeypat
 @pytest.mark.parametrize(("began", "now", "refused"), [("t", "t", False), ("t", "u", True), ("", "u", False)])
 def test_a_run_goes_on_with_the_table_that_it_drew_by(began, now, refused, what, words, monkeypatch, tmp_path):
     monkeypatch.setattr(cards, "from_json", lambda text: card_of({"train": "a"}, **{what: began}))
-    saver = Saver(tmp_path, experiment(card=card_of({"train": "a"}, **{what: now})))
-    if refused:
-        with pytest.raises(InputError, match=words):
+    with Saver(tmp_path, experiment(card=card_of({"train": "a"}, **{what: now}))) as saver:
+        if refused:
+            with pytest.raises(InputError, match=words):
+                saver._check_records()
+        else:
             saver._check_records()
-    else:
-        saver._check_records()
-    saver.close()

@@ -6,6 +6,7 @@ import pathlib
 import re
 import subprocess
 import sys
+import threading
 
 import jax
 import launched
@@ -178,8 +179,10 @@ def test_a_fine_tuning_goes_on_after_an_interruption_as_if_there_had_been_none(d
         return scores(task, sums)
 
     monkeypatch.setattr(Segmentation, "scores", interrupted)
+    before = set(threading.enumerate())
     with pytest.raises(KeyboardInterrupt):
         train(fine_tuning(data_dir), tmp_path / "stopped")
+    assert not set(threading.enumerate()) - before  # nothing saves or deletes there any more
     assert 0 < launched.saved(tmp_path / "stopped") < 8
     monkeypatch.setattr(Segmentation, "scores", scores)
     train(fine_tuning(data_dir), tmp_path / "stopped")
