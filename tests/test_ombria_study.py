@@ -119,20 +119,38 @@ def test_choices_are_made_once_before_any_test_and_on_folds_alone(study, options
 
     def row(options, one, places):
         asked.append(one)
-        hits = (90, 80, 70)[one.fold] if one.values["steps"] == 900 else 50
+        hits = (90, 80, 70)[one.fold] if one.values["steps"] == 150 else 50
         time.sleep(0.01 * (2 - one.fold))  # the last ends first
         return {"fold": one.fold, "values": one.values, "counts": {"g1": [[100, 10], [100 - hits, hits]]}}
 
     monkeypatch.setattr(study, "row", row)
     values = study.choose(options, PLACES)
-    assert values == study.DEFAULTS | {"steps": 900}  # of equals the first
+    assert values == study.DEFAULTS | {"steps": 150}  # of equals the first
     assert {one.fold for one in asked} == {0, 1, 2} and {one.count for one in asked} == {study.FOLD_LABELS}
     assert (
-        "| steps | scratch | 900 | 0.818, 0.727, 0.636 | 0.727 | chosen |"
+        "| steps | scratch | 150 | 0.818, 0.727, 0.636 | 0.727 | chosen |"
         in (options.output / "choices.md").read_text()
     )
     asked.clear()
     assert study.choose(options, PLACES) == values and not asked
+
+
+def test_more_steps_are_compared_on_the_folds_alone(study, options, monkeypatch):
+    asked = []
+
+    def row(options, one, places):
+        asked.append(one)
+        hits = 90 if (one.arm, one.values["steps"]) == ("frozen", 900) else 50 + one.fold
+        about = {"arm": one.arm, "fold": one.fold, "values": one.values}
+        return about | {"counts": {"g1": [[100, 0], [100 - hits, hits]]}}
+
+    monkeypatch.setattr(study, "row", row)
+    options.longer = 900
+    study.write_longer(options, study.DEFAULTS, PLACES)
+    assert {one.fold for one in asked} == {0, 1, 2} and {one.arm for one in asked} == {"scratch", "finetuned", "frozen"}
+    lines = (options.output / "longer.md").read_text().splitlines()
+    assert "| Swin, two streams, scratch | 300 | 0.500, 0.510, 0.520 | 0.510 |" in lines
+    assert "| Swin, two streams, frozen | 900 | 0.900, 0.900, 0.900 | 0.900 |" in lines
 
 
 def test_what_has_run_does_not_run_again_and_other_values_are_refused(study, options, monkeypatch):

@@ -2,7 +2,10 @@
 
 import importlib.util
 import json
+import os
 import pathlib
+import re
+import subprocess
 import sys
 import types
 
@@ -47,27 +50,27 @@ def test_the_ratio_is_to_the_fastest_of_pytorch_round_by_round(peers):
 
 
 def test_what_was_measured_otherwise_is_measured_anew(peers):
-    options = types.SimpleNamespace(rounds=2, calls=3)
+    options = types.SimpleNamespace(batch=8, rounds=2, calls=3)
     one = row([[1, 1, 1]] * 2, [[2, 2, 2]] * 2, [[3, 3, 3]] * 2)
     key = ("unet", "forward", "f32")
     assert peers.is_of(one, key, ("lcjax", "torch"), options)
     assert not peers.is_of(one, ("unet", "forward", "bf16"), ("lcjax",), options)
     assert not peers.is_of(one, key, ("lcjax", "torch_channels_last"), options)
-    options.rounds = 3
-    assert not peers.is_of(one, key, ("lcjax",), options)
+    for field, other in (("rounds", 3), ("calls", 4), ("batch", 64)):
+        assert not peers.is_of(one, key, ("lcjax",), types.SimpleNamespace(**vars(options) | {field: other}))
 
 
 def test_sides_take_turns_in_processes_of_their_own(peers, tmp_path, monkeypatch):
     (tmp_path / "side.py").write_text(f"import sys\nsys.path.insert(0, {str(FOLDER)!r})\n" + SIDE)
     side = peers.Side(str(tmp_path / "side.py"), "a")
     monkeypatch.setattr(peers, "SIDES", {"lcjax": side, "torch": side})
-    found = peers.measured("unet", "forward", "f32", ("lcjax", "torch"), 2, 3)
+    found = peers.measured("unet", "forward", "f32", ("lcjax", "torch"), batch=8, rounds=2, calls=3)
     assert found["parameters"] == {"lcjax": 7, "torch": 7}
     assert [[len(times) for times in rounds] for rounds in found["milliseconds"].values()] == [[3, 3], [3, 3]]
     assert min(time for rounds in found["milliseconds"].values() for times in rounds for time in times) >= 1
     assert json.loads(json.dumps(found)) == found
     with pytest.raises(SystemExit, match="ended; what it said stands above"):
-        peers.measured("unet", "dead", "f32", ("lcjax",), 1, 1)
+        peers.measured("unet", "dead", "f32", ("lcjax",), batch=8, rounds=1, calls=1)
 
 
 def test_every_case_and_side_is_there(peers):
@@ -76,3 +79,25 @@ def test_every_case_and_side_is_there(peers):
         assert set(peers.sides(case, "training")) >= {"lcjax", "lcjax_jit", "lcjax_pmap", "torch", "torch_compile"}
         assert not {"lcjax_jit", "lcjax_pmap"} & set(peers.sides(case, "forward"))
     assert all((FOLDER / side.script).is_file() for side in peers.SIDES.values())
+
+
+def test_the_script_for_a_gpu_ends_in_time_and_measures_once(tmp_path):
+    script, known = FOLDER / "gpu.sh", tmp_path / "bin"
+    shellcheck = pathlib.Path(sys.executable).parent / "shellcheck"
+    assert not subprocess.run([shellcheck, script], capture_output=True, text=True).stdout
+    known.mkdir()
+    (known / "python").write_text(f'#!/bin/sh\necho "$@" >> {tmp_path}/calls\ncase "$*" in *prepare*) exit 3;; esac\n')
+    (known / "python").chmod(0o755)
+    environment = os.environ | {"PATH": f"{known}{os.pathsep}{os.environ['PATH']}"}
+
+    def calls():
+        found = subprocess.run([script, "out"], cwd=tmp_path, env=environment, capture_output=True, text=True)
+        assert found.returncode == 1 and "prepared: exit 3" in found.stdout
+        lines = (tmp_path / "calls").read_text().splitlines()
+        (tmp_path / "calls").unlink()
+        return lines, sum(int(number) for number in re.findall(r"of at most (\d+)", found.stdout))
+
+    lines, seconds = calls()
+    assert len(lines) == 7 and seconds < 600
+    assert f"--output={tmp_path}/out" in lines[1]  # of the folder that it was called in
+    assert [line.split()[2] for line in calls()[0]] == ["prepare"]  # what failed alone

@@ -133,6 +133,15 @@ def choices_table(told: Mapping[str, Mapping]) -> str:
     return "\n".join(lines) + "\n"
 
 
+def lengths_table(scores: Mapping[tuple[str, int], Sequence[float]], titles: Mapping[str, str]) -> str:
+    """Markdown: flood IoU on the folds by arm and steps."""
+    lines = ["Flood IoU on parts of the training groups:", "", "| arm | steps | folds | mean |", "|---|--:|---|--:|"]
+    for (arm, steps), folds in scores.items():
+        shown = ", ".join(f"{score:.3f}" for score in folds)
+        lines.append(f"| {titles[arm]} | {steps} | {shown} | {statistics.mean(folds):.3f} |")
+    return "\n".join(lines) + "\n"
+
+
 def draw(found: Sequence[Mapping], titles: Mapping[str, str]) -> bytes:
     """Flood IoU by labelled places: points for the seeds, lines through their means, for the two whole parts."""
     counts = counts_in(found)

@@ -12,7 +12,6 @@ class Case:
       peer: module and attribute in tests/parity that builds it in PyTorch.
       convolutional: whether channels-last memory is a choice in PyTorch.
       edge: pixels of the images.
-      batch: images of a step.
     """
 
     model: str
@@ -20,7 +19,6 @@ class Case:
     peer: tuple[str, str]
     convolutional: bool = True
     edge: int = 224
-    batch: int = 8
 
 
 BANDS = 15  # both Sentinel sensors, side by side

@@ -10,7 +10,7 @@ by entry against ours by tests/parity), batch, loss, optimiser, clipping, and al
 `make parity`, which holds PyTorch and ours; with a GPU both use it, and float32 is TF32 in products of both there.
 
 Writes DIR/peers.json after each case and DIR/peers.md. Started again it goes on with the cases that are missing; what
-was measured with fewer sides, or other rounds and calls, is measured anew.
+was measured with fewer sides, or other batches, rounds and calls, is measured anew. For a GPU there is gpu.sh.
 """
 
 import argparse
@@ -64,12 +64,14 @@ def asked(process: subprocess.Popen, calls: int) -> list[float]:
     return found
 
 
-def measured(name: str, mode: str, precision: str, wanted: Sequence[str], rounds: int, calls: int) -> dict:
+def measured(
+    name: str, mode: str, precision: str, wanted: Sequence[str], *, batch: int, rounds: int, calls: int
+) -> dict:
     """The times of the sides of a case, by turns."""
     with contextlib.ExitStack() as stack:
         running, about = {}, {}
         for side in wanted:
-            running[side] = stack.enter_context(started(SIDES[side], name, mode, precision))
+            running[side] = stack.enter_context(started(SIDES[side], name, mode, precision, str(batch)))
             about[side] = heard(running[side])  # one after the other: compiling takes all cores
             seconds = about[side]["ready"]
             print(f"{name}, {mode}, {precision}: {side} ready after {seconds:.0f} s", file=sys.stderr, flush=True)
@@ -81,7 +83,7 @@ def measured(name: str, mode: str, precision: str, wanted: Sequence[str], rounds
         "case": name,
         "mode": mode,
         "precision": precision,
-        "batch": CASES[name].batch,
+        "batch": batch,
         "edge": CASES[name].edge,
         "parameters": {side: one["parameters"] for side, one in about.items()},
         "build_seconds": {side: one["ready"] for side, one in about.items()},
@@ -130,9 +132,9 @@ def key_of(row: dict) -> tuple[str, str, str]:
 
 
 def is_of(row: dict, key: tuple[str, str, str], wanted: Sequence[str], options: argparse.Namespace) -> bool:
-    """Whether a row holds what is asked for: all sides, as many rounds and calls."""
+    """Whether a row holds what is asked for: all sides, as many images, rounds and calls."""
     times = row["milliseconds"]
-    return key_of(row) == key and all(
+    return (key_of(row), row["batch"]) == (key, options.batch) and all(
         side in times and [len(calls) for calls in times[side]] == [options.calls] * options.rounds for side in wanted
     )
 
@@ -153,6 +155,7 @@ def main() -> None:
     parser.add_argument("--output", type=pathlib.Path, required=True)
     for name, known in (("cases", tuple(CASES)), ("modes", MODES), ("precisions", PRECISIONS), ("sides", tuple(SIDES))):
         parser.add_argument(f"--{name}", type=_listed(known), default=known, help=", ".join(known))
+    parser.add_argument("--batch", type=int, default=8, help="images of a step")
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--calls", type=int, default=3, help="of each side in a round")
     options = parser.parse_args()
@@ -167,7 +170,8 @@ def main() -> None:
                 if any(is_of(row, key, wanted, options) for row in rows):
                     continue
                 rows = [row for row in rows if key_of(row) != key]
-                rows.append(measured(name, mode, precision, wanted, options.rounds, options.calls))
+                how = {"batch": options.batch, "rounds": options.rounds, "calls": options.calls}
+                rows.append(measured(name, mode, precision, wanted, **how))
                 write_atomically(kept, json.dumps(rows, indent=1))
                 write_atomically(options.output / "peers.md", table(rows))
     print(table(rows), end="")

@@ -14,30 +14,30 @@ from lcjax.engine import experiment as experiments
 from lcjax.ops import losses
 
 
-def _config(case, precision: str, how: str):
+def _config(case, precision: str, batch: int, how: str):
     config = dfc2020.get_config(f"model={case.model},size={case.size}" if case.size else f"model={case.model}")
-    config.batch_size, config.crop, config.precision = case.batch, case.edge, precision
+    config.batch_size, config.crop, config.precision = batch, case.edge, precision
     config.parallel.mode = how
     return config
 
 
-def _whole(case, precision: str, how: str):
-    experiment = experiments.build_without_data(_config(case, precision, how))
+def _whole(case, precision: str, batch: int, how: str):
+    experiment = experiments.build_without_data(_config(case, precision, batch, how))
     state = experiment.initial_state(*experiment.random_values())
-    batch = experiment.global_batch(experiment.synthetic_batch(case.batch))
-    compiled = experiment.compile(state, batch)
+    examples = experiment.global_batch(experiment.synthetic_batch(batch))
+    compiled = experiment.compile(state, examples)
     held = [state]
 
     def call() -> None:
-        held[0], metrics = compiled(held[0], batch)
+        held[0], metrics = compiled(held[0], examples)
         jax.block_until_ready(metrics)
 
     return call, sum(int(np.prod(leaf.shape)) for leaf in experiment.template.parameters.values())
 
 
-def _plain(case, precision: str, mode: str):
+def _plain(case, precision: str, batch: int, mode: str):
     """Forward, or forward, backward and update, of floats; without drop path, augmentation and metrics."""
-    config = _config(case, precision, "jit")
+    config = _config(case, precision, batch, "jit")
     if "drop_path" in config.model:
         config.model.drop_path = 0.0
     experiment = experiments.build_without_data(config)
@@ -46,12 +46,12 @@ def _plain(case, precision: str, mode: str):
     generator = np.random.default_rng(0)
     images = {
         sensor.name: jnp.asarray(
-            generator.normal(size=(case.batch, case.edge, case.edge, len(sensor.bands))).astype(np.float32)
+            generator.normal(size=(batch, case.edge, case.edge, len(sensor.bands))).astype(np.float32)
         )
         for sensor in experiment.card.sensors
     }
     assert sum(image.shape[-1] for image in images.values()) == BANDS
-    labels = jnp.asarray(generator.integers(0, CLASSES, (case.batch, case.edge, case.edge)).astype(np.uint8))
+    labels = jnp.asarray(generator.integers(0, CLASSES, (batch, case.edge, case.edge)).astype(np.uint8))
     optimizer = optax.chain(optax.clip_by_global_norm(CLIP), optax.adamw(LEARNING_RATE, weight_decay=WEIGHT_DECAY))
 
     # Images and labels are arguments: of constants the compiler would compute a part beforehand.
@@ -81,10 +81,10 @@ def _plain(case, precision: str, mode: str):
     return call, count
 
 
-def main(name: str, mode: str, precision: str, how: str) -> None:
+def main(name: str, mode: str, precision: str, batch: str, how: str) -> None:
     """Serves a side of a case."""
-    case = CASES[name]
-    worker.serve(lambda: _plain(case, precision, mode) if how == "step" else _whole(case, precision, how))
+    case, size = CASES[name], int(batch)
+    worker.serve(lambda: _plain(case, precision, size, mode) if how == "step" else _whole(case, precision, size, how))
 
 
 if __name__ == "__main__":

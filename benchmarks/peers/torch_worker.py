@@ -14,7 +14,7 @@ from lcjax.models import registry
 TESTS = pathlib.Path(__file__).resolve().parents[2] / "tests"
 
 
-def _build(case, mode: str, precision: str, how: str):
+def _build(case, mode: str, precision: str, batch: int, how: str):
     sys.path[:0] = [str(TESTS / "parity"), str(TESTS)]
     module, name = case.peer
     peer = getattr(importlib.import_module(module), name)(
@@ -23,8 +23,8 @@ def _build(case, mode: str, precision: str, how: str):
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     torch.set_num_threads(os.cpu_count() or 1)
     generator = torch.Generator().manual_seed(0)
-    images = torch.randn((case.batch, BANDS, case.edge, case.edge), generator=generator).to(device)
-    labels = torch.randint(0, CLASSES, (case.batch, case.edge, case.edge), generator=generator).to(device)
+    images = torch.randn((batch, BANDS, case.edge, case.edge), generator=generator).to(device)
+    labels = torch.randint(0, CLASSES, (batch, case.edge, case.edge), generator=generator).to(device)
     network = peer.network.to(device)
     if how == "channels_last":
         network, images = network.to(memory_format=torch.channels_last), images.to(memory_format=torch.channels_last)
@@ -62,9 +62,9 @@ def _build(case, mode: str, precision: str, how: str):
     return (step if mode == "training" else forward), peer.count
 
 
-def main(name: str, mode: str, precision: str, how: str) -> None:
+def main(name: str, mode: str, precision: str, batch: str, how: str) -> None:
     """Serves a side of a case."""
-    worker.serve(lambda: _build(CASES[name], mode, precision, how))
+    worker.serve(lambda: _build(CASES[name], mode, precision, int(batch), how))
 
 
 if __name__ == "__main__":
