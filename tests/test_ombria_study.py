@@ -207,13 +207,15 @@ def test_a_trial_leaves_the_tables_of_the_study_and_takes_no_row_of_other_values
     keep(study.Run("scratch", 10, 0, 0, short), [[80, 0], [0, 20]])
     study.write_tables(options, study.DEFAULTS, ["g2"])
     of_study = {path.name: path.read_bytes() for path in options.output.glob("ombria.*")}
-    assert sorted(of_study) == ["ombria.csv", "ombria.md", "ombria.png"]
+    assert sorted(of_study) == ["ombria.csv", "ombria.jsonl", "ombria.md", "ombria.png"]
     options.trial = 20
     study.write_tables(options, short, ["g2"])
     assert of_study == {path.name: path.read_bytes() for path in options.output.glob("ombria.*")}
     lines = (options.output / "trial.csv").read_text().splitlines()
     assert len(lines) == 2 and lines[1].startswith("scratch,10,0,held_out,1")
-    assert {path.name for path in options.output.glob("trial.*")} == {"trial.csv", "trial.md", "trial.png"}
+    assert {path.name for path in options.output.glob("trial.*")} == {
+        "trial.csv", "trial.jsonl", "trial.md", "trial.png",
+    }  # fmt: skip
 
 
 def test_a_file_of_another_size_is_named_with_its_size(study, tmp_path):
@@ -292,3 +294,23 @@ def test_one_pretraining_for_all_that_go_on_from_it(study, options, monkeypatch)
         (options.output / "runs" / one.name).mkdir(parents=True)
     assert len(list(study.cores.side_by_side(lambda one: study.row(options, one, PLACES), runs, 3))) == 3
     assert len(made) == 1
+
+
+def test_a_study_begins_with_the_rows_of_another(study, options, tmp_path):
+    here, there = tmp_path / "here", tmp_path / "there"
+    for name in ("test_scratch_10_0", "pretrain_test_two_stream_swin_0"):
+        (here / "runs" / name).mkdir(parents=True)
+        (here / "runs" / name / "row.json").write_text(json.dumps({"arm": name}))
+    (here / "choices.json").write_text('{"steps": 1}')
+    kept = tmp_path / "rows.jsonl"
+    kept.write_text(study.rows.text(here))
+    (there / "runs" / "test_scratch_10_0").mkdir(parents=True)
+    (there / "runs" / "test_scratch_10_0" / "row.json").write_text('{"arm": "ours"}')
+    study.rows.take(there, kept)
+    assert json.loads((there / "choices.json").read_text()) == {"steps": 1}
+    assert sorted(path.name for path in there.glob("runs/*")) == ["test_scratch_10_0"]  # no encoder came along
+    assert "ours" in (there / "runs" / "test_scratch_10_0" / "row.json").read_text()
+    for elsewhere in ("../row.json", "runs/../row.json", "/runs/a/row.json", "runs/a/config.json"):
+        kept.write_text(json.dumps({"file": elsewhere, "holds": {}}))
+        with pytest.raises(SystemExit, match=r"line 1: .*expected choices\.json or runs/NAME/row\.json"):
+            study.rows.take(there, kept)

@@ -16,7 +16,9 @@ For each seed one pre-training of each network on all places of the training gro
 place in turn. Every run of a network is as long as the others and is scored with its last weights. Beside them stand
 classifiers of single pixels on the same places.
 
-Writes ombria.csv, a row for each run and part of the test (held_out, each event, events), ombria.md and ombria.png.
+Writes ombria.csv, a row for each run and part of the test (held_out, each event, events), ombria.md and ombria.png, and
+ombria.jsonl, the choices and what each run has counted. --rows=FILE takes such a file: what it tells of does not run
+again. rows.jsonl beside this script is that of docs/pretraining.md.
 Runs stand side by side, one on each core. Stopped and started again with the same command the study goes on where it
 was; --output is for one version of the configs. --plan only says what would run, and how long, by what runs like it
 took; --trial=20 runs a little, scores no test, and writes trial.csv, trial.md and trial.png. --longer=900 asks, when
@@ -39,6 +41,7 @@ from collections.abc import Iterator, Mapping, Sequence
 
 import cores
 import numpy as np
+import rows
 import sources
 import tables
 from sources import FOLDS, NAME
@@ -342,6 +345,7 @@ def write_tables(options: argparse.Namespace, values: Mapping[str, object], pool
     kept = [json.loads(path.read_text()) for path in sorted(options.output.glob(f"runs/{kind}_*/row.json"))]
     scores = tables.scores_of([one for one in kept if one["values"] == dict(values)], pool)
     titles = {key: arm.title for key, arm in ARMS.items()}
+    write_atomically(options.output / f"{name}.jsonl", rows.text(options.output))
     write_atomically(options.output / f"{name}.csv", tables.sheet(scores))
     write_atomically(options.output / f"{name}.md", tables.table(scores, titles))
     write_atomically(options.output / f"{name}.png", tables.draw(scores, titles))
@@ -374,6 +378,8 @@ def main() -> None:
         parser.error(f"--arms: {', '.join(unknown)}; expected some of {', '.join(ARMS)}")
     if options.jobs < 1:
         parser.error(f"--jobs={options.jobs}: expected 1 or more")
+    if options.rows:
+        rows.take(options.output, options.rows)
     if options.plan:
         print(plan(options))
         return

@@ -1,0 +1,32 @@
+"""What a study has counted, as one file that another study can begin with: its choices, and a row for each run."""
+
+import json
+import pathlib
+import sys
+
+from data_pipelines.schema.files import write_atomically
+
+
+def text(output: pathlib.Path) -> str:
+    """The choices of a study, where they are made, and the rows of all its runs with labels, a line of JSON each."""
+    files = [output / "choices.json", *sorted(output.glob("runs/*/row.json"))]
+    kept = [path for path in files if path.exists() and not path.parent.name.startswith("pretrain_")]
+    told = [{"file": path.relative_to(output).as_posix(), "holds": json.loads(path.read_text())} for path in kept]
+    return "".join(json.dumps(one) + "\n" for one in told)
+
+
+def take(output: pathlib.Path, source: pathlib.Path) -> None:
+    """Puts what a file of `text` tells of where a study looks for it; what is there already stays."""
+    for number, line in enumerate(source.read_text().splitlines(), 1):
+        one = json.loads(line)
+        match pathlib.PurePosixPath(one["file"]).parts:
+            case ("choices.json",):
+                pass
+            case ("runs", folder, "row.json") if folder != "..":
+                pass
+            case _:
+                sys.exit(f"{source}, line {number}: {one['file']!r}: expected choices.json or runs/NAME/row.json")
+        path = output / one["file"]
+        if not path.exists():
+            path.parent.mkdir(parents=True, exist_ok=True)
+            write_atomically(path, json.dumps(one["holds"]))
