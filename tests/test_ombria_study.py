@@ -314,3 +314,21 @@ def test_a_study_begins_with_the_rows_of_another(study, options, tmp_path):
         kept.write_text(json.dumps({"file": elsewhere, "holds": {}}))
         with pytest.raises(SystemExit, match=r"line 1: .*expected choices\.json or runs/NAME/row\.json"):
             study.rows.take(there, kept)
+
+
+def test_the_rows_that_are_kept_are_those_of_the_page(study, tmp_path, monkeypatch, capsys):
+    kept = FOLDER / "rows.jsonl"
+    monkeypatch.setattr("sys.argv", ["study.py", "--source=none", f"--output={tmp_path}", f"--rows={kept}", "--plan"])
+    study.main()
+    assert "hours in all" in capsys.readouterr().out
+    ran = [json.loads(path.read_text()) for path in tmp_path.glob("runs/test_*/row.json")]
+    pool = {group for one in ran for group in one["counts"] if not group.startswith("events/")}
+    found = study.tables.scores_of(ran, sorted(pool))
+    page = (FOLDER.parents[1] / "docs" / "pretraining.md").read_text()
+    for arm in ("scratch", "finetuned", "frozen"):
+        scores = [
+            study.tables.by_seed(found, arm, part, count) for part in ("held_out", "events") for count in (25, 100, 0)
+        ]
+        cells = " | ".join(f"{np.mean(list(of_seeds.values())):.3f}" for of_seeds in scores)
+        assert f"| {study.ARMS[arm].title} | {len(scores[0])} | {cells} |" in page
+    assert f"{len(ran)} of " in page

@@ -90,8 +90,10 @@ ARMS = {
     "finetuned": Arm("Swin, two streams, fine-tuned", SWIN, "fusion=late,init={}"),
     "frozen": Arm("Swin, two streams, frozen", SWIN, "fusion=late,init={},freeze=encoder"),
     "early": Arm("Swin-UNet, early, scratch", SWIN, "fusion=early"),
-    "beside_random": Arm("the same beside two random streams", SWIN, "fusion=early_plus_late"),
-    "beside": Arm("the same beside two pre-trained, frozen", SWIN, "fusion=early_plus_late,init={},freeze=encoder"),
+    "beside_random": Arm("Swin-UNet beside two random streams", SWIN, "fusion=early_plus_late"),
+    "beside": Arm(
+        "Swin-UNet beside two pre-trained streams, frozen", SWIN, "fusion=early_plus_late,init={},freeze=encoder"
+    ),
     "unet_scratch": _few("UNet, scratch", "unet", "fusion=late"),
     "unet_finetuned": _few("UNet, fine-tuned", "unet", "fusion=late,init={}"),
     "resnet18_scratch": _few("ResNet-18 UNet, scratch", "resnet18_unet", "fusion=late"),
@@ -281,7 +283,7 @@ def by_fold(options: argparse.Namespace, tried: Sequence[Run], places: Mapping[s
 
 def write_longer(options: argparse.Namespace, values: Mapping[str, object], places: Mapping[str, str]) -> None:
     """Writes how arms score on the folds with the chosen number of steps, and with more."""
-    lengths = (values["steps"], options.longer)
+    lengths = (int(str(values["steps"])), options.longer)
     tried = [
         Run(arm, FOLD_LABELS, 0, fold, {**values, "steps": steps})
         for steps in lengths
@@ -368,6 +370,7 @@ def main() -> None:
     )
     parser.add_argument("--trial", type=int, default=0, help="so many steps of every network, scored on the first fold")
     parser.add_argument("--jobs", type=int, default=len(cores.known()), help="runs at a time, each on its core")
+    parser.add_argument("--rows", type=pathlib.Path, help="ombria.jsonl of a study whose runs are not to run again")
     parser.add_argument(
         "--longer", type=int, default=0, help="after the test: steps that it is compared with on the folds"
     )

@@ -147,7 +147,8 @@ def draw(found: Sequence[Mapping], titles: Mapping[str, str]) -> bytes:
     counts = counts_in(found)
     figure = Figure(figsize=(9.6, 4.2), dpi=144, layout="constrained")
     FigureCanvasAgg(figure)
-    for axes, part in zip(figure.subplots(1, 2, sharey=True), ("held_out", "events"), strict=True):
+    wholes = {"held_out": "held-out groups", "events": "floods of 2021"}
+    for axes, (part, title) in zip(figure.subplots(1, 2, sharey=True), wholes.items(), strict=True):
         for arm, colour in DRAWN.items():
             values = {place: by_seed(found, arm, part, count) for place, count in enumerate(counts)}
             known = {place: list(of_seeds.values()) for place, of_seeds in values.items() if of_seeds}
@@ -155,7 +156,7 @@ def draw(found: Sequence[Mapping], titles: Mapping[str, str]) -> bytes:
             for place, one in known.items():
                 axes.plot([place] * len(one), one, ".", color=colour)
         axes.set_xticks(range(len(counts)), [str(count or "all") for count in counts])
-        axes.set(title=part.replace("_", " "), xlabel="labelled places")
+        axes.set(title=title, xlabel="labelled places")
         axes.spines[["top", "right"]].set_visible(False)
     figure.axes[0].set_ylabel("IoU of the flooded class")
     figure.axes[0].legend(frameon=False, fontsize=8)
