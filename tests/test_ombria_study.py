@@ -4,6 +4,7 @@ import importlib
 import json
 import os
 import pathlib
+import re
 import threading
 import time
 import types
@@ -320,8 +321,9 @@ def test_the_rows_that_are_kept_are_those_of_the_page(study, tmp_path, monkeypat
     kept = FOLDER / "rows.jsonl"
     monkeypatch.setattr("sys.argv", ["study.py", "--source=none", f"--output={tmp_path}", f"--rows={kept}", "--plan"])
     study.main()
-    assert "hours in all" in capsys.readouterr().out
     ran = [json.loads(path.read_text()) for path in tmp_path.glob("runs/test_*/row.json")]
+    planned = re.findall(r"^(\w+) +(\d+) runs", capsys.readouterr().out, re.MULTILINE)
+    assert sum(int(count) for kind, count in planned if kind != "pretrain") + len(ran) == 252
     pool = {group for one in ran for group in one["counts"] if not group.startswith("events/")}
     found = study.tables.scores_of(ran, sorted(pool))
     page = (FOLDER.parents[1] / "docs" / "pretraining.md").read_text()

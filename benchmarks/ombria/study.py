@@ -317,21 +317,22 @@ def tests_of(options: argparse.Namespace, values: Mapping[str, object]) -> Itera
 def plan(options: argparse.Namespace) -> str:
     """What would run, and for how long, by the median of what runs like it took; what has run is left out."""
     done = {path.parent.name: json.loads(path.read_text()) for path in options.output.glob("runs/*/row.json")}
-    todo = list(tests_of(options, DEFAULTS))
-    left = {"pretrain": len({one.pretrained for one in todo if ARMS[one.arm].is_pretrained})}
+    chosen = (options.output / "choices.json").exists()
+    values = choose(options, {}) if chosen else DEFAULTS
+    todo = [one for one in tests_of(options, values) if one.name not in done]
+    left = {"pretrain": len({one.pretrained for one in todo if ARMS[one.arm].is_pretrained} - done.keys())}
     left["network"] = sum(bool(ARMS[one.arm].model) for one in todo)
     left["pixels"] = len(todo) - left["network"]
-    if not (options.output / "choices.json").exists():
+    if not chosen:
         left["network"] += FOLDS * sum(len(known) for _, known in CHOICES.values())
         left["pretrain"] += FOLDS * sum(len(CHOICES[field][1]) for field in _OF_VIEWS)
     lines, total = [], 0.0
     for kind, count in left.items():
         took = [one["seconds"] for one in done.values() if one["kind"] == kind]
         each = statistics.median(took) if took else SECONDS[kind]
-        todo_of_kind = max(0, count - len(took))
-        total += todo_of_kind * each
+        total += count * each
         measured = "" if took else " (not measured yet)"
-        lines.append(f"{kind:10} {todo_of_kind:4} runs, {each / 60:5.1f} minutes each{measured}")
+        lines.append(f"{kind:10} {count:4} runs, {each / 60:5.1f} minutes each{measured}")
     return "\n".join([*lines, f"{total / options.jobs / 3600:.1f} hours in all, {options.jobs} at a time"])
 
 
