@@ -182,7 +182,9 @@ def test_a_fine_tuning_goes_on_after_an_interruption_as_if_there_had_been_none(d
     before = set(threading.enumerate())
     with pytest.raises(KeyboardInterrupt):
         train(fine_tuning(data_dir), tmp_path / "stopped")
-    assert not set(threading.enumerate()) - before  # nothing saves or deletes there any more
+    for thread in set(threading.enumerate()) - before:  # nothing saves or deletes there any more
+        thread.join(timeout=10)
+        assert not thread.is_alive(), thread.name
     assert 0 < launched.saved(tmp_path / "stopped") < 8
     monkeypatch.setattr(Segmentation, "scores", scores)
     train(fine_tuning(data_dir), tmp_path / "stopped")
