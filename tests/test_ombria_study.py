@@ -315,6 +315,10 @@ def test_a_study_begins_with_the_rows_of_another(study, options, tmp_path):
         kept.write_text(json.dumps({"file": elsewhere, "holds": {}}))
         with pytest.raises(SystemExit, match=r"line 1: .*expected choices\.json or runs/NAME/row\.json"):
             study.rows.take(there, kept)
+    for broken in ("<html>", "[]", '{"file": "choices.json"}'):
+        kept.write_text(broken)
+        with pytest.raises(SystemExit, match=r"line 1: .*expected a line of"):
+            study.rows.take(there, kept)
 
 
 def test_the_rows_that_are_kept_are_those_of_the_page(study, tmp_path, monkeypatch, capsys):

@@ -18,15 +18,19 @@ def text(output: pathlib.Path) -> str:
 def take(output: pathlib.Path, source: pathlib.Path) -> None:
     """Puts what a file of `text` tells of where a study looks for it; what is there already stays."""
     for number, line in enumerate(source.read_text().splitlines(), 1):
-        one = json.loads(line)
-        match pathlib.PurePosixPath(one["file"]).parts:
+        try:
+            one = json.loads(line)
+            name, holds = one["file"], one["holds"]
+        except (ValueError, KeyError, TypeError) as error:
+            sys.exit(f"{source}, line {number}: {line[:60]!r} ({error}): expected a line of ombria.jsonl")
+        match pathlib.PurePosixPath(name).parts:
             case ("choices.json",):
                 pass
             case ("runs", folder, "row.json") if folder != "..":
                 pass
             case _:
-                sys.exit(f"{source}, line {number}: {one['file']!r}: expected choices.json or runs/NAME/row.json")
-        path = output / one["file"]
+                sys.exit(f"{source}, line {number}: {name!r}: expected choices.json or runs/NAME/row.json")
+        path = output / name
         if not path.exists():
             path.parent.mkdir(parents=True, exist_ok=True)
-            write_atomically(path, json.dumps(one["holds"]))
+            write_atomically(path, json.dumps(holds))

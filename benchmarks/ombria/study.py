@@ -382,6 +382,8 @@ def main() -> None:
         parser.error(f"--arms: {', '.join(unknown)}; expected some of {', '.join(ARMS)}")
     if options.jobs < 1:
         parser.error(f"--jobs={options.jobs}: expected 1 or more")
+    if options.rows and not options.rows.is_file():
+        parser.error(f"--rows={options.rows}: no such file; expected one such as benchmarks/ombria/rows.jsonl")
     if options.rows:
         rows.take(options.output, options.rows)
     if options.plan:
