@@ -134,7 +134,7 @@ study: export JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS = 0
 study: venv
 	.venv/bin/python -m data_pipelines.datasets.sample.make $(STUDY)/sample --tiles=study
 	$(LCJAX) prepare --dataset=sample --source=$(STUDY)/sample --data_dir=$(STUDY)/data
-	.venv/bin/python benchmarks/few_labels.py --data_dir=$(STUDY)/data --output=$(STUDY)/runs
+	.venv/bin/python benchmarks/studies/few_labels.py --data_dir=$(STUDY)/data --output=$(STUDY)/runs
 
 # Which losses and samplers help a class that is rare in training: docs/losses.md. Some forty minutes on two cores.
 RARE ?= build/rare
@@ -142,16 +142,16 @@ rare: export JAX_COMPILATION_CACHE_DIR = $(CURDIR)/$(RARE)/compiled
 rare: export JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS = 0
 rare: venv
 	.venv/bin/python -m data_pipelines.datasets.sample.make $(RARE)/whole --tiles=study
-	.venv/bin/python benchmarks/rare_classes.py --source=$(RARE)/whole --output=$(RARE)
+	.venv/bin/python benchmarks/studies/rare_classes.py --source=$(RARE)/whole --output=$(RARE)
 
-# What pre-training is worth on real pairs: docs/pretraining.md. FOLDER is what benchmarks/ombria/layout.py makes of OMBRIA
-# as it is published; --plan says how long. What is to be chosen is chosen before the test is looked at.
+# What pre-training is worth on real pairs: docs/pretraining.md. FOLDER is what benchmarks/studies/ombria_layout.py
+# makes of OMBRIA as it is published; --plan says how long. What is to be chosen is chosen before the test is looked at.
 PAIRS ?= build/pairs
 pairs: export JAX_COMPILATION_CACHE_DIR = $(CURDIR)/$(PAIRS)/compiled
 pairs: export JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS = 0
 pairs: venv
 	$(if $(FOLDER),,$(error make pairs FOLDER=DIR: which folder holds places.csv, s1_before, ...?))
-	.venv/bin/python benchmarks/ombria/study.py --source=$(FOLDER) --output=$(PAIRS)
+	.venv/bin/python benchmarks/studies/ombria.py --source=$(FOLDER) --output=$(PAIRS)
 
 # What ImageNet weights are worth on real aerial images: docs/transfer.md. About seven hours on two cores;
 # DUBAI is the folder of tile_1, tile_3, tile_6, tile_7 and tile_8.
@@ -160,7 +160,7 @@ transfer: export JAX_COMPILATION_CACHE_DIR = $(CURDIR)/$(TRANSFER)/compiled
 transfer: export JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS = 0
 transfer: venv
 	$(if $(DUBAI),,$(error make transfer DUBAI=DIR: which folder holds tile_1, tile_3, ...?))
-	.venv/bin/python benchmarks/transfer_study.py --source=$(DUBAI) --output=$(TRANSFER)
+	.venv/bin/python benchmarks/studies/transfer.py --source=$(DUBAI) --output=$(TRANSFER)
 
 # What four training steps need on TPU slices, as compiled: docs/scaling.md. Several minutes a program; stopped and
 # started again, it goes on with the next one.

@@ -161,7 +161,9 @@ def _score(
 
 
 def _records(source: Source, title: str) -> Iterator[tuple[int, dict]]:
-    return enumerate(progress.bar((source[i] for i in range(len(source))), total=len(source), desc=title, unit="tile"))
+    return enumerate(
+        progress.bar((source[i] for i in range(len(source))), total=len(source), desc=title, unit=" tiles")
+    )
 
 
 def _sizes(text: str) -> tuple[int, ...]:

@@ -16,7 +16,7 @@ from PIL import Image
 from data_pipelines.geo import raster_io
 from lcjax.configs import registry
 
-FOLDER = pathlib.Path(__file__).parent.parent / "benchmarks" / "ombria"
+FOLDER = pathlib.Path(__file__).parent.parent / "benchmarks" / "studies"
 PLACES = {f"{number:04}": f"g{number // 7}" for number in range(70)} | {
     f"albania_{k}": "events/albania" for k in range(5)
 }
@@ -25,7 +25,7 @@ PLACES = {f"{number:04}": f"g{number // 7}" for number in range(70)} | {
 @pytest.fixture
 def study(monkeypatch):
     monkeypatch.syspath_prepend(str(FOLDER))
-    return importlib.import_module("study")
+    return importlib.import_module("ombria")
 
 
 @pytest.fixture
@@ -220,7 +220,7 @@ def test_a_trial_leaves_the_tables_of_the_study_and_takes_no_row_of_other_values
 
 
 def test_a_file_of_another_size_is_named_with_its_size(study, tmp_path):
-    layout = importlib.import_module("layout")
+    layout = importlib.import_module("ombria_layout")
     files = {part: tmp_path / f"{part}.png" for part in ("s1_before", "mask")}
     for path, size in zip(files.values(), ((256, 256), (255, 200)), strict=True):
         Image.new("L", size).save(path)
@@ -229,7 +229,7 @@ def test_a_file_of_another_size_is_named_with_its_size(study, tmp_path):
 
 
 def test_the_published_layout_is_found_and_neighbours_are_of_one_group(study, tmp_path):
-    layout = importlib.import_module("layout")
+    layout = importlib.import_module("ombria_layout")
     for sensor in ("S1", "S2"):
         for date in ("before", "after", "mask"):
             for number, part in ((1, "train"), (2, "test"), (3, "train")):
@@ -317,13 +317,13 @@ def test_a_study_begins_with_the_rows_of_another(study, options, tmp_path):
             study.rows.take(there, kept)
     for broken in ("<html>", "[]", '{"file": "choices.json"}'):
         kept.write_text(broken)
-        with pytest.raises(SystemExit, match=r"line 1: .*expected a line of"):
+        with pytest.raises(SystemExit, match=r"line 1: .*expected a line as studies write them"):
             study.rows.take(there, kept)
 
 
 def test_the_rows_that_are_kept_are_those_of_the_page(study, tmp_path, monkeypatch, capsys):
-    kept = FOLDER / "rows.jsonl"
-    monkeypatch.setattr("sys.argv", ["study.py", "--source=none", f"--output={tmp_path}", f"--rows={kept}", "--plan"])
+    kept = FOLDER / "ombria.jsonl"
+    monkeypatch.setattr("sys.argv", ["ombria.py", "--source=none", f"--output={tmp_path}", f"--rows={kept}", "--plan"])
     study.main()
     ran = [json.loads(path.read_text()) for path in tmp_path.glob("runs/test_*/row.json")]
     planned = re.findall(r"^(\w+) +(\d+) runs", capsys.readouterr().out, re.MULTILINE)

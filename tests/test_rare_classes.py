@@ -17,7 +17,7 @@ ROOT = pathlib.Path(__file__).parent.parent
 
 @pytest.fixture(scope="module")
 def study():
-    spec = importlib.util.spec_from_file_location("rare_classes", ROOT / "benchmarks" / "rare_classes.py")
+    spec = importlib.util.spec_from_file_location("rare_classes", ROOT / "benchmarks" / "studies" / "rare_classes.py")
     assert spec and spec.loader
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)

@@ -1,6 +1,6 @@
 """The study of transfer: its arms differ in what they say they do, its runs go on, its tables tell what was found."""
 
-import importlib.util
+import importlib
 import json
 import math
 import pathlib
@@ -13,25 +13,18 @@ from scipy import stats
 from data_pipelines.schema.errors import InputError
 from lcjax.configs import registry
 
-ROOT = pathlib.Path(__file__).parent.parent
+BENCHMARKS = pathlib.Path(__file__).parent.parent / "benchmarks"
 
 
-def script(name: str):
-    spec = importlib.util.spec_from_file_location(name, ROOT / "benchmarks" / f"{name}.py")
-    assert spec and spec.loader
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
-
-@pytest.fixture(scope="module")
-def study():
-    return script("transfer_study")
+@pytest.fixture
+def study(monkeypatch):
+    monkeypatch.syspath_prepend(str(BENCHMARKS / "studies"))
+    return importlib.import_module("transfer")
 
 
 @pytest.fixture
 def options(tmp_path):
-    return types.SimpleNamespace(source=tmp_path / "dubai", output=tmp_path / "out", minutes=3.0, steps=7)
+    return types.SimpleNamespace(source=tmp_path / "dubai", output=tmp_path / "out", minutes=3.0, steps=7, jobs=2)
 
 
 @pytest.fixture
@@ -123,6 +116,23 @@ def test_what_has_run_does_not_run_again(study, options, monkeypatch):
     assert told[0].split()[:3] == ["forest", "1", "runs"] and told[1].split()[3:5] == ["of", "7"]
 
 
+def test_the_rows_that_are_kept_are_those_of_the_page(study, tmp_path, monkeypatch, capsys):
+    kept = BENCHMARKS / "studies" / "transfer.jsonl"
+    arguments = ["transfer.py", "--source=none", f"--output={tmp_path}", "--seeds=0", "--plan"]
+    monkeypatch.setattr("sys.argv", [*arguments, f"--rows={kept}"])
+    study.main()
+    assert capsys.readouterr().out.endswith(
+        "0.0 hours in all, 2 at a time\n".replace("2", str(len(study.cores.known())))
+    )
+    page = (BENCHMARKS.parent / "docs" / "transfer.md").read_text()
+    table = study.table(study.rows_of(tmp_path))
+    lines = [line for line in table.splitlines() if line.startswith("| ")]
+    assert len(lines) > 10 and not [line for line in lines if line not in page]
+    monkeypatch.setattr("sys.argv", [*arguments, f"--rows={tmp_path / 'none'}"])
+    with pytest.raises(SystemExit, match=r"none: no such file; expected one such as benchmarks/studies"):
+        study.main()
+
+
 def rows_of(study, values):
     return [
         {"arm": arm, "tile": tile, "seed": seed, "steps": 10, "minutes": 3.0, "mIoU_5": value}
@@ -159,12 +169,13 @@ def test_what_is_chosen_for_a_tile_is_not_chosen_on_it(study):
     # On tile 1 frozen is best by far, and would be chosen for it, and on the mean over all.
     assert found == {1: 0.5, 3: 0.45, 6: 0.45, 7: 0.45, 8: 0.4}
     text = study.table(rows_of(study, values))
-    assert "| the network that is best on the four other tiles | 10 | 3.0 | 0.500 | 0.450 | 0.450 |" in text
+    assert "| the network that is best on the four other tiles | 10 | 0.500 | 0.450 | 0.450 |" in text
     assert not list(study.chosen_of(rows_of(study, {"lite0_finetuned": values["lite0_finetuned"]})))
 
 
-def test_windows_add_mean_and_deviation_of_each_band():
-    pixels = script("pixel_baseline")
+def test_windows_add_mean_and_deviation_of_each_band(monkeypatch):
+    monkeypatch.syspath_prepend(str(BENCHMARKS))
+    pixels = importlib.import_module("pixel_baseline")
     image = np.random.default_rng(0).integers(0, 255, (9, 7, 2)).astype(np.uint8)
     found = pixels.features({"image": image}, [types.SimpleNamespace(name="image")], (3, 5))
     assert found.shape == (63, 2 + 2 * 2 * 2) and found.dtype == np.float32

@@ -286,7 +286,7 @@ def _write_shards(name: str, tasks: list[Task], limit: Limit, workers: int, beam
         half.unlink()  # what a kill left
     todo = [task for task in tasks if not task.shard.exists() or task.note().refused]
     total, left = (sum(len(task.items) for task in some) for some in (tasks, todo))
-    with bars.bar(total=total, initial=total - left, unit="record", desc=name) as progress:
+    with bars.bar(total=total, initial=total - left, unit=" records", desc=name) as progress:
         for task, note in run(todo, min(workers, len(todo)), beam):
             progress.update(len(task.items))
             limit.count(note.refused, note.refused_places)

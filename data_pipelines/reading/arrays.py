@@ -222,7 +222,7 @@ class ArrayDataset:
         """The summaries of the records of a split, in order; each record is looked at once."""
         source = self.source(spec)
         todo = [index for index, record_id in enumerate(source.ids) if record_id not in self._summaries]
-        for index in progress.bar(todo, desc=f"looking at {spec}", unit="record", delay=_QUIET):
+        for index in progress.bar(todo, desc=f"looking at {spec}", unit=" records", delay=_QUIET):
             self._summaries[source.ids[index]] = _summarise(source, index, [sensor.name for sensor in self._sensors])
         return [self._summaries[record_id] for record_id in source.ids]
 

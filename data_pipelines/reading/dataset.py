@@ -234,7 +234,7 @@ class PreparedDataset:
         if any(some and not labelled[split] for some, split in zip(partly, stored, strict=True)):
             return self._added(list(labelled))
         sums = {sensor.name: band_statistics.BandSums.of_none(len(sensor.bands)) for sensor in self.stored}
-        for index in progress.bar(range(len(source)), desc=f"statistics of {self.name} {spec}", unit="record"):
+        for index in progress.bar(range(len(source)), desc=f"statistics of {self.name} {spec}", unit=" records"):
             record = source[index]
             counted = record["label"] != IGNORE if partly[index] else None
             for name in sums:

@@ -11,8 +11,8 @@ from tqdm import tqdm
 _log = logging.getLogger("lcjax.progress")
 
 SECONDS = 15.0  # between two lines
-_FORMAT = "{desc}: {n_fmt} of {total_fmt} {unit}s, {rate_fmt}, {remaining} left"
-_ENDLESS = "{desc}: {n_fmt} {unit}s, {rate_fmt}"
+_FORMAT = "{desc}: {n_fmt} of {total_fmt}{unit}, {rate_fmt}, {remaining} left"
+_ENDLESS = "{desc}: {n_fmt}{unit}, {rate_fmt}"
 
 
 class Lines(tqdm):
@@ -35,7 +35,7 @@ class Lines(tqdm):
 
 
 def bar(*args: Any, **options: Any) -> tqdm:
-    """What shows progress here; arguments as of tqdm: an iterable or `total`, with `desc` and `unit`."""
+    """Shows progress; arguments as of tqdm: an iterable or `total`, with `desc` and `unit`, such as " tiles" or "B"."""
     return (tqdm if _is_watched() else Lines)(*args, **options)
 
 

@@ -351,7 +351,7 @@ def _write_chips(drawn: Design, folder: pathlib.Path, images: Sequence[chips.Ima
         if outside := int((~image.shows(crs, x, y)).sum()):
             _log.warning(f"{image.path}: does not reach {outside:,} of {len(x):,} points; their chips are grey there")
     todo = [point for point in drawn.points if not (folder / points_files.chip_name(point.point)).exists()]
-    for point in progress.bar(todo, desc="chips", unit="chip"):
+    for point in progress.bar(todo, desc="chips", unit=" chips"):
         path = folder / points_files.chip_name(point.point)
         write_atomically(path, chips.chip(images, crs, transform, point.row, point.column))
 

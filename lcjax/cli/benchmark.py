@@ -159,7 +159,7 @@ def _listed(flags) -> tuple[Any, str]:
         from lcjax.profiling import model_table
 
         found = model_table.rows(
-            progress.bar(model_table.networks(flags.tiny), desc="networks", unit="network", leave=False)
+            progress.bar(model_table.networks(flags.tiny), desc="networks", unit=" networks", leave=False)
         )
         return found, model_table.table(found)
     if flags.input:

@@ -55,7 +55,7 @@ def shown(batches: Iterator[dict[str, Any]], records: int, batch_size: int) -> I
             batches,
             total=math.ceil(records / batch_size),
             desc="evaluate",
-            unit="batch",
+            unit=" batches",
             delay=_MOMENT,
             disable=jax.process_index() > 0,
         )

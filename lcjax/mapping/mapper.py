@@ -221,7 +221,7 @@ class Mapper:
             map_writer.summary(legend, drafted, least),
             tiling,
             first=draft.done,
-            advance=(bar := progress.bar(total=tiling.count, initial=begun, desc="predict", unit="tile")).update,
+            advance=(bar := progress.bar(total=tiling.count, initial=begun, desc="predict", unit=" tiles")).update,
         )
         with bar:
             while True:

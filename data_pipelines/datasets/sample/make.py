@@ -118,7 +118,9 @@ def make(root: pathlib.Path, seed: int = 0, tiles: str = "demo", workers: int = 
         jobs = list(_jobs(root, seed, tiles))
         write_atomically(root / "flair-1_metadata_aerial.json", json.dumps(_flair_metadata(tiles), indent=1) + "\n")
         missing = [job for job in jobs if not all(path.exists() for path in job.paths.values())]
-        for _ in progress.bar(_each(_run, missing, workers), total=len(missing), desc=f"sample in {root}", unit="tile"):
+        for _ in progress.bar(
+            _each(_run, missing, workers), total=len(missing), desc=f"sample in {root}", unit=" tiles"
+        ):
             pass
     except OSError as error:
         raise InputError(f"{root}: cannot be written ({error}); give a folder that you may write to") from error

@@ -1,10 +1,10 @@
 """What pre-training on one's own pairs is worth on real floods: OMBRIA, few labels, floods of another year.
 
-  python benchmarks/ombria/study.py --source=DIR --output=DIR
+  python benchmarks/studies/ombria.py --source=DIR --output=DIR
 
 --source holds s1_before, s1_after, s2_before, s2_after, mask (ID.png) and places.csv (id, split, group), as
-`benchmarks/ombria/layout.py` makes them of what was published. Sentinel-1 (VV) and Sentinel-2 (B11, B8, B3) of a place
-become one image each, before and after side by side, and the two are the views of pre-training.
+`benchmarks/studies/ombria_layout.py` makes them of what was published. Sentinel-1 (VV) and Sentinel-2 (B11, B8, B3) of
+a place become one image each, before and after side by side, and the two are the views of pre-training.
 
 Groups of neighbouring places are never parted. Every fifth group of the pool, by size, is held out; with the floods of
 2021, in other countries, it is what is scored in the end. All that is to be chosen (`CHOICES`) is chosen before, by
@@ -18,7 +18,7 @@ classifiers of single pixels on the same places.
 
 Writes ombria.csv, a row for each run and part of the test (held_out, each event, events), ombria.md and ombria.png, and
 ombria.jsonl, the choices and what each run has counted. --rows=FILE takes such a file: what it tells of does not run
-again. rows.jsonl beside this script is that of docs/pretraining.md.
+again. ombria.jsonl beside this script is that of docs/pretraining.md.
 Runs stand side by side, one on each core. Stopped and started again with the same command the study goes on where it
 was; --output is for one version of the configs. --plan only says what would run, and how long, by what runs like it
 took; --trial=20 runs a little, scores no test, and writes trial.csv, trial.md and trial.png. --longer=900 asks, when
@@ -41,10 +41,10 @@ from collections.abc import Iterator, Mapping, Sequence
 
 import cores
 import numpy as np
+import ombria_sources as sources
+import ombria_tables as tables
 import rows
-import sources
-import tables
-from sources import FOLDS, NAME
+from ombria_sources import FOLDS, NAME
 
 from data_pipelines.schema.files import write_atomically
 from lcjax.runs import evaluations, goodput, record_confusions
@@ -222,7 +222,7 @@ def counts_of(folder: pathlib.Path) -> dict[str, np.ndarray]:
     fields = evaluations.read(folder, of_classes=True)
     records = record_confusions.read(folder, fields)
     if records is None:
-        sys.exit(f"study: {folder}: no counts by record; delete the folder, and start again")
+        sys.exit(f"ombria: {folder}: no counts by record; delete the folder, and start again")
     total: dict[str, np.ndarray] = collections.defaultdict(lambda: np.zeros((2, 2), np.int64))
     for group, counts in zip(records.groups.tolist(), records.confusion, strict=True):
         total[group] += counts
@@ -250,7 +250,7 @@ def row(options: argparse.Namespace, one: Run, places: Mapping[str, str]) -> dic
         write_atomically(kept, json.dumps(told))
     found: dict = json.loads(kept.read_text())
     if found["values"] != dict(one.values):
-        sys.exit(f"study: {kept}: made with {found['values']}, not {dict(one.values)}; take another --output")
+        sys.exit(f"ombria: {kept}: made with {found['values']}, not {dict(one.values)}; take another --output")
     return found
 
 
@@ -382,8 +382,6 @@ def main() -> None:
         parser.error(f"--arms: {', '.join(unknown)}; expected some of {', '.join(ARMS)}")
     if options.jobs < 1:
         parser.error(f"--jobs={options.jobs}: expected 1 or more")
-    if options.rows and not options.rows.is_file():
-        parser.error(f"--rows={options.rows}: no such file; expected one such as benchmarks/ombria/rows.jsonl")
     if options.rows:
         rows.take(options.output, options.rows)
     if options.plan:

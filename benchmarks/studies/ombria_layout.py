@@ -1,6 +1,6 @@
 """Puts OMBRIA, as it is published, into the folders that the study takes, and finds which places are neighbours.
 
-  python benchmarks/ombria/layout.py --source=CLONE --output=DIR
+  python benchmarks/studies/ombria_layout.py --source=CLONE --output=DIR
 
 --source is a clone of https://github.com/geodrak/OMBRIA (Drakonakis et al.: OmbriaNet, IEEE JSTARS 2022), which states
 no licence: cite the article, and pass nothing of it on. A place is taken where both sensors were there before and after

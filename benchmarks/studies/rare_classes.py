@@ -1,7 +1,7 @@
 """Which losses and samplers help a class that is rare in training, and what they cost the others.
 
   python -m data_pipelines.datasets.sample.make SAMPLE --tiles=study
-  python benchmarks/rare_classes.py --source=SAMPLE --output=DIR
+  python benchmarks/studies/rare_classes.py --source=SAMPLE --output=DIR
 
 Wetlands are made rare: in all but every eighth training tile their pixels lose their label, so that 13 of 100 tiles
 tell of them. Nothing else changes, and the tiles that choose and those that are scored keep all labels. Each arm

@@ -24,7 +24,7 @@ def places_of(source: pathlib.Path) -> dict[str, str]:
     """Id of each place -> its group; groups of the events begin with "events/"."""
     path = source / "places.csv"
     if not path.is_file():
-        sys.exit(f"study: {path}: no such file; expected --source as benchmarks/ombria/layout.py makes it")
+        sys.exit(f"ombria: {path}: no such file; expected --source as benchmarks/studies/ombria_layout.py makes it")
     with path.open(newline="") as file:
         rows = list(csv.DictReader(file))
     return {row["id"]: ("" if row["split"] == "pool" else "events/") + row["group"] for row in rows}

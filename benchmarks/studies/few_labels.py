@@ -1,6 +1,6 @@
 """What pre-training is worth where labels are few.
 
-  python benchmarks/few_labels.py --data_dir=DIR --output=DIR
+  python benchmarks/studies/few_labels.py --data_dir=DIR --output=DIR
 
 For each seed one pre-training on the unlabelled pairs of the sample; then, with 1, 10 and 100 % of the labelled tiles
 (other tiles for each seed), the same network from scratch, fine-tuned, and with frozen encoders: same steps, same

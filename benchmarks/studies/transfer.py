@@ -1,6 +1,6 @@
 """What ImageNet weights are worth on aerial images: every tile held out in turn, beside a random forest and our UNet.
 
-  python benchmarks/transfer_study.py --source=DIR --output=DIR
+  python benchmarks/studies/transfer.py --source=DIR --output=DIR
 
 --source holds tile_N/images/*.jpg and tile_N/masks/*.png, N in 1, 3, 6, 7, 8: the 45 annotated images of Dubai (Humans
 in the Loop and MBRSC, CC0). For every tile all arms learn from the four others and are scored on every labelled pixel
@@ -10,8 +10,11 @@ arms alone have the length of their recipe. Which network is best is chosen for 
 others (`chosen`): that score is of a recipe that was not chosen on the tile, though its networks that were scored on
 the others have learned from the tile.
 
-Writes transfer.csv, a row for each run, and transfer.md. Stopped and started again with the same command it goes on
-where it was; --output is for one version of the configs. --plan only says what would run, and how long.
+Writes transfer.csv, a row for each run, transfer.md, and transfer.jsonl, what each run has found. --rows=FILE takes
+such a file: what it tells of does not run again. transfer.jsonl beside this script is that of docs/transfer.md. Runs
+stand side by side, one on each core. Stopped and started again with the same command the study goes on where it was;
+--output is for one version of the configs. --plan only says what would run, and how long, by what runs of the same arm
+took.
 """
 
 import argparse
@@ -27,6 +30,8 @@ import sys
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 
+import cores
+import rows
 from scipy import stats
 
 from data_pipelines.schema.files import write_atomically
@@ -42,6 +47,8 @@ LEGEND = """id,name,colour,ignore
 6,unlabeled,#9b9b9b,1
 """
 CLASSES = ("building", "land", "road", "vegetation", "water")
+SCORES = ("mIoU_5", "OA", *(f"IoU/{name}" for name in CLASSES))
+COLUMNS = ("arm", "tile", "seed", "steps", "minutes", *SCORES)
 UNET, LITE0 = "model=unet,laptop=true", "model=efficientnet_lite0_unet,laptop=true"
 SAME_NUMBERS = "--config.scaling=inception"  # what is shown to the network from scratch is what the others see
 # Brightness, colour and scale are what differs from tile to tile.
@@ -53,9 +60,8 @@ AUGMENTED = (
     "--config.augmentation.gamma=0.3",
     "--config.augmentation.group_jitter=0.1",
 )
-STARTING = 15  # seconds of a run that are no steps: Python, what is compiled, checkpoints
-SCORING = 12  # seconds of an evaluation
-FOREST = 150  # seconds of a forest
+SCORING = 0.2  # minutes of an evaluation
+EACH = 4.0  # minutes of a run on a core, until one of its arm has ended
 
 
 @dataclasses.dataclass(frozen=True)
@@ -78,41 +84,41 @@ class Arm:
 
 
 ARMS = {
-    "forest": Arm("random forest, colour and local statistics"),
-    "unet_laptop": Arm("UNet, laptop=true", UNET, (), 0.066),
-    "lite0_random": Arm("EfficientNet-Lite0, random", LITE0, (SAME_NUMBERS,), 0.315),
-    "lite0_frozen": Arm("EfficientNet-Lite0, ImageNet, frozen", f"{LITE0},init=imagenet,freeze=encoder", (), 0.143),
-    "lite0_finetuned": Arm("EfficientNet-Lite0, ImageNet, fine-tuned", f"{LITE0},init=imagenet", (), 0.315),
+    "forest": Arm("random forest"),
+    "unet_laptop": Arm("UNet", UNET, (), 0.066),
+    "lite0_random": Arm("Lite0, random", LITE0, (SAME_NUMBERS,), 0.315),
+    "lite0_frozen": Arm("Lite0, ImageNet, frozen", f"{LITE0},init=imagenet,freeze=encoder", (), 0.143),
+    "lite0_finetuned": Arm("Lite0, ImageNet, fine-tuned", f"{LITE0},init=imagenet", (), 0.315),
 }
 ARMS |= {
     f"{name}_augmented": dataclasses.replace(arm, title=f"{arm.title}, augmented", fields=arm.fields + AUGMENTED)
     for name, arm in ARMS.items()
     if name.startswith("lite0")
 }
-ARMS["unet_whole"] = Arm("UNet, laptop=true, all of its 5,000 steps", UNET, (), 0.066, steps=5000)
+ARMS["unet_whole"] = Arm("UNet, all of its 5,000 steps", UNET, (), 0.066, steps=5000)
 ARMS["lite0_frozen_whole"] = dataclasses.replace(
-    ARMS["lite0_frozen"], title="EfficientNet-Lite0, ImageNet, frozen, all of its 2,500 steps", steps=2500
+    ARMS["lite0_frozen"], title="Lite0, ImageNet, frozen, all of its 2,500 steps", steps=2500
 )
 CHOSEN = "chosen"  # the network that is best on the four other tiles
 TITLES = {name: arm.title for name, arm in ARMS.items()} | {CHOSEN: "the network that is best on the four other tiles"}
 # (arm, arm that it is compared with): differences tile by tile, each the mean over the seeds.
 PAIRS = (
-    (CHOSEN, "forest"),
-    (CHOSEN, "unet_whole"),
-    (CHOSEN, "lite0_random"),
+    ("lite0_frozen", "lite0_random"),
+    ("lite0_finetuned", "lite0_random"),
+    ("lite0_finetuned", "forest"),
     ("lite0_frozen", "forest"),
     ("lite0_frozen", "unet_laptop"),
     ("lite0_frozen_whole", "forest"),
     ("lite0_frozen_whole", "unet_whole"),
-    ("lite0_finetuned_augmented", "forest"),
-    ("lite0_finetuned_augmented", "unet_laptop"),
-    ("lite0_finetuned_augmented", "unet_whole"),
-    ("lite0_finetuned", "forest"),
-    ("lite0_finetuned_augmented", "lite0_random_augmented"),
+    (CHOSEN, "forest"),
+    (CHOSEN, "unet_whole"),
+    (CHOSEN, "lite0_random"),
+    ("lite0_random_augmented", "lite0_random"),
+    ("lite0_frozen_augmented", "lite0_frozen"),
     ("lite0_finetuned_augmented", "lite0_finetuned"),
-    ("lite0_finetuned_augmented", "lite0_frozen_augmented"),
-    ("lite0_finetuned", "lite0_random"),
-    ("lite0_frozen", "lite0_random"),
+    ("lite0_finetuned_augmented", "lite0_random_augmented"),
+    ("lite0_finetuned_augmented", "forest"),
+    ("lite0_finetuned_augmented", "unet_whole"),
 )
 Key = tuple[str, int, int]  # arm, held-out tile, seed
 
@@ -141,7 +147,7 @@ def prepare(options: argparse.Namespace, tile: int) -> None:
         folder = options.source.absolute() / f"tile_{other}"
         images = sorted((folder / "images").glob("*.jpg"))
         if not images:
-            sys.exit(f"transfer_study: {folder}/images: no *.jpg; expected --source to hold tile_1/images, ...")
+            sys.exit(f"transfer: {folder}/images: no *.jpg; expected --source to hold tile_1/images, ...")
         split = "test" if other == tile else "train"
         rows += [f"{image},{folder}/masks/{image.stem}.png,{split},tile_{other}" for image in images]
     source = options.output / "source" / f"without_{tile}"
@@ -180,20 +186,20 @@ def metrics_of(arm: str, folder: pathlib.Path) -> pathlib.Path:
 def row(options: argparse.Namespace, key: Key) -> dict:
     """The row of a run, which runs first where it has not."""
     arm, tile, seed = key
-    folder = options.output / "runs" / f"{arm}_{tile}_{seed}"
+    folder = options.output / "runs" / "_".join(map(str, key))
     kept = folder / "row.json"
     if not kept.exists():
         told = (
             forest(options, folder, tile, seed) if arm == "forest" else network(options, folder, ARMS[arm], tile, seed)
         )
         scores = json.loads(metrics_of(arm, folder).read_text())["scores"]
-        shown = {name: scores[name] for name in ("mIoU_5", "OA", *(f"IoU/{one}" for one in CLASSES))}
+        shown = {name: scores[name] for name in SCORES}
         write_atomically(kept, json.dumps({"arm": arm, "tile": tile, "seed": seed} | told | shown))
     found: dict = json.loads(kept.read_text())
     wanted = 0 if arm == "forest" else steps(options, ARMS[arm])
     if found["steps"] != wanted:
         sys.exit(
-            f"transfer_study: {folder}: a run of {found['steps']} steps, and {wanted} are asked for; take another "
+            f"transfer: {folder}: a run of {found['steps']} steps, and {wanted} are asked for; take another "
             "--output for another length"
         )
     return found
@@ -204,28 +210,28 @@ def rows_of(output: pathlib.Path) -> list[dict]:
     return [json.loads(path.read_text()) for path in sorted(output.glob("runs/*/row.json"))]
 
 
-def by_tile(rows: Sequence[Mapping], arm: str) -> dict[int, float]:
+def by_tile(found: Sequence[Mapping], arm: str) -> dict[int, float]:
     """Scores mIoU_5 of an arm by tile, each the mean over the seeds; of the tiles that it has."""
-    found: dict[int, list[float]] = {}
-    for one in rows:
+    scores: dict[int, list[float]] = {}
+    for one in found:
         if one["arm"] == arm:
-            found.setdefault(one["tile"], []).append(one["mIoU_5"])
-    return {tile: statistics.mean(values) for tile, values in sorted(found.items())}
+            scores.setdefault(one["tile"], []).append(one["mIoU_5"])
+    return {tile: statistics.mean(values) for tile, values in sorted(scores.items())}
 
 
-def chosen_of(rows: Sequence[Mapping]) -> Iterator[dict]:
+def chosen_of(found: Sequence[Mapping]) -> Iterator[dict]:
     """Rows of `CHOSEN`: on each tile those of the network whose mean over the four others is the highest.
 
     Only networks that have all tiles are chosen from; where there is none, nothing is.
     """
-    means = {name: by_tile(rows, name) for name in ARMS if name != "forest"}
+    means = {name: by_tile(found, name) for name in ARMS if name != "forest"}
     means = {name: tiles for name, tiles in means.items() if len(tiles) == len(TILES)}
     for tile in TILES if means else ():
         others = {
             name: statistics.mean(tiles[other] for other in TILES if other != tile) for name, tiles in means.items()
         }
         best = max(others, key=lambda name: others[name])
-        yield from ({**one, "arm": CHOSEN} for one in rows if (one["arm"], one["tile"]) == (best, tile))
+        yield from ({**one, "arm": CHOSEN} for one in found if (one["arm"], one["tile"]) == (best, tile))
 
 
 def interval(differences: Sequence[float]) -> tuple[float, float, float]:
@@ -237,34 +243,33 @@ def interval(differences: Sequence[float]) -> tuple[float, float, float]:
     return mean, mean - half, mean + half
 
 
-def arms_table(rows: Sequence[Mapping]) -> Iterator[str]:
+def arms_table(found: Sequence[Mapping]) -> Iterator[str]:
     """Markdown lines: each arm by tile, mean and deviation over the tiles, and over the seeds of a tile."""
-    yield "| arm | steps | minutes | " + " | ".join(f"tile {tile}" for tile in TILES) + " | mean | tiles | seeds |"
-    yield "|---|--:|--:|" + "--:|" * (len(TILES) + 3)
+    yield "| arm | steps | " + " | ".join(f"tile {tile}" for tile in TILES) + " | mean | tiles | seeds |"
+    yield "|---|--:|" + "--:|" * (len(TILES) + 3)
     for name, title in TITLES.items():
-        of_arm = [one for one in rows if one["arm"] == name]
+        of_arm = [one for one in found if one["arm"] == name]
         if not of_arm:
             continue
-        tiles = by_tile(rows, name)
+        tiles = by_tile(found, name)
         seeds = [[one["mIoU_5"] for one in of_arm if one["tile"] == tile] for tile in tiles]
         spread = [statistics.stdev(values) for values in seeds if len(values) > 1]
         deviation = f"{statistics.stdev(tiles.values()):.3f}" if len(tiles) > 1 else ""
         cells = [f"{tiles[tile]:.3f}" if tile in tiles else "" for tile in TILES]
         lengths = {one["steps"] for one in of_arm} - {0}
         yield (
-            f"| {title} | {lengths.pop() if len(lengths) == 1 else ''} "
-            f"| {statistics.mean(one['minutes'] for one in of_arm):.1f} | {' | '.join(cells)} "
+            f"| {title} | {f'{lengths.pop():,}' if len(lengths) == 1 else ''} | {' | '.join(cells)} "
             f"| {statistics.mean(tiles.values()):.3f} | {deviation} "
             f"| {f'{statistics.mean(spread):.3f}' if spread else ''} |"
         )
 
 
-def pairs_table(rows: Sequence[Mapping]) -> Iterator[str]:
+def pairs_table(found: Sequence[Mapping]) -> Iterator[str]:
     """Markdown lines: differences of pairs of arms on the tiles that both have."""
     yield "| arm | less | mean difference | 95 % interval | tiles | better on |"
     yield "|---|---|--:|--:|--:|--:|"
     for one, other in PAIRS:
-        ours, theirs = by_tile(rows, one), by_tile(rows, other)
+        ours, theirs = by_tile(found, one), by_tile(found, other)
         differences = [ours[tile] - theirs[tile] for tile in ours if tile in theirs]
         if differences:
             mean, low, high = interval(differences)
@@ -275,48 +280,53 @@ def pairs_table(rows: Sequence[Mapping]) -> Iterator[str]:
             )
 
 
-def table(rows: Sequence[Mapping]) -> str:
+def table(found: Sequence[Mapping]) -> str:
     """Markdown: mIoU of five classes by arm and tile, and the differences of pairs."""
-    rows = [*rows, *chosen_of(rows)]
+    found = [*found, *chosen_of(found)]
     text = [
         "mIoU of five classes on the tile that was held out, mean of the seeds; mean and deviation over the tiles, and",
         "deviation over the seeds of a tile:",
         "",
-        *arms_table(rows),
+        *arms_table(found),
         "",
         "Differences tile by tile, with the interval of Student's t over the tiles:",
         "",
-        *pairs_table(rows),
+        *pairs_table(found),
     ]
     return "\n".join(text) + "\n"
 
 
-def sheet(rows: Sequence[Mapping]) -> str:
+def sheet(found: Sequence[Mapping]) -> str:
     """CSV: a row for each run."""
     text = io.StringIO()
-    writer = csv.DictWriter(text, list(rows[0]), lineterminator="\n")
+    writer = csv.DictWriter(text, COLUMNS, lineterminator="\n", extrasaction="ignore")
     writer.writeheader()
-    writer.writerows({k: f"{v:.6g}" if isinstance(v, float) else v for k, v in one.items()} for one in rows)
+    writer.writerows({k: f"{v:.6g}" if isinstance(v, float) else v for k, v in one.items()} for one in found)
     return text.getvalue()
 
 
+def write_tables(output: pathlib.Path) -> None:
+    """Writes the tables of what has run, and its rows as one file."""
+    found = rows_of(output)
+    write_atomically(output / "transfer.csv", sheet(found))
+    write_atomically(output / "transfer.md", table(found))
+    write_atomically(output / "transfer.jsonl", rows.text(output))
+
+
 def plan(options: argparse.Namespace, keys: Sequence[Key]) -> str:
-    """What would run, and for how long; what has run is left out."""
+    """What would run, and for how long, by the median of what runs of the arm took; what has run is left out."""
+    done = rows_of(options.output)
+    ended = {(one["arm"], one["tile"], one["seed"]) for one in done}
     lines, total = [], 0.0
     for name in options.arms:
-        arm = ARMS[name]
-        left = [
-            key for key in keys if key[0] == name and not (options.output / "runs" / _folder(key) / "row.json").exists()
-        ]
-        length = steps(options, arm) if arm.seconds else 0
-        each = STARTING + SCORING + length * arm.seconds if arm.seconds else FOREST
-        total += each * len(left)
-        lines.append(f"{name:28} {len(left):3} runs of {length:5} steps, {each / 60:4.1f} minutes each")
-    return "\n".join([*lines, f"{total / 3600:.1f} hours in all"])
-
-
-def _folder(key: Key) -> str:
-    return "_".join(map(str, key))
+        left = sum(key[0] == name and key not in ended for key in keys)
+        took = [one["minutes"] for one in done if one["arm"] == name and "minutes" in one]
+        each = statistics.median(took) + SCORING if took else EACH
+        total += each * left
+        length = steps(options, ARMS[name]) if name != "forest" else 0
+        measured = "" if took else " (not measured yet)"
+        lines.append(f"{name:28} {left:3} runs of {length:5} steps, {each:5.1f} minutes each{measured}")
+    return "\n".join([*lines, f"{total / options.jobs / 60:.1f} hours in all, {options.jobs} at a time"])
 
 
 def chosen(kind: Callable, known: Sequence) -> Callable[[str], tuple]:
@@ -341,22 +351,28 @@ def main() -> None:
     parser.add_argument("--seeds", type=chosen(int, ()), default=(0, 1, 2), help="e.g. 0,1,2")
     parser.add_argument("--minutes", type=float, default=2.5, help="of training, of each network")
     parser.add_argument("--steps", type=int, default=0, help="of each network, instead of --minutes")
+    parser.add_argument("--jobs", type=int, default=len(cores.known()), help="runs at a time, each on its core")
+    parser.add_argument("--rows", type=pathlib.Path, help="transfer.jsonl of a study whose runs are not to run again")
     parser.add_argument("--plan", action="store_true", help="only say what would run")
     options = parser.parse_args()
+    if options.jobs < 1:
+        parser.error(f"--jobs={options.jobs}: expected 1 or more")
+    if options.rows:
+        rows.take(options.output, options.rows)
     # The first seed of all arms and tiles comes first: a table of all arms is there after a third of the time.
     keys = [(arm, tile, seed) for seed in options.seeds for tile in options.tiles for arm in options.arms]
     if options.plan:
         print(plan(options, keys))
         return
     os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", str((options.output / "compiled").absolute()))
+    # Pages of 2 MB: more steps in a second for a network on one core, and the same numbers.
+    os.environ.setdefault("GLIBC_TUNABLES", "glibc.malloc.hugetlb=1")
     for tile in options.tiles:
         prepare(options, tile)
-    for key in keys:
-        row(options, key)
-        rows = rows_of(options.output)
-        write_atomically(options.output / "transfer.csv", sheet(rows))
-        write_atomically(options.output / "transfer.md", table(rows))
-    print(table(rows), end="")
+    write_tables(options.output)
+    for _ in cores.side_by_side(lambda key: row(options, key), keys, options.jobs):
+        write_tables(options.output)
+    print((options.output / "transfer.md").read_text(), end="")
 
 
 if __name__ == "__main__":

@@ -1,10 +1,12 @@
-"""What a study has counted, as one file that another study can begin with: its choices, and a row for each run."""
+"""What a study has found, as one file that it can begin with elsewhere: its choices, if any, and a row for each run."""
 
 import json
 import pathlib
 import sys
 
 from data_pipelines.schema.files import write_atomically
+
+OF_PAGES = "benchmarks/studies/ombria.jsonl or transfer.jsonl, which the pages of docs/ are written from"
 
 
 def text(output: pathlib.Path) -> str:
@@ -17,12 +19,14 @@ def text(output: pathlib.Path) -> str:
 
 def take(output: pathlib.Path, source: pathlib.Path) -> None:
     """Puts what a file of `text` tells of where a study looks for it; what is there already stays."""
+    if not source.is_file():
+        sys.exit(f"{source}: no such file; expected one such as {OF_PAGES}")
     for number, line in enumerate(source.read_text().splitlines(), 1):
         try:
             one = json.loads(line)
             name, holds = one["file"], one["holds"]
         except (ValueError, KeyError, TypeError) as error:
-            sys.exit(f"{source}, line {number}: {line[:60]!r} ({error}): expected a line of ombria.jsonl")
+            sys.exit(f"{source}, line {number}: {line[:60]!r} ({error}): expected a line as studies write them")
         match pathlib.PurePosixPath(name).parts:
             case ("choices.json",):
                 pass
