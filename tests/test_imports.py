@@ -26,7 +26,7 @@ def test_module_imports_and_says_what_it_is_for(name):
 @pytest.mark.parametrize("path", sorted((ROOT / "benchmarks").rglob("*.py")), ids=lambda path: path.name)
 def test_benchmark_script_imports(path, monkeypatch):
     monkeypatch.syspath_prepend(str(path.parent))
-    if path.name.startswith("torch_"):
+    if path.name.startswith("torch_") or path.name == "swin_t.py":
         pytest.importorskip("torch")
     assert runpy.run_path(str(path), run_name="imported")["__doc__"]
 

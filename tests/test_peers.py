@@ -1,6 +1,8 @@
 """benchmarks/peers/compare.py: turns, ratios, and sides that die; the sides are small scripts here."""
 
+import importlib
 import importlib.util
+import io
 import json
 import os
 import pathlib
@@ -64,21 +66,74 @@ def test_sides_take_turns_in_processes_of_their_own(peers, tmp_path, monkeypatch
     (tmp_path / "side.py").write_text(f"import sys\nsys.path.insert(0, {str(FOLDER)!r})\n" + SIDE)
     side = peers.Side(str(tmp_path / "side.py"), "a")
     monkeypatch.setattr(peers, "SIDES", {"lcjax": side, "torch": side})
-    found = peers.measured("unet", "forward", "f32", ("lcjax", "torch"), batch=8, rounds=2, calls=3)
+    how = {"output": tmp_path, "batch": 8}
+    found = peers.measured("unet", "forward", "f32", ("lcjax", "torch"), **how, rounds=2, calls=3)
     assert found["parameters"] == {"lcjax": 7, "torch": 7}
     assert [[len(times) for times in rounds] for rounds in found["milliseconds"].values()] == [[3, 3], [3, 3]]
     assert min(time for rounds in found["milliseconds"].values() for times in rounds for time in times) >= 1
     assert json.loads(json.dumps(found)) == found
     with pytest.raises(SystemExit, match="ended; what it said stands above"):
-        peers.measured("unet", "dead", "f32", ("lcjax",), batch=8, rounds=1, calls=1)
+        peers.measured("unet", "dead", "f32", ("lcjax",), **how, rounds=1, calls=1)
 
 
 def test_every_case_and_side_is_there(peers):
-    for name, case in peers.CASES.items():
-        assert name.startswith(case.model)
+    networks = {name: case for name, case in peers.CASES.items() if case.model}
+    for case in networks.values():
         assert set(peers.sides(case, "training")) >= {"lcjax", "lcjax_jit", "lcjax_pmap", "torch", "torch_compile"}
         assert not {"lcjax_jit", "lcjax_pmap"} & set(peers.sides(case, "forward"))
+    for name, case in peers.CASES.items():
+        for mode in peers.modes(case):
+            libraries = {side.partition("_")[0] for side in peers.sides(case, mode)}
+            assert libraries == {"lcjax", "torch"}, (name, mode)
+    assert peers.modes(peers.CASES["unet"]) == ["training", "forward", "scene"]
+    assert peers.sides(peers.CASES["swin_unet"], "scene") == ["lcjax_map", "torch_map"]
+    assert peers.modes(peers.CASES["sen12ms"]) == ["reading"]
     assert all((FOLDER / side.script).is_file() for side in peers.SIDES.values())
+    assert {mode for side in peers.SIDES.values() for mode in side.modes} == set(peers.MODES)
+
+
+def test_what_is_asked_for_has_a_precision_where_it_computes(peers):
+    options = types.SimpleNamespace(
+        cases=("swin_t_timm", "flair1"), modes=tuple(peers.MODES), precisions=("f32", "bf16")
+    )
+    assert list(peers._asked_for(options)) == [
+        ("swin_t_timm", "training", "f32"),
+        ("swin_t_timm", "training", "bf16"),
+        ("swin_t_timm", "forward", "f32"),
+        ("swin_t_timm", "forward", "bf16"),
+        ("flair1", "reading", ""),
+    ]
+
+
+def test_each_unit_has_a_table_with_the_sides_that_it_has(peers):
+    reading = {"case": "flair1", "mode": "reading", "precision": "", "batch": 32}
+    reading |= {"milliseconds": {"lcjax_loader": [[1024.0]], "torch_loader": [[4096.0]]}}
+    scene = {
+        "case": "unet",
+        "mode": "scene",
+        "precision": "f32",
+        "batch": 8,
+        "milliseconds": {"torch_map": [[4194.304]]},
+    }
+    text = peers.table([row([[10]], [[20]], [[40]]), reading, scene])
+    assert "| unet | forward, f32 | 800.00 (2.00, 2.00 to 2.00) | 400.00 | 200.00 |" in text  # images
+    assert "| flair1 | reading | 500.00 (4.00, 4.00 to 4.00) | 125.00 |" in text  # 16 batches of 32 records
+    assert "| unet | scene, f32 | 0.25 |" in text  # 1024 x 1024 pixels in 4.2 s
+    assert text.index("Images per second") < text.index("Mpixel per second") < text.index("Records per second")
+
+
+def test_a_call_is_timed_without_what_goes_before_it(peers, monkeypatch):
+    worker = importlib.import_module("worker")
+    clock, said = [0.0], []
+
+    def passes(seconds):
+        clock[0] += seconds
+
+    monkeypatch.setattr(worker.time, "perf_counter", lambda: clock[0])
+    monkeypatch.setattr(worker.sys, "stdin", io.StringIO("2\n"))
+    monkeypatch.setattr(worker, "_say", said.append)
+    worker.serve(lambda: (lambda: passes(0.5), 7), before=lambda: passes(32))
+    assert said == [{"ready": 65.0, "parameters": 7}, [500.0, 500.0]]
 
 
 def test_the_script_for_a_gpu_ends_in_time_and_measures_once(tmp_path):

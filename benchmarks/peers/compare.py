@@ -6,8 +6,10 @@
 Each side is a process of its own that computes only when it is asked to (worker.py), so that what else the machine does
 touches all alike: a round asks each for a few calls, one after the other, and the ratio of a round is that of their
 medians. The table gives the median of the rounds' ratios and their range. All sides have the same network (held entry
-by entry against ours by tests/parity), batch, loss, optimiser, clipping, and all cores. It takes the environment of
-`make parity`, which holds PyTorch and ours; with a GPU both use it, and float32 is TF32 in products of both there.
+by entry against ours by tests/parity), batch, loss, optimiser, clipping, and all cores. Beside the networks alone
+("training", "forward") there is the way from a scene to its map ("scene"), and the reading of records ("reading"). It
+takes the environment of `make parity`, which holds PyTorch and ours; with a GPU both use it, and float32 is TF32 in
+products of both there.
 
 Writes DIR/peers.json after each case and DIR/peers.md. Started again it goes on with the cases that are missing; what
 was measured with fewer sides, or other batches, rounds and calls, is measured anew. For a GPU there is gpu.sh.
@@ -23,7 +25,7 @@ import subprocess
 import sys
 from collections.abc import Iterator, Sequence
 
-from cases import CASES, MODES, PRECISIONS, SIDES, Side, sides
+from cases import CASES, MODES, PRECISIONS, SIDES, Side, amount, modes, sides
 
 from data_pipelines.schema.files import write_atomically
 
@@ -65,16 +67,26 @@ def asked(process: subprocess.Popen, calls: int) -> list[float]:
 
 
 def measured(
-    name: str, mode: str, precision: str, wanted: Sequence[str], *, batch: int, rounds: int, calls: int
+    name: str,
+    mode: str,
+    precision: str,
+    wanted: Sequence[str],
+    *,
+    output: pathlib.Path,
+    batch: int,
+    rounds: int,
+    calls: int,
 ) -> dict:
     """The times of the sides of a case, by turns."""
     with contextlib.ExitStack() as stack:
         running, about = {}, {}
         for side in wanted:
-            running[side] = stack.enter_context(started(SIDES[side], name, mode, precision, str(batch)))
+            running[side] = stack.enter_context(
+                started(SIDES[side], name, mode, precision, str(batch), str(output.absolute()))
+            )
             about[side] = heard(running[side])  # one after the other: compiling takes all cores
             seconds = about[side]["ready"]
-            print(f"{name}, {mode}, {precision}: {side} ready after {seconds:.0f} s", file=sys.stderr, flush=True)
+            print(f"{_how(name, mode, precision)}: {side} ready after {seconds:.0f} s", file=sys.stderr, flush=True)
         times: dict[str, list[list[float]]] = {side: [] for side in wanted}
         for _ in range(rounds):
             for side, process in running.items():
@@ -101,29 +113,44 @@ def ratios(row: dict, side: str) -> list[float]:
 
 
 def table(rows: Sequence[dict]) -> str:
-    """Markdown: images per second of each side, and the ratio of each of ours to the fastest of PyTorch."""
-    names = list(SIDES)
-    lines = [
-        "Images per second, medians; in brackets how many times as fast as the fastest of PyTorch, median and range of",
-        "the rounds.",
-        "",
-        "| network | | " + " | ".join(names) + " |",
-        "|---|---|" + "--:|" * len(names),
-    ]
-    for row in rows:
-        cells = []
-        for name in names:
-            if name not in row["milliseconds"]:
-                cells.append("")
-                continue
-            median = statistics.median(statistics.median(one) for one in row["milliseconds"][name])
-            cell = f"{1e3 * row['batch'] / median:.2f}"
-            if name not in REFERENCES and any(other in row["milliseconds"] for other in REFERENCES):
-                found = ratios(row, name)
-                cell += f" ({statistics.median(found):.2f}, {min(found):.2f} to {max(found):.2f})"
-            cells.append(cell)
-        lines.append(f"| {row['case']} | {row['mode']}, {row['precision']} | {' | '.join(cells)} |")
-    return "\n".join(lines) + "\n"
+    """Markdown, a table for each unit: how much each side does in a second, and how many times that of PyTorch."""
+    lines = []
+    for unit in dict.fromkeys(MODES.values()):
+        found = [row for row in rows if MODES[row["mode"]] == unit]
+        names = [name for name in SIDES if any(name in row["milliseconds"] for row in found)]
+        if not found:
+            continue
+        lines += [
+            f"{unit[0].upper()}{unit[1:]} per second, medians; in brackets how many times as fast as the fastest of "
+            "PyTorch, median and range of the rounds.",
+            "",
+            "| | | " + " | ".join(names) + " |",
+            "|---|---|" + "--:|" * len(names),
+            *(
+                f"| {row['case']} | {_how(row['mode'], row['precision'])} | {' | '.join(_cells(row, names))} |"
+                for row in found
+            ),
+            "",
+        ]
+    return "\n".join(lines)
+
+
+def _how(*words: str) -> str:
+    return ", ".join(filter(None, words))  # reading has no precision
+
+
+def _cells(row: dict, names: Sequence[str]) -> Iterator[str]:
+    times = row["milliseconds"]
+    for name in names:
+        if name not in times:
+            yield ""
+            continue
+        median = statistics.median(statistics.median(one) for one in times[name])
+        cell = f"{1e3 * amount(row['mode'], row['batch']) / median:.2f}"
+        if name not in REFERENCES and any(other in times for other in REFERENCES):
+            found = ratios(row, name)
+            cell += f" ({statistics.median(found):.2f}, {min(found):.2f} to {max(found):.2f})"
+        yield cell
 
 
 def key_of(row: dict) -> tuple[str, str, str]:
@@ -137,6 +164,14 @@ def is_of(row: dict, key: tuple[str, str, str], wanted: Sequence[str], options: 
     return (key_of(row), row["batch"]) == (key, options.batch) and all(
         side in times and [len(calls) for calls in times[side]] == [options.calls] * options.rounds for side in wanted
     )
+
+
+def _asked_for(options: argparse.Namespace) -> Iterator[tuple[str, str, str]]:
+    """Case, mode and precision of each row; reading has no precision."""
+    for name in options.cases:
+        for mode in modes(CASES[name]):
+            if mode in options.modes:
+                yield from ((name, mode, one) for one in (options.precisions if mode != "reading" else ("",)))
 
 
 def _listed(known: Sequence[str]):
@@ -153,7 +188,12 @@ def main() -> None:
     """Measures what is missing, and writes the table."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--output", type=pathlib.Path, required=True)
-    for name, known in (("cases", tuple(CASES)), ("modes", MODES), ("precisions", PRECISIONS), ("sides", tuple(SIDES))):
+    for name, known in (
+        ("cases", tuple(CASES)),
+        ("modes", tuple(MODES)),
+        ("precisions", PRECISIONS),
+        ("sides", tuple(SIDES)),
+    ):
         parser.add_argument(f"--{name}", type=_listed(known), default=known, help=", ".join(known))
     parser.add_argument("--batch", type=int, default=8, help="images of a step")
     parser.add_argument("--rounds", type=int, default=5)
@@ -162,18 +202,16 @@ def main() -> None:
     options.output.mkdir(parents=True, exist_ok=True)
     kept = options.output / "peers.json"
     rows = json.loads(kept.read_text()) if kept.exists() else []
-    for name in options.cases:
-        for mode in options.modes:
-            for precision in options.precisions:
-                wanted = [side for side in sides(CASES[name], mode) if side in options.sides]
-                key = (name, mode, precision)
-                if any(is_of(row, key, wanted, options) for row in rows):
-                    continue
-                rows = [row for row in rows if key_of(row) != key]
-                how = {"batch": options.batch, "rounds": options.rounds, "calls": options.calls}
-                rows.append(measured(name, mode, precision, wanted, **how))
-                write_atomically(kept, json.dumps(rows, indent=1))
-                write_atomically(options.output / "peers.md", table(rows))
+    for name, mode, precision in _asked_for(options):
+        wanted = [side for side in sides(CASES[name], mode) if side in options.sides]
+        key = (name, mode, precision)
+        if not wanted or any(is_of(row, key, wanted, options) for row in rows):
+            continue
+        rows = [row for row in rows if key_of(row) != key]
+        how = {"output": options.output, "batch": options.batch, "rounds": options.rounds, "calls": options.calls}
+        rows.append(measured(name, mode, precision, wanted, **how))
+        write_atomically(kept, json.dumps(rows, indent=1))
+        write_atomically(options.output / "peers.md", table(rows))
     print(table(rows), end="")
 
 

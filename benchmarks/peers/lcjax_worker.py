@@ -9,20 +9,23 @@ import optax
 import worker
 from cases import BANDS, CASES, CLASSES, CLIP, LEARNING_RATE, WEIGHT_DECAY
 
-from lcjax.configs import dfc2020
+from lcjax.configs import classification, dfc2020
 from lcjax.engine import experiment as experiments
 from lcjax.ops import losses
 
 
-def _config(case, precision: str, batch: int, how: str):
-    config = dfc2020.get_config(f"model={case.model},size={case.size}" if case.size else f"model={case.model}")
+def config_of(case, precision: str, batch: int, how: str):
+    """The config of a case."""
+    experiment = classification if case.patches else dfc2020
+    size = f",size={case.size}" if case.size else ""
+    config = experiment.get_config(f"model={case.model},fusion=early{size}")
     config.batch_size, config.crop, config.precision = batch, case.edge, precision
     config.parallel.mode = how
     return config
 
 
 def _whole(case, precision: str, batch: int, how: str):
-    experiment = experiments.build_without_data(_config(case, precision, batch, how))
+    experiment = experiments.build_without_data(config_of(case, precision, batch, how))
     state = experiment.initial_state(*experiment.random_values())
     examples = experiment.global_batch(experiment.synthetic_batch(batch))
     compiled = experiment.compile(state, examples)
@@ -37,7 +40,7 @@ def _whole(case, precision: str, batch: int, how: str):
 
 def _plain(case, precision: str, batch: int, mode: str):
     """Forward, or forward, backward and update, of floats; without drop path, augmentation and metrics."""
-    config = _config(case, precision, batch, "jit")
+    config = config_of(case, precision, batch, "jit")
     if "drop_path" in config.model:
         config.model.drop_path = 0.0
     experiment = experiments.build_without_data(config)
@@ -51,7 +54,9 @@ def _plain(case, precision: str, batch: int, mode: str):
         for sensor in experiment.card.sensors
     }
     assert sum(image.shape[-1] for image in images.values()) == BANDS
-    labels = jnp.asarray(generator.integers(0, CLASSES, (batch, case.edge, case.edge)).astype(np.uint8))
+    labels = jnp.asarray(
+        generator.integers(0, CLASSES, (batch,) if case.patches else (batch, case.edge, case.edge)).astype(np.uint8)
+    )
     optimizer = optax.chain(optax.clip_by_global_norm(CLIP), optax.adamw(LEARNING_RATE, weight_decay=WEIGHT_DECAY))
 
     # Images and labels are arguments: of constants the compiler would compute a part beforehand.
@@ -81,7 +86,7 @@ def _plain(case, precision: str, batch: int, mode: str):
     return call, count
 
 
-def main(name: str, mode: str, precision: str, batch: str, how: str) -> None:
+def main(name: str, mode: str, precision: str, batch: str, output: str, how: str) -> None:
     """Serves a side of a case."""
     case, size = CASES[name], int(batch)
     worker.serve(lambda: _plain(case, precision, size, mode) if how == "step" else _whole(case, precision, size, how))

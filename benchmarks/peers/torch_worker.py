@@ -14,7 +14,8 @@ from lcjax.models import registry
 TESTS = pathlib.Path(__file__).resolve().parents[2] / "tests"
 
 
-def _build(case, mode: str, precision: str, batch: int, how: str):
+def network_of(case, precision: str, how: str):
+    """The network, its number of parameters, what gives its logits, the device, and the context of its precision."""
     sys.path[:0] = [str(TESTS / "parity"), str(TESTS)]
     module, name = case.peer
     peer = getattr(importlib.import_module(module), name)(
@@ -22,12 +23,9 @@ def _build(case, mode: str, precision: str, batch: int, how: str):
     )
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     torch.set_num_threads(os.cpu_count() or 1)
-    generator = torch.Generator().manual_seed(0)
-    images = torch.randn((batch, BANDS, case.edge, case.edge), generator=generator).to(device)
-    labels = torch.randint(0, CLASSES, (batch, case.edge, case.edge), generator=generator).to(device)
     network = peer.network.to(device)
     if how == "channels_last":
-        network, images = network.to(memory_format=torch.channels_last), images.to(memory_format=torch.channels_last)
+        network = network.to(memory_format=torch.channels_last)
 
     def logits(network, images):
         return peer.forward(network, {"image": images})["head"]
@@ -36,6 +34,18 @@ def _build(case, mode: str, precision: str, batch: int, how: str):
     torch.set_float32_matmul_precision("high")  # TF32 on GPUs, which is what JAX takes for float32 there
     torch.backends.cudnn.allow_tf32 = True
     half = torch.autocast(device.type, torch.bfloat16, enabled=precision == "bf16")
+    return network, peer.count, answer, device, half
+
+
+def _build(case, mode: str, precision: str, batch: int, how: str):
+    network, count, answer, device, half = network_of(case, precision, how)
+    generator = torch.Generator().manual_seed(0)
+    images = torch.randn((batch, BANDS, case.edge, case.edge), generator=generator).to(device)
+    labels = torch.randint(
+        0, CLASSES, (batch,) if case.patches else (batch, case.edge, case.edge), generator=generator
+    ).to(device)
+    if how == "channels_last":
+        images = images.to(memory_format=torch.channels_last)
 
     def done() -> None:
         if device.type == "cuda":
@@ -59,10 +69,10 @@ def _build(case, mode: str, precision: str, batch: int, how: str):
         done()
 
     network.train(mode == "training")
-    return (step if mode == "training" else forward), peer.count
+    return (step if mode == "training" else forward), count
 
 
-def main(name: str, mode: str, precision: str, batch: str, how: str) -> None:
+def main(name: str, mode: str, precision: str, batch: str, output: str, how: str) -> None:
     """Serves a side of a case."""
     worker.serve(lambda: _build(CASES[name], mode, precision, int(batch), how))
 

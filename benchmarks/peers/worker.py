@@ -11,20 +11,23 @@ from collections.abc import Callable
 from typing import Any
 
 
-def serve(build: Callable[[], tuple[Callable[[], Any], int]]) -> None:
+def serve(build: Callable[[], tuple[Callable[[], Any], int]], before: Callable[[], Any] = lambda: None) -> None:
     """Answers until the input ends.
 
     Args:
       build: returns a call that ends when its result is there, and the number of parameters.
+      before: what is done before each call, and not timed.
     """
     start = time.perf_counter()
     call, parameters = build()
     for _ in range(2):
+        before()
         call()
     _say({"ready": time.perf_counter() - start, "parameters": parameters})
     for line in sys.stdin:
         times = []
         for _ in range(int(line)):
+            before()
             start = time.perf_counter()
             call()
             times.append(1e3 * (time.perf_counter() - start))

@@ -42,7 +42,7 @@ def inference(config, count: int, size: tuple[int, int] | None = None) -> dict:
       InputError: the config's task has no classes to map.
     """
     experiment = experiments.build_to_measure(config)
-    trained = _untrained(experiment)
+    trained = untrained(experiment)
     mapper = Mapper.of_trained(trained, "made up")
     edge = experiment.card.tile
     batch = {
@@ -70,7 +70,8 @@ def inference(config, count: int, size: tuple[int, int] | None = None) -> dict:
     return figures | benchmark.peak_memory(jax.local_devices()[0])
 
 
-def _untrained(experiment: experiments.Experiment) -> restore.Trained:
+def untrained(experiment: experiments.Experiment) -> restore.Trained:
+    """The network of an experiment as its seed draws it, for what asks how fast it is."""
     parameters, statistics = experiment.random_values()
     return restore.Trained(
         experiment.config, experiment.card, 0, experiment.task, experiment.template, parameters, statistics
