@@ -12,6 +12,7 @@ import types
 import numpy as np
 import pytest
 from PIL import Image
+from scipy import stats
 
 from data_pipelines.geo import raster_io
 from lcjax.configs import registry
@@ -188,9 +189,11 @@ def test_tables_tell_iou_by_part_and_differences_by_seed(study):
     assert found[3]["flood_IoU"] == 30 / 55  # pooled, not the mean of both
     titles = {name: arm.title for name, arm in study.ARMS.items()}
     text = tables.table(found, titles)
-    assert (
-        "| Swin, two streams, fine-tuned | Swin, two streams, scratch | held_out | +0.500 (+0.500 to +0.500) |" in text
-    )
+    assert "| Swin, two streams, fine-tuned | Swin, two streams, scratch | held-out groups | +0.500 ± 0.000 |" in text
+    assert "| Swin, two streams, fine-tuned | 2 | 0.545 ± 0.000 |" in text  # 30 / 55
+    spread = [one | {"flood_IoU": one["flood_IoU"] + 0.1 * one["seed"]} for one in found]
+    low, high = stats.ttest_1samp([0.5, 0.6], 0).confidence_interval(0.95)
+    assert f"| Swin, two streams, scratch | 2 | 0.550 ± {(high - low) / 2:.3f} |" in tables.table(spread, titles)
     assert tables.sheet(found).startswith("arm,places,seed,part,flood_IoU,mIoU\n")
     assert tables.draw(found, titles).startswith(b"\x89PNG")
 

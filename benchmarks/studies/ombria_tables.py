@@ -3,7 +3,7 @@
 import csv
 import io
 import statistics
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 import numpy as np
 from matplotlib.backends.backend_agg import FigureCanvasAgg
@@ -20,6 +20,8 @@ PAIRS = (
     ("resnet18_finetuned", "resnet18_scratch"),
     ("finetuned", "random_forest"),
 )
+SCORES = {"flood_IoU": "IoU of the flooded class", "mIoU": "mIoU"}
+PARTS = {"held_out": "held-out groups", "albania": "Albania", "france": "France", "events": "both floods of 2021"}
 DRAWN = {
     "scratch": "#d55e00",
     "finetuned": "#0072b2",
@@ -85,36 +87,55 @@ def counts_in(found: Sequence[Mapping]) -> list[int]:
 
 
 def table(found: Sequence[Mapping], titles: Mapping[str, str]) -> str:
-    """Markdown: for each part of the test each arm by labelled places; then differences seed by seed."""
+    """Markdown: by part of the test and score each arm by labelled places; then differences seed by seed."""
+    lines = [
+        "Mean over the seeds, ± half of its 95 % interval by Student's t where there are two seeds or more, by number",
+        "of labelled places. Intervals are of seeds alone: other labels, other initial values; no other floods.",
+        "",
+    ]
     counts = counts_in(found)
     header = " | ".join(str(count or "all") for count in counts)
     parts = list(dict.fromkeys(one["part"] for one in found))
-    lines = ["IoU of the flooded class (mIoU in brackets), mean of the seeds, by number of labelled places:", ""]
-    for part in parts:
-        lines += [f"**{part}**", "", f"| arm | {header} |", "|---|" + "--:|" * len(counts)]
-        for arm, title in titles.items():
-            cells = []
-            for count in counts:
-                flood, both = (by_seed(found, arm, part, count, score) for score in ("flood_IoU", "mIoU"))
-                mean = [f"{statistics.mean(values.values()):.3f}" for values in (flood, both) if values]
-                cells.append(f"{mean[0]} ({mean[1]})" if mean else "")
-            lines += [f"| {title} | {' | '.join(cells)} |"] if any(cells) else []
-        lines.append("")
-    lines += ["Differences of flood IoU, seed by seed, with the 95 % interval of Student's t over the seeds:", ""]
-    lines += [f"| arm | less | part | {header} |", "|---|---|---|" + "--:|" * len(counts)]
+    for score, said in SCORES.items():
+        for part in parts:
+            lines += [f"## {said}, {PARTS.get(part, part)}", "", f"| arm | seeds | {header} |"]
+            lines += ["|---|---|" + "--:|" * len(counts), *_arms(found, titles, part, score, counts), ""]
+    for score, said in SCORES.items():
+        lines += [f"## Differences of {said}, seed by seed", "", f"| arm | less | part | {header} |"]
+        lines += ["|---|---|---|" + "--:|" * len(counts), *_differences(found, titles, parts, score, counts), ""]
+    return "\n".join(lines)
+
+
+def _arms(
+    found: Sequence[Mapping], titles: Mapping[str, str], part: str, score: str, counts: Sequence[int]
+) -> Iterator[str]:
+    for arm, title in titles.items():
+        values = [list(by_seed(found, arm, part, count, score).values()) for count in counts]
+        seeds = sorted({len(one) for one in values} - {0})
+        if seeds:
+            cells = " | ".join(_mean(one, "") for one in values)
+            yield f"| {title} | {' to '.join(map(str, (seeds[0], *seeds[1:][-1:])))} | {cells} |"
+
+
+def _differences(
+    found: Sequence[Mapping], titles: Mapping[str, str], parts: Sequence[str], score: str, counts: Sequence[int]
+) -> Iterator[str]:
     for one, other in PAIRS:
         for part in parts:
-            cells = [_difference(by_seed(found, one, part, c), by_seed(found, other, part, c)) for c in counts]
-            lines += [f"| {titles[one]} | {titles[other]} | {part} | {' | '.join(cells)} |"] if any(cells) else []
-    return "\n".join(lines) + "\n"
+            pairs = [(by_seed(found, one, part, c, score), by_seed(found, other, part, c, score)) for c in counts]
+            cells = [
+                _mean([ours[seed] - theirs[seed] for seed in ours if seed in theirs], "+") for ours, theirs in pairs
+            ]
+            if any(cells):
+                yield f"| {titles[one]} | {titles[other]} | {PARTS.get(part, part)} | {' | '.join(cells)} |"
 
 
-def _difference(ours: Mapping[int, float], theirs: Mapping[int, float]) -> str:
-    differences = [ours[seed] - theirs[seed] for seed in ours if seed in theirs]
-    if not differences:
+def _mean(values: Sequence[float], sign: str) -> str:
+    """Mean and half of its interval, as a table says them."""
+    if not values:
         return ""
-    mean, low, high = interval(differences)
-    return f"{mean:+.3f}" + (f" ({low:+.3f} to {high:+.3f})" if len(differences) > 1 else "")
+    mean, low, high = interval(values)
+    return f"{mean:{sign}.3f}" + (f" ± {(high - low) / 2:.3f}" if len(values) > 1 else "")
 
 
 def choices_table(told: Mapping[str, Mapping]) -> str:
