@@ -229,9 +229,14 @@ def counts_of(folder: pathlib.Path) -> dict[str, np.ndarray]:
     return total
 
 
+def kept_in(options: argparse.Namespace, one: Run) -> pathlib.Path:
+    """Where the row of a run is kept when it has ended."""
+    return options.output / "runs" / one.name / "row.json"
+
+
 def row(options: argparse.Namespace, one: Run, places: Mapping[str, str]) -> dict:
     """The counts of a run by group, which runs first where it has not."""
-    kept = options.output / "runs" / one.name / "row.json"
+    kept = kept_in(options, one)
     if not kept.exists():
         train = sources.parts_of(places)["train"]
         learned, scored = sources.fold_of(train, one.fold)
@@ -401,7 +406,15 @@ def main() -> None:
         return
     parts = sources.parts_of(places)
     pool = [group for groups in (parts["train"], parts["held_out"]) for group in groups]
-    for _ in cores.side_by_side(lambda one: row(options, one, places), tests_of(options, values), options.jobs):
+    tests = list(tests_of(options, values))
+    todo = [one for one in tests if not kept_in(options, one).exists()]
+    for one in tests:
+        if one not in todo:
+            row(options, one, places)  # is of these values
+    for count, _ in enumerate(cores.side_by_side(lambda one: row(options, one, places), todo, options.jobs)):
+        if count % options.jobs == 0:  # the figure takes a second of what runs beside
+            write_tables(options, values, pool)
+    if tests:
         write_tables(options, values, pool)
     if options.longer:
         write_longer(options, values, places)
