@@ -6,9 +6,9 @@ import statistics
 from collections.abc import Iterator, Mapping, Sequence
 
 import numpy as np
+from intervals import interval
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
-from scipy import stats
 
 # (arm, arm that it is compared with), seed by seed.
 PAIRS = (
@@ -65,15 +65,6 @@ def sheet(found: Sequence[Mapping]) -> str:
     writer.writeheader()
     writer.writerows({k: f"{v:.6g}" if isinstance(v, float) else v for k, v in one.items()} for one in found)
     return text.getvalue()
-
-
-def interval(values: Sequence[float]) -> tuple[float, float, float]:
-    """Mean over the seeds, and its 95 % interval by Student's t; infinitely wide of one alone."""
-    mean, count = statistics.mean(values), len(values)
-    if count < 2:
-        return mean, -float("inf"), float("inf")
-    half = float(stats.t.ppf(0.975, count - 1)) * statistics.stdev(values) / count**0.5
-    return mean, mean - half, mean + half
 
 
 def by_seed(found: Sequence[Mapping], arm: str, part: str, places: int, score: str = "flood_IoU") -> dict[int, float]:

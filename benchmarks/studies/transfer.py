@@ -32,7 +32,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 
 import cores
 import rows
-from scipy import stats
+from intervals import interval
 
 from data_pipelines.schema.files import write_atomically
 from lcjax.runs import goodput
@@ -232,15 +232,6 @@ def chosen_of(found: Sequence[Mapping]) -> Iterator[dict]:
         }
         best = max(others, key=lambda name: others[name])
         yield from ({**one, "arm": CHOSEN} for one in found if (one["arm"], one["tile"]) == (best, tile))
-
-
-def interval(differences: Sequence[float]) -> tuple[float, float, float]:
-    """Mean of paired differences, and its 95 % interval by Student's t; infinitely wide of one alone."""
-    mean, count = statistics.mean(differences), len(differences)
-    if count < 2:
-        return mean, -float("inf"), float("inf")
-    half = float(stats.t.ppf(0.975, count - 1)) * statistics.stdev(differences) / count**0.5
-    return mean, mean - half, mean + half
 
 
 def arms_table(found: Sequence[Mapping]) -> Iterator[str]:
