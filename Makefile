@@ -153,7 +153,7 @@ pairs: venv
 	$(if $(FOLDER),,$(error make pairs FOLDER=DIR: which folder holds places.csv, s1_before, ...?))
 	.venv/bin/python benchmarks/studies/ombria.py --source=$(FOLDER) --output=$(PAIRS)
 
-# What ImageNet weights are worth on real aerial images: docs/transfer.md. About seven hours on two cores;
+# What ImageNet weights are worth on real aerial images: docs/transfer.md. `--plan` of the script says how long;
 # DUBAI is the folder of tile_1, tile_3, tile_6, tile_7 and tile_8.
 TRANSFER ?= build/transfer
 transfer: export JAX_COMPILATION_CACHE_DIR = $(CURDIR)/$(TRANSFER)/compiled
