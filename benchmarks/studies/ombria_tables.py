@@ -1,11 +1,11 @@
 """Tables and figure of the study of OMBRIA: flood IoU and mIoU by arm, labelled places and part of the test."""
 
-import csv
 import io
 import statistics
 from collections.abc import Iterator, Mapping, Sequence
 
 import numpy as np
+import rows
 from intervals import interval
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
@@ -42,10 +42,10 @@ def mean_iou(counts: np.ndarray) -> float:
     return (flood_iou(counts) + flood_iou(counts[::-1, ::-1])) / 2
 
 
-def scores_of(rows: Sequence[Mapping], pool: Sequence[str]) -> list[dict]:
+def scores_of(runs: Sequence[Mapping], pool: Sequence[str]) -> list[dict]:
     """A row for each run and part of the test: held_out (what is of the pool), each event and all events."""
     found = []
-    for one in rows:
+    for one in runs:
         counts = {group: np.array(matrix) for group, matrix in one["counts"].items()}
         events = sorted(group for group in counts if group not in pool)
         parts = {"held_out": [group for group in pool if group in counts]}
@@ -59,12 +59,8 @@ def scores_of(rows: Sequence[Mapping], pool: Sequence[str]) -> list[dict]:
 
 
 def sheet(found: Sequence[Mapping]) -> str:
-    """CSV: the rows of `scores`."""
-    text = io.StringIO()
-    writer = csv.DictWriter(text, list(found[0]), lineterminator="\n")
-    writer.writeheader()
-    writer.writerows({k: f"{v:.6g}" if isinstance(v, float) else v for k, v in one.items()} for one in found)
-    return text.getvalue()
+    """CSV: the rows of `scores_of`."""
+    return rows.sheet(found, list(found[0]))
 
 
 def by_seed(found: Sequence[Mapping], arm: str, part: str, places: int, score: str = "flood_IoU") -> dict[int, float]:

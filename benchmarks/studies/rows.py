@@ -1,12 +1,24 @@
 """What a study has found, as one file that it can begin with elsewhere: its choices, if any, and a row for each run."""
 
+import csv
+import io
 import json
 import pathlib
 import sys
+from collections.abc import Mapping, Sequence
 
 from data_pipelines.schema.files import write_atomically
 
 OF_PAGES = "benchmarks/studies/ombria.jsonl or transfer.jsonl, which the pages of docs/ are written from"
+
+
+def sheet(found: Sequence[Mapping], columns: Sequence[str]) -> str:
+    """CSV of these columns; numbers to six digits, and nothing where a row lacks one."""
+    stream = io.StringIO()
+    writer = csv.DictWriter(stream, columns, lineterminator="\n", extrasaction="ignore")
+    writer.writeheader()
+    writer.writerows({k: f"{v:.6g}" if isinstance(v, float) else v for k, v in one.items()} for one in found)
+    return stream.getvalue()
 
 
 def text(output: pathlib.Path) -> str:

@@ -18,9 +18,7 @@ took.
 """
 
 import argparse
-import csv
 import dataclasses
-import io
 import json
 import os
 import pathlib
@@ -142,17 +140,17 @@ def prepare(options: argparse.Namespace, tile: int) -> None:
     """Prepares the data set in which a tile is the test split, or goes on with it; statistics are of the others."""
     if any((options.output / "data" / name_of(tile)).glob("[0-9]*/dataset_info.json")):  # written last
         return
-    rows = ["image,mask,split,group"]
+    lines = ["image,mask,split,group"]
     for other in TILES:
         folder = options.source.absolute() / f"tile_{other}"
         images = sorted((folder / "images").glob("*.jpg"))
         if not images:
             sys.exit(f"transfer: {folder}/images: no *.jpg; expected --source to hold tile_1/images, ...")
         split = "test" if other == tile else "train"
-        rows += [f"{image},{folder}/masks/{image.stem}.png,{split},tile_{other}" for image in images]
+        lines += [f"{image},{folder}/masks/{image.stem}.png,{split},tile_{other}" for image in images]
     source = options.output / "source" / f"without_{tile}"
     source.mkdir(parents=True, exist_ok=True)
-    write_atomically(source / "rasters.csv", "\n".join(rows) + "\n")
+    write_atomically(source / "rasters.csv", "\n".join(lines) + "\n")
     write_atomically(source / "legend.csv", LEGEND)
     where = (f"--source={source}", f"--data_dir={options.output / 'data'}")
     run("-m", "launch", "prepare", f"--dataset={name_of(tile)}", *where, "--max_refused=0")
@@ -289,11 +287,7 @@ def table(found: Sequence[Mapping]) -> str:
 
 def sheet(found: Sequence[Mapping]) -> str:
     """CSV: a row for each run."""
-    text = io.StringIO()
-    writer = csv.DictWriter(text, COLUMNS, lineterminator="\n", extrasaction="ignore")
-    writer.writeheader()
-    writer.writerows({k: f"{v:.6g}" if isinstance(v, float) else v for k, v in one.items()} for one in found)
-    return text.getvalue()
+    return rows.sheet(found, COLUMNS)
 
 
 def write_tables(output: pathlib.Path) -> None:
