@@ -4,6 +4,7 @@ The larger fixtures are the real thing, small: the sample's landscapes, prepared
 """
 
 import fcntl
+import gc
 import importlib.metadata
 import os
 import pathlib
@@ -68,6 +69,14 @@ def _made_once(name: str, make: Callable[[pathlib.Path], object], tmp_path_facto
 def _flags_are_parsed():
     """Libraries that define absl flags ask whether they were parsed."""
     flags.FLAGS.mark_as_parsed()
+
+
+@pytest.fixture(autouse=True, scope="module")
+def _what_stays_is_not_searched():
+    """What JAX keeps of the programs of one file is millions of objects, in which to look for garbage takes seconds."""
+    yield
+    gc.collect()
+    gc.freeze()
 
 
 @pytest.fixture(autouse=True)

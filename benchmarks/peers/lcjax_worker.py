@@ -1,5 +1,6 @@
 """Our side: the network of a case, as a plain step or as `lcjax train` runs it."""
 
+import os
 import sys
 
 import jax
@@ -12,6 +13,7 @@ from cases import BANDS, CASES, CLASSES, CLIP, LEARNING_RATE, WEIGHT_DECAY
 from lcjax.configs import classification, dfc2020
 from lcjax.engine import experiment as experiments
 from lcjax.ops import losses
+from lcjax.parallel import cpu
 
 
 def config_of(case, precision: str, batch: int, how: str):
@@ -89,6 +91,8 @@ def _plain(case, precision: str, batch: int, mode: str):
 def main(name: str, mode: str, precision: str, batch: str, output: str, how: str) -> None:
     """Serves a side of a case."""
     case, size = CASES[name], int(batch)
+    if mode == "training":
+        cpu.keep_memory(os.environ)  # as `lcjax train` does
     worker.serve(lambda: _plain(case, precision, size, mode) if how == "step" else _whole(case, precision, size, how))
 
 

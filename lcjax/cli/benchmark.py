@@ -1,6 +1,7 @@
 """`lcjax benchmark`: how fast a config trains on this machine, and what it costs; what every network costs anywhere."""
 
 import json
+import os
 import pathlib
 import re
 import tempfile
@@ -98,8 +99,10 @@ _OTHERS = ("topology", "inference", "devices")
 def run(flags) -> None:
     """Runs the verb."""
     _check(flags)
-    from lcjax.parallel import multihost
+    from lcjax.parallel import cpu, multihost
 
+    if not flags.inference:
+        cpu.keep_memory(os.environ)  # as `train` does
     alone = flags.list or flags.input or flags.topology or flags.compare
     if not multihost.is_main_process() and alone:
         return  # nothing that several processes could share

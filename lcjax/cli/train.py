@@ -1,5 +1,7 @@
 """`lcjax train`: a config in, a trained network in a workdir out."""
 
+import os
+
 from data_pipelines.schema import paths
 from data_pipelines.schema.errors import InputError
 from lcjax.cli import STARTED, config_flag
@@ -32,7 +34,9 @@ def run(flags) -> None:
     """Runs the verb."""
     if flags.config is None or not flags.workdir:
         raise InputError("train needs --config and --workdir, e.g. --config=dfc2020 --workdir=runs/unet")
+    from lcjax.parallel import cpu
     from lcjax.training.run import train
 
+    cpu.keep_memory(os.environ)
     how = {"allow_other_config": flags.allow_other_config, "profile": flags.profile, "started": STARTED}
     train(flags.config, paths.given(flags.workdir, "--workdir"), **how)

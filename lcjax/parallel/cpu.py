@@ -7,11 +7,17 @@ import importlib.metadata
 import importlib.util
 from collections.abc import Mapping, MutableMapping
 
+from data_pipelines.reading import memory
+
 # XLA hands convolutions to YNNPACK, which takes up to three times as long as Eigen for the gradients of kernels.
 _FLAG = "--xla_cpu_experimental_ynn_fusion_type"
 _VALUE = "-individual_convolution"
 _TRIED = ("0.10.",)  # of jaxlib; another one may not know the flag, and would end the process
 _PLUGINS = ("jax_plugins", "libtpu")  # packages that bring accelerators
+# By which the user tells JAX in which thread to compute, or the C library what memory to keep: MALLOC_TRIM_THRESHOLD_,
+# GLIBC_TUNABLES=glibc.malloc.trim_threshold=...
+_IN_WHICH_THREAD = "JAX_CPU_ENABLE_ASYNC_DISPATCH"
+_WHAT_IS_KEPT = ("mmap_threshold", "mmap_max", "trim_threshold")
 
 
 def set_flags(environment: MutableMapping[str, str]) -> None:
@@ -23,6 +29,26 @@ def set_flags(environment: MutableMapping[str, str]) -> None:
     environment["XLA_FLAGS"] = f"{given} {_FLAG}={_VALUE}".strip()
 
 
+def keep_memory(environment: Mapping[str, str]) -> None:
+    """Keeps the memory of each training step for the next, in this process; before JAX has met its devices.
+
+    Not where an accelerator computes, nor where the user has said how memory is kept.
+    """
+    if not _keeps_memory(environment):
+        return
+    import jax
+
+    # In this thread and in no other of JAX's, each of which would map what is large and hand it back.
+    jax.config.update("jax_cpu_enable_async_dispatch", False)
+    memory.keep_all()
+
+
+def _keeps_memory(environment: Mapping[str, str]) -> bool:
+    of_malloc = " ".join([environment.get("GLIBC_TUNABLES", ""), *environment]).lower()
+    told = _IN_WHICH_THREAD in environment or any(name in of_malloc for name in _WHAT_IS_KEPT)
+    return _computes_alone(environment) and not told
+
+
 def _computes_alone(environment: Mapping[str, str]) -> bool:
     """Whether nothing but the CPU computes."""
     return environment.get("JAX_PLATFORMS", "") == "cpu" or not any(map(importlib.util.find_spec, _PLUGINS))
@@ -31,7 +57,8 @@ def _computes_alone(environment: Mapping[str, str]) -> bool:
 def told(environment: Mapping[str, str]) -> str:
     """What is set, in words for a person."""
     flags = [one for one in environment.get("XLA_FLAGS", "").split() if one.startswith(_FLAG)]
-    return f"XLA_FLAGS: {flags[0] if flags else 'nothing for CPUs'}"
+    kept = "kept for the next" if _keeps_memory(environment) else "left to the C library"
+    return f"XLA_FLAGS: {flags[0] if flags else 'nothing for CPUs'}; memory of a training step: {kept}"
 
 
 def _jaxlib() -> str:

@@ -41,3 +41,14 @@ def write_patch(root: pathlib.Path, roi: str, patch: int, scene: str = "0", fold
     for part, values in parts(patch).items():
         if part in only:
             write_geotiff(path_of(root, roi, part, patch, scene, folder), values)
+
+
+def write_patches(root: pathlib.Path) -> pathlib.Path:
+    """20 validation, 3 test and 4 unlabelled patches."""
+    for patch in range(20):
+        write_patch(root, "ROIs0000_validation", patch)
+    for patch in range(3):
+        write_patch(root, "ROIs0000_test", patch)
+    for scene, patch in (("2", 30), ("10", 4), ("2", 100), ("2", 31)):
+        write_patch(root, "ROIs1158_spring", patch, scene, only=("s1", "s2"))
+    return root

@@ -64,7 +64,7 @@ def data_of(images, masks):
 
 def config_of(total: str):
     return lcjax.config(
-        "rasters", tiny=True, validation="none", total=total, crop=32, log_every="1 steps", save_every="2 steps",
+        "rasters", tiny=True, validation="none", total=total, crop=32, log_every="1 steps", save_every="10 steps",
         **{"model.base": 4, "optimizer.warmup": "0 steps"},
     )  # fmt: skip
 

@@ -4,12 +4,13 @@ import json
 import os
 import pathlib
 import re
+import shutil
 import subprocess
 import sys
 
 import numpy as np
 import pytest
-from downloads import EDGE, parts, path_of, write_geotiff
+from downloads import EDGE, parts, path_of, write_geotiff, write_patches
 
 from data_pipelines.datasets import registry as datasets
 from data_pipelines.datasets.contest_legend import DFC2020
@@ -23,10 +24,19 @@ KEYS = ("s1", "s2", "label")
 ROOT = pathlib.Path(__file__).parents[3]
 
 
+@pytest.fixture(scope="module")
+def written(tmp_path_factory):
+    """The data set, prepared."""
+    folder = tmp_path_factory.mktemp("written")
+    source = write_patches(folder / "source")
+    pipeline.write(datasets.DATASETS["sample"], source, folder / "data", workers=1, max_refused=0.0)
+    return folder / "data"
+
+
 @pytest.fixture
-def dataset(source, tmp_path):
-    pipeline.write(datasets.DATASETS["sample"], source, tmp_path / "data", workers=1, max_refused=0.0)
-    return open_dataset(tmp_path / "data", "sample")
+def dataset(written, tmp_path):
+    """One's own copy."""
+    return open_dataset(shutil.copytree(written, tmp_path / "data"), "sample")
 
 
 def take(batches, count):

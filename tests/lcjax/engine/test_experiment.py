@@ -53,7 +53,10 @@ def masked(program: str) -> str:
     return re.sub(r"dense<[^>]*>", "dense<>", program)
 
 
-@pytest.mark.parametrize("scaling", SCALINGS)
+@pytest.mark.parametrize(
+    "scaling",
+    [pytest.param(name, marks=() if name in ("sensor", "by_maximum") else pytest.mark.slow) for name in SCALINGS],
+)
 def test_the_step_that_is_measured_is_the_step_that_is_trained(scaling, data_dir, tmp_path, program_of):
     config = config_of(scaling, data_dir)
     trained = program_of(lambda: train(config, tmp_path / "run"))

@@ -68,8 +68,17 @@ def test_a_batch_in_parts_has_the_gradient_and_metrics_of_the_whole(accumulate, 
         np.testing.assert_allclose(found[key], value, rtol=1e-5, err_msg=key)
 
 
-@pytest.mark.parametrize(("accumulate", "devices", "mode"), [(1, 8, "jit"), (4, 4, "jit"), (1, 8, "pmap")])
-@pytest.mark.parametrize("labelled", [0, 3])
+@pytest.mark.parametrize(
+    ("accumulate", "devices", "mode", "labelled"),
+    [
+        (1, 8, "jit", 0),
+        (4, 4, "jit", 3),
+        (1, 8, "pmap", 3),
+        pytest.param(1, 8, "jit", 3, marks=pytest.mark.slow),
+        pytest.param(4, 4, "jit", 0, marks=pytest.mark.slow),
+        pytest.param(1, 8, "pmap", 0, marks=pytest.mark.slow),
+    ],
+)
 def test_what_has_no_label_is_no_part_of_the_logged_means(accumulate, devices, mode, labelled):
     config = smallest("swin_unet")
     data = batch(config, BATCH)

@@ -82,7 +82,9 @@ def descend(slopes_of, values, statistics):
     return losses, values, statistics
 
 
-@pytest.mark.parametrize("fusion", ["s1", "s2", "early", "late"])
+@pytest.mark.parametrize(
+    "fusion", ["s2", "late", *(pytest.param(fusion, marks=pytest.mark.slow) for fusion in ("s1", "early"))]
+)
 @pytest.mark.parametrize("network", NETWORKS)
 def test_a_network_learns_a_batch_by_heart(learned, network, fusion):
     *_, losses, _, _ = learned(network, fusion)

@@ -1,5 +1,6 @@
 """What is set for CPUs before JAX begins, and that nothing of the user's is changed."""
 
+import ctypes
 import importlib.metadata
 import importlib.util
 import subprocess
@@ -51,5 +52,39 @@ def test_jax_knows_the_flag_and_computes():
 
 
 def test_what_is_set_is_told():
-    assert cpu.told({"XLA_FLAGS": f"--other {FLAG}"}) == f"XLA_FLAGS: {FLAG}"
-    assert cpu.told({}) == "XLA_FLAGS: nothing for CPUs"
+    kept, left = (f"memory of a training step: {how}" for how in ("kept for the next", "left to the C library"))
+    here = {"JAX_PLATFORMS": "cpu"}
+    assert cpu.told(here | {"XLA_FLAGS": f"--other {FLAG}"}) == f"XLA_FLAGS: {FLAG}; {kept}"
+    assert cpu.told(here) == f"XLA_FLAGS: nothing for CPUs; {kept}"
+    others = {"MALLOC_ARENA_MAX": "4", "GLIBC_TUNABLES": "glibc.malloc.hugetlb=1"}
+    assert cpu.told(here | others).endswith(kept)
+    for given in (
+        {"MALLOC_TRIM_THRESHOLD_": "1"},
+        {"GLIBC_TUNABLES": "glibc.malloc.hugetlb=1:glibc.malloc.mmap_max=8"},
+        {"JAX_CPU_ENABLE_ASYNC_DISPATCH": "1"},
+    ):
+        assert cpu.told(here | given).endswith(left), given
+
+
+FAULTS = """
+import os, resource
+from lcjax.parallel import cpu
+cpu.keep_memory(os.environ)
+import jax, jax.numpy as jnp
+# An array of 256 MB between two that are small.
+step = jax.jit(lambda x: jnp.outer(x, x) @ x)
+def faults():
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+    step(jnp.ones(8192)).block_until_ready()
+    return resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before
+print([faults() for _ in range(4)][-1])
+"""
+
+
+@pytest.mark.skipif(not hasattr(ctypes.CDLL(None), "mallopt"), reason="the C library is not glibc")
+@pytest.mark.parametrize("given", [{}, {"JAX_CPU_ENABLE_ASYNC_DISPATCH": "1"}])
+def test_a_step_takes_the_memory_of_the_one_before(given):
+    environment = {"JAX_PLATFORMS": "cpu", "PYTHONPATH": ":".join(sys.path)} | given
+    done = subprocess.run([sys.executable, "-c", FAULTS], env=environment, capture_output=True, text=True, check=True)
+    pages = 4 * 8192**2 / 4096
+    assert (int(done.stdout) < pages / 100) == (not given), done.stdout

@@ -150,6 +150,7 @@ def test_a_full_disk_is_found_before_anything_is_written(data_dir, tmp_path, mon
     assert launched.saved(tmp_path / "run") == 6
 
 
+@pytest.mark.slow  # four processes, one after the other
 def test_storage_that_takes_no_more_stops_the_run_and_keeps_what_was_good(whole, data_dir, tmp_path):
     """No file may grow beyond a limit."""
     run = tmp_path / "run"
