@@ -14,10 +14,7 @@ _FLAG = "--xla_cpu_experimental_ynn_fusion_type"
 _VALUE = "-individual_convolution"
 _TRIED = ("0.10.",)  # of jaxlib; another one may not know the flag, and would end the process
 _PLUGINS = ("jax_plugins", "libtpu")  # packages that bring accelerators
-# By which the user tells JAX in which thread to compute, or the C library what memory to keep: MALLOC_TRIM_THRESHOLD_,
-# GLIBC_TUNABLES=glibc.malloc.trim_threshold=...
-_IN_WHICH_THREAD = "JAX_CPU_ENABLE_ASYNC_DISPATCH"
-_WHAT_IS_KEPT = ("mmap_threshold", "mmap_max", "trim_threshold")
+_IN_WHICH_THREAD = "JAX_CPU_ENABLE_ASYNC_DISPATCH"  # by which the user tells JAX where to compute
 
 
 def set_flags(environment: MutableMapping[str, str]) -> None:
@@ -44,8 +41,7 @@ def keep_memory(environment: Mapping[str, str]) -> None:
 
 
 def _keeps_memory(environment: Mapping[str, str]) -> bool:
-    of_malloc = " ".join([environment.get("GLIBC_TUNABLES", ""), *environment]).lower()
-    told = _IN_WHICH_THREAD in environment or any(name in of_malloc for name in _WHAT_IS_KEPT)
+    told = _IN_WHICH_THREAD in environment or memory.is_told(environment)
     return _computes_alone(environment) and not told
 
 
