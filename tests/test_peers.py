@@ -13,11 +13,15 @@ import types
 
 import pytest
 
+from lcjax.cli import benchmark as benchmark_verb
+from lcjax.profiling import benchmark, readable
+
 FOLDER = pathlib.Path(__file__).parents[1] / "benchmarks" / "peers"
 SIDE = """
-import time, sys
+import os, time, sys
 import worker
 mode = sys.argv[2]
+assert os.environ["XLA_PYTHON_CLIENT_PREALLOCATE"] == "false"
 def build():
     if mode == "dead":
         sys.exit("no network")
@@ -156,3 +160,42 @@ def test_the_script_for_a_gpu_ends_in_time_and_measures_once(tmp_path):
     assert len(lines) == 7 and seconds < 600
     assert f"--output={tmp_path}/out" in lines[1]  # of the folder that it was called in
     assert [line.split()[2] for line in calls()[0]] == ["prepare"]  # what failed alone
+
+
+def test_what_a_gpu_is_asked_is_understood(peers, monkeypatch, tmp_path, command):
+    """The commands of gpu.sh, taken down by a `python` that runs nothing, and given to what they are for."""
+    stand_in = tmp_path / "bin" / "python"
+    stand_in.parent.mkdir()
+    stand_in.write_text('#!/bin/sh\necho "$*" >> "$ASKED"\n')
+    stand_in.chmod(0o755)
+    asked, out = tmp_path / "asked", tmp_path / "out"
+    path = f"{stand_in.parent}:{os.environ['PATH']}"
+    environment = os.environ | {"PATH": path, "ASKED": str(asked), "BATCH": "2", "STEPS": "3", "TINY": ",tiny=true"}
+    subprocess.run([FOLDER / "gpu.sh", out], env=environment, capture_output=True)  # there is no peers.md to show
+    commands = [line.split() for line in asked.read_text().splitlines()]
+
+    measured = []
+    monkeypatch.setattr(benchmark, "benchmark", lambda config, steps: measured.append((config, steps)) or {})
+    monkeypatch.setattr(readable, "text", str)
+    monkeypatch.setattr(benchmark_verb, "_plot", lambda found, path: None)
+    for words in commands:
+        if words[:3] == ["-m", "launch", "benchmark"]:
+            code, _, lines = command(*words[2:])
+            assert code == 0, lines
+    assert [(config.model.name, config.batch_size, steps) for config, steps in measured] == [
+        ("swin_unet", 2, 3),
+        ("resnet50_unet", 2, 3),
+    ]
+    assert {(config.precision, config.data_dir) for config, _ in measured} == {("bf16", f"{out}/data")}
+
+    beside = []
+    monkeypatch.setattr(peers, "measured", lambda *key, **how: beside.append((*key, how)) or row([[1]], [[2]], [[3]]))
+    for words in commands:
+        if words[0] == "benchmarks/peers/compare.py":
+            monkeypatch.setattr("sys.argv", words)
+            peers.main()
+    assert [key[:4] for key in beside] == [
+        ("swin_unet", "training", "bf16", ["lcjax", "torch", "torch_compile"]),
+        ("resnet50_unet", "training", "bf16", ["lcjax", "torch_channels_last", "torch_compile"]),
+    ]
+    assert {key[4]["batch"] for key in beside} == {2}

@@ -27,9 +27,8 @@ part() { # seconds, name, command: with a log, once
 
 compare=(python benchmarks/peers/compare.py --output="$out" --modes=training --precisions=bf16
     --batch="$batch" --rounds="${ROUNDS:-5}" --calls="${CALLS:-20}")
-benchmark=(python -m launch benchmark --config.data_dir="$out/data" --config.precision=bf16
-    --config.batch_size="$batch" --steps="${STEPS:-50}")
 network=dfc2020:data=sample${TINY:-},model
+fields=(--config.data_dir="$out/data" --config.precision=bf16 --config.batch_size="$batch")
 
 part 20 machine python -m launch info
 part 180 swin_unet_peers "${compare[@]}" --cases=swin_unet --sides=lcjax,torch,torch_compile
@@ -37,7 +36,8 @@ part 120 resnet50_unet_peers "${compare[@]}" --cases=resnet50_unet --sides=lcjax
 part 30 sample python -m data_pipelines.datasets.sample.make "$out/sample"
 part 30 prepared python -m launch prepare --dataset=sample --source="$out/sample" --data_dir="$out/data"
 for name in swin_unet resnet50_unet; do
-    part 100 "$name" "${benchmark[@]}" --config="$network=$name" --json="$out/$name.json" --plot="$out/$name.png"
+    part 100 "$name" python -m launch benchmark --config="$network=$name" "${fields[@]}" --steps="${STEPS:-50}" \
+        --json="$out/$name.json" --plot="$out/$name.png"
 done
 tail -n 25 "$out/machine.log" "$out/peers.md" "$out/swin_unet.log" "$out/resnet50_unet.log"
 exit "$failed"
