@@ -154,8 +154,15 @@ def test_tables_are_of_tiles_and_not_of_seeds(study):
     assert "| 0.600 | 0.500 |  | 0.900 | 0.650 | 0.662 | 0.170 | 0.053 |" in text
     low, high = stats.ttest_rel([0.6, 0.5, 0.65], [0.5, 0.4, 0.6]).confidence_interval(0.95)
     assert f"| +0.083 | {low:+.3f} to {high:+.3f} | 3 | 3 |" in text
+    assert "| random forest | 10 | 6 | 0.500 |" in text
     assert "UNet" not in text  # it has no rows
     assert not any(map(math.isfinite, study.interval([0.1])[1:]))
+
+
+def test_a_seed_that_one_arm_lacks_is_in_no_difference(study):
+    rows = rows_of(study, {"lite0_frozen": {1: [0.5, 0.9], 3: [0.6]}, "lite0_random": {1: [0.4], 3: [0.4, 0.1]}})
+    np.testing.assert_allclose(study.differences_of(rows, "lite0_frozen", "lite0_random"), [0.1, 0.2])
+    assert "| Lite0, ImageNet, frozen | Lite0, random | +0.150 |" in study.table(rows)
 
 
 def test_what_is_chosen_for_a_tile_is_not_chosen_on_it(study):
@@ -169,7 +176,7 @@ def test_what_is_chosen_for_a_tile_is_not_chosen_on_it(study):
     # On tile 1 frozen is best by far, and would be chosen for it, and on the mean over all.
     assert found == {1: 0.5, 3: 0.45, 6: 0.45, 7: 0.45, 8: 0.4}
     text = study.table(rows_of(study, values))
-    assert "| the network that is best on the four other tiles | 10 | 0.500 | 0.450 | 0.450 |" in text
+    assert "| the network that is best on the four other tiles | 10 | 10 | 0.500 | 0.450 | 0.450 |" in text
     assert not list(study.chosen_of(rows_of(study, {"lite0_finetuned": values["lite0_finetuned"]})))
 
 

@@ -99,7 +99,7 @@ ARMS["lite0_frozen_whole"] = dataclasses.replace(
 )
 CHOSEN = "chosen"  # the network that is best on the four other tiles
 TITLES = {name: arm.title for name, arm in ARMS.items()} | {CHOSEN: "the network that is best on the four other tiles"}
-# (arm, arm that it is compared with): differences tile by tile, each the mean over the seeds.
+# (arm, arm that it is compared with).
 PAIRS = (
     ("lite0_frozen", "lite0_random"),
     ("lite0_finetuned", "lite0_random"),
@@ -234,8 +234,8 @@ def chosen_of(found: Sequence[Mapping]) -> Iterator[dict]:
 
 def arms_table(found: Sequence[Mapping]) -> Iterator[str]:
     """Markdown lines: each arm by tile, mean and deviation over the tiles, and over the seeds of a tile."""
-    yield "| arm | steps | " + " | ".join(f"tile {tile}" for tile in TILES) + " | mean | tiles | seeds |"
-    yield "|---|--:|" + "--:|" * (len(TILES) + 3)
+    yield "| arm | steps | runs | " + " | ".join(f"tile {tile}" for tile in TILES) + " | mean | tiles | seeds |"
+    yield "|---|--:|--:|" + "--:|" * (len(TILES) + 3)
     for name, title in TITLES.items():
         of_arm = [one for one in found if one["arm"] == name]
         if not of_arm:
@@ -247,10 +247,20 @@ def arms_table(found: Sequence[Mapping]) -> Iterator[str]:
         cells = [f"{tiles[tile]:.3f}" if tile in tiles else "" for tile in TILES]
         lengths = {one["steps"] for one in of_arm} - {0}
         yield (
-            f"| {title} | {f'{lengths.pop():,}' if len(lengths) == 1 else ''} | {' | '.join(cells)} "
+            f"| {title} | {f'{lengths.pop():,}' if len(lengths) == 1 else ''} | {len(of_arm)} | {' | '.join(cells)} "
             f"| {statistics.mean(tiles.values()):.3f} | {deviation} "
             f"| {f'{statistics.mean(spread):.3f}' if spread else ''} |"
         )
+
+
+def differences_of(found: Sequence[Mapping], one: str, other: str) -> list[float]:
+    """How much higher the score of an arm is on each tile, the mean over the seeds that both arms have there."""
+    scores = {(row["arm"], row["tile"], row["seed"]): row["mIoU_5"] for row in found}
+    by_tile: dict[int, list[float]] = {}
+    for (arm, tile, seed), score in scores.items():
+        if arm == one and (other, tile, seed) in scores:
+            by_tile.setdefault(tile, []).append(score - scores[other, tile, seed])
+    return [statistics.mean(values) for values in by_tile.values()]
 
 
 def pairs_table(found: Sequence[Mapping]) -> Iterator[str]:
@@ -258,8 +268,7 @@ def pairs_table(found: Sequence[Mapping]) -> Iterator[str]:
     yield "| arm | less | mean difference | 95 % interval | tiles | better on |"
     yield "|---|---|--:|--:|--:|--:|"
     for one, other in PAIRS:
-        ours, theirs = by_tile(found, one), by_tile(found, other)
-        differences = [ours[tile] - theirs[tile] for tile in ours if tile in theirs]
+        differences = differences_of(found, one, other)
         if differences:
             mean, low, high = interval(differences)
             better = sum(difference > 0 for difference in differences)
@@ -278,7 +287,7 @@ def table(found: Sequence[Mapping]) -> str:
         "",
         *arms_table(found),
         "",
-        "Differences tile by tile, with the interval of Student's t over the tiles:",
+        "Differences tile by tile, of the seeds that both have, with the interval of Student's t over the tiles:",
         "",
         *pairs_table(found),
     ]
