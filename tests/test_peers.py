@@ -140,17 +140,23 @@ def test_a_call_is_timed_without_what_goes_before_it(peers, monkeypatch):
     assert said == [{"ready": 65.0, "parameters": 7}, [500.0, 500.0]]
 
 
-def test_the_script_for_a_gpu_ends_in_time_and_measures_once(tmp_path):
-    script, known = FOLDER / "gpu.sh", tmp_path / "bin"
-    shellcheck = pathlib.Path(sys.executable).parent / "shellcheck"
-    assert not subprocess.run([shellcheck, script], capture_output=True, text=True).stdout
+@pytest.fixture
+def stand_in(tmp_path) -> dict[str, str]:
+    """An environment whose `python` takes down in tmp_path/calls what it is asked, runs nothing, and fails to prepare."""
+    known = tmp_path / "bin"
     known.mkdir()
     (known / "python").write_text(f'#!/bin/sh\necho "$@" >> {tmp_path}/calls\ncase "$*" in *prepare*) exit 3;; esac\n')
     (known / "python").chmod(0o755)
-    environment = os.environ | {"PATH": f"{known}{os.pathsep}{os.environ['PATH']}"}
+    return os.environ | {"PATH": f"{known}{os.pathsep}{os.environ['PATH']}"}
+
+
+def test_the_script_for_a_gpu_ends_in_time_and_measures_once(tmp_path, stand_in):
+    script = FOLDER / "gpu.sh"
+    shellcheck = pathlib.Path(sys.executable).parent / "shellcheck"
+    assert not subprocess.run([shellcheck, script], capture_output=True, text=True).stdout
 
     def calls():
-        found = subprocess.run([script, "out"], cwd=tmp_path, env=environment, capture_output=True, text=True)
+        found = subprocess.run([script, "out"], cwd=tmp_path, env=stand_in, capture_output=True, text=True)
         assert found.returncode == 1 and "prepared: exit 3" in found.stdout
         lines = (tmp_path / "calls").read_text().splitlines()
         (tmp_path / "calls").unlink()
@@ -162,17 +168,11 @@ def test_the_script_for_a_gpu_ends_in_time_and_measures_once(tmp_path):
     assert [line.split()[2] for line in calls()[0]] == ["prepare"]  # what failed alone
 
 
-def test_what_a_gpu_is_asked_is_understood(peers, monkeypatch, tmp_path, command):
-    """The commands of gpu.sh, taken down by a `python` that runs nothing, and given to what they are for."""
-    stand_in = tmp_path / "bin" / "python"
-    stand_in.parent.mkdir()
-    stand_in.write_text('#!/bin/sh\necho "$*" >> "$ASKED"\n')
-    stand_in.chmod(0o755)
-    asked, out = tmp_path / "asked", tmp_path / "out"
-    path = f"{stand_in.parent}:{os.environ['PATH']}"
-    environment = os.environ | {"PATH": path, "ASKED": str(asked), "BATCH": "2", "STEPS": "3", "TINY": ",tiny=true"}
-    subprocess.run([FOLDER / "gpu.sh", out], env=environment, capture_output=True)  # there is no peers.md to show
-    commands = [line.split() for line in asked.read_text().splitlines()]
+def test_what_a_gpu_is_asked_is_understood(peers, monkeypatch, tmp_path, stand_in, command):
+    out = tmp_path / "out"
+    numbers = {"BATCH": "2", "STEPS": "3", "TINY": ",tiny=true"}
+    subprocess.run([FOLDER / "gpu.sh", out], env=stand_in | numbers, capture_output=True)
+    commands = [line.split() for line in (tmp_path / "calls").read_text().splitlines()]
 
     measured = []
     monkeypatch.setattr(benchmark, "benchmark", lambda config, steps: measured.append((config, steps)) or {})
