@@ -142,7 +142,7 @@ def test_a_call_is_timed_without_what_goes_before_it(peers, monkeypatch):
 
 @pytest.fixture
 def stand_in(tmp_path) -> dict[str, str]:
-    """An environment whose `python` takes down in tmp_path/calls what it is asked, runs nothing, and fails to prepare."""
+    """An environment whose `python` runs nothing, takes down in tmp_path/calls what is asked, and cannot prepare."""
     known = tmp_path / "bin"
     known.mkdir()
     (known / "python").write_text(f'#!/bin/sh\necho "$@" >> {tmp_path}/calls\ncase "$*" in *prepare*) exit 3;; esac\n')
