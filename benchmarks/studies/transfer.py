@@ -256,11 +256,11 @@ def arms_table(found: Sequence[Mapping]) -> Iterator[str]:
 def differences_of(found: Sequence[Mapping], one: str, other: str) -> list[float]:
     """How much higher the score of an arm is on each tile, the mean over the seeds that both arms have there."""
     scores = {(row["arm"], row["tile"], row["seed"]): row["mIoU_5"] for row in found}
-    by_tile: dict[int, list[float]] = {}
+    tiles: dict[int, list[float]] = {}
     for (arm, tile, seed), score in scores.items():
         if arm == one and (other, tile, seed) in scores:
-            by_tile.setdefault(tile, []).append(score - scores[other, tile, seed])
-    return [statistics.mean(values) for values in by_tile.values()]
+            tiles.setdefault(tile, []).append(score - scores[other, tile, seed])
+    return [statistics.mean(values) for values in tiles.values()]
 
 
 def pairs_table(found: Sequence[Mapping]) -> Iterator[str]:
