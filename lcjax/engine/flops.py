@@ -10,8 +10,9 @@ Conventions of MACs, those of published figures:
 - A convolution multiplies every tap at every output, those on its padding too, as in published figures. The zeros
   between the inputs of a transposed convolution are no work.
 - What is padded to whole windows is work: an image whose size fits the windows costs less for each pixel.
-- A scan counts as often as it runs, a conditional as its dearest branch. A while loop with products inside is refused:
-  its length does not stand in the program.
+- A scan counts as often as it runs, a conditional as its dearest branch; one that asks for the platform as what
+  platforms without a form of their own compute. A while loop with products inside is refused: its length does not
+  stand in the program.
 
 FLOPs are what is really to be computed, and what compilers count: two for each MAC, without those on padding but with
 those of resampling, and one for each number that any other line makes, unless it is only moved.
@@ -130,6 +131,9 @@ def _equations(jaxpr: Jaxpr, times: int, scope: str) -> Iterator[Equation]:
         if not called:
             yield Equation(line, times, inside)
         elif name == "cond":
+            # Other forms compute again what they do not keep, or have no products: they are no measure of the work.
+            platforms = line.params.get("branches_platforms")
+            called = called if platforms is None else [called[platforms.index(None)]]
             branches = [list(_equations(branch, times, inside)) for branch in called]
             yield from max(branches, key=lambda branch: sum(equation.macs for equation in branch))
         else:

@@ -17,8 +17,10 @@ from jax.typing import DTypeLike
 from lcjax.models.interfaces import ParameterGroups
 from lcjax.models.kernels import halves
 from lcjax.models.kernels.plans import EPSILON, MASKED, Attention, Head, Mlp, Windows
-from lcjax.models.layers import TransformerBlock, linear, norm, run_stage
+from lcjax.models.layers import TransformerBlock, attention, linear, norm, run_stage
 from lcjax.models.resample import depth_to_space, is_symbol, next_multiple
+
+_IN_CACHE = 2**20  # numbers of a pass over the pixels of a strip, 4 MiB in float32
 
 
 def relative_index(window: int) -> np.ndarray:
@@ -92,14 +94,12 @@ class WindowAttention(nnx.Module):
         """Returns (B, G, N, C): attention among the N tokens of each of G windows; the mask is added to the logits."""
         b, g, n, c = x_BxGxNxC.shape
         qkv = self.qkv(x_BxGxNxC).reshape(b, g, n, 3, self.heads, c // self.heads)
-        query, key, value = (qkv[:, :, :, i] for i in range(3))
-        query = query * (c // self.heads) ** -0.5
-        logits = jnp.einsum("bkqhd,bknhd->bkhqn", query, key, preferred_element_type=jnp.float32)
-        logits = logits + self.bias()[None, None]
+        query, key, value = qkv.transpose(3, 0, 1, 4, 2, 5)
+        offsets_GxHxNxN = self.bias()[None]
         if mask_GxNxN is not None:
-            logits = logits + mask_GxNxN[None, :, None]
-        weights = jax.nn.softmax(logits, axis=-1).astype(value.dtype)
-        return self.out(jnp.einsum("bkhqn,bknhd->bkqhd", weights, value).reshape(b, g, n, c))
+            offsets_GxHxNxN = offsets_GxHxNxN + mask_GxNxN[:, None]
+        attended = attention(query, key, value, offsets_GxHxNxN[None])
+        return self.out(attended.swapaxes(2, 3).reshape(b, g, n, c))
 
 
 def _values(layer: nnx.LayerNorm | nnx.Linear) -> tuple[jax.Array, jax.Array]:
@@ -214,8 +214,14 @@ class PatchExpand(nnx.Module):
 
     def __call__(self, x_BxHxWxC: jax.Array) -> jax.Array:
         """Returns (B, factor H, factor W, outputs) of (B, H, W, channels)."""
-        x: jax.Array = self.norm(depth_to_space(self.expand(x_BxHxWxC), self.factor))
-        return x
+        b, h, w, c = x_BxHxWxC.shape
+        return depth_to_space(self.pixels(x_BxHxWxC.reshape(-1, c)).reshape(b, h, w, -1), self.factor)
+
+    def pixels(self, x_TxC: jax.Array) -> jax.Array:
+        """Returns (T factor², outputs) of T tokens: those of a token one after the other, in rows of the block."""
+        x = self.expand(x_TxC)
+        y: jax.Array = self.norm(x.reshape(-1, x.shape[1] // self.factor**2))
+        return y
 
 
 def _blocks(
@@ -363,8 +369,26 @@ class SwinHead(nnx.Module):
         kernel = self._kernel(x_BxHxWxC)
         if kernel is not None:
             weights = (self.expand.expand.kernel[...], *_values(self.expand.norm), self.classify.kernel[...])
-            return depth_to_space(halves.head(kernel, x_BxHxWxC, weights), self.expand.factor)
-        return self.classify(self.expand(x_BxHxWxC))
+            logits = halves.head(kernel, x_BxHxWxC, weights)
+        elif is_symbol(*x_BxHxWxC.shape[:3]):
+            logits = self._logits(x_BxHxWxC)
+        else:
+            logits = jax.lax.platform_dependent(x_BxHxWxC, cpu=self._logits_by_strips, default=self._logits)
+        return depth_to_space(logits, self.expand.factor)
+
+    def _logits(self, x: jax.Array) -> jax.Array:
+        """Those of a token's pixels side by side: classes are fewer than channels, and what moves last moves least."""
+        b, h, w, c = x.shape
+        return self.classify(self.expand.pixels(x.reshape(-1, c))).reshape(b, h, w, -1)
+
+    def _logits_by_strips(self, x: jax.Array) -> jax.Array:
+        """The same, a few rows at a time, whose pixels stay in the processor's cache, and again for the gradient."""
+        b, h, w, c = x.shape
+        of_row = b * w * self.expand.factor**2 * self.classify.kernel.shape[0]
+        rows = max(rows for rows in range(1, h + 1) if h % rows == 0 and (rows == 1 or rows * of_row <= _IN_CACHE))
+        strips = x.reshape(b, h // rows, rows, w, c).swapaxes(0, 1)
+        logits: jax.Array = jax.lax.map(jax.checkpoint(self._logits, prevent_cse=False), strips)
+        return logits.swapaxes(0, 1).reshape(b, h, w, -1)
 
     def _kernel(self, x: jax.Array) -> Head | None:
         b, h, w, c = x.shape

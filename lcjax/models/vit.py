@@ -10,7 +10,7 @@ from jax.typing import DTypeLike
 
 from lcjax.models.interfaces import ParameterGroups, numbered
 from lcjax.models.kernels.gelu import gelu
-from lcjax.models.layers import TransformerBlock, UpConv, linear, norm, run_stage
+from lcjax.models.layers import TransformerBlock, UpConv, attention, linear, norm, run_stage
 from lcjax.models.resample import max_pool, resized_table
 
 _EPSILON = 1e-12  # of layer norms, as in the ViT of transformers
@@ -29,8 +29,8 @@ class ViTBlock(TransformerBlock):
     def attend(self, x: jax.Array) -> jax.Array:
         """Returns (B, N, C): attention among all tokens of an image."""
         b, n, c = x.shape
-        query, key, value = jnp.moveaxis(self.qkv(x).reshape(b, n, 3, self.heads, c // self.heads), 2, 0)
-        return self.out(jax.nn.dot_product_attention(query, key, value).reshape(b, n, c))
+        query, key, value = self.qkv(x).reshape(b, n, 3, self.heads, c // self.heads).transpose(2, 0, 3, 1, 4)
+        return self.out(attention(query, key, value).swapaxes(1, 2).reshape(b, n, c))
 
 
 class ViTEncoder(nnx.Module):

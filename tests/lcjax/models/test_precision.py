@@ -20,7 +20,7 @@ FAMILIES = sorted(registry.FAMILIES.keys() - {"resnet34_unet", "resnet101_unet",
 
 @pytest.fixture(scope="module", autouse=True)
 def strict():
-    """A promotion that is not written down raises; but Flax's norms and JAX's attention see to float32 themselves."""
+    """A promotion that is not written down raises; but Flax's norms see to float32 themselves."""
 
     def freely(call):
         def wrapped(*args, **known):
@@ -30,12 +30,8 @@ def strict():
         return wrapped
 
     with pytest.MonkeyPatch.context() as patch, jax.numpy_dtype_promotion("strict"):
-        for owner, name in (
-            (nnx.BatchNorm, "__call__"),
-            (nnx.LayerNorm, "__call__"),
-            (jax.nn, "dot_product_attention"),
-        ):
-            patch.setattr(owner, name, freely(getattr(owner, name)))
+        for owner in (nnx.BatchNorm, nnx.LayerNorm):
+            patch.setattr(owner, "__call__", freely(owner.__call__))
         yield
 
 
@@ -77,8 +73,9 @@ def test_products_are_in_bf16_but_for_the_classifier(model):
     made, _ = traced(model, "bf16")
     products = [equation for equation in made if equation.primitive.name in PRODUCTS]
     assert all(len(taken(equation)) == 1 for equation in products)
-    (classifier,) = (e for e in products if taken(e) == {F32} and not is_resampling(e))
-    assert classifier.outvars[0].aval.shape[-1] == 8  # classes
+    classifiers = [e for e in products if taken(e) == {F32} and not is_resampling(e)]
+    assert len(classifiers) == (2 if model == "swin_unet" else 1)  # CPUs have a form of their own of that head
+    assert {classifier.outvars[0].aval.shape[-1] for classifier in classifiers} == {8}  # classes
     assert sum(taken(equation) == {BF16} for equation in products) > 15
 
 

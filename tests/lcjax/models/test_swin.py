@@ -1,4 +1,6 @@
-"""Which blocks Swin has, drop path."""
+"""Which blocks Swin has, drop path, and the head."""
+
+import functools
 
 import jax
 import jax.numpy as jnp
@@ -9,6 +11,7 @@ from networks import make, smallest
 
 from lcjax.models import layers, registry, segmenter, swin
 from lcjax.models.interfaces import whole
+from lcjax.models.resample import depth_to_space
 
 
 def test_every_second_block_is_shifted_by_half_a_window():
@@ -95,3 +98,33 @@ def test_training_draws_and_evaluation_does_not():
     np.testing.assert_array_equal(run(values, one, False), run(values, two, False))
     np.testing.assert_array_equal(run(values, one, True), run(values, one, True))
     assert np.any(run(values, one, True) != run(values, two, True))
+
+
+@pytest.mark.parametrize(
+    ("height", "in_cache", "strips"), [(6, 2**20, 1), (6, 2 * 2 * 5 * 16 * 8, 3), (6, 5 * 2 * 5 * 16 * 8, 2), (7, 1, 7)]
+)
+def test_the_head_by_strips(height, in_cache, strips, monkeypatch):
+    monkeypatch.setattr(swin, "_IN_CACHE", in_cache)
+    head = swin.SwinHead(8, 3, patch=4, dtype=jnp.float32, rngs=nnx.Rngs(0))
+    keys = iter(jax.random.split(jax.random.key(0), 4))
+    layer_norm = head.expand.norm
+    layer_norm.scale[...] = jax.random.normal(next(keys), (8,))
+    layer_norm.bias[...] = jax.random.normal(next(keys), (8,))
+    x, wanted = jax.random.normal(next(keys), (2, height, 5, 8)), jax.random.normal(next(keys), (2, 4 * height, 20, 3))
+    assert f"length={strips}" in str(jax.make_jaxpr(head)(x))
+
+    # By hand: pixel (row, column) of a token's block is its own part of what the token is expanded to.
+    token, row, column = np.asarray(x, np.float64)[1, height - 1, 2], 3, 1
+    pixel = (token @ np.asarray(head.expand.expand.kernel[...], np.float64)).reshape(4, 4, 8)[row, column]
+    normed = (pixel - pixel.mean()) / np.sqrt(pixel.var() + 1e-5) * layer_norm.scale[...] + layer_norm.bias[...]
+    by_hand = np.asarray(normed @ head.classify.kernel[...])
+    np.testing.assert_allclose(head(x)[1, 4 * (height - 1) + row, 4 * 2 + column], by_hand, rtol=1e-4, atol=1e-5)
+
+    def as_a_whole(head, x):
+        return depth_to_space(head._logits(x), 4)
+
+    def gradients(call):
+        return jax.jit(nnx.grad(lambda head, x: jnp.sum(call(head, x) * wanted), argnums=(0, 1)))(head, x)
+
+    found, expected = gradients(lambda head, x: head(x)), gradients(as_a_whole)
+    jax.tree.map(functools.partial(np.testing.assert_allclose, rtol=1e-4, atol=1e-4), found, expected)
