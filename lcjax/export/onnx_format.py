@@ -11,6 +11,7 @@ from jax.extend.core import jaxpr_as_fun
 from data_pipelines.schema.errors import InputError
 from data_pipelines.schema.sensors import Sensor
 from data_pipelines.schema.spec import Vector
+from lcjax.models.kernels import forms
 from lcjax.runs import loggers
 
 FILE = "network.onnx"
@@ -50,7 +51,8 @@ def converted(network: Network, examples: Sequence[Inputs], where: str, output: 
         return network(dict(zip(shapes, images, strict=True)))
 
     # Traced before jax2onnx replaces functions of Flax by its own, some of which take fewer arguments.
-    traced = jaxpr_as_fun(jax.make_jaxpr(of_images)(*shapes.values()))
+    with forms.plain():  # there is no platform to ask for
+        traced = jaxpr_as_fun(jax.make_jaxpr(of_images)(*shapes.values()))
     try:
         # The writer warns of shapes that it does not know; onnxruntime infers them.
         with loggers.quiet("onnx_ir"):

@@ -16,6 +16,8 @@ import jax.numpy as jnp
 import numpy as np
 from jax import lax
 
+from lcjax.models.kernels.forms import by_platform
+
 Pads = tuple[tuple[int, int], tuple[int, int]]
 _UNPADDED = ((0, 0), (0, 0))
 
@@ -63,7 +65,7 @@ def _pointwise_backward(
 ) -> tuple[jax.Array, jax.Array]:
     multiplied = functools.partial(_multiplied, stride=stride)
     pulled = functools.partial(_pulled, stride=stride, pads=_UNPADDED)
-    both: tuple[jax.Array, jax.Array] = lax.platform_dependent(*kept, gradient, cpu=multiplied, default=pulled)
+    both: tuple[jax.Array, jax.Array] = by_platform(*kept, gradient, cpu=multiplied, default=pulled)
     return both
 
 
@@ -93,7 +95,7 @@ def _depthwise(x: jax.Array, kernel: jax.Array, stride: int, pads: Pads) -> jax.
     def convolved(x: jax.Array, kernel: jax.Array) -> jax.Array:
         return _convolved(x, kernel, stride, pads)
 
-    answer: jax.Array = lax.platform_dependent(x, kernel, cpu=shifted, default=convolved)
+    answer: jax.Array = by_platform(x, kernel, cpu=shifted, default=convolved)
     return answer
 
 
@@ -108,7 +110,7 @@ def _backward(
         return _image_gradient(x, kernel, gradient, stride, pads), _kernel_gradient(x, kernel, gradient, stride, pads)
 
     pulled = functools.partial(_pulled, stride=stride, pads=pads)
-    both: tuple[jax.Array, jax.Array] = lax.platform_dependent(*kept, gradient, cpu=shifted, default=pulled)
+    both: tuple[jax.Array, jax.Array] = by_platform(*kept, gradient, cpu=shifted, default=pulled)
     return both
 
 

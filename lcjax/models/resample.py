@@ -15,6 +15,8 @@ import numpy as np
 from flax import nnx
 from jax import export
 
+from lcjax.models.kernels.forms import by_platform
+
 # Interpolation and averages stand under this name in a traced program: their dot products are no work of the network.
 SCOPE = "resampling"
 
@@ -93,7 +95,7 @@ def _pool_backward(x: jax.Array, gradient: jax.Array) -> tuple[jax.Array]:
         return pulled
 
     # XLA on a CPU writes down which pixel is which before it searches the windows: five times slower.
-    return (jax.lax.platform_dependent(x, gradient, cpu=_returned, default=searched),)
+    return (by_platform(x, gradient, cpu=_returned, default=searched),)
 
 
 max_pool_3x3.defvjp(lambda x: (max_pool_3x3(x), x), _pool_backward)

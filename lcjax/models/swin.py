@@ -16,6 +16,7 @@ from jax.typing import DTypeLike
 
 from lcjax.models.interfaces import ParameterGroups
 from lcjax.models.kernels import halves
+from lcjax.models.kernels.forms import by_platform
 from lcjax.models.kernels.plans import EPSILON, MASKED, Attention, Head, Mlp, Windows
 from lcjax.models.layers import TransformerBlock, attention, linear, norm, run_stage
 from lcjax.models.resample import depth_to_space, is_symbol, next_multiple
@@ -373,7 +374,7 @@ class SwinHead(nnx.Module):
         elif is_symbol(*x_BxHxWxC.shape[:3]):
             logits = self._logits(x_BxHxWxC)
         else:
-            logits = jax.lax.platform_dependent(x_BxHxWxC, cpu=self._logits_by_strips, default=self._logits)
+            logits = by_platform(x_BxHxWxC, cpu=self._logits_by_strips, default=self._logits)
         return depth_to_space(logits, self.expand.factor)
 
     def _logits(self, x: jax.Array) -> jax.Array:
