@@ -132,8 +132,8 @@ def _equations(jaxpr: Jaxpr, times: int, scope: str) -> Iterator[Equation]:
             yield Equation(line, times, inside)
         elif name == "cond":
             # Other forms compute again what they do not keep, or have no products: they are no measure of the work.
-            platforms = line.params.get("branches_platforms")
-            called = called if platforms is None else [called[platforms.index(None)]]
+            platforms = line.params.get("branches_platforms") or ()
+            called = [called[platforms.index(None)]] if None in platforms else called
             branches = [list(_equations(branch, times, inside)) for branch in called]
             yield from max(branches, key=lambda branch: sum(equation.macs for equation in branch))
         else:

@@ -52,6 +52,10 @@ def by_platform(w, x):
     return jax.lax.platform_dependent(w, x, cpu=lambda w, x: x @ w @ w, default=dense)
 
 
+def named_platforms(w, x):
+    return jax.lax.platform_dependent(w, x, cpu=dense, tpu=lambda w, x: x @ w @ w)
+
+
 def gradient(function):
     return jax.grad(lambda *arguments: jnp.sum(function(*arguments)))
 
@@ -70,6 +74,7 @@ IMAGE, KERNEL = shape(2, 12, 10, 4), shape(3, 3, 4, 6)
         (chosen, (W, X), 2 * 3 * 8 * 8),
         (by_platform, (W, X), 3 * 8 * 8),
         (gradient(by_platform), (W, X), 2 * 3 * 8 * 8),
+        (named_platforms, (W, X), 2 * 3 * 8 * 8),
         (lambda x: x * jnp.exp(x) / jnp.sum(x), (X,), 0),
         (lambda a, b: jnp.einsum("bqhd,bkhd->bhqk", a, b), (shape(2, 7, 3, 5), shape(2, 9, 3, 5)), 2 * 3 * 7 * 9 * 5),
         # Of the gradient by the weights alone: forward, and weights; not by the image.
