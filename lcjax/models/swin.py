@@ -93,14 +93,10 @@ class WindowAttention(nnx.Module):
 
     def __call__(self, x_BxGxNxC: jax.Array, mask_GxNxN: jax.Array | None) -> jax.Array:
         """Returns (B, G, N, C): attention among the N tokens of each of G windows; the mask is added to the logits."""
-        b, g, n, c = x_BxGxNxC.shape
-        qkv = self.qkv(x_BxGxNxC).reshape(b, g, n, 3, self.heads, c // self.heads)
-        query, key, value = qkv.transpose(3, 0, 1, 4, 2, 5)
         offsets_GxHxNxN = self.bias()[None]
         if mask_GxNxN is not None:
             offsets_GxHxNxN = offsets_GxHxNxN + mask_GxNxN[:, None]
-        attended = attention(query, key, value, offsets_GxHxNxN[None])
-        return self.out(attended.swapaxes(2, 3).reshape(b, g, n, c))
+        return self.out(attention(self.qkv(x_BxGxNxC), self.heads, offsets_GxHxNxN[None]))
 
 
 def _values(layer: nnx.LayerNorm | nnx.Linear) -> tuple[jax.Array, jax.Array]:

@@ -28,9 +28,7 @@ class ViTBlock(TransformerBlock):
 
     def attend(self, x: jax.Array) -> jax.Array:
         """Returns (B, N, C): attention among all tokens of an image."""
-        b, n, c = x.shape
-        query, key, value = self.qkv(x).reshape(b, n, 3, self.heads, c // self.heads).transpose(2, 0, 3, 1, 4)
-        return self.out(attention(query, key, value).swapaxes(1, 2).reshape(b, n, c))
+        return self.out(attention(self.qkv(x), self.heads))
 
 
 class ViTEncoder(nnx.Module):
