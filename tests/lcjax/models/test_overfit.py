@@ -82,10 +82,19 @@ def descend(slopes_of, values, statistics):
     return losses, values, statistics
 
 
+# Late fusion doubles what is compiled: of each kind of encoder one network, and those that are the same program.
+LATE = ("unet", "resnet18_unet", "resnet34_unet", "swin_unet", "two_stream_swin", "vit_pyramid")
+QUICK = {(network, "s2") for network in NETWORKS} | {(network, "late") for network in LATE}
+
+
 @pytest.mark.parametrize(
-    "fusion", ["s2", "late", *(pytest.param(fusion, marks=pytest.mark.slow) for fusion in ("s1", "early"))]
+    ("network", "fusion"),
+    [
+        pytest.param(network, fusion, marks=() if (network, fusion) in QUICK else pytest.mark.slow)
+        for network in NETWORKS
+        for fusion in ("s2", "late", "s1", "early")
+    ],
 )
-@pytest.mark.parametrize("network", NETWORKS)
 def test_a_network_learns_a_batch_by_heart(learned, network, fusion):
     *_, losses, _, _ = learned(network, fusion)
     assert losses[-1] < losses[0] / 10, losses[::20]
