@@ -10,6 +10,7 @@ _LINES = (
     ("images_per_second_per_device", "images/s of each device", 1, 2),
     ("megapixels_per_second", "Mpixel/s", 1, 2),
     ("compile_seconds", "s to compile", 1, 1),
+    ("trace_seconds", "s of that to trace, which no cache spares", 1, 1),
     ("flops_per_image", "GFLOP an image, by the network", 1e-9, 2),
     ("flops_per_second", "GFLOP/s reached", 1e-9, 1),
     ("mfu", "% of the peak of bf16 (MFU)", 100, 1),

@@ -27,6 +27,7 @@ def test_it_tells_speed_cost_and_memory(figures):
     assert expected | {"compiler_flops_per_image", "bytes_per_image"} <= figures[False].keys()
     assert not {"mfu", "data_wait_share"} & figures[False].keys()  # no known peak, no prepared data
     found = figures[False]
+    assert 0 < found["trace_seconds"] < found["compile_seconds"]
     seconds = found["step_ms"]["median"] / 1e3
     assert found["images_per_second"] == pytest.approx(found["batch_size"] / seconds)
     assert found["images_per_second_per_device"] == pytest.approx(found["images_per_second"] / jax.device_count())
