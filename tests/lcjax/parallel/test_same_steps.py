@@ -107,9 +107,10 @@ def distance(one: dict, other: dict) -> float:
         *(("swin_unet", way) for way in ("eight", "fsdp", "pmap")),
         *(("contrastive", way) for way in ("eight", "pmap")),
         pytest.param("contrastive", "fsdp", marks=pytest.mark.slow),
-        *((network, "pmap") for network in ("vicreg", "masked", "resnet50_unet")),
-        *(pytest.param(network, "eight", marks=pytest.mark.slow) for network in ("vicreg", "masked", "resnet50_unet")),
-        pytest.param("resnet50_unet", "fsdp", marks=pytest.mark.slow),
+        *((network, "pmap") for network in ("vicreg", "masked")),
+        *(pytest.param(network, "eight", marks=pytest.mark.slow) for network in ("vicreg", "masked")),
+        # Half a minute each; what batch norm does in both modes is tested below.
+        *(pytest.param("resnet50_unet", way, marks=pytest.mark.slow) for way in ("eight", "fsdp", "pmap")),
     ],
 )
 def test_twenty_steps_are_those_of_one_device(network, way):
