@@ -143,10 +143,6 @@ of time by the TPU compiler on a machine without a TPU, and read from the compil
 measurement. The first command makes this page anew; the others tell the same of one config. All blocks are plain
 (`config.attention=xla`); what kernels bring is in [models.md](models.md#kernels).
 
-The rows of Swin networks are of the plain attention before it took heads before tokens, as CPUs are fast with.
-Compiled since: `swin_unet` on v5e:2x2 has a bound of 19.1 ms, where its row says 17.7, and needs 5.5 GB, where it says
-4.9; with kernels 4.3 ms (memory 3.3) and 1.6 GB.
-
 ## What the columns say
 
 All of one chip.
