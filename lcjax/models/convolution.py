@@ -76,7 +76,10 @@ def _multiplied(x: jax.Array, kernel: jax.Array, gradient: jax.Array, stride: in
     """Gradients by two products of matrices: one for the kernel, one for the pixels that it reads."""
     read = x[:, ::stride, ::stride]
     pixels = (0, 1, 2)
-    by_kernel = lax.dot_general(read, gradient, ((pixels, pixels), ((), ())), preferred_element_type=jnp.float32)
+    # The compiler transposes the first operand, and computes all that leads to it once more where it does.
+    narrow, wide = (read, gradient) if read.shape[-1] <= gradient.shape[-1] else (gradient, read)
+    by_kernel = lax.dot_general(narrow, wide, ((pixels, pixels), ((), ())), preferred_element_type=jnp.float32)
+    by_kernel = by_kernel if narrow is read else by_kernel.T
     of_read = lax.dot_general(gradient, kernel[0, 0], (((3,), (1,)), ((), ())))
     unread = [size - (read.shape[1 + axis] - 1) * stride - 1 for axis, size in enumerate(x.shape[1:3])]
     spread = ((0, 0, 0), *((0, rest, stride - 1) for rest in unread), (0, 0, 0))

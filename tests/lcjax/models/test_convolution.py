@@ -65,10 +65,14 @@ def dense(stride: int, padding):
 
 @pytest.mark.parametrize("padding", ["SAME", "VALID", ((1, 1), (2, 0))])
 @pytest.mark.parametrize("stride", [1, 2])
-@pytest.mark.parametrize(("edge", "size"), [(1, (8, 8)), (1, (7, 10)), (3, (8, 8)), (3, (7, 10)), (7, (9, 12))])
-def test_gradients_over_all_channels_are_those_of_the_convolution(edge, size, stride, padding):
+@pytest.mark.parametrize(
+    ("edge", "size", "outputs"),
+    [(1, (8, 8), 5), (1, (7, 10), 7), (1, (7, 9), 6), (3, (8, 8), 5), (3, (7, 10), 5), (7, (9, 12), 5)],
+)
+def test_gradients_over_all_channels_are_those_of_the_convolution(edge, size, outputs, stride, padding):
     generator = np.random.default_rng(0)
-    image, kernel = (generator.standard_normal(shape, np.float32) for shape in ((3, *size, 6), (edge, edge, 6, 5)))
+    shapes = (3, *size, 6), (edge, edge, 6, outputs)
+    image, kernel = (generator.standard_normal(shape, np.float32) for shape in shapes)
     (ours, pull), (theirs, pull_theirs) = (jax.vjp(one, image, kernel) for one in dense(stride, padding))
     np.testing.assert_array_equal(ours, theirs)
     along = generator.standard_normal(ours.shape, np.float32)
